@@ -1,1 +1,12 @@
-//! shared
+//! What a tenant service is made of: who the tenant is, where its messages go, the two queue engines, and the HTTP,
+//! health, telemetry and life cycle every service shares. Knows nothing of any one service.
+
+pub mod arn;
+pub mod aws;
+pub mod environment;
+pub mod event;
+pub mod health;
+pub mod metrics;
+pub mod queue;
+pub mod registry;
+pub mod tenant;

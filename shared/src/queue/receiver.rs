@@ -1,0 +1,356 @@
+//! Poll, lease, hand over, acknowledge.
+//!
+//! A queue is polled from the start: one long poll while it is idle, more, up to a bound, only while polls come back
+//! full. A poll asks for no more than there are permits for, so what is in hand is bounded. Each batch goes to a
+//! [`Handler`], which says per message what became of it; only then is a message deleted. While a handler works, its
+//! messages' leases are extended. A message that can never succeed is moved to the dead-letter queue with the reason,
+//! or, where there is none, left to redelivery at growing distance; its neighbours go on.
+//!
+//! A receive in flight is never cancelled: the messages it may already have leased would be stranded until their
+//! visibility time-out. So draining takes up to the wait of one long poll.
+
+mod acknowledge;
+mod pollers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
+use chrono::Utc;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::pollers::Pollers;
+use crate::arn::QueueArn;
+use crate::aws::long_poll_timeout;
+use crate::health::Condition;
+use crate::metrics::{Metrics, label};
+use crate::queue::message::Received;
+use crate::queue::retry::{backoff, classify};
+
+/// Messages one receive returns (SQS: 10).
+pub const MAX_RECEIVE: usize = 10;
+/// Longest a poll beyond the first waits: long enough to ask every server, short enough to end soon when idle.
+const EXTRA_POLL_WAIT: Duration = Duration::from_secs(1);
+/// First wait after a failed receive.
+const ERROR_BACKOFF_BASE: Duration = Duration::from_millis(200);
+/// Longest such wait.
+const ERROR_BACKOFF_MAX: Duration = Duration::from_secs(20);
+
+/// Bounds of a [`Receiver`].
+#[derive(Debug, Clone, Copy)]
+pub struct ReceiverLimits {
+    /// How long an idle poll waits: 1 to 20 s (SQS's bound). 20 s costs three calls a minute.
+    pub poll_wait: Duration,
+    /// Polls at once while they come back full.
+    pub max_polls: usize,
+    /// Messages received and not yet acknowledged.
+    pub max_in_hand: usize,
+    /// The lease asked for with each receive; extended at half of it while a handler works. At least 2 s.
+    pub visibility: Duration,
+    /// Longest a lease is extended in total (SQS: 12 h).
+    pub max_lease: Duration,
+    /// How long receives may fail before readiness is lowered.
+    pub unready_after: Duration,
+}
+
+impl Default for ReceiverLimits {
+    fn default() -> Self {
+        Self {
+            poll_wait: Duration::from_secs(20),
+            max_polls: 8,
+            max_in_hand: 400,
+            visibility: Duration::from_secs(60),
+            max_lease: Duration::from_secs(3600),
+            unready_after: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its effect is durable: delete it.
+    Done,
+    /// It may succeed later: leave it to redelivery, at growing distance.
+    Retry,
+    /// It can never succeed: set it aside, with this reason.
+    SetAside(String),
+}
+
+/// What is done with messages.
+pub trait Handler: Send + Sync + 'static {
+    /// Handles a batch of 1 to [`MAX_RECEIVE`] messages and says of each, in order, what became of it. One without a
+    /// verdict is left to redelivery.
+    fn handle(&self, batch: &[Received]) -> impl Future<Output = Vec<Verdict>> + Send;
+}
+
+/// The queue a receiver drains, and where its poison goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The queue's ARN.
+    pub arn: QueueArn,
+    /// Its URL.
+    pub url: String,
+    /// The URL of its dead-letter queue, where it has one.
+    pub dead_letter_url: Option<String>,
+}
+
+/// The queue could not be looked up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("queue {queue} cannot be looked up: {reason}")]
+pub struct SourceLookupError {
+    queue: String,
+    reason: String,
+}
+
+impl Source {
+    /// Looks the queue and its redrive policy up: two to three calls.
+    ///
+    /// # Errors
+    /// [`SourceLookupError`] where the queue is missing or SQS cannot be reached.
+    pub async fn find(client: &aws_sdk_sqs::Client, arn: &QueueArn) -> Result<Self, SourceLookupError> {
+        let failed = |reason: String| SourceLookupError { queue: arn.name().to_owned(), reason };
+        let url = url_of(client, arn).await.map_err(failed)?;
+        let attributes = client
+            .get_queue_attributes()
+            .queue_url(&url)
+            .attribute_names(QueueAttributeName::RedrivePolicy)
+            .send()
+            .await
+            .map_err(|error| failed(DisplayErrorContext(&error).to_string()))?;
+        let policy = attributes.attributes.and_then(|mut all| all.remove(&QueueAttributeName::RedrivePolicy));
+        let dead_letter_url = match policy.as_deref().and_then(dead_letter_queue) {
+            Some(queue) => Some(url_of(client, &queue).await.map_err(failed)?),
+            None => None,
+        };
+        Ok(Self { arn: arn.clone(), url, dead_letter_url })
+    }
+}
+
+/// Drains one queue into a handler.
+pub struct Receiver<H> {
+    client: aws_sdk_sqs::Client,
+    source: Source,
+    handler: Arc<H>,
+    limits: ReceiverLimits,
+    metrics: Metrics,
+    receiving: Condition,
+    tasks: TaskTracker,
+    permits: Arc<Semaphore>,
+}
+
+/// What one poll brought.
+struct Polled {
+    asked: usize,
+    outcome: Result<Vec<Received>, String>,
+    permits: OwnedSemaphorePermit,
+}
+
+impl<H: Handler> Receiver<H> {
+    /// A receiver that has not started; `receiving` tells readiness whether polls succeed.
+    pub fn new(
+        client: aws_sdk_sqs::Client,
+        source: Source,
+        handler: H,
+        limits: ReceiverLimits,
+        metrics: &Metrics,
+        receiving: Condition,
+    ) -> Self {
+        metrics.describe_counter("receive_calls_total", "ReceiveMessage calls, by outcome");
+        metrics.describe_counter("received_total", "Messages received");
+        metrics.describe_counter("deleted_total", "Messages deleted after they were handled");
+        metrics.describe_counter("set_aside_total", "Messages moved to the dead-letter queue");
+        metrics.describe_counter("receive_retries_total", "Calls and messages tried again, by operation");
+        metrics.describe_histogram("queue_lag_seconds", "Age of a message when it is received");
+        Self {
+            client,
+            source,
+            handler: Arc::new(handler),
+            limits,
+            metrics: metrics.clone(),
+            receiving,
+            tasks: TaskTracker::new(),
+            permits: Arc::new(Semaphore::new(limits.max_in_hand)),
+        }
+    }
+
+    /// Polls until the token is cancelled, then finishes what is in hand and hands back what was not started.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let receiver = Arc::new(self);
+        receiver.poll_until(&shutdown).await;
+        receiver.tasks.close();
+        receiver.tasks.wait().await;
+    }
+
+    async fn poll_until(self: &Arc<Self>, shutdown: &CancellationToken) {
+        let mut polls = FuturesUnordered::new();
+        let mut pollers = Pollers::new(self.limits.max_polls);
+        let mut failing: Option<Failing> = None;
+        loop {
+            let is_stopping = shutdown.is_cancelled();
+            if is_stopping && polls.is_empty() {
+                return;
+            }
+            let may_start = !is_stopping && polls.len() < pollers.wanted();
+            let wait = if polls.is_empty() { self.limits.poll_wait } else { self.limits.poll_wait.min(EXTRA_POLL_WAIT) };
+            tokio::select! {
+                // Dropping `next` loses nothing: the polls stay where they are.
+                Some(polled) = polls.next(), if !polls.is_empty() => {
+                    failing = self.take(polled, &mut pollers, failing, shutdown);
+                }
+                // The permits go back if another branch wins.
+                permits = self.permits_after(failing.as_ref()), if may_start => {
+                    polls.push(Arc::clone(self).poll(wait, permits));
+                }
+                () = shutdown.cancelled(), if !is_stopping => {}
+            }
+        }
+    }
+
+    /// Permits for the next poll, once there is one and the pause after a failure is over.
+    async fn permits_after(&self, failing: Option<&Failing>) -> OwnedSemaphorePermit {
+        if let Some(failing) = failing {
+            tokio::time::sleep_until(failing.next_try).await;
+        }
+        let semaphore = || Arc::clone(&self.permits);
+        let mut permits = semaphore().acquire_owned().await.expect("the semaphore is never closed");
+        let more = semaphore().available_permits().min(MAX_RECEIVE - 1);
+        if let Ok(more) = semaphore().try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
+            permits.merge(more);
+        }
+        permits
+    }
+
+    /// One receive.
+    async fn poll(self: Arc<Self>, wait: Duration, permits: OwnedSemaphorePermit) -> Polled {
+        let asked = permits.num_permits().min(MAX_RECEIVE);
+        let request = self
+            .client
+            .receive_message()
+            .queue_url(&self.source.url)
+            .max_number_of_messages(i32::try_from(asked).unwrap_or(1))
+            .wait_time_seconds(seconds(wait))
+            .visibility_timeout(seconds(self.limits.visibility))
+            .message_attribute_names("All")
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .message_system_attribute_names(MessageSystemAttributeName::MessageGroupId);
+        let config = aws_sdk_sqs::config::Config::builder().timeout_config(long_poll_timeout(wait));
+        let outcome = match request.customize().config_override(config).send().await {
+            Ok(output) => {
+                Ok(output.messages.unwrap_or_default().into_iter().filter_map(Received::from_sdk).collect())
+            }
+            Err(error) => Err(format!("{}: {}", classify(&error).code, DisplayErrorContext(&error))),
+        };
+        Polled { asked, outcome, permits }
+    }
+
+    /// Takes what a poll brought; says how long receives have been failing.
+    fn take(
+        self: &Arc<Self>,
+        polled: Polled,
+        pollers: &mut Pollers,
+        failing: Option<Failing>,
+        shutdown: &CancellationToken,
+    ) -> Option<Failing> {
+        let count = |outcome| {
+            self.metrics.counter("receive_calls_total", vec![label("outcome", outcome)]).increment(1);
+        };
+        match polled.outcome {
+            Ok(batch) => {
+                count("ok");
+                pollers.answered(polled.asked, batch.len());
+                if self.receiving.set(true) {
+                    tracing::info!(queue = self.source.arn.name(), "receiving");
+                }
+                if !batch.is_empty() {
+                    self.start(batch, polled.permits, shutdown);
+                }
+                None
+            }
+            Err(reason) => {
+                count("error");
+                pollers.failed();
+                let failing = Failing::again(failing);
+                let for_seconds = failing.since.elapsed().as_secs();
+                tracing::warn!(queue = self.source.arn.name(), reason, for_seconds, "receive failed");
+                if failing.since.elapsed() >= self.limits.unready_after && self.receiving.set(false) {
+                    tracing::error!(queue = self.source.arn.name(), for_seconds, "receives keep failing; not ready");
+                }
+                Some(failing)
+            }
+        }
+    }
+
+    /// Hands a batch over, or back where the receiver is stopping.
+    fn start(self: &Arc<Self>, mut batch: Vec<Received>, mut permits: OwnedSemaphorePermit, shutdown: &CancellationToken) {
+        self.metrics.counter("received_total", vec![]).increment(batch.len() as u64);
+        let lag = self.metrics.histogram("queue_lag_seconds", vec![]);
+        for message in &batch {
+            lag.record((Utc::now() - message.sent_at).to_std().unwrap_or_default().as_secs_f64());
+        }
+        // Permits asked for and not needed are free again at once.
+        drop(permits.split(permits.num_permits().saturating_sub(batch.len())));
+        let receiver = Arc::clone(self);
+        if shutdown.is_cancelled() {
+            self.tasks.spawn(async move { receiver.hand_back(&batch).await });
+            return;
+        }
+        self.tasks.spawn(async move {
+            receiver.process(&mut batch).await;
+            drop(permits);
+        });
+    }
+
+    /// Handles a batch and acknowledges it, keeping its leases meanwhile.
+    async fn process(&self, batch: &mut [Received]) {
+        let work = async {
+            let verdicts = self.handler.handle(batch).await;
+            self.acknowledge(batch, verdicts).await;
+        };
+        // Dropping `keep_leases` at worst abandons an extension of messages that are settled.
+        tokio::select! {
+            () = work => {}
+            () = self.keep_leases(batch) => {}
+        }
+    }
+}
+
+/// Receives that keep failing.
+struct Failing {
+    since: Instant,
+    times: u32,
+    next_try: Instant,
+}
+
+impl Failing {
+    fn again(before: Option<Self>) -> Self {
+        let now = Instant::now();
+        let (since, times) = before.map_or((now, 0), |before| (before.since, before.times + 1));
+        let pause = backoff(times, ERROR_BACKOFF_BASE, ERROR_BACKOFF_MAX, 0.5 + fastrand::f64() / 2.0);
+        Self { since, times, next_try: now + pause }
+    }
+}
+
+/// A duration in the whole seconds SQS takes.
+fn seconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+}
+
+/// The dead-letter queue named by a redrive policy.
+fn dead_letter_queue(policy: &str) -> Option<QueueArn> {
+    let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
+    policy.get("deadLetterTargetArn")?.as_str()?.parse().ok()
+}
+
+async fn url_of(client: &aws_sdk_sqs::Client, queue: &QueueArn) -> Result<String, String> {
+    let request = client.get_queue_url().queue_name(queue.name()).queue_owner_aws_account_id(queue.account());
+    let found = request.send().await.map_err(|error| DisplayErrorContext(&error).to_string())?;
+    found.queue_url.ok_or_else(|| "the answer has no URL".to_owned())
+}

@@ -1,0 +1,90 @@
+//! Which failures are worth another try, and when.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+
+/// Error codes by which AWS asks for a slower pace; they arrive with status 400, like a client's mistake.
+const THROTTLES: [&str; 10] = [
+    "KmsThrottled",
+    "KMS.ThrottlingException",
+    "LimitExceededException",
+    "OverLimit",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+];
+
+/// What to do about a failed call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The service's error code, or what kept the call from being answered.
+    pub(crate) code: String,
+    /// Whether the same call may succeed later.
+    pub(crate) transient: bool,
+}
+
+/// Classifies a failed call: anything but the service's own word that the request is wrong is transient.
+pub(crate) fn classify<E: ProvideErrorMetadata, R: Status>(error: &SdkError<E, R>) -> Failure {
+    let (code, transient) = match error {
+        SdkError::ServiceError(context) => {
+            let code = context.err().code().unwrap_or("Unknown");
+            let server_side = context.raw().status() >= 500;
+            (code, server_side || is_throttle(code))
+        }
+        SdkError::TimeoutError(_) => ("TimedOut", true),
+        SdkError::DispatchFailure(_) => ("ConnectionFailed", true),
+        SdkError::ResponseError(_) => ("UnreadableAnswer", true),
+        _ => ("RequestNotBuilt", false),
+    };
+    Failure { code: code.to_owned(), transient }
+}
+
+/// Whether the code asks for a slower pace.
+pub(crate) fn is_throttle(code: &str) -> bool {
+    THROTTLES.contains(&code) || code.ends_with("ThrottledException")
+}
+
+/// The status of a raw answer.
+pub(crate) trait Status {
+    /// As a number.
+    fn status(&self) -> u16;
+}
+
+impl Status for aws_sdk_sqs::config::http::HttpResponse {
+    fn status(&self) -> u16 {
+        self.status().as_u16()
+    }
+}
+
+/// Exponential back-off with full jitter: a random wait up to `base` doubled per attempt, at most `max`.
+///
+/// `random` is uniform in 0..1; the first attempt is number 0.
+pub(crate) fn backoff(attempt: u32, base: Duration, max: Duration, random: f64) -> Duration {
+    let ceiling = base.saturating_mul(2_u32.saturating_pow(attempt)).min(max);
+    ceiling.mul_f64(random.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_bound_and_jitter_covers_all_of_it() {
+        let (base, max) = (Duration::from_millis(100), Duration::from_secs(5));
+        assert_eq!(backoff(0, base, max, 1.0), Duration::from_millis(100));
+        assert_eq!(backoff(3, base, max, 1.0), Duration::from_millis(800));
+        assert_eq!(backoff(3, base, max, 0.5), Duration::from_millis(400));
+        assert_eq!(backoff(40, base, max, 1.0), max);
+        assert_eq!(backoff(u32::MAX, base, max, 0.0), Duration::ZERO);
+    }
+
+    #[test]
+    fn throttles_are_known_by_their_codes() {
+        assert!(is_throttle("ThrottlingException") && is_throttle("RequestThrottledException"));
+        assert!(!is_throttle("QueueDoesNotExist"));
+    }
+}

@@ -1,0 +1,205 @@
+//! One queue's lane: gathers entries, keeps batches on the wire, answers callers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::error::{DisplayErrorContext, SdkError};
+use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
+use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{OnceCell, mpsc};
+use tokio_util::time::DelayQueue;
+
+use super::gather::{Gather, Measured};
+use super::{Entry, Inner, SendError};
+use crate::arn::QueueArn;
+use crate::queue::retry::{self, Failure, backoff, classify};
+
+/// First wait before an entry is sent again.
+const RETRY_BASE: Duration = Duration::from_millis(50);
+/// Longest such wait; the caller's deadline ends the tries.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// The task that owns one queue's entries.
+pub(super) struct Lane {
+    sender: Arc<Inner>,
+    queue: QueueArn,
+    arrivals: mpsc::Receiver<Entry>,
+    url: Arc<OnceCell<String>>,
+    gather: Gather<Entry>,
+    /// Entries that failed and wait for their next try.
+    resting: DelayQueue<Entry>,
+}
+
+/// A batch that came back.
+struct Answered {
+    batch: Vec<Entry>,
+    outcome: Result<SendMessageBatchOutput, Refusal>,
+}
+
+/// A call that failed as a whole.
+struct Refusal {
+    failure: Failure,
+    reason: String,
+}
+
+impl Lane {
+    pub(super) fn new(sender: Arc<Inner>, queue: QueueArn, arrivals: mpsc::Receiver<Entry>) -> Self {
+        let gather = Gather::new(sender.limits.max_batch_bytes, sender.limits.max_in_flight);
+        Self { sender, queue, arrivals, url: Arc::default(), gather, resting: DelayQueue::new() }
+    }
+
+    /// Runs until the queue has been idle for long enough, or the sender is closing and all is answered.
+    pub(super) async fn run(mut self) {
+        let mut on_the_wire = FuturesUnordered::new();
+        let mut came = Vec::with_capacity(super::MAX_BATCH_ENTRIES);
+        loop {
+            while let Some(mut batch) = self.gather.next_batch(on_the_wire.len()) {
+                batch.retain(Entry::is_wanted);
+                if !batch.is_empty() {
+                    on_the_wire.push(call(Arc::clone(&self.sender), self.queue.clone(), Arc::clone(&self.url), batch));
+                }
+            }
+            let idle = on_the_wire.is_empty() && self.gather.is_empty() && self.resting.is_empty();
+            // Every branch is cancel-safe: dropping it loses no entry.
+            tokio::select! {
+                Some(answered) = on_the_wire.next(), if !on_the_wire.is_empty() => self.settle(answered),
+                Some(rested) = self.resting.next(), if !self.resting.is_empty() => {
+                    self.gather.push(rested.into_inner());
+                }
+                count = self.arrivals.recv_many(&mut came, super::MAX_BATCH_ENTRIES), if self.has_room() => {
+                    if count == 0 {
+                        return;
+                    }
+                    came.drain(..).for_each(|entry| self.gather.push(entry));
+                }
+                () = self.sender.closing.cancelled(), if idle => {
+                    if self.sender.close(&self.queue, &self.arrivals) {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep(self.sender.limits.close_after), if idle => {
+                    if self.sender.close(&self.queue, &self.arrivals) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Entries beyond these stay in the channel, whose bound callers feel.
+    fn has_room(&self) -> bool {
+        self.gather.len() + self.resting.len() < self.sender.limits.max_entries
+    }
+
+    /// Answers every entry of a batch, or rests it for another try.
+    fn settle(&mut self, answered: Answered) {
+        let Answered { batch, outcome } = answered;
+        match outcome {
+            Ok(output) => self.settle_each(batch, output),
+            Err(refusal) => {
+                self.sender.count_call("error");
+                tracing::warn!(queue = self.queue.name(), messages = batch.len(), code = refusal.failure.code,
+                    reason = refusal.reason, transient = refusal.failure.transient, "send failed");
+                let error = SendError::Unavailable(refusal.failure.code);
+                for entry in batch {
+                    if refusal.failure.transient {
+                        self.rest(entry);
+                    } else {
+                        entry.answer(Err(error.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The call succeeded; its entries may still have failed one by one.
+    fn settle_each(&mut self, batch: Vec<Entry>, output: SendMessageBatchOutput) {
+        self.sender.count_call("ok");
+        let mut entries: Vec<Option<Entry>> = batch.into_iter().map(Some).collect();
+        let mut take = |id: &str| id.parse::<usize>().ok().and_then(|at| entries.get_mut(at)?.take());
+        let mut sent = 0;
+        for success in &output.successful {
+            if let Some(entry) = take(&success.id) {
+                entry.answer(Ok(()));
+                sent += 1;
+            }
+        }
+        self.sender.metrics.counter("sent_total", vec![]).increment(sent);
+        let failed: Vec<_> =
+            output.failed.into_iter().filter_map(|failed| Some((take(&failed.id)?, failed))).collect();
+        for (entry, failed) in failed {
+            self.settle_failed(entry, failed);
+        }
+        // An answer that says nothing of an entry is as good as none.
+        entries.into_iter().flatten().for_each(|entry| self.rest(entry));
+    }
+
+    fn settle_failed(&mut self, entry: Entry, failed: BatchResultErrorEntry) {
+        tracing::warn!(queue = self.queue.name(), code = failed.code, sender_fault = failed.sender_fault,
+            reason = failed.message, "message not accepted");
+        if failed.sender_fault && !retry::is_throttle(&failed.code) {
+            let message = failed.message.unwrap_or_default();
+            entry.answer(Err(SendError::Rejected { code: failed.code, message }));
+        } else {
+            self.rest(entry);
+        }
+    }
+
+    /// Lets a failed entry wait for its next try; one whose caller has gone is dropped.
+    fn rest(&mut self, mut entry: Entry) {
+        if !entry.is_wanted() {
+            return;
+        }
+        self.sender.metrics.counter("send_retries_total", vec![]).increment(1);
+        let wait = backoff(entry.attempt, RETRY_BASE, RETRY_MAX, fastrand::f64());
+        entry.attempt += 1;
+        self.resting.insert(entry, wait);
+    }
+}
+
+impl Measured for Entry {
+    fn bytes(&self) -> usize {
+        self.message.bytes()
+    }
+}
+
+/// One SendMessageBatch, preceded by the look-up of the queue's URL at the first.
+async fn call(sender: Arc<Inner>, queue: QueueArn, url: Arc<OnceCell<String>>, batch: Vec<Entry>) -> Answered {
+    let outcome = async {
+        let url = url.get_or_try_init(|| queue_url(&sender.client, &queue)).await?;
+        let entries = batch.iter().enumerate().map(|(at, entry)| request_entry(at, entry)).collect();
+        let request = sender.client.send_message_batch().queue_url(url).set_entries(Some(entries));
+        request.send().await.map_err(refusal)
+    }
+    .await;
+    Answered { batch, outcome }
+}
+
+fn request_entry(at: usize, entry: &Entry) -> SendMessageBatchRequestEntry {
+    SendMessageBatchRequestEntry::builder()
+        .id(at.to_string())
+        .message_body(entry.message.body())
+        .message_group_id(entry.message.group())
+        .set_message_attributes(Some(entry.message.sdk_attributes()))
+        .build()
+        .expect("id and body are set")
+}
+
+/// A queue's URL: the one name SQS takes in calls.
+async fn queue_url(client: &aws_sdk_sqs::Client, queue: &QueueArn) -> Result<String, Refusal> {
+    let request = client.get_queue_url().queue_name(queue.name()).queue_owner_aws_account_id(queue.account());
+    let found = request.send().await.map_err(refusal)?;
+    found.queue_url.ok_or_else(|| Refusal {
+        failure: Failure { code: "NoQueueUrl".to_owned(), transient: true },
+        reason: "the answer has no URL".to_owned(),
+    })
+}
+
+fn refusal<E>(error: SdkError<E>) -> Refusal
+where
+    E: aws_sdk_sqs::error::ProvideErrorMetadata + std::error::Error + 'static,
+{
+    Refusal { failure: classify(&error), reason: DisplayErrorContext(&error).to_string() }
+}

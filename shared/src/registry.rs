@@ -1,0 +1,309 @@
+//! The tenant registry: which queue and tier a tenant has, read from Parameter Store and kept close.
+//!
+//! Parameter Store allows 40 reads a second per account and region by default, shared by every replica of every
+//! service. So a request in steady state makes no call: known tenants are served from memory and refreshed in the
+//! background, several to a call and at a bounded rate; a tenant is loaded once however many requests wait for it;
+//! unknown names are remembered briefly; and where Parameter Store is down, what is known stays in use.
+//! A tenant is registered where at least one of its parameters exists.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use governor::{DefaultDirectRateLimiter, Quota};
+use moka::future::Cache;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::arn::{QueueArn, TableArn};
+use crate::environment::Environment;
+use crate::metrics::{Metrics, label};
+use crate::tenant::{TenantId, Tier};
+
+/// Names one GetParameters call takes (AWS: 10).
+pub const MAX_NAMES_PER_CALL: usize = 10;
+/// Parameters read for a tenant: its queue and its tier.
+const NAMES_PER_TENANT: usize = 2;
+/// Tenants refreshed by one call.
+const TENANTS_PER_CALL: usize = MAX_NAMES_PER_CALL / NAMES_PER_TENANT;
+/// Longest a request waits for a tenant to be loaded, below the 5 s within which it is answered.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A registered tenant, as its parameters describe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its tier; absent where the parameter is (the tenants of older installations have none).
+    pub tier: Option<Tier>,
+    /// Where its messages go; absent while its infrastructure is still being created.
+    pub queue: Option<QueueArn>,
+}
+
+/// Bounds of a [`TenantRegistry`].
+#[derive(Debug, Clone, Copy)]
+pub struct RegistryLimits {
+    /// Tenants kept in memory.
+    pub max_tenants: u64,
+    /// Unknown names remembered.
+    pub max_unknown: u64,
+    /// Age at which a tenant in use is read again.
+    pub refresh_after: Duration,
+    /// How long a tenant nobody asks for is kept.
+    pub forget_after: Duration,
+    /// How long a name that was not found is answered from memory.
+    pub unknown_for: Duration,
+    /// Calls a second that requests for tenants not in memory may cause.
+    pub loads_per_second: std::num::NonZeroU32,
+    /// Pause between two refresh calls.
+    pub refresh_pause: Duration,
+}
+
+impl Default for RegistryLimits {
+    fn default() -> Self {
+        Self {
+            max_tenants: 100_000,
+            max_unknown: 100_000,
+            refresh_after: Duration::from_secs(60),
+            forget_after: Duration::from_secs(3600),
+            unknown_for: Duration::from_secs(10),
+            loads_per_second: std::num::NonZeroU32::new(20).expect("20 is not zero"),
+            refresh_pause: Duration::from_millis(200),
+        }
+    }
+}
+
+/// Why a tenant cannot be told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    /// No parameter names the tenant.
+    #[error("the tenant is not registered")]
+    Unknown,
+    /// Not in memory, and Parameter Store cannot be asked now; try again.
+    #[error("the tenant registry cannot be read now: {0}")]
+    Unavailable(String),
+    /// A parameter of the tenant holds something else than it should; an operator must mend it.
+    #[error("parameter {name} is wrong: {reason}")]
+    Misconfigured {
+        /// The parameter.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Where parameters are read from: Parameter Store, or a stand-in in tests.
+pub trait ParameterSource: Send + Sync + 'static {
+    /// The values of up to [`MAX_NAMES_PER_CALL`] parameters; those that do not exist are missing from the map.
+    fn get(&self, names: Vec<String>) -> BoxFuture<'_, Result<HashMap<String, String>, SourceError>>;
+}
+
+/// The parameter source did not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceError(pub String);
+
+/// The registry. Clones share the same memory.
+#[derive(Clone)]
+pub struct TenantRegistry(Arc<Inner>);
+
+struct Inner {
+    source: Arc<dyn ParameterSource>,
+    limits: RegistryLimits,
+    known: Cache<TenantId, Arc<Entry>>,
+    unknown: Cache<TenantId, ()>,
+    loads: DefaultDirectRateLimiter,
+    metrics: Metrics,
+}
+
+/// What is remembered of a tenant.
+struct Entry {
+    tenant: Arc<Tenant>,
+    loaded_at: Instant,
+    used: AtomicBool,
+}
+
+impl TenantRegistry {
+    /// An empty registry over the source.
+    pub fn new(source: Arc<dyn ParameterSource>, limits: RegistryLimits, metrics: &Metrics) -> Self {
+        metrics.describe_counter("registry_calls_total", "Calls to Parameter Store, by purpose and outcome");
+        Self(Arc::new(Inner {
+            source,
+            limits,
+            known: Cache::builder()
+                .max_capacity(limits.max_tenants)
+                .time_to_idle(limits.forget_after)
+                .build(),
+            unknown: Cache::builder()
+                .max_capacity(limits.max_unknown)
+                .time_to_live(limits.unknown_for)
+                .build(),
+            loads: DefaultDirectRateLimiter::direct(Quota::per_second(limits.loads_per_second)),
+            metrics: metrics.clone(),
+        }))
+    }
+
+    /// The tenant: from memory where it is known (however old, while Parameter Store is down), else by one call that
+    /// all who ask at once share.
+    ///
+    /// # Errors
+    /// [`LookupError::Unknown`] for an unregistered id, the other variants where that cannot be told.
+    pub async fn lookup(&self, id: &TenantId) -> Result<Arc<Tenant>, LookupError> {
+        if let Some(entry) = self.0.known.get(id).await {
+            entry.used.store(true, Ordering::Relaxed);
+            return Ok(Arc::clone(&entry.tenant));
+        }
+        if self.0.unknown.get(id).await.is_some() {
+            return Err(LookupError::Unknown);
+        }
+        let loaded = self.0.known.try_get_with_by_ref(id, self.0.load(id));
+        match tokio::time::timeout(LOAD_TIMEOUT, loaded).await {
+            Ok(Ok(entry)) => Ok(Arc::clone(&entry.tenant)),
+            Ok(Err(error)) => Err((*error).clone()),
+            Err(_) => Err(LookupError::Unavailable("no answer in time".to_owned())),
+        }
+    }
+
+    /// Keeps tenants in use fresh until the token is cancelled. Failures leave what is known in use.
+    pub async fn refresh_until(&self, shutdown: CancellationToken) {
+        shutdown.run_until_cancelled(self.0.refresh_forever()).await;
+    }
+}
+
+impl Inner {
+    /// Loads one tenant for a request that waits for it.
+    async fn load(&self, id: &TenantId) -> Result<Arc<Entry>, LookupError> {
+        if self.loads.check().is_err() {
+            self.count("load", "refused");
+            return Err(LookupError::Unavailable("too many tenants are being loaded".to_owned()));
+        }
+        let values = match self.source.get(names(id).into()).await {
+            Ok(values) => values,
+            Err(SourceError(reason)) => {
+                self.count("load", "error");
+                return Err(LookupError::Unavailable(reason));
+            }
+        };
+        self.count("load", "ok");
+        match read(id, &values)? {
+            Some(tenant) => Ok(entry(tenant)),
+            None => {
+                self.unknown.insert(id.clone(), ()).await;
+                Err(LookupError::Unknown)
+            }
+        }
+    }
+
+    async fn refresh_forever(&self) {
+        loop {
+            let due = self.due();
+            for ids in due.chunks(TENANTS_PER_CALL) {
+                self.refresh(ids).await;
+                tokio::time::sleep(self.limits.refresh_pause).await;
+            }
+            tokio::time::sleep(self.limits.refresh_after / 4).await;
+        }
+    }
+
+    /// Tenants that were used since they were last read, long enough ago.
+    fn due(&self) -> Vec<TenantId> {
+        self.known
+            .iter()
+            .filter(|(_, entry)| {
+                entry.loaded_at.elapsed() >= self.limits.refresh_after && entry.used.load(Ordering::Relaxed)
+            })
+            .map(|(id, _)| (*id).clone())
+            .collect()
+    }
+
+    /// Reads up to [`TENANTS_PER_CALL`] known tenants again.
+    async fn refresh(&self, ids: &[TenantId]) {
+        let values = match self.source.get(ids.iter().flat_map(names).collect()).await {
+            Ok(values) => values,
+            Err(SourceError(reason)) => {
+                self.count("refresh", "error");
+                tracing::warn!(tenants = ids.len(), reason, "registry refresh failed; known tenants stay in use");
+                return;
+            }
+        };
+        self.count("refresh", "ok");
+        for id in ids {
+            match read(id, &values) {
+                Ok(Some(tenant)) => self.known.insert(id.clone(), entry(tenant)).await,
+                Ok(None) => {
+                    tracing::info!(tenant_id = %id, "tenant is no longer registered");
+                    self.known.invalidate(id).await;
+                }
+                Err(error) => tracing::error!(tenant_id = %id, %error, "tenant kept as it was"),
+            }
+        }
+    }
+
+    fn count(&self, purpose: &'static str, outcome: &'static str) {
+        self.metrics
+            .counter("registry_calls_total", vec![label("purpose", purpose), label("outcome", outcome)])
+            .increment(1);
+    }
+}
+
+/// The queue and table of an environment's consumer.
+///
+/// # Errors
+/// A [`LookupError`]; `Unknown` where one of the two parameters does not exist (yet).
+pub async fn environment_resources(
+    source: &dyn ParameterSource,
+    environment: &Environment,
+) -> Result<(QueueArn, TableArn), LookupError> {
+    let (queue, table) = (format!("/{environment}/consumer_sqs"), format!("/{environment}/consumer_ddb"));
+    let values = source
+        .get(vec![queue.clone(), table.clone()])
+        .await
+        .map_err(|SourceError(reason)| LookupError::Unavailable(reason))?;
+    match (value(&values, &queue)?, value(&values, &table)?) {
+        (Some(queue), Some(table)) => Ok((queue, table)),
+        _ => Err(LookupError::Unknown),
+    }
+}
+
+fn names(id: &TenantId) -> [String; NAMES_PER_TENANT] {
+    [format!("/{id}/consumer_sqs"), format!("/{id}/tier")]
+}
+
+/// The tenant in the values read; `None` where it has no parameter.
+fn read(id: &TenantId, values: &HashMap<String, String>) -> Result<Option<Tenant>, LookupError> {
+    let [queue, tier] = names(id);
+    let (queue, tier) = (value(values, &queue)?, value(values, &tier)?);
+    Ok((queue.is_some() || tier.is_some()).then(|| Tenant { id: id.clone(), tier, queue }))
+}
+
+/// A parameter's value, parsed.
+fn value<T>(values: &HashMap<String, String>, name: &str) -> Result<Option<T>, LookupError>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let Some(text) = values.get(name) else { return Ok(None) };
+    let wrong = |error: T::Err| LookupError::Misconfigured { name: name.to_owned(), reason: error.to_string() };
+    text.trim().parse().map(Some).map_err(wrong)
+}
+
+fn entry(tenant: Tenant) -> Arc<Entry> {
+    Arc::new(Entry { tenant: Arc::new(tenant), loaded_at: Instant::now(), used: AtomicBool::new(false) })
+}
+
+/// Parameter Store itself.
+impl ParameterSource for aws_sdk_ssm::Client {
+    fn get(&self, names: Vec<String>) -> BoxFuture<'_, Result<HashMap<String, String>, SourceError>> {
+        Box::pin(async move {
+            let found = self.get_parameters().set_names(Some(names)).with_decryption(true).send().await.map_err(
+                |error| SourceError(aws_sdk_ssm::error::DisplayErrorContext(&error).to_string()),
+            )?;
+            let parameters = found.parameters.unwrap_or_default();
+            Ok(parameters.into_iter().filter_map(|found| Some((found.name?, found.value?))).collect())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
