@@ -1,0 +1,147 @@
+"""Runs each check that takes `aws` once per endpoint, and tells how the endpoints compare.
+
+Our endpoint must pass every check. Where the foreign one fails, it is reported as differing from what AWS documents;
+`ministack_differences.py` lists those checks with the reason, and a change in either direction fails the run.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from endpoints import STARTERS, Aws
+from helpers import new_queue
+from ministack_differences import DIFFERENCES
+
+OURS, FOREIGN = "localaws", "ministack"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--endpoint",
+        action="append",
+        choices=list(STARTERS),
+        help="run the checks against this endpoint only",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "aws" in metafunc.fixturenames:
+        names = metafunc.config.getoption("endpoint") or list(STARTERS)
+        metafunc.parametrize("aws", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def aws(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """The endpoint under check."""
+    with STARTERS[request.param](tmp_path_factory.mktemp(request.param)) as endpoint:
+        yield endpoint
+        request.config.stash[SCORES].measured[request.param] = dict(endpoint.measured)
+
+
+@pytest.fixture
+def queue(aws: Aws) -> str:
+    """The URL of an empty queue no other check uses."""
+    return new_queue(aws)
+
+
+class Scores:
+    """Which endpoint passed which check."""
+
+    def __init__(self) -> None:
+        self.passed: dict[tuple[str, str], dict[str, bool]] = defaultdict(dict)
+        self.measured: dict[str, dict[str, list[float]]] = {}
+
+    def count(self, endpoint: str, area: str | None = None) -> int:
+        return sum(by.get(endpoint, False) for (a, _), by in self.passed.items() if area in (None, a))
+
+    def compared(self) -> bool:
+        return any({OURS, FOREIGN} <= by.keys() for by in self.passed.values())
+
+
+SCORES = pytest.StashKey[Scores]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SCORES] = Scores()
+
+
+def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
+    """(endpoint, area, name of the check without the endpoint), or None for a test that is not run per endpoint."""
+    parameters = getattr(item, "callspec", None)
+    if parameters is None or "aws" not in parameters.params:
+        return None
+    endpoint = parameters.params["aws"]
+    others = [part for part in parameters.id.split("-") if part != endpoint]
+    name = item.originalname + (f"[{'-'.join(others)}]" if others else "")
+    return endpoint, Path(item.path).stem.removeprefix("test_"), name
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    check = check_of(item)
+    if check is None or (report.when != "call" and report.passed):
+        return report
+    endpoint, area, name = check
+    item.config.stash[SCORES].passed[area, name][endpoint] = report.passed
+    if endpoint == FOREIGN and report.when == "call":
+        settle_difference(report, f"{area}::{name}")
+    return report
+
+
+def settle_difference(report: pytest.TestReport, check: str) -> None:
+    """A listed difference is reported as such; an unlisted one, or a listed one that is gone, is a failure."""
+    reason = DIFFERENCES.get(check)
+    if report.failed and reason is not None:
+        report.outcome = "passed"
+        report.differs = True
+    elif report.failed:
+        report.sections.append(("new difference", f"ministack fails {check}: settle it by what AWS documents"))
+    elif reason is not None:
+        report.outcome = "failed"
+        report.longrepr = f"ministack now passes {check}: remove it from ministack_differences.py"
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    if getattr(report, "differs", False):
+        return "ministack differs", "d", "MINISTACK DIFFERS"
+    return None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    scores = session.config.stash[SCORES]
+    if scores.compared() and scores.count(OURS) < scores.count(FOREIGN):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    scores = config.stash[SCORES]
+    if not scores.passed:
+        return
+    out = terminalreporter
+    row = "{:<24} {:>7} {:>10} {:>10}".format
+    out.section("checks passed by each endpoint")
+    out.line(row("", "checks", OURS, FOREIGN))
+    areas: dict[str, int] = defaultdict(int)
+    for area, _ in scores.passed:
+        areas[area] += 1
+    for area, checks in areas.items():
+        out.line(row(area, checks, scores.count(OURS, area), scores.count(FOREIGN, area)))
+    out.line(row("all", len(scores.passed), scores.count(OURS), scores.count(FOREIGN)))
+    if scores.compared() and scores.count(OURS) < scores.count(FOREIGN):
+        out.line(f"{OURS} passes fewer checks than {FOREIGN}", red=True)
+
+    differing = [f"{area}::{name}" for (area, name), by in scores.passed.items() if by.get(FOREIGN) is False]
+    if differing:
+        out.section("ministack differs from what AWS documents")
+    for check in sorted(differing):
+        out.line(f"{check}: {DIFFERENCES.get(check, 'NOT LISTED YET')}")
+    for endpoint, measured in scores.measured.items():
+        for what, values in measured.items():
+            out.line(f"{endpoint}: {what}, median of {len(values)}: {median(values):.1f}")

@@ -1,0 +1,225 @@
+"""Starts the AWS endpoints the checks are run against, and hands out clients for them.
+
+Every endpoint is a child process on a loopback port of its own, with state in memory, stopped by its process id.
+Nothing of the user's AWS configuration is read, and no request leaves this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+REGION = "us-east-1"
+START_DEADLINE_SECONDS = 30.0
+STOP_DEADLINE_SECONDS = 5.0
+
+# What every child, and boto3 in this process, knows of AWS: dummy keys, and no file of the user's.
+AWS_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_PAGER": "",
+    "NO_PROXY": "127.0.0.1",
+}
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without its AWS settings, and with ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**kept, **AWS_ENVIRONMENT}
+
+
+@dataclass
+class Aws:
+    """An endpoint as a caller sees it: boto3 clients and the `aws` command."""
+
+    name: str
+    url: str
+    measured: dict[str, list[float]] = field(default_factory=dict)
+
+    def client(self, service: str, **overrides: Any) -> Any:
+        """A boto3 client that never retries: a check must see the first answer."""
+        settings = {
+            "region_name": REGION,
+            "endpoint_url": self.url,
+            "aws_access_key_id": "test",
+            "aws_secret_access_key": "test",
+            "config": Config(
+                connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1}, max_pool_connections=20
+            ),
+        }
+        return boto3.client(service, **{**settings, **overrides})
+
+    @cached_property
+    def sqs(self) -> Any:
+        return self.client("sqs")
+
+    @cached_property
+    def ssm(self) -> Any:
+        return self.client("ssm")
+
+    @cached_property
+    def sts(self) -> Any:
+        return self.client("sts")
+
+    @cached_property
+    def dynamodb(self) -> Any:
+        return self.client("dynamodb")
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs `aws` of this virtual environment against the endpoint."""
+        aws = Path(sys.executable).parent / "aws"
+        return subprocess.run(
+            [sys.executable, str(aws), "--endpoint-url", self.url, *arguments],
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+
+def wait_until(ready: Callable[[], Any], what: str, seconds: float = START_DEADLINE_SECONDS) -> Any:
+    """Polls until `ready` gives something true, and returns it."""
+    deadline = time.monotonic() + seconds
+    while not (value := ready()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds} s")
+        time.sleep(0.02)
+    return value
+
+
+class Child:
+    """A process we started: its output goes to a file, and it is ended by its process id."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str], folder: Path) -> None:
+        self._log = tempfile.NamedTemporaryFile(dir=folder, suffix=".log", delete=False)  # noqa: SIM115
+        self.process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def output(self) -> str:
+        return Path(self._log.name).read_text(errors="replace")
+
+    def wait_until(self, ready: Callable[[], Any], what: str) -> Any:
+        """As the function of the same name, but gives up at once when the process has ended."""
+
+        def ready_or_ended() -> Any:
+            value = ready()
+            if not value and self.process.poll() is not None:
+                raise RuntimeError(f"{what}: exit code {self.process.returncode}\n{self.output()}")
+            return value
+
+        return wait_until(ready_or_ended, what)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(STOP_DEADLINE_SECONDS)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_DEADLINE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._log.close()
+
+
+def localaws_binary() -> Path:
+    """The endpoint of this repository, as `make build` leaves it."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
+    binary = REPOSITORY / target / "debug" / "localaws"
+    if not binary.exists():
+        raise FileNotFoundError(f"{binary} is missing: run `make build` first")
+    return binary
+
+
+def start_localaws(folder: Path, *arguments: str) -> tuple[Child, str]:
+    """Starts our endpoint on a free port; returns the process and the address it printed."""
+    command = [str(localaws_binary()), "--listen", "127.0.0.1:0", *arguments]
+    child = Child(command, clean_environment(), folder)
+    try:
+        printed = child.wait_until(
+            lambda: re.search(r"http://127\.0\.0\.1:\d+", child.output()), "localaws prints its address"
+        )
+    except BaseException:
+        child.stop()
+        raise
+    return child, printed.group()
+
+
+@contextlib.contextmanager
+def localaws(folder: Path, *arguments: str) -> Iterator[Aws]:
+    child, url = start_localaws(folder, *(arguments or ("--ephemeral",)))
+    try:
+        yield Aws("localaws", url)
+    finally:
+        child.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def ministack(folder: Path) -> Iterator[Aws]:
+    """The endpoint nobody here wrote, with every listener but the one we use switched off."""
+    port = free_port()
+    settings = {
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "SERVICES": "sqs,ssm,sts,dynamodb",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "DOCKER_HOST": "unix:///nonexistent",
+        "LOG_LEVEL": "WARNING",
+        "TMPDIR": str(folder),
+    }
+    environment = {**clean_environment(), **settings}
+    child = Child([sys.executable, "-m", "ministack"], environment, folder)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        child.wait_until(lambda: answers(f"{url}/_ministack/health"), "ministack answers")
+        yield Aws("ministack", url)
+    finally:
+        child.stop()
+
+
+STARTERS = {"localaws": localaws, "ministack": ministack}

@@ -1,0 +1,75 @@
+"""Tables of the contract's shape: created, described, listed, configured and deleted."""
+
+from __future__ import annotations
+
+import pytest
+
+from endpoints import REGION, Aws
+from helpers import ACCOUNT, refused, unique
+from tables import SCHEMA, new_table
+
+
+def test_a_table_is_created_as_asked(aws: Aws) -> None:
+    name = new_table(aws)
+    table = aws.dynamodb.describe_table(TableName=name)["Table"]
+    assert table["TableStatus"] == "ACTIVE"
+    assert table["TableArn"] == f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
+    assert table["KeySchema"] == SCHEMA["KeySchema"]
+    assert sorted(table["AttributeDefinitions"], key=str) == sorted(SCHEMA["AttributeDefinitions"], key=str)
+    assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_a_table_is_not_created_twice(aws: Aws) -> None:
+    name = new_table(aws)
+    with refused("ResourceInUseException", exception=aws.dynamodb.exceptions.ResourceInUseException):
+        aws.dynamodb.create_table(TableName=name, **SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["ab", "a space", "x" * 256], ids=["too short", "space", "too long"])
+def test_an_invalid_table_name_is_refused(aws: Aws, name: str) -> None:
+    with refused("ValidationException"):
+        aws.dynamodb.create_table(TableName=name, **SCHEMA)
+
+
+def test_an_unknown_table_is_not_found(aws: Aws) -> None:
+    with refused("ResourceNotFoundException", exception=aws.dynamodb.exceptions.ResourceNotFoundException):
+        aws.dynamodb.describe_table(TableName=unique("missing"))
+
+
+def test_tables_are_listed_in_pages_by_name(aws: Aws) -> None:
+    prefix = unique("listed")
+    names = [new_table(aws, f"{prefix}-{n}") for n in range(3)]
+    first = aws.dynamodb.list_tables(ExclusiveStartTableName=prefix, Limit=2)
+    assert first["TableNames"] == names[:2]
+    assert first["LastEvaluatedTableName"] == names[1]
+    rest = aws.dynamodb.list_tables(ExclusiveStartTableName=first["LastEvaluatedTableName"], Limit=1)
+    assert rest["TableNames"] == names[2:]
+
+
+def test_items_can_be_given_a_time_to_live(aws: Aws) -> None:
+    name = new_table(aws)
+    before = aws.dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    assert before["TimeToLiveStatus"] == "DISABLED"
+    specification = {"Enabled": True, "AttributeName": "expires_at"}
+    answer = aws.dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=specification)
+    assert answer["TimeToLiveSpecification"] == specification
+    after = aws.dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+    assert after["TimeToLiveStatus"] in ("ENABLING", "ENABLED")
+    assert after["AttributeName"] == "expires_at"
+
+
+def test_a_deleted_table_is_gone(aws: Aws) -> None:
+    name = new_table(aws)
+    assert aws.dynamodb.delete_table(TableName=name)["TableDescription"]["TableName"] == name
+    aws.dynamodb.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 5})
+    assert name not in aws.dynamodb.list_tables(ExclusiveStartTableName=name[:-1])["TableNames"]
+    with refused("ResourceNotFoundException"):
+        aws.dynamodb.delete_table(TableName=name)
+
+
+def test_tables_can_be_tagged(aws: Aws) -> None:
+    name = new_table(aws)
+    arn = aws.dynamodb.describe_table(TableName=name)["Table"]["TableArn"]
+    tags = [{"Key": "tenant", "Value": "tenant-1"}]
+    aws.dynamodb.tag_resource(ResourceArn=arn, Tags=tags)
+    assert aws.dynamodb.list_tags_of_resource(ResourceArn=arn)["Tags"] == tags

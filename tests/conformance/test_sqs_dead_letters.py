@@ -1,0 +1,135 @@
+"""Dead-letter queues: the policy, and the move after as many receives as it allows."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from endpoints import Aws
+from helpers import (
+    new_queue,
+    queue_arn,
+    queue_attributes,
+    receive,
+    receive_one,
+    redrive_policy,
+    refused,
+    send,
+    send_many,
+    text,
+)
+
+
+def pair(aws: Aws, count: int | str) -> tuple[str, str]:
+    """A queue and its dead-letter queue."""
+    dead = new_queue(aws)
+    return new_queue(aws, RedrivePolicy=redrive_policy(queue_arn(aws, dead), count)), dead
+
+
+@pytest.mark.parametrize("count", [2, "2"], ids=["number", "string"])
+def test_the_policy_takes_the_count_as_number_or_string(aws: Aws, count: int | str) -> None:
+    source, dead = pair(aws, count)
+    policy = json.loads(queue_attributes(aws, source, "RedrivePolicy")["RedrivePolicy"])
+    assert policy["deadLetterTargetArn"] == queue_arn(aws, dead)
+    assert int(policy["maxReceiveCount"]) == 2
+
+
+@pytest.mark.parametrize("count", [2, "2"], ids=["number", "string"])
+def test_a_message_moves_after_as_many_receives_as_allowed(aws: Aws, count: int | str) -> None:
+    source, dead = pair(aws, count)
+    sent = send(aws, source)
+    for _ in range(2):
+        assert receive_one(aws, source, VisibilityTimeout=0)["MessageId"] == sent["MessageId"]
+    assert receive(aws, source, WaitTimeSeconds=1) == []
+    assert receive_one(aws, dead)["MessageId"] == sent["MessageId"]
+
+
+def test_a_moved_message_keeps_what_it_was_sent_with(aws: Aws) -> None:
+    source, dead = pair(aws, 1)
+    send(aws, source, "payload", MessageGroupId="tenant-1", MessageAttributes={"tenant_id": text("tenant-1")})
+    before = receive_one(aws, source, VisibilityTimeout=0, MessageSystemAttributeNames=["All"])
+    assert receive(aws, source, WaitTimeSeconds=1) == []
+    after = receive_one(aws, dead, MessageSystemAttributeNames=["All"], MessageAttributeNames=["All"])
+    assert after["Body"] == "payload"
+    assert after["MessageAttributes"] == {"tenant_id": text("tenant-1")}
+    assert after["Attributes"]["MessageGroupId"] == "tenant-1"
+    assert after["Attributes"]["SentTimestamp"] == before["Attributes"]["SentTimestamp"]
+
+
+def test_a_moved_message_tells_where_it_came_from(aws: Aws) -> None:
+    source, dead = pair(aws, 1)
+    send(aws, source)
+    receive_one(aws, source, VisibilityTimeout=0)
+    assert receive(aws, source, WaitTimeSeconds=1) == []
+    attributes = receive_one(aws, dead, MessageSystemAttributeNames=["All"])["Attributes"]
+    assert attributes["DeadLetterQueueSourceArn"] == queue_arn(aws, source)
+
+
+def test_a_message_deleted_in_time_does_not_move(aws: Aws) -> None:
+    source, dead = pair(aws, 1)
+    send(aws, source)
+    handle = receive_one(aws, source, VisibilityTimeout=1)["ReceiptHandle"]
+    aws.sqs.delete_message(QueueUrl=source, ReceiptHandle=handle)
+    assert receive(aws, source, WaitTimeSeconds=2) == []
+    assert receive(aws, dead) == []
+
+
+def test_a_moved_message_makes_room_for_the_next(aws: Aws) -> None:
+    source, dead = pair(aws, 1)
+    send_many(aws, source, ["a", "b"])
+    taken = receive(aws, source, MaxNumberOfMessages=10, WaitTimeSeconds=5, VisibilityTimeout=0)
+    while len(taken) < 2:
+        taken += receive(aws, source, MaxNumberOfMessages=10, WaitTimeSeconds=5, VisibilityTimeout=0)
+    send(aws, source, "c")
+    assert receive_one(aws, source, MaxNumberOfMessages=10)["Body"] == "c"
+    assert {receive_one(aws, dead)["Body"] for _ in range(2)} == {"a", "b"}
+
+
+def test_the_dead_letter_queue_lists_its_sources(aws: Aws) -> None:
+    dead = new_queue(aws)
+    policy = redrive_policy(queue_arn(aws, dead), 3)
+    sources = {new_queue(aws, RedrivePolicy=policy) for _ in range(3)}
+    assert set(aws.sqs.list_dead_letter_source_queues(QueueUrl=dead)["queueUrls"]) == sources
+
+
+def test_the_sources_are_listed_in_pages(aws: Aws) -> None:
+    dead = new_queue(aws)
+    policy = redrive_policy(queue_arn(aws, dead), 3)
+    sources = {new_queue(aws, RedrivePolicy=policy) for _ in range(3)}
+    pages = aws.sqs.get_paginator("list_dead_letter_source_queues").paginate(
+        QueueUrl=dead, PaginationConfig={"PageSize": 2}
+    )
+    listed = [page["queueUrls"] for page in pages]
+    assert [len(page) for page in listed] == [2, 1]
+    assert {url for page in listed for url in page} == sources
+
+
+def test_a_queue_that_is_no_dead_letter_queue_has_no_sources(aws: Aws, queue: str) -> None:
+    assert aws.sqs.list_dead_letter_source_queues(QueueUrl=queue).get("queueUrls", []) == []
+
+
+INVALID_POLICIES = {
+    "not json": "{",
+    "not an object": "[]",
+    "no count": '{"deadLetterTargetArn": "ARN"}',
+    "no target": '{"maxReceiveCount": "3"}',
+    "count not a number": '{"deadLetterTargetArn": "ARN", "maxReceiveCount": "three"}',
+    "count zero": '{"deadLetterTargetArn": "ARN", "maxReceiveCount": 0}',
+    "count over 1000": '{"deadLetterTargetArn": "ARN", "maxReceiveCount": 1001}',
+    "target not an arn": '{"deadLetterTargetArn": "somewhere", "maxReceiveCount": 3}',
+}
+
+
+@pytest.mark.parametrize("policy", INVALID_POLICIES.values(), ids=INVALID_POLICIES.keys())
+def test_an_invalid_policy_is_refused(aws: Aws, queue: str, policy: str) -> None:
+    policy = policy.replace("ARN", queue_arn(aws, new_queue(aws)))
+    with refused("InvalidParameterValue"):
+        aws.sqs.set_queue_attributes(QueueUrl=queue, Attributes={"RedrivePolicy": policy})
+    assert "RedrivePolicy" not in queue_attributes(aws, queue)
+
+
+def test_a_policy_that_names_a_missing_queue_is_refused(aws: Aws, queue: str) -> None:
+    policy = redrive_policy(f"{queue_arn(aws, queue)}-missing", 3)
+    with refused("InvalidParameterValue"):
+        aws.sqs.set_queue_attributes(QueueUrl=queue, Attributes={"RedrivePolicy": policy})
