@@ -3,10 +3,14 @@
 
 pub mod arn;
 pub mod aws;
+pub mod config;
 pub mod environment;
 pub mod event;
 pub mod health;
+pub mod http;
 pub mod metrics;
 pub mod queue;
 pub mod registry;
+pub mod service;
+pub mod telemetry;
 pub mod tenant;

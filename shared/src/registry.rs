@@ -15,7 +15,6 @@ use futures_util::future::BoxFuture;
 use governor::{DefaultDirectRateLimiter, Quota};
 use moka::future::Cache;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::arn::{QueueArn, TableArn};
 use crate::environment::Environment;
@@ -166,9 +165,9 @@ impl TenantRegistry {
         }
     }
 
-    /// Keeps tenants in use fresh until the token is cancelled. Failures leave what is known in use.
-    pub async fn refresh_until(&self, shutdown: CancellationToken) {
-        shutdown.run_until_cancelled(self.0.refresh_forever()).await;
+    /// Keeps tenants in use fresh; never ends. Failures leave what is known in use.
+    pub async fn refresh_forever(&self) {
+        self.0.refresh_forever().await;
     }
 }
 

@@ -7,4 +7,4 @@ pub mod message;
 pub mod receiver;
 pub mod sender;
 
-mod retry;
+pub mod retry;

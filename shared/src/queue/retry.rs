@@ -20,15 +20,15 @@ const THROTTLES: [&str; 10] = [
 
 /// What to do about a failed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub struct Failure {
     /// The service's error code, or what kept the call from being answered.
-    pub(crate) code: String,
+    pub code: String,
     /// Whether the same call may succeed later.
-    pub(crate) transient: bool,
+    pub transient: bool,
 }
 
 /// Classifies a failed call: anything but the service's own word that the request is wrong is transient.
-pub(crate) fn classify<E: ProvideErrorMetadata, R: Status>(error: &SdkError<E, R>) -> Failure {
+pub fn classify<E: ProvideErrorMetadata, R: Status>(error: &SdkError<E, R>) -> Failure {
     let (code, transient) = match error {
         SdkError::ServiceError(context) => {
             let code = context.err().code().unwrap_or("Unknown");
@@ -44,12 +44,12 @@ pub(crate) fn classify<E: ProvideErrorMetadata, R: Status>(error: &SdkError<E, R
 }
 
 /// Whether the code asks for a slower pace.
-pub(crate) fn is_throttle(code: &str) -> bool {
+pub fn is_throttle(code: &str) -> bool {
     THROTTLES.contains(&code) || code.ends_with("ThrottledException")
 }
 
 /// The status of a raw answer.
-pub(crate) trait Status {
+pub trait Status {
     /// As a number.
     fn status(&self) -> u16;
 }
@@ -63,7 +63,7 @@ impl Status for aws_sdk_sqs::config::http::HttpResponse {
 /// Exponential back-off with full jitter: a random wait up to `base` doubled per attempt, at most `max`.
 ///
 /// `random` is uniform in 0..1; the first attempt is number 0.
-pub(crate) fn backoff(attempt: u32, base: Duration, max: Duration, random: f64) -> Duration {
+pub fn backoff(attempt: u32, base: Duration, max: Duration, random: f64) -> Duration {
     let ceiling = base.saturating_mul(2_u32.saturating_pow(attempt)).min(max);
     ceiling.mul_f64(random.clamp(0.0, 1.0))
 }

@@ -90,10 +90,9 @@ async fn what_is_known_stays_in_use_while_parameter_store_is_down() {
     let registry = registry(&store, limits);
     registry.lookup(&id("tenant-1")).await.expect("registered");
     store.down.store(true, Ordering::Relaxed);
-    let stop = CancellationToken::new();
     let refresher = tokio::spawn({
-        let (registry, stop) = (registry.clone(), stop.clone());
-        async move { registry.refresh_until(stop).await }
+        let registry = registry.clone();
+        async move { registry.refresh_forever().await }
     });
     for _ in 0..60 {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -104,8 +103,7 @@ async fn what_is_known_stays_in_use_while_parameter_store_is_down() {
         matches!(registry.lookup(&id("tenant-4")).await, Err(LookupError::Unavailable(_))),
         "not unknown: nobody could tell"
     );
-    stop.cancel();
-    refresher.await.expect("the refresher ends");
+    refresher.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,8 +125,7 @@ async fn tenants_in_use_are_refreshed_several_to_a_call_and_idle_ones_not() {
         store.register(&format!("tenant-{number}"), "advanced");
     }
     let loads = store.calls();
-    let stop = CancellationToken::new();
-    tokio::time::timeout(Duration::from_secs(14), registry.refresh_until(stop)).await.expect_err("it goes on");
+    tokio::time::timeout(Duration::from_secs(14), registry.refresh_forever()).await.expect_err("it goes on");
     assert_eq!(store.calls() - loads, 2, "ten tenants in use, five to a call");
     assert_eq!(registry.lookup(&id("tenant-3")).await.expect("known").tier, Some(Tier::Advanced));
 }
@@ -141,8 +138,7 @@ async fn a_tenant_that_is_gone_is_forgotten_at_the_next_refresh() {
     registry.lookup(&id("tenant-5")).await.expect("registered");
     registry.lookup(&id("tenant-5")).await.expect("in use");
     store.values.lock().unwrap().clear();
-    let stop = CancellationToken::new();
-    tokio::time::timeout(Duration::from_secs(3), registry.refresh_until(stop)).await.expect_err("it goes on");
+    tokio::time::timeout(Duration::from_secs(3), registry.refresh_forever()).await.expect_err("it goes on");
     assert_eq!(registry.lookup(&id("tenant-5")).await, Err(LookupError::Unknown));
 }
 

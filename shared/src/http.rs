@@ -1,0 +1,132 @@
+//! The HTTP side every service shares: identity and probe routes, errors as JSON, one middleware stack.
+//!
+//! [`routes`] gives a service its common surface; the service merges its own routes in and closes the stack with
+//! [`Http::finish`]. Whatever a client sends, the answer is JSON with a request id, and never a 5xx for its mistake.
+
+pub mod body;
+pub mod caller;
+pub mod error;
+pub mod server;
+
+mod observe;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use self::caller::{Access, OptionalTenant};
+use self::error::ApiError;
+pub use self::observe::RequestContext;
+use crate::environment::Environment;
+use crate::health::Readiness;
+use crate::metrics::Metrics;
+use crate::tenant::TenantId;
+
+/// What the common routes know of their service. Clones share it.
+#[derive(Clone)]
+pub struct Http(Arc<Inner>);
+
+struct Inner {
+    service: &'static str,
+    version: &'static str,
+    access: Access,
+    readiness: Readiness,
+    metrics: Metrics,
+}
+
+/// The answer to `GET /<service>`; keys in sorted order.
+#[derive(Serialize)]
+struct Identity<'a> {
+    environment: &'a str,
+    microservice: &'static str,
+    tenant_id: Option<TenantId>,
+    version: &'static str,
+}
+
+/// The answer of the readiness probe, spelled as existing probes expect it.
+#[derive(Serialize)]
+struct Probe {
+    #[serde(rename = "Status")]
+    status: &'static str,
+}
+
+impl Http {
+    /// The common surface of a service of this name and version.
+    pub fn new(
+        service: &'static str,
+        version: &'static str,
+        access: Access,
+        readiness: Readiness,
+        metrics: Metrics,
+    ) -> Self {
+        metrics.describe_counter("http_requests_total", "Requests answered, by route, method and status");
+        metrics.describe_histogram("http_request_seconds", "Time to answer, by route");
+        Self(Arc::new(Inner { service, version, access, readiness, metrics }))
+    }
+
+    /// The environment the service runs in.
+    pub fn environment(&self) -> &Environment {
+        self.0.access.environment()
+    }
+
+    /// Who may be answered.
+    pub fn access(&self) -> &Access {
+        &self.0.access
+    }
+
+    /// The service's name.
+    pub fn service(&self) -> &'static str {
+        self.0.service
+    }
+
+    /// The service's version.
+    pub fn version(&self) -> &'static str {
+        self.0.version
+    }
+
+    /// Closes the stack: the common routes, the service's own, JSON for what is neither, and the middleware.
+    pub fn finish(&self, own: Router) -> Router {
+        let service = self.0.service;
+        Router::new()
+            .route(&format!("/{service}"), get(identity))
+            .route(&format!("/{service}/readiness-probe"), get(readiness_probe))
+            .with_state(self.clone())
+            .merge(own)
+            .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+            .fallback(async || ApiError::no_route())
+            .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
+            .layer(axum::middleware::from_fn_with_state(self.0.metrics.clone(), observe::observe))
+    }
+}
+
+/// `GET /<service>`: who answers, for whom.
+async fn identity(State(http): State<Http>, OptionalTenant(tenant): OptionalTenant) -> Result<Response, ApiError> {
+    if let Some(tenant) = &tenant {
+        http.0.access.admit(tenant).await?;
+    }
+    let identity = Identity {
+        environment: http.environment().as_str(),
+        microservice: http.0.service,
+        tenant_id: tenant,
+        version: http.0.version,
+    };
+    Ok(Json(identity).into_response())
+}
+
+/// `GET /<service>/readiness-probe`: from cached state, without side effect.
+async fn readiness_probe(State(http): State<Http>) -> Response {
+    if http.0.readiness.is_ready() {
+        Json(Probe { status: "OK" }).into_response()
+    } else {
+        (StatusCode::INTERNAL_SERVER_ERROR, Json(Probe { status: "NotReady" })).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests;

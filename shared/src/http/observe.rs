@@ -1,0 +1,127 @@
+//! What happens around every request: its id, its span, its metrics, its log line.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::error::ApiError;
+use crate::metrics::{Metrics, label};
+use crate::telemetry::continue_trace;
+use crate::tenant::TenantId;
+
+/// Request and response header of the id.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id taken over from a client.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+/// Label of requests that matched no route.
+const NO_ROUTE: &str = "none";
+
+/// What is known of a request while it is handled; handlers add to it what its log line should say. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct RequestContext(Arc<Fields>);
+
+#[derive(Debug, Default)]
+struct Fields {
+    tenant: OnceLock<TenantId>,
+    message_id: OnceLock<Uuid>,
+}
+
+impl RequestContext {
+    /// Whose request it is.
+    pub fn set_tenant(&self, tenant: &TenantId) {
+        // Set once: the header is one.
+        let _ = self.0.tenant.set(tenant.clone());
+    }
+
+    /// Which message it became.
+    pub fn set_message_id(&self, id: Uuid) {
+        let _ = self.0.message_id.set(id);
+    }
+}
+
+pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let request_id = request_id(request.headers());
+    let context = RequestContext::default();
+    request.extensions_mut().insert(context.clone());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    let span = tracing::info_span!("request", otel.name = %format_args!("{method} {route}"), otel.kind = "server");
+    continue_trace(&span, request.headers().get("traceparent").and_then(|value| value.to_str().ok()));
+
+    let mut response = next.run(request).instrument(span).await;
+
+    let code = ApiError::write_body(&mut response, &request_id);
+    if let Ok(value) = HeaderValue::try_from(&request_id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let status = response.status();
+    metrics
+        .counter(
+            "http_requests_total",
+            vec![
+                label("route", route.to_owned()),
+                label("method", known_method(&method)),
+                label("status", status.as_str().to_owned()),
+            ],
+        )
+        .increment(1);
+    metrics.histogram("http_request_seconds", vec![label("route", route.to_owned())]).record(started.elapsed());
+    log(&context, &request_id, &method, route, status, code, started);
+    response
+}
+
+/// One line per event handled and per request refused; identity and probes only where they are being looked into.
+fn log(
+    context: &RequestContext,
+    request_id: &str,
+    method: &Method,
+    route: &str,
+    status: StatusCode,
+    code: Option<&str>,
+    started: Instant,
+) {
+    let tenant_id = context.0.tenant.get().map(TenantId::as_str);
+    let message_id = context.0.message_id.get().map(tracing::field::display);
+    let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let (method, status) = (method.as_str(), status.as_u16());
+    if status >= 500 && code.is_some() {
+        tracing::warn!(request_id, tenant_id, message_id, method, route, status, code, elapsed_us, "request failed");
+    } else if code.is_some() {
+        tracing::info!(request_id, tenant_id, message_id, method, route, status, code, elapsed_us, "request refused");
+    } else if message_id.is_some() {
+        tracing::info!(request_id, tenant_id, message_id, method, route, status, elapsed_us, "event accepted");
+    } else {
+        tracing::debug!(request_id, tenant_id, method, route, status, elapsed_us, "request answered");
+    }
+}
+
+/// The client's id where it is fit to be repeated in headers and logs, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    given
+        .filter(|id| (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()))
+        .map_or_else(|| Uuid::new_v4().to_string(), ToOwned::to_owned)
+}
+
+/// The method as a label: clients can make up any number of them.
+fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [Method; 7] = [
+        Method::GET,
+        Method::POST,
+        Method::HEAD,
+        Method::PUT,
+        Method::DELETE,
+        Method::PATCH,
+        Method::OPTIONS,
+    ];
+    const NAMES: [&str; 7] = ["GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"];
+    KNOWN.iter().position(|known| known == method).map_or("other", |at| NAMES[at])
+}

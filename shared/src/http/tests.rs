@@ -1,0 +1,1 @@
+//! The common routes over a registry in memory.

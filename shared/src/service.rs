@@ -1,0 +1,296 @@
+//! The life of a service: configuration, sockets, signals, drain, exit code.
+//!
+//! A [`Service`] is its router and the work in its background. [`Service::serve`] gives it sockets; whoever runs several
+//! in one process calls the router and the background itself. On SIGTERM or SIGINT readiness is lowered, requests and
+//! messages in hand are finished, and the process ends with 0; where that takes longer than the grace period it ends
+//! with 1 and says what was left. Handlers are installed for both signals, so all of this holds for PID 1, too.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use futures_util::future::BoxFuture;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::aws::NoRegion;
+use crate::config::{self, ConfigError, ServiceConfig};
+use crate::health::Readiness;
+use crate::http::caller::Access;
+use crate::http::{Http, server};
+use crate::metrics::{Metrics, UPKEEP_INTERVAL};
+use crate::queue::retry::backoff;
+use crate::registry::{LookupError, ParameterSource, RegistryLimits, TenantRegistry, environment_resources};
+use crate::telemetry::{self, TelemetryError};
+
+/// Exit code of a configuration that cannot be used.
+const EXIT_CONFIG: u8 = 2;
+/// First wait before something needed at start is tried again.
+const START_RETRY_BASE: Duration = Duration::from_millis(200);
+/// Longest such wait.
+const START_RETRY_MAX: Duration = Duration::from_secs(10);
+/// Connections of the admin port: probes and scrapers.
+const MAX_ADMIN_CONNECTIONS: usize = 64;
+
+/// One service, assembled and not yet running.
+pub struct Service {
+    /// Its name.
+    pub name: &'static str,
+    /// Its routes.
+    pub router: Router,
+    /// Whether it is ready.
+    pub readiness: Readiness,
+    /// Its metrics.
+    pub metrics: Metrics,
+    /// Its work beside requests: runs until its token is cancelled, then finishes what is in hand.
+    pub background: Background,
+}
+
+/// Work beside requests.
+pub type Background = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, ()> + Send>;
+
+/// Why a service ended otherwise than asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The AWS settings are incomplete.
+    #[error(transparent)]
+    Region(#[from] NoRegion),
+    /// A port cannot be listened on.
+    #[error("{variable}: cannot listen on {address}: {reason}; choose another port or end what uses it")]
+    Listen {
+        /// The variable that sets the port.
+        variable: &'static str,
+        /// The address tried.
+        address: SocketAddr,
+        /// Why not.
+        reason: std::io::Error,
+    },
+    /// The grace period ended before the work in hand.
+    #[error("the grace period of {0:?} (SHUTDOWN_GRACE_SECONDS) ended before the work in hand did")]
+    Undrained(Duration),
+}
+
+impl RunError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Region(_) => EXIT_CONFIG.into(),
+            Self::Listen { .. } | Self::Undrained(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// What every service is assembled from: tenancy, the common routes, readiness, metrics.
+pub struct Parts {
+    /// The common HTTP surface.
+    pub http: Http,
+    /// The tenant registry.
+    pub registry: TenantRegistry,
+    /// Readiness; a condition that the registry can be read is already in it.
+    pub readiness: Readiness,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Where parameters are read from.
+    pub parameters: Arc<dyn ParameterSource>,
+}
+
+impl Parts {
+    /// The parts of a service of this name and version.
+    pub fn new(
+        name: &'static str,
+        version: &'static str,
+        config: &ServiceConfig,
+        parameters: Arc<dyn ParameterSource>,
+    ) -> Self {
+        let metrics = Metrics::new(name, config.environment.as_str());
+        let readiness = Readiness::default();
+        let limits = RegistryLimits {
+            refresh_after: config.registry_refresh_seconds,
+            unknown_for: config.registry_unknown_seconds,
+            ..RegistryLimits::default()
+        };
+        let registry = TenantRegistry::new(Arc::clone(&parameters), limits, &metrics);
+        let access = Access::new(config.environment.clone(), registry.clone(), config.tenant_rate_per_second);
+        let http = Http::new(name, version, access, readiness.clone(), metrics.clone());
+        Self { http, registry, readiness, metrics, parameters }
+    }
+
+    /// Ready once Parameter Store has answered for the first time; from then on what is known is kept fresh.
+    pub fn keep_registry(&self) -> BoxFuture<'static, ()> {
+        let (registry, parameters) = (self.registry.clone(), Arc::clone(&self.parameters));
+        let (environment, reached) = (self.http.environment().clone(), self.readiness.condition("registry"));
+        Box::pin(async move {
+            let first_answer = || {
+                let (parameters, environment) = (Arc::clone(&parameters), environment.clone());
+                async move {
+                    match environment_resources(&*parameters, &environment).await {
+                        Err(LookupError::Unavailable(reason)) => Err(reason),
+                        _ => Ok(()),
+                    }
+                }
+            };
+            retry_forever("Parameter Store", first_answer).await;
+            reached.set(true);
+            registry.refresh_forever().await;
+        })
+    }
+}
+
+/// Tries something needed at start until it succeeds, at growing distance, and says in the log what it waits for.
+pub async fn retry_forever<T, F>(what: &'static str, attempt: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, String>>,
+{
+    let mut times = 0;
+    loop {
+        match attempt().await {
+            Ok(found) => return found,
+            Err(reason) => tracing::warn!(reason, "waiting for {what}"),
+        }
+        tokio::time::sleep(backoff(times, START_RETRY_BASE, START_RETRY_MAX, 0.5 + fastrand::f64() / 2.0)).await;
+        times += 1;
+    }
+}
+
+/// A configuration that contains the common part.
+pub trait Configured: clap::Parser + Send + 'static {
+    /// The common part.
+    fn service(&self) -> &ServiceConfig;
+}
+
+/// The whole of a service's `main`: configuration, telemetry, run, exit code.
+pub fn main<C, F>(name: &'static str, run: impl FnOnce(C, CancellationToken) -> F) -> ExitCode
+where
+    C: Configured,
+    F: Future<Output = Result<(), RunError>>,
+{
+    let config: C = match config::parse() {
+        Ok(config) => config,
+        Err(ConfigError::Asked(text)) => return say(&mut std::io::stdout(), &text, ExitCode::SUCCESS),
+        Err(ConfigError::Wrong(line)) => return complain(name, &line, EXIT_CONFIG.into()),
+    };
+    let telemetry = match telemetry::start(name, config.service().log_format, &config.service().log_level) {
+        Ok(telemetry) => telemetry,
+        Err(error @ TelemetryError::Started) => return complain(name, &error, ExitCode::FAILURE),
+        Err(error) => return complain(name, &error, EXIT_CONFIG.into()),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(name, &error, ExitCode::FAILURE),
+    };
+    let outcome = runtime.block_on(async { run(config, shutdown_signal()).await });
+    runtime.shutdown_background();
+    telemetry.end();
+    outcome.map_or_else(|error| complain(name, &error, error.exit_code()), |()| ExitCode::SUCCESS)
+}
+
+impl Service {
+    /// Listens and serves until the token is cancelled, then drains.
+    ///
+    /// # Errors
+    /// [`RunError`] where a port is taken, or the drain does not end within the grace period.
+    pub async fn serve(self, config: &ServiceConfig, shutdown: CancellationToken) -> Result<(), RunError> {
+        let listener = listen("PORT", config, config.port).await?;
+        let admin = listen("ADMIN_PORT", config, config.admin_port).await?;
+        tracing::info!(service = self.name, environment = %config.environment, address = %address(&listener),
+            admin = %address(&admin), "listening");
+        let admin_stop = CancellationToken::new();
+        let admin_router = admin_routes(self.readiness.clone(), self.metrics.clone());
+        let admin_server =
+            tokio::spawn(server::serve(admin, admin_router, MAX_ADMIN_CONNECTIONS, admin_stop.clone()));
+        let upkeep = tokio::spawn(upkeep(self.metrics.clone(), admin_stop.clone()));
+
+        let background = tokio::spawn((self.background)(shutdown.clone()));
+        let requests = tokio::spawn(server::serve(listener, self.router, config.max_connections, shutdown.clone()));
+        shutdown.cancelled().await;
+        self.readiness.drain();
+        tracing::info!(service = self.name, "draining");
+        let drained = tokio::time::timeout(config.shutdown_grace_seconds, async {
+            let ended = tokio::join!(background, requests);
+            [ended.0, ended.1]
+        })
+        .await;
+        admin_stop.cancel();
+        // Both ended on the token; what is left of the admin port is a probe that does not matter any more.
+        admin_server.abort();
+        upkeep.abort();
+        let ended = drained.map_err(|_| RunError::Undrained(config.shutdown_grace_seconds))?;
+        for error in ended.into_iter().filter_map(Result::err) {
+            tracing::error!(%error, "a task of the service failed");
+        }
+        tracing::info!(service = self.name, "drained");
+        Ok(())
+    }
+}
+
+/// The admin port: liveness, readiness with what is missing, metrics. Never routed from outside.
+pub fn admin_routes(readiness: Readiness, metrics: Metrics) -> Router {
+    let ready = async |State(readiness): State<Readiness>| {
+        let unmet = readiness.unmet();
+        let status = if unmet.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (status, axum::Json(serde_json::json!({ "ready": unmet.is_empty(), "waiting_for": unmet })))
+    };
+    let scrape = async |State(metrics): State<Metrics>| {
+        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()).into_response()
+    };
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .merge(Router::new().route("/readyz", get(ready)).with_state(readiness))
+        .merge(Router::new().route("/metrics", get(scrape)).with_state(metrics))
+}
+
+/// Folds metric samples in until the token is cancelled.
+pub async fn upkeep(metrics: Metrics, stop: CancellationToken) {
+    let work = async {
+        loop {
+            tokio::time::sleep(UPKEEP_INTERVAL).await;
+            metrics.upkeep();
+        }
+    };
+    stop.run_until_cancelled(work).await;
+}
+
+/// A token that is cancelled by SIGTERM or SIGINT. Call it within a runtime.
+pub fn shutdown_signal() -> CancellationToken {
+    let token = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be handled");
+    tokio::spawn({
+        let token = token.clone();
+        async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            token.cancel();
+        }
+    });
+    token
+}
+
+async fn listen(variable: &'static str, config: &ServiceConfig, port: u16) -> Result<TcpListener, RunError> {
+    let address = SocketAddr::new(config.bind_address, port);
+    TcpListener::bind(address).await.map_err(|reason| RunError::Listen { variable, address, reason })
+}
+
+fn address(listener: &TcpListener) -> String {
+    listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
+}
+
+/// One line on standard error: log lines may not be set up yet.
+fn complain(name: &str, error: &dyn std::fmt::Display, code: ExitCode) -> ExitCode {
+    say(&mut std::io::stderr(), &format!("{name}: {error}\n"), code)
+}
+
+fn say(to: &mut dyn std::io::Write, text: &str, code: ExitCode) -> ExitCode {
+    // Nobody is left to tell if this fails, too.
+    let _ = to.write_all(text.as_bytes());
+    code
+}
