@@ -1,1 +1,153 @@
-//! consumer
+//! The consumer: the environment's queue into its table, and each tenant's own messages back.
+//!
+//! It consumes from its start; probes have no part in it. A message is deleted only after its item is stored, and
+//! writing is idempotent, so neither a crash nor a redelivery loses or doubles anything. An application team replaces
+//! what an item is; everything around it stays.
+
+mod messages;
+mod store;
+mod table;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use shared::arn::{QueueArn, TableArn};
+use shared::aws::AwsClients;
+use shared::config::{ServiceConfig, number, seconds};
+use shared::queue::receiver::{Receiver, ReceiverLimits, Source};
+use shared::registry::environment_resources;
+use shared::service::{Configured, Parts, RunError, Service, retry_forever};
+use tokio_util::sync::CancellationToken;
+
+use self::messages::Messages;
+use self::store::{Serves, Store};
+use self::table::Table;
+
+/// The service's name: its path prefix and the `microservice` of its answers.
+pub const NAME: &str = "consumer";
+
+/// Stores the events of the environment's queue in its table
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = NAME, version)]
+pub struct Config {
+    /// What every service is configured by.
+    #[command(flatten)]
+    pub service: ServiceConfig,
+
+    /// Seconds an idle poll waits for messages; a drain may take as long. 20 costs three calls a minute
+    #[arg(long, env, value_name = "RECEIVE_WAIT_SECONDS", default_value = "20", value_parser = seconds(1, 20))]
+    pub receive_wait_seconds: Duration,
+
+    /// Polls at once while the queue is full
+    #[arg(long, env, value_name = "MAX_POLLS", default_value_t = 8, value_parser = number(1, 64))]
+    pub max_polls: usize,
+
+    /// Messages received and not yet stored
+    #[arg(long, env, value_name = "MAX_IN_HAND", default_value_t = 400, value_parser = number(1, 10_000))]
+    pub max_in_hand: usize,
+
+    /// Seconds a received message is hidden from other consumers; extended while it is being stored
+    #[arg(long, env, value_name = "VISIBILITY_SECONDS", default_value = "60", value_parser = seconds(2, 43_200))]
+    pub visibility_seconds: Duration,
+}
+
+impl Config {
+    fn receiver_limits(&self) -> ReceiverLimits {
+        ReceiverLimits {
+            poll_wait: self.receive_wait_seconds,
+            max_polls: self.max_polls,
+            max_in_hand: self.max_in_hand,
+            visibility: self.visibility_seconds,
+            ..ReceiverLimits::default()
+        }
+    }
+}
+
+impl Configured for Config {
+    fn service(&self) -> &ServiceConfig {
+        &self.service
+    }
+}
+
+/// The environment's queue and table, known once its parameters are.
+type Resources = Arc<OnceLock<(QueueArn, TableArn)>>;
+
+/// Runs the service until the token is cancelled and everything in hand is finished.
+///
+/// # Errors
+/// [`RunError`]: no region, a port taken, or a drain that did not end in time.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
+    let aws = AwsClients::from_env().await?;
+    service(&config, &aws).serve(&config.service, shutdown).await
+}
+
+/// Assembles the service over these clients.
+pub fn service(config: &Config, aws: &AwsClients) -> Service {
+    let parts = Parts::new(NAME, env!("CARGO_PKG_VERSION"), &config.service, Arc::new(aws.ssm.clone()));
+    let resources = Resources::default();
+    let messages = Messages::new(parts.http.clone(), aws.dynamodb.clone(), Arc::clone(&resources));
+    let own = Router::new().route("/consumer/messages", get(messages::list)).with_state(messages);
+    let router = parts.http.finish(own);
+    let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
+    let (keep_registry, consume) = (parts.keep_registry(), Consume::new(parts, config.receiver_limits(), aws, resources));
+    Service {
+        name: NAME,
+        router,
+        readiness,
+        metrics,
+        background: Box::new(|shutdown| {
+            Box::pin(async move {
+                tokio::join!(shutdown.run_until_cancelled(keep_registry), consume.run(&shutdown));
+            })
+        }),
+    }
+}
+
+/// Everything from the environment's parameters to a running receiver.
+struct Consume {
+    parts: Parts,
+    limits: ReceiverLimits,
+    sqs: aws_sdk_sqs::Client,
+    dynamodb: aws_sdk_dynamodb::Client,
+    resources: Resources,
+}
+
+impl Consume {
+    fn new(parts: Parts, limits: ReceiverLimits, aws: &AwsClients, resources: Resources) -> Self {
+        Self { parts, limits, sqs: aws.sqs.clone(), dynamodb: aws.dynamodb.clone(), resources }
+    }
+
+    /// Finds queue and table, waiting for them as long as it takes, then consumes.
+    async fn run(self, shutdown: &CancellationToken) {
+        let receiving = self.parts.readiness.condition("queue");
+        let storing = self.parts.readiness.condition("table");
+        let Some((queue, table)) = shutdown.run_until_cancelled(self.find_resources()).await else { return };
+        let find_source = || {
+            let (sqs, queue) = (self.sqs.clone(), queue.clone());
+            async move { Source::find(&sqs, &queue).await.map_err(|error| error.to_string()) }
+        };
+        let Some(source) = shutdown.run_until_cancelled(retry_forever("the queue", find_source)).await else { return };
+        tracing::info!(queue = queue.name(), table = table.name(), "consuming");
+        storing.set(true);
+        let serves = Serves::new(self.parts.http.environment().clone(), queue, self.parts.registry.clone());
+        let table = Table::new(self.dynamodb, table.name().to_owned());
+        let store = Store::new(serves, table, storing, &self.parts.metrics, shutdown.clone());
+        let receiver = Receiver::new(self.sqs, source, store, self.limits, &self.parts.metrics, receiving);
+        receiver.run(shutdown.clone()).await;
+    }
+
+    async fn find_resources(&self) -> (QueueArn, TableArn) {
+        let find = || {
+            let (parameters, environment) = (Arc::clone(&self.parts.parameters), self.parts.http.environment().clone());
+            async move {
+                let wanted = format!("parameters /{environment}/consumer_sqs and /{environment}/consumer_ddb");
+                let found = environment_resources(&*parameters, &environment).await;
+                found.map_err(|error| format!("{wanted}: {error}"))
+            }
+        };
+        let found = retry_forever("the environment's queue and table", find).await;
+        self.resources.get_or_init(|| found).clone()
+    }
+}
