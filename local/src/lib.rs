@@ -1,1 +1,173 @@
-//! local
+//! The whole SaaS on one machine: the embedded AWS endpoint, the environments of the sample tenants and the load
+//! balancer's routing, in one process. Nothing else is installed, no account is needed.
+//!
+//! The services are the production ones, over the same SDK; only sockets differ: the load balancer hands a request to
+//! the environment's router in memory.
+
+mod banner;
+mod data;
+mod environments;
+mod gateway;
+mod provision;
+mod topology;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use shared::aws::AwsClients;
+use shared::config::LogFormat;
+use shared::http::server;
+use shared::service::admin_routes;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use self::data::DataError;
+use self::environments::Environments;
+use self::provision::ProvisionError;
+
+/// The region of the embedded endpoint.
+const REGION: &str = "us-east-1";
+/// The account of the embedded endpoint.
+const ACCOUNT: &str = "000000000000";
+/// Connections of the load balancer and of the admin address, each.
+const MAX_CONNECTIONS: usize = 4096;
+/// Longest the environments may take to become ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Longest the end may take.
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// The whole SaaS on one machine: AWS endpoint, environments, load balancer
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "local", version)]
+pub struct Config {
+    /// Folder in which queues, tables and parameters are kept between runs
+    #[arg(long, value_name = "FOLDER", default_value = ".local")]
+    pub data_dir: PathBuf,
+
+    /// Keep everything in memory and forget it at the end
+    #[arg(long)]
+    pub ephemeral: bool,
+
+    /// Address of the load balancer; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// Address of the AWS endpoint; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4566")]
+    pub aws_listen: SocketAddr,
+
+    /// Address of /<environment>/<service>/{livez,readyz,metrics}; not served where unset
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin_listen: Option<SocketAddr>,
+
+    /// How log lines look
+    #[arg(long, env, value_name = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Pretty)]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or directives such as info,shared=debug
+    #[arg(long, env, value_name = "LOG_LEVEL", default_value = "warn")]
+    pub log_level: String,
+}
+
+/// Why it did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The AWS endpoint did not start.
+    #[error("--aws-listen: {0}")]
+    Endpoint(#[from] localaws::StartError),
+    /// An address cannot be listened on.
+    #[error("{flag}: cannot listen on {address}: {reason}; choose another address with {flag}, or end what uses it")]
+    Listen {
+        /// The flag that sets it.
+        flag: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        reason: std::io::Error,
+    },
+    /// The tenants' queues, tables and parameters could not be created.
+    #[error("the sample tenants could not be set up: {0}")]
+    Provision(#[from] ProvisionError),
+    /// An environment's settings are wrong.
+    #[error("{0}")]
+    Settings(String),
+    /// The environments did not become ready.
+    #[error("not ready after {READY_WITHIN:?}: waiting for {0}")]
+    NotReady(String),
+}
+
+/// Runs everything until the token is cancelled.
+///
+/// # Errors
+/// [`LocalError`], one line that says what to do.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), LocalError> {
+    let data = if config.ephemeral { None } else { Some(data::open(&config.data_dir)?) };
+    // The load balancer's address first: a port in use must not leave anything half started.
+    let listener = listen("--listen", config.listen).await?;
+    let storage = data.as_ref().map_or(localaws::Storage::Memory, |data| localaws::Storage::Dir(data.folder().into()));
+    let endpoint = localaws::start(localaws::Config {
+        listen: config.aws_listen,
+        storage,
+        account_id: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+    })
+    .await?;
+    let sdk = sdk_config(&endpoint.url());
+    let tenants = topology::sample_tenants();
+    provision::provision(&sdk, &tenants).await?;
+
+    let environments = Environments::start(&tenants, &AwsClients::new(&sdk)).map_err(LocalError::Settings)?;
+    environments.ready(READY_WITHIN).await.map_err(LocalError::NotReady)?;
+    let gateway = gateway::routes(&tenants, environments.routers());
+    let address = listener.local_addr().unwrap_or(config.listen);
+    banner::print(&tenants, address, &endpoint.url(), data.as_ref().map(data::DataFolder::folder));
+
+    let admin = serve_admin(config.admin_listen, &environments, &shutdown).await?;
+    server::serve(listener, gateway, MAX_CONNECTIONS, shutdown.clone()).await;
+    // An idle long poll would hold the end up for as long as it waits.
+    endpoint.release_long_polls();
+    if tokio::time::timeout(DRAIN_WITHIN, environments.drain()).await.is_err() {
+        tracing::warn!("messages in hand were not finished; they are delivered again at the next start");
+    }
+    if let Some(admin) = admin {
+        admin.abort();
+    }
+    endpoint.shutdown().await;
+    Ok(())
+}
+
+/// The admin surface of every service, where it is asked for.
+async fn serve_admin(
+    address: Option<SocketAddr>,
+    environments: &Environments,
+    shutdown: &CancellationToken,
+) -> Result<Option<tokio::task::JoinHandle<()>>, LocalError> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = listen("--admin-listen", address).await?;
+    let mut routes = axum::Router::new();
+    for (environment, service, readiness, metrics) in environments.observed() {
+        routes = routes.nest(&format!("/{environment}/{service}"), admin_routes(readiness, metrics));
+    }
+    Ok(Some(tokio::spawn(server::serve(listener, routes, MAX_CONNECTIONS, shutdown.clone()))))
+}
+
+async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, LocalError> {
+    TcpListener::bind(address).await.map_err(|reason| LocalError::Listen { flag, address, reason })
+}
+
+/// The SDK's settings for the embedded endpoint. Built by hand: no variable or profile of the user's may lead
+/// elsewhere.
+fn sdk_config(endpoint: &str) -> aws_config::SdkConfig {
+    use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+    let credentials = Credentials::new("local", "local", None, None, "embedded endpoint");
+    aws_config::SdkConfig::builder()
+        .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
+        .region(aws_config::Region::new(REGION))
+        .endpoint_url(endpoint)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
+}

@@ -93,16 +93,22 @@ impl Http {
     /// Closes the stack: the common routes, the service's own, JSON for what is neither, and the middleware.
     pub fn finish(&self, own: Router) -> Router {
         let service = self.0.service;
-        Router::new()
+        let routes = Router::new()
             .route(&format!("/{service}"), get(identity))
             .route(&format!("/{service}/readiness-probe"), get(readiness_probe))
             .with_state(self.clone())
             .merge(own)
             .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-            .fallback(async || ApiError::no_route())
-            .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
-            .layer(axum::middleware::from_fn_with_state(self.0.metrics.clone(), observe::observe))
+            .fallback(async || ApiError::no_route());
+        with_middleware(routes, self.0.metrics.clone())
     }
+}
+
+/// The one middleware stack: request ids, metrics, log lines, errors as JSON, panics as errors.
+pub fn with_middleware(routes: Router, metrics: Metrics) -> Router {
+    routes
+        .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
+        .layer(axum::middleware::from_fn_with_state(metrics, observe::observe))
 }
 
 /// `GET /<service>`: who answers, for whom.

@@ -192,17 +192,24 @@ impl<H: Handler> Receiver<H> {
         let mut polls = FuturesUnordered::new();
         let mut pollers = Pollers::new(self.limits.max_polls);
         let mut failing: Option<Failing> = None;
+        // Until a poll has succeeded it does not wait, so that readiness does not hang on a message coming in.
+        let mut is_proven = false;
         loop {
             let is_stopping = shutdown.is_cancelled();
             if is_stopping && polls.is_empty() {
                 return;
             }
             let may_start = !is_stopping && polls.len() < pollers.wanted();
-            let wait = if polls.is_empty() { self.limits.poll_wait } else { self.limits.poll_wait.min(EXTRA_POLL_WAIT) };
+            let wait = match (is_proven, polls.is_empty()) {
+                (false, _) => Duration::ZERO,
+                (true, true) => self.limits.poll_wait,
+                (true, false) => self.limits.poll_wait.min(EXTRA_POLL_WAIT),
+            };
             tokio::select! {
                 // Dropping `next` loses nothing: the polls stay where they are.
                 Some(polled) = polls.next(), if !polls.is_empty() => {
                     failing = self.take(polled, &mut pollers, failing, shutdown);
+                    is_proven = failing.is_none();
                 }
                 // The permits go back if another branch wins.
                 permits = self.permits_after(failing.as_ref()), if may_start => {

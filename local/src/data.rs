@@ -1,0 +1,95 @@
+//! The data folder: one process at a time, one format.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The format this version reads and writes.
+const FORMAT: &str = "1";
+
+/// A data folder this process alone uses, until it is dropped.
+pub(crate) struct DataFolder {
+    folder: PathBuf,
+    _lock: File,
+}
+
+/// Why a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// It cannot be created or written.
+    #[error("--data-dir: cannot write to {folder}: {reason}; choose another folder, or --ephemeral for none")]
+    Unwritable {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        reason: io::Error,
+    },
+    /// Another process uses it.
+    #[error("--data-dir: {0} is in use by another process; end that one or choose another folder")]
+    InUse(PathBuf),
+    /// It was written in another format.
+    #[error("--data-dir: {folder} has format {found}, this version reads {FORMAT}; move it away or choose another folder")]
+    OtherVersion {
+        /// The folder.
+        folder: PathBuf,
+        /// The format it says it has.
+        found: String,
+    },
+}
+
+impl DataFolder {
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// Opens the folder, creating it where it is missing.
+pub(crate) fn open(folder: &Path) -> Result<DataFolder, DataError> {
+    let unwritable = |reason| DataError::Unwritable { folder: folder.into(), reason };
+    fs::create_dir_all(folder).map_err(unwritable)?;
+    let lock = File::create(folder.join("lock")).map_err(unwritable)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(DataError::InUse(folder.into())),
+        Err(TryLockError::Error(reason)) => return Err(unwritable(reason)),
+    }
+    let version = folder.join("format");
+    match fs::read_to_string(&version) {
+        Ok(found) if found.trim() == FORMAT => {}
+        Ok(found) => return Err(DataError::OtherVersion { folder: folder.into(), found: found.trim().to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::write(&version, format!("{FORMAT}\n")).map_err(unwritable)?;
+        }
+        Err(reason) => return Err(unwritable(reason)),
+    }
+    Ok(DataFolder { folder: folder.into(), _lock: lock })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_one_processs_and_free_again_afterwards() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("deep/data");
+        let first = open(&folder).unwrap();
+        assert!(matches!(open(&folder), Err(DataError::InUse(_))));
+        drop(first);
+        open(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_one_line_that_says_what_to_do() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join("format"), "99\n").unwrap();
+        let other = open(scratch.path()).err().unwrap().to_string();
+        assert!(other.contains("format 99") && other.contains("choose another folder"), "{other}");
+        let file = scratch.path().join("file");
+        fs::write(&file, "").unwrap();
+        let unwritable = open(&file.join("data")).err().unwrap().to_string();
+        assert!(unwritable.contains("cannot write") && unwritable.contains("--ephemeral"), "{unwritable}");
+        assert!(!other.contains('\n') && !unwritable.contains('\n'));
+    }
+}

@@ -1,0 +1,42 @@
+//! The whole SaaS on one machine, as a process.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use shared::config::{self, ConfigError};
+use shared::{service, telemetry};
+
+/// Exit code of flags that cannot be used.
+const EXIT_CONFIG: u8 = 2;
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((line, code)) => {
+            // Nobody is left to tell if this fails, too.
+            let _ = writeln!(std::io::stderr(), "local: {line}");
+            code
+        }
+    }
+}
+
+fn start() -> Result<(), (String, ExitCode)> {
+    let config: local::Config = match config::parse() {
+        Ok(config) => config,
+        Err(ConfigError::Asked(text)) => {
+            return std::io::stdout().write_all(text.as_bytes()).map_err(failure);
+        }
+        Err(ConfigError::Wrong(line)) => return Err((line, EXIT_CONFIG.into())),
+    };
+    let telemetry = telemetry::start("local", config.log_format, &config.log_level).map_err(failure)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failure)?;
+    let outcome = runtime.block_on(async { local::run(config, service::shutdown_signal()).await });
+    runtime.shutdown_background();
+    telemetry.end();
+    outcome.map_err(failure)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "errors come by value to map_err")]
+fn failure(error: impl std::fmt::Display) -> (String, ExitCode) {
+    (error.to_string(), ExitCode::FAILURE)
+}
