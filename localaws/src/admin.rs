@@ -1,0 +1,63 @@
+//! What testers ask for, under `/_localaws/`: call counts, fault rules, health, and who a token stands for.
+
+use hyper::{HeaderMap, Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    protocol::{self, Reply},
+    server::App,
+    sts,
+};
+
+/// Answers one request; `path` is what follows `/_localaws/`.
+pub(crate) fn answer(app: &App, method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Reply {
+    let get = method == Method::GET;
+    match path {
+        "health" if get => health(app),
+        "calls" if get => json_reply(StatusCode::OK, &json!(app.calls.snapshot())),
+        "calls" if method == Method::DELETE => {
+            app.calls.reset();
+            no_content()
+        }
+        "faults" if get => json_reply(StatusCode::OK, &json!(app.faults.report())),
+        "faults" if method == Method::PUT => match app.faults.replace(body) {
+            Ok(()) => json_reply(StatusCode::OK, &json!(app.faults.report())),
+            Err(reason) => json_reply(StatusCode::BAD_REQUEST, &json!({"msg": reason})),
+        },
+        "faults" if method == Method::DELETE => {
+            app.faults.clear();
+            no_content()
+        }
+        "session" if get => session(headers),
+        "health" | "calls" | "faults" | "session" => {
+            json_reply(StatusCode::METHOD_NOT_ALLOWED, &json!({"msg": format!("no {method} on {path}")}))
+        }
+        _ => json_reply(StatusCode::NOT_FOUND, &json!({"msg": "try health, calls, faults or session"})),
+    }
+}
+
+fn health(app: &App) -> Reply {
+    if app.store.is_healthy() {
+        return json_reply(StatusCode::OK, &json!({"status": "ok"}));
+    }
+    json_reply(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        &json!({"status": "the data folder cannot be written; see the log"}),
+    )
+}
+
+/// Role, session name and tags of the session token in the request.
+fn session(headers: &HeaderMap) -> Reply {
+    match sts::session(headers) {
+        Ok(session) => json_reply(StatusCode::OK, &json!(session)),
+        Err(error) => error.reply(protocol::SSM),
+    }
+}
+
+fn json_reply(status: StatusCode, body: &Value) -> Reply {
+    protocol::raw(status, "application/json", format!("{body}\n"))
+}
+
+fn no_content() -> Reply {
+    protocol::raw(StatusCode::NO_CONTENT, "application/json", "")
+}

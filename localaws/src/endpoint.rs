@@ -1,0 +1,311 @@
+//! The life of one endpoint: configuration, start, shutdown.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rusqlite::Connection;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    calls::Calls,
+    dynamodb::{self, DynamoDb, Engine},
+    faults::Faults,
+    server::{self, App, Stops},
+    sqs::{Realm, Sqs},
+    ssm::Ssm,
+    store::{self, LoadError, SCHEMA_VERSION, Store, Writer},
+};
+
+/// Our file in the data folder.
+const FILE: &str = "aws.db";
+/// dynoxide's file in the data folder.
+const DYNAMODB_FILE: &str = "dynamodb.db";
+/// How long a shutdown lets requests finish before it closes their connections.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a shutdown then waits for what is left to end.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where the state is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory: gone when the endpoint is.
+    Memory,
+    /// In this folder, which is created when missing. One endpoint at a time may use it.
+    Dir(PathBuf),
+}
+
+/// How to start an endpoint.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address to listen on; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Where the state is kept.
+    pub storage: Storage,
+    /// Twelve-digit account in ARNs and queue URLs.
+    pub account_id: String,
+    /// Region in ARNs.
+    pub region: String,
+}
+
+impl Config {
+    /// Port 4566 of this machine, account 000000000000, region us-east-1.
+    #[must_use]
+    pub fn new(storage: Storage) -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4566)),
+            storage,
+            account_id: "000000000000".into(),
+            region: "us-east-1".into(),
+        }
+    }
+
+    /// For tests: a free port of this machine, and nothing kept.
+    #[must_use]
+    pub fn ephemeral() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..Self::new(Storage::Memory) }
+    }
+}
+
+/// Why an endpoint did not start. Each message is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another program listens there.
+    #[error("{0} is in use: stop the program that listens there, or choose another address")]
+    PortInUse(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr} ({source}): choose another address")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The data folder cannot be created or written.
+    #[error("cannot write the data folder {} ({reason}): check its permissions, or choose another", path.display())]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// Another process uses the data folder.
+    #[error("the data folder {} is used by another process: stop that one, or choose another folder", path.display())]
+    DataInUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The data are of another version of this program.
+    #[error(
+        "the data in {} have version {found}, this program reads version {SCHEMA_VERSION}: delete the folder, or choose another",
+        path.display()
+    )]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// The data cannot be read.
+    #[error("cannot read {} ({reason}): delete the data folder, or choose another", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The account is not twelve digits, or the region is not a region's name.
+    #[error("{0}")]
+    Config(String),
+    /// The process is out of threads or ports.
+    #[error("cannot start the endpoint's threads ({0}): free some of the machine's resources")]
+    Resources(String),
+}
+
+/// A running endpoint. Dropping it without [`Endpoint::shutdown`] stops it abruptly but loses nothing that
+/// was answered.
+#[derive(Debug)]
+pub struct Endpoint {
+    addr: SocketAddr,
+    sqs: Sqs,
+    stops: Stops,
+    connections: TaskTracker,
+    background: TaskTracker,
+    engine: Option<Engine>,
+    writer: Option<Writer>,
+}
+
+/// Reads the data, binds the port and serves.
+///
+/// # Errors
+/// [`StartError`]; nothing is left running then.
+pub async fn start(config: Config) -> Result<Endpoint, StartError> {
+    check(&config)?;
+    let listener = bind(config.listen).await?;
+    let addr = listener.local_addr().map_err(|source| StartError::Listen { addr: config.listen, source })?;
+    let realm = Realm { region: config.region.into(), account_id: config.account_id.into() };
+    let files = Files::open(&config.storage)?;
+    let loaded = Sqs::load(realm.clone(), files.conn.as_ref()).map_err(|error| files.error(error))?;
+    let parameters = Ssm::load(realm.clone(), files.conn.as_ref()).map_err(|error| files.error(error))?;
+    let recoverable = match &files.conn {
+        Some(conn) => dynamodb::load(conn).map_err(|error| files.error(error))?,
+        None => std::collections::BTreeSet::new(),
+    };
+    let (connections, background) = (TaskTracker::new(), TaskTracker::new());
+    let Files { conn, dir } = files;
+    let (store, writer) = match conn {
+        Some(conn) => {
+            let (store, writer) =
+                Store::over(conn).map_err(|error| StartError::Resources(error.to_string()))?;
+            (store, Some(writer))
+        }
+        None => (Store::ephemeral(), None),
+    };
+    let file = dir.as_ref().map(|dir| dir.join(DYNAMODB_FILE));
+    let dynamodb = DynamoDb::start(file.as_deref(), recoverable, store.clone(), &background);
+    let (dynamodb, engine) = match dynamodb {
+        Ok(started) => started,
+        Err(reason) => {
+            if let Some(writer) = writer {
+                writer.close();
+            }
+            return Err(match file {
+                Some(path) => StartError::Unreadable { path, reason },
+                None => StartError::Resources(reason),
+            });
+        }
+    };
+    let sqs = loaded.serve(store.clone(), &background);
+    let stops = Stops { graceful: CancellationToken::new(), now: CancellationToken::new() };
+    let app = App {
+        root_id: realm.account_id.clone(),
+        account_id: realm.account_id.clone(),
+        addr,
+        calls: Calls::default(),
+        faults: Arc::new(Faults::default()),
+        sqs: sqs.clone(),
+        ssm: parameters.serve(store.clone()),
+        dynamodb,
+        store,
+    };
+    let accepting = server::accept(listener, Arc::new(app), stops.clone(), connections.clone());
+    connections.spawn(accepting);
+    Ok(Endpoint { addr, sqs, stops, connections, background, engine: Some(engine), writer })
+}
+
+impl Endpoint {
+    /// The address it listens on, with the port that was chosen.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The URL to give to AWS clients, e.g. as `AWS_ENDPOINT_URL`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Lets every waiting receive answer empty at once, and later ones not wait. For a shutdown of clients
+    /// and endpoint together.
+    pub fn release_long_polls(&self) {
+        self.sqs.release_long_polls();
+    }
+
+    /// Stops accepting, finishes the requests under way, closes the data. Takes at most about 15 seconds,
+    /// and milliseconds when no client dawdles.
+    pub async fn shutdown(mut self) {
+        self.sqs.end();
+        self.stops.graceful.cancel();
+        self.connections.close();
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.connections.wait()).await.is_err() {
+            self.stops.now.cancel();
+            self.connections.wait().await;
+        }
+        if let Some(engine) = self.engine.take() {
+            engine.stop().await;
+        }
+        self.background.close();
+        if tokio::time::timeout(END_TIMEOUT, self.background.wait()).await.is_err() {
+            tracing::warn!("background tasks did not end in time");
+        }
+        if let Some(writer) = self.writer.take() {
+            // Only a panic in the writer could fail this, and that is logged there.
+            let _ = tokio::task::spawn_blocking(|| writer.close()).await;
+        }
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.sqs.end();
+        self.stops.graceful.cancel();
+        self.stops.now.cancel();
+        if let Some(writer) = self.writer.take() {
+            writer.close();
+        }
+    }
+}
+
+/// The open data file, if there is one.
+struct Files {
+    conn: Option<Connection>,
+    dir: Option<PathBuf>,
+}
+
+impl Files {
+    fn open(storage: &Storage) -> Result<Self, StartError> {
+        let Storage::Dir(dir) = storage else { return Ok(Self { conn: None, dir: None }) };
+        std::fs::create_dir_all(dir)
+            .map_err(|error| StartError::DataDir { path: dir.clone(), reason: error.to_string() })?;
+        let conn = store::open(&dir.join(FILE)).map_err(|error| data_error(dir, error))?;
+        Ok(Self { conn: Some(conn), dir: Some(dir.clone()) })
+    }
+
+    fn error(&self, error: LoadError) -> StartError {
+        data_error(self.dir.as_deref().unwrap_or(Path::new("memory")), error)
+    }
+}
+
+fn data_error(dir: &Path, error: LoadError) -> StartError {
+    use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+    let path = dir.join(FILE);
+    match error {
+        LoadError::InUse => StartError::DataInUse { path: dir.to_owned() },
+        LoadError::OtherVersion { found } => StartError::OtherVersion { path, found },
+        LoadError::Sqlite(error)
+            if matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly)) =>
+        {
+            StartError::DataDir { path: dir.to_owned(), reason: error.to_string() }
+        }
+        error => StartError::Unreadable { path, reason: error.to_string() },
+    }
+}
+
+async fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
+    if !addr.ip().is_loopback() {
+        tracing::warn!(%addr, "listening beyond this machine: anyone who reaches it may read and change all data");
+    }
+    TcpListener::bind(addr).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortInUse(addr),
+        _ => StartError::Listen { addr, source },
+    })
+}
+
+fn check(config: &Config) -> Result<(), StartError> {
+    let account = &config.account_id;
+    if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(StartError::Config(format!("the account id {account:?} must be twelve digits")));
+    }
+    let region = &config.region;
+    if region.is_empty() || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
+        return Err(StartError::Config(format!("the region {region:?} must be a name like us-east-1")));
+    }
+    Ok(())
+}

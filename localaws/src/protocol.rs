@@ -1,0 +1,150 @@
+//! How answers and errors look on the wire: AWS JSON, and the XML of the Query protocol.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use serde::Serialize;
+
+/// An answer, whole.
+pub(crate) type Reply = Response<Full<Bytes>>;
+
+/// Header naming the request in AWS's answers.
+const REQUEST_ID: &str = "x-amzn-requestid";
+/// Header with the Query protocol's code of a JSON error, which SDKs prefer to the shape's name.
+const QUERY_ERROR: &str = "x-amzn-query-error";
+
+/// An error as an AWS service answers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AwsError {
+    status: StatusCode,
+    shape: String,
+    query_code: Option<String>,
+    message: String,
+}
+
+impl AwsError {
+    /// An error with the name of its shape and a sentence.
+    pub(crate) fn new(status: StatusCode, shape: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { status, shape: shape.into(), query_code: None, message: message.into() }
+    }
+
+    /// A caller's mistake: status 400.
+    pub(crate) fn bad_request(shape: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, shape, message)
+    }
+
+    /// Adds the code the Query protocol had for this error.
+    pub(crate) fn with_query_code(mut self, code: impl Into<String>) -> Self {
+        self.query_code = Some(code.into());
+        self
+    }
+
+    /// The name of the error's shape.
+    #[cfg(test)]
+    pub(crate) fn shape(&self) -> &str {
+        &self.shape
+    }
+
+    /// The error in the given protocol.
+    pub(crate) fn reply(&self, protocol: Protocol) -> Reply {
+        match protocol {
+            Protocol::Json { content_type, namespace } => self.json_reply(content_type, namespace),
+            Protocol::Query { namespace } => self.query_reply(namespace),
+        }
+    }
+
+    fn json_reply(&self, content_type: &'static str, namespace: &str) -> Reply {
+        let body =
+            serde_json::json!({"__type": format!("{namespace}{}", self.shape), "message": self.message});
+        let mut reply = raw(self.status, content_type, body.to_string());
+        if let Some(code) = &self.query_code {
+            let fault = if self.status.is_server_error() { "Receiver" } else { "Sender" };
+            if let Ok(value) = HeaderValue::try_from(format!("{code};{fault}")) {
+                reply.headers_mut().insert(QUERY_ERROR, value);
+            }
+        }
+        reply
+    }
+
+    fn query_reply(&self, namespace: &str) -> Reply {
+        let fault = if self.status.is_server_error() { "Receiver" } else { "Sender" };
+        let id = request_id();
+        let body = format!(
+            "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>{fault}</Type><Code>{}</Code><Message>{}</Message>\
+             </Error><RequestId>{id}</RequestId></ErrorResponse>",
+            xml_text(&self.shape),
+            xml_text(&self.message)
+        );
+        raw(self.status, "text/xml", body)
+    }
+}
+
+/// How a service speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// AWS JSON.
+    Json {
+        /// Content type with its version.
+        content_type: &'static str,
+        /// What stands before the name of an error's shape.
+        namespace: &'static str,
+    },
+    /// Form in, XML out.
+    Query {
+        /// XML name space.
+        namespace: &'static str,
+    },
+}
+
+/// SQS.
+pub(crate) const SQS: Protocol =
+    Protocol::Json { content_type: "application/x-amz-json-1.0", namespace: "com.amazonaws.sqs#" };
+/// SSM.
+pub(crate) const SSM: Protocol = Protocol::Json { content_type: "application/x-amz-json-1.1", namespace: "" };
+/// DynamoDB, for the few answers that are ours.
+pub(crate) const DYNAMODB: Protocol = Protocol::Json {
+    content_type: "application/x-amz-json-1.0",
+    namespace: "com.amazonaws.dynamodb.v20120810#",
+};
+/// STS.
+pub(crate) const STS: Protocol = Protocol::Query { namespace: "https://sts.amazonaws.com/doc/2011-06-15/" };
+
+/// A successful answer with a JSON body.
+pub(crate) fn json(protocol: Protocol, body: &impl Serialize) -> Reply {
+    let content_type = match protocol {
+        Protocol::Json { content_type, .. } => content_type,
+        Protocol::Query { .. } => "application/json",
+    };
+    let body = serde_json::to_vec(body).expect("answers are structs and string-keyed maps");
+    raw(StatusCode::OK, content_type, body)
+}
+
+/// An answer with the given body.
+pub(crate) fn raw(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let id = HeaderValue::try_from(request_id()).expect("a UUID is a header value");
+    headers.insert(REQUEST_ID, id);
+    reply
+}
+
+/// A fresh request id. Only a name for logs, so the thread's own generator will do.
+pub(crate) fn request_id() -> String {
+    uuid::Builder::from_random_bytes(fastrand::u128(..).to_le_bytes()).into_uuid().to_string()
+}
+
+/// Text with the characters escaped that XML gives a meaning to.
+pub(crate) fn xml_text(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}

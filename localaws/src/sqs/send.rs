@@ -1,0 +1,201 @@
+//! `SendMessage` and `SendMessageBatch`.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{
+    Caller, Sqs, State,
+    api::{BatchResult, SendEntry, SendMessage, SendMessageBatch, Sent},
+    attributes::{self, Attributes, Value, is_valid_text},
+    batch_ids,
+    core::Draft,
+    error::{SqsError, SqsResult},
+    failed,
+    limits::{DELAY_S, GROUP_ID_CHARS_MAX, PAYLOAD_BYTES_MAX},
+    md5::Digest,
+    message::Payload,
+    required,
+};
+
+/// The one system attribute a sender may set.
+const TRACE_HEADER: &str = "AWSTraceHeader";
+
+/// A checked entry, not yet given an id and a time.
+struct Checked {
+    body: String,
+    body_md5: Digest,
+    attributes: Attributes,
+    attributes_md5: Option<Digest>,
+    system_attributes_md5: Option<Digest>,
+    trace_header: Option<String>,
+    group: Option<Arc<str>>,
+    delay_s: Option<u32>,
+    size_bytes: usize,
+}
+
+impl Sqs {
+    pub(super) async fn send_message(&self, request: SendMessage, caller: &Caller) -> SqsResult<Sent> {
+        let url = required(request.queue_url, "QueueUrl")?;
+        let checked = check(request.entry)?;
+        self.transact(|state, now_ms| {
+            let name = state.core.realm.queue_of_url(&url)?;
+            let id = state.core.find(&name)?;
+            let limit = state.core.queue(id).map_or(0, |queue| queue.settings.message_size_bytes);
+            check_size(checked.size_bytes, limit)?;
+            let (sent, draft) = accept(None, checked, state, caller, now_ms);
+            state.core.send(id, vec![draft], now_ms);
+            Ok(sent)
+        })
+        .await
+    }
+
+    pub(super) async fn send_message_batch(
+        &self,
+        request: SendMessageBatch,
+        caller: &Caller,
+    ) -> SqsResult<BatchResult<Sent>> {
+        let url = required(request.queue_url, "QueueUrl")?;
+        let entries = request.entries.unwrap_or_default();
+        let ids = batch_ids(entries.iter().map(|e| e.id.as_deref()), "SendMessageBatchRequestEntry")?;
+        let checked: Vec<_> = entries.into_iter().map(check).collect();
+        let total: usize = checked.iter().flatten().map(|entry| entry.size_bytes).sum();
+        if total > PAYLOAD_BYTES_MAX {
+            return Err(SqsError::BatchRequestTooLong(total));
+        }
+        self.transact(|state, now_ms| {
+            let name = state.core.realm.queue_of_url(&url)?;
+            let id = state.core.find(&name)?;
+            let limit = state.core.queue(id).map_or(0, |queue| queue.settings.message_size_bytes);
+            let mut result = BatchResult { successful: Vec::with_capacity(ids.len()), failed: Vec::new() };
+            let mut drafts = Vec::with_capacity(ids.len());
+            for (entry_id, checked) in ids.into_iter().zip(checked) {
+                let fault = caller.entry_faults.draw();
+                if let Some(fault) = fault.as_ref().filter(|fault| !fault.after) {
+                    result.failed.push(failed(entry_id, &SqsError::Injected(fault.code.clone())));
+                    continue;
+                }
+                let checked = checked.and_then(|c| check_size(c.size_bytes, limit).map(|()| c));
+                match checked {
+                    Ok(checked) => {
+                        let (sent, draft) = accept(Some(entry_id.clone()), checked, state, caller, now_ms);
+                        drafts.push(draft);
+                        match fault {
+                            Some(fault) => {
+                                result.failed.push(failed(entry_id, &SqsError::Injected(fault.code)))
+                            }
+                            None => result.successful.push(sent),
+                        }
+                    }
+                    Err(error) => result.failed.push(failed(entry_id, &error)),
+                }
+            }
+            if !drafts.is_empty() {
+                state.core.send(id, drafts, now_ms);
+            }
+            Ok(result)
+        })
+        .await
+    }
+}
+
+fn check_size(size_bytes: usize, limit_bytes: u32) -> SqsResult<()> {
+    if size_bytes as u64 > u64::from(limit_bytes) {
+        return Err(SqsError::InvalidParameterValue(format!(
+            "One or more parameters are invalid. Reason: Message must be shorter than {limit_bytes} bytes."
+        )));
+    }
+    Ok(())
+}
+
+fn check(entry: SendEntry) -> SqsResult<Checked> {
+    let body = entry.message_body.filter(|body| !body.is_empty());
+    let body = required(body, "MessageBody")?;
+    if !is_valid_text(&body) {
+        return Err(SqsError::InvalidMessageContents);
+    }
+    if let Some(id) = entry.message_deduplication_id {
+        return Err(SqsError::parameter(
+            id,
+            "MessageDeduplicationId",
+            "The request includes a parameter that is not valid for this queue type.",
+        ));
+    }
+    let attributes = attributes::parse(entry.message_attributes.unwrap_or_default())?;
+    let system = attributes::parse(entry.message_system_attributes.unwrap_or_default())?;
+    Ok(Checked {
+        size_bytes: body.len() + attributes::size_bytes(&attributes),
+        body_md5: Digest::of_body(&body),
+        body,
+        attributes_md5: Digest::of_attributes(attributes.iter().map(|(n, v)| (n.as_str(), v))),
+        attributes,
+        system_attributes_md5: Digest::of_attributes(system.iter().map(|(n, v)| (n.as_str(), v))),
+        trace_header: trace_header(system)?,
+        group: entry.message_group_id.map(|id| check_group(&id)).transpose()?,
+        delay_s: entry.delay_seconds.map(check_delay).transpose()?,
+    })
+}
+
+fn trace_header(system: Attributes) -> SqsResult<Option<String>> {
+    let mut header = None;
+    for (name, attribute) in system {
+        match (name.as_str(), attribute.value) {
+            (TRACE_HEADER, Value::Text(text)) if attribute.data_type == "String" => header = Some(text),
+            _ => {
+                return Err(SqsError::InvalidParameterValue(format!(
+                    "Message system attribute name '{name}' is invalid, or its type is not String."
+                )));
+            }
+        }
+    }
+    Ok(header)
+}
+
+/// A message group id: 1–128 ASCII letters, digits and punctuation.
+fn check_group(id: &str) -> SqsResult<Arc<str>> {
+    let fits = (1..=GROUP_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    if !fits {
+        return Err(SqsError::parameter(
+            id,
+            "MessageGroupId",
+            "MessageGroupId can only include alphanumeric and punctuation characters. 1 to 128 in length.",
+        ));
+    }
+    Ok(id.into())
+}
+
+fn check_delay(delay_s: i64) -> SqsResult<u32> {
+    u32::try_from(delay_s)
+        .ok()
+        .filter(|_| DELAY_S.contains(&delay_s))
+        .ok_or_else(|| SqsError::parameter(delay_s, "DelaySeconds", "DelaySeconds must be >= 0 and <= 900."))
+}
+
+fn accept(
+    entry_id: Option<String>,
+    checked: Checked,
+    state: &mut State,
+    caller: &Caller,
+    now_ms: u64,
+) -> (Sent, Draft) {
+    let id: Uuid = uuid::Builder::from_random_bytes(state.random.u128(..).to_le_bytes()).into_uuid();
+    let sent = Sent {
+        id: entry_id,
+        message_id: id.to_string(),
+        body_md5: checked.body_md5.hex(),
+        attributes_md5: checked.attributes_md5.map(Digest::hex),
+        system_attributes_md5: checked.system_attributes_md5.map(Digest::hex),
+    };
+    let payload = Payload {
+        id,
+        body: checked.body,
+        body_md5: checked.body_md5,
+        attributes: checked.attributes,
+        attributes_md5: checked.attributes_md5,
+        group: checked.group,
+        trace_header: checked.trace_header,
+        sender_id: Arc::clone(&caller.sender_id),
+        sent_ms: now_ms,
+    };
+    (sent, Draft { payload, delay_s: checked.delay_s })
+}
