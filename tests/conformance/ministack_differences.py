@@ -56,6 +56,9 @@ _BY_REASON: dict[str, list[str]] = {
         "sqs_dead_letters::test_an_invalid_policy_is_refused[not json]",
         "sqs_dead_letters::test_an_invalid_policy_is_refused[target not an arn]",
     ],
+    "maxReceiveCount may be sent as a string, and is answered as a number": [
+        "sqs_dead_letters::test_the_policy_takes_the_count_as_number_or_string_and_answers_a_number[string]",
+    ],
     "ListDeadLetterSourceQueues is an action of SQS": [
         "sqs_dead_letters::test_a_queue_that_is_no_dead_letter_queue_has_no_sources",
         "sqs_dead_letters::test_the_dead_letter_queue_lists_its_sources",
@@ -105,6 +108,9 @@ _BY_REASON: dict[str, list[str]] = {
         "ssm::test_an_invalid_name_is_refused[/a$b]",
         "ssm::test_an_invalid_name_is_refused[not/leading]",
         "ssm::test_an_invalid_name_is_refused[with space]",
+    ],
+    "names that begin with aws are reserved: AccessDeniedException (PutParameter)": [
+        "ssm::test_a_name_of_aws_itself_is_refused[aws-name]",
     ],
     "a standard parameter has 4 KB at most (PutParameter)": [
         "ssm::test_a_value_over_4_kib_is_refused",

@@ -56,7 +56,7 @@ def test_queue_attributes_are_printed(aws: Aws, queue: str) -> None:
 
 
 def test_a_dead_letter_queue_is_set_from_json(aws: Aws, queue: str) -> None:
-    policy = {"deadLetterTargetArn": queue_arn(aws, new_queue(aws)), "maxReceiveCount": "5"}
+    policy = {"deadLetterTargetArn": queue_arn(aws, new_queue(aws)), "maxReceiveCount": 5}
     attributes = json.dumps({"RedrivePolicy": json.dumps(policy)})
     answer(aws, "sqs", "set-queue-attributes", "--queue-url", queue, "--attributes", attributes)
     command = ("sqs", "get-queue-attributes", "--queue-url", queue, "--attribute-names", "RedrivePolicy")

@@ -104,9 +104,15 @@ def test_a_value_over_4_kib_is_refused(aws: Aws, root: str) -> None:
         put(aws, f"{root}/does-not", "x" * 4097)
 
 
-@pytest.mark.parametrize("name", ["with space", "not/leading", "aws-name", "/ssm/name", "/a$b"])
+@pytest.mark.parametrize("name", ["with space", "not/leading", "/ssm/name", "/a$b"])
 def test_an_invalid_name_is_refused(aws: Aws, name: str) -> None:
     with refused("ValidationException"):
+        put(aws, name)
+
+
+@pytest.mark.parametrize("name", ["aws-name", "/aws/name"])
+def test_a_name_of_aws_itself_is_refused(aws: Aws, name: str) -> None:
+    with refused("AccessDeniedException"):
         put(aws, name)
 
 
