@@ -83,12 +83,12 @@ def receive_one(aws: Aws, url: str, **more: Any) -> dict[str, Any]:
     return messages[0]
 
 
-def drain(aws: Aws, url: str, count: int, seconds: float = 15) -> list[dict[str, Any]]:
+def drain(aws: Aws, url: str, count: int, seconds: float = 15, **more: Any) -> list[dict[str, Any]]:
     """Receives until `count` messages have come, or the time is up."""
     messages: list[dict[str, Any]] = []
     deadline = time.monotonic() + seconds
     while len(messages) < count and time.monotonic() < deadline:
-        messages += receive(aws, url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+        messages += receive(aws, url, **{"MaxNumberOfMessages": 10, "WaitTimeSeconds": 1, **more})
     return messages
 
 

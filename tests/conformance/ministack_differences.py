@@ -59,7 +59,9 @@ _BY_REASON: dict[str, list[str]] = {
     "maxReceiveCount may be sent as a string, and is answered as a number": [
         "sqs_dead_letters::test_the_policy_takes_the_count_as_number_or_string_and_answers_a_number[string]",
     ],
-    "ListDeadLetterSourceQueues is an action of SQS": [
+    "ListDeadLetterSourceQueues, StartMessageMoveTask and ListMessageMoveTasks are actions of SQS": [
+        "sqs_dead_letters::test_dead_letters_are_moved_back_to_their_source",
+        "sqs_dead_letters::test_only_a_dead_letter_queue_can_be_moved_back",
         "sqs_dead_letters::test_a_queue_that_is_no_dead_letter_queue_has_no_sources",
         "sqs_dead_letters::test_the_dead_letter_queue_lists_its_sources",
         "sqs_dead_letters::test_the_sources_are_listed_in_pages",

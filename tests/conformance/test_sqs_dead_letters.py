@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from endpoints import Aws
+from endpoints import Aws, wait_until
 from helpers import (
+    drain,
     new_queue,
     queue_arn,
     queue_attributes,
@@ -40,7 +42,7 @@ def test_a_message_moves_after_as_many_receives_as_allowed(aws: Aws, count: int 
     sent = send(aws, source)
     for _ in range(2):
         assert receive_one(aws, source, VisibilityTimeout=0)["MessageId"] == sent["MessageId"]
-    assert receive(aws, source, WaitTimeSeconds=1) == []
+    assert receive(aws, source) == []
     assert receive_one(aws, dead)["MessageId"] == sent["MessageId"]
 
 
@@ -48,7 +50,7 @@ def test_a_moved_message_keeps_what_it_was_sent_with(aws: Aws) -> None:
     source, dead = pair(aws, 1)
     send(aws, source, "payload", MessageGroupId="tenant-1", MessageAttributes={"tenant_id": text("tenant-1")})
     before = receive_one(aws, source, VisibilityTimeout=0, MessageSystemAttributeNames=["All"])
-    assert receive(aws, source, WaitTimeSeconds=1) == []
+    assert receive(aws, source) == []
     after = receive_one(aws, dead, MessageSystemAttributeNames=["All"], MessageAttributeNames=["All"])
     assert after["Body"] == "payload"
     assert after["MessageAttributes"] == {"tenant_id": text("tenant-1")}
@@ -60,7 +62,7 @@ def test_a_moved_message_tells_where_it_came_from(aws: Aws) -> None:
     source, dead = pair(aws, 1)
     send(aws, source)
     receive_one(aws, source, VisibilityTimeout=0)
-    assert receive(aws, source, WaitTimeSeconds=1) == []
+    assert receive(aws, source) == []
     attributes = receive_one(aws, dead, MessageSystemAttributeNames=["All"])["Attributes"]
     assert attributes["DeadLetterQueueSourceArn"] == queue_arn(aws, source)
 
@@ -77,9 +79,7 @@ def test_a_message_deleted_in_time_does_not_move(aws: Aws) -> None:
 def test_a_moved_message_makes_room_for_the_next(aws: Aws) -> None:
     source, dead = pair(aws, 1)
     send_many(aws, source, ["a", "b"])
-    taken = receive(aws, source, MaxNumberOfMessages=10, WaitTimeSeconds=5, VisibilityTimeout=0)
-    while len(taken) < 2:
-        taken += receive(aws, source, MaxNumberOfMessages=10, WaitTimeSeconds=5, VisibilityTimeout=0)
+    assert len(drain(aws, source, 2, VisibilityTimeout=0)) == 2
     send(aws, source, "c")
     assert receive_one(aws, source, MaxNumberOfMessages=10)["Body"] == "c"
     assert {receive_one(aws, dead)["Body"] for _ in range(2)} == {"a", "b"}
@@ -132,3 +132,29 @@ def test_a_policy_that_names_a_missing_queue_is_refused(aws: Aws, queue: str) ->
     policy = redrive_policy(f"{queue_arn(aws, queue)}-missing", 3)
     with refused("InvalidParameterValue"):
         aws.sqs.set_queue_attributes(QueueUrl=queue, Attributes={"RedrivePolicy": policy})
+
+
+def dead_lettered(aws: Aws, bodies: list[str]) -> tuple[str, str]:
+    """A queue and its dead-letter queue, to which these messages have moved."""
+    source, dead = pair(aws, 1)
+    send_many(aws, source, bodies)
+    assert len(drain(aws, source, len(bodies), VisibilityTimeout=0)) == len(bodies)
+    assert receive(aws, source) == []
+    return source, dead
+
+
+def test_dead_letters_are_moved_back_to_their_source(aws: Aws) -> None:
+    source, dead = dead_lettered(aws, ["a", "b"])
+    aws.sqs.start_message_move_task(SourceArn=queue_arn(aws, dead))
+    assert {receive_one(aws, source)["Body"] for _ in range(2)} == {"a", "b"}
+
+    def completed() -> dict[str, Any] | None:
+        (task,) = aws.sqs.list_message_move_tasks(SourceArn=queue_arn(aws, dead))["Results"]
+        return task if task["Status"] == "COMPLETED" else None
+
+    assert wait_until(completed, "the task is completed", 10)["ApproximateNumberOfMessagesMoved"] == 2
+
+
+def test_only_a_dead_letter_queue_can_be_moved_back(aws: Aws, queue: str) -> None:
+    with refused("InvalidParameterValue"):
+        aws.sqs.start_message_move_task(SourceArn=queue_arn(aws, queue))
