@@ -91,7 +91,8 @@ pub fn service(config: &Config, aws: &AwsClients) -> Service {
     let own = Router::new().route("/consumer/messages", get(messages::list)).with_state(messages);
     let router = parts.http.finish(own);
     let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
-    let (keep_registry, consume) = (parts.keep_registry(), Consume::new(parts, config.receiver_limits(), aws, resources));
+    let (keep_registry, consume) =
+        (parts.keep_registry(), Consume::new(parts, config.receiver_limits(), aws, resources));
     Service {
         name: NAME,
         router,
@@ -128,7 +129,9 @@ impl Consume {
             let (sqs, queue) = (self.sqs.clone(), queue.clone());
             async move { Source::find(&sqs, &queue).await.map_err(|error| error.to_string()) }
         };
-        let Some(source) = shutdown.run_until_cancelled(retry_forever("the queue", find_source)).await else { return };
+        let Some(source) = shutdown.run_until_cancelled(retry_forever("the queue", find_source)).await else {
+            return;
+        };
         tracing::info!(queue = queue.name(), table = table.name(), "consuming");
         storing.set(true);
         let serves = Serves::new(self.parts.http.environment().clone(), queue, self.parts.registry.clone());
@@ -140,9 +143,11 @@ impl Consume {
 
     async fn find_resources(&self) -> (QueueArn, TableArn) {
         let find = || {
-            let (parameters, environment) = (Arc::clone(&self.parts.parameters), self.parts.http.environment().clone());
+            let (parameters, environment) =
+                (Arc::clone(&self.parts.parameters), self.parts.http.environment().clone());
             async move {
-                let wanted = format!("parameters /{environment}/consumer_sqs and /{environment}/consumer_ddb");
+                let wanted =
+                    format!("parameters /{environment}/consumer_sqs and /{environment}/consumer_ddb");
                 let found = environment_resources(&*parameters, &environment).await;
                 found.map_err(|error| format!("{wanted}: {error}"))
             }

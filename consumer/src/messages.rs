@@ -84,7 +84,13 @@ impl Messages {
         Ok(table.name())
     }
 
-    async fn query(&self, table: &str, tenant: &TenantId, limit: usize, after: Option<String>) -> Result<Listed, ApiError> {
+    async fn query(
+        &self,
+        table: &str,
+        tenant: &TenantId,
+        limit: usize,
+        after: Option<String>,
+    ) -> Result<Listed, ApiError> {
         let start = after.map(|message_id| {
             HashMap::from([
                 ("tenant_id".to_owned(), AttributeValue::S(tenant.to_string())),
@@ -119,8 +125,9 @@ pub(crate) async fn list(
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<Listed>, ApiError> {
     let table = messages.table_of(&tenant).await?;
-    let Query(page) =
-        page.map_err(|error| ApiError::bad_request("invalid_query", format!("BadRequest: {}", error.body_text())))?;
+    let Query(page) = page.map_err(|error| {
+        ApiError::bad_request("invalid_query", format!("BadRequest: {}", error.body_text()))
+    })?;
     let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         let msg = format!("BadRequest: limit is a number from 1 to {MAX_LIMIT}");
@@ -159,9 +166,8 @@ fn message(item: &HashMap<String, AttributeValue>) -> Option<Message> {
 
 /// A payload as JSON: itself where it is JSON, as every payload of our producer is; else as a string.
 fn as_json(payload: String) -> Box<RawValue> {
-    RawValue::from_string(payload.clone()).unwrap_or_else(|_| {
-        serde_json::value::to_raw_value(&payload).expect("a string serialises")
-    })
+    RawValue::from_string(payload.clone())
+        .unwrap_or_else(|_| serde_json::value::to_raw_value(&payload).expect("a string serialises"))
 }
 
 fn text(item: &HashMap<String, AttributeValue>, name: &str) -> Option<String> {

@@ -173,7 +173,8 @@ impl Handler for Store {
             if self.is_settled(&states, since) || since.elapsed() >= HOLD_MAX {
                 break;
             }
-            let pause = tokio::time::sleep(backoff(attempt, RETRY_BASE, RETRY_MAX, 0.5 + fastrand::f64() / 2.0));
+            let pause =
+                tokio::time::sleep(backoff(attempt, RETRY_BASE, RETRY_MAX, 0.5 + fastrand::f64() / 2.0));
             attempt += 1;
             if self.shutdown.run_until_cancelled(pause).await.is_none() {
                 break;

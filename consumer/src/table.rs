@@ -92,7 +92,8 @@ impl Table {
     }
 
     async fn put(&self, item: &Item) -> Written {
-        let request = self.client.put_item().table_name(&self.name).set_item(Some(item.clone().into_attributes()));
+        let request =
+            self.client.put_item().table_name(&self.name).set_item(Some(item.clone().into_attributes()));
         match request.send().await {
             Ok(_) => Written::Stored,
             Err(error) => failed(&classify(&error).code, &DisplayErrorContext(&error).to_string()),

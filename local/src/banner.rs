@@ -23,7 +23,8 @@ fn text(tenants: &[TenantSpec], gateway: SocketAddr, endpoint: &str, folder: Opt
         let [producer, consumer, payments] = App::ALL.map(|app| tenant.environment_of(app).to_string());
         row([tenant.id.as_str(), tenant.tier.as_str(), &producer, &consumer, &payments]);
     }
-    let kept = folder.map_or_else(|| "in memory only".to_owned(), |folder| format!("in {}", folder.display()));
+    let kept =
+        folder.map_or_else(|| "in memory only".to_owned(), |folder| format!("in {}", folder.display()));
     write!(
         text,
         "

@@ -28,7 +28,9 @@ pub enum DataError {
     #[error("--data-dir: {0} is in use by another process; end that one or choose another folder")]
     InUse(PathBuf),
     /// It was written in another format.
-    #[error("--data-dir: {folder} has format {found}, this version reads {FORMAT}; move it away or choose another folder")]
+    #[error(
+        "--data-dir: {folder} has format {found}, this version reads {FORMAT}; move it away or choose another folder"
+    )]
     OtherVersion {
         /// The folder.
         folder: PathBuf,
@@ -57,7 +59,9 @@ pub(crate) fn open(folder: &Path) -> Result<DataFolder, DataError> {
     let version = folder.join("format");
     match fs::read_to_string(&version) {
         Ok(found) if found.trim() == FORMAT => {}
-        Ok(found) => return Err(DataError::OtherVersion { folder: folder.into(), found: found.trim().to_owned() }),
+        Ok(found) => {
+            return Err(DataError::OtherVersion { folder: folder.into(), found: found.trim().to_owned() });
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::write(&version, format!("{FORMAT}\n")).map_err(unwritable)?;
         }

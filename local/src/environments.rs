@@ -65,7 +65,9 @@ impl Environments {
                 .observed
                 .iter()
                 .filter(|(_, _, readiness, _)| !readiness.is_ready())
-                .map(|(environment, service, readiness, _)| format!("{environment}/{service} {:?}", readiness.unmet()))
+                .map(|(environment, service, readiness, _)| {
+                    format!("{environment}/{service} {:?}", readiness.unmet())
+                })
                 .collect();
             if waiting.is_empty() {
                 return Ok(());

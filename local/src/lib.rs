@@ -80,7 +80,9 @@ pub enum LocalError {
     #[error("--aws-listen: {0}")]
     Endpoint(#[from] localaws::StartError),
     /// An address cannot be listened on.
-    #[error("{flag}: cannot listen on {address}: {reason}; choose another address with {flag}, or end what uses it")]
+    #[error(
+        "{flag}: cannot listen on {address}: {reason}; choose another address with {flag}, or end what uses it"
+    )]
     Listen {
         /// The flag that sets it.
         flag: &'static str,
@@ -108,7 +110,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     let data = if config.ephemeral { None } else { Some(data::open(&config.data_dir)?) };
     // The load balancer's address first: a port in use must not leave anything half started.
     let listener = listen("--listen", config.listen).await?;
-    let storage = data.as_ref().map_or(localaws::Storage::Memory, |data| localaws::Storage::Dir(data.folder().into()));
+    let storage =
+        data.as_ref().map_or(localaws::Storage::Memory, |data| localaws::Storage::Dir(data.folder().into()));
     let endpoint = localaws::start(localaws::Config {
         listen: config.aws_listen,
         storage,

@@ -4,7 +4,8 @@
 //! run again.
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, PointInTimeRecoverySpecification, ScalarAttributeType,
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, PointInTimeRecoverySpecification,
+    ScalarAttributeType,
 };
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
@@ -109,7 +110,8 @@ impl Provisioner {
 
     /// Point-in-time recovery.
     async fn protect(&self, table: &str) -> Result<(), ProvisionError> {
-        let recovery = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true).build();
+        let recovery =
+            PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true).build();
         let request = self
             .dynamodb
             .update_continuous_backups()
@@ -145,8 +147,10 @@ fn resource_name(owner: &Environment) -> String {
     const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     // A digest that no release changes: a kept data folder must find its names again.
     let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, owner.as_str().as_bytes());
-    let suffix: String =
-        digest.as_bytes()[..SUFFIX_CHARS].iter().map(|byte| char::from(ALPHABET[usize::from(byte % 36)])).collect();
+    let suffix: String = digest.as_bytes()[..SUFFIX_CHARS]
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(byte % 36)]))
+        .collect();
     format!("consumer-{owner}-{suffix}")
 }
 

@@ -68,7 +68,8 @@ impl Producer {
     /// Sends the event; ends once its queue has confirmed it.
     async fn send(&self, registered: &Tenant, message: Outgoing) -> Result<(), ApiError> {
         let queue = registered.queue.as_ref().ok_or_else(|| {
-            let msg = "Unavailable: the tenant's queue is still being created; try again after Retry-After seconds";
+            let msg =
+                "Unavailable: the tenant's queue is still being created; try again after Retry-After seconds";
             ApiError::unavailable("queue_missing", msg)
         })?;
         Ok(self.0.sender.send(queue, message).await?)
@@ -118,7 +119,9 @@ fn payload(body: &[u8]) -> Result<Option<Payload>, ApiError> {
     if body.is_empty() {
         return Ok(None);
     }
-    Payload::parse(body).map(Some).map_err(|error| ApiError::bad_request("malformed_json", format!("BadRequest: {error}")))
+    Payload::parse(body)
+        .map(Some)
+        .map_err(|error| ApiError::bad_request("malformed_json", format!("BadRequest: {error}")))
 }
 
 fn claimed_tier(headers: &HeaderMap) -> Result<Option<Tier>, ApiError> {

@@ -141,6 +141,10 @@ mod tests {
             assert_eq!(error.status(), StatusCode::UNPROCESSABLE_ENTITY);
         }
         let neighbour = "tenant-2".parse().expect("valid");
-        assert_eq!(replays.find(&neighbour, &key, Some(&two)).await, Ok(Replay::New), "keys are the tenant's own");
+        assert_eq!(
+            replays.find(&neighbour, &key, Some(&two)).await,
+            Ok(Replay::New),
+            "keys are the tenant's own"
+        );
     }
 }

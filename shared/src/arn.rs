@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_queue_and_a_table_are_found() {
-        let queue: QueueArn = "arn:aws:sqs:us-east-1:000000000000:consumer-pool-1-x7k".parse().expect("valid");
+        let queue: QueueArn =
+            "arn:aws:sqs:us-east-1:000000000000:consumer-pool-1-x7k".parse().expect("valid");
         assert_eq!((queue.name(), queue.account()), ("consumer-pool-1-x7k", "000000000000"));
         let table: TableArn =
             "arn:aws-cn:dynamodb:cn-north-1:111122223333:table/consumer-pool-1-x7k".parse().expect("valid");

@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn what_is_neither_pool_nor_silo_is_refused() {
-        for text in ["", "pool-", "pool", "Pool-1", "kube-system", "a/b", &format!("pool-{}", "x".repeat(28))] {
+        for text in ["", "pool-", "pool", "Pool-1", "kube-system", "a/b", &format!("pool-{}", "x".repeat(28))]
+        {
             assert!(text.parse::<Environment>().is_err(), "{text:?}");
         }
     }

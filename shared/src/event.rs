@@ -157,11 +157,7 @@ impl Event {
 /// # Errors
 /// [`Poison`] where it does not say, or says nonsense.
 pub fn tenant_of(message: &Received) -> Result<TenantId, Poison> {
-    message
-        .attribute(TENANT_ATTRIBUTE)
-        .ok_or(Poison::NoTenant)?
-        .parse()
-        .map_err(|_| Poison::InvalidTenant)
+    message.attribute(TENANT_ATTRIBUTE).ok_or(Poison::NoTenant)?.parse().map_err(|_| Poison::InvalidTenant)
 }
 
 impl Item {

@@ -40,8 +40,12 @@ impl Readiness {
 
     /// The names of what keeps the service from being ready.
     pub fn unmet(&self) -> Vec<&'static str> {
-        let mut names: Vec<_> =
-            self.lock().iter().filter(|condition| !condition.is_met()).map(|condition| condition.name).collect();
+        let mut names: Vec<_> = self
+            .lock()
+            .iter()
+            .filter(|condition| !condition.is_met())
+            .map(|condition| condition.name)
+            .collect();
         if self.draining.load(Ordering::Relaxed) {
             names.push("draining");
         }

@@ -112,7 +112,10 @@ pub fn with_middleware(routes: Router, metrics: Metrics) -> Router {
 }
 
 /// `GET /<service>`: who answers, for whom.
-async fn identity(State(http): State<Http>, OptionalTenant(tenant): OptionalTenant) -> Result<Response, ApiError> {
+async fn identity(
+    State(http): State<Http>,
+    OptionalTenant(tenant): OptionalTenant,
+) -> Result<Response, ApiError> {
     if let Some(tenant) = &tenant {
         http.0.access.admit(tenant).await?;
     }

@@ -11,9 +11,8 @@ use metrics::{Counter, Gauge, Histogram, Label, with_local_recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// Upper bounds, in seconds, of every duration histogram: from a cached answer to a message a day old.
-const DURATION_BUCKETS_SECONDS: [f64; 16] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0, 300.0, 86_400.0,
-];
+const DURATION_BUCKETS_SECONDS: [f64; 16] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0, 300.0, 86_400.0];
 
 /// How often buffered histogram samples are folded in; without it the recorder's memory grows between scrapes.
 pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -93,8 +92,14 @@ mod tests {
         one.histogram("lag_seconds", vec![]).record(0.2);
         one.upkeep();
         let text = one.render();
-        assert!(text.contains(r#"sent_total{service="producer",environment="pool-1",outcome="ok"} 3"#), "{text}");
-        assert!(text.contains(r#"lag_seconds_bucket{service="producer",environment="pool-1",le="0.25"} 1"#), "{text}");
+        assert!(
+            text.contains(r#"sent_total{service="producer",environment="pool-1",outcome="ok"} 3"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"lag_seconds_bucket{service="producer",environment="pool-1",le="0.25"} 1"#),
+            "{text}"
+        );
         assert!(!two.render().contains("sent_total"));
     }
 }

@@ -223,7 +223,11 @@ impl Inner {
             Ok(values) => values,
             Err(SourceError(reason)) => {
                 self.count("refresh", "error");
-                tracing::warn!(tenants = ids.len(), reason, "registry refresh failed; known tenants stay in use");
+                tracing::warn!(
+                    tenants = ids.len(),
+                    reason,
+                    "registry refresh failed; known tenants stay in use"
+                );
                 return;
             }
         };
@@ -283,7 +287,8 @@ where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
     let Some(text) = values.get(name) else { return Ok(None) };
-    let wrong = |error: T::Err| LookupError::Misconfigured { name: name.to_owned(), reason: error.to_string() };
+    let wrong =
+        |error: T::Err| LookupError::Misconfigured { name: name.to_owned(), reason: error.to_string() };
     text.trim().parse().map(Some).map_err(wrong)
 }
 
@@ -295,9 +300,10 @@ fn entry(tenant: Tenant) -> Arc<Entry> {
 impl ParameterSource for aws_sdk_ssm::Client {
     fn get(&self, names: Vec<String>) -> BoxFuture<'_, Result<HashMap<String, String>, SourceError>> {
         Box::pin(async move {
-            let found = self.get_parameters().set_names(Some(names)).with_decryption(true).send().await.map_err(
-                |error| SourceError(aws_sdk_ssm::error::DisplayErrorContext(&error).to_string()),
-            )?;
+            let found =
+                self.get_parameters().set_names(Some(names)).with_decryption(true).send().await.map_err(
+                    |error| SourceError(aws_sdk_ssm::error::DisplayErrorContext(&error).to_string()),
+                )?;
             let parameters = found.parameters.unwrap_or_default();
             Ok(parameters.into_iter().filter_map(|found| Some((found.name?, found.value?))).collect())
         })

@@ -154,7 +154,8 @@ where
             Ok(found) => return found,
             Err(reason) => tracing::warn!(reason, "waiting for {what}"),
         }
-        tokio::time::sleep(backoff(times, START_RETRY_BASE, START_RETRY_MAX, 0.5 + fastrand::f64() / 2.0)).await;
+        tokio::time::sleep(backoff(times, START_RETRY_BASE, START_RETRY_MAX, 0.5 + fastrand::f64() / 2.0))
+            .await;
         times += 1;
     }
 }
@@ -208,7 +209,8 @@ impl Service {
         let upkeep = tokio::spawn(upkeep(self.metrics.clone(), admin_stop.clone()));
 
         let background = tokio::spawn((self.background)(shutdown.clone()));
-        let requests = tokio::spawn(server::serve(listener, self.router, config.max_connections, shutdown.clone()));
+        let requests =
+            tokio::spawn(server::serve(listener, self.router, config.max_connections, shutdown.clone()));
         shutdown.cancelled().await;
         self.readiness.drain();
         tracing::info!(service = self.name, "draining");

@@ -51,7 +51,8 @@ pub struct Telemetry {
 /// [`TelemetryError`], one line that names the variable.
 pub fn start(service: &'static str, format: LogFormat, filter: &str) -> Result<Telemetry, TelemetryError> {
     let traces = exporter_wanted().then(|| tracer_provider(service)).transpose()?;
-    let export = traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
+    let export =
+        traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // Lines say all they have to in their own fields: spans are for the exporter alone.
     let filter = filter.and(filter_fn(|metadata| metadata.is_event()));

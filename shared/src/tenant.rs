@@ -15,18 +15,8 @@ pub const TENANT_HEADER: &str = "tenantid";
 pub const MAX_TENANT_ID_CHARS: usize = 32;
 
 /// Names that mean something else in a cluster or in the GitOps repository.
-const RESERVED: [&str; 10] = [
-    "amazon",
-    "argo",
-    "argocd",
-    "default",
-    "flux",
-    "flux-system",
-    "kube",
-    "kubernetes",
-    "pool",
-    "tenantry",
-];
+const RESERVED: [&str; 10] =
+    ["amazon", "argo", "argocd", "default", "flux", "flux-system", "kube", "kubernetes", "pool", "tenantry"];
 /// Prefixes of such names: pools are environments, the others are system namespaces and AWS's own.
 const RESERVED_PREFIXES: [&str; 6] = ["pool-", "kube-", "argo-", "argocd-", "flux-", "aws-"];
 

@@ -17,7 +17,11 @@ fn delivered(message: Outgoing) -> Received {
         message_id: "0c5fd1f4-0000-4000-8000-5d1d7b3b9a11".to_owned(),
         receipt_handle: "handle".to_owned(),
         body: message.body().to_owned(),
-        attributes: message.attributes().iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        attributes: message
+            .attributes()
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect(),
         untouched: Vec::new(),
         group: Some(message.group().to_owned()),
         sent_at: Utc.with_ymd_and_hms(2024, 7, 12, 16, 31, 39).unwrap(),

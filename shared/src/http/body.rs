@@ -26,8 +26,10 @@ pub async fn read(body: Body, max_bytes: usize) -> Result<Bytes, ApiError> {
             format!("PayloadTooLarge: the body is larger than {max_bytes} bytes"),
         )),
         Ok(Err(_)) => Err(ApiError::bad_request("body_incomplete", "BadRequest: the body broke off")),
-        Err(_) => {
-            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "RequestTimeout: the body did not arrive"))
-        }
+        Err(_) => Err(ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_too_slow",
+            "RequestTimeout: the body did not arrive",
+        )),
     }
 }

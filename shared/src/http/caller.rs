@@ -38,7 +38,11 @@ struct Inner {
 
 impl Access {
     /// Access to an environment; `rate` bounds the requests a second of each tenant.
-    pub fn new(environment: Environment, registry: TenantRegistry, rate: Option<std::num::NonZeroU32>) -> Self {
+    pub fn new(
+        environment: Environment,
+        registry: TenantRegistry,
+        rate: Option<std::num::NonZeroU32>,
+    ) -> Self {
         let rates = rate.map(|rate| DefaultKeyedRateLimiter::keyed(Quota::per_second(rate)));
         Self(Arc::new(Inner { environment, registry, rates }))
     }

@@ -65,7 +65,9 @@ impl ApiError {
 
     /// 400: `tier` is not the tenant's.
     pub fn wrong_tier(tenant: &TenantId, actual: Tier) -> Self {
-        let msg = format!("BadRequest: {tenant} is registered as {actual}; leave the tier header out or set it to that");
+        let msg = format!(
+            "BadRequest: {tenant} is registered as {actual}; leave the tier header out or set it to that"
+        );
         Self::bad_request("wrong_tier", msg)
     }
 
@@ -81,7 +83,11 @@ impl ApiError {
 
     /// 403: a silo was asked for another tenant.
     pub fn foreign_tenant() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "foreign_tenant", "Forbidden: this environment belongs to another tenant")
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "foreign_tenant",
+            "Forbidden: this environment belongs to another tenant",
+        )
     }
 
     /// 404: nothing at this path.
@@ -156,9 +162,11 @@ impl From<InvalidTenantId> for ApiError {
 impl From<LookupError> for ApiError {
     fn from(error: LookupError) -> Self {
         match error {
-            LookupError::Unknown => {
-                Self::new(StatusCode::NOT_FOUND, "tenant_unknown", "NotFound: no tenant of this id is registered")
-            }
+            LookupError::Unknown => Self::new(
+                StatusCode::NOT_FOUND,
+                "tenant_unknown",
+                "NotFound: no tenant of this id is registered",
+            ),
             LookupError::Unavailable(_) => Self::unavailable(
                 "registry_unavailable",
                 "Unavailable: the tenant cannot be looked up now; try again after Retry-After seconds",
@@ -186,9 +194,10 @@ impl From<SendError> for ApiError {
                 "queue_unavailable",
                 "Unavailable: the queue cannot be used now; try again after Retry-After seconds",
             ),
-            SendError::Rejected { code, message } => {
-                Self::bad_request("message_rejected", format!("BadRequest: the queue refuses the message: {code}: {message}"))
-            }
+            SendError::Rejected { code, message } => Self::bad_request(
+                "message_rejected",
+                format!("BadRequest: the queue refuses the message: {code}: {message}"),
+            ),
         }
     }
 }

@@ -53,7 +53,8 @@ pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-    let span = tracing::info_span!("request", otel.name = %format_args!("{method} {route}"), otel.kind = "server");
+    let span =
+        tracing::info_span!("request", otel.name = %format_args!("{method} {route}"), otel.kind = "server");
     continue_trace(&span, request.headers().get("traceparent").and_then(|value| value.to_str().ok()));
 
     let mut response = next.run(request).instrument(span).await;
@@ -73,7 +74,9 @@ pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request
             ],
         )
         .increment(1);
-    metrics.histogram("http_request_seconds", vec![label("route", route.to_owned())]).record(started.elapsed());
+    metrics
+        .histogram("http_request_seconds", vec![label("route", route.to_owned())])
+        .record(started.elapsed());
     log(&context, &request_id, &method, route, status, code, started);
     response
 }
@@ -93,11 +96,40 @@ fn log(
     let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     let (method, status) = (method.as_str(), status.as_u16());
     if status >= 500 && code.is_some() {
-        tracing::warn!(request_id, tenant_id, message_id, method, route, status, code, elapsed_us, "request failed");
+        tracing::warn!(
+            request_id,
+            tenant_id,
+            message_id,
+            method,
+            route,
+            status,
+            code,
+            elapsed_us,
+            "request failed"
+        );
     } else if code.is_some() {
-        tracing::info!(request_id, tenant_id, message_id, method, route, status, code, elapsed_us, "request refused");
+        tracing::info!(
+            request_id,
+            tenant_id,
+            message_id,
+            method,
+            route,
+            status,
+            code,
+            elapsed_us,
+            "request refused"
+        );
     } else if message_id.is_some() {
-        tracing::info!(request_id, tenant_id, message_id, method, route, status, elapsed_us, "event accepted");
+        tracing::info!(
+            request_id,
+            tenant_id,
+            message_id,
+            method,
+            route,
+            status,
+            elapsed_us,
+            "event accepted"
+        );
     } else {
         tracing::debug!(request_id, tenant_id, method, route, status, elapsed_us, "request answered");
     }
@@ -107,7 +139,9 @@ fn log(
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     given
-        .filter(|id| (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()))
+        .filter(|id| {
+            (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+        })
         .map_or_else(|| Uuid::new_v4().to_string(), ToOwned::to_owned)
 }
 

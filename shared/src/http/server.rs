@@ -21,7 +21,12 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the router until the token is cancelled, then lets requests in progress finish; ends when all have.
-pub async fn serve(listener: TcpListener, router: Router, max_connections: usize, shutdown: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    max_connections: usize,
+    shutdown: CancellationToken,
+) {
     let connections = TaskTracker::new();
     let permits = std::sync::Arc::new(Semaphore::new(max_connections));
     loop {

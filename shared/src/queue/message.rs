@@ -114,7 +114,9 @@ impl Received {
             attributes,
             untouched,
             group: system.get(&MessageSystemAttributeName::MessageGroupId).cloned(),
-            sent_at: sent_at.and_then(|ms| Utc.timestamp_millis_opt(ms).single()).unwrap_or(DateTime::UNIX_EPOCH),
+            sent_at: sent_at
+                .and_then(|ms| Utc.timestamp_millis_opt(ms).single())
+                .unwrap_or(DateTime::UNIX_EPOCH),
             receive_count: number(MessageSystemAttributeName::ApproximateReceiveCount)
                 .and_then(|count| count.try_into().ok())
                 .unwrap_or(1),

@@ -288,7 +288,11 @@ impl<H: Handler> Receiver<H> {
                 let for_seconds = failing.since.elapsed().as_secs();
                 tracing::warn!(queue = self.source.arn.name(), reason, for_seconds, "receive failed");
                 if failing.since.elapsed() >= self.limits.unready_after && self.receiving.set(false) {
-                    tracing::error!(queue = self.source.arn.name(), for_seconds, "receives keep failing; not ready");
+                    tracing::error!(
+                        queue = self.source.arn.name(),
+                        for_seconds,
+                        "receives keep failing; not ready"
+                    );
                 }
                 Some(failing)
             }
@@ -296,7 +300,12 @@ impl<H: Handler> Receiver<H> {
     }
 
     /// Hands a batch over, or back where the receiver is stopping.
-    fn start(self: &Arc<Self>, mut batch: Vec<Received>, mut permits: OwnedSemaphorePermit, shutdown: &CancellationToken) {
+    fn start(
+        self: &Arc<Self>,
+        mut batch: Vec<Received>,
+        mut permits: OwnedSemaphorePermit,
+        shutdown: &CancellationToken,
+    ) {
         self.metrics.counter("received_total", vec![]).increment(batch.len() as u64);
         let lag = self.metrics.histogram("queue_lag_seconds", vec![]);
         for message in &batch {

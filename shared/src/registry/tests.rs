@@ -17,7 +17,10 @@ impl Store {
     }
 
     fn register(&self, tenant: &str, tier: &str) {
-        self.put(&format!("/{tenant}/consumer_sqs"), "arn:aws:sqs:us-east-1:000000000000:consumer-pool-1-x7k");
+        self.put(
+            &format!("/{tenant}/consumer_sqs"),
+            "arn:aws:sqs:us-east-1:000000000000:consumer-pool-1-x7k",
+        );
         self.put(&format!("/{tenant}/tier"), tier);
     }
 
@@ -39,7 +42,10 @@ impl ParameterSource for Store {
                 return Err(SourceError("down".to_owned()));
             }
             let values = self.values.lock().unwrap();
-            Ok(names.into_iter().filter_map(|name| values.get(&name).cloned().map(|value| (name, value))).collect())
+            Ok(names
+                .into_iter()
+                .filter_map(|name| values.get(&name).cloned().map(|value| (name, value)))
+                .collect())
         })
     }
 }
@@ -134,7 +140,8 @@ async fn tenants_in_use_are_refreshed_several_to_a_call_and_idle_ones_not() {
 async fn a_tenant_that_is_gone_is_forgotten_at_the_next_refresh() {
     let store = Arc::new(Store::default());
     store.register("tenant-5", "basic");
-    let registry = registry(&store, RegistryLimits { refresh_after: Duration::from_secs(1), ..Default::default() });
+    let registry =
+        registry(&store, RegistryLimits { refresh_after: Duration::from_secs(1), ..Default::default() });
     registry.lookup(&id("tenant-5")).await.expect("registered");
     registry.lookup(&id("tenant-5")).await.expect("in use");
     store.values.lock().unwrap().clear();

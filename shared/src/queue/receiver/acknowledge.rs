@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::error::DisplayErrorContext;
-use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
-};
+use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry};
 use tokio::time::Instant;
 
 use super::{Handler, Receiver, Verdict, seconds};
@@ -16,8 +14,8 @@ use crate::queue::retry::{backoff, classify};
 
 /// Attribute that says why a message was set aside.
 pub(super) const REASON_ATTRIBUTE: &str = "set_aside_reason";
-/// Tries of a delete, over about ten seconds: a failed delete means a redelivery.
-const DELETE_ATTEMPTS: u32 = 8;
+/// Tries of a delete, over about fifteen seconds: a failed delete means a redelivery.
+const DELETE_ATTEMPTS: u32 = 12;
 /// First wait before a delete is tried again.
 const DELETE_RETRY_BASE: Duration = Duration::from_millis(100);
 /// Longest such wait.
@@ -67,7 +65,11 @@ impl<H: Handler> Receiver<H> {
     /// Moves a message to the dead-letter queue; true once that is confirmed.
     async fn set_aside(&self, message: &Received, reason: &str) -> bool {
         let Some(url) = &self.source.dead_letter_url else {
-            tracing::error!(message_id = message.message_id, reason, "no dead-letter queue: left to redelivery");
+            tracing::error!(
+                message_id = message.message_id,
+                reason,
+                "no dead-letter queue: left to redelivery"
+            );
             return false;
         };
         let mut attributes = message.sdk_attributes();
@@ -89,7 +91,12 @@ impl<H: Handler> Receiver<H> {
             }
             Err(error) => {
                 let error = DisplayErrorContext(&error).to_string();
-                tracing::error!(message_id = message.message_id, reason, error, "not set aside: left to redelivery");
+                tracing::error!(
+                    message_id = message.message_id,
+                    reason,
+                    error,
+                    "not set aside: left to redelivery"
+                );
                 self.count_retries("set_aside", 1);
                 false
             }
@@ -104,12 +111,16 @@ impl<H: Handler> Receiver<H> {
             }
             if attempt > 0 {
                 self.count_retries("delete", messages.len());
-                tokio::time::sleep(backoff(attempt, DELETE_RETRY_BASE, DELETE_RETRY_MAX, fastrand::f64())).await;
+                tokio::time::sleep(backoff(attempt, DELETE_RETRY_BASE, DELETE_RETRY_MAX, fastrand::f64()))
+                    .await;
             }
             messages = self.delete_once(messages).await;
         }
         for message in messages {
-            tracing::error!(message_id = message.message_id, "handled but not deleted: it will be redelivered");
+            tracing::error!(
+                message_id = message.message_id,
+                "handled but not deleted: it will be redelivered"
+            );
         }
     }
 
@@ -123,7 +134,8 @@ impl<H: Handler> Receiver<H> {
                 .expect("id and handle are set")
         };
         let entries = messages.iter().enumerate().map(entry).collect();
-        let request = self.client.delete_message_batch().queue_url(&self.source.url).set_entries(Some(entries));
+        let request =
+            self.client.delete_message_batch().queue_url(&self.source.url).set_entries(Some(entries));
         let output = match request.send().await {
             Ok(output) => output,
             Err(error) => {
@@ -152,7 +164,8 @@ impl<H: Handler> Receiver<H> {
             return;
         }
         self.count_retries("handle", messages.len());
-        self.change_visibility(messages, |message| redelivery_after(message.receive_count, fastrand::f64())).await;
+        self.change_visibility(messages, |message| redelivery_after(message.receive_count, fastrand::f64()))
+            .await;
     }
 
     /// Sets when messages become visible again; returns the handles that SQS no longer knows. A call that fails
@@ -171,16 +184,25 @@ impl<H: Handler> Receiver<H> {
                 .expect("id and handle are set")
         };
         let entries = messages.iter().enumerate().map(entry).collect();
-        let request =
-            self.client.change_message_visibility_batch().queue_url(&self.source.url).set_entries(Some(entries));
+        let request = self
+            .client
+            .change_message_visibility_batch()
+            .queue_url(&self.source.url)
+            .set_entries(Some(entries));
         match request.send().await {
             Ok(output) => {
                 let lost = output.failed.iter().filter(|failed| failed.sender_fault);
-                lost.filter_map(|failed| Some(messages.get(failed.id.parse::<usize>().ok()?)?.receipt_handle.clone()))
-                    .collect()
+                lost.filter_map(|failed| {
+                    Some(messages.get(failed.id.parse::<usize>().ok()?)?.receipt_handle.clone())
+                })
+                .collect()
             }
             Err(error) => {
-                tracing::warn!(code = classify(&error).code, messages = messages.len(), "visibility not changed");
+                tracing::warn!(
+                    code = classify(&error).code,
+                    messages = messages.len(),
+                    "visibility not changed"
+                );
                 Vec::new()
             }
         }

@@ -58,7 +58,12 @@ impl Lane {
             while let Some(mut batch) = self.gather.next_batch(on_the_wire.len()) {
                 batch.retain(Entry::is_wanted);
                 if !batch.is_empty() {
-                    on_the_wire.push(call(Arc::clone(&self.sender), self.queue.clone(), Arc::clone(&self.url), batch));
+                    on_the_wire.push(call(
+                        Arc::clone(&self.sender),
+                        self.queue.clone(),
+                        Arc::clone(&self.url),
+                        batch,
+                    ));
                 }
             }
             let idle = on_the_wire.is_empty() && self.gather.is_empty() && self.resting.is_empty();
@@ -100,8 +105,14 @@ impl Lane {
             Ok(output) => self.settle_each(batch, output),
             Err(refusal) => {
                 self.sender.count_call("error");
-                tracing::warn!(queue = self.queue.name(), messages = batch.len(), code = refusal.failure.code,
-                    reason = refusal.reason, transient = refusal.failure.transient, "send failed");
+                tracing::warn!(
+                    queue = self.queue.name(),
+                    messages = batch.len(),
+                    code = refusal.failure.code,
+                    reason = refusal.reason,
+                    transient = refusal.failure.transient,
+                    "send failed"
+                );
                 let error = SendError::Unavailable(refusal.failure.code);
                 for entry in batch {
                     if refusal.failure.transient {
@@ -137,8 +148,13 @@ impl Lane {
     }
 
     fn settle_failed(&mut self, entry: Entry, failed: BatchResultErrorEntry) {
-        tracing::warn!(queue = self.queue.name(), code = failed.code, sender_fault = failed.sender_fault,
-            reason = failed.message, "message not accepted");
+        tracing::warn!(
+            queue = self.queue.name(),
+            code = failed.code,
+            sender_fault = failed.sender_fault,
+            reason = failed.message,
+            "message not accepted"
+        );
         if failed.sender_fault && !retry::is_throttle(&failed.code) {
             let message = failed.message.unwrap_or_default();
             entry.answer(Err(SendError::Rejected { code: failed.code, message }));
@@ -166,7 +182,12 @@ impl Measured for Entry {
 }
 
 /// One SendMessageBatch, preceded by the look-up of the queue's URL at the first.
-async fn call(sender: Arc<Inner>, queue: QueueArn, url: Arc<OnceCell<String>>, batch: Vec<Entry>) -> Answered {
+async fn call(
+    sender: Arc<Inner>,
+    queue: QueueArn,
+    url: Arc<OnceCell<String>>,
+    batch: Vec<Entry>,
+) -> Answered {
     let outcome = async {
         let url = url.get_or_try_init(|| queue_url(&sender.client, &queue)).await?;
         let entries = batch.iter().enumerate().map(|(at, entry)| request_entry(at, entry)).collect();
