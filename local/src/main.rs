@@ -36,7 +36,6 @@ fn start() -> Result<(), (String, ExitCode)> {
     outcome.map_err(failure)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "errors come by value to map_err")]
 fn failure(error: impl std::fmt::Display) -> (String, ExitCode) {
     (error.to_string(), ExitCode::FAILURE)
 }

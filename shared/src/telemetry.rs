@@ -55,6 +55,7 @@ pub fn start(service: &'static str, format: LogFormat, filter: &str) -> Result<T
         traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // Lines say all they have to in their own fields: spans are for the exporter alone.
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is too narrow in its lifetime")]
     let filter = filter.and(filter_fn(|metadata| metadata.is_event()));
     let lines = tracing_subscriber::fmt::layer().with_target(false);
     let lines = match format {

@@ -59,7 +59,7 @@ impl<H: Handler> Receiver<H> {
             kept.retain(|message| !lost.contains(&message.receipt_handle));
         }
         // The handler goes on; what it has not finished when the lease ends is redelivered.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Moves a message to the dead-letter queue; true once that is confirmed.
