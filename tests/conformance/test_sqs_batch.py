@@ -139,7 +139,7 @@ def test_entries_keep_their_own_group_delay_and_trace(aws: Aws, queue: str) -> N
 
 
 def test_deleting_a_batch_tells_the_outcome_of_each_entry(aws: Aws) -> None:
-    url = new_queue(aws, VisibilityTimeout="1")
+    url = new_queue(aws, VisibilityTimeout="2")
     send_many(aws, url, ["one", "two", "three"])
     messages = drain(aws, url, 3)
     entries = [{"Id": m["Body"], "ReceiptHandle": m["ReceiptHandle"]} for m in messages]
@@ -148,7 +148,7 @@ def test_deleting_a_batch_tells_the_outcome_of_each_entry(aws: Aws) -> None:
     assert {done["Id"] for done in answer["Successful"]} == {"one", "two", "three"}
     (failed,) = answer["Failed"]
     assert (failed["Id"], failed["Code"], failed["SenderFault"]) == ("bad", "ReceiptHandleIsInvalid", True)
-    assert receive(aws, url, WaitTimeSeconds=2) == []
+    assert receive(aws, url, WaitTimeSeconds=3) == []
 
 
 def test_a_batch_deleted_without_failure_leaves_the_failures_out(aws: Aws, queue: str) -> None:
