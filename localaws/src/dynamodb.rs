@@ -8,7 +8,7 @@ use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -219,7 +219,8 @@ impl DynamoDb {
             return Ok(reply);
         }
         let (mut head, body) = reply.into_parts();
-        let body = body.collect().await.map_or_else(|never| match never {}, |body| body.to_bytes());
+        let body =
+            body.collect().await.map_or_else(|never| match never {}, http_body_util::Collected::to_bytes);
         let mut answer: Value = serde_json::from_slice(&body).unwrap_or_else(|_| json!({}));
         merge_unprocessed(&mut answer, held_back);
         head.headers.remove(CRC32);
@@ -316,23 +317,19 @@ impl Engine {
     }
 }
 
-fn open(file: Option<&Path>) -> Result<Arc<dynoxide::Database>, String> {
+fn open(file: Option<&Path>) -> Result<dynoxide::Database, String> {
     let Some(file) = file else {
-        return dynoxide::Database::memory().map(Arc::new).map_err(|error| error.to_string());
+        return dynoxide::Database::memory().map_err(|error| error.to_string());
     };
     let path = file.to_str().ok_or("its path is not UTF-8")?;
     let database = dynoxide::Database::new(path).map_err(|error| error.to_string())?;
     // Its end-of-import call sets what we want from the start: `synchronous=NORMAL`, which is safe in WAL mode
     // against a killed process and spares a disk flush per write.
     database.disable_bulk_loading().map_err(|error| error.to_string())?;
-    Ok(Arc::new(database))
+    Ok(database)
 }
 
-fn serve(
-    listener: std::net::TcpListener,
-    database: Arc<dynoxide::Database>,
-    stopping: oneshot::Receiver<()>,
-) {
+fn serve(listener: std::net::TcpListener, database: dynoxide::Database, stopping: oneshot::Receiver<()>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "cannot start dynoxide's runtime"),
@@ -343,7 +340,6 @@ fn serve(
             // A sender that is gone means the same as one that says so.
             let _ = stopping.await;
         };
-        let database = dynoxide::Database::clone(&database);
         dynoxide::server::serve_with_shutdown(listener, database, stop).await
     });
     if let Err(error) = outcome {

@@ -78,7 +78,7 @@ impl AwsError {
             xml_text(&self.shape),
             xml_text(&self.message)
         );
-        raw(self.status, "text/xml", body)
+        raw_with_id(self.status, "text/xml", body, &id)
     }
 }
 
@@ -124,11 +124,21 @@ pub(crate) fn json(protocol: Protocol, body: &impl Serialize) -> Reply {
 
 /// An answer with the given body.
 pub(crate) fn raw(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    raw_with_id(status, content_type, body, &request_id())
+}
+
+/// An answer whose body repeats the request's id, as XML ones do.
+pub(crate) fn raw_with_id(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+    id: &str,
+) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    let id = HeaderValue::try_from(request_id()).expect("a UUID is a header value");
+    let id = HeaderValue::from_str(id).expect("a UUID is a header value");
     headers.insert(REQUEST_ID, id);
     reply
 }

@@ -267,7 +267,7 @@ fn xml(action: &str, result: &str) -> Reply {
         "<{action}Response xmlns=\"{NAMESPACE}\"><{action}Result>{result}</{action}Result><ResponseMetadata>\
          <RequestId>{id}</RequestId></ResponseMetadata></{action}Response>"
     );
-    protocol::raw(StatusCode::OK, "text/xml", body)
+    protocol::raw_with_id(StatusCode::OK, "text/xml", body, &id)
 }
 
 #[cfg(test)]

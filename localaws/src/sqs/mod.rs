@@ -25,6 +25,9 @@ mod send;
 mod settings;
 mod wait;
 
+#[cfg(test)]
+mod model_tests;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;

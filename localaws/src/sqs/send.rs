@@ -80,11 +80,10 @@ impl Sqs {
                     Ok(checked) => {
                         let (sent, draft) = accept(Some(entry_id.clone()), checked, state, caller, now_ms);
                         drafts.push(draft);
-                        match fault {
-                            Some(fault) => {
-                                result.failed.push(failed(entry_id, &SqsError::Injected(fault.code)))
-                            }
-                            None => result.successful.push(sent),
+                        if let Some(fault) = fault {
+                            result.failed.push(failed(entry_id, &SqsError::Injected(fault.code)));
+                        } else {
+                            result.successful.push(sent);
                         }
                     }
                     Err(error) => result.failed.push(failed(entry_id, &error)),

@@ -89,7 +89,7 @@ impl Ssm {
             "GetParameterHistory" => self.get_parameter_history(parse(body)?),
             "AddTagsToResource" => self.add_tags(parse(body)?).await,
             "RemoveTagsFromResource" => self.remove_tags(parse(body)?).await,
-            "ListTagsForResource" => self.list_tags(parse(body)?),
+            "ListTagsForResource" => self.list_tags(&parse(body)?),
             _ => Err(SsmError::UnknownOperation(action.to_owned())),
         };
         Ok(protocol::json(protocol::SSM, &answer?))

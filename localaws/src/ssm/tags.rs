@@ -30,8 +30,8 @@ impl Ssm {
         self.change_tags(name, |tags| tags.retain(|key, _| !keys.contains(key))).await
     }
 
-    pub(super) fn list_tags(&self, request: OfTags) -> SsmResult<Value> {
-        let name = self.resource(&request)?;
+    pub(super) fn list_tags(&self, request: &OfTags) -> SsmResult<Value> {
+        let name = self.resource(request)?;
         let parameters = self.parameters();
         let parameter = parameters.get(&name).ok_or(SsmError::InvalidResourceId(name))?;
         let tags: Vec<_> =

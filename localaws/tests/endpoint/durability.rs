@@ -1,0 +1,168 @@
+//! What is answered survives `kill -9`: the real program, killed in mid-work.
+
+use std::{
+    collections::HashSet,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
+use aws_sdk_ssm::types::ParameterType;
+use tokio::sync::Mutex;
+
+use crate::support::{count, eventually, queue, receive, sdk};
+
+/// The program on a data folder; killed when dropped.
+struct Program {
+    child: Child,
+    url: String,
+}
+
+impl Program {
+    fn start(dir: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_localaws"))
+            .args(["--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(dir)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("http://"));
+        Self { url: url.unwrap_or_else(|| panic!("no address in {line:?}")).to_owned(), child }
+    }
+
+    /// SIGKILL.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_confirmed_message_survives_a_kill_in_mid_send() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path());
+    let (sqs, url) = queue(&program.url, "jobs").await;
+    let confirmed = Arc::new(Mutex::new(HashSet::new()));
+    let senders: Vec<_> = (0..4)
+        .map(|sender| {
+            let (sqs, url, confirmed) = (sqs.clone(), url.clone(), Arc::clone(&confirmed));
+            tokio::spawn(async move {
+                for n in 0.. {
+                    let body = format!("{sender}-{n}");
+                    if sqs.send_message().queue_url(&url).message_body(&body).send().await.is_err() {
+                        return;
+                    }
+                    confirmed.lock().await.insert(body);
+                }
+            })
+        })
+        .collect();
+    eventually("200 messages are confirmed", || async { confirmed.lock().await.len() >= 200 }).await;
+    program.kill();
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    let program = Program::start(dir.path());
+    let (sqs, url) = queue(&program.url, "jobs").await;
+    let mut received = HashSet::new();
+    loop {
+        let messages = receive(&sqs, &url).await;
+        if messages.is_empty() {
+            break;
+        }
+        received.extend(messages.into_iter().filter_map(|message| message.body));
+    }
+    let confirmed = confirmed.lock().await;
+    assert!(
+        confirmed.is_subset(&received),
+        "lost: {:?}",
+        confirmed.difference(&received).collect::<Vec<_>>()
+    );
+    assert!(received.len() <= confirmed.len() + 4, "at most one unconfirmed message per sender");
+}
+
+#[tokio::test]
+async fn leases_deletions_settings_and_parameters_survive_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path());
+    let (sqs, url) = queue(&program.url, "jobs").await;
+    let ssm = aws_sdk_ssm::Client::new(&sdk(&program.url).await);
+    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk(&program.url).await);
+    for body in ["deleted", "leased", "waiting"] {
+        sqs.send_message().queue_url(&url).message_body(body).message_group_id(body).send().await.unwrap();
+    }
+    let take = || async {
+        let receive = sqs.receive_message().queue_url(&url).visibility_timeout(600).send().await;
+        receive.unwrap().messages.unwrap().remove(0).receipt_handle.unwrap()
+    };
+    let (deleted, leased) = (take().await, take().await);
+    sqs.delete_message().queue_url(&url).receipt_handle(deleted).send().await.unwrap();
+    let set =
+        sqs.set_queue_attributes().queue_url(&url).attributes(QueueAttributeName::VisibilityTimeout, "77");
+    set.send().await.unwrap();
+    sqs.tag_queue().queue_url(&url).tags("team", "a").send().await.unwrap();
+    for value in ["one", "two"] {
+        let put = ssm.put_parameter().name("/a").value(value).r#type(ParameterType::String).overwrite(true);
+        put.send().await.unwrap();
+    }
+    crate::dynamodb::create_table(&dynamodb, "items").await;
+    program.kill();
+
+    let program = Program::start(dir.path());
+    let sqs = aws_sdk_sqs::Client::new(&sdk(&program.url).await);
+    assert_eq!(count(&sqs, &url, "ApproximateNumberOfMessagesNotVisible").await, 1);
+    assert_eq!(count(&sqs, &url, "VisibilityTimeout").await, 77);
+    assert!(sqs.list_queue_tags().queue_url(&url).send().await.unwrap().tags.is_some());
+    let message = receive(&sqs, &url).await.remove(0);
+    assert_eq!(message.body.as_deref(), Some("waiting"));
+    assert_eq!(message.attributes.unwrap()[&MessageSystemAttributeName::MessageGroupId], "waiting");
+    sqs.delete_message().queue_url(&url).receipt_handle(leased).send().await.unwrap();
+    assert_eq!(
+        count(&sqs, &url, "ApproximateNumberOfMessagesNotVisible").await,
+        1,
+        "the old handle still fits"
+    );
+    let ssm = aws_sdk_ssm::Client::new(&sdk(&program.url).await);
+    assert_eq!(
+        ssm.get_parameter().name("/a:1").send().await.unwrap().parameter.unwrap().value.unwrap(),
+        "one"
+    );
+    assert_eq!(ssm.get_parameter().name("/a").send().await.unwrap().parameter.unwrap().version, 2);
+    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk(&program.url).await);
+    assert_eq!(dynamodb.list_tables().send().await.unwrap().table_names.unwrap(), ["items"]);
+}
+
+#[test]
+fn a_second_program_on_the_same_folder_says_why_it_cannot_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let _first = Program::start(dir.path());
+    let second = Command::new(env!("CARGO_BIN_EXE_localaws"))
+        .args(["--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    let complaint = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(complaint.lines().count(), 1, "{complaint}");
+    assert!(complaint.contains("another process"), "{complaint}");
+}
+
+#[test]
+fn sigterm_ends_the_program_with_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = Program::start(dir.path());
+    let id = program.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert_eq!(program.child.wait().unwrap().code(), Some(0));
+}
