@@ -1,18 +1,18 @@
 //! `GET /consumer/messages`: the caller's own stored messages, newest first, page by page.
 //!
-//! A query is always for the caller's own partition, so neither a cursor nor a limit can reach another tenant's items; a
+//! Every query is for the caller's own partition, so neither a cursor nor a limit can reach another tenant's items; a
 //! cursor of another tenant is refused all the same, because it can only be a mistake or an attempt.
+
+mod page;
+mod query;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::environment::Environment;
@@ -21,12 +21,15 @@ use shared::http::caller::CallingTenant;
 use shared::http::error::ApiError;
 use shared::tenant::TenantId;
 
+use self::page::Cursor;
 use crate::Resources;
 
 /// Messages of a page where the caller does not say.
 const DEFAULT_LIMIT: usize = 20;
 /// Messages of the largest page.
 const MAX_LIMIT: usize = 100;
+
+type Attributes = HashMap<String, AttributeValue>;
 
 /// What the route needs. Clones share it.
 #[derive(Clone)]
@@ -40,7 +43,7 @@ struct Inner {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Page {
+pub(crate) struct Asked {
     limit: Option<usize>,
     cursor: Option<String>,
 }
@@ -73,7 +76,7 @@ impl Messages {
     async fn table_of(&self, tenant: &TenantId) -> Result<&str, ApiError> {
         let access = self.0.http.access();
         access.admit(tenant).await?;
-        let (queue, table) = self.0.resources.get().ok_or_else(not_yet)?;
+        let (queue, table) = self.0.resources.get().ok_or_else(query::unavailable)?;
         if matches!(access.environment(), Environment::Pool(_)) {
             let registered = access.registered(tenant).await?;
             if registered.queue.as_ref() != Some(queue) {
@@ -83,76 +86,33 @@ impl Messages {
         }
         Ok(table.name())
     }
-
-    async fn query(
-        &self,
-        table: &str,
-        tenant: &TenantId,
-        limit: usize,
-        after: Option<String>,
-    ) -> Result<Listed, ApiError> {
-        let start = after.map(|message_id| {
-            HashMap::from([
-                ("tenant_id".to_owned(), AttributeValue::S(tenant.to_string())),
-                ("message_id".to_owned(), AttributeValue::S(message_id)),
-            ])
-        });
-        let request = self
-            .0
-            .dynamodb
-            .query()
-            .table_name(table)
-            .key_condition_expression("tenant_id = :tenant")
-            .expression_attribute_values(":tenant", AttributeValue::S(tenant.to_string()))
-            .scan_index_forward(false)
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .set_exclusive_start_key(start);
-        let output = request.send().await.map_err(|error| {
-            tracing::error!(tenant_id = %tenant, error = %DisplayErrorContext(&error), "messages not read");
-            not_yet()
-        })?;
-        let last = output.last_evaluated_key.as_ref().and_then(|key| text(key, "message_id"));
-        Ok(Listed {
-            messages: output.items.unwrap_or_default().iter().filter_map(message).collect(),
-            next_cursor: last.map(|message_id| cursor(tenant, &message_id)),
-        })
-    }
 }
 
 pub(crate) async fn list(
     State(messages): State<Messages>,
     CallingTenant(tenant): CallingTenant,
-    page: Result<Query<Page>, QueryRejection>,
+    asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Listed>, ApiError> {
     let table = messages.table_of(&tenant).await?;
-    let Query(page) = page.map_err(|error| {
+    let Query(asked) = asked.map_err(|error| {
         ApiError::bad_request("invalid_query", format!("BadRequest: {}", error.body_text()))
     })?;
-    let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
+    let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         let msg = format!("BadRequest: limit is a number from 1 to {MAX_LIMIT}");
         return Err(ApiError::bad_request("invalid_limit", msg));
     }
-    let after = page.cursor.as_deref().map(|cursor| position(&tenant, cursor)).transpose()?;
-    messages.query(table, &tenant, limit, after).await.map(Json)
+    let after =
+        asked.cursor.as_deref().map(|text| Cursor::parse(&tenant, text)).transpose()?.unwrap_or_default();
+    let (by_id, by_time) = query::newest(&messages.0.dynamodb, table, &tenant, limit, &after).await?;
+    let page = page::merge(by_id, by_time, limit, after);
+    Ok(Json(Listed {
+        messages: page.items.iter().filter_map(message).collect(),
+        next_cursor: page.next.map(|cursor| cursor.to_text(&tenant)),
+    }))
 }
 
-/// An opaque place in the tenant's messages: after this id.
-fn cursor(tenant: &TenantId, message_id: &str) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{tenant}/{message_id}"))
-}
-
-/// The id a cursor stands for.
-fn position(tenant: &TenantId, cursor: &str) -> Result<String, ApiError> {
-    let decoded = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let own = decoded.and_then(|text| text.strip_prefix(&format!("{tenant}/")).map(ToOwned::to_owned));
-    own.filter(|id| !id.is_empty() && id.len() <= 1024).ok_or_else(|| {
-        let msg = "BadRequest: the cursor is not one this tenant was given; start again without it";
-        ApiError::bad_request("invalid_cursor", msg)
-    })
-}
-
-fn message(item: &HashMap<String, AttributeValue>) -> Option<Message> {
+fn message(item: &Attributes) -> Option<Message> {
     let or_empty = |name| text(item, name).unwrap_or_default();
     Some(Message {
         consumer_environment: or_empty("consumer_environment"),
@@ -170,46 +130,17 @@ fn as_json(payload: String) -> Box<RawValue> {
         .unwrap_or_else(|_| serde_json::value::to_raw_value(&payload).expect("a string serialises"))
 }
 
-fn text(item: &HashMap<String, AttributeValue>, name: &str) -> Option<String> {
+fn text(item: &Attributes, name: &str) -> Option<String> {
     item.get(name)?.as_s().ok().cloned()
-}
-
-fn not_yet() -> ApiError {
-    let msg = "Unavailable: the messages cannot be read now; try again after Retry-After seconds";
-    ApiError::unavailable("table_unavailable", msg)
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn tenant(id: &str) -> TenantId {
-        id.parse().expect("valid")
-    }
-
-    #[test]
-    fn a_cursor_is_worth_something_to_its_own_tenant_only() {
-        let (one, two) = (tenant("tenant-1"), tenant("tenant-2"));
-        let cursor = cursor(&one, "some-id");
-        assert_eq!(position(&one, &cursor), Ok("some-id".to_owned()));
-        assert_eq!(position(&two, &cursor).expect_err("foreign").code(), "invalid_cursor");
-        assert!(position(&tenant("tenant-1-b"), &cursor).is_err());
-    }
 
     #[test]
     fn a_payload_that_is_not_json_is_shown_as_a_string() {
         assert_eq!(as_json(r#"{"a":1}"#.to_owned()).get(), r#"{"a":1}"#);
         assert_eq!(as_json("not json".to_owned()).get(), r#""not json""#);
-    }
-
-    proptest! {
-        #[test]
-        fn any_cursor_is_a_position_or_a_clear_error(cursor in ".{0,80}") {
-            if let Err(error) = position(&tenant("tenant-1"), &cursor) {
-                prop_assert_eq!(error.code(), "invalid_cursor");
-            }
-        }
     }
 }

@@ -4,14 +4,15 @@
 //! run again.
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, PointInTimeRecoverySpecification,
-    ScalarAttributeType,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+    PointInTimeRecoverySpecification, Projection, ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use aws_sdk_ssm::types::ParameterType;
 use futures_util::future::try_join_all;
 use shared::environment::Environment;
+use shared::event::{LISTED_AT, LISTED_INDEX};
 use uuid::Uuid;
 
 use crate::topology::{TenantSpec, pool};
@@ -87,19 +88,17 @@ impl Provisioner {
 
     async fn create_table(&self, name: &str) -> Result<(), ProvisionError> {
         let (hash, range) = ("tenant_id", "message_id");
-        let attribute = |name: &str| {
-            AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
-        };
-        let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
-        let complete = "all required fields are set";
+        let listed = GlobalSecondaryIndex::builder()
+            .index_name(LISTED_INDEX)
+            .set_key_schema(Some(vec![key(hash, KeyType::Hash), key(LISTED_AT, KeyType::Range)]))
+            .projection(Projection::builder().projection_type(ProjectionType::All).build());
         let request = self
             .dynamodb
             .create_table()
             .table_name(name)
-            .attribute_definitions(attribute(hash).expect(complete))
-            .attribute_definitions(attribute(range).expect(complete))
-            .key_schema(key(hash, KeyType::Hash).expect(complete))
-            .key_schema(key(range, KeyType::Range).expect(complete))
+            .set_attribute_definitions(Some([hash, range, LISTED_AT].map(attribute).into()))
+            .set_key_schema(Some(vec![key(hash, KeyType::Hash), key(range, KeyType::Range)]))
+            .global_secondary_indexes(listed.build().expect("name, keys and projection are set"))
             .billing_mode(BillingMode::PayPerRequest);
         match request.send().await {
             Ok(_) => self.protect(name).await,
@@ -140,6 +139,20 @@ impl Provisioner {
         request.send().await.map_err(|error| failed(name, &error))?;
         Ok(())
     }
+}
+
+fn attribute(name: &str) -> AttributeDefinition {
+    let definition =
+        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
+    definition.build().expect("name and type are set")
+}
+
+fn key(attribute: &str, kind: KeyType) -> KeySchemaElement {
+    KeySchemaElement::builder()
+        .attribute_name(attribute)
+        .key_type(kind)
+        .build()
+        .expect("name and kind are set")
 }
 
 /// `consumer-<owner>-<3 characters>`, the characters derived from the owner.

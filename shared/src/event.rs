@@ -25,6 +25,10 @@ pub const TENANT_ATTRIBUTE: &str = "tenant_id";
 pub const PRODUCER_ATTRIBUTE: &str = "producer_environment";
 /// Message attribute: the id its caller was given. Absent on messages of older producers.
 pub const ID_ATTRIBUTE: &str = "message_id";
+/// Item attribute by which an item is listed whose id does not tell its time; absent from all others.
+pub const LISTED_AT: &str = "listed_at";
+/// Index of the items that have it: hash `tenant_id`, range [`LISTED_AT`]. Sparse, so it costs nothing for the others.
+pub const LISTED_INDEX: &str = "listed";
 /// The item's time format, UTC.
 const TIMESTAMP_FORMAT: &str = "%Y-%m-%dT%H:%M:%S+0000";
 /// Largest item (DynamoDB: 400 KB, names and values together).
@@ -114,6 +118,14 @@ pub fn id_of_key(tenant: &TenantId, key: &str) -> Uuid {
     Uuid::new_v5(&KEY_NAMESPACE, format!("{tenant}/{key}").as_bytes())
 }
 
+/// When an event was accepted, by its id alone, in milliseconds since 1970; none for ids without a time.
+pub fn time_of_id(message_id: &str) -> Option<u64> {
+    let id =
+        Uuid::parse_str(message_id).ok().filter(|id| id.get_version() == Some(uuid::Version::SortRand))?;
+    let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
+    Some(seconds * 1000 + u64::from(nanoseconds / 1_000_000))
+}
+
 /// Whether the id was derived from an idempotency key. Such an item is written only where none exists, because a
 /// repeat may carry another payload; every other repeat is a redelivery and identical.
 pub fn is_id_of_key(message_id: &str) -> bool {
@@ -192,7 +204,7 @@ impl Item {
 
     /// The item as DynamoDB takes it.
     pub fn into_attributes(self) -> HashMap<String, AttributeValue> {
-        let timestamp = self.timestamp();
+        let (timestamp, listed_at) = (self.timestamp(), self.listed_at());
         let mut attributes: HashMap<_, _> = [
             ("tenant_id", self.tenant.as_str().to_owned()),
             ("message_id", self.message_id),
@@ -203,10 +215,17 @@ impl Item {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), AttributeValue::S(value)))
         .collect();
-        if let Some(payload) = self.payload {
-            attributes.insert("payload".to_owned(), AttributeValue::S(payload));
+        let optional = [("payload", self.payload), (LISTED_AT, listed_at)];
+        for (name, value) in optional {
+            attributes.extend(value.map(|value| (name.to_owned(), AttributeValue::S(value))));
         }
         attributes
+    }
+
+    /// Milliseconds and id, so that text order is time order; only where the id alone does not tell the time.
+    fn listed_at(&self) -> Option<String> {
+        let time = self.accepted_at.timestamp_millis();
+        time_of_id(&self.message_id).is_none().then(|| format!("{time:013}#{}", self.message_id))
     }
 
     /// The time as the item spells it.
@@ -225,6 +244,7 @@ impl Item {
             + self.producer_environment.len()
             + self.consumer_environment.len()
             + self.payload.as_ref().map_or(0, |payload| "payload".len() + payload.len())
+            + self.listed_at().map_or(0, |listed_at| LISTED_AT.len() + listed_at.len())
     }
 }
 

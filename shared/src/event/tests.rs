@@ -32,7 +32,7 @@ fn delivered(message: Outgoing) -> Received {
 fn event(payload: Option<&str>) -> Event {
     Event {
         tenant: tenant("tenant-3"),
-        message_id: Uuid::from_u128(0x1234),
+        message_id: Uuid::from_u128(0x01a2_066a_d34e_77fd_ba12_9db3_e3b4_528a),
         payload: payload.map(|text| Payload::parse(text.as_bytes()).expect("JSON")),
     }
 }
@@ -47,7 +47,7 @@ fn golden_the_message_on_the_wire() {
         [
             ("tenant_id", "tenant-3".to_owned()),
             ("producer_environment", "pool-1".to_owned()),
-            ("message_id", "00000000-0000-0000-0000-000000001234".to_owned()),
+            ("message_id", "01a2066a-d34e-77fd-ba12-9db3e3b4528a".to_owned()),
         ]
     );
 }
@@ -59,7 +59,7 @@ fn golden_the_item_in_the_table() {
     let item = Item::of(&received, tenant("tenant-3"), &silo).expect("storable").into_attributes();
     let expected = [
         ("tenant_id", "tenant-3"),
-        ("message_id", "00000000-0000-0000-0000-000000001234"),
+        ("message_id", "01a2066a-d34e-77fd-ba12-9db3e3b4528a"),
         ("producer_environment", "pool-1"),
         ("consumer_environment", "tenant-3"),
         ("timestamp", "2024-07-12T16:31:39+0000"),
@@ -78,6 +78,12 @@ fn a_message_of_an_older_producer_is_stored_under_its_sqs_id() {
     let item = Item::of(&received, tenant("tenant-3"), &pool()).expect("storable");
     assert_eq!(item.message_id, received.message_id);
     assert_eq!(item.payload, None, "its caller sent none");
+    let listed_at = format!("1720801899000#{}", received.message_id);
+    assert_eq!(
+        item.into_attributes()[LISTED_AT],
+        AttributeValue::S(listed_at),
+        "its id does not tell the time"
+    );
 }
 
 #[test]
@@ -134,6 +140,14 @@ fn an_idempotency_key_means_one_id_per_tenant() {
     assert_ne!(id, id_of_key(&one, "order-8"));
     assert!(is_id_of_key(&id.to_string()));
     assert!(!is_id_of_key(&Uuid::new_v4().to_string()));
+}
+
+#[test]
+fn an_id_of_ours_tells_its_time_and_others_do_not() {
+    assert_eq!(time_of_id("01a2066a-d34e-77fd-ba12-9db3e3b4528a"), Some(0x01a2_066a_d34e));
+    for id in [Uuid::new_v4().to_string(), id_of_key(&tenant("tenant-1"), "k").to_string(), "x".to_owned()] {
+        assert_eq!(time_of_id(&id), None, "{id}");
+    }
 }
 
 proptest! {

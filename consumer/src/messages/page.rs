@@ -1,0 +1,180 @@
+//! Pages: two sources, each newest first, as one list, newest first. Pure.
+//!
+//! Most ids tell their time, so the table itself is in order; items whose ids do not (idempotency keys, older
+//! producers) come from an index. A page ends where a source's known items end and more may follow: what is not known
+//! yet could be newer than what the other source has.
+
+use std::collections::VecDeque;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use shared::event::{LISTED_AT, time_of_id};
+use shared::http::error::ApiError;
+use shared::tenant::TenantId;
+
+use super::{Attributes, text};
+
+/// Longest position in a source (DynamoDB: sort keys up to 1,024 bytes).
+const MAX_POSITION_BYTES: usize = 1024;
+
+/// How far each source was read; empty is not at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Cursor {
+    /// The last id taken from the table.
+    pub(super) by_id: String,
+    /// The last [`LISTED_AT`] taken from the index.
+    pub(super) by_time: String,
+}
+
+/// What a query brought.
+#[derive(Debug, Default)]
+pub(super) struct Source {
+    pub(super) items: VecDeque<Attributes>,
+    /// Where to go on, if there may be more.
+    pub(super) more: Option<String>,
+}
+
+/// A page and where the next one starts.
+pub(super) struct Page {
+    pub(super) items: Vec<Attributes>,
+    pub(super) next: Option<Cursor>,
+}
+
+impl Cursor {
+    /// An opaque text, bound to the tenant.
+    pub(super) fn to_text(&self, tenant: &TenantId) -> String {
+        URL_SAFE_NO_PAD.encode(format!("{tenant}\n{}\n{}", self.by_id, self.by_time))
+    }
+
+    /// The position a text stands for.
+    ///
+    /// # Errors
+    /// 400 for anything this tenant was not given.
+    pub(super) fn parse(tenant: &TenantId, text: &str) -> Result<Self, ApiError> {
+        let decoded = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let parsed = decoded.as_deref().and_then(|decoded| {
+            let (owner, positions) = decoded.split_once('\n')?;
+            let (by_id, by_time) = positions.split_once('\n')?;
+            let fits = owner == tenant.as_str() && by_id.len().max(by_time.len()) <= MAX_POSITION_BYTES;
+            fits.then(|| Self { by_id: by_id.to_owned(), by_time: by_time.to_owned() })
+        });
+        parsed.ok_or_else(|| {
+            let msg = "BadRequest: the cursor is not one this tenant was given; start again without it";
+            ApiError::bad_request("invalid_cursor", msg)
+        })
+    }
+}
+
+/// At most `limit` items, newest first, and the cursor after them; `after` is where both sources started.
+pub(super) fn merge(mut by_id: Source, mut by_time: Source, limit: usize, after: Cursor) -> Page {
+    let (mut items, mut next) = (Vec::new(), after);
+    while items.len() < limit && !by_id.is_unknown() && !by_time.is_unknown() {
+        let from_index = match (by_id.items.front(), by_time.items.front()) {
+            (None, None) => break,
+            (one, other) => other.map(time) > one.map(time),
+        };
+        let item = if from_index { by_time.items.pop_front() } else { by_id.items.pop_front() };
+        let Some(item) = item else { break };
+        if from_index {
+            next.by_time = text(&item, LISTED_AT).unwrap_or_default();
+        } else {
+            next.by_id = text(&item, "message_id").unwrap_or_default();
+        }
+        items.push(item);
+    }
+    let is_end = [&by_id, &by_time].iter().all(|source| source.items.is_empty() && source.more.is_none());
+    // A source that was read to its end without yielding all it looked at goes on from there.
+    if let (true, Some(position)) = (by_id.items.is_empty(), by_id.more) {
+        next.by_id = position;
+    }
+    if let (true, Some(position)) = (by_time.items.is_empty(), by_time.more) {
+        next.by_time = position;
+    }
+    Page { items, next: (!is_end).then_some(next) }
+}
+
+impl Source {
+    /// Whether what comes next is not known: nothing left in hand, but more may be in the table.
+    fn is_unknown(&self) -> bool {
+        self.items.is_empty() && self.more.is_some()
+    }
+}
+
+/// When an item was accepted, in milliseconds since 1970.
+fn time(item: &Attributes) -> u64 {
+    let listed = text(item, LISTED_AT).and_then(|listed| listed.split('#').next()?.parse().ok());
+    listed.or_else(|| time_of_id(&text(item, "message_id")?)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tenant(id: &str) -> TenantId {
+        id.parse().expect("valid")
+    }
+
+    /// An item accepted at this millisecond, in the table's order or the index's.
+    fn item(ms: u64, is_indexed: bool) -> Attributes {
+        let id = if is_indexed { format!("key-{ms}") } else { format!("{ms:012x}").to_owned() };
+        let id = if is_indexed { id } else { format!("{}-{}-7000-8000-000000000000", &id[..8], &id[8..]) };
+        let mut item = Attributes::from([("message_id".to_owned(), AttributeValue::S(id.clone()))]);
+        if is_indexed {
+            item.insert(LISTED_AT.to_owned(), AttributeValue::S(format!("{ms:013}#{id}")));
+        }
+        item
+    }
+
+    /// What a query of at most `most` items would bring from all items, newest first, after a position.
+    fn query(all: &[Attributes], key: &str, after: &str, most: usize) -> Source {
+        let rest = all
+            .iter()
+            .filter(|item| after.is_empty() || text(item, key).is_some_and(|at| at.as_str() < after));
+        let items: VecDeque<_> = rest.clone().take(most).cloned().collect();
+        let more = (rest.count() > most).then(|| text(&items[items.len() - 1], key).expect("its key"));
+        Source { items, more }
+    }
+
+    #[test]
+    fn a_cursor_is_worth_something_to_its_own_tenant_only() {
+        let cursor = Cursor { by_id: "some-id".to_owned(), by_time: String::new() };
+        let text = cursor.to_text(&tenant("tenant-1"));
+        assert_eq!(Cursor::parse(&tenant("tenant-1"), &text), Ok(cursor));
+        for other in ["tenant-2", "tenant-1-b", "tenant"] {
+            assert_eq!(Cursor::parse(&tenant(other), &text).expect_err("foreign").code(), "invalid_cursor");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_position_or_a_clear_error(text in ".{0,80}") {
+            if let Err(error) = Cursor::parse(&tenant("tenant-1"), &text) {
+                prop_assert_eq!(error.code(), "invalid_cursor");
+            }
+        }
+
+        #[test]
+        fn paging_shows_every_item_once_newest_first(
+            times in proptest::collection::btree_map(1_u64..5000, any::<bool>(), 0..40), limit in 1_usize..8, most in 1_usize..8
+        ) {
+            let source = |is_indexed| -> Vec<_> {
+                let own = times.iter().rev().filter(|(_, indexed)| **indexed == is_indexed);
+                own.map(|(ms, _)| item(*ms, is_indexed)).collect()
+            };
+            let (by_id, by_time) = (source(false), source(true));
+            let (mut shown, mut cursor) = (Vec::new(), Some(Cursor::default()));
+            while let Some(after) = cursor {
+                let sources = (query(&by_id, "message_id", &after.by_id, most), query(&by_time, LISTED_AT, &after.by_time, most));
+                let page = merge(sources.0, sources.1, limit, after.clone());
+                prop_assert!(page.items.len() <= limit && page.next.as_ref() != Some(&after), "progress");
+                shown.extend(page.items.iter().map(time));
+                cursor = page.next;
+            }
+            let expected: Vec<_> = times.keys().rev().copied().collect();
+            prop_assert_eq!(shown, expected);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The queries behind a page: the table for ids that tell their time, the index for those that do not.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::DisplayErrorContext;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::AttributeValue;
+use shared::event::{LISTED_AT, LISTED_INDEX};
+use shared::http::error::ApiError;
+use shared::queue::retry::classify;
+use shared::tenant::TenantId;
+
+use super::page::{Cursor, Source};
+use super::text;
+
+/// Ids with a time start below this until the year 2527; all others are random from their first digit on.
+const LAST_TIMED_ID: &str = "1";
+/// Ids with a time from 2024 on start above this: it keeps random ids out of the way.
+const FIRST_TIMED_ID: &str = "018";
+
+/// A query failed, or the table has no such index.
+enum Failure {
+    NoIndex,
+    Other(ApiError),
+}
+
+/// What both sources have after the cursor, one item more than a page needs, to see whether there is a next.
+pub(super) async fn newest(
+    client: &Client,
+    table: &str,
+    tenant: &TenantId,
+    limit: usize,
+    after: &Cursor,
+) -> Result<(Source, Source), ApiError> {
+    let query = || {
+        client
+            .query()
+            .table_name(table)
+            .expression_attribute_values(":tenant", AttributeValue::S(tenant.to_string()))
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX))
+    };
+    let timed = query()
+        .key_condition_expression("tenant_id = :tenant AND message_id BETWEEN :first AND :last")
+        .expression_attribute_values(":first", AttributeValue::S(FIRST_TIMED_ID.to_owned()))
+        .expression_attribute_values(":last", AttributeValue::S(LAST_TIMED_ID.to_owned()))
+        .filter_expression("attribute_not_exists(listed_at)")
+        .set_exclusive_start_key(table_key(tenant, &after.by_id));
+    let listed = query()
+        .index_name(LISTED_INDEX)
+        .key_condition_expression("tenant_id = :tenant")
+        .set_exclusive_start_key(index_key(tenant, &after.by_time));
+    match tokio::try_join!(run(timed, "message_id"), run(listed, LISTED_AT)) {
+        Ok(sources) => Ok(sources),
+        Err(Failure::Other(error)) => Err(error),
+        // A table of an older installation: in the order of its ids, whatever they tell.
+        Err(Failure::NoIndex) => {
+            let all = query()
+                .key_condition_expression("tenant_id = :tenant")
+                .set_exclusive_start_key(table_key(tenant, &after.by_id));
+            match run(all, "message_id").await {
+                Ok(source) => Ok((source, Source::default())),
+                Err(Failure::NoIndex) => Err(unavailable()),
+                Err(Failure::Other(error)) => Err(error),
+            }
+        }
+    }
+}
+
+/// The messages cannot be read now.
+pub(super) fn unavailable() -> ApiError {
+    let msg = "Unavailable: the messages cannot be read now; try again after Retry-After seconds";
+    ApiError::unavailable("table_unavailable", msg)
+}
+
+async fn run(query: QueryFluentBuilder, position: &str) -> Result<Source, Failure> {
+    match query.send().await {
+        Ok(output) => Ok(Source {
+            more: output.last_evaluated_key.as_ref().and_then(|key| text(key, position)),
+            items: output.items.unwrap_or_default().into(),
+        }),
+        Err(error) if classify(&error).code == "ValidationException" => Err(Failure::NoIndex),
+        Err(error) => {
+            tracing::error!(error = %DisplayErrorContext(&error), "messages not read");
+            Err(Failure::Other(unavailable()))
+        }
+    }
+}
+
+fn table_key(tenant: &TenantId, message_id: &str) -> Option<HashMap<String, AttributeValue>> {
+    (!message_id.is_empty()).then(|| key(&[("tenant_id", tenant.as_str()), ("message_id", message_id)]))
+}
+
+fn index_key(tenant: &TenantId, listed_at: &str) -> Option<HashMap<String, AttributeValue>> {
+    let (_, message_id) = listed_at.split_once('#')?;
+    Some(key(&[("tenant_id", tenant.as_str()), ("message_id", message_id), (LISTED_AT, listed_at)]))
+}
+
+fn key(parts: &[(&str, &str)]) -> HashMap<String, AttributeValue> {
+    parts.iter().map(|(name, value)| ((*name).to_owned(), AttributeValue::S((*value).to_owned()))).collect()
+}
