@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from endpoints import REGION, Aws
@@ -56,6 +58,18 @@ def test_items_can_be_given_a_time_to_live(aws: Aws) -> None:
     after = aws.dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
     assert after["TimeToLiveStatus"] in ("ENABLING", "ENABLED")
     assert after["AttributeName"] == "expires_at"
+
+
+def recovery(answer: dict[str, Any]) -> str:
+    return answer["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"]
+
+
+def test_point_in_time_recovery_is_off_until_switched_on(aws: Aws) -> None:
+    name = new_table(aws)
+    assert recovery(aws.dynamodb.describe_continuous_backups(TableName=name)) == "DISABLED"
+    specification = {"PointInTimeRecoveryEnabled": True}
+    aws.dynamodb.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=specification)
+    assert recovery(aws.dynamodb.describe_continuous_backups(TableName=name)) == "ENABLED"
 
 
 def test_a_deleted_table_is_gone(aws: Aws) -> None:
