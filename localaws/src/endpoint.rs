@@ -167,7 +167,7 @@ pub async fn start(config: Config) -> Result<Endpoint, StartError> {
         None => (Store::ephemeral(), None),
     };
     let file = dir.as_ref().map(|dir| dir.join(DYNAMODB_FILE));
-    let dynamodb = DynamoDb::start(file.as_deref(), recoverable, store.clone(), &background);
+    let dynamodb = DynamoDb::start(file.as_deref(), realm.clone(), recoverable, store.clone(), &background);
     let (dynamodb, engine) = match dynamodb {
         Ok(started) => started,
         Err(reason) => {

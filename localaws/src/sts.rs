@@ -235,6 +235,15 @@ fn session_tags(form: &Form) -> Result<Vec<(String, String)>, AwsError> {
         }
         tags.push((key.to_owned(), value.to_owned()));
     }
+    for n in 1..=TAGS_MAX {
+        let Some(key) = form.get(&format!("TransitiveTagKeys.member.{n}")) else { break };
+        if !tags.iter().any(|(other, _)| other.eq_ignore_ascii_case(key)) {
+            return Err(AwsError::bad_request(
+                "InvalidParameterValue",
+                "One of the specified transitive tag keys cannot be found in the requested tags.",
+            ));
+        }
+    }
     Ok(tags)
 }
 
@@ -310,6 +319,7 @@ mod tests {
             "DurationSeconds=899",
             "DurationSeconds=43201",
             "Tags.member.1.Key=a&Tags.member.2.Key=A",
+            "Tags.member.1.Key=a&TransitiveTagKeys.member.1=b",
         ] {
             assert!(requested_session(&form(bad)).is_err(), "{bad}");
         }

@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     error::{SqsError, SqsResult},
+    limits::PURGE_INTERVAL_MS,
     message::{Entry, Payload, Place, Receipt, Seq},
     names::{QueueName, Realm},
     persist::Change,
@@ -235,9 +236,14 @@ impl Core {
     /// Deletes every message of a queue.
     ///
     /// # Errors
-    /// `QueueDoesNotExist`.
+    /// `QueueDoesNotExist`, `PurgeQueueInProgress` within a minute of the last purge.
     pub(crate) fn purge(&mut self, name: &QueueName, now_ms: u64) -> SqsResult<()> {
-        let seqs = self.present(name, now_ms)?.purge();
+        let queue = self.present(name, now_ms)?;
+        if queue.purged_ms.is_some_and(|last_ms| now_ms < last_ms + PURGE_INTERVAL_MS) {
+            return Err(SqsError::PurgeQueueInProgress(name.to_string()));
+        }
+        queue.purged_ms = Some(now_ms);
+        let seqs = queue.purge();
         self.effects.changes.push(Change::DeleteMessages(seqs));
         Ok(())
     }

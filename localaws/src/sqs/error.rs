@@ -45,6 +45,8 @@ pub(crate) enum SqsError {
     MessageNotInflight,
     #[error("Too many messages in flight: the queue's limit of 120000 is reached.")]
     OverLimit,
+    #[error("Only one PurgeQueue operation on {0} is allowed every 60 seconds.")]
+    PurgeQueueInProgress(String),
     #[error("{0}")]
     UnsupportedOperation(String),
     #[error("{0}")]
@@ -90,6 +92,7 @@ impl SqsError {
             Self::ReceiptHandleIsInvalid => "ReceiptHandleIsInvalid",
             Self::MessageNotInflight => "MessageNotInflight",
             Self::OverLimit => "OverLimit",
+            Self::PurgeQueueInProgress(_) => "PurgeQueueInProgress",
             Self::UnsupportedOperation(_) => "UnsupportedOperation",
             Self::ResourceNotFound(_) => "ResourceNotFoundException",
             Self::Serialization(_) => "SerializationException",
@@ -111,6 +114,7 @@ impl SqsError {
             | Self::InvalidBatchEntryId
             | Self::BatchRequestTooLong(_)
             | Self::MessageNotInflight
+            | Self::PurgeQueueInProgress(_)
             | Self::UnsupportedOperation(_) => format!("AWS.SimpleQueueService.{}", self.shape()),
             _ => self.shape().into(),
         }
@@ -124,8 +128,11 @@ impl SqsError {
 
 impl From<SqsError> for AwsError {
     fn from(error: SqsError) -> Self {
-        let status =
-            if error.sender_fault() { StatusCode::BAD_REQUEST } else { StatusCode::INTERNAL_SERVER_ERROR };
+        let status = match error {
+            SqsError::PurgeQueueInProgress(_) => StatusCode::FORBIDDEN,
+            _ if error.sender_fault() => StatusCode::BAD_REQUEST,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
         Self::new(status, error.shape().to_owned(), error.to_string()).with_query_code(error.query_code())
     }
 }

@@ -50,6 +50,8 @@ pub(crate) const KMS_REUSE_S: RangeInclusive<i64> = 60..=86_400;
 pub(crate) const MAX_RECEIVES: RangeInclusive<i64> = 1..=1_000;
 /// Source queues a `byQueue` redrive permission may name (AWS).
 pub(crate) const REDRIVE_SOURCES_MAX: usize = 10;
+/// Time between two purges of a queue, in milliseconds (AWS).
+pub(crate) const PURGE_INTERVAL_MS: u64 = 60 * MS_PER_S;
 /// Messages one receive may set aside to the dead-letter queue before it answers (ours): it bounds how
 /// long a call holds the engine; the next call goes on where this one stopped.
 pub(crate) const REDRIVES_PER_RECEIVE_MAX: usize = 1_000;

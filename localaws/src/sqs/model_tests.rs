@@ -197,8 +197,9 @@ impl Model {
             }
             Step::Pass { ms } => self.now_ms += ms,
             Step::Purge => {
-                core.purge(&name("q"), now_ms).unwrap();
-                self.messages.clear();
+                if core.purge(&name("q"), now_ms).is_ok() {
+                    self.messages.clear();
+                }
             }
         }
         Ok(())

@@ -35,6 +35,8 @@ pub(crate) struct Queue {
     pub(crate) created_ms: u64,
     /// Last change of an attribute, in milliseconds since 1970.
     pub(crate) modified_ms: u64,
+    /// Last purge since the start, in milliseconds since 1970.
+    pub(crate) purged_ms: Option<u64>,
     entries: HashMap<Seq, Entry>,
     fair: FairIndex,
     /// Ends of delays and leases.
@@ -94,6 +96,7 @@ impl Queue {
             tags,
             created_ms: now_ms,
             modified_ms: now_ms,
+            purged_ms: None,
             entries: HashMap::new(),
             fair: FairIndex::default(),
             timers: BTreeSet::new(),

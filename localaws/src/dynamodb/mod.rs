@@ -1,0 +1,170 @@
+//! DynamoDB by dynoxide: forwards calls to its server, translates ARNs, and answers the few it lacks.
+//!
+//! dynoxide offers its HTTP dispatch only as a whole server, so one pooled client forwards to it. This module
+//! owns the way there and back and the point-in-time-recovery flags; tables and items are dynoxide's.
+
+mod arns;
+mod backups;
+mod engine;
+mod unprocessed;
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    HeaderMap, Method, Request, StatusCode,
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use serde_json::Value;
+use tokio_util::task::TaskTracker;
+
+use self::arns::Arns;
+pub(crate) use self::{
+    backups::{Change, SCHEMA, load},
+    engine::Engine,
+};
+use crate::{
+    faults::EntryFaults,
+    protocol::{AwsError, Reply},
+    sqs::Realm,
+    store::Store,
+};
+
+/// Header that names the operation.
+const TARGET: &str = "x-amz-target";
+/// Checksum of the answer; wrong once we change the answer.
+const CRC32: &str = "x-amz-crc32";
+/// Idle connections kept to dynoxide (ours): it works off one call at a time anyway.
+const IDLE_CONNECTIONS_MAX: usize = 32;
+
+/// DynamoDB of one endpoint.
+#[derive(Debug)]
+pub(crate) struct DynamoDb {
+    addr: SocketAddr,
+    client: Client<HttpConnector, Full<Bytes>>,
+    arns: Arns,
+    recoverable: Mutex<BTreeSet<String>>,
+    store: Store,
+}
+
+/// Spawns the client's connections onto the endpoint's tracker.
+#[derive(Clone, Debug)]
+struct Tracked(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Tracked
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}
+
+impl DynamoDb {
+    /// Opens dynoxide's file, or a database in memory, and serves it.
+    ///
+    /// # Errors
+    /// Why it cannot be opened or served, as text.
+    pub(crate) fn start(
+        file: Option<&Path>,
+        realm: Realm,
+        recoverable: BTreeSet<String>,
+        store: Store,
+        tracker: &TaskTracker,
+    ) -> Result<(Self, Engine), String> {
+        let (addr, engine) = Engine::start(file)?;
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(Tracked(tracker.clone()))
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .build(connector);
+        let arns = Arns::new(realm);
+        Ok((Self { addr, client, arns, recoverable: Mutex::new(recoverable), store }, engine))
+    }
+
+    /// Runs one operation; `action` is the part of the target after the dot.
+    ///
+    /// # Errors
+    /// What AWS would answer, where the answer is ours.
+    pub(crate) async fn call(
+        &self,
+        action: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+        faults: &EntryFaults,
+    ) -> Result<Reply, AwsError> {
+        let (body, named_by_arn) = match self.arns.to_names(&body) {
+            Some((request, named)) => (request.to_string().into(), named),
+            None => (body, BTreeSet::new()),
+        };
+        let reply = match action {
+            "DescribeContinuousBackups" => self.describe_backups(headers, &body).await?,
+            "UpdateContinuousBackups" => self.update_backups(headers, &body).await?,
+            "BatchWriteItem" if !faults.is_empty() => self.write_some(headers, body, faults).await?,
+            "DeleteTable" => self.delete_table(headers, body).await?,
+            _ => self.forward(headers, body).await?,
+        };
+        Ok(self.translate(action, reply, &named_by_arn).await)
+    }
+
+    /// Lets the answer speak of this endpoint's tables, the way the request did.
+    async fn translate(&self, action: &str, reply: Reply, named_by_arn: &BTreeSet<String>) -> Reply {
+        let (mut head, body) = reply.into_parts();
+        let body = whole_body(body).await;
+        let mut changed = self.arns.localize(action, &body);
+        if !named_by_arn.is_empty()
+            && let Ok(mut answer) = serde_json::from_slice::<Value>(&body)
+        {
+            self.arns.to_arns(&mut answer, named_by_arn);
+            changed =
+                Some(self.arns.localize(action, answer.to_string().as_bytes()).unwrap_or(answer.to_string()));
+        }
+        if changed.is_some() {
+            head.headers.remove(CRC32);
+        }
+        Reply::from_parts(head, Full::new(changed.map_or(body, Bytes::from)))
+    }
+
+    async fn forward(&self, headers: &HeaderMap, body: Bytes) -> Result<Reply, AwsError> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = format!("http://{}/", self.addr).parse().expect("an address makes a URI");
+        *request.headers_mut() = headers.clone();
+        for hop in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, HOST] {
+            request.headers_mut().remove(hop);
+        }
+        let failed = |error: &dyn std::fmt::Display| {
+            tracing::error!(%error, "dynoxide did not answer");
+            AwsError::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalServerError",
+                "The table engine did not answer.",
+            )
+        };
+        let response = self.client.request(request).await.map_err(|error| failed(&error))?;
+        let (mut head, body) = response.into_parts();
+        let body = body.collect().await.map_err(|error| failed(&error))?.to_bytes();
+        for hop in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
+            head.headers.remove(hop);
+        }
+        Ok(Reply::from_parts(head, Full::new(body)))
+    }
+
+    fn recoverable(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // A set of names stays whole whoever panics.
+        self.recoverable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bytes of a body that is in memory already.
+async fn whole_body(body: Full<Bytes>) -> Bytes {
+    body.collect().await.map_or_else(|never| match never {}, http_body_util::Collected::to_bytes)
+}
