@@ -1,0 +1,232 @@
+//! The AWS SDK against the embedded endpoint: what an installation creates, and what tests look up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_sqs::types::{
+    Message, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName as Attribute,
+    SendMessageBatchRequestEntry,
+};
+use aws_sdk_ssm::types::ParameterType;
+use serde_json::json;
+
+/// The region of everything.
+pub const REGION: &str = "us-east-1";
+const ACCOUNT: &str = "000000000000";
+
+/// A stored item: its attributes, all strings.
+pub type Item = BTreeMap<String, String>;
+
+/// The SDK's clients for one endpoint.
+#[derive(Clone)]
+pub struct Aws {
+    /// Queues.
+    pub sqs: aws_sdk_sqs::Client,
+    /// Tables.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// Parameters.
+    pub ssm: aws_sdk_ssm::Client,
+}
+
+/// What one environment's consumer works on.
+#[derive(Debug, Clone)]
+pub struct Resources {
+    /// URL of the queue.
+    pub queue: String,
+    /// URL of its dead-letter queue.
+    pub dead_letters: String,
+    /// Name of the table.
+    pub table: String,
+    name: String,
+}
+
+/// A queue's figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages that can be received.
+    pub visible: u64,
+    /// Messages received and not yet deleted.
+    pub in_flight: u64,
+}
+
+impl Depth {
+    /// No message at all.
+    pub const EMPTY: Self = Self { visible: 0, in_flight: 0 };
+}
+
+impl Aws {
+    /// Clients for the endpoint at this URL.
+    pub fn of(url: &str) -> Self {
+        let credentials = Credentials::new("test", "test", None, None, "tests");
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(REGION))
+            .endpoint_url(url)
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        Self {
+            sqs: aws_sdk_sqs::Client::new(&config),
+            dynamodb: aws_sdk_dynamodb::Client::new(&config),
+            ssm: aws_sdk_ssm::Client::new(&config),
+        }
+    }
+
+    /// Creates the queue, dead-letter queue and table of an environment, without telling anyone.
+    ///
+    /// # Panics
+    /// Where a call fails.
+    pub async fn create(&self, environment: &str) -> Resources {
+        let name = format!("consumer-{environment}-x7k");
+        let dead_letters = self.create_queue(&format!("{name}-dlq"), None).await;
+        let policy = json!({ "deadLetterTargetArn": queue_arn(&format!("{name}-dlq")), "maxReceiveCount": 5 });
+        let queue = self.create_queue(&name, Some(policy.to_string())).await;
+        let (hash, range) = ("tenant_id", "message_id");
+        let attribute = |name: &str| {
+            AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
+        };
+        let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
+        let complete = "all required fields are set";
+        let request = self
+            .dynamodb
+            .create_table()
+            .table_name(&name)
+            .attribute_definitions(attribute(hash).expect(complete))
+            .attribute_definitions(attribute(range).expect(complete))
+            .key_schema(key(hash, KeyType::Hash).expect(complete))
+            .key_schema(key(range, KeyType::Range).expect(complete))
+            .billing_mode(BillingMode::PayPerRequest);
+        request.send().await.expect("the table is created");
+        Resources { queue, dead_letters, table: name.clone(), name }
+    }
+
+    async fn create_queue(&self, name: &str, redrive: Option<String>) -> String {
+        let redrive = redrive.map(|policy| [(Attribute::RedrivePolicy, policy)].into());
+        let created = self.sqs.create_queue().queue_name(name).set_attributes(redrive).send().await;
+        created.expect("the queue is created").queue_url.expect("a queue has a URL")
+    }
+
+    /// Writes the parameters that lead an environment or tenant to its queue and table.
+    pub async fn point(&self, holder: &str, to: &Resources) {
+        self.put(&format!("/{holder}/consumer_sqs"), &queue_arn(&to.name)).await;
+        let table = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{}", to.name);
+        self.put(&format!("/{holder}/consumer_ddb"), &table).await;
+    }
+
+    /// Registers a tenant of a tier whose messages go here.
+    pub async fn register(&self, tenant: &str, tier: &str, to: &Resources) {
+        self.point(tenant, to).await;
+        self.put(&format!("/{tenant}/tier"), tier).await;
+    }
+
+    /// Writes a parameter.
+    ///
+    /// # Panics
+    /// Where the call fails.
+    pub async fn put(&self, name: &str, value: &str) {
+        let request = self.ssm.put_parameter().name(name).value(value).r#type(ParameterType::String).overwrite(true);
+        request.send().await.expect("the parameter is written");
+    }
+
+    /// Every item of the environment's table.
+    ///
+    /// # Panics
+    /// Where a call fails.
+    pub async fn items(&self, of: &Resources) -> Vec<Item> {
+        let mut pages = self.dynamodb.scan().table_name(&of.table).consistent_read(true).into_paginator().send();
+        let mut items = Vec::new();
+        while let Some(page) = pages.next().await {
+            items.extend(page.expect("the table is read").items.unwrap_or_default().into_iter().map(strings));
+        }
+        items
+    }
+
+    /// The message ids in the environment's table. Several items of one id, of two tenants say, count once.
+    pub async fn stored_ids(&self, of: &Resources) -> BTreeSet<String> {
+        self.items(of).await.into_iter().filter_map(|mut item| item.remove("message_id")).collect()
+    }
+
+    /// How full a queue is.
+    ///
+    /// # Panics
+    /// Where the call fails.
+    pub async fn depth(&self, url: &str) -> Depth {
+        let request = self.sqs.get_queue_attributes().queue_url(url).attribute_names(Attribute::All);
+        let attributes = request.send().await.expect("the queue is there").attributes.unwrap_or_default();
+        let number = |name| attributes.get(&name).and_then(|text| text.parse().ok()).unwrap_or_default();
+        Depth {
+            visible: number(Attribute::ApproximateNumberOfMessages),
+            in_flight: number(Attribute::ApproximateNumberOfMessagesNotVisible),
+        }
+    }
+
+    /// Receives up to ten messages with all they carry, hidden for this many seconds.
+    ///
+    /// # Panics
+    /// Where the call fails.
+    pub async fn receive(&self, url: &str, hidden_s: i32) -> Vec<Message> {
+        let request = self
+            .sqs
+            .receive_message()
+            .queue_url(url)
+            .max_number_of_messages(10)
+            .visibility_timeout(hidden_s)
+            .message_attribute_names("All")
+            .message_system_attribute_names(MessageSystemAttributeName::All);
+        request.send().await.expect("the queue is there").messages.unwrap_or_default()
+    }
+
+    /// Sends one message with these string attributes; gives the id SQS gave it.
+    ///
+    /// # Panics
+    /// Where the call fails.
+    pub async fn send(&self, url: &str, body: &str, attributes: &[(&str, &str)]) -> String {
+        let mut request = self.sqs.send_message().queue_url(url).message_body(body);
+        for (name, value) in attributes {
+            request = request.message_attributes(*name, string_attribute(value));
+        }
+        request.send().await.expect("the queue is there").message_id.expect("a message has an id")
+    }
+
+    /// Sends messages as a producer would, without one: their ids are given.
+    ///
+    /// # Panics
+    /// Where a call fails.
+    pub async fn send_events(&self, url: &str, tenant: &str, ids: &[String]) {
+        for chunk in ids.chunks(10) {
+            let entry = |(at, id): (usize, &String)| {
+                SendMessageBatchRequestEntry::builder()
+                    .id(at.to_string())
+                    .message_body(json!({ "event": id }).to_string())
+                    .message_attributes("tenant_id", string_attribute(tenant))
+                    .message_attributes("producer_environment", string_attribute("pool-1"))
+                    .message_attributes("message_id", string_attribute(id))
+                    .build()
+                    .expect("id and body are set")
+            };
+            let entries = chunk.iter().enumerate().map(entry).collect();
+            let sent = self.sqs.send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
+            assert!(sent.expect("the queue is there").failed.is_empty(), "every message is accepted");
+        }
+    }
+}
+
+fn strings(attributes: std::collections::HashMap<String, AttributeValue>) -> Item {
+    let text = |value: AttributeValue| match value {
+        AttributeValue::S(text) => text,
+        other => panic!("an item has strings alone, not {other:?}"),
+    };
+    attributes.into_iter().map(|(name, value)| (name, text(value))).collect()
+}
+
+fn string_attribute(value: &str) -> MessageAttributeValue {
+    let built = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+    built.expect("the data type is set")
+}
+
+fn queue_arn(name: &str) -> String {
+    format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
+}

@@ -1,0 +1,75 @@
+//! The sample tenants over an endpoint, as an installation would have set them up; services are added by each test.
+
+use crate::aws::{Aws, Depth, Resources};
+use crate::endpoint::Endpoint;
+use crate::service::Service;
+use crate::wait::{PATIENCE, until};
+
+/// An endpoint with the sample tenants: tenant-1 premium, tenant-2 basic, tenant-3 advanced, and tenant-4, a second
+/// basic tenant.
+pub struct World {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// The SDK's clients for it.
+    pub aws: Aws,
+    /// What the pool works on, for tenant-2 and tenant-4.
+    pub pool: Resources,
+    /// What the silo of tenant-1 works on.
+    pub silo: Resources,
+    /// What the consumer of tenant-3 works on.
+    pub hybrid: Resources,
+}
+
+impl World {
+    /// Over an endpoint that keeps nothing.
+    pub async fn new() -> Self {
+        Self::over(Endpoint::ephemeral().await).await
+    }
+
+    /// Over this endpoint.
+    pub async fn over(endpoint: Endpoint) -> Self {
+        let aws = endpoint.aws();
+        let pool = aws.create("pool-1").await;
+        let silo = aws.create("tenant-1").await;
+        let hybrid = aws.create("tenant-3").await;
+        aws.point("pool-1", &pool).await;
+        for (tenant, tier, resources) in [
+            ("tenant-1", "premium", &silo),
+            ("tenant-2", "basic", &pool),
+            ("tenant-3", "advanced", &hybrid),
+            ("tenant-4", "basic", &pool),
+        ] {
+            aws.register(tenant, tier, resources).await;
+        }
+        Self { endpoint, aws, pool, silo, hybrid }
+    }
+
+    /// Starts a service with further variables and waits until it is ready.
+    pub async fn service(&self, name: &str, environment: &str, variables: &[(&str, &str)]) -> Service {
+        Service::start(name, environment, &self.endpoint.url(), variables).await.ready().await
+    }
+
+    /// The pool's producer.
+    pub async fn producer(&self) -> Service {
+        self.service("producer", "pool-1", &[]).await
+    }
+
+    /// The pool's consumer.
+    pub async fn consumer(&self) -> Service {
+        self.service("consumer", "pool-1", &[]).await
+    }
+
+    /// Waits until this many items are stored and their messages deleted.
+    pub async fn stored(&self, count: usize, of: &Resources) {
+        until(&format!("{count} items in {}", of.table), PATIENCE, async || self.aws.items(of).await.len() >= count)
+            .await;
+        self.drained(of).await;
+        assert_eq!(self.aws.items(of).await.len(), count, "items in {}", of.table);
+    }
+
+    /// Waits until the queue is empty, nothing in flight.
+    pub async fn drained(&self, of: &Resources) {
+        until(&format!("{} is empty", of.queue), PATIENCE, async || self.aws.depth(&of.queue).await == Depth::EMPTY)
+            .await;
+    }
+}

@@ -1,0 +1,11 @@
+//! The contract's HTTP, row by row: against the service processes, and through the load balancer of `local`.
+
+mod answers;
+mod errors;
+mod gateway;
+mod hostile;
+mod idempotency;
+mod listing;
+mod overload;
+mod posts;
+mod readiness;
