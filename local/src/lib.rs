@@ -57,7 +57,7 @@ pub struct Config {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4566")]
     pub aws_listen: SocketAddr,
 
-    /// Address of /<environment>/<service>/{livez,readyz,metrics}; not served where unset
+    /// Address of /ENVIRONMENT/SERVICE/livez, readyz and metrics; not served where unset
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
 

@@ -1,6 +1,6 @@
 //! The HTTP side every service shares: identity and probe routes, errors as JSON, one middleware stack.
 //!
-//! [`routes`] gives a service its common surface; the service merges its own routes in and closes the stack with
+//! A service merges its own routes with the common ones and closes the stack with
 //! [`Http::finish`]. Whatever a client sends, the answer is JSON with a request id, and never a 5xx for its mistake.
 
 pub mod body;
