@@ -17,7 +17,7 @@ use shared::arn::{QueueArn, TableArn};
 use shared::aws::AwsClients;
 use shared::config::{ServiceConfig, number, seconds};
 use shared::queue::receiver::{Receiver, ReceiverLimits, Source};
-use shared::registry::environment_resources;
+use shared::registry::{LookupError, environment_resources};
 use shared::service::{Configured, Parts, RunError, Service, retry_forever};
 use tokio_util::sync::CancellationToken;
 
@@ -149,7 +149,10 @@ impl Consume {
                 let wanted =
                     format!("parameters /{environment}/consumer_sqs and /{environment}/consumer_ddb");
                 let found = environment_resources(&*parameters, &environment).await;
-                found.map_err(|error| format!("{wanted}: {error}"))
+                found.map_err(|error| match error {
+                    LookupError::Unknown => format!("{wanted} do not both exist yet"),
+                    error => format!("{wanted}: {error}"),
+                })
             }
         };
         let found = retry_forever("the environment's queue and table", find).await;

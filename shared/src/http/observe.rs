@@ -95,43 +95,18 @@ fn log(
     let message_id = context.0.message_id.get().map(tracing::field::display);
     let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     let (method, status) = (method.as_str(), status.as_u16());
-    if status >= 500 && code.is_some() {
-        tracing::warn!(
-            request_id,
-            tenant_id,
-            message_id,
-            method,
-            route,
-            status,
-            code,
-            elapsed_us,
-            "request failed"
-        );
-    } else if code.is_some() {
-        tracing::info!(
-            request_id,
-            tenant_id,
-            message_id,
-            method,
-            route,
-            status,
-            code,
-            elapsed_us,
-            "request refused"
-        );
-    } else if message_id.is_some() {
-        tracing::info!(
-            request_id,
-            tenant_id,
-            message_id,
-            method,
-            route,
-            status,
-            elapsed_us,
-            "event accepted"
-        );
-    } else {
-        tracing::debug!(request_id, tenant_id, method, route, status, elapsed_us, "request answered");
+    macro_rules! line {
+        ($level:ident, $text:literal) => {
+            tracing::$level!(
+                request_id, tenant_id, message_id, method, route, status, code, elapsed_us, $text
+            )
+        };
+    }
+    match code {
+        Some(_) if status >= 500 => line!(warn, "request failed"),
+        Some(_) => line!(info, "request refused"),
+        None if message_id.is_some() => line!(info, "event accepted"),
+        None => line!(debug, "request answered"),
     }
 }
 
