@@ -53,6 +53,19 @@ async fn items_are_written_in_batches_and_duplicates_refused() {
 }
 
 #[tokio::test]
+async fn a_table_is_named_by_its_arn_as_well() {
+    let endpoint = ephemeral().await;
+    let dynamodb = Client::new(&sdk(&endpoint.url()).await);
+    create_table(&dynamodb, "items").await;
+    let table = dynamodb.describe_table().table_name("items").send().await.unwrap().table.unwrap();
+    let arn = table.table_arn.unwrap();
+    assert_eq!(arn, "arn:aws:dynamodb:us-east-1:000000000000:table/items");
+    dynamodb.batch_write_item().request_items(&arn, vec![put("a")]).send().await.unwrap();
+    assert_eq!(dynamodb.scan().table_name(&arn).send().await.unwrap().count, 1);
+    endpoint.shutdown().await;
+}
+
+#[tokio::test]
 async fn point_in_time_recovery_is_remembered_until_the_table_goes() {
     let endpoint = ephemeral().await;
     let dynamodb = Client::new(&sdk(&endpoint.url()).await);
