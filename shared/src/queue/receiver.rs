@@ -10,6 +10,8 @@
 //! visibility time-out. So draining takes up to the wait of one long poll.
 
 mod acknowledge;
+mod keeper;
+mod leases;
 mod pollers;
 
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::keeper::Keeper;
 use self::pollers::Pollers;
 use crate::arn::QueueArn;
 use crate::aws::long_poll_timeout;
@@ -143,6 +146,7 @@ pub struct Receiver<H> {
     receiving: Condition,
     tasks: TaskTracker,
     permits: Arc<Semaphore>,
+    keeper: Keeper,
 }
 
 /// What one poll brought.
@@ -177,15 +181,23 @@ impl<H: Handler> Receiver<H> {
             receiving,
             tasks: TaskTracker::new(),
             permits: Arc::new(Semaphore::new(limits.max_in_hand)),
+            keeper: Keeper::new(&limits),
         }
     }
 
     /// Polls until the token is cancelled, then finishes what is in hand and hands back what was not started.
     pub async fn run(self, shutdown: CancellationToken) {
         let receiver = Arc::new(self);
-        receiver.poll_until(&shutdown).await;
-        receiver.tasks.close();
-        receiver.tasks.wait().await;
+        let work = async {
+            receiver.poll_until(&shutdown).await;
+            receiver.tasks.close();
+            receiver.tasks.wait().await;
+        };
+        // Once everything is settled no lease is left to keep.
+        tokio::select! {
+            () = work => {}
+            () = receiver.keep_leases() => {}
+        }
     }
 
     async fn poll_until(self: &Arc<Self>, shutdown: &CancellationToken) {
@@ -302,7 +314,7 @@ impl<H: Handler> Receiver<H> {
     /// Hands a batch over, or back where the receiver is stopping.
     fn start(
         self: &Arc<Self>,
-        mut batch: Vec<Received>,
+        batch: Vec<Received>,
         mut permits: OwnedSemaphorePermit,
         shutdown: &CancellationToken,
     ) {
@@ -319,22 +331,16 @@ impl<H: Handler> Receiver<H> {
             return;
         }
         self.tasks.spawn(async move {
-            receiver.process(&mut batch).await;
+            receiver.process(&batch).await;
             drop(permits);
         });
     }
 
     /// Handles a batch and acknowledges it, keeping its leases meanwhile.
-    async fn process(&self, batch: &mut [Received]) {
-        let work = async {
-            let verdicts = self.handler.handle(batch).await;
-            self.acknowledge(batch, verdicts).await;
-        };
-        // Dropping `keep_leases` at worst abandons an extension of messages that are settled.
-        tokio::select! {
-            () = work => {}
-            () = self.keep_leases(batch) => {}
-        }
+    async fn process(&self, batch: &[Received]) {
+        let _leases = self.keeper.hold(batch);
+        let verdicts = self.handler.handle(batch).await;
+        self.acknowledge(batch, verdicts).await;
     }
 }
 

@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_sdk_sqs::error::DisplayErrorContext;
-use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry};
-use tokio::time::Instant;
-
 use super::{Handler, Receiver, Verdict, seconds};
 use crate::metrics::label;
 use crate::queue::message::{MAX_ATTRIBUTES, Received, string_attribute};
 use crate::queue::retry::{backoff, classify};
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry};
 
 /// Attribute that says why a message was set aside.
 pub(super) const REASON_ATTRIBUTE: &str = "set_aside_reason";
@@ -45,21 +43,9 @@ impl<H: Handler> Receiver<H> {
     /// Makes messages visible to others at once.
     pub(super) async fn hand_back(&self, batch: &[Received]) {
         tracing::info!(queue = self.source.arn.name(), messages = batch.len(), "handed back: stopping");
-        let all: Vec<_> = batch.iter().collect();
-        self.change_visibility(&all, |_| Duration::ZERO).await;
-    }
-
-    /// Extends the leases of a batch at half their time, until the longest lease allowed; never returns before.
-    pub(super) async fn keep_leases(&self, batch: &[Received]) {
-        let until = Instant::now() + self.limits.max_lease;
-        let mut kept: Vec<_> = batch.iter().collect();
-        while !kept.is_empty() && Instant::now() + self.limits.visibility < until {
-            tokio::time::sleep(self.limits.visibility / 2).await;
-            let lost = self.change_visibility(&kept, |_| self.limits.visibility).await;
-            kept.retain(|message| !lost.contains(&message.receipt_handle));
-        }
-        // The handler goes on; what it has not finished when the lease ends is redelivered.
-        std::future::pending::<()>().await;
+        let all: Vec<_> =
+            batch.iter().map(|message| (message.receipt_handle.as_str(), Duration::ZERO)).collect();
+        self.change_visibility(&all).await;
     }
 
     /// Moves a message to the dead-letter queue; true once that is confirmed.
@@ -164,43 +150,40 @@ impl<H: Handler> Receiver<H> {
             return;
         }
         self.count_retries("handle", messages.len());
-        self.change_visibility(messages, |message| redelivery_after(message.receive_count, fastrand::f64()))
-            .await;
+        let after = |message: &Received| redelivery_after(message.receive_count, fastrand::f64());
+        let all: Vec<_> =
+            messages.iter().map(|message| (message.receipt_handle.as_str(), after(message))).collect();
+        self.change_visibility(&all).await;
     }
 
-    /// Sets when messages become visible again; returns the handles that SQS no longer knows. A call that fails
-    /// changes nothing: the messages come back when their lease ends.
-    async fn change_visibility(
-        &self,
-        messages: &[&Received],
-        after: impl Fn(&Received) -> Duration,
-    ) -> Vec<String> {
-        let entry = |(at, message): (usize, &&Received)| {
+    /// Sets when messages become visible again, by receipt handle; returns the places of those that SQS no longer
+    /// knows. A call that fails changes nothing: the messages come back when their lease ends.
+    pub(super) async fn change_visibility(&self, entries: &[(&str, Duration)]) -> Vec<usize> {
+        let entry = |(at, (receipt_handle, after)): (usize, &(&str, Duration))| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(at.to_string())
-                .receipt_handle(&message.receipt_handle)
-                .visibility_timeout(seconds(after(message)))
+                .receipt_handle(*receipt_handle)
+                .visibility_timeout(seconds(*after))
                 .build()
                 .expect("id and handle are set")
         };
-        let entries = messages.iter().enumerate().map(entry).collect();
+        let requested = entries.iter().enumerate().map(entry).collect();
         let request = self
             .client
             .change_message_visibility_batch()
             .queue_url(&self.source.url)
-            .set_entries(Some(entries));
+            .set_entries(Some(requested));
         match request.send().await {
             Ok(output) => {
                 let lost = output.failed.iter().filter(|failed| failed.sender_fault);
-                lost.filter_map(|failed| {
-                    Some(messages.get(failed.id.parse::<usize>().ok()?)?.receipt_handle.clone())
-                })
-                .collect()
+                lost.filter_map(|failed| failed.id.parse().ok())
+                    .filter(|place| *place < entries.len())
+                    .collect()
             }
             Err(error) => {
                 tracing::warn!(
                     code = classify(&error).code,
-                    messages = messages.len(),
+                    messages = entries.len(),
                     "visibility not changed"
                 );
                 Vec::new()

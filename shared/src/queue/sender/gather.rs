@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 
 use super::MAX_BATCH_ENTRIES;
 
+/// SQS bills a call once per 64 KiB of payload, started ones included.
+const BILLED_BYTES: usize = 64 * 1024;
+
 /// Something with a size in bytes, as SQS counts it.
 pub(super) trait Measured {
     fn bytes(&self) -> usize;
@@ -43,17 +46,23 @@ impl<T: Measured> Gather<T> {
         (count > 0 && (is_full || in_flight == 0)).then(|| self.waiting.drain(..count).collect())
     }
 
-    /// How many entries from the front make one batch, and whether the next one would no longer fit.
+    /// How many entries from the front make one batch, and whether it is full: nothing more would fit, or could join
+    /// without making the messages dearer.
     fn front(&self) -> (usize, bool) {
-        let mut bytes = 0;
-        for (count, entry) in self.waiting.iter().enumerate() {
+        let (mut bytes, mut best) = (0, (0, 1));
+        for (at, entry) in self.waiting.iter().enumerate() {
             bytes += entry.bytes();
             // A single entry always goes: the sender refuses larger ones before they get here.
-            if count == MAX_BATCH_ENTRIES || (count > 0 && bytes > self.max_bytes) {
-                return (count, true);
+            if at == MAX_BATCH_ENTRIES || (at > 0 && bytes > self.max_bytes) {
+                return (best.0, true);
+            }
+            let (count, units) = (at + 1, bytes.div_ceil(BILLED_BYTES).max(1));
+            // More messages per billed unit, or as many in fewer calls.
+            if count * best.1 >= best.0 * units {
+                best = (count, units);
             }
         }
-        (self.waiting.len(), self.waiting.len() == MAX_BATCH_ENTRIES)
+        (best.0, best.0 == MAX_BATCH_ENTRIES || best.0 < self.waiting.len())
     }
 }
 
@@ -86,6 +95,22 @@ mod tests {
         assert_eq!(gather(&[1; 10]).next_batch(3).map(|batch| batch.len()), Some(10));
         assert_eq!(gather(&[1; 10]).next_batch(4), None);
         assert_eq!(gather(&[60, 60]).next_batch(1), Some(vec![60]), "full by bytes");
+    }
+
+    /// Batches of entries of this size, as many as arrive, with room for 1 MiB.
+    fn batch_of(size: usize) -> Option<usize> {
+        let mut gather = Gather::new(1024 * 1024, 4);
+        (0..40).for_each(|_| gather.push(size));
+        gather.next_batch(1).map(|batch| batch.len())
+    }
+
+    #[test]
+    fn a_batch_stops_where_a_billed_step_would_make_its_messages_dearer() {
+        const KIB: usize = 1024;
+        assert_eq!(batch_of(KIB), Some(10));
+        assert_eq!(batch_of(10 * KIB), Some(6), "6 in one unit, not 10 in two");
+        assert_eq!(batch_of(40 * KIB), Some(8), "8 in five units, not 10 in seven");
+        assert_eq!(batch_of(64 * KIB), Some(10), "a unit each, however many");
     }
 
     proptest! {
