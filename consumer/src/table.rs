@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use shared::event::{Item, is_id_of_key};
-use shared::queue::retry::classify;
+use shared::queue::retry::{Failure, classify};
 
 /// Items one BatchWriteItem takes (DynamoDB: 25).
 const MAX_BATCH_ITEMS: usize = 25;
@@ -85,7 +84,7 @@ impl Table {
                 }
             }
             Err(error) => {
-                let written = failed(&classify(&error).code, &DisplayErrorContext(&error).to_string());
+                let written = failed(&classify(&error));
                 outcomes.extend(chunk.iter().map(|(key, _)| (key.clone(), written.clone())));
             }
         }
@@ -96,7 +95,7 @@ impl Table {
             self.client.put_item().table_name(&self.name).set_item(Some(item.clone().into_attributes()));
         match request.send().await {
             Ok(_) => Written::Stored,
-            Err(error) => failed(&classify(&error).code, &DisplayErrorContext(&error).to_string()),
+            Err(error) => failed(&classify(&error)),
         }
     }
 
@@ -111,18 +110,18 @@ impl Table {
         match request.send().await {
             Ok(_) => Written::Stored,
             Err(error) if classify(&error).code == CONDITION_FAILED => Written::Stored,
-            Err(error) => failed(&classify(&error).code, &DisplayErrorContext(&error).to_string()),
+            Err(error) => failed(&classify(&error)),
         }
     }
 }
 
 /// What a failed write means for its item. Only DynamoDB's word that the item is invalid condemns it; a missing table or
 /// a missing permission is an operator's to mend, and the item waits.
-fn failed(code: &str, reason: &str) -> Written {
-    if code == INVALID {
-        return Written::Never(reason.to_owned());
+fn failed(failure: &Failure) -> Written {
+    if failure.code == INVALID {
+        return Written::Never(failure.reason.clone());
     }
-    tracing::warn!(code, reason, "items not stored yet");
+    tracing::warn!(code = failure.code, reason = failure.reason, "items not stored yet");
     Written::NotYet
 }
 

@@ -8,3 +8,5 @@ pub mod receiver;
 pub mod sender;
 
 pub mod retry;
+
+mod lookup;

@@ -17,7 +17,6 @@ mod pollers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use chrono::Utc;
 use futures_util::StreamExt;
@@ -33,8 +32,9 @@ use crate::arn::QueueArn;
 use crate::aws::long_poll_timeout;
 use crate::health::Condition;
 use crate::metrics::{Metrics, label};
+use crate::queue::lookup::queue_url;
 use crate::queue::message::Received;
-use crate::queue::retry::{backoff, classify};
+use crate::queue::retry::{Failure, backoff, classify};
 
 /// Messages one receive returns (SQS: 10).
 pub const MAX_RECEIVE: usize = 10;
@@ -118,18 +118,19 @@ impl Source {
     /// # Errors
     /// [`SourceLookupError`] where the queue is missing or SQS cannot be reached.
     pub async fn find(client: &aws_sdk_sqs::Client, arn: &QueueArn) -> Result<Self, SourceLookupError> {
-        let failed = |reason: String| SourceLookupError { queue: arn.name().to_owned(), reason };
-        let url = url_of(client, arn).await.map_err(failed)?;
+        let failed =
+            |failure: Failure| SourceLookupError { queue: arn.name().to_owned(), reason: failure.reason };
+        let url = queue_url(client, arn).await.map_err(failed)?;
         let attributes = client
             .get_queue_attributes()
             .queue_url(&url)
             .attribute_names(QueueAttributeName::RedrivePolicy)
             .send()
             .await
-            .map_err(|error| failed(DisplayErrorContext(&error).to_string()))?;
+            .map_err(|error| failed(classify(&error)))?;
         let policy = attributes.attributes.and_then(|mut all| all.remove(&QueueAttributeName::RedrivePolicy));
         let dead_letter_url = match policy.as_deref().and_then(dead_letter_queue) {
-            Some(queue) => Some(url_of(client, &queue).await.map_err(failed)?),
+            Some(queue) => Some(queue_url(client, &queue).await.map_err(failed)?),
             None => None,
         };
         Ok(Self { arn: arn.clone(), url, dead_letter_url })
@@ -265,7 +266,7 @@ impl<H: Handler> Receiver<H> {
             Ok(output) => {
                 Ok(output.messages.unwrap_or_default().into_iter().filter_map(Received::from_sdk).collect())
             }
-            Err(error) => Err(format!("{}: {}", classify(&error).code, DisplayErrorContext(&error))),
+            Err(error) => Err(classify(&error).reason),
         };
         Polled { asked, outcome, permits }
     }
@@ -369,10 +370,4 @@ fn seconds(duration: Duration) -> i32 {
 fn dead_letter_queue(policy: &str) -> Option<QueueArn> {
     let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
     policy.get("deadLetterTargetArn")?.as_str()?.parse().ok()
-}
-
-async fn url_of(client: &aws_sdk_sqs::Client, queue: &QueueArn) -> Result<String, String> {
-    let request = client.get_queue_url().queue_name(queue.name()).queue_owner_aws_account_id(queue.account());
-    let found = request.send().await.map_err(|error| DisplayErrorContext(&error).to_string())?;
-    found.queue_url.ok_or_else(|| "the answer has no URL".to_owned())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 /// Error codes by which AWS asks for a slower pace; they arrive with status 400, like a client's mistake.
 const THROTTLES: [&str; 10] = [
@@ -25,10 +25,16 @@ pub struct Failure {
     pub code: String,
     /// Whether the same call may succeed later.
     pub transient: bool,
+    /// The whole error, for the log.
+    pub reason: String,
 }
 
 /// Classifies a failed call: anything but the service's own word that the request is wrong is transient.
-pub fn classify<E: ProvideErrorMetadata, R: Status>(error: &SdkError<E, R>) -> Failure {
+pub fn classify<E, R>(error: &SdkError<E, R>) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: Status + std::fmt::Debug + 'static,
+{
     let (code, transient) = match error {
         SdkError::ServiceError(context) => {
             let code = context.err().code().unwrap_or("Unknown");
@@ -40,7 +46,7 @@ pub fn classify<E: ProvideErrorMetadata, R: Status>(error: &SdkError<E, R>) -> F
         SdkError::ResponseError(_) => ("UnreadableAnswer", true),
         _ => ("RequestNotBuilt", false),
     };
-    Failure { code: code.to_owned(), transient }
+    Failure { code: code.to_owned(), transient, reason: DisplayErrorContext(error).to_string() }
 }
 
 /// Whether the code asks for a slower pace.

@@ -7,7 +7,6 @@ use super::{Handler, Receiver, Verdict, seconds};
 use crate::metrics::label;
 use crate::queue::message::{MAX_ATTRIBUTES, Received, string_attribute};
 use crate::queue::retry::{backoff, classify};
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry};
 
 /// Attribute that says why a message was set aside.
@@ -76,7 +75,7 @@ impl<H: Handler> Receiver<H> {
                 true
             }
             Err(error) => {
-                let error = DisplayErrorContext(&error).to_string();
+                let error = classify(&error).reason;
                 tracing::error!(
                     message_id = message.message_id,
                     reason,

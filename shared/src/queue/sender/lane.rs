@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_sqs::error::{DisplayErrorContext, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
 use futures_util::StreamExt;
@@ -14,6 +13,7 @@ use tokio_util::time::DelayQueue;
 use super::gather::{Gather, Measured};
 use super::{Entry, Inner, SendError};
 use crate::arn::QueueArn;
+use crate::queue::lookup::queue_url;
 use crate::queue::retry::{self, Failure, backoff, classify};
 
 /// First wait before an entry is sent again.
@@ -28,6 +28,8 @@ pub(super) struct Lane {
     arrivals: mpsc::Receiver<Entry>,
     url: Arc<OnceCell<String>>,
     gather: Gather<Entry>,
+    /// Whether messages are sent with their group; not every SQS work-alike takes one on a standard queue.
+    has_groups: bool,
     /// Entries that failed and wait for their next try.
     resting: DelayQueue<Entry>,
 }
@@ -35,19 +37,21 @@ pub(super) struct Lane {
 /// A batch that came back.
 struct Answered {
     batch: Vec<Entry>,
-    outcome: Result<SendMessageBatchOutput, Refusal>,
-}
-
-/// A call that failed as a whole.
-struct Refusal {
-    failure: Failure,
-    reason: String,
+    outcome: Result<SendMessageBatchOutput, Failure>,
 }
 
 impl Lane {
     pub(super) fn new(sender: Arc<Inner>, queue: QueueArn, arrivals: mpsc::Receiver<Entry>) -> Self {
         let gather = Gather::new(sender.limits.max_batch_bytes, sender.limits.max_in_flight);
-        Self { sender, queue, arrivals, url: Arc::default(), gather, resting: DelayQueue::new() }
+        Self {
+            sender,
+            queue,
+            arrivals,
+            url: Arc::default(),
+            gather,
+            has_groups: true,
+            resting: DelayQueue::new(),
+        }
     }
 
     /// Runs until the queue has been idle for long enough, or the sender is closing and all is answered.
@@ -58,12 +62,7 @@ impl Lane {
             while let Some(mut batch) = self.gather.next_batch(on_the_wire.len()) {
                 batch.retain(Entry::is_wanted);
                 if !batch.is_empty() {
-                    on_the_wire.push(call(
-                        Arc::clone(&self.sender),
-                        self.queue.clone(),
-                        Arc::clone(&self.url),
-                        batch,
-                    ));
+                    on_the_wire.push(self.call(batch));
                 }
             }
             let idle = on_the_wire.is_empty() && self.gather.is_empty() && self.resting.is_empty();
@@ -93,6 +92,24 @@ impl Lane {
         }
     }
 
+    /// One SendMessageBatch, preceded by the look-up of the queue's URL at the first.
+    fn call(&self, batch: Vec<Entry>) -> impl Future<Output = Answered> + use<> {
+        let (sender, queue, url) = (Arc::clone(&self.sender), self.queue.clone(), Arc::clone(&self.url));
+        let has_groups = self.has_groups;
+        async move {
+            let outcome = async {
+                let url = url.get_or_try_init(|| queue_url(&sender.client, &queue)).await?;
+                let entries =
+                    batch.iter().enumerate().map(|(at, entry)| request_entry(at, entry, has_groups));
+                let request =
+                    sender.client.send_message_batch().queue_url(url).set_entries(Some(entries.collect()));
+                request.send().await.map_err(|error| classify(&error))
+            }
+            .await;
+            Answered { batch, outcome }
+        }
+    }
+
     /// Entries beyond these stay in the channel, whose bound callers feel.
     fn has_room(&self) -> bool {
         self.gather.len() + self.resting.len() < self.sender.limits.max_entries
@@ -103,22 +120,22 @@ impl Lane {
         let Answered { batch, outcome } = answered;
         match outcome {
             Ok(output) => self.settle_each(batch, output),
-            Err(refusal) => {
+            Err(failure) => {
                 self.sender.count_call("error");
+                let (queue, messages) = (self.queue.name(), batch.len());
                 tracing::warn!(
-                    queue = self.queue.name(),
-                    messages = batch.len(),
-                    code = refusal.failure.code,
-                    reason = refusal.reason,
-                    transient = refusal.failure.transient,
+                    queue,
+                    messages,
+                    failure.code,
+                    failure.transient,
+                    failure.reason,
                     "send failed"
                 );
-                let error = SendError::Unavailable(refusal.failure.code);
                 for entry in batch {
-                    if refusal.failure.transient {
+                    if failure.transient {
                         self.rest(entry);
                     } else {
-                        entry.answer(Err(error.clone()));
+                        entry.answer(Err(SendError::Unavailable(failure.code.clone())));
                     }
                 }
             }
@@ -148,15 +165,19 @@ impl Lane {
     }
 
     fn settle_failed(&mut self, entry: Entry, failed: BatchResultErrorEntry) {
+        let (queue, message) = (self.queue.name(), failed.message.unwrap_or_default());
+        if self.has_groups && refuses_groups(&message) {
+            tracing::warn!(queue, "the queue takes no message groups: no fair delivery among tenants");
+            self.has_groups = false;
+        }
         tracing::warn!(
-            queue = self.queue.name(),
+            queue,
             code = failed.code,
-            sender_fault = failed.sender_fault,
-            reason = failed.message,
+            failed.sender_fault,
+            reason = message,
             "message not accepted"
         );
-        if failed.sender_fault && !retry::is_throttle(&failed.code) {
-            let message = failed.message.unwrap_or_default();
+        if failed.sender_fault && !retry::is_throttle(&failed.code) && !refuses_groups(&message) {
             entry.answer(Err(SendError::Rejected { code: failed.code, message }));
         } else {
             self.rest(entry);
@@ -181,46 +202,30 @@ impl Measured for Entry {
     }
 }
 
-/// One SendMessageBatch, preceded by the look-up of the queue's URL at the first.
-async fn call(
-    sender: Arc<Inner>,
-    queue: QueueArn,
-    url: Arc<OnceCell<String>>,
-    batch: Vec<Entry>,
-) -> Answered {
-    let outcome = async {
-        let url = url.get_or_try_init(|| queue_url(&sender.client, &queue)).await?;
-        let entries = batch.iter().enumerate().map(|(at, entry)| request_entry(at, entry)).collect();
-        let request = sender.client.send_message_batch().queue_url(url).set_entries(Some(entries));
-        request.send().await.map_err(refusal)
-    }
-    .await;
-    Answered { batch, outcome }
+/// Whether an entry was refused for its group: groups on standard queues (SQS fair queues) are of 2025, and ElasticMQ
+/// 1.6 does not know them. Its sentence is the only sign.
+fn refuses_groups(message: &str) -> bool {
+    message.contains("MessageGroupId")
 }
 
-fn request_entry(at: usize, entry: &Entry) -> SendMessageBatchRequestEntry {
+fn request_entry(at: usize, entry: &Entry, has_groups: bool) -> SendMessageBatchRequestEntry {
     SendMessageBatchRequestEntry::builder()
         .id(at.to_string())
         .message_body(entry.message.body())
-        .message_group_id(entry.message.group())
+        .set_message_group_id(has_groups.then(|| entry.message.group().to_owned()))
         .set_message_attributes(Some(entry.message.sdk_attributes()))
         .build()
         .expect("id and body are set")
 }
 
-/// A queue's URL: the one name SQS takes in calls.
-async fn queue_url(client: &aws_sdk_sqs::Client, queue: &QueueArn) -> Result<String, Refusal> {
-    let request = client.get_queue_url().queue_name(queue.name()).queue_owner_aws_account_id(queue.account());
-    let found = request.send().await.map_err(refusal)?;
-    found.queue_url.ok_or_else(|| Refusal {
-        failure: Failure { code: "NoQueueUrl".to_owned(), transient: true },
-        reason: "the answer has no URL".to_owned(),
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn refusal<E>(error: SdkError<E>) -> Refusal
-where
-    E: aws_sdk_sqs::error::ProvideErrorMetadata + std::error::Error + 'static,
-{
-    Refusal { failure: classify(&error), reason: DisplayErrorContext(&error).to_string() }
+    #[test]
+    fn a_queue_without_groups_is_known_by_its_sentence() {
+        let elasticmq = "The request includes parameter MessageGroupId that is not valid for this queue type";
+        assert!(refuses_groups(elasticmq));
+        assert!(!refuses_groups("The message contains characters outside the allowed set."));
+    }
 }
