@@ -4,8 +4,8 @@ use hyper::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
+    app::App,
     protocol::{self, Reply},
-    server::App,
     sts,
 };
 

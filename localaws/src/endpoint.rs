@@ -13,12 +13,14 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    app::App,
     calls::Calls,
     dynamodb::{self, DynamoDb, Engine},
     faults::Faults,
-    server::{self, App, Stops},
-    sqs::{Realm, Sqs},
-    ssm::Ssm,
+    realm::Realm,
+    server::{self, Stops},
+    sqs::{self, Sqs},
+    ssm::{self, Ssm},
     store::{self, LoadError, SCHEMA_VERSION, Store, Writer},
 };
 
@@ -263,7 +265,8 @@ impl Files {
         let Storage::Dir(dir) = storage else { return Ok(Self { conn: None, dir: None }) };
         std::fs::create_dir_all(dir)
             .map_err(|error| StartError::DataDir { path: dir.clone(), reason: error.to_string() })?;
-        let conn = store::open(&dir.join(FILE)).map_err(|error| data_error(dir, error))?;
+        let schema = [sqs::SCHEMA, ssm::SCHEMA, dynamodb::SCHEMA].concat();
+        let conn = store::open(&dir.join(FILE), &schema).map_err(|error| data_error(dir, error))?;
         Ok(Self { conn: Some(conn), dir: Some(dir.clone()) })
     }
 

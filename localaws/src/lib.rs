@@ -9,12 +9,14 @@
 //! `/_localaws/health` and `/_localaws/session`.
 
 mod admin;
+mod app;
 mod calls;
 mod dynamodb;
 mod endpoint;
 mod faults;
 mod form;
 mod protocol;
+mod realm;
 mod server;
 mod sqs;
 mod ssm;

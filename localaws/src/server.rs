@@ -1,7 +1,7 @@
 //! The one port: accepts connections, finds out which service a request is for, counts it, lets faults
 //! act, and answers. Knows the services only by their `call`.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
@@ -20,14 +20,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin,
-    calls::Calls,
-    dynamodb::DynamoDb,
-    faults::{End, Faults, Steps},
+    app::App,
+    faults::{End, Steps},
     form::Form,
     protocol::{self, AwsError, Protocol, Reply},
-    sqs::{Caller, Sqs},
-    ssm::Ssm,
-    store::Store,
+    sqs::Caller,
     sts,
 };
 
@@ -41,21 +38,6 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(300);
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Header that names service and operation.
 const TARGET: &str = "x-amz-target";
-
-/// What the connections of one endpoint share.
-#[derive(Debug)]
-pub(crate) struct App {
-    pub(crate) account_id: Arc<str>,
-    pub(crate) addr: SocketAddr,
-    pub(crate) calls: Calls,
-    pub(crate) faults: Arc<Faults>,
-    pub(crate) sqs: Sqs,
-    pub(crate) ssm: Ssm,
-    pub(crate) dynamodb: DynamoDb,
-    pub(crate) store: Store,
-    /// The account's own `SenderId`, shared by its messages.
-    pub(crate) root_id: Arc<str>,
-}
 
 /// The connection is to be closed without an answer.
 #[derive(Debug, thiserror::Error)]

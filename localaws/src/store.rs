@@ -21,8 +21,6 @@ use std::{
 use rusqlite::{Connection, Transaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::{dynamodb, sqs, ssm};
-
 /// Version of the tables in the file. Another version is refused, never migrated: the data are test data.
 pub(crate) const SCHEMA_VERSION: i64 = 1;
 /// Marks a SQLite file as ours: "TLAW".
@@ -64,21 +62,12 @@ pub(crate) enum LoadError {
 }
 
 /// One change of the state, whoever made it.
-#[derive(Debug)]
-pub(crate) enum Change {
-    Sqs(sqs::persist::Change),
-    Ssm(ssm::persist::Change),
-    DynamoDb(dynamodb::Change),
-}
-
-impl Change {
-    fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
-        match self {
-            Self::Sqs(change) => change.apply(tx),
-            Self::Ssm(change) => change.apply(tx),
-            Self::DynamoDb(change) => change.apply(tx),
-        }
-    }
+pub(crate) trait Change: std::fmt::Debug + Send + 'static {
+    /// Writes it down.
+    ///
+    /// # Errors
+    /// What SQLite answers.
+    fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()>;
 }
 
 /// A number as SQLite keeps it. Times and keys stay far below 2^63.
@@ -86,11 +75,11 @@ pub(crate) fn column(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Opens the file, creating it when missing, and checks that it is ours.
+/// Opens the file, creating it with this schema (SQL) when missing, and checks that it is ours.
 ///
 /// # Errors
 /// [`LoadError`]; the caller adds the path.
-pub(crate) fn open(path: &Path) -> Result<Connection, LoadError> {
+pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LoadError> {
     let conn = Connection::open(path)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     // The state in memory is the truth while we run: nobody else may write. The exclusive lock goes with
@@ -117,7 +106,6 @@ pub(crate) fn open(path: &Path) -> Result<Connection, LoadError> {
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
     if is_new {
-        let schema = [sqs::persist::SCHEMA, ssm::persist::SCHEMA, dynamodb::SCHEMA].concat();
         conn.execute_batch(&format!(
             "BEGIN IMMEDIATE; {schema} PRAGMA application_id = {APPLICATION_ID}; \
              PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
@@ -153,7 +141,7 @@ struct Inbox {
 
 #[derive(Debug)]
 struct Job {
-    changes: Vec<Change>,
+    changes: Vec<Box<dyn Change>>,
     done: oneshot::Sender<Result<(), StoreError>>,
     _room: OwnedSemaphorePermit,
 }
@@ -206,9 +194,9 @@ impl Store {
     }
 
     /// Hands changes to the writer; to be called under the lock of the state they belong to.
-    pub(crate) fn submit(&self, room: Room, changes: impl IntoIterator<Item = Change>) -> Pending {
+    pub(crate) fn submit(&self, room: Room, changes: impl IntoIterator<Item = impl Change>) -> Pending {
         let (Some(shared), Some(room)) = (&self.shared, room.0) else { return Pending(None) };
-        let changes: Vec<_> = changes.into_iter().collect();
+        let changes: Vec<_> = changes.into_iter().map(|change| Box::new(change) as Box<dyn Change>).collect();
         if changes.is_empty() {
             return Pending(None);
         }

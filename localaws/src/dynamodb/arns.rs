@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::sqs::Realm;
+use crate::realm::Realm;
 
 /// How dynoxide's ARNs start, after the service's name.
 const THEIRS: &str = ":dynoxide:000000000000:";

@@ -28,12 +28,8 @@ pub(crate) enum Change {
     NotRecoverable(String),
 }
 
-impl Change {
-    /// Writes the change.
-    ///
-    /// # Errors
-    /// What SQLite answers.
-    pub(crate) fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
+impl store::Change for Change {
+    fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         match self {
             Self::Recoverable(name) => {
                 tx.prepare_cached("INSERT OR IGNORE INTO recoverable_tables VALUES (?1)")?.execute([name])?;
@@ -122,7 +118,7 @@ impl DynamoDb {
             let mut tables = self.recoverable();
             let changed = if enabled { tables.insert(name.to_owned()) } else { tables.remove(name) };
             let change = if enabled { Change::Recoverable } else { Change::NotRecoverable };
-            let change = changed.then(|| store::Change::DynamoDb(change(name.to_owned())));
+            let change = changed.then(|| change(name.to_owned()));
             self.store.submit(room, change)
         };
         pending.committed().await.map_err(|error| {

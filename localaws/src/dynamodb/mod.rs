@@ -27,13 +27,13 @@ use tokio_util::task::TaskTracker;
 
 use self::arns::Arns;
 pub(crate) use self::{
-    backups::{Change, SCHEMA, load},
+    backups::{SCHEMA, load},
     engine::Engine,
 };
 use crate::{
     faults::EntryFaults,
     protocol::{AwsError, Reply},
-    sqs::Realm,
+    realm::Realm,
     store::Store,
 };
 

@@ -13,10 +13,11 @@ use super::{
     },
     error::{SqsError, SqsResult},
     limits::{LIST_RESULTS, MS_PER_S, TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX, TAGS_MAX},
-    names::{QueueName, Realm},
+    names::QueueName,
     queue::Queue,
     required, settings,
 };
+use crate::realm::Realm;
 
 type Map = BTreeMap<String, String>;
 

@@ -16,7 +16,7 @@ mod md5;
 mod message;
 mod movement;
 mod names;
-pub(crate) mod persist;
+mod persist;
 mod queue;
 mod receipts;
 mod receive;
@@ -35,7 +35,7 @@ use rusqlite::Connection;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::names::Realm;
+pub(crate) use self::persist::SCHEMA;
 use self::{
     api::FailedEntry,
     core::Core,
@@ -43,10 +43,11 @@ use self::{
     limits::{BATCH_ENTRIES_MAX, BATCH_ENTRY_ID_CHARS_MAX},
     wait::Waits,
 };
+use crate::realm::Realm;
 use crate::{
     faults::EntryFaults,
     protocol::{self, AwsError, Reply, now_ms},
-    store::{Change, LoadError, Store},
+    store::{LoadError, Store},
 };
 
 /// The queue service of one endpoint. Cheap to clone.
@@ -150,7 +151,7 @@ impl Sqs {
             let outcome = decide(&mut state, now_ms());
             let effects = state.core.take_effects();
             self.shared.wake(&mut state, &effects);
-            (outcome, self.shared.store.submit(room, effects.changes.into_iter().map(Change::Sqs)))
+            (outcome, self.shared.store.submit(room, effects.changes))
         };
         pending.committed().await?;
         outcome

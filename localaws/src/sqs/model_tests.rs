@@ -16,10 +16,11 @@ use super::{
     limits::{IN_FLIGHT_MAX, MS_PER_S},
     md5::Digest,
     message::{Payload, Seq},
-    names::{QueueName, Realm},
+    names::QueueName,
     persist::Change,
     queue::{Counts, Lease},
 };
+use crate::realm::Realm;
 
 /// Retention of the queue under test, in milliseconds: the shortest there is.
 const RETENTION_MS: u64 = 60 * MS_PER_S;

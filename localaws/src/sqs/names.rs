@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{error::SqsError, limits::QUEUE_NAME_CHARS_MAX};
+use crate::realm::Realm;
 
 /// The name of a standard queue: 1–80 ASCII letters, digits, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,15 +41,6 @@ impl fmt::Display for QueueName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Where this endpoint pretends to be: what its ARNs and URLs say.
-#[derive(Clone, Debug)]
-pub(crate) struct Realm {
-    /// Region in ARNs.
-    pub(crate) region: Arc<str>,
-    /// Twelve-digit account in ARNs and queue URLs.
-    pub(crate) account_id: Arc<str>,
 }
 
 impl Realm {

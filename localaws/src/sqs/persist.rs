@@ -17,7 +17,7 @@ use super::{
     queue::Queue,
     settings::Settings,
 };
-use crate::store::{LoadError, column};
+use crate::store::{self, LoadError, column};
 
 /// The tables of this module.
 pub(crate) const SCHEMA: &str = "
@@ -93,12 +93,10 @@ impl Change {
             tags: queue.tags.clone(),
         }
     }
+}
 
-    /// Writes the change.
-    ///
-    /// # Errors
-    /// What SQLite answers.
-    pub(crate) fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
+impl store::Change for Change {
+    fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         match self {
             Self::PutQueue { id, name, created_ms, modified_ms, attributes, tags } => {
                 let json = |map: serde_json::Result<String>| map.expect("a map of strings is JSON");

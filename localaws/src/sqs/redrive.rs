@@ -5,8 +5,9 @@ use serde::Deserialize;
 use super::{
     error::{SqsError, SqsResult},
     limits::{MAX_RECEIVES, REDRIVE_SOURCES_MAX},
-    names::{QueueName, Realm},
+    names::QueueName,
 };
+use crate::realm::Realm;
 
 /// Where messages received too often go.
 #[derive(Clone, Debug, PartialEq, Eq)]

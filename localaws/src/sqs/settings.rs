@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::{
     error::{SqsError, SqsResult},
     limits::{DELAY_S, KMS_REUSE_S, MESSAGE_SIZE_BYTES, RETENTION_S, VISIBILITY_S, WAIT_S},
-    names::Realm,
     redrive::{RedriveAllowPolicy, RedrivePolicy},
 };
+use crate::realm::Realm;
 
 /// Attributes a caller may set.
 const SETTABLE: [&str; 11] = [

@@ -17,7 +17,7 @@ use super::{
     Shared, State,
     core::{Effects, QueueId},
 };
-use crate::{protocol::now_ms, store::Change};
+use crate::protocol::now_ms;
 
 /// Who waits on which queue, and when each queue wants to be looked at.
 #[derive(Debug, Default)]
@@ -136,7 +136,7 @@ pub(crate) async fn ring_alarms(shared: Arc<Shared>) {
             let effects = state.core.take_effects();
             shared.wake(&mut state, &effects);
             let next_ms = state.waits.alarms.first().map(|&(at_ms, _)| at_ms);
-            (next_ms, shared.store.submit(room, effects.changes.into_iter().map(Change::Sqs)))
+            (next_ms, shared.store.submit(room, effects.changes))
         };
         // Expired messages that could not be deleted are deleted again after a restart.
         let _ = pending.committed().await;

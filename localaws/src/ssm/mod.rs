@@ -8,7 +8,7 @@ mod error;
 mod filters;
 mod names;
 mod parameters;
-pub(crate) mod persist;
+mod persist;
 mod tags;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,6 +23,7 @@ use rusqlite::Connection;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+pub(crate) use self::persist::SCHEMA;
 use self::{
     api::{DescribeParameters, GetParameterHistory, GetParametersByPath, OfName, OfNames, PutParameter},
     error::{SsmError, SsmResult},
@@ -31,8 +32,8 @@ use self::{
 };
 use crate::{
     protocol::{self, AwsError, Reply, now_ms},
-    sqs::Realm,
-    store::{Change, LoadError, Store},
+    realm::Realm,
+    store::{LoadError, Store},
 };
 
 /// Names in one `GetParameters` or `DeleteParameters` (AWS).
@@ -278,7 +279,7 @@ impl Ssm {
         let (answer, pending) = {
             let mut parameters = self.parameters();
             let (answer, changes) = change(&mut parameters)?;
-            (answer, self.store.submit(room, changes.into_iter().map(Change::Ssm)))
+            (answer, self.store.submit(room, changes))
         };
         pending.committed().await?;
         Ok(answer)

@@ -1,7 +1,7 @@
 //! Names of parameters: checked when one is made, taken apart when one is asked for.
 
 use super::error::{SsmError, SsmResult};
-use crate::sqs::Realm;
+use crate::realm::Realm;
 
 /// Characters of a name (AWS: 1,011 with the ARN's start, so that the whole ARN fits 1,048).
 const NAME_CHARS_MAX: usize = 1_011;

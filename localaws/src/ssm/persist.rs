@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Transaction, params};
 
 use super::parameters::{Parameters, Version};
-use crate::store::{LoadError, column};
+use crate::store::{self, LoadError, column};
 
 /// The tables of this module.
 pub(crate) const SCHEMA: &str = "
@@ -29,12 +29,8 @@ pub(crate) enum Change {
     Delete(String),
 }
 
-impl Change {
-    /// Writes the change.
-    ///
-    /// # Errors
-    /// What SQLite answers.
-    pub(crate) fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
+impl store::Change for Change {
+    fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         match self {
             Self::Put { name, version, dropped } => {
                 let data = serde_json::to_string(version).expect("a version is JSON");

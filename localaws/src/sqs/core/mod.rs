@@ -16,11 +16,12 @@ use super::{
     error::{SqsError, SqsResult},
     limits::{MS_PER_S, PURGE_INTERVAL_MS},
     message::{Entry, Payload, Place, Receipt, Seq},
-    names::{QueueName, Realm},
+    names::QueueName,
     persist::Change,
     queue::{Lease, Queue},
     settings::Settings,
 };
+use crate::realm::Realm;
 
 /// Row key of a queue; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

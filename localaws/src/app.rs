@@ -1,0 +1,20 @@
+//! One endpoint's services and what they share.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use crate::{calls::Calls, dynamodb::DynamoDb, faults::Faults, sqs::Sqs, ssm::Ssm, store::Store};
+
+/// What the connections of one endpoint share.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) account_id: Arc<str>,
+    pub(crate) addr: SocketAddr,
+    pub(crate) calls: Calls,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) sqs: Sqs,
+    pub(crate) ssm: Ssm,
+    pub(crate) dynamodb: DynamoDb,
+    pub(crate) store: Store,
+    /// The account's own `SenderId`, shared by its messages.
+    pub(crate) root_id: Arc<str>,
+}
