@@ -82,7 +82,8 @@ impl Aws {
     pub async fn create(&self, environment: &str) -> Resources {
         let name = format!("consumer-{environment}-x7k");
         let dead_letters = self.create_queue(&format!("{name}-dlq"), None).await;
-        let policy = json!({ "deadLetterTargetArn": queue_arn(&format!("{name}-dlq")), "maxReceiveCount": 5 });
+        let policy =
+            json!({ "deadLetterTargetArn": queue_arn(&format!("{name}-dlq")), "maxReceiveCount": 5 });
         let queue = self.create_queue(&name, Some(policy.to_string())).await;
         let (hash, range) = ("tenant_id", "message_id");
         let attribute = |name: &str| {
@@ -127,7 +128,8 @@ impl Aws {
     /// # Panics
     /// Where the call fails.
     pub async fn put(&self, name: &str, value: &str) {
-        let request = self.ssm.put_parameter().name(name).value(value).r#type(ParameterType::String).overwrite(true);
+        let request =
+            self.ssm.put_parameter().name(name).value(value).r#type(ParameterType::String).overwrite(true);
         request.send().await.expect("the parameter is written");
     }
 
@@ -136,7 +138,8 @@ impl Aws {
     /// # Panics
     /// Where a call fails.
     pub async fn items(&self, of: &Resources) -> Vec<Item> {
-        let mut pages = self.dynamodb.scan().table_name(&of.table).consistent_read(true).into_paginator().send();
+        let mut pages =
+            self.dynamodb.scan().table_name(&of.table).consistent_read(true).into_paginator().send();
         let mut items = Vec::new();
         while let Some(page) = pages.next().await {
             items.extend(page.expect("the table is read").items.unwrap_or_default().into_iter().map(strings));

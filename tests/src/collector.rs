@@ -54,7 +54,10 @@ impl Collector {
                 .extend(request.resource_spans.into_iter().flat_map(read));
         };
         let routes = Router::new().route("/v1/traces", post(take)).with_state(Arc::clone(&spans));
-        let server = tokio::spawn(async move { axum::serve(listener, routes).await.expect("it serves until dropped") });
+        let server =
+            tokio::spawn(
+                async move { axum::serve(listener, routes).await.expect("it serves until dropped") },
+            );
         Self { address, spans, server }
     }
 

@@ -35,7 +35,10 @@ pub struct Answer {
 impl Request {
     /// A request with this method and path.
     pub fn new(method: &str, path: &str) -> Self {
-        Self { head: format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n").into(), body: vec![] }
+        Self {
+            head: format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n").into(),
+            body: vec![],
+        }
     }
 
     /// GET.
@@ -150,7 +153,10 @@ impl Answer {
     /// The answer in these bytes.
     fn parse(bytes: &[u8]) -> io::Result<Self> {
         let wrong = |reason: &str| io::Error::new(io::ErrorKind::UnexpectedEof, reason.to_owned());
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").ok_or_else(|| wrong("no complete answer"))?;
+        let end = bytes
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .ok_or_else(|| wrong("no complete answer"))?;
         let head = String::from_utf8_lossy(&bytes[..end]);
         let (first, rest) = head.split_once("\r\n").unwrap_or((&head, ""));
         let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
@@ -159,9 +165,13 @@ impl Answer {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let mut answer =
-            Self { status: status.ok_or_else(|| wrong("no status"))?, headers, body: bytes[end + 4..].to_vec() };
-        if let Some(length) = answer.header("content-length").and_then(|length| length.parse::<usize>().ok()) {
+        let mut answer = Self {
+            status: status.ok_or_else(|| wrong("no status"))?,
+            headers,
+            body: bytes[end + 4..].to_vec(),
+        };
+        if let Some(length) = answer.header("content-length").and_then(|length| length.parse::<usize>().ok())
+        {
             if answer.body.len() < length {
                 return Err(wrong("the body was cut off"));
             }

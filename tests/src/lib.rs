@@ -12,6 +12,7 @@ pub mod local;
 pub mod metrics;
 pub mod process;
 pub mod service;
+pub mod traffic;
 pub mod wait;
 pub mod world;
 

@@ -18,10 +18,13 @@ pub struct Local {
     pub endpoint: SocketAddr,
 }
 
-/// The command for `local` on free ports, with its data in this folder or nowhere.
-pub fn command(data: Option<&Path>) -> Command {
+/// Any free port of this machine.
+pub const ANYWHERE: &str = "127.0.0.1:0";
+
+/// The command for `local` with load balancer and endpoint at these addresses, and its data in this folder or nowhere.
+pub fn command(gateway: &str, endpoint: &str, data: Option<&Path>) -> Command {
     let mut command = clean(binary("local"));
-    command.args(["--listen", "127.0.0.1:0", "--aws-listen", "127.0.0.1:0"]);
+    command.args(["--listen", gateway, "--aws-listen", endpoint]);
     match data {
         Some(folder) => command.arg("--data-dir").arg(folder),
         None => command.arg("--ephemeral"),
@@ -32,7 +35,7 @@ pub fn command(data: Option<&Path>) -> Command {
 impl Local {
     /// Starts it on free ports, with its data in this folder or nowhere; it is ready then.
     pub async fn start(data: Option<&Path>) -> Self {
-        Self::of(Process::start("local", command(data))).await
+        Self::of(Process::start("local", command(ANYWHERE, ANYWHERE, data))).await
     }
 
     /// The one that this process is, once it is ready.
@@ -58,6 +61,16 @@ impl Local {
     /// The URL of its endpoint.
     pub fn endpoint_url(&self) -> String {
         format!("http://{}", self.endpoint)
+    }
+
+    /// Replaces the faults of its endpoint by these rules; an empty list ends them.
+    ///
+    /// # Panics
+    /// Where it does not take them.
+    pub async fn inject(&self, rules: &serde_json::Value) {
+        let answer =
+            Request::new("PUT", "/_localaws/faults").body(rules.to_string()).ask(self.endpoint).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
     /// The load balancer's answer.

@@ -41,11 +41,9 @@ pub enum Exit {
 /// Where it was not built.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
-    test.ancestors()
-        .skip(1)
-        .map(|folder| folder.join(name))
-        .find(|path| path.is_file())
-        .unwrap_or_else(|| panic!("there is no binary {name}: run `cargo build --workspace` first (make test does)"))
+    test.ancestors().skip(1).map(|folder| folder.join(name)).find(|path| path.is_file()).unwrap_or_else(
+        || panic!("there is no binary {name}: run `cargo build --workspace` first (make test does)"),
+    )
 }
 
 /// The folder of the repository.
@@ -121,7 +119,12 @@ impl Process {
         let what = format!("{} says {what}", self.name);
         eventually(&what, PATIENCE, async || {
             let found = self.stdout().iter().find_map(|line| read(line));
-            assert!(found.is_some() || self.is_running(), "{what}: it ended with {:?}\n{}", self.exit, self.output());
+            assert!(
+                found.is_some() || self.is_running(),
+                "{what}: it ended with {:?}\n{}",
+                self.exit,
+                self.output()
+            );
             found
         })
         .await
@@ -204,7 +207,8 @@ impl Process {
 /// # Panics
 /// Where it cannot be sent.
 pub fn send_signal(signal: &str, id: u32) {
-    let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status().expect("there is a shell");
+    let sent =
+        Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status().expect("there is a shell");
     assert!(sent.success(), "SIG{signal} was not sent to {id}");
 }
 
@@ -217,7 +221,13 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("---- output of {} ({}), exit {:?}\n{}", self.name, self.id(), self.exit, self.output());
+            eprintln!(
+                "---- output of {} ({}), exit {:?}\n{}",
+                self.name,
+                self.id(),
+                self.exit,
+                self.output()
+            );
         }
     }
 }

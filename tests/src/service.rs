@@ -70,7 +70,10 @@ impl Service {
 
     /// Whether its probe says OK.
     pub async fn is_ready(&self) -> bool {
-        Request::get(&format!("/{}/readiness-probe", self.name)).send(self.address).await.is_ok_and(|a| a.status == 200)
+        Request::get(&format!("/{}/readiness-probe", self.name))
+            .send(self.address)
+            .await
+            .is_ok_and(|a| a.status == 200)
     }
 
     /// Its answer to a request.

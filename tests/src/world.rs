@@ -61,15 +61,19 @@ impl World {
 
     /// Waits until this many items are stored and their messages deleted.
     pub async fn stored(&self, count: usize, of: &Resources) {
-        until(&format!("{count} items in {}", of.table), PATIENCE, async || self.aws.items(of).await.len() >= count)
-            .await;
+        until(&format!("{count} items in {}", of.table), PATIENCE, async || {
+            self.aws.items(of).await.len() >= count
+        })
+        .await;
         self.drained(of).await;
         assert_eq!(self.aws.items(of).await.len(), count, "items in {}", of.table);
     }
 
     /// Waits until the queue is empty, nothing in flight.
     pub async fn drained(&self, of: &Resources) {
-        until(&format!("{} is empty", of.queue), PATIENCE, async || self.aws.depth(&of.queue).await == Depth::EMPTY)
-            .await;
+        until(&format!("{} is empty", of.queue), PATIENCE, async || {
+            self.aws.depth(&of.queue).await == Depth::EMPTY
+        })
+        .await;
     }
 }

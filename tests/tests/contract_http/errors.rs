@@ -137,7 +137,9 @@ async fn a_sane_request_id_is_taken_over_and_any_other_replaced() {
     let producer = world.producer().await;
     // No tenant: refused, so that body, header and log line all have the id.
     let with = |id: &[u8]| Request::event().header("x-request-id", id);
-    for sane in ["abc-123", "Root=1-67891233-abcdef012345678912345678", &"i".repeat(128), r#"a","level":"ERROR"#] {
+    for sane in
+        ["abc-123", "Root=1-67891233-abcdef012345678912345678", &"i".repeat(128), r#"a","level":"ERROR"#]
+    {
         let answer = producer.ask(&with(sane.as_bytes())).await;
         assert_eq!(answer.header("x-request-id"), Some(sane));
         assert_error(&answer, &producer, 404, "tenant_missing").await;

@@ -1,10 +1,12 @@
 //! The contract through the load balancer of `local`, which routes by path and `TenantID` alone.
 
 use futures_util::future::join_all;
+use serde_json::json;
 use tests::VERSION;
 use tests::http::Request;
-use tests::local::Local;
-use tests::wait::{PATIENCE, until};
+use tests::local::{ANYWHERE, Local, command};
+use tests::process::Process;
+use tests::wait::{PATIENCE, eventually, until};
 
 #[tokio::test]
 async fn each_tenant_reaches_the_environment_of_its_tier() {
@@ -108,4 +110,51 @@ async fn every_tenant_posts_and_lists_its_own_messages_alone() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_repeat_under_a_key_is_one_message() {
+    let local = Local::start(None).await;
+    let event = Request::event().tenant("tenant-3").key("order-1").body("1");
+    let (first, again) = (local.ask(&event).await, local.ask(&event).await);
+    assert_eq!((first.status, first.text()), (200, again.text()));
+    let other = local.ask(&Request::event().tenant("tenant-3").key("order-1").body("2")).await;
+    assert_eq!(other.status, 422, "{}", other.text());
+    // One more, so that a second message of the key would have been consumed before it is listed.
+    local.ask(&Request::event().tenant("tenant-3").body("3")).await;
+    let list = Request::get("/consumer/messages").tenant("tenant-3");
+    let mut payloads = eventually("both are listed", PATIENCE, async || {
+        let listed = local.ask(&list).await.json();
+        let messages = listed["messages"].as_array().cloned().unwrap_or_default();
+        (messages.len() >= 2)
+            .then(|| messages.iter().map(|message| message["payload"].to_string()).collect::<Vec<_>>())
+    })
+    .await;
+    payloads.sort();
+    assert_eq!(payloads, ["1", "3"]);
+}
+
+#[tokio::test]
+async fn a_queue_that_is_down_is_503_and_a_tenant_past_its_rate_429() {
+    let mut command = command(ANYWHERE, ANYWHERE, None);
+    command.env("TENANT_RATE_PER_SECOND", "1");
+    let local = Local::of(Process::start("local", command)).await;
+    local
+        .inject(
+            &json!([{"action": "SQS.SendMessageBatch", "error": {"code": "AccessDenied", "status": 403}}]),
+        )
+        .await;
+    let down = local.ask(&Request::event().tenant("tenant-1")).await;
+    assert_eq!((down.status, down.header("retry-after").is_some()), (503, true), "{}", down.text());
+    local.inject(&json!([])).await;
+    let request = Request::event().tenant("tenant-2");
+    let answers = join_all((0..10).map(|_| local.ask(&request))).await;
+    assert!(answers.iter().any(|answer| answer.status == 200));
+    let limited = answers.iter().find(|answer| answer.status == 429).expect("ten at once are too many");
+    assert!(limited.header("retry-after").is_some());
+    assert_eq!(
+        local.ask(&Request::event().tenant("tenant-3")).await.status,
+        200,
+        "a neighbour is not limited"
+    );
 }

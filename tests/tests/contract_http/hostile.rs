@@ -94,7 +94,11 @@ async fn a_tenant_named_twice_is_a_400_even_where_both_agree() {
         for second in ["tenant-1", "tenant-2", ""] {
             let request = Request::get(&format!("/{name}")).tenant("tenant-1").header("TENANTID", second);
             let answer = service.ask(&request).await;
-            assert_eq!((answer.status, &*answer.field("code")), (400, "tenant_repeated"), "{name} of {environment}");
+            assert_eq!(
+                (answer.status, &*answer.field("code")),
+                (400, "tenant_repeated"),
+                "{name} of {environment}"
+            );
         }
     }
 }
@@ -115,7 +119,8 @@ async fn a_label_of_32_characters_is_a_tenant_id_and_space_around_it_is_not_part
 async fn bytes_that_http_forbids_never_cause_a_5xx_and_never_stop_the_service() {
     let world = World::new().await;
     let producer = world.producer().await;
-    let forbidden = [b"\x00".to_vec(), b"a\x00b".to_vec(), b"\x01".to_vec(), b"\x1b[31m".to_vec(), b"\x7f".to_vec()];
+    let forbidden =
+        [b"\x00".to_vec(), b"a\x00b".to_vec(), b"\x01".to_vec(), b"\x1b[31m".to_vec(), b"\x7f".to_vec()];
     let oversized = [vec![b'a'; 64 * 1024], vec![b'a'; 1024 * 1024]];
     for value in forbidden.into_iter().chain(oversized) {
         for name in ["tenantID", "tier", "Idempotency-Key", "x-request-id", "traceparent"] {
@@ -191,6 +196,10 @@ async fn hostile_queries_are_400_and_never_a_5xx() {
         let request = Request::get(&format!("/consumer/messages?{query}")).tenant("tenant-2");
         let answer = consumer.ask(&request).await;
         assert_eq!(answer.status, 400, "{query}: {}", answer.text());
-        assert!(!answer.field("code").is_empty() && !answer.field("msg").is_empty(), "{query}: {}", answer.text());
+        assert!(
+            !answer.field("code").is_empty() && !answer.field("msg").is_empty(),
+            "{query}: {}",
+            answer.text()
+        );
     }
 }

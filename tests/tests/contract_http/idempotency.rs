@@ -66,7 +66,10 @@ async fn a_key_with_another_body_is_refused_and_the_first_item_stays() {
     assert!([200, 422].contains(&late.status), "{}", late.text());
     world.drained(&world.pool).await;
     let [item] = &world.aws.items(&world.pool).await[..] else { panic!("one item") };
-    assert_eq!((item["payload"].as_str(), item["message_id"].as_str()), (r#"{"n":1}"#, &*first.field("message_id")));
+    assert_eq!(
+        (item["payload"].as_str(), item["message_id"].as_str()),
+        (r#"{"n":1}"#, &*first.field("message_id"))
+    );
 }
 
 #[tokio::test]

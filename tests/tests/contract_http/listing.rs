@@ -88,7 +88,8 @@ async fn a_tenant_never_sees_anothers_messages_nor_uses_its_cursor() {
     assert_eq!(page(&consumer, "tenant-4", "limit=100").await, (vec![], None));
     let (_, cursor) = page(&consumer, "tenant-2", "limit=1").await;
     let cursor = cursor.expect("two more");
-    let stolen = consumer.ask(&Request::get(&format!("/consumer/messages?cursor={cursor}")).tenant("tenant-4")).await;
+    let stolen =
+        consumer.ask(&Request::get(&format!("/consumer/messages?cursor={cursor}")).tenant("tenant-4")).await;
     assert_eq!((stolen.status, &*stolen.field("code")), (400, "invalid_cursor"), "{}", stolen.text());
     let nobody = consumer.ask(&Request::get("/consumer/messages")).await;
     assert_eq!((nobody.status, &*nobody.field("code")), (404, "tenant_missing"));

@@ -30,7 +30,8 @@ async fn a_queue_that_hangs_is_503_within_five_seconds() {
     producer.post("tenant-2", "").await;
     world.endpoint.process.signal("STOP");
     // One whose queue was used before, one whose registration is not even known.
-    let (known, unknown) = tokio::join!(unavailable(&producer, "tenant-2"), unavailable(&producer, "tenant-4"));
+    let (known, unknown) =
+        tokio::join!(unavailable(&producer, "tenant-2"), unavailable(&producer, "tenant-4"));
     world.endpoint.process.signal("CONT");
     assert_eq!((&*known.field("code"), &*unknown.field("code")), ("queue_timed_out", "registry_unavailable"));
     producer.post("tenant-2", "").await;
@@ -117,14 +118,18 @@ async fn a_registry_that_is_down_leaves_known_tenants_served_and_unknown_ones_50
     let world = World::new().await;
     let producer = world.service("producer", "pool-1", &[("REGISTRY_REFRESH_SECONDS", "1")]).await;
     producer.post("tenant-2", "").await;
-    world.endpoint.inject(json!([{"action": "SSM.*", "error": {"code": "InternalServerError", "status": 500}}])).await;
+    world
+        .endpoint
+        .inject(json!([{"action": "SSM.*", "error": {"code": "InternalServerError", "status": 500}}]))
+        .await;
     world.endpoint.forget_calls().await;
     let unknown = unavailable(&producer, "tenant-4").await;
     assert_eq!(unknown.field("code"), "registry_unavailable");
     // Until the refresh has failed at least twice, and after it.
     tests::wait::until("the refresh fails", tests::wait::PATIENCE, async || {
         producer.post("tenant-2", "").await;
-        producer.metrics().await.sum("registry_calls_total", &[("purpose", "refresh"), ("outcome", "error")]) >= 2.0
+        producer.metrics().await.sum("registry_calls_total", &[("purpose", "refresh"), ("outcome", "error")])
+            >= 2.0
     })
     .await;
     producer.post("tenant-2", "").await;
@@ -133,4 +138,26 @@ async fn a_registry_that_is_down_leaves_known_tenants_served_and_unknown_ones_50
         producer.ask(&Request::event().tenant("tenant-4")).await.status == 200
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_read_is_503_within_five_seconds() {
+    let world = World::new().await;
+    let consumer = world.consumer().await;
+    let list = Request::get("/consumer/messages").tenant("tenant-2");
+    assert_eq!(consumer.ask(&list).await.status, 200);
+    world
+        .endpoint
+        .inject(json!([{"action": "DynamoDB.Query", "error": {"code": "AccessDenied", "status": 403}}]))
+        .await;
+    let refused = consumer.ask(&list).await;
+    world.endpoint.process.signal("STOP");
+    let asked = Instant::now();
+    let hung = consumer.ask(&list).await;
+    let took = asked.elapsed();
+    world.endpoint.process.signal("CONT");
+    for answer in [refused, hung] {
+        assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true), "{}", answer.text());
+    }
+    assert!(took < ANSWER, "answered after {took:?}");
 }

@@ -26,7 +26,11 @@ async fn an_event_is_answered_with_its_id_in_sorted_keys() {
         assert_eq!(answer.text(), expected);
         assert_eq!(answer.header("content-type"), Some("application/json"));
     }
-    assert_eq!(world.aws.depth(&world.hybrid.queue).await.visible, 3, "with or without the tier, the tenant's own");
+    assert_eq!(
+        world.aws.depth(&world.hybrid.queue).await.visible,
+        3,
+        "with or without the tier, the tenant's own"
+    );
     assert_eq!(world.aws.depth(&world.pool.queue).await, Depth::EMPTY);
 }
 
@@ -34,12 +38,15 @@ async fn an_event_is_answered_with_its_id_in_sorted_keys() {
 async fn the_message_on_the_queue_is_the_contracts() {
     let world = World::new().await;
     let producer = world.producer().await;
-    for (body, expected) in [("", r#"{"event":"Event raised!"}"#), (r#"{"b": 1,  "a":[2]}"#, r#"{"b": 1,  "a":[2]}"#)] {
+    for (body, expected) in
+        [("", r#"{"event":"Event raised!"}"#), (r#"{"b": 1,  "a":[2]}"#, r#"{"b": 1,  "a":[2]}"#)]
+    {
         let id = producer.post("tenant-3", body).await;
         let [message] = &world.aws.receive(&world.hybrid.queue, 60).await[..] else { panic!("one message") };
         assert_eq!(message.body(), Some(expected));
         let attributes = message.message_attributes().expect("it has attributes");
-        let text = |name: &str| attributes.get(name).and_then(|value| value.string_value()).unwrap_or_default();
+        let text =
+            |name: &str| attributes.get(name).and_then(|value| value.string_value()).unwrap_or_default();
         assert_eq!((text("tenant_id"), text("producer_environment")), ("tenant-3", "pool-1"));
         assert_eq!(text("message_id"), id);
         assert_eq!(attributes.len(), 3, "no trace is exported, so none travels");
@@ -64,8 +71,11 @@ async fn the_stored_item_is_the_contracts_and_keeps_the_payload_byte_for_byte() 
         assert_eq!(item.remove("payload").as_deref(), (id == with).then_some(payload), "{id}");
         assert!(id == with || id == without, "{id}");
         let rest: Vec<_> = item.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let expected =
-            [("consumer_environment", "tenant-3"), ("producer_environment", "pool-1"), ("tenant_id", "tenant-3")];
+        let expected = [
+            ("consumer_environment", "tenant-3"),
+            ("producer_environment", "pool-1"),
+            ("tenant_id", "tenant-3"),
+        ];
         assert_eq!(rest, expected);
     }
 }
@@ -85,7 +95,8 @@ async fn an_event_is_accepted_only_once_the_queue_has_confirmed_it() {
     }
     assert_eq!(world.aws.depth(&world.pool.queue).await, Depth::EMPTY);
     // Refused three times, then accepted: the caller sees one success, the queue one message.
-    let thrice = json!([{"action": "SQS.SendMessageBatch", "partial": {"code": "InternalError"}, "limit": 3}]);
+    let thrice =
+        json!([{"action": "SQS.SendMessageBatch", "partial": {"code": "InternalError"}, "limit": 3}]);
     world.endpoint.inject(thrice).await;
     producer.post("tenant-2", "").await;
     assert_eq!(world.endpoint.injected().await, [3]);

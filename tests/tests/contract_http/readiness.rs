@@ -39,7 +39,11 @@ async fn a_consumer_waits_for_its_parameters_and_needs_no_restart() {
     assert_eq!((answer.status, answer.text()), (500, r#"{"Status":"NotReady"}"#));
     let admin = Request::get("/readyz").ask(consumer.admin).await;
     assert_eq!(admin.status, 503, "{}", admin.text());
-    assert_eq!(Request::get("/livez").ask(consumer.admin).await.status, 200, "waiting is not a reason to be killed");
+    assert_eq!(
+        Request::get("/livez").ask(consumer.admin).await.status,
+        200,
+        "waiting is not a reason to be killed"
+    );
     let pool = aws.create("pool-1").await;
     aws.point("pool-1", &pool).await;
     let consumer = consumer.ready().await;
@@ -51,9 +55,11 @@ async fn a_consumer_waits_for_a_queue_that_its_parameters_already_name() {
     let endpoint = Endpoint::ephemeral().await;
     let aws = endpoint.aws();
     aws.put("/pool-1/consumer_sqs", "arn:aws:sqs:us-east-1:000000000000:consumer-pool-1-x7k").await;
-    aws.put("/pool-1/consumer_ddb", "arn:aws:dynamodb:us-east-1:000000000000:table/consumer-pool-1-x7k").await;
+    aws.put("/pool-1/consumer_ddb", "arn:aws:dynamodb:us-east-1:000000000000:table/consumer-pool-1-x7k")
+        .await;
     let consumer = Service::start("consumer", "pool-1", &endpoint.url(), &[]).await;
-    until("the queue was asked for", PATIENCE, async || endpoint.calls().await.of("SQS.GetQueueUrl") > 0).await;
+    until("the queue was asked for", PATIENCE, async || endpoint.calls().await.of("SQS.GetQueueUrl") > 0)
+        .await;
     assert_eq!(probe(&consumer, "consumer").await.status, 500);
     aws.create("pool-1").await;
     consumer.ready().await;
@@ -65,7 +71,8 @@ async fn no_service_is_ready_before_it_has_reached_the_registry() {
     endpoint.inject(serde_json::json!([{"action": "SSM.*", "drop": true}])).await;
     for name in ["producer", "payments"] {
         let service = Service::start(name, "pool-1", &endpoint.url(), &[]).await;
-        until("the registry was asked", PATIENCE, async || endpoint.calls().await.with_prefix("SSM.") > 0).await;
+        until("the registry was asked", PATIENCE, async || endpoint.calls().await.with_prefix("SSM.") > 0)
+            .await;
         assert_eq!(probe(&service, name).await.status, 500, "{name}");
         endpoint.inject(serde_json::json!([])).await;
         service.ready().await;
