@@ -123,6 +123,16 @@ impl Aws {
         self.put(&format!("/{tenant}/tier"), tier).await;
     }
 
+    /// Deletes a tenant's parameters.
+    ///
+    /// # Panics
+    /// Where the call fails.
+    pub async fn remove(&self, tenant: &str) {
+        let names = ["consumer_sqs", "consumer_ddb", "tier"].map(|name| format!("/{tenant}/{name}"));
+        let deleted = self.ssm.delete_parameters().set_names(Some(names.into())).send().await;
+        assert!(deleted.expect("the registry is there").invalid_parameters().is_empty());
+    }
+
     /// Writes a parameter.
     ///
     /// # Panics

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use chrono::{TimeZone, Utc};
 use futures_util::future::join_all;
 use serde_json::json;
@@ -277,6 +277,54 @@ async fn a_tenant_that_has_just_moved_into_the_pool_is_served_there() {
     let id = world.producer().await.post("tenant-3", "").await;
     world.stored(1, &world.pool).await;
     assert_eq!(world.aws.stored_ids(&world.pool).await, BTreeSet::from([id]), "what was accepted is stored");
+}
+
+#[tokio::test]
+async fn forty_tenants_at_once_at_a_fresh_producer_are_all_served_by_few_look_ups() {
+    let world = World::new().await;
+    let tenants: Vec<_> = (0..40).map(|n| format!("acme-{n}")).collect();
+    for tenant in &tenants {
+        world.aws.register(tenant, "basic", &world.pool).await;
+    }
+    let producer = world.producer().await;
+    world.endpoint.forget_calls().await;
+    let requests: Vec<_> = tenants.iter().map(|tenant| Request::event().tenant(tenant)).collect();
+    let answers = join_all(requests.iter().map(|request| producer.ask(request))).await;
+    let refused: Vec<_> =
+        answers.iter().filter(|answer| answer.status != 200).map(|a| a.field("code")).collect();
+    assert_eq!(refused, [""; 0]);
+    let look_ups = world.endpoint.calls().await.with_prefix("SSM.");
+    println!("40 tenants at once: {look_ups} calls to Parameter Store");
+    assert!(look_ups <= 40, "each at most once: {look_ups}");
+}
+
+#[tokio::test]
+async fn two_consumers_of_one_queue_share_it_without_taking_a_message_twice() {
+    let world = World::new().await;
+    world.aws.send_events(&world.pool.queue, "tenant-2", &event_ids(300)).await;
+    let (one, other) = (world.consumer().await, world.consumer().await);
+    world.stored(300, &world.pool).await;
+    let received =
+        [one.metrics().await, other.metrics().await].map(|metrics| metrics.sum("received_total", &[]));
+    assert_eq!(received.iter().sum::<f64>(), 300.0, "{received:?}");
+}
+
+#[tokio::test]
+async fn without_a_dead_letter_queue_poison_stays_on_the_queue_and_its_neighbours_are_stored() {
+    let world = World::new().await;
+    let policy = [(QueueAttributeName::RedrivePolicy, String::new())].into();
+    let request =
+        world.aws.sqs.set_queue_attributes().queue_url(&world.pool.queue).set_attributes(Some(policy));
+    request.send().await.expect("the policy is taken away");
+    world.aws.send(&world.pool.queue, "poison", &[]).await;
+    world.aws.send_events(&world.pool.queue, "tenant-2", &event_ids(9)).await;
+    let consumer = world.consumer().await;
+    until("the good ones are stored", PATIENCE, async || world.aws.items(&world.pool).await.len() == 9).await;
+    until("they are deleted", PATIENCE, async || consumer.metrics().await.sum("deleted_total", &[]) == 9.0)
+        .await;
+    let left = world.aws.depth(&world.pool.queue).await;
+    assert_eq!(left.visible + left.in_flight, 1, "{left:?}");
+    assert_eq!(world.aws.depth(&world.pool.dead_letters).await, Depth::EMPTY);
 }
 
 #[tokio::test]

@@ -80,6 +80,19 @@ async fn sigterm_while_the_table_is_down_ends_in_time_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn sigterm_while_the_endpoint_is_gone_ends_in_time() {
+    let mut world = World::new().await;
+    let (producer, consumer) = (world.producer().await, world.consumer().await);
+    world.endpoint.process.kill();
+    until("receives fail", PATIENCE, async || {
+        consumer.metrics().await.sum("receive_calls_total", &[("outcome", "error")]) >= 3.0
+    })
+    .await;
+    consumer.stop().await;
+    producer.stop().await;
+}
+
+#[tokio::test]
 async fn a_request_in_hand_at_sigterm_is_answered() {
     let world = World::new().await;
     let mut producer = world.producer().await;
@@ -207,6 +220,33 @@ async fn an_endpoint_gone_for_ten_seconds_costs_no_event_no_restart_and_no_deliv
     // A send whose answer was lost may be stored beyond them, but only one of those that were refused.
     let stored = world.aws.items(&world.pool).await.len();
     assert!((accepted.len()..=accepted.len() + refused).contains(&stored), "{stored} of {}", accepted.len());
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_for_seconds_costs_no_event_and_no_restart() {
+    const HANG: Duration = Duration::from_secs(6);
+    let world = World::new().await;
+    let (mut producer, mut consumer) =
+        (world.producer().await, world.service("consumer", "pool-1", &[("VISIBILITY_SECONDS", "5")]).await);
+    let (traffic, to) = (Traffic::default(), producer.address);
+    let scenario = async {
+        traffic.more(50).await;
+        world.endpoint.process.signal("STOP");
+        let hanging = Instant::now();
+        until("the time is over", 2 * HANG, async || hanging.elapsed() >= HANG).await;
+        world.endpoint.process.signal("CONT");
+        traffic.more(50).await;
+        traffic.stop();
+    };
+    tokio::join!(traffic.post(to, "tenant-2", 4, false), scenario);
+    let accepted = once_each(traffic.accepted());
+    assert_eq!(traffic.failures().1, 0, "every client gets an answer");
+    assert!(producer.process.is_running() && consumer.process.is_running());
+    until("every accepted event is stored", PATIENCE, async || {
+        world.aws.stored_ids(&world.pool).await.is_superset(&accepted)
+    })
+    .await;
+    assert_all_consumed(&world, &world.pool).await;
 }
 
 #[tokio::test]

@@ -51,6 +51,57 @@ async fn one_trace_leads_from_the_post_through_the_queue_to_the_stored_item() {
 }
 
 #[tokio::test]
+async fn each_event_of_a_batch_keeps_its_own_trace() {
+    let (world, collector) = (World::new().await, Collector::start().await);
+    let url = collector.url();
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "100")];
+    let producer = world.service("producer", "pool-1", &variables).await;
+    let traces: Vec<_> = (1..=8).map(|n| format!("{n:032x}")).collect();
+    for trace in &traces {
+        let request =
+            Request::event().tenant("tenant-2").header("traceparent", format!("00-{trace}-{CLIENT}-01"));
+        assert_eq!(producer.ask(&request).await.status, 200);
+    }
+    world.endpoint.forget_calls().await;
+    let _consumer = world.service("consumer", "pool-1", &variables).await;
+    world.stored(8, &world.pool).await;
+    assert_eq!(world.endpoint.calls().await.of("DynamoDB.BatchWriteItem"), 1, "they came as one batch");
+    until("each trace reaches the consumer", PATIENCE, async || {
+        let spans = collector.spans();
+        let of = |service: &str, trace: &str| {
+            spans.iter().find(|span| span.service == service && span.trace_id == trace).cloned()
+        };
+        traces.iter().all(|trace| match (of("producer", trace), of("consumer", trace)) {
+            (Some(posted), Some(stored)) => stored.parent_id == posted.span_id,
+            _ => false,
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_trace_context_that_is_nonsense_is_not_taken_over() {
+    let (world, collector) = (World::new().await, Collector::start().await);
+    let url = collector.url();
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "100")];
+    let producer = world.service("producer", "pool-1", &variables).await;
+    let zeros = format!("00-{}-{}-01", "0".repeat(32), "0".repeat(16));
+    let long = "0".repeat(4000);
+    let nonsense = [b"".as_slice(), b"\xff\xfe", b"00-xyz-abc-01", zeros.as_bytes(), long.as_bytes()];
+    for value in nonsense {
+        let answer = producer.ask(&Request::event().tenant("tenant-2").header("traceparent", value)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    until("each has a trace of its own", PATIENCE, async || {
+        let spans = collector.spans().into_iter().filter(|span| span.name == "POST /producer");
+        let roots: std::collections::BTreeSet<_> =
+            spans.filter(|span| span.parent_id.is_empty()).map(|span| span.trace_id).collect();
+        roots.len() == nonsense.len()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_left_to_export_is_exported_at_the_end() {
     let (world, collector) = (World::new().await, Collector::start().await);
     let url = collector.url();

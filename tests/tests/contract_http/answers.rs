@@ -2,6 +2,7 @@
 
 use tests::VERSION;
 use tests::http::Request;
+use tests::wait::{PATIENCE, until};
 use tests::world::World;
 
 fn identity(environment: &str, service: &str, tenant: &str) -> String {
@@ -76,4 +77,23 @@ async fn a_pool_answers_no_tenant_that_is_not_registered() {
             assert_eq!((answer.status, &*answer.field("code")), (404, "tenant_unknown"), "{route:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn registrations_take_effect_without_a_restart() {
+    let world = World::new().await;
+    let quick = [("REGISTRY_REFRESH_SECONDS", "1"), ("REGISTRY_UNKNOWN_SECONDS", "1")];
+    let producer = world.service("producer", "pool-1", &quick).await;
+    let status = async |request: Request| producer.ask(&request).await.status;
+    let event = || Request::event().tenant("tenant-5");
+    assert_eq!(status(event()).await, 404);
+    world.aws.register("tenant-5", "basic", &world.pool).await;
+    until("the new tenant is served", PATIENCE, async || status(event()).await == 200).await;
+    world.aws.register("tenant-5", "advanced", &world.hybrid).await;
+    until("its new tier counts", PATIENCE, async || status(event().header("tier", "basic")).await == 400)
+        .await;
+    assert_eq!(status(event().header("tier", "advanced")).await, 200);
+    assert!(world.aws.depth(&world.hybrid.queue).await.visible > 0, "its new queue counts, too");
+    world.aws.remove("tenant-5").await;
+    until("it is gone", PATIENCE, async || status(event()).await == 404).await;
 }

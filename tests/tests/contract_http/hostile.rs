@@ -131,6 +131,13 @@ async fn bytes_that_http_forbids_never_cause_a_5xx_and_never_stop_the_service() 
             }
         }
     }
+    for path in
+        ["/".repeat(100 * 1024), "/producer?".to_owned() + &"x".repeat(100 * 1024), "\u{e4}".to_owned()]
+    {
+        if let Ok(answer) = Request::get(&path).tenant("tenant-2").send(producer.address).await {
+            assert!((400..500).contains(&answer.status), "a path of {} bytes: {}", path.len(), answer.status);
+        }
+    }
     let many = (0..200).fold(Request::event(), |request, at| request.header(&format!("x-{at}"), "1"));
     if let Ok(answer) = many.send(producer.address).await {
         assert!((400..500).contains(&answer.status), "200 headers: {}", answer.status);

@@ -104,3 +104,34 @@ async fn a_pool_does_not_list_for_a_tenant_whose_messages_are_elsewhere() {
     let silo = world.service("consumer", "tenant-3", &[]).await;
     assert_eq!(page(&silo, "tenant-3", "").await, (vec![], None));
 }
+
+#[tokio::test]
+async fn messages_too_large_for_one_page_are_paged_without_gaps_or_repeats() {
+    let world = World::new().await;
+    let (producer, consumer) = tokio::join!(world.producer(), world.consumer());
+    let mut newest_first = Vec::new();
+    for _ in 0..12 {
+        newest_first.insert(0, producer.post("tenant-2", &format!("\"{}\"", "x".repeat(200 * 1024))).await);
+    }
+    world.stored(12, &world.pool).await;
+    let (mut seen, mut query) = (Vec::new(), "limit=100".to_owned());
+    loop {
+        let (messages, next) = page(&consumer, "tenant-2", &query).await;
+        seen.extend(ids(&messages));
+        let Some(cursor) = next else { break };
+        query = format!("limit=100&cursor={cursor}");
+        assert!(seen.len() <= 12, "the pages never end: {seen:?}");
+    }
+    assert_eq!(seen, newest_first);
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_is_listed_as_a_string() {
+    let world = World::new().await;
+    let consumer = world.consumer().await;
+    world.aws.send(&world.pool.queue, "plain \"text\"", &[("tenant_id", "tenant-2")]).await;
+    world.stored(1, &world.pool).await;
+    let (messages, _) = page(&consumer, "tenant-2", "").await;
+    assert_eq!(messages[0]["payload"], "plain \"text\"");
+    assert_eq!(messages[0]["producer_environment"], "unknown");
+}
