@@ -73,6 +73,9 @@ pub enum RunError {
         /// Why not.
         reason: std::io::Error,
     },
+    /// The work beside requests ended without being asked to: a defect, and nothing a running process could mend.
+    #[error("the service's work in the background ended: {0}; the log has the cause")]
+    Background(String),
     /// The grace period ended before the work in hand.
     #[error("the grace period of {0:?} (SHUTDOWN_GRACE_SECONDS) ended before the work in hand did")]
     Undrained(Duration),
@@ -82,7 +85,7 @@ impl RunError {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Region(_) => EXIT_CONFIG.into(),
-            Self::Listen { .. } | Self::Undrained(_) => ExitCode::FAILURE,
+            Self::Listen { .. } | Self::Background(_) | Self::Undrained(_) => ExitCode::FAILURE,
         }
     }
 }
@@ -208,27 +211,37 @@ impl Service {
             tokio::spawn(server::serve(admin, admin_router, MAX_ADMIN_CONNECTIONS, admin_stop.clone()));
         let upkeep = tokio::spawn(upkeep(self.metrics.clone(), admin_stop.clone()));
 
-        let background = tokio::spawn((self.background)(shutdown.clone()));
+        let mut background = tokio::spawn((self.background)(shutdown.clone()));
         let requests =
             tokio::spawn(server::serve(listener, self.router, config.max_connections, shutdown.clone()));
-        shutdown.cancelled().await;
+        // A service that answers and does not work would fool every probe: better to end and be started again.
+        let died = tokio::select! {
+            () = shutdown.cancelled() => None,
+            ended = &mut background => Some(ended.map_or_else(|error| error.to_string(), |()| "early".to_owned())),
+        };
         self.readiness.drain();
         tracing::info!(service = self.name, "draining");
+        shutdown.cancel();
+        let is_background_open = died.is_none();
         let drained = tokio::time::timeout(config.shutdown_grace_seconds, async {
-            let ended = tokio::join!(background, requests);
-            [ended.0, ended.1]
+            let background = async { if is_background_open { background.await } else { Ok(()) } };
+            let (background, requests) = tokio::join!(background, requests);
+            background.and(requests)
         })
         .await;
         admin_stop.cancel();
         // Both ended on the token; what is left of the admin port is a probe that does not matter any more.
         admin_server.abort();
         upkeep.abort();
-        let ended = drained.map_err(|_| RunError::Undrained(config.shutdown_grace_seconds))?;
-        for error in ended.into_iter().filter_map(Result::err) {
-            tracing::error!(%error, "a task of the service failed");
+        match (died, drained) {
+            (Some(reason), _) => Err(RunError::Background(reason)),
+            (None, Err(_)) => Err(RunError::Undrained(config.shutdown_grace_seconds)),
+            (None, Ok(Err(error))) => Err(RunError::Background(error.to_string())),
+            (None, Ok(Ok(()))) => {
+                tracing::info!(service = self.name, "drained");
+                Ok(())
+            }
         }
-        tracing::info!(service = self.name, "drained");
-        Ok(())
     }
 }
 
@@ -296,3 +309,6 @@ fn say(to: &mut dyn std::io::Write, text: &str, code: ExitCode) -> ExitCode {
     let _ = to.write_all(text.as_bytes());
     code
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,10 @@ pub fn start(service: &'static str, format: LogFormat, filter: &str) -> Result<T
         .with(export.map(|layer| layer.with_filter(LevelFilter::INFO)))
         .try_init()
         .map_err(|_| TelemetryError::Started)?;
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, reason = panic.payload_as_str(), "a panic: this is a defect");
+    }));
     Ok(Telemetry { traces })
 }
 
