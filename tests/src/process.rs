@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::wait::{PATIENCE, eventually};
+use crate::wait::{PATIENCE, eventually, until};
 
 /// Ports that no system hands out by itself, so that a server can be started again on the one it had.
 const FIXED_PORTS: std::ops::Range<u16> = 20_000..32_000;
@@ -156,7 +156,20 @@ impl Process {
         .await
     }
 
-    /// Sends a signal by its name: `TERM`, `INT`, `STOP`, `CONT`.
+    /// Freezes it: it keeps its connections and answers nothing until [`Self::resume`].
+    pub async fn freeze(&self) {
+        self.signal("STOP");
+        let what = format!("{} is frozen", self.name);
+        // The signal arrives at once, but each thread stops when it is next looked at.
+        until(&what, PATIENCE, async || thread_states(self.id()).iter().all(|state| *state == 'T')).await;
+    }
+
+    /// Lets a frozen process go on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Sends a signal by its name: `TERM`, `INT`.
     ///
     /// # Panics
     /// Where it cannot be sent.
@@ -210,6 +223,14 @@ pub fn send_signal(signal: &str, id: u32) {
     let sent =
         Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status().expect("there is a shell");
     assert!(sent.success(), "SIG{signal} was not sent to {id}");
+}
+
+/// The state of each thread of a process, as Linux abbreviates it.
+fn thread_states(id: u32) -> Vec<char> {
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).expect("it runs").filter_map(Result::ok);
+    // The name before the state may contain anything but ends with the last parenthesis.
+    let state = |text: String| text.rsplit_once(") ")?.1.chars().next();
+    threads.filter_map(|thread| state(std::fs::read_to_string(thread.path().join("stat")).ok()?)).collect()
 }
 
 impl Drop for Process {

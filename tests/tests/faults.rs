@@ -231,10 +231,10 @@ async fn an_endpoint_that_hangs_for_seconds_costs_no_event_and_no_restart() {
     let (traffic, to) = (Traffic::default(), producer.address);
     let scenario = async {
         traffic.more(50).await;
-        world.endpoint.process.signal("STOP");
+        world.endpoint.process.freeze().await;
         let hanging = Instant::now();
         until("the time is over", 2 * HANG, async || hanging.elapsed() >= HANG).await;
-        world.endpoint.process.signal("CONT");
+        world.endpoint.process.resume();
         traffic.more(50).await;
         traffic.stop();
     };

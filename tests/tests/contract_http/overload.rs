@@ -28,11 +28,11 @@ async fn a_queue_that_hangs_is_503_within_five_seconds() {
     let world = World::new().await;
     let producer = world.producer().await;
     producer.post("tenant-2", "").await;
-    world.endpoint.process.signal("STOP");
+    world.endpoint.process.freeze().await;
     // One whose queue was used before, one whose registration is not even known.
     let (known, unknown) =
         tokio::join!(unavailable(&producer, "tenant-2"), unavailable(&producer, "tenant-4"));
-    world.endpoint.process.signal("CONT");
+    world.endpoint.process.resume();
     assert_eq!((&*known.field("code"), &*unknown.field("code")), ("queue_timed_out", "registry_unavailable"));
     producer.post("tenant-2", "").await;
 }
@@ -151,11 +151,11 @@ async fn a_table_that_cannot_be_read_is_503_within_five_seconds() {
         .inject(json!([{"action": "DynamoDB.Query", "error": {"code": "AccessDenied", "status": 403}}]))
         .await;
     let refused = consumer.ask(&list).await;
-    world.endpoint.process.signal("STOP");
+    world.endpoint.process.freeze().await;
     let asked = Instant::now();
     let hung = consumer.ask(&list).await;
     let took = asked.elapsed();
-    world.endpoint.process.signal("CONT");
+    world.endpoint.process.resume();
     for answer in [refused, hung] {
         assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true), "{}", answer.text());
     }

@@ -85,7 +85,7 @@ async fn no_service_is_ready_before_it_has_reached_the_registry() {
 async fn a_probe_is_answered_at_once_while_aws_hangs() {
     let world = World::new().await;
     let consumer = world.consumer().await;
-    world.endpoint.process.signal("STOP");
+    world.endpoint.process.freeze().await;
     let mut fastest = Duration::MAX;
     for _ in 0..40 {
         let asked = Instant::now();
@@ -93,7 +93,7 @@ async fn a_probe_is_answered_at_once_while_aws_hangs() {
         fastest = fastest.min(asked.elapsed());
         assert_eq!(answer.text(), r#"{"Status":"OK"}"#);
     }
-    world.endpoint.process.signal("CONT");
+    world.endpoint.process.resume();
     // The fastest: on a busy machine each may be held up by others, but never all.
     assert!(fastest < PROBE, "no probe was answered within {PROBE:?}; the fastest took {fastest:?}");
 }
