@@ -227,6 +227,11 @@ impl Aws {
     }
 }
 
+/// This many ids, as a producer makes them.
+pub fn event_ids(count: usize) -> Vec<String> {
+    (0..count).map(|_| uuid::Uuid::new_v4().to_string()).collect()
+}
+
 fn strings(attributes: std::collections::HashMap<String, AttributeValue>) -> Item {
     let text = |value: AttributeValue| match value {
         AttributeValue::S(text) => text,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use tests::aws::event_ids;
 use tests::collector::{Collector, Span};
 use tests::http::Request;
 use tests::local::{ANYWHERE, Local, command};
@@ -220,8 +221,7 @@ async fn the_producers_figures_tell_what_it_did() {
 #[tokio::test]
 async fn the_consumers_figures_tell_what_it_did() {
     let world = World::new().await;
-    let ids: Vec<_> = (0..12).map(|_| uuid::Uuid::new_v4().to_string()).collect();
-    world.aws.send_events(&world.pool.queue, "tenant-2", &ids).await;
+    world.aws.send_events(&world.pool.queue, "tenant-2", &event_ids(12)).await;
     world.aws.send(&world.pool.queue, "poison", &[]).await;
     let twice =
         json!([{"action": "SQS.DeleteMessageBatch", "partial": {"code": "InternalError"}, "limit": 2}]);
