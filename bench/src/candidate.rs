@@ -1,0 +1,179 @@
+//! What is measured: our services and what they are compared with, each over a stub of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+
+use crate::load::{Request, ask};
+use crate::peers;
+use crate::process::{Child, Usage, clean, free_port, own_binary, wait_until_open};
+use crate::stub::{ENVIRONMENT, REGION, Stub, TENANT};
+
+/// The command that builds what is missing.
+const BUILD_COMMAND: &str = "cargo build --release -p producer -p consumer -p localaws -p bench";
+
+/// Whose program it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    /// The real service.
+    Ours,
+    /// Rust, the same SDK, one call for each message.
+    OneCall,
+    /// A bare axum handler.
+    Bare,
+    /// JavaScript: sqs-consumer, express, AWS SDK v3.
+    Node,
+    /// Python: Flask and boto3, in the manner of the original.
+    Python,
+}
+
+/// Which of the two services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// HTTP to queue.
+    Producer,
+    /// Queue to table.
+    Consumer,
+}
+
+/// A program under test with its stub.
+pub(crate) struct Candidate {
+    /// Whose it is.
+    pub(crate) side: Side,
+    /// Its endpoint.
+    pub(crate) stub: Stub,
+    /// Where it serves HTTP, if it does.
+    pub(crate) address: SocketAddr,
+    process: Child,
+}
+
+/// Where our release binaries are.
+#[derive(Debug, Clone)]
+pub(crate) struct Binaries(PathBuf);
+
+impl Side {
+    /// How it is called in tables.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::OneCall => "one call each",
+            Self::Bare => "bare axum",
+            Self::Node => "Node",
+            Self::Python => "Python",
+        }
+    }
+}
+
+impl Role {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+impl Binaries {
+    /// In this folder, or beside this program.
+    pub(crate) fn find(folder: Option<PathBuf>) -> anyhow::Result<Self> {
+        let folder = match folder {
+            Some(folder) => folder,
+            None => own_binary()?.parent().map(Path::to_owned).context("the folder of this program")?,
+        };
+        let found = Self(folder);
+        for name in ["producer", "consumer", "localaws"] {
+            found.path(name)?;
+        }
+        Ok(found)
+    }
+
+    /// One of them.
+    pub(crate) fn path(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.0.join(name);
+        if path.is_file() {
+            Ok(path)
+        } else {
+            bail!("{} is missing; build it with: {BUILD_COMMAND}", path.display())
+        }
+    }
+}
+
+impl Candidate {
+    /// Starts it over a new stub with this latency; it listens, or will consume.
+    pub(crate) async fn start(
+        side: Side,
+        role: Role,
+        latency_ms: u64,
+        binaries: &Binaries,
+    ) -> anyhow::Result<Self> {
+        let stub = Stub::start(latency_ms).await?;
+        let port = free_port()?;
+        let process = Child::start(side.label(), program(side, role, &stub.url(), port, binaries)?)?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if side == Side::Ours || role == Role::Producer {
+            wait_until_open(address).await.with_context(|| format!("{} does not start", side.label()))?;
+        }
+        Ok(Self { side, stub, address, process })
+    }
+
+    /// What it has used so far.
+    pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
+        self.process.usage()
+    }
+
+    /// Sends one request that must be answered with 200: the first may have to wait for look-ups.
+    pub(crate) async fn must_answer(&self, request: &Request) -> anyhow::Result<()> {
+        ask(self.address, request)
+            .await
+            .map(drop)
+            .with_context(|| format!("{} does not answer", self.side.label()))
+    }
+}
+
+/// The command of a program over an endpoint, with every variable it takes: ours and the SDKs' own.
+pub(crate) fn program(
+    side: Side,
+    role: Role,
+    endpoint_url: &str,
+    port: u16,
+    binaries: &Binaries,
+) -> anyhow::Result<Command> {
+    let mut command = command(side, role, port, binaries)?;
+    command.envs([
+        ("ENVIRONMENT", ENVIRONMENT),
+        ("PORT", &port.to_string()),
+        ("ADMIN_PORT", &free_port()?.to_string()),
+        ("BIND_ADDRESS", "127.0.0.1"),
+        ("AWS_REGION", REGION),
+        ("AWS_DEFAULT_REGION", REGION),
+        ("AWS_ENDPOINT_URL", endpoint_url),
+        ("AWS_ACCESS_KEY_ID", "bench"),
+        ("AWS_SECRET_ACCESS_KEY", "bench"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ]);
+    Ok(command)
+}
+
+/// The POST of every measurement.
+pub(crate) fn post_request() -> Request {
+    Request::post("/producer", TENANT, r#"{"order":7,"items":[{"sku":"A-100","quantity":2}]}"#)
+}
+
+fn command(side: Side, role: Role, port: u16, binaries: &Binaries) -> anyhow::Result<Command> {
+    let reference = |arguments: &[&str]| -> anyhow::Result<Command> {
+        let mut command = clean(own_binary()?);
+        command.arg("reference").args(arguments);
+        Ok(command)
+    };
+    let port = port.to_string();
+    match (side, role) {
+        (Side::Ours, role) => Ok(clean(binaries.path(role.name())?)),
+        (Side::OneCall, Role::Producer) => reference(&["producer", "--port", &port]),
+        (Side::OneCall, Role::Consumer) => reference(&["consumer"]),
+        (Side::Bare, _) => reference(&["bare", "--port", &port]),
+        (Side::Node, role) => Ok(peers::node(role.name())),
+        (Side::Python, role) => Ok(peers::python(role.name())),
+    }
+}

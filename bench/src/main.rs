@@ -1,0 +1,149 @@
+//! `bench`: measures our services beside what one would write first, and prints one table.
+//!
+//! `cargo run --release -p bench -- <scenario|all> [--quick] [--rounds N]`. Everything runs on this machine, on the
+//! loopback address, bounded in number and time; children are ended by their ids, also after Ctrl-C or a panic.
+
+mod candidate;
+mod cost;
+mod http1;
+mod load;
+mod machine;
+mod measure;
+mod peers;
+mod plan;
+mod process;
+mod reference;
+mod report;
+mod scenario;
+mod stub;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::candidate::Binaries;
+use self::plan::{DEFAULT_ROUNDS, MAX_ROUNDS, Plan};
+use self::reference::Reference;
+use self::report::Report;
+use self::scenario::Scenario;
+
+/// Longest a run may take, whatever is asked for.
+const RUN_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Measures the services beside what they are compared with
+#[derive(Debug, clap::Parser)]
+#[command(name = "bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+    /// Short windows: about three minutes for all, for development
+    #[arg(long, global = true)]
+    quick: bool,
+    /// Rounds of candidate and reference, interleaved
+    #[arg(long, global = true, default_value_t = DEFAULT_ROUNDS, value_parser = rounds)]
+    rounds: usize,
+    /// Folder of our release binaries; by default the one this program is in
+    #[arg(long, global = true)]
+    binaries: Option<PathBuf>,
+    /// Leave peers in other languages out, installed or not
+    #[arg(long, global = true)]
+    no_peers: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::Subcommand)]
+enum What {
+    /// Every scenario
+    All,
+    #[command(flatten)]
+    One(Scenario),
+    /// Install the peers in other languages
+    Peers,
+    /// The neutral endpoint
+    #[command(hide = true)]
+    Stub(stub::Options),
+    /// What is compared with
+    #[command(hide = true, subcommand)]
+    Reference(Reference),
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    // Load generator and stub have one thread each; what is measured has as many as it would have by itself.
+    let one_thread = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match arguments.what {
+        What::All => one_thread()?.block_on(measure(&arguments, "all", &Scenario::ALL)),
+        What::One(scenario) => one_thread()?.block_on(measure(&arguments, scenario.name(), &[scenario])),
+        What::Peers => peers::install(),
+        What::Stub(options) => {
+            end_with_parent();
+            one_thread()?.block_on(stub::run(options))
+        }
+        What::Reference(reference) => {
+            end_with_parent();
+            tokio::runtime::Runtime::new()?.block_on(reference::run(reference))
+        }
+    }
+}
+
+/// Measures until it is done or asked to stop; either way nothing is left running.
+async fn measure(arguments: &Arguments, name: &str, scenarios: &[Scenario]) -> anyhow::Result<()> {
+    let plan = Plan {
+        binaries: Binaries::find(arguments.binaries.clone())?,
+        quick: arguments.quick,
+        rounds: arguments.rounds,
+        peers: if arguments.no_peers { Vec::new() } else { peers::installed() },
+    };
+    let mut report = Report::default();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let work = tokio::time::timeout(RUN_TIMEOUT, run(&plan, scenarios, &mut report));
+    // Children die with the futures that own them.
+    tokio::select! {
+        ended = work => ended.context("the run took too long")??,
+        _ = interrupt.recv() => bail!("interrupted"),
+        _ = terminate.recv() => bail!("asked to end"),
+    }
+    let date = chrono::Utc::now().format("%Y-%m-%d");
+    let stem = match (plan.quick, name) {
+        (true, _) => format!("quick-{name}"),
+        (false, "all") => date.to_string(),
+        (false, _) => format!("{date}-{name}"),
+    };
+    report.publish(&stem, if plan.quick { "quick-" } else { "" })
+}
+
+async fn run(plan: &Plan, scenarios: &[Scenario], report: &mut Report) -> anyhow::Result<()> {
+    for scenario in scenarios {
+        scenario.run(plan, report).await.with_context(|| format!("scenario {}", scenario.name()))?;
+    }
+    Ok(())
+}
+
+/// Ends this helper when its standard input does: when the run that started it is gone, however it went.
+fn end_with_parent() {
+    std::thread::spawn(|| {
+        // Nothing is ever sent; an error is an end, too.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(0);
+    });
+}
+
+fn rounds(text: &str) -> Result<usize, String> {
+    let wrong = || format!("a whole number from 1 to {MAX_ROUNDS} is needed");
+    text.parse().ok().filter(|count| (1..=MAX_ROUNDS).contains(count)).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_rounds_are_bounded() {
+        Arguments::command().debug_assert();
+        assert!(rounds("3") == Ok(3) && rounds("0").is_err() && rounds("21").is_err());
+    }
+}

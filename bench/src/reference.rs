@@ -1,0 +1,78 @@
+//! What our services are compared with, in the same language, with the same SDK and the same settings: one call for
+//! each message, and a bare handler. Each is what one would write first, without any of our features.
+
+mod bare;
+mod consumer;
+mod producer;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use axum::Router;
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+/// A reference, run as a process of its own; the AWS variables are the SDK's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
+pub(crate) enum Reference {
+    /// One SendMessage per POST
+    Producer {
+        /// Port on the loopback address
+        #[arg(long)]
+        port: u16,
+    },
+    /// Receives 10, then puts and deletes one by one
+    Consumer,
+    /// The identity answer and nothing else
+    Bare {
+        /// Port on the loopback address
+        #[arg(long)]
+        port: u16,
+    },
+}
+
+/// The identity answer; keys in sorted order.
+#[derive(Serialize)]
+struct Identity<'a> {
+    environment: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    microservice: &'static str,
+    tenant_id: Option<&'a str>,
+    version: &'static str,
+}
+
+impl<'a> Identity<'a> {
+    const fn new(tenant_id: Option<&'a str>, message_id: Option<String>) -> Self {
+        let version = env!("CARGO_PKG_VERSION");
+        Self {
+            environment: crate::stub::ENVIRONMENT,
+            message_id,
+            microservice: "producer",
+            tenant_id,
+            version,
+        }
+    }
+}
+
+/// Runs until the process is ended.
+pub(crate) async fn run(reference: Reference) -> anyhow::Result<()> {
+    match reference {
+        Reference::Producer { port } => serve(producer::router().await?, port).await,
+        Reference::Consumer => consumer::run().await,
+        Reference::Bare { port } => serve(bare::router(), port).await,
+    }
+}
+
+async fn serve(router: Router, port: u16) -> anyhow::Result<()> {
+    use axum::serve::ListenerExt as _;
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
+    let listener = listener.tap_io(|stream| {
+        // As our own server does; where it fails answers are late, which is no reason to stop.
+        let _ = stream.set_nodelay(true);
+    });
+    Ok(axum::serve(listener, router).await?)
+}
+
+fn tenant_in(headers: &axum::http::HeaderMap) -> Option<&str> {
+    headers.get("tenantid").and_then(|value| value.to_str().ok())
+}

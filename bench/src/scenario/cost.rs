@@ -1,0 +1,43 @@
+//! AWS's bill for a million messages, from counted calls under load, beside the original's.
+
+use crate::candidate::{Candidate, Role, Side, post_request};
+use crate::cost::{Cost, MESSAGES};
+use crate::load::{Clients, MAX_CLIENTS};
+use crate::measure::{drain, load};
+use crate::plan::Plan;
+use crate::report::row::{Row, Unit};
+use crate::report::{Report, progress};
+
+/// Milliseconds a call.
+const LATENCY_MS: u64 = 5;
+/// Messages consumed, ours and the other's.
+const MESSAGES_DRAINED: (u64, u64) = (20_000, 200);
+
+pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+    // The Python peer works as the original does; where it is not installed, its calls are known all the same.
+    let original = if plan.peers.contains(&Side::Python) { Side::Python } else { Side::OneCall };
+    let (ours, other) = (measure(Side::Ours, plan).await?, measure(original, plan).await?);
+    let row = |what: &str, figure: fn(Cost) -> f64| {
+        Row::new(format!("{what} for {MESSAGES} messages"), Unit::Dollars, vec![figure(ours)])
+            .against(original.label(), vec![figure(other)])
+    };
+    report.rows.extend([row("SQS requests", |cost| cost.sqs_usd), row("SQS and DynamoDB", Cost::total_usd)]);
+    report.notes.push(
+        "Costs are at AWS's list prices of November 2026 in us-east-1 (bench/src/cost.rs), from the calls counted \
+         at 256 clients and on a backlog, 5 ms a call."
+            .to_owned(),
+    );
+    Ok(())
+}
+
+async fn measure(side: Side, plan: &Plan) -> anyhow::Result<Cost> {
+    progress(&format!("calls of {}", side.label()));
+    let producer = Candidate::start(side, Role::Producer, LATENCY_MS, &plan.binaries).await?;
+    producer.must_answer(&post_request()).await?;
+    let mut clients = Clients::new(producer.address, post_request(), MAX_CLIENTS);
+    let sending = load(&producer, &mut clients, (plan.warm_up(), plan.window()), true).await?;
+    let consumer = Candidate::start(side, Role::Consumer, LATENCY_MS, &plan.binaries).await?;
+    let messages = if side == Side::Ours { MESSAGES_DRAINED.0 } else { MESSAGES_DRAINED.1 };
+    let consuming = drain(&consumer, messages).await?;
+    Ok(Cost::of(&sending.counts, &consuming.counts))
+}

@@ -1,0 +1,73 @@
+//! A backlog consumed: rate, processor time and calls a message.
+
+use crate::candidate::{Candidate, Role, Side};
+use crate::measure::{Drain, Rounds, drain};
+use crate::plan::Plan;
+use crate::report::row::{Bound, Row, Unit};
+use crate::report::{Report, progress};
+
+/// Milliseconds a call; what has to be reached is about the second.
+const LATENCIES_MS: [u64; 2] = [0, 5];
+/// The latency the bounds are for.
+const BOUND_MS: u64 = 5;
+
+pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+    for latency_ms in LATENCIES_MS {
+        let mut candidates = Vec::new();
+        for side in plan.with_peers(Side::OneCall) {
+            let candidate = Candidate::start(side, Role::Consumer, latency_ms, &plan.binaries).await?;
+            progress(&format!("drain, {latency_ms} ms a call: warming up {}", side.label()));
+            drain(&candidate, messages(side, latency_ms, plan) / 10).await?;
+            candidates.push(candidate);
+        }
+        let mut rounds = Rounds::new();
+        for round in 1..=plan.rounds {
+            progress(&format!("drain, {latency_ms} ms a call, round {round} of {}", plan.rounds));
+            for candidate in &candidates {
+                let count = messages(candidate.side, latency_ms, plan);
+                rounds.push(candidate.side, drain(candidate, count).await?);
+            }
+        }
+        rows(&rounds, latency_ms, plan, report);
+    }
+    Ok(())
+}
+
+/// How many messages a side drains: ours all, the others as many as take them about as long.
+const fn messages(side: Side, latency_ms: u64, plan: &Plan) -> u64 {
+    let (full, quick) = match (side, latency_ms) {
+        (Side::Ours, _) => (100_000, 20_000),
+        (Side::Node, 0) => (3_000, 1_000),
+        (Side::Node, _) => (1_500, 500),
+        (_, 0) => (3_000, 1_000),
+        _ => (400, 100),
+    };
+    plan.pick(full, quick)
+}
+
+fn rows(rounds: &Rounds<Drain>, latency_ms: u64, plan: &Plan, report: &mut Report) {
+    let row = |what: &str, unit, figure: fn(&Drain) -> f64, reference: Side, bound| {
+        let row =
+            Row::new(format!("{what}, {latency_ms} ms a call"), unit, rounds.values(Side::Ours, figure))
+                .against(reference.label(), rounds.values(reference, figure))
+                .fault(rounds.fault([Side::Ours, reference], |drain| drain.fault.as_ref()));
+        if latency_ms == BOUND_MS { row.bound(bound) } else { row }
+    };
+    let (rate, cpu, calls) =
+        (|drain: &Drain| drain.rate, |drain: &Drain| drain.cpu_us, Drain::calls_per_message);
+    let one = Side::OneCall;
+    report.rows.extend([
+        row("messages drained", Unit::PerSecond, rate, one, Bound::RatioAtLeast(150.0)),
+        row("CPU a message consumed", Unit::Microseconds, cpu, one, Bound::RatioAtMost(0.15)),
+        row("AWS calls a message consumed", Unit::Number, calls, one, Bound::AtMost(0.30)),
+        row("consumer's peak memory", Unit::Mebibytes, |drain| drain.peak_rss_mib, one, Bound::AtMost(32.0)),
+    ]);
+    for peer in &plan.peers {
+        let per_cpu_second = |drain: &Drain| 1e6 / drain.cpu_us;
+        let bound = if *peer == Side::Node { Bound::RatioAtLeast(40.0) } else { Bound::RatioAtLeast(1.0) };
+        report.rows.extend([
+            row("messages drained", Unit::PerSecond, rate, *peer, Bound::RatioAtLeast(1.0)),
+            row("messages consumed a CPU-second", Unit::Number, per_cpu_second, *peer, bound),
+        ]);
+    }
+}

@@ -1,0 +1,131 @@
+//! The embedded endpoint with a pool of two tenants, and the pool's consumer.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, bail};
+use futures_util::future::try_join_all;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::stored::Stored;
+use super::{NOISY, QUIET};
+use crate::candidate::{Binaries, Role, Side, program};
+use crate::load::{Caller, Request, ask};
+use crate::process::{Child, clean, free_port, wait_until_open};
+use crate::stub::{ACCOUNT, ENVIRONMENT, REGION, RESOURCE};
+
+/// Milliseconds added to every call.
+const LATENCY_MS: u64 = 5;
+/// Connections the flood is sent over.
+const FLOOD_CONNECTIONS: u64 = 4;
+/// Messages of one send (SQS: 10).
+const BATCH: u64 = 10;
+
+pub(super) struct World {
+    /// What the consumer has stored.
+    pub(super) stored: Stored,
+    address: SocketAddr,
+    queue_url: String,
+    _consumer: Child,
+    _endpoint: Child,
+}
+
+impl World {
+    pub(super) async fn start(binaries: &Binaries) -> anyhow::Result<Self> {
+        let (endpoint, address) = endpoint(binaries)?;
+        let queue_url = provision(address).await?;
+        let port = free_port()?;
+        let command = program(Side::Ours, Role::Consumer, &format!("http://{address}"), port, binaries)?;
+        let (consumer, log) = Child::start_piped("consumer", command)?;
+        wait_until_open(SocketAddr::from(([127, 0, 0, 1], port))).await?;
+        Ok(Self { stored: Stored::follow(log), address, queue_url, _consumer: consumer, _endpoint: endpoint })
+    }
+
+    /// Sends one message of the quiet tenant; gives its id.
+    pub(super) async fn send_quiet(&self) -> anyhow::Result<String> {
+        let (id, mut message) = message(QUIET);
+        message["QueueUrl"] = json!(self.queue_url);
+        ask(self.address, &Request::aws("AmazonSQS.SendMessage", &message.to_string())).await?;
+        Ok(id)
+    }
+
+    /// Sends this many messages of the noisy tenant as fast as the endpoint takes them.
+    pub(super) async fn flood(&self, messages: u64) -> anyhow::Result<()> {
+        let calls = messages / BATCH / FLOOD_CONNECTIONS;
+        try_join_all((0..FLOOD_CONNECTIONS).map(|_| self.send_batches(calls))).await.map(drop)
+    }
+
+    async fn send_batches(&self, calls: u64) -> anyhow::Result<()> {
+        let mut caller = Caller::connect(self.address).await?;
+        for _ in 0..calls {
+            let entry = |at: u64| {
+                let (_, mut message) = message(NOISY);
+                message["Id"] = json!(at.to_string());
+                message
+            };
+            let entries: Vec<Value> = (0..BATCH).map(entry).collect();
+            let body = json!({ "QueueUrl": self.queue_url, "Entries": entries }).to_string();
+            caller.ask(&Request::aws("AmazonSQS.SendMessageBatch", &body)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Starts the endpoint and reads its address from its first line.
+fn endpoint(binaries: &Binaries) -> anyhow::Result<(Child, SocketAddr)> {
+    let mut command = clean(binaries.path("localaws")?);
+    command.args(["--listen", "127.0.0.1:0", "--ephemeral"]);
+    let (process, stdout) = Child::start_piped("localaws", command)?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    let address = line.trim().rsplit("http://").next().and_then(|text| text.parse().ok());
+    match address {
+        Some(address) => Ok((process, address)),
+        None => bail!("localaws says {line:?} where its address was expected"),
+    }
+}
+
+/// Queue, table and parameters of the pool and its tenants, and the latency; gives the queue's URL.
+async fn provision(address: SocketAddr) -> anyhow::Result<String> {
+    let call = async |action: &str, body: Value| ask(address, &Request::aws(action, &body.to_string())).await;
+    let created = call("AmazonSQS.CreateQueue", json!({ "QueueName": RESOURCE })).await?;
+    let created: Value = serde_json::from_slice(&created)?;
+    let attribute = |name: &str| json!({ "AttributeName": name, "AttributeType": "S" });
+    let key = |name: &str, kind: &str| json!({ "AttributeName": name, "KeyType": kind });
+    let table = json!({
+        "TableName": RESOURCE,
+        "AttributeDefinitions": [attribute("tenant_id"), attribute("message_id")],
+        "KeySchema": [key("tenant_id", "HASH"), key("message_id", "RANGE")],
+        "BillingMode": "PAY_PER_REQUEST",
+    });
+    call("DynamoDB_20120810.CreateTable", table).await?;
+    for holder in [ENVIRONMENT, NOISY, QUIET] {
+        let queue = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{RESOURCE}");
+        let table = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{RESOURCE}");
+        for (name, value) in [("consumer_sqs", queue), ("consumer_ddb", table), ("tier", "basic".to_owned())]
+        {
+            let parameter = json!({ "Name": format!("/{holder}/{name}"), "Value": value, "Type": "String" });
+            call("AmazonSSM.PutParameter", parameter).await?;
+        }
+    }
+    let delay = json!([{ "action": "*", "delay_ms": LATENCY_MS }]).to_string();
+    ask(address, &Request::put("/_localaws/faults", &delay)).await?;
+    created["QueueUrl"].as_str().map(str::to_owned).context("a created queue has a URL")
+}
+
+/// A message as the producer sends it, and its id.
+fn message(tenant: &str) -> (String, Value) {
+    let id = Uuid::now_v7().to_string();
+    let text = |value: &str| json!({ "DataType": "String", "StringValue": value });
+    let message = json!({
+        "MessageBody": "{\"event\":\"Event raised!\"}",
+        "MessageGroupId": tenant,
+        "MessageAttributes": {
+            "tenant_id": text(tenant),
+            "producer_environment": text(ENVIRONMENT),
+            "message_id": text(&id),
+        },
+    });
+    (id, message)
+}

@@ -1,0 +1,95 @@
+//! POST at 256 clients: throughput, processor time and calls a message, at three latencies and without retuning.
+
+use crate::candidate::{Candidate, Role, Side, post_request};
+use crate::load::{Clients, MAX_CLIENTS};
+use crate::measure::{Load, Rounds, load};
+use crate::plan::Plan;
+use crate::report::chart::{Axis, Chart, Line, Scale};
+use crate::report::row::{Bound, Row, Unit};
+use crate::report::{Report, progress};
+
+/// Milliseconds a call, as in one zone, as usual, as on a bad day.
+const LATENCIES_MS: [u64; 3] = [0, 5, 20];
+/// The latency whose answers are drawn.
+const DRAWN_MS: u64 = 5;
+/// Shares of the answers that make up the drawing.
+const DRAWN_SHARES: [f64; 14] =
+    [0.0, 0.1, 0.25, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999];
+
+pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+    for latency_ms in LATENCIES_MS {
+        let rounds = measure(plan, latency_ms).await?;
+        rows(&rounds, latency_ms, plan, report);
+        if latency_ms == DRAWN_MS {
+            report.charts.push(distribution(&rounds, plan));
+        }
+    }
+    Ok(())
+}
+
+async fn measure(plan: &Plan, latency_ms: u64) -> anyhow::Result<Rounds<Load>> {
+    let mut candidates = Vec::new();
+    for side in plan.with_peers(Side::OneCall) {
+        let candidate = Candidate::start(side, Role::Producer, latency_ms, &plan.binaries).await?;
+        candidate.must_answer(&post_request()).await?;
+        let clients = Clients::new(candidate.address, post_request(), MAX_CLIENTS);
+        candidates.push((candidate, clients));
+    }
+    let mut rounds = Rounds::new();
+    for round in 1..=plan.rounds {
+        progress(&format!(
+            "POST, {MAX_CLIENTS} clients, {latency_ms} ms a call, round {round} of {}",
+            plan.rounds
+        ));
+        for (candidate, clients) in &mut candidates {
+            let measured = load(candidate, clients, (plan.warm_up(), plan.window()), true).await?;
+            rounds.push(candidate.side, measured);
+        }
+    }
+    Ok(rounds)
+}
+
+fn rows(rounds: &Rounds<Load>, latency_ms: u64, plan: &Plan, report: &mut Report) {
+    let row = |what: &str, unit, figure: fn(&Load) -> f64, reference: Side| {
+        Row::new(
+            format!("{what}, 256 clients, {latency_ms} ms a call"),
+            unit,
+            rounds.values(Side::Ours, figure),
+        )
+        .against(reference.label(), rounds.values(reference, figure))
+        .fault(rounds.fault([Side::Ours, reference], |load| load.fault.as_ref()))
+    };
+    let (rate, cpu) = (|load: &Load| load.rate, |load: &Load| load.cpu_us);
+    let one = Side::OneCall;
+    report.rows.extend([
+        row("POST", Unit::PerSecond, rate, one).bound(Bound::RatioAtLeast(3.0)),
+        row("CPU a POST", Unit::Microseconds, cpu, one).bound(Bound::RatioAtMost(0.30)),
+        row("AWS calls a message sent", Unit::Number, Load::calls_per_message, one)
+            .bound(Bound::AtMost(0.11)),
+        row("p99 of a POST", Unit::Milliseconds, |load| load.p99_ms, one),
+        row("producer's peak memory", Unit::Mebibytes, |load| load.peak_rss_mib, one)
+            .bound(Bound::AtMost(32.0)),
+    ]);
+    for peer in &plan.peers {
+        report.rows.extend([
+            row("POST", Unit::PerSecond, rate, *peer),
+            row("CPU a POST", Unit::Microseconds, cpu, *peer),
+            row("AWS calls a message sent", Unit::Number, Load::calls_per_message, *peer),
+        ]);
+    }
+}
+
+fn distribution(rounds: &Rounds<Load>, plan: &Plan) -> Chart {
+    let line = |side: Side| {
+        let load = rounds.last(side).ok()?;
+        let point = |share: &f64| (*share, load.latency_us.value_at_quantile(*share) as f64 / 1000.0);
+        Some(Line { name: side.label().to_owned(), points: DRAWN_SHARES.iter().map(point).collect() })
+    };
+    Chart {
+        name: "latency",
+        title: format!("POST: time to answer at {MAX_CLIENTS} clients, {DRAWN_MS} ms a call"),
+        x: Axis::new("share of requests answered within", Scale::Percentiles),
+        y: Axis::new("milliseconds", Scale::Decades),
+        lines: plan.with_peers(Side::OneCall).into_iter().filter_map(line).collect(),
+    }
+}

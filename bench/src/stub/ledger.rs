@@ -1,0 +1,112 @@
+//! What the stub counts.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::backlog::Backlog;
+
+/// Calls and messages since the counts were last set to zero.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    /// Calls by action, `AmazonSQS.SendMessage` for one.
+    pub(crate) calls: BTreeMap<String, u64>,
+    /// Messages sent to the queue.
+    pub(crate) sent: u64,
+    /// Messages handed out.
+    pub(crate) received: u64,
+    /// Messages deleted, each once.
+    pub(crate) deleted: u64,
+    /// Items put.
+    pub(crate) stored: u64,
+    /// From the fill to the last delete, once the backlog is gone.
+    pub(crate) drained_after_us: Option<u64>,
+}
+
+impl Counts {
+    /// All calls.
+    pub(crate) fn all(&self) -> u64 {
+        self.calls.values().sum()
+    }
+
+    /// Calls of one action of any service.
+    pub(crate) fn of(&self, action: &str) -> u64 {
+        let is_it = |(name, _): &(&String, &u64)| name.rsplit('.').next() == Some(action);
+        self.calls.iter().filter(is_it).map(|(_, count)| count).sum()
+    }
+
+    /// Calls that a service's bill has a line for, by the prefix of its actions.
+    pub(crate) fn of_service(&self, prefix: &str) -> u64 {
+        self.calls.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, count)| count).sum()
+    }
+}
+
+/// The stub's memory.
+#[derive(Default)]
+pub(super) struct Ledger {
+    calls: BTreeMap<String, u64>,
+    sent: u64,
+    stored: u64,
+    backlog: Backlog,
+}
+
+impl Ledger {
+    pub(super) fn count_call(&mut self, action: &str) {
+        match self.calls.get_mut(action) {
+            Some(count) => *count += 1,
+            None => drop(self.calls.insert(action.to_owned(), 1)),
+        }
+    }
+
+    pub(super) const fn count_sent(&mut self, messages: u64) {
+        self.sent += messages;
+    }
+
+    pub(super) const fn count_stored(&mut self, items: u64) {
+        self.stored += items;
+    }
+
+    pub(super) fn take(&mut self, max: u64) -> Range<u64> {
+        self.backlog.take(max)
+    }
+
+    pub(super) fn delete(&mut self, number: u64) {
+        self.backlog.delete(number, Instant::now());
+    }
+
+    /// Counts from zero, with a backlog of this many messages.
+    pub(super) fn restart(&mut self, backlog: u64) {
+        self.calls.clear();
+        (self.sent, self.stored) = (0, 0);
+        self.backlog.fill(backlog, Instant::now());
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            calls: self.calls.clone(),
+            sent: self.sent,
+            received: self.backlog.received(),
+            deleted: self.backlog.deleted(),
+            stored: self.stored,
+            drained_after_us: self.backlog.drained_after_us(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_found_by_action_and_by_service() {
+        let mut ledger = Ledger::default();
+        for action in ["AmazonSQS.SendMessage", "AmazonSQS.SendMessage", "DynamoDB_20120810.PutItem"] {
+            ledger.count_call(action);
+        }
+        let counts = ledger.counts();
+        assert_eq!((counts.all(), counts.of("SendMessage"), counts.of("Send")), (3, 2, 0));
+        assert_eq!(counts.of_service("AmazonSQS."), 2);
+    }
+}
