@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use shared::arn::QueueArn;
 use shared::environment::Environment;
 use shared::event::{Item, Poison, tenant_of};
@@ -13,7 +14,7 @@ use shared::metrics::{Metrics, label};
 use shared::queue::message::{Received, TRACE_ATTRIBUTE};
 use shared::queue::receiver::{Handler, Verdict};
 use shared::queue::retry::backoff;
-use shared::registry::{LookupError, TenantRegistry};
+use shared::registry::{LookupError, Tenant, TenantRegistry};
 use shared::telemetry::continue_trace;
 use shared::tenant::TenantId;
 use tokio::time::Instant;
@@ -69,12 +70,19 @@ impl Serves {
     }
 
     /// A silo serves its owner; a pool serves the tenants whose registered queue is its own.
-    async fn check(&self, tenant: &TenantId) -> Served {
+    ///
+    /// Condemning a message takes a registration that was read after it was sent: what is remembered from before may
+    /// be of a tenant that has come, or moved here, since.
+    async fn check(&self, tenant: &TenantId, sent_at: DateTime<Utc>) -> Served {
         if let Environment::Silo(owner) = &self.environment {
             return if owner == tenant { Served::Yes } else { Served::No };
         }
-        match self.registry.lookup(tenant).await {
-            Ok(registered) if registered.queue.as_ref() == Some(&self.queue) => Served::Yes,
+        let is_ours = |registered: &Tenant| registered.queue.as_ref() == Some(&self.queue);
+        if self.registry.lookup(tenant).await.is_ok_and(|registered| is_ours(&registered)) {
+            return Served::Yes;
+        }
+        match self.registry.lookup_since(tenant, sent_at).await {
+            Ok(registered) if is_ours(&registered) => Served::Yes,
             Ok(_) | Err(LookupError::Unknown) => Served::No,
             Err(LookupError::Unavailable(_) | LookupError::Misconfigured { .. }) => Served::Unclear,
         }
@@ -97,7 +105,7 @@ impl Store {
 
     /// Decides what can be decided of a message whose tenant is known.
     async fn classify(&self, message: &Received, tenant: TenantId) -> State {
-        match self.serves.check(&tenant).await {
+        match self.serves.check(&tenant, message.sent_at).await {
             Served::Yes => match Item::of(message, tenant, &self.serves.environment) {
                 Ok(item) => State::Waiting(item),
                 Err(poison) => self.poisoned(message, &poison),

@@ -108,8 +108,12 @@ pub enum LocalError {
 /// [`LocalError`], one line that says what to do.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), LocalError> {
     let data = if config.ephemeral { None } else { Some(data::open(&config.data_dir)?) };
-    // The load balancer's address first: a port in use must not leave anything half started.
+    // Addresses first: a port in use must not leave anything half started.
     let listener = listen("--listen", config.listen).await?;
+    let admin = match config.admin_listen {
+        Some(address) => Some(listen("--admin-listen", address).await?),
+        None => None,
+    };
     let storage =
         data.as_ref().map_or(localaws::Storage::Memory, |data| localaws::Storage::Dir(data.folder().into()));
     let endpoint = localaws::start(localaws::Config {
@@ -127,9 +131,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     environments.ready(READY_WITHIN).await.map_err(LocalError::NotReady)?;
     let gateway = gateway::routes(&tenants, environments.routers());
     let address = listener.local_addr().unwrap_or(config.listen);
-    banner::print(&tenants, address, &endpoint.url(), data.as_ref().map(data::DataFolder::folder));
+    let places = banner::Places {
+        gateway: address,
+        endpoint: endpoint.url(),
+        admin: admin.as_ref().and_then(|admin| admin.local_addr().ok()),
+        folder: data.as_ref().map(|data| data.folder().into()),
+    };
+    banner::print(&tenants, &places);
 
-    let admin = serve_admin(config.admin_listen, &environments, &shutdown).await?;
+    let admin = admin.map(|listener| serve_admin(listener, &environments, &shutdown));
     server::serve(listener, gateway, MAX_CONNECTIONS, shutdown.clone()).await;
     // An idle long poll would hold the end up for as long as it waits.
     endpoint.release_long_polls();
@@ -143,19 +153,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     Ok(())
 }
 
-/// The admin surface of every service, where it is asked for.
-async fn serve_admin(
-    address: Option<SocketAddr>,
+/// The admin surface of every service.
+fn serve_admin(
+    listener: TcpListener,
     environments: &Environments,
     shutdown: &CancellationToken,
-) -> Result<Option<tokio::task::JoinHandle<()>>, LocalError> {
-    let Some(address) = address else { return Ok(None) };
-    let listener = listen("--admin-listen", address).await?;
+) -> tokio::task::JoinHandle<()> {
     let mut routes = axum::Router::new();
     for (environment, service, readiness, metrics) in environments.observed() {
         routes = routes.nest(&format!("/{environment}/{service}"), admin_routes(readiness, metrics));
     }
-    Ok(Some(tokio::spawn(server::serve(listener, routes, MAX_CONNECTIONS, shutdown.clone()))))
+    tokio::spawn(server::serve(listener, routes, MAX_CONNECTIONS, shutdown.clone()))
 }
 
 async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, LocalError> {

@@ -18,6 +18,7 @@ use shared::queue::sender::{SendError, Sender};
 use shared::registry::Tenant;
 use shared::telemetry::traceparent;
 use shared::tenant::{TenantId, Tier};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::idempotency::{IdempotencyKey, Replay, Replays};
@@ -85,7 +86,9 @@ pub(crate) async fn accept(
     request: Body,
 ) -> Result<Json<Accepted>, ApiError> {
     let http = &producer.0.http;
+    let asked = Instant::now();
     let registered = producer.registered(&tenant, claimed).await?;
+    let left = ANSWER_WITHIN.saturating_sub(asked.elapsed());
     http.access().check_rate(&tenant)?;
     let payload = payload(&body::read(request, producer.0.max_body_bytes).await?)?;
     let message_id = key.as_ref().map_or_else(Uuid::now_v7, |key| key.message_id(&tenant));
@@ -98,7 +101,7 @@ pub(crate) async fn accept(
         let event = Event { tenant: tenant.clone(), message_id, payload: payload.clone() };
         let mut message = event.into_message(http.environment());
         message.trace(traceparent(&tracing::Span::current()));
-        tokio::time::timeout(ANSWER_WITHIN, producer.send(&registered, message))
+        tokio::time::timeout(left, producer.send(&registered, message))
             .await
             .unwrap_or_else(|_| Err(SendError::TimedOut.into()))?;
         if let Some(key) = &key {

@@ -52,7 +52,7 @@ impl Configured for Config {
 /// Runs the service until the token is cancelled and everything in hand is finished.
 ///
 /// # Errors
-/// [`RunError`]: no region, a port taken, or a drain that did not end in time.
+/// [`RunError`]: AWS settings that cannot work, a port taken, or a drain that did not end in time.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
     let aws = AwsClients::from_env().await?;
     service(&config, &aws).serve(&config.service, shutdown).await

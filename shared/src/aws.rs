@@ -29,22 +29,57 @@ pub struct AwsClients {
     pub ssm: aws_sdk_ssm::Client,
 }
 
-/// No region is configured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("AWS_REGION is not set: set it to the region of the queues and tables, for example us-east-1")]
-pub struct NoRegion;
+/// AWS settings that cannot work, in one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AwsSettingsError {
+    /// No region is configured.
+    #[error("AWS_REGION is not set: set it to the region of the queues and tables, for example us-east-1")]
+    NoRegion,
+    /// The region is no region's name.
+    #[error("{0} is {1:?}: a region is lower-case letters, digits and -, for example us-east-1")]
+    Region(&'static str, String),
+    /// An endpoint is no URL.
+    #[error("{0} is {1:?}: an endpoint is a URL with scheme and host, for example http://127.0.0.1:4566")]
+    Endpoint(&'static str, String),
+}
+
+/// The SDK's variables for the region, the first that is set counts.
+const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+/// The SDK's variables for endpoints other than AWS's own.
+const ENDPOINT_VARIABLES: [&str; 5] = [
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_SQS",
+    "AWS_ENDPOINT_URL_SSM",
+    "AWS_ENDPOINT_URL_STS",
+];
+
+/// The region to use, once all settings are known to make sense. `variable` reads one, as text.
+fn check_settings(variable: impl Fn(&str) -> Option<String>) -> Result<String, AwsSettingsError> {
+    let set = |name| variable(name).filter(|value| !value.is_empty());
+    for name in ENDPOINT_VARIABLES {
+        let Some(value) = set(name) else { continue };
+        let uri = value.parse::<axum::http::Uri>().ok();
+        if !uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+        {
+            return Err(AwsSettingsError::Endpoint(name, value));
+        }
+    }
+    let found = REGION_VARIABLES.into_iter().find_map(|name| Some((name, set(name)?)));
+    let (name, region) = found.ok_or(AwsSettingsError::NoRegion)?;
+    let is_region =
+        region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if is_region { Ok(region) } else { Err(AwsSettingsError::Region(name, region)) }
+}
 
 impl AwsClients {
     /// Clients configured by the environment: region, endpoints, credentials.
     ///
     /// # Errors
-    /// [`NoRegion`] where neither `AWS_REGION` nor `AWS_DEFAULT_REGION` is set. Credentials are looked up by the
-    /// SDK when first needed.
-    pub async fn from_env() -> Result<Self, NoRegion> {
-        let region = ["AWS_REGION", "AWS_DEFAULT_REGION"]
-            .into_iter()
-            .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-            .ok_or(NoRegion)?;
+    /// [`AwsSettingsError`] where the region is missing, or a setting cannot work. Credentials are looked up by the SDK
+    /// when first needed.
+    pub async fn from_env() -> Result<Self, AwsSettingsError> {
+        let region = check_settings(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))?;
         Ok(Self::new(&loader().region(Region::new(region)).load().await))
     }
 
@@ -87,4 +122,34 @@ pub(crate) fn long_poll_timeout(wait: Duration) -> TimeoutConfig {
 
 fn attempt_timeout(attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(attempt).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(settings: &[(&str, &str)]) -> Result<String, AwsSettingsError> {
+        let find = |name: &str| Some(settings.iter().find(|(known, _)| *known == name)?.1.to_owned());
+        check_settings(find)
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_named() {
+        assert_eq!(check(&[("AWS_REGION", "eu-west-1")]).as_deref(), Ok("eu-west-1"));
+        assert_eq!(
+            check(&[("AWS_REGION", ""), ("AWS_DEFAULT_REGION", "eu-west-1")]).as_deref(),
+            Ok("eu-west-1")
+        );
+        assert_eq!(check(&[]), Err(AwsSettingsError::NoRegion));
+        for (name, value) in [
+            ("AWS_REGION", "us east"),
+            ("AWS_ENDPOINT_URL", "localhost:4566"),
+            ("AWS_ENDPOINT_URL_SQS", "nonsense"),
+            ("AWS_ENDPOINT_URL_SSM", "ftp://host"),
+        ] {
+            let line =
+                check(&[(name, value), ("AWS_DEFAULT_REGION", "eu-west-1")]).expect_err(value).to_string();
+            assert!(line.starts_with(name) && line.contains("for example"), "{line}");
+        }
+    }
 }

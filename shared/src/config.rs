@@ -97,9 +97,19 @@ where
     C: clap::Parser,
     I: IntoIterator<Item: Into<std::ffi::OsString> + Clone>,
 {
+    let command = C::command();
+    let variables = command.get_arguments().filter_map(clap::Arg::get_env);
+    for variable in variables {
+        if std::env::var_os(variable).is_some_and(|value| value.to_str().is_none()) {
+            return Err(ConfigError::Wrong(format!(
+                "{} is not text: it holds bytes that are no UTF-8",
+                variable.display()
+            )));
+        }
+    }
     C::try_parse_from(arguments).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ConfigError::Asked(error.render().to_string()),
-        _ => ConfigError::Wrong(one_line(&error)),
+        _ => ConfigError::Wrong(one_line(&error, &command)),
     })
 }
 
@@ -120,20 +130,25 @@ fn log_filter(text: &str) -> Result<String, String> {
     tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// The library's error as one line that names the variable rather than the flag.
-fn one_line(error: &clap::Error) -> String {
+/// The library's error as one line that names the variable, or the flag of what has none.
+fn one_line(error: &clap::Error, command: &clap::Command) -> String {
     let text = error.render().to_string();
     let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    let flag = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(flag)) => flag.clone(),
-        Some(ContextValue::Strings(flags)) => flags.first().cloned().unwrap_or_default(),
+    let usage = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(usage)) => usage.clone(),
+        Some(ContextValue::Strings(usages)) => usages.first().cloned().unwrap_or_default(),
         _ => return first,
     };
-    let variable = flag.split(['<', '>']).nth(1).unwrap_or(&flag);
+    let flag = usage.split(' ').next().unwrap_or_default();
+    let argument = command
+        .get_arguments()
+        .find(|known| known.get_long().map(|long| format!("--{long}")).as_deref() == Some(flag));
+    let variable = argument.and_then(clap::Arg::get_env).and_then(std::ffi::OsStr::to_str);
+    let name = variable.unwrap_or(flag);
     if error.kind() == ErrorKind::MissingRequiredArgument {
-        return format!("{variable} is not set; --help says what it takes");
+        return format!("{name} is not set; --help says what it takes");
     }
-    first.replace(&format!("'{flag}'"), variable)
+    first.replace(&format!("'{usage}'"), name)
 }
 
 #[cfg(test)]

@@ -129,12 +129,18 @@ async fn identity(
 }
 
 /// `GET /<service>/readiness-probe`: from cached state, without side effect.
-async fn readiness_probe(State(http): State<Http>) -> Response {
-    if http.0.readiness.is_ready() {
+async fn readiness_probe(
+    State(http): State<Http>,
+    OptionalTenant(tenant): OptionalTenant,
+) -> Result<Response, ApiError> {
+    if let Some(tenant) = &tenant {
+        http.0.access.check_environment(tenant)?;
+    }
+    Ok(if http.0.readiness.is_ready() {
         Json(Probe { status: "OK" }).into_response()
     } else {
         (StatusCode::INTERNAL_SERVER_ERROR, Json(Probe { status: "NotReady" })).into_response()
-    }
+    })
 }
 
 #[cfg(test)]

@@ -6,15 +6,19 @@
 //! unknown names are remembered briefly; and where Parameter Store is down, what is known stays in use.
 //! A tenant is registered where at least one of its parameters exists.
 
+mod loads;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
-use governor::{DefaultDirectRateLimiter, Quota};
 use moka::future::Cache;
 use tokio::time::Instant;
+
+use self::loads::{Loads, Waiting};
 
 use crate::arn::{QueueArn, TableArn};
 use crate::environment::Environment;
@@ -29,6 +33,9 @@ const NAMES_PER_TENANT: usize = 2;
 const TENANTS_PER_CALL: usize = MAX_NAMES_PER_CALL / NAMES_PER_TENANT;
 /// Longest a request waits for a tenant to be loaded, below the 5 s within which it is answered.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How far the clock that stamps messages may be ahead of ours.
+const CLOCK_MARGIN: TimeDelta = TimeDelta::seconds(5);
 
 /// A registered tenant, as its parameters describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +61,7 @@ pub struct RegistryLimits {
     pub forget_after: Duration,
     /// How long a name that was not found is answered from memory.
     pub unknown_for: Duration,
-    /// Calls a second that requests for tenants not in memory may cause.
+    /// Calls a second that requests for tenants not in memory may cause; each loads several.
     pub loads_per_second: std::num::NonZeroU32,
     /// Pause between two refresh calls.
     pub refresh_pause: Duration,
@@ -112,8 +119,9 @@ struct Inner {
     source: Arc<dyn ParameterSource>,
     limits: RegistryLimits,
     known: Cache<TenantId, Arc<Entry>>,
-    unknown: Cache<TenantId, ()>,
-    loads: DefaultDirectRateLimiter,
+    /// Names that were not found, and when.
+    unknown: Cache<TenantId, DateTime<Utc>>,
+    loads: Loads,
     metrics: Metrics,
 }
 
@@ -121,6 +129,8 @@ struct Inner {
 struct Entry {
     tenant: Arc<Tenant>,
     loaded_at: Instant,
+    /// The same moment by the clock that messages are stamped with.
+    loaded_on: DateTime<Utc>,
     used: AtomicBool,
 }
 
@@ -139,7 +149,7 @@ impl TenantRegistry {
                 .max_capacity(limits.max_unknown)
                 .time_to_live(limits.unknown_for)
                 .build(),
-            loads: DefaultDirectRateLimiter::direct(Quota::per_second(limits.loads_per_second)),
+            loads: Loads::new(limits.loads_per_second),
             metrics: metrics.clone(),
         }))
     }
@@ -165,6 +175,30 @@ impl TenantRegistry {
         }
     }
 
+    /// The tenant as it was at some moment after `since`: from memory where that was read later, else by a new call. For
+    /// whoever must not act on an answer that may have been true only before.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`].
+    pub async fn lookup_since(
+        &self,
+        id: &TenantId,
+        since: DateTime<Utc>,
+    ) -> Result<Arc<Tenant>, LookupError> {
+        let is_fresh = |loaded_on: DateTime<Utc>| loaded_on > since + CLOCK_MARGIN;
+        if let Some(entry) = self.0.known.get(id).await {
+            if is_fresh(entry.loaded_on) {
+                return Ok(Arc::clone(&entry.tenant));
+            }
+            self.0.known.invalidate(id).await;
+        }
+        if self.0.unknown.get(id).await.is_some_and(is_fresh) {
+            return Err(LookupError::Unknown);
+        }
+        self.0.unknown.invalidate(id).await;
+        self.lookup(id).await
+    }
+
     /// Keeps tenants in use fresh; never ends. Failures leave what is known in use.
     pub async fn refresh_forever(&self) {
         self.0.refresh_forever().await;
@@ -172,26 +206,46 @@ impl TenantRegistry {
 }
 
 impl Inner {
-    /// Loads one tenant for a request that waits for it.
+    /// Loads one tenant for a request that waits for it, together with others that wait.
     async fn load(&self, id: &TenantId) -> Result<Arc<Entry>, LookupError> {
-        if self.loads.check().is_err() {
-            self.count("load", "refused");
-            return Err(LookupError::Unavailable("too many tenants are being loaded".to_owned()));
+        let mut answer = self.loads.wait_for(id)?;
+        loop {
+            tokio::select! {
+                biased;
+                loaded = &mut answer => match loaded {
+                    Ok(loaded) => return loaded,
+                    // Whoever was loading it went away.
+                    Err(_) => answer = self.loads.wait_for(id)?,
+                },
+                // A turn that is dropped while it is waited for is nobody's loss.
+                () = self.loads.turn() => self.load_next().await,
+            }
         }
-        let values = match self.source.get(names(id).into()).await {
-            Ok(values) => values,
-            Err(SourceError(reason)) => {
-                self.count("load", "error");
-                return Err(LookupError::Unavailable(reason));
-            }
-        };
-        self.count("load", "ok");
-        match read(id, &values)? {
-            Some(tenant) => Ok(entry(tenant)),
-            None => {
-                self.unknown.insert(id.clone(), ()).await;
-                Err(LookupError::Unknown)
-            }
+    }
+
+    /// Loads the tenants that have waited longest, with one call, and answers those who wait.
+    async fn load_next(&self) {
+        let waiting = self.loads.take(TENANTS_PER_CALL);
+        if waiting.is_empty() {
+            return;
+        }
+        let read_all = self.source.get(waiting.iter().flat_map(|waiting| names(&waiting.id)).collect()).await;
+        self.count("load", if read_all.is_ok() { "ok" } else { "error" });
+        for Waiting { id, reply } in waiting {
+            let loaded = match &read_all {
+                Ok(values) => read(&id, values),
+                Err(SourceError(reason)) => Err(LookupError::Unavailable(reason.clone())),
+            };
+            let answer = match loaded {
+                Ok(Some(tenant)) => Ok(entry(tenant)),
+                Ok(None) => {
+                    self.unknown.insert(id, Utc::now()).await;
+                    Err(LookupError::Unknown)
+                }
+                Err(error) => Err(error),
+            };
+            // Who stopped waiting was answered: with its deadline.
+            let _ = reply.send(answer);
         }
     }
 
@@ -293,7 +347,12 @@ where
 }
 
 fn entry(tenant: Tenant) -> Arc<Entry> {
-    Arc::new(Entry { tenant: Arc::new(tenant), loaded_at: Instant::now(), used: AtomicBool::new(false) })
+    Arc::new(Entry {
+        tenant: Arc::new(tenant),
+        loaded_at: Instant::now(),
+        loaded_on: Utc::now(),
+        used: AtomicBool::new(false),
+    })
 }
 
 /// Parameter Store itself.

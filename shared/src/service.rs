@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::aws::NoRegion;
+use crate::aws::AwsSettingsError;
 use crate::config::{self, ConfigError, ServiceConfig};
 use crate::health::Readiness;
 use crate::http::caller::Access;
@@ -60,13 +60,13 @@ pub type Background = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, ()
 /// Why a service ended otherwise than asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The AWS settings are incomplete.
+    /// The AWS settings cannot work.
     #[error(transparent)]
-    Region(#[from] NoRegion),
-    /// A port cannot be listened on.
-    #[error("{variable}: cannot listen on {address}: {reason}; choose another port or end what uses it")]
+    Aws(#[from] AwsSettingsError),
+    /// An address or port cannot be listened on.
+    #[error("{variable}: cannot listen on {address}: {reason}; choose another, or end what uses it")]
     Listen {
-        /// The variable that sets the port.
+        /// The variable that sets what is wrong.
         variable: &'static str,
         /// The address tried.
         address: SocketAddr,
@@ -84,7 +84,7 @@ pub enum RunError {
 impl RunError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Region(_) => EXIT_CONFIG.into(),
+            Self::Aws(_) => EXIT_CONFIG.into(),
             Self::Listen { .. } | Self::Background(_) | Self::Undrained(_) => ExitCode::FAILURE,
         }
     }
@@ -216,6 +216,8 @@ impl Service {
             tokio::spawn(server::serve(listener, self.router, config.max_connections, shutdown.clone()));
         // A service that answers and does not work would fool every probe: better to end and be started again.
         let died = tokio::select! {
+            // First: asked to, the background ends at once.
+            biased;
             () = shutdown.cancelled() => None,
             ended = &mut background => Some(ended.map_or_else(|error| error.to_string(), |()| "early".to_owned())),
         };
@@ -292,7 +294,10 @@ pub fn shutdown_signal() -> CancellationToken {
 
 async fn listen(variable: &'static str, config: &ServiceConfig, port: u16) -> Result<TcpListener, RunError> {
     let address = SocketAddr::new(config.bind_address, port);
-    TcpListener::bind(address).await.map_err(|reason| RunError::Listen { variable, address, reason })
+    TcpListener::bind(address).await.map_err(|reason| {
+        let is_foreign = reason.kind() == std::io::ErrorKind::AddrNotAvailable;
+        RunError::Listen { variable: if is_foreign { "BIND_ADDRESS" } else { variable }, address, reason }
+    })
 }
 
 fn address(listener: &TcpListener) -> String {

@@ -93,7 +93,11 @@ impl Access {
             .map_err(|until| ApiError::rate_exceeded(until.wait_time_from(DefaultClock::default().now())))
     }
 
-    fn check_environment(&self, tenant: &TenantId) -> Result<(), ApiError> {
+    /// Whether this environment may answer the tenant at all.
+    ///
+    /// # Errors
+    /// 403 in another tenant's silo.
+    pub fn check_environment(&self, tenant: &TenantId) -> Result<(), ApiError> {
         if self.0.environment.admits(tenant) { Ok(()) } else { Err(ApiError::foreign_tenant()) }
     }
 

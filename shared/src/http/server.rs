@@ -1,5 +1,7 @@
 //! Accepting connections: HTTP/1.1 with bounded headers, time and count, and an end that lets requests finish.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,6 +19,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 const MAX_HEADERS: usize = 64;
 /// Largest head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// How long a drain waits for a connection on which no request is in progress, for what is still being written.
+const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 /// Pause after a failed accept (out of file descriptors, usually).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -28,7 +32,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let connections = TaskTracker::new();
-    let permits = std::sync::Arc::new(Semaphore::new(max_connections));
+    let permits = Arc::new(Semaphore::new(max_connections));
     loop {
         let accepted = async {
             let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -62,7 +66,20 @@ async fn serve_connection(stream: TcpStream, router: Router, shutdown: Cancellat
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "connection without TCP_NODELAY");
     }
-    let service = TowerToHyperService::new(router);
+    let open = Arc::new(AtomicUsize::new(0));
+    let service = hyper::service::service_fn({
+        let (open, service) = (Arc::clone(&open), TowerToHyperService::new(router));
+        move |request| {
+            let open = Arc::clone(&open);
+            open.fetch_add(1, Ordering::Relaxed);
+            let answer = hyper::service::Service::call(&service, request);
+            async move {
+                let answer = answer.await;
+                open.fetch_sub(1, Ordering::Relaxed);
+                answer
+            }
+        }
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
@@ -74,10 +91,23 @@ async fn serve_connection(stream: TcpStream, router: Router, shutdown: Cancellat
         ended = connection.as_mut() => ended,
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = no_request(&open) => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");
+    }
+}
+
+/// Ends once no request was in progress for a while: whoever has not sent a whole head by then is not waited for.
+async fn no_request(open: &AtomicUsize) {
+    loop {
+        tokio::time::sleep(DRAIN_PAUSE).await;
+        if open.load(Ordering::Relaxed) == 0 {
+            return;
+        }
     }
 }

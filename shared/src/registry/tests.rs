@@ -150,14 +150,64 @@ async fn a_tenant_that_is_gone_is_forgotten_at_the_next_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn loads_of_tenants_not_in_memory_are_bounded_and_refused_beyond() {
+async fn tenants_not_in_memory_are_loaded_several_to_a_call_at_a_bounded_pace() {
+    let store = Arc::new(Store::default());
+    (0..100).for_each(|number| store.register(&format!("tenant-{number}"), "basic"));
+    let registry = registry(&store, RegistryLimits::default());
+    let ids: Vec<_> = (0..2000).map(|number| id(&format!("tenant-{number}"))).collect();
+    let cold = futures_util::future::join_all(ids[..100].iter().map(|id| registry.lookup(id))).await;
+    assert!(cold.iter().all(Result::is_ok), "a cold start");
+    assert!(store.calls() <= 100 / 5 + 5, "{} calls", store.calls());
+    let before = store.calls();
+    let answers = futures_util::future::join_all(ids[100..].iter().map(|id| registry.lookup(id))).await;
+    let calls = store.calls() - before;
+    assert!(calls <= 20 * 5 + 5, "{calls} calls in {LOAD_TIMEOUT:?}");
+    let refused = answers.iter().filter(|answer| matches!(answer, Err(LookupError::Unavailable(_)))).count();
+    let unknown = answers.iter().filter(|answer| **answer == Err(LookupError::Unknown)).count();
+    assert!(unknown > 300 && refused + unknown == 1900, "{unknown} told, {refused} refused");
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_moment_is_read_again_for_it() {
     let store = Arc::new(Store::default());
     let registry = registry(&store, RegistryLimits::default());
-    let ids: Vec<_> = (0..500).map(|number| id(&format!("nobody-{number}"))).collect();
-    let answers = futures_util::future::join_all(ids.iter().map(|id| registry.lookup(id))).await;
-    let refused = answers.iter().filter(|answer| matches!(answer, Err(LookupError::Unavailable(_)))).count();
-    assert!(store.calls() <= 40, "{} calls", store.calls());
-    assert_eq!(refused + store.calls(), 500);
+    let tenant = id("tenant-7");
+    assert_eq!(registry.lookup(&tenant).await, Err(LookupError::Unknown));
+    store.register("tenant-7", "basic");
+    assert_eq!(registry.lookup(&tenant).await, Err(LookupError::Unknown), "remembered");
+    registry.lookup_since(&tenant, Utc::now()).await.expect("registered since");
+    store.register("tenant-7", "advanced");
+    let found = registry.lookup_since(&tenant, Utc::now()).await.expect("registered");
+    assert_eq!(found.tier, Some(Tier::Advanced), "a known one, too");
+    let calls = store.calls();
+    let long_ago = Utc::now() - TimeDelta::seconds(60);
+    registry.lookup_since(&tenant, long_ago).await.expect("registered");
+    assert_eq!(store.calls(), calls, "what was read later is good enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_answered_though_the_one_who_was_loading_goes_away() {
+    let store = Arc::new(Store::default());
+    store.register("tenant-1", "basic");
+    store.register("tenant-2", "basic");
+    let registry = registry(&store, RegistryLimits::default());
+    // With no turn left at once, both wait for the next one.
+    let strangers: Vec<_> = (0..105).map(|number| id(&format!("nobody-{number}"))).collect();
+    futures_util::future::join_all(strangers.iter().map(|id| registry.lookup(id))).await;
+    let (one, two) = (id("tenant-1"), id("tenant-2"));
+    let (mut first, mut second) = (Box::pin(registry.lookup(&one)), Box::pin(registry.lookup(&two)));
+    let before = store.calls();
+    while store.calls() == before {
+        tokio::select! {
+            biased;
+            _ = &mut first => unreachable!("a call takes 5 ms"),
+            _ = &mut second => unreachable!("a call takes 5 ms"),
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+    }
+    assert_eq!(store.calls.lock().unwrap().last().unwrap().len(), 4, "both in one call");
+    drop(first);
+    second.await.expect("registered");
 }
 
 #[tokio::test(start_paused = true)]

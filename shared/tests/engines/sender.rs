@@ -58,7 +58,7 @@ async fn entries_that_fail_are_sent_again_alone_and_every_caller_is_answered() {
         r#"[{"action":"SQS.SendMessageBatch","rate":0.5,"seed":7,"partial":{"code":"InternalError"}}]"#,
     )
     .await;
-    let sender = sender(&aws, SenderLimits::default());
+    let sender = sender(&aws, SenderLimits { deadline: Duration::from_secs(15), ..SenderLimits::default() });
     let answers = join_all((0..200).map(|number| sender.send(&queue, message(number)))).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(aws.count("partial").await, (200, 0), "none twice: only what failed was repeated");
