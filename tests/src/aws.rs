@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+    Projection, ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::types::{
@@ -85,12 +86,18 @@ impl Aws {
         let policy =
             json!({ "deadLetterTargetArn": queue_arn(&format!("{name}-dlq")), "maxReceiveCount": 5 });
         let queue = self.create_queue(&name, Some(policy.to_string())).await;
-        let (hash, range) = ("tenant_id", "message_id");
+        let (hash, range, listed) = ("tenant_id", "message_id", "listed_at");
         let attribute = |name: &str| {
             AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
         };
         let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
         let complete = "all required fields are set";
+        let index = GlobalSecondaryIndex::builder()
+            .index_name("listed")
+            .key_schema(key(hash, KeyType::Hash).expect(complete))
+            .key_schema(key(listed, KeyType::Range).expect(complete))
+            .projection(Projection::builder().projection_type(ProjectionType::All).build())
+            .build();
         let request = self
             .dynamodb
             .create_table()
@@ -99,6 +106,8 @@ impl Aws {
             .attribute_definitions(attribute(range).expect(complete))
             .key_schema(key(hash, KeyType::Hash).expect(complete))
             .key_schema(key(range, KeyType::Range).expect(complete))
+            .attribute_definitions(attribute(listed).expect(complete))
+            .global_secondary_indexes(index.expect(complete))
             .billing_mode(BillingMode::PayPerRequest);
         request.send().await.expect("the table is created");
         Resources { queue, dead_letters, table: name.clone(), name }
