@@ -79,8 +79,7 @@ type Resources = Arc<OnceLock<(QueueArn, TableArn)>>;
 /// # Errors
 /// [`RunError`]: AWS settings that cannot work, a port taken, or a drain that did not end in time.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
-    let aws = AwsClients::from_env().await?;
-    service(&config, &aws).serve(&config.service, shutdown).await
+    shared::service::run(config, service, shutdown).await
 }
 
 /// Assembles the service over these clients.

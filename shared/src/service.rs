@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::aws::AwsSettingsError;
+use crate::aws::{AwsClients, AwsSettingsError};
 use crate::config::{self, ConfigError, ServiceConfig};
 use crate::health::Readiness;
 use crate::http::caller::Access;
@@ -193,6 +193,19 @@ where
     runtime.shutdown_background();
     telemetry.end();
     outcome.map_or_else(|error| complain(name, &error, error.exit_code()), |()| ExitCode::SUCCESS)
+}
+
+/// Assembles a service over the clients the environment describes, and serves until the token is cancelled.
+///
+/// # Errors
+/// [`RunError`]: AWS settings that cannot work, a port taken, or a drain that did not end in time.
+pub async fn run<C: Configured>(
+    config: C,
+    assemble: impl FnOnce(&C, &AwsClients) -> Service,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let aws = AwsClients::from_env().await?;
+    assemble(&config, &aws).serve(config.service(), shutdown).await
 }
 
 impl Service {
