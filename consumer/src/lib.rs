@@ -41,7 +41,7 @@ pub struct Config {
     pub receive_wait_seconds: Duration,
 
     /// Polls at once while the queue is full
-    #[arg(long, env, value_name = "MAX_POLLS", default_value_t = 8, value_parser = number(1, 64))]
+    #[arg(long, env, value_name = "MAX_POLLS", default_value_t = 16, value_parser = number(1, 64))]
     pub max_polls: usize,
 
     /// Messages received and not yet stored

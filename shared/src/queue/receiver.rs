@@ -66,7 +66,7 @@ impl Default for ReceiverLimits {
     fn default() -> Self {
         Self {
             poll_wait: Duration::from_secs(20),
-            max_polls: 8,
+            max_polls: 16,
             max_in_hand: 400,
             visibility: Duration::from_secs(60),
             max_lease: Duration::from_secs(3600),

@@ -104,13 +104,13 @@ async fn a_backlog_is_handled_once_each_at_three_calls_for_ten_messages() {
     aws.queue("backlog").await;
     fill(&aws, "backlog", 500).await;
     let notes = Notes::new(|_| Verdict::Done);
-    let running = Running::start(&aws, "backlog", &notes, limits()).await;
+    let running = Running::start(&aws, "backlog", &notes, ReceiverLimits { max_polls: 4, ..limits() }).await;
     eventually("the queue is empty", async || is_empty(&aws, "backlog").await).await;
     assert_eq!(notes.deliveries(), 500);
     assert!(running.readiness.is_ready());
     running.end().await;
     let calls = aws.calls().await;
-    assert!(calls["SQS.ReceiveMessage"] <= 50 + 15, "{calls:?}");
+    assert!(calls["SQS.ReceiveMessage"] <= 50 + 4 + 6, "{calls:?}");
     assert_eq!(calls["SQS.DeleteMessageBatch"], 50);
 }
 
