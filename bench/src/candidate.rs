@@ -9,10 +9,12 @@ use anyhow::{Context as _, bail};
 use crate::load::{Request, ask};
 use crate::peers;
 use crate::process::{Child, Usage, clean, free_port, own_binary, wait_until_open};
+use crate::report::progress;
 use crate::stub::{ENVIRONMENT, REGION, Stub, TENANT};
 
-/// The command that builds what is missing.
-const BUILD_COMMAND: &str = "cargo build --release -p producer -p consumer -p localaws -p bench";
+/// What cargo has to be told to build what is measured. This crate is named, too, so that all are built with the same
+/// features of their dependencies, once.
+const BUILD: [&str; 8] = ["build", "--release", "-p", "producer", "-p", "consumer", "-p", "bench"];
 
 /// Whose program it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,28 +78,37 @@ impl Role {
 }
 
 impl Binaries {
-    /// In this folder, or beside this program.
+    /// In this folder as they are; else beside this program, brought up to date where cargo runs it.
     pub(crate) fn find(folder: Option<PathBuf>) -> anyhow::Result<Self> {
-        let folder = match folder {
-            Some(folder) => folder,
-            None => own_binary()?.parent().map(Path::to_owned).context("the folder of this program")?,
+        let found = match folder {
+            Some(folder) => Self(folder),
+            None => {
+                build()?;
+                Self(own_binary()?.parent().map(Path::to_owned).context("the folder of this program")?)
+            }
         };
-        let found = Self(folder);
-        for name in ["producer", "consumer", "localaws"] {
-            found.path(name)?;
-        }
+        found.path("producer")?;
+        found.path("consumer")?;
         Ok(found)
     }
 
     /// One of them.
-    pub(crate) fn path(&self, name: &str) -> anyhow::Result<PathBuf> {
+    fn path(&self, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.0.join(name);
         if path.is_file() {
             Ok(path)
         } else {
-            bail!("{} is missing; build it with: {BUILD_COMMAND}", path.display())
+            bail!("{} is missing; build it with: cargo {}", path.display(), BUILD.join(" "))
         }
     }
+}
+
+/// Figures of yesterday's services would be worse than none.
+fn build() -> anyhow::Result<()> {
+    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
+    progress(&format!("cargo {}", BUILD.join(" ")));
+    let status = Command::new(cargo).args(BUILD).status().context("cargo cannot be started")?;
+    if status.success() { Ok(()) } else { bail!("the services cannot be built") }
 }
 
 impl Candidate {

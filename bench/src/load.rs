@@ -16,7 +16,9 @@ use tokio::time::Instant;
 use crate::http1::Connection;
 
 /// Most clients at once.
-pub(crate) const MAX_CLIENTS: usize = 256;
+pub(crate) const MAX_CLIENTS: usize = 1024;
+/// Clients of a full load, where nothing else is said.
+pub(crate) const FULL_LOAD: usize = 256;
 /// Longest an answer may take; then it counts as an error.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest latency the histogram tells apart.
@@ -25,6 +27,10 @@ const MAX_LATENCY_US: u64 = 60_000_000;
 const LATENCY_DIGITS: u8 = 3;
 /// Pause of a client whose connection failed, so that it does not spin.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
+
+/// What an AWS call has to have, and nobody checks.
+const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/any/aws4_request, \
+                             SignedHeaders=host, Signature=0";
 
 /// A request as it goes over the wire.
 #[derive(Clone)]
@@ -69,9 +75,12 @@ impl Request {
         Self::with_body(&format!("PUT {path}"), "content-type: application/json", body)
     }
 
-    /// An AWS call.
+    /// An AWS call to an endpoint that checks no signatures.
     pub(crate) fn aws(action: &str, body: &str) -> Self {
-        let headers = format!("x-amz-target: {action}\r\ncontent-type: application/x-amz-json-1.0");
+        let headers = format!(
+            "x-amz-target: {action}\r\ncontent-type: application/x-amz-json-1.0\r\nauthorization: {AUTHORIZATION}\r\n\
+             x-amz-date: 20260101T000000Z"
+        );
         Self::with_body("POST /", &headers, body)
     }
 

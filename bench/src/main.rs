@@ -5,6 +5,7 @@
 
 mod candidate;
 mod cost;
+mod endpoint;
 mod http1;
 mod load;
 mod machine;
@@ -18,6 +19,7 @@ mod scenario;
 mod stub;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -27,7 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::candidate::Binaries;
 use self::plan::{DEFAULT_ROUNDS, MAX_ROUNDS, Plan};
 use self::reference::Reference;
-use self::report::Report;
+use self::report::{Report, progress};
 use self::scenario::Scenario;
 
 /// Longest a run may take, whatever is asked for.
@@ -64,22 +66,39 @@ enum What {
     /// The neutral endpoint
     #[command(hide = true)]
     Stub(stub::Options),
+    /// The embedded endpoint
+    #[command(hide = true)]
+    Endpoint(endpoint::Options),
     /// What is compared with
     #[command(hide = true, subcommand)]
     Reference(Reference),
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+#[expect(clippy::print_stderr, reason = "the one line that says what went wrong")]
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
     // Load generator and stub have one thread each; what is measured has as many as it would have by itself.
     let one_thread = || tokio::runtime::Builder::new_current_thread().enable_all().build();
     match arguments.what {
-        What::All => one_thread()?.block_on(measure(&arguments, "all", &Scenario::ALL)),
-        What::One(scenario) => one_thread()?.block_on(measure(&arguments, scenario.name(), &[scenario])),
+        What::All => one_thread()?.block_on(measure(arguments, "all", &Scenario::ALL)),
+        What::One(scenario) => one_thread()?.block_on(measure(arguments, scenario.name(), &[scenario])),
         What::Peers => peers::install(),
         What::Stub(options) => {
             end_with_parent();
             one_thread()?.block_on(stub::run(options))
+        }
+        What::Endpoint(options) => {
+            end_with_parent();
+            tokio::runtime::Runtime::new()?.block_on(endpoint::run(options))
         }
         What::Reference(reference) => {
             end_with_parent();
@@ -98,27 +117,34 @@ async fn measure(arguments: &Arguments, name: &str, scenarios: &[Scenario]) -> a
     };
     let mut report = Report::default();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let work = tokio::time::timeout(RUN_TIMEOUT, run(&plan, scenarios, &mut report));
+    let work = tokio::time::timeout(RUN_TIMEOUT, all(&plan, scenarios, &mut report));
     // Children die with the futures that own them.
-    tokio::select! {
-        ended = work => ended.context("the run took too long")??,
+    let failed = tokio::select! {
+        ended = work => ended.context("the run took too long")?,
         _ = interrupt.recv() => bail!("interrupted"),
         _ = terminate.recv() => bail!("asked to end"),
-    }
+    };
     let date = chrono::Utc::now().format("%Y-%m-%d");
     let stem = match (plan.quick, name) {
         (true, _) => format!("quick-{name}"),
         (false, "all") => date.to_string(),
         (false, _) => format!("{date}-{name}"),
     };
-    report.publish(&stem, if plan.quick { "quick-" } else { "" })
+    report.publish(&stem, if plan.quick { "quick-" } else { "" })?;
+    if failed > 0 { bail!("{failed} of {} scenarios failed", scenarios.len()) } else { Ok(()) }
 }
 
-async fn run(plan: &Plan, scenarios: &[Scenario], report: &mut Report) -> anyhow::Result<()> {
+/// One after the other. One that fails is told and costs the others nothing.
+async fn all(plan: &Plan, scenarios: &[Scenario], report: &mut Report) -> usize {
+    let mut failed = 0;
     for scenario in scenarios {
-        scenario.run(plan, report).await.with_context(|| format!("scenario {}", scenario.name()))?;
+        if let Err(error) = scenario.run(plan, report).await {
+            failed += 1;
+            report.notes.push(format!("FAILED: {}: {error:#}", scenario.name()));
+            progress(&format!("{} failed: {error:#}", scenario.name()));
+        }
     }
-    Ok(())
+    failed
 }
 
 /// Ends this helper when its standard input does: when the run that started it is gone, however it went.

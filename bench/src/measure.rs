@@ -61,9 +61,9 @@ impl Load {
 }
 
 impl Drain {
-    /// AWS calls for each message deleted.
+    /// AWS calls for each message deleted, without the receives that found the backlog gone.
     pub(crate) fn calls_per_message(&self) -> f64 {
-        self.counts.all() as f64 / self.counts.deleted as f64
+        (self.counts.all() - self.counts.empty_receives) as f64 / self.counts.deleted as f64
     }
 }
 

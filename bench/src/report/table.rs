@@ -9,7 +9,9 @@ const COLUMNS: [&str; 7] = ["figure", "ours", "reference", "ratio", "spread", "t
 /// Prints the table and the notes.
 #[expect(clippy::print_stdout, reason = "the table is what the program is run for")]
 pub(super) fn print(report: &Report) {
-    println!("\n{}", render(&report.rows));
+    if !report.rows.is_empty() {
+        println!("\n{}", render(&report.rows));
+    }
     for note in &report.notes {
         println!("{note}");
     }

@@ -1,7 +1,7 @@
 //! POST over the number of clients: where gathering sets in, and what it does to throughput and calls.
 
 use crate::candidate::{Candidate, Role, Side, post_request};
-use crate::load::{Clients, MAX_CLIENTS};
+use crate::load::{Clients, FULL_LOAD};
 use crate::measure::load;
 use crate::plan::Plan;
 use crate::report::chart::{Axis, Chart, Line, Scale};
@@ -11,8 +11,7 @@ use crate::report::{Report, progress};
 const LATENCY_MS: u64 = 5;
 
 pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
-    let counts: Vec<usize> =
-        (0..).map(|power| 1 << power).take_while(|count| *count <= MAX_CLIENTS).collect();
+    let counts: Vec<usize> = (0..).map(|power| 1 << power).take_while(|count| *count <= FULL_LOAD).collect();
     let (mut rates, mut calls) = (Vec::new(), Vec::new());
     for side in [Side::Ours, Side::OneCall] {
         let candidate = Candidate::start(side, Role::Producer, LATENCY_MS, &plan.binaries).await?;

@@ -2,7 +2,7 @@
 
 use crate::candidate::{Candidate, Role, Side, post_request};
 use crate::cost::{Cost, MESSAGES};
-use crate::load::{Clients, MAX_CLIENTS};
+use crate::load::{Clients, FULL_LOAD};
 use crate::measure::{drain, load};
 use crate::plan::Plan;
 use crate::report::row::{Row, Unit};
@@ -34,7 +34,7 @@ async fn measure(side: Side, plan: &Plan) -> anyhow::Result<Cost> {
     progress(&format!("calls of {}", side.label()));
     let producer = Candidate::start(side, Role::Producer, LATENCY_MS, &plan.binaries).await?;
     producer.must_answer(&post_request()).await?;
-    let mut clients = Clients::new(producer.address, post_request(), MAX_CLIENTS);
+    let mut clients = Clients::new(producer.address, post_request(), FULL_LOAD);
     let sending = load(&producer, &mut clients, (plan.warm_up(), plan.window()), true).await?;
     let consumer = Candidate::start(side, Role::Consumer, LATENCY_MS, &plan.binaries).await?;
     let messages = if side == Side::Ours { MESSAGES_DRAINED.0 } else { MESSAGES_DRAINED.1 };

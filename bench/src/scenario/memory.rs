@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::candidate::{Candidate, Role, Side, post_request};
-use crate::load::{Clients, MAX_CLIENTS};
+use crate::load::{Clients, FULL_LOAD};
 use crate::plan::Plan;
 use crate::report::chart::{Axis, Chart, Line, Scale};
 use crate::report::row::{Bound, Row, Unit};
@@ -26,7 +26,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     consumer.stub.restart(ENDLESS).await?;
     let window = plan.pick(Duration::from_secs(600), Duration::from_secs(20));
     progress(&format!("full load for {window:?}"));
-    let mut clients = Clients::new(producer.address, post_request(), MAX_CLIENTS);
+    let mut clients = Clients::new(producer.address, post_request(), FULL_LOAD);
     let both = [&producer, &consumer];
     let (run, samples) = tokio::join!(clients.run(window), watch(&both, window));
     let (run, samples) = (run?, samples?);
@@ -60,7 +60,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let names = ["producer", "consumer"].into_iter();
     report.charts.push(Chart {
         name: "memory",
-        title: format!("Resident memory under full load, {MAX_CLIENTS} clients and an endless backlog"),
+        title: format!("Resident memory under full load, {FULL_LOAD} clients and an endless backlog"),
         x: Axis::new("seconds", Scale::Linear),
         y: Axis::new("MiB", Scale::Linear),
         lines: names.zip(samples).map(|(name, points)| Line { name: name.to_owned(), points }).collect(),

@@ -13,6 +13,8 @@ use super::backlog::Backlog;
 pub(crate) struct Counts {
     /// Calls by action, `AmazonSQS.SendMessage` for one.
     pub(crate) calls: BTreeMap<String, u64>,
+    /// Receives that found nothing, or still wait: what an idle queue costs, whatever the backlog was.
+    pub(crate) empty_receives: u64,
     /// Messages sent to the queue.
     pub(crate) sent: u64,
     /// Messages handed out.
@@ -47,6 +49,7 @@ impl Counts {
 #[derive(Default)]
 pub(super) struct Ledger {
     calls: BTreeMap<String, u64>,
+    full_receives: u64,
     sent: u64,
     stored: u64,
     backlog: Backlog,
@@ -69,7 +72,9 @@ impl Ledger {
     }
 
     pub(super) fn take(&mut self, max: u64) -> Range<u64> {
-        self.backlog.take(max)
+        let taken = self.backlog.take(max);
+        self.full_receives += u64::from(!taken.is_empty());
+        taken
     }
 
     pub(super) fn delete(&mut self, number: u64) {
@@ -79,13 +84,16 @@ impl Ledger {
     /// Counts from zero, with a backlog of this many messages.
     pub(super) fn restart(&mut self, backlog: u64) {
         self.calls.clear();
-        (self.sent, self.stored) = (0, 0);
+        (self.full_receives, self.sent, self.stored) = (0, 0, 0);
         self.backlog.fill(backlog, Instant::now());
     }
 
     pub(super) fn counts(&self) -> Counts {
+        let receives = self.calls.get("AmazonSQS.ReceiveMessage").copied().unwrap_or(0);
         Counts {
             calls: self.calls.clone(),
+            // A receive that waited while the counts were set to zero is answered and not counted.
+            empty_receives: receives.saturating_sub(self.full_receives),
             sent: self.sent,
             received: self.backlog.received(),
             deleted: self.backlog.deleted(),
@@ -98,6 +106,17 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn receives_that_bring_nothing_are_told_apart() {
+        let mut ledger = Ledger::default();
+        ledger.restart(15);
+        for _ in 0..3 {
+            ledger.count_call("AmazonSQS.ReceiveMessage");
+            ledger.take(10);
+        }
+        assert_eq!(ledger.counts().empty_receives, 1);
+    }
 
     #[test]
     fn calls_are_found_by_action_and_by_service() {

@@ -1,9 +1,8 @@
 //! The embedded endpoint with a pool of two tenants, and the pool's consumer.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -12,13 +11,13 @@ use super::stored::Stored;
 use super::{NOISY, QUIET};
 use crate::candidate::{Binaries, Role, Side, program};
 use crate::load::{Caller, Request, ask};
-use crate::process::{Child, clean, free_port, wait_until_open};
+use crate::process::{Child, clean, free_port, own_binary, wait_until_open};
 use crate::stub::{ACCOUNT, ENVIRONMENT, REGION, RESOURCE};
 
 /// Milliseconds added to every call.
 const LATENCY_MS: u64 = 5;
-/// Connections the flood is sent over.
-const FLOOD_CONNECTIONS: u64 = 4;
+/// Connections the flood is sent over: enough that it comes faster than it can be consumed.
+const FLOOD_CONNECTIONS: u64 = 16;
 /// Messages of one send (SQS: 10).
 const BATCH: u64 = 10;
 
@@ -33,7 +32,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn start(binaries: &Binaries) -> anyhow::Result<Self> {
-        let (endpoint, address) = endpoint(binaries)?;
+        let (endpoint, address) = endpoint().await?;
         let queue_url = provision(address).await?;
         let port = free_port()?;
         let command = program(Side::Ours, Role::Consumer, &format!("http://{address}"), port, binaries)?;
@@ -72,18 +71,15 @@ impl World {
     }
 }
 
-/// Starts the endpoint and reads its address from its first line.
-fn endpoint(binaries: &Binaries) -> anyhow::Result<(Child, SocketAddr)> {
-    let mut command = clean(binaries.path("localaws")?);
-    command.args(["--listen", "127.0.0.1:0", "--ephemeral"]);
-    let (process, stdout) = Child::start_piped("localaws", command)?;
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line)?;
-    let address = line.trim().rsplit("http://").next().and_then(|text| text.parse().ok());
-    match address {
-        Some(address) => Ok((process, address)),
-        None => bail!("localaws says {line:?} where its address was expected"),
-    }
+/// Starts the embedded endpoint as a process of its own.
+async fn endpoint() -> anyhow::Result<(Child, SocketAddr)> {
+    let port = free_port()?;
+    let mut command = clean(own_binary()?);
+    command.args(["endpoint", "--port", &port.to_string()]);
+    let process = Child::start("the embedded endpoint", command)?;
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    wait_until_open(address).await?;
+    Ok((process, address))
 }
 
 /// Queue, table and parameters of the pool and its tenants, and the latency; gives the queue's URL.

@@ -1,0 +1,21 @@
+//! The embedded AWS endpoint as a process of its own, keeping everything in memory: what the scenarios run against that
+//! need queues as AWS has them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use localaws::{Config, Storage};
+
+/// How it is started.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Options {
+    /// Port on the loopback address
+    #[arg(long)]
+    port: u16,
+}
+
+/// Serves until the process is ended.
+pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
+    let _endpoint = localaws::start(Config { listen, ..Config::new(Storage::Memory) }).await?;
+    std::future::pending().await
+}
