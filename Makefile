@@ -37,6 +37,10 @@ test: tools ## Install what the tests need, then run every check, stopping at th
 	done; \
 	printf '\nmake test: every step passed%s\n' "$$summary"
 
+.PHONY: bench
+bench: ## Measure the services beside what they are compared with, about 25 minutes (BENCH="all --quick": four)
+	cargo run --release -p bench -- $(or $(BENCH),all)
+
 ##@ Steps of the test, each runnable alone
 .PHONY: fmt-check
 fmt-check: tools ## Check the formatting of Rust and Python

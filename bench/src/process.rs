@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -12,6 +13,8 @@ use tokio::time::Instant;
 
 /// Clock ticks a second in /proc (USER_HZ: 100 on every architecture we build for).
 const TICKS_PER_SECOND: f64 = 100.0;
+/// Ports that are used.
+const PORTS: std::ops::Range<u16> = 20_000..30_000;
 /// Longest a child may take to listen: Node and Python take half a second on a quiet machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause between two looks whether it listens.
@@ -98,10 +101,16 @@ pub(crate) fn own_binary() -> anyhow::Result<PathBuf> {
     if path.exists() { Ok(path) } else { bail!("{} was replaced while it ran", path.display()) }
 }
 
-/// A port nobody listens on now.
+/// A port nobody listens on now, below those the kernel gives to outgoing connections: one of them could take it, or a
+/// client that tries until somebody listens could connect to itself.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a free port")?;
-    Ok(listener.local_addr()?.port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Runs side by side start at different places.
+    let own = u16::try_from(std::process::id() % 100).expect("a number below 100") * 100;
+    (0..PORTS.len())
+        .map(|_| PORTS.start + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS.len() as u16)
+        .find(|port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .context("no port is free")
 }
 
 /// Waits until a connection is taken.
@@ -152,6 +161,12 @@ mod tests {
     fn memory_is_in_mebibytes() {
         assert_eq!(mebibytes("Name:\tx\nVmHWM:\t    2048 kB\n", "VmHWM:"), Some(2.0));
         assert_eq!(mebibytes("", "VmHWM:"), None);
+    }
+
+    #[test]
+    fn two_ports_are_two() {
+        let ports = [free_port().expect("a port"), free_port().expect("another")];
+        assert!(ports[0] != ports[1] && ports.iter().all(|port| PORTS.contains(port)));
     }
 
     #[test]

@@ -58,6 +58,9 @@ async fn measure(plan: &Plan, conditions: Conditions) -> anyhow::Result<Rounds<L
     for round in 1..=plan.rounds {
         progress(&format!("POST, {conditions}, round {round} of {}", plan.rounds));
         for (candidate, clients) in &mut candidates {
+            if !plan.takes_part(candidate.side, round) {
+                continue;
+            }
             let measured = load(candidate, clients, (plan.warm_up(), plan.window()), true).await?;
             rounds.push(candidate.side, measured);
         }
@@ -88,14 +91,15 @@ fn rows(rounds: &Rounds<Load>, conditions: Conditions, plan: &Plan, report: &mut
         row("AWS calls a message sent", Unit::Number, Load::calls_per_message, one)
             .bound(Bound::AtMost(0.11)),
         row("p99 of a POST", Unit::Milliseconds, |load| load.p99_ms, one),
-        row("producer's peak memory", Unit::Mebibytes, |load| load.peak_rss_mib, one)
-            .bound(Bound::AtMost(32.0)),
     ]);
+    let memory = row("producer's peak memory", Unit::Mebibytes, |load| load.peak_rss_mib, one);
+    // What has to be reached is about the usual number of clients: each connection has buffers of its own.
+    let is_usual = conditions.clients == FULL_LOAD;
+    report.rows.push(if is_usual { memory.bound(Bound::AtMost(32.0)) } else { memory });
     for peer in sides(plan, conditions).iter().filter(|side| plan.peers.contains(side)) {
         report.rows.extend([
             row("POST", Unit::PerSecond, rate, *peer),
             row("CPU a POST", Unit::Microseconds, cpu, *peer),
-            row("AWS calls a message sent", Unit::Number, Load::calls_per_message, *peer),
         ]);
     }
 }
