@@ -1,7 +1,7 @@
 //! What counted calls cost at AWS's list prices.
 //!
-//! List prices of us-east-1, from the pages "Amazon SQS pricing" and "Amazon DynamoDB pricing" of AWS as of November
-//! 2026, without free tiers and without data transfer. Parameter Store's standard parameters cost nothing at standard
+//! List prices of us-east-1 as this project assumes them: compare them with the pages "Amazon SQS pricing" and "Amazon
+//! DynamoDB pricing" before a decision rests on them.
 //! throughput, which is why the original's look-up for each request is bounded by rate (40 a second), not by price.
 
 use crate::stub::Counts;

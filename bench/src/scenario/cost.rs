@@ -23,7 +23,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     };
     report.rows.extend([row("SQS requests", |cost| cost.sqs_usd), row("SQS and DynamoDB", Cost::total_usd)]);
     report.notes.push(
-        "Costs are at AWS's list prices of November 2026 in us-east-1 (bench/src/cost.rs), from the calls counted \
+        "Costs are at assumed list prices of us-east-1, not compared with AWS's pages (bench/src/cost.rs), from the calls counted \
          at 256 clients and on a backlog, 5 ms a call."
             .to_owned(),
     );
