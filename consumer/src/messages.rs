@@ -15,7 +15,6 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use shared::environment::Environment;
 use shared::http::Http;
 use shared::http::caller::CallingTenant;
 use shared::http::error::ApiError;
@@ -75,14 +74,11 @@ impl Messages {
     /// The table that holds the tenant's messages, if this environment does.
     async fn table_of(&self, tenant: &TenantId) -> Result<&str, ApiError> {
         let access = self.0.http.access();
-        access.admit(tenant).await?;
+        let registered = access.admit(tenant).await?;
         let (queue, table) = self.0.resources.get().ok_or_else(query::unavailable)?;
-        if matches!(access.environment(), Environment::Pool(_)) {
-            let registered = access.registered(tenant).await?;
-            if registered.queue.as_ref() != Some(queue) {
-                let msg = "Forbidden: the tenant's messages are kept in another environment";
-                return Err(ApiError::new(axum::http::StatusCode::FORBIDDEN, "tenant_not_served", msg));
-            }
+        if registered.is_some_and(|registered| registered.queue.as_ref() != Some(queue)) {
+            let msg = "Forbidden: the tenant's messages are kept in another environment";
+            return Err(ApiError::new(axum::http::StatusCode::FORBIDDEN, "tenant_not_served", msg));
         }
         Ok(table.name())
     }

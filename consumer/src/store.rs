@@ -13,7 +13,7 @@ use shared::health::Condition;
 use shared::metrics::{Metrics, label};
 use shared::queue::message::{Received, TRACE_ATTRIBUTE};
 use shared::queue::receiver::{Handler, Verdict};
-use shared::queue::retry::backoff;
+use shared::queue::retry::backoff_from_half;
 use shared::registry::{LookupError, Tenant, TenantRegistry};
 use shared::telemetry::continue_trace;
 use shared::tenant::TenantId;
@@ -32,7 +32,6 @@ const HOLD_MAX: Duration = Duration::from_secs(1800);
 const UNREADY_AFTER: Duration = Duration::from_secs(15);
 
 /// Whom the environment's consumer serves.
-#[derive(Clone)]
 pub(crate) struct Serves {
     environment: Environment,
     queue: QueueArn,
@@ -182,7 +181,7 @@ impl Handler for Store {
                 break;
             }
             let pause =
-                tokio::time::sleep(backoff(attempt, RETRY_BASE, RETRY_MAX, 0.5 + fastrand::f64() / 2.0));
+                tokio::time::sleep(backoff_from_half(attempt, RETRY_BASE, RETRY_MAX, fastrand::f64()));
             attempt += 1;
             if self.shutdown.run_until_cancelled(pause).await.is_none() {
                 break;

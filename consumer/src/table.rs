@@ -10,11 +10,12 @@ use shared::queue::retry::{Failure, classify};
 const MAX_BATCH_ITEMS: usize = 25;
 /// DynamoDB's code for an item it will never take.
 const INVALID: &str = "ValidationException";
+/// The condition that no item of this key is there.
+const NOT_THERE: &str = "attribute_not_exists(message_id)";
 /// DynamoDB's code for a condition that did not hold.
 const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
 
 /// The environment's table.
-#[derive(Clone)]
 pub(crate) struct Table {
     client: aws_sdk_dynamodb::Client,
     name: String,
@@ -48,7 +49,8 @@ impl Table {
         let (guarded, plain): (Vec<_>, Vec<_>) =
             unique.into_iter().partition(|(_, item)| is_id_of_key(&item.message_id));
         for (key, item) in guarded {
-            outcomes.insert(key, self.put_where_absent(item).await);
+            // Its repeats may carry another payload: the first is kept.
+            outcomes.insert(key, self.put(item, Some(NOT_THERE)).await);
         }
         for chunk in plain.chunks(MAX_BATCH_ITEMS) {
             self.write_batch(chunk, &mut outcomes).await;
@@ -62,8 +64,8 @@ impl Table {
             let put = PutRequest::builder().set_item(Some((*item).clone().into_attributes())).build();
             WriteRequest::builder().put_request(put.expect("the item is set")).build()
         });
-        let answer = self.client.batch_write_item().request_items(&self.name, puts.collect()).send().await;
-        match answer {
+        let request = self.client.batch_write_item().request_items(&self.name, puts.collect());
+        match request.send().await.map_err(|error| classify(&error)) {
             Ok(output) => {
                 let left: Vec<Key> = output
                     .unprocessed_items
@@ -78,39 +80,30 @@ impl Table {
                     outcomes.insert(key.clone(), written);
                 }
             }
-            Err(error) if classify(&error).code == INVALID && chunk.len() > 1 => {
+            Err(failure) if failure.code == INVALID && chunk.len() > 1 => {
                 for (key, item) in chunk {
-                    outcomes.insert(key.clone(), self.put(item).await);
+                    outcomes.insert(key.clone(), self.put(item, None).await);
                 }
             }
-            Err(error) => {
-                let written = failed(&classify(&error));
+            Err(failure) => {
+                let written = failed(&failure);
                 outcomes.extend(chunk.iter().map(|(key, _)| (key.clone(), written.clone())));
             }
         }
     }
 
-    async fn put(&self, item: &Item) -> Written {
-        let request =
-            self.client.put_item().table_name(&self.name).set_item(Some(item.clone().into_attributes()));
-        match request.send().await {
-            Ok(_) => Written::Stored,
-            Err(error) => failed(&classify(&error)),
-        }
-    }
-
-    /// Stores an item whose id comes from an idempotency key, unless an earlier one is there: the first is kept.
-    async fn put_where_absent(&self, item: &Item) -> Written {
+    /// One PutItem; under a condition, an item that is there already is as good as stored.
+    async fn put(&self, item: &Item, condition: Option<&str>) -> Written {
         let request = self
             .client
             .put_item()
             .table_name(&self.name)
             .set_item(Some(item.clone().into_attributes()))
-            .condition_expression("attribute_not_exists(message_id)");
-        match request.send().await {
+            .set_condition_expression(condition.map(ToOwned::to_owned));
+        match request.send().await.map_err(|error| classify(&error)) {
             Ok(_) => Written::Stored,
-            Err(error) if classify(&error).code == CONDITION_FAILED => Written::Stored,
-            Err(error) => failed(&classify(&error)),
+            Err(failure) if failure.code == CONDITION_FAILED => Written::Stored,
+            Err(failure) => failed(&failure),
         }
     }
 }

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use shared::aws::AwsClients;
+use shared::aws::{AwsClients, settings_of};
 use shared::config::LogFormat;
 use shared::http::server;
 use shared::service::admin_routes;
@@ -123,7 +123,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         region: REGION.to_owned(),
     })
     .await?;
-    let sdk = sdk_config(&endpoint.url());
+    let sdk = settings_of(&endpoint.url(), REGION);
     let tenants = topology::sample_tenants();
     provision::provision(&sdk, &tenants).await?;
 
@@ -168,17 +168,4 @@ fn serve_admin(
 
 async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, LocalError> {
     TcpListener::bind(address).await.map_err(|reason| LocalError::Listen { flag, address, reason })
-}
-
-/// The SDK's settings for the embedded endpoint. Built by hand: no variable or profile of the user's may lead
-/// elsewhere.
-fn sdk_config(endpoint: &str) -> aws_config::SdkConfig {
-    use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
-    let credentials = Credentials::new("local", "local", None, None, "embedded endpoint");
-    aws_config::SdkConfig::builder()
-        .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
-        .region(aws_config::Region::new(REGION))
-        .endpoint_url(endpoint)
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .build()
 }

@@ -93,7 +93,7 @@ pub(crate) async fn accept(
     let payload = payload(&body::read(request, producer.0.max_body_bytes).await?)?;
     let message_id = key.as_ref().map_or_else(Uuid::now_v7, |key| key.message_id(&tenant));
     let replay = match &key {
-        Some(key) => producer.0.replays.find(&tenant, key, payload.as_ref()).await?,
+        Some(_) => producer.0.replays.find(message_id, payload.as_ref()).await?,
         None => Replay::New,
     };
     context.set_message_id(message_id);
@@ -104,8 +104,8 @@ pub(crate) async fn accept(
         tokio::time::timeout(left, producer.send(&registered, message))
             .await
             .unwrap_or_else(|_| Err(SendError::TimedOut.into()))?;
-        if let Some(key) = &key {
-            producer.0.replays.remember(&tenant, key, payload.as_ref()).await;
+        if key.is_some() {
+            producer.0.replays.remember(message_id, payload.as_ref()).await;
         }
     }
     Ok(Json(Accepted {

@@ -55,17 +55,12 @@ impl Default for Replays {
 }
 
 impl Replays {
-    /// Whether this replica has seen the request confirmed.
+    /// Whether this replica has seen the request that became this message confirmed.
     ///
     /// # Errors
     /// 422 where the key came with another body.
-    pub(crate) async fn find(
-        &self,
-        tenant: &TenantId,
-        key: &IdempotencyKey,
-        payload: Option<&Payload>,
-    ) -> Result<Replay, ApiError> {
-        match self.0.get(&key.message_id(tenant)).await {
+    pub(crate) async fn find(&self, message_id: Uuid, payload: Option<&Payload>) -> Result<Replay, ApiError> {
+        match self.0.get(&message_id).await {
             None => Ok(Replay::New),
             Some(seen) if seen == digest(payload) => Ok(Replay::Confirmed),
             Some(_) => Err(ApiError::new(
@@ -76,8 +71,8 @@ impl Replays {
         }
     }
 
-    pub(crate) async fn remember(&self, tenant: &TenantId, key: &IdempotencyKey, payload: Option<&Payload>) {
-        self.0.insert(key.message_id(tenant), digest(payload)).await;
+    pub(crate) async fn remember(&self, message_id: Uuid, payload: Option<&Payload>) {
+        self.0.insert(message_id, digest(payload)).await;
     }
 }
 
@@ -131,20 +126,16 @@ mod tests {
     #[tokio::test]
     async fn a_repeat_is_known_and_another_body_is_refused() {
         let (replays, tenant) = (Replays::default(), "tenant-1".parse().expect("valid"));
-        let key = IdempotencyKey("k".to_owned());
+        let id = IdempotencyKey("k".to_owned()).message_id(&tenant);
         let (one, two) = (Payload::parse(b"1").expect("JSON"), Payload::parse(b"2").expect("JSON"));
-        assert_eq!(replays.find(&tenant, &key, Some(&one)).await, Ok(Replay::New));
-        replays.remember(&tenant, &key, Some(&one)).await;
-        assert_eq!(replays.find(&tenant, &key, Some(&one)).await, Ok(Replay::Confirmed));
+        assert_eq!(replays.find(id, Some(&one)).await, Ok(Replay::New));
+        replays.remember(id, Some(&one)).await;
+        assert_eq!(replays.find(id, Some(&one)).await, Ok(Replay::Confirmed));
         for other in [Some(&two), None] {
-            let error = replays.find(&tenant, &key, other).await.expect_err("another body");
+            let error = replays.find(id, other).await.expect_err("another body");
             assert_eq!(error.status(), StatusCode::UNPROCESSABLE_ENTITY);
         }
-        let neighbour = "tenant-2".parse().expect("valid");
-        assert_eq!(
-            replays.find(&neighbour, &key, Some(&two)).await,
-            Ok(Replay::New),
-            "keys are the tenant's own"
-        );
+        let theirs = IdempotencyKey("k".to_owned()).message_id(&"tenant-2".parse().expect("valid"));
+        assert_eq!(replays.find(theirs, Some(&two)).await, Ok(Replay::New), "keys are the tenant's own");
     }
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
@@ -80,7 +81,7 @@ impl AwsClients {
     /// when first needed.
     pub async fn from_env() -> Result<Self, AwsSettingsError> {
         let region = check_settings(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))?;
-        Ok(Self::new(&loader().region(Region::new(region)).load().await))
+        Ok(Self::new(&aws_config::defaults(behavior()).region(Region::new(region)).load().await))
     }
 
     /// Clients of a given configuration, with this module's time-outs and retries.
@@ -110,9 +111,21 @@ impl AwsClients {
     }
 }
 
-/// The SDK's configuration loader, with its behaviour pinned so that an upgrade cannot change time-outs silently.
-pub fn loader() -> aws_config::ConfigLoader {
-    aws_config::defaults(BehaviorVersion::v2026_01_12())
+/// The SDK's behaviour, pinned so that an upgrade cannot change time-outs silently.
+fn behavior() -> BehaviorVersion {
+    BehaviorVersion::v2026_01_12()
+}
+
+/// Settings for an endpoint that takes any credentials. Built by hand: no variable or profile of the user's may lead
+/// elsewhere.
+pub fn settings_of(endpoint: &str, region: &'static str) -> SdkConfig {
+    let credentials = Credentials::new("local", "local", None, None, "embedded endpoint");
+    SdkConfig::builder()
+        .behavior_version(behavior())
+        .region(Region::new(region))
+        .endpoint_url(endpoint)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
 }
 
 /// Time-outs of a long poll that asks the queue to wait this long.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, Label, with_local_recorder};
+use metrics::{Counter, Histogram, Label, with_local_recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// Upper bounds, in seconds, of every duration histogram: from a cached answer to a message a day old.
@@ -40,11 +40,6 @@ impl Metrics {
     /// The counter of this name and labels, created at first use. Names end in `_total`.
     pub fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
         with_local_recorder(&*self.recorder, || metrics::counter!(name, labels))
-    }
-
-    /// The gauge of this name and labels, created at first use.
-    pub fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
-        with_local_recorder(&*self.recorder, || metrics::gauge!(name, labels))
     }
 
     /// The histogram of this name and labels, created at first use. Names of durations end in `_seconds`.

@@ -27,7 +27,7 @@ use crate::health::Readiness;
 use crate::http::caller::Access;
 use crate::http::{Http, server};
 use crate::metrics::{Metrics, UPKEEP_INTERVAL};
-use crate::queue::retry::backoff;
+use crate::queue::retry::backoff_from_half;
 use crate::registry::{LookupError, ParameterSource, RegistryLimits, TenantRegistry, environment_resources};
 use crate::telemetry::{self, TelemetryError};
 
@@ -157,7 +157,7 @@ where
             Ok(found) => return found,
             Err(reason) => tracing::warn!(reason, "waiting for {what}"),
         }
-        tokio::time::sleep(backoff(times, START_RETRY_BASE, START_RETRY_MAX, 0.5 + fastrand::f64() / 2.0))
+        tokio::time::sleep(backoff_from_half(times, START_RETRY_BASE, START_RETRY_MAX, fastrand::f64()))
             .await;
         times += 1;
     }

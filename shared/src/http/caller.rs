@@ -52,21 +52,18 @@ impl Access {
         &self.0.environment
     }
 
-    /// The registry.
-    pub fn registry(&self) -> &TenantRegistry {
-        &self.0.registry
-    }
-
-    /// Lets a tenant in, or says why not. A silo knows its owner without asking the registry.
+    /// Lets a tenant in, or says why not. Gives its registration in a pool; a silo knows its owner without asking.
     ///
     /// # Errors
     /// 403 in another tenant's silo, 404 where it is not registered, 429 past its rate, 503 where that cannot be told.
-    pub async fn admit(&self, tenant: &TenantId) -> Result<(), ApiError> {
+    pub async fn admit(&self, tenant: &TenantId) -> Result<Option<Arc<Tenant>>, ApiError> {
         self.check_environment(tenant)?;
-        if matches!(self.0.environment, Environment::Pool(_)) {
-            self.look_up(tenant).await?;
-        }
-        self.check_rate(tenant)
+        let registered = match self.0.environment {
+            Environment::Pool(_) => Some(self.look_up(tenant).await?),
+            Environment::Silo(_) => None,
+        };
+        self.check_rate(tenant)?;
+        Ok(registered)
     }
 
     /// The tenant's registration, once the environment is known to answer it. Its rate is another matter

@@ -34,7 +34,7 @@ use crate::health::Condition;
 use crate::metrics::{Metrics, label};
 use crate::queue::lookup::queue_url;
 use crate::queue::message::Received;
-use crate::queue::retry::{Failure, backoff, classify};
+use crate::queue::retry::{Failure, backoff_from_half, classify};
 
 /// Messages one receive returns (SQS: 10).
 pub const MAX_RECEIVE: usize = 10;
@@ -141,7 +141,7 @@ impl Source {
 pub struct Receiver<H> {
     client: aws_sdk_sqs::Client,
     source: Source,
-    handler: Arc<H>,
+    handler: H,
     limits: ReceiverLimits,
     metrics: Metrics,
     receiving: Condition,
@@ -176,7 +176,7 @@ impl<H: Handler> Receiver<H> {
         Self {
             client,
             source,
-            handler: Arc::new(handler),
+            handler,
             limits,
             metrics: metrics.clone(),
             receiving,
@@ -356,7 +356,7 @@ impl Failing {
     fn again(before: Option<Self>) -> Self {
         let now = Instant::now();
         let (since, times) = before.map_or((now, 0), |before| (before.since, before.times + 1));
-        let pause = backoff(times, ERROR_BACKOFF_BASE, ERROR_BACKOFF_MAX, 0.5 + fastrand::f64() / 2.0);
+        let pause = backoff_from_half(times, ERROR_BACKOFF_BASE, ERROR_BACKOFF_MAX, fastrand::f64());
         Self { since, times, next_try: now + pause }
     }
 }

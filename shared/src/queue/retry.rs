@@ -74,6 +74,11 @@ pub fn backoff(attempt: u32, base: Duration, max: Duration, random: f64) -> Dura
     ceiling.mul_f64(random.clamp(0.0, 1.0))
 }
 
+/// As [`backoff`], but never less than half the step: for what must not be hammered however the dice fall.
+pub fn backoff_from_half(attempt: u32, base: Duration, max: Duration, random: f64) -> Duration {
+    backoff(attempt, base, max, 0.5 + random / 2.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

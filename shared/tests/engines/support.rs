@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
 use aws_sdk_sqs::types::QueueAttributeName;
 use http_body_util::{BodyExt, Full};
 use hyper::Method;
 use hyper_util::rt::TokioExecutor;
 use shared::arn::QueueArn;
-use shared::aws::AwsClients;
+use shared::aws::{AwsClients, settings_of};
 use tokio::time::Instant;
 
 pub(crate) const WITHIN: Duration = Duration::from_secs(20);
@@ -29,14 +28,7 @@ impl Aws {
         })
         .await
         .unwrap();
-        let config = aws_config::SdkConfig::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new("us-east-1"))
-            .endpoint_url(endpoint.url())
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-                "x", "x", None, None, "test",
-            )))
-            .build();
+        let config = settings_of(&endpoint.url(), "us-east-1");
         Self { clients: AwsClients::new(&config), endpoint }
     }
 

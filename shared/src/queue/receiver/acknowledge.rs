@@ -1,12 +1,12 @@
 //! What happens to a message after its handler: delete, leave, set aside, hand back; and its lease meanwhile.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{Handler, Receiver, Verdict, seconds};
 use crate::metrics::label;
 use crate::queue::message::{MAX_ATTRIBUTES, Received, string_attribute};
-use crate::queue::retry::{backoff, classify};
+use crate::queue::retry::{backoff, backoff_from_half, classify};
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry};
 
 /// Attribute that says why a message was set aside.
@@ -131,16 +131,15 @@ impl<H: Handler> Receiver<H> {
         };
         self.metrics.counter("deleted_total", vec![]).increment(output.successful.len() as u64);
         // A handle that SQS refuses stays refused: the lease is lost and the message will come again.
-        let lost: HashMap<&str, bool> =
-            output.failed.iter().map(|failed| (failed.id.as_str(), failed.sender_fault)).collect();
-        let deleted: std::collections::HashSet<&str> =
-            output.successful.iter().map(|success| success.id.as_str()).collect();
-        let retry = |(at, message): (usize, &'a Received)| {
-            let id = at.to_string();
-            let again = !deleted.contains(id.as_str()) && !lost.get(id.as_str()).copied().unwrap_or(false);
-            again.then_some(message)
-        };
-        messages.into_iter().enumerate().filter_map(retry).collect()
+        let refused =
+            output.failed.iter().filter(|failed| failed.sender_fault).map(|failed| failed.id.as_str());
+        let settled: HashSet<&str> =
+            output.successful.iter().map(|success| success.id.as_str()).chain(refused).collect();
+        let places = messages.into_iter().enumerate();
+        places
+            .filter(|(at, _)| !settled.contains(at.to_string().as_str()))
+            .map(|(_, message)| message)
+            .collect()
     }
 
     /// Leaves messages to redelivery, further away each time they come.
@@ -200,7 +199,7 @@ impl<H: Handler> Receiver<H> {
 /// How far away the next delivery of a message is that has come this often; at least half of the exponential step, so
 /// that a failing dependency is not hammered.
 fn redelivery_after(receive_count: u32, random: f64) -> Duration {
-    backoff(receive_count.saturating_sub(1), REDELIVERY_BASE, REDELIVERY_MAX, 0.5 + random / 2.0)
+    backoff_from_half(receive_count.saturating_sub(1), REDELIVERY_BASE, REDELIVERY_MAX, random)
 }
 
 #[cfg(test)]

@@ -78,12 +78,8 @@ impl Lane {
                     }
                     came.drain(..).for_each(|entry| self.gather.push(entry));
                 }
-                () = self.sender.closing.cancelled(), if idle => {
-                    if self.sender.close(&self.queue, &self.arrivals) {
-                        return;
-                    }
-                }
-                () = tokio::time::sleep(self.sender.limits.close_after), if idle => {
+                // Idle for long enough, or told to close: the same from here on.
+                _ = tokio::time::timeout(self.sender.limits.close_after, self.sender.closing.cancelled()), if idle => {
                     if self.sender.close(&self.queue, &self.arrivals) {
                         return;
                     }
@@ -126,9 +122,9 @@ impl Lane {
                 tracing::warn!(
                     queue,
                     messages,
-                    failure.code,
-                    failure.transient,
-                    failure.reason,
+                    code = failure.code,
+                    transient = failure.transient,
+                    reason = failure.reason,
                     "send failed"
                 );
                 for entry in batch {
@@ -173,7 +169,7 @@ impl Lane {
         tracing::warn!(
             queue,
             code = failed.code,
-            failed.sender_fault,
+            sender_fault = failed.sender_fault,
             reason = message,
             "message not accepted"
         );
