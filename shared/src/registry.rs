@@ -186,17 +186,23 @@ impl TenantRegistry {
         since: DateTime<Utc>,
     ) -> Result<Arc<Tenant>, LookupError> {
         let is_fresh = |loaded_on: DateTime<Utc>| loaded_on > since + CLOCK_MARGIN;
-        if let Some(entry) = self.0.known.get(id).await {
-            if is_fresh(entry.loaded_on) {
-                return Ok(Arc::clone(&entry.tenant));
-            }
-            self.0.known.invalidate(id).await;
+        let known = self.0.known.get(id).await;
+        if let Some(entry) = known.as_ref().filter(|entry| is_fresh(entry.loaded_on)) {
+            return Ok(Arc::clone(&entry.tenant));
         }
         if self.0.unknown.get(id).await.is_some_and(is_fresh) {
             return Err(LookupError::Unknown);
         }
+        self.0.known.invalidate(id).await;
         self.0.unknown.invalidate(id).await;
-        self.lookup(id).await
+        let found = self.lookup(id).await;
+        if let (Err(LookupError::Unavailable(_) | LookupError::Misconfigured { .. }), Some(entry)) =
+            (&found, known)
+        {
+            // Not fresh enough for this, but still what everybody else is to be told.
+            self.0.known.insert(id.clone(), entry).await;
+        }
+        found
     }
 
     /// Keeps tenants in use fresh; never ends. Failures leave what is known in use.

@@ -185,6 +185,19 @@ async fn what_was_read_before_a_moment_is_read_again_for_it() {
     assert_eq!(store.calls(), calls, "what was read later is good enough");
 }
 
+#[tokio::test]
+async fn a_second_reading_that_fails_leaves_what_is_known_in_use() {
+    let store = Arc::new(Store::default());
+    store.register("tenant-8", "advanced");
+    let registry = registry(&store, RegistryLimits::default());
+    let tenant = id("tenant-8");
+    registry.lookup(&tenant).await.expect("registered");
+    store.down.store(true, Ordering::Relaxed);
+    let answer = registry.lookup_since(&tenant, Utc::now()).await;
+    assert!(matches!(answer, Err(LookupError::Unavailable(_))), "it cannot be told: {answer:?}");
+    assert_eq!(registry.lookup(&tenant).await.expect("stale").tier, Some(Tier::Advanced));
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_answered_though_the_one_who_was_loading_goes_away() {
     let store = Arc::new(Store::default());
