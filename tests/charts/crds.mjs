@@ -1,0 +1,78 @@
+// Checks custom resources as strictly as an API server with `fieldValidation: Strict`: reads a JSON array of objects from
+// standard input, writes a JSON array of as many lists of errors.
+//
+// The pinned @kubernetes-models packages, generated from each project's own Go types, hold two halves of a schema:
+// - validators with the values' bounds (required, enum, pattern, lengths), which let unknown fields pass;
+// - type declarations, by which the TypeScript compiler refuses unknown fields in an object written out as a literal.
+// Both halves are asked here. Rules in CEL (x-kubernetes-validations) are in neither.
+//
+// Usage: node crds.mjs <directory with node_modules> < objects.json
+
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const PACKAGES = {
+  "gateway.networking.k8s.io": "gateway-api",
+  "keda.sh": "keda",
+  "monitoring.coreos.com": "prometheus-operator",
+  "traefik.io": "traefik",
+};
+
+const home = resolve(process.argv[2]);
+const require = createRequire(join(home, "package.json"));
+const ts = require("typescript");
+
+const objects = JSON.parse(readFileSync(0, "utf8"));
+const errors = objects.map(() => []);
+const models = objects.map(({ apiVersion, kind }) => {
+  const [group, version] = apiVersion.split("/");
+  return PACKAGES[group] && `@kubernetes-models/${PACKAGES[group]}/${group}/${version}/${kind}`;
+});
+
+for (const [i, object] of objects.entries()) {
+  const path = models[i] && join(home, "node_modules", `${models[i]}.js`);
+  if (!path || !existsSync(path)) {
+    models[i] = undefined;
+    errors[i].push(`no schema for ${object.apiVersion} ${object.kind}`);
+    continue;
+  }
+  const module = await import(pathToFileURL(path).href);
+  try {
+    new module[object.kind](object).validate();
+  } catch (error) {
+    errors[i].push(...(error.errors ?? [error]).map(({ instancePath = "", message }) => `${instancePath} ${message}`.trim()));
+  }
+}
+
+const file = join(home, "objects.ts");
+const lines = objects.map((object, i) => {
+  const type = models[i] && `import("${models[i]}").I${object.kind}`;
+  return type ? `export const o${i}: ${type} = ${JSON.stringify(object)};` : "";
+});
+const options = {
+  module: ts.ModuleKind.NodeNext,
+  moduleResolution: ts.ModuleResolutionKind.NodeNext,
+  noEmit: true,
+  skipLibCheck: true,
+  strict: true,
+  types: [],
+};
+const host = ts.createCompilerHost(options);
+const { getSourceFile, fileExists, readFile } = host;
+host.getSourceFile = (name, ...rest) =>
+  name === file ? ts.createSourceFile(name, lines.join("\n"), ...rest) : getSourceFile(name, ...rest);
+host.fileExists = (name) => name === file || fileExists(name);
+host.readFile = (name) => (name === file ? lines.join("\n") : readFile(name));
+
+const program = ts.createProgram([file], options, host);
+for (const diagnostic of ts.getPreEmitDiagnostics(program)) {
+  const text = ts.flattenDiagnosticMessageText(diagnostic.messageText, " ");
+  if (diagnostic.file?.fileName !== file) {
+    throw new Error(`the declarations do not compile: ${text}`); // else a check that checks nothing would pass
+  }
+  errors[diagnostic.file.getLineAndCharacterOfPosition(diagnostic.start).line].push(text);
+}
+
+process.stdout.write(JSON.stringify(errors));

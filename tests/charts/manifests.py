@@ -1,0 +1,136 @@
+"""What a render gave, read strictly.
+
+Helm passes on whatever text the templates make; an API server takes the last of two equal keys, or turns `on` into a
+boolean, without a word. Here a document with a repeated key, an ambiguous plain word or a null is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import yaml
+
+Manifest = dict[str, Any]
+
+
+class ManifestError(Exception):
+    """The text is not YAML that means the same to every reader."""
+
+
+class StrictLoader(yaml.CSafeLoader):
+    """YAML of which YAML 1.1 and 1.2 read the same."""
+
+
+def strict_mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            raise ManifestError(f"key {key!r} is not text, {key_node.start_mark}")
+        if key in result:
+            raise ManifestError(f"key {key!r} is there twice, {key_node.start_mark}")
+        result[key] = loader.construct_object(value_node, deep=True)
+    return result
+
+
+AMBIGUOUS = re.compile(r"(?i:y|n|yes|no|on|off)|0[0-9]+|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+|.*_.*|\d{4}-\d\d?-\d\d?.*")
+"""Plain words that are a boolean, a number or a date to one version of YAML, and text to the other."""
+
+
+def strict_scalar(loader: StrictLoader, node: yaml.ScalarNode) -> Any:
+    plain = node.style is None
+    if plain and not node.tag.endswith(":str") and AMBIGUOUS.fullmatch(node.value):
+        raise ManifestError(f"{node.value!r} needs quotes, {node.start_mark}")
+    return yaml.SafeLoader.yaml_constructors[node.tag](loader, node)
+
+
+StrictLoader.add_constructor("tag:yaml.org,2002:map", strict_mapping)
+for kind in ("bool", "int", "float", "timestamp"):
+    StrictLoader.add_constructor(f"tag:yaml.org,2002:{kind}", strict_scalar)
+
+
+@cache
+def parse_document(text: str) -> Manifest | None:
+    try:
+        manifest = yaml.load(text, StrictLoader)
+    except yaml.YAMLError as error:
+        raise ManifestError(f"{error}\n{text}") from None
+    if manifest is None:
+        return None
+    if not isinstance(manifest, dict) or not {"apiVersion", "kind", "metadata"} <= manifest.keys():
+        raise ManifestError(f"not an object of Kubernetes:\n{text}")
+    nulls = [path for path, value in walk(manifest) if value is None]
+    if nulls:
+        raise ManifestError(f"no value at {', '.join(nulls)}:\n{text}")
+    return manifest
+
+
+def parse(stream: str) -> list[Manifest]:
+    """The objects of a stream of documents."""
+    documents = (parse_document(text) for text in re.split(r"(?m)^---\s*$", stream))
+    return [document for document in documents if document]
+
+
+def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value inside a value, with its path."""
+    yield path, value
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from walk(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from walk(inner, f"{path}[{i}]")
+
+
+@dataclass(frozen=True)
+class Release:
+    """A chart installed under a name into a namespace."""
+
+    name: str
+    namespace: str
+    objects: tuple[Manifest, ...]
+
+    def of(self, *kinds: str) -> list[Manifest]:
+        return [o for o in self.objects if o["kind"] in kinds]
+
+    def find(self, kind: str, name: str) -> Manifest:
+        found = [o for o in self.of(kind) if o["metadata"]["name"] == name]
+        assert len(found) == 1, f"{len(found)} objects {kind}/{name} in release {self.name}"
+        return found[0]
+
+    def namespace_of(self, manifest: Manifest) -> str:
+        """Where Helm puts it: the namespace it names, else the release's."""
+        return manifest["metadata"].get("namespace", self.namespace)
+
+    def workloads(self) -> Iterator[tuple[Manifest, Manifest]]:
+        """Everything that makes pods, tests included, with the pod template."""
+        for manifest in self.objects:
+            if manifest["kind"] == "Pod":
+                yield manifest, manifest
+            elif manifest["kind"] in ("DaemonSet", "Deployment", "Job", "StatefulSet"):
+                yield manifest, manifest["spec"]["template"]
+            elif manifest["kind"] == "CronJob":
+                yield manifest, manifest["spec"]["jobTemplate"]["spec"]["template"]
+
+
+def full_name(manifest: Manifest) -> str:
+    return f"{manifest['kind']}/{manifest['metadata']['name']}"
+
+
+def is_test(manifest: Manifest) -> bool:
+    """Whether it exists only while `helm test` runs."""
+    return "test" in manifest["metadata"].get("annotations", {}).get("helm.sh/hook", "")
+
+
+def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
+    """Whether an equality selector matches; an empty one matches nothing, as a Service's does."""
+    return bool(selector) and selector.items() <= labels.items()
+
+
+def env_of(container: Manifest) -> dict[str, Any]:
+    """Value of each variable; what comes from elsewhere, such as a Secret, is its `valueFrom`."""
+    return {v["name"]: v["value"] if "value" in v else v["valueFrom"] for v in container.get("env", [])}
