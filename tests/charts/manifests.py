@@ -42,8 +42,7 @@ AMBIGUOUS = re.compile(r"(?i:y|n|yes|no|on|off)|0[0-9]+|[-+]?[0-9][0-9_]*(:[0-5]
 
 
 def strict_scalar(loader: StrictLoader, node: yaml.ScalarNode) -> Any:
-    plain = node.style is None
-    if plain and not node.tag.endswith(":str") and AMBIGUOUS.fullmatch(node.value):
+    if AMBIGUOUS.fullmatch(node.value):
         raise ManifestError(f"{node.value!r} needs quotes, {node.start_mark}")
     return yaml.SafeLoader.yaml_constructors[node.tag](loader, node)
 

@@ -1,0 +1,61 @@
+"""What the tests share: objects checked once, and a summary of what was rendered and checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from combinations import EVERYTHING, EXAMPLES, LONG_NAMES, MATRIX, OPTIONS, installed
+from engine import KUBERNETES, RenderError, helm_version
+from manifests import ManifestError
+from schemas import Checker, versions_available
+
+CHECKER = pytest.StashKey[Checker]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[CHECKER] = Checker()
+
+
+@pytest.fixture
+def checker() -> Checker:
+    """A checker that knows nothing yet, for objects no chart renders."""
+    return Checker()
+
+
+@pytest.fixture(scope="session")
+def all_checked(request: pytest.FixtureRequest) -> Checker:
+    """The checker of what the charts render."""
+    checker = request.config.stash[CHECKER]
+    objects = []
+    for case in EVERYTHING:
+        try:
+            objects += installed(case).objects
+        except (RenderError, ManifestError):
+            continue  # the case's own tests fail on it
+    checker.prepare(objects)
+    return checker
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    checker = config.stash[CHECKER]
+    if not checker.distinct:
+        return
+    out = terminalreporter
+    out.section("charts")
+    out.line(f"rendered by {helm_version()} for Kubernetes {KUBERNETES[0]} to {KUBERNETES[-1]}")
+    parts = {
+        "the matrix tier x routing x autoscaler x identity": len(MATRIX),
+        "options by themselves": len(OPTIONS),
+        "longest names": len(LONG_NAMES),
+        "the tenant chart's examples": len(EXAMPLES),
+        "the application chart": len(EVERYTHING) - len(MATRIX) - len(OPTIONS) - len(LONG_NAMES) - len(EXAMPLES),
+    }
+    out.line(f"{len(EVERYTHING)} combinations: " + ", ".join(f"{n} {what}" for what, n in parts.items()))
+    out.line(f"{len(checker.distinct)} different objects checked strictly:")
+    for source, kinds in sorted(checker.kinds.items()):
+        out.line(f"    by {source}: {', '.join(sorted(kinds))}")
+    missing = [version for version in KUBERNETES if version not in versions_available()]
+    out.line(f"versions of Kubernetes without a schema: {', '.join(missing) or 'none'}")
+    out.line("not checked by any schema: CEL rules, admission controllers, what the API server checks in code")
