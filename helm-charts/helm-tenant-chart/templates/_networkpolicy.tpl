@@ -1,0 +1,121 @@
+{{/* The parts of the NetworkPolicies. */}}
+
+{{/* The app pods of this environment. Pods of `helm test` have no app. */}}
+{{- define "tenant.appsSelector" -}}
+matchLabels:
+  tenantry/tenant: {{ .Values.tenantId | quote }}
+matchExpressions:
+  - key: tenantry/app
+    operator: Exists
+{{- end -}}
+
+{{/* Who may send requests, as a list of peers. */}}
+{{- define "tenant.clients" -}}
+{{- $policy := .Values.networkPolicy -}}
+{{- $routing := .Values.routing -}}
+{{- if $policy.clients -}}
+{{- toYaml $policy.clients -}}
+{{- else if eq $routing.type "alb" -}}
+# The load balancer's addresses are in the VPC's subnets: the private ranges of RFC 1918 and RFC 6598.
+{{- range list "10.0.0.0/8" "172.16.0.0/12" "192.168.0.0/16" "100.64.0.0/10" }}
+- ipBlock:
+    cidr: {{ . }}
+{{- end }}
+{{- if $policy.ipv6 }}
+# A VPC's IPv6 addresses are Amazon's public ones, or private ones of RFC 4193.
+- ipBlock:
+    cidr: "::/0"
+{{- end }}
+{{- else -}}
+{{- range include "tenant.proxyNamespaces" . | fromYamlArray }}
+- namespaceSelector:
+    matchLabels:
+      kubernetes.io/metadata.name: {{ . | quote }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* The namespaces of the proxies that send requests, as a list. A Gateway without a namespace is in the route's own. */}}
+{{- define "tenant.proxyNamespaces" -}}
+{{- $namespaces := .Values.networkPolicy.proxyNamespaces -}}
+{{- if and (not $namespaces) (eq .Values.routing.type "gateway") -}}
+{{- range .Values.routing.gateway.parentRefs -}}
+{{- $namespaces = append $namespaces (.namespace | default $.Values.tenantId) -}}
+{{- end -}}
+{{- else if and (not $namespaces) (eq .Values.routing.type "traefik") -}}
+{{- $namespaces = list "traefik" -}}
+{{- end -}}
+{{- uniq $namespaces | toYaml -}}
+{{- end -}}
+
+{{- define "tenant.dnsEgress" -}}
+- to:
+    {{- toYaml .Values.networkPolicy.dns | nindent 4 }}
+  ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- end -}}
+
+{{/*
+HTTPS, and each configured endpoint. An endpoint in the cluster (<service>.<namespace>.svc) is allowed by its namespace
+and without a port: policies see the pod's port, which need not be the Service's. Any other is allowed by its port.
+*/}}
+{{- define "tenant.httpsEgress" -}}
+{{- $ports := list 443 -}}
+{{- $namespaces := list -}}
+{{- range $url := include "tenant.endpoints" . | fromYamlArray -}}
+  {{- $parsed := urlParse $url -}}
+  {{- $host := regexReplaceAll ":[0-9]+$" $parsed.host "" -}}
+  {{- $labels := splitList "." $host -}}
+  {{- if and (ge (len $labels) 3) (eq (index $labels 2) "svc") -}}
+    {{- $namespaces = append $namespaces (index $labels 1) -}}
+  {{- else -}}
+    {{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" $parsed.host) | default (ternary "443" "80" (eq $parsed.scheme "https")) -}}
+    {{- $ports = append $ports (int $port) -}}
+  {{- end -}}
+{{- end -}}
+{{- $cidrs := .Values.networkPolicy.egressCidrs -}}
+{{- if and .Values.networkPolicy.ipv6 (not (has "::/0" $cidrs)) -}}
+{{- $cidrs = append $cidrs "::/0" -}}
+{{- end -}}
+{{- with $cidrs -}}
+- to:
+    {{- range . }}
+    - ipBlock:
+        cidr: {{ . | quote }}
+        {{- /* Link-local addresses: instance metadata (169.254.169.254, fd00:ec2::254), which has the node's own role. */}}
+        {{- if eq . "0.0.0.0/0" }}
+        except:
+          - 169.254.0.0/16
+        {{- else if eq . "::/0" }}
+        except:
+          - "fd00:ec2::/32"
+          - "fe80::/10"
+        {{- end }}
+    {{- end }}
+  ports:
+    {{- range uniq $ports }}
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
+{{- end }}
+{{- range uniq $namespaces }}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: {{ . | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* Every URL the apps of this release are told to call. */}}
+{{- define "tenant.endpoints" -}}
+{{- $urls := concat (list .Values.aws.endpointUrl) (values .Values.aws.endpointUrls) -}}
+{{- range $app := keys .Values.apps -}}
+  {{- $context := dict "root" $ "app" $app -}}
+  {{- include "tenant.fillContext" $context -}}
+  {{- if $context.settings.enabled -}}{{- $urls = append $urls $context.settings.otlpEndpoint -}}{{- end -}}
+{{- end -}}
+{{- compact $urls | uniq | sortAlpha | toYaml -}}
+{{- end -}}

@@ -1,0 +1,124 @@
+{{/* What makes up an app's pod. */}}
+
+{{/* Restricted by the Pod Security Standards; 65532 is the user of distroless images, named because `runAsNonRoot` needs a number. */}}
+{{- define "tenant.podSecurityContext" -}}
+{{- $context := dict
+  "runAsNonRoot" true
+  "runAsUser" 65532
+  "runAsGroup" 65532
+  "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- include "tenant.merge" (list $context .) -}}
+{{- toYaml $context -}}
+{{- end -}}
+
+{{- define "tenant.securityContext" -}}
+{{- $context := dict
+  "allowPrivilegeEscalation" false
+  "readOnlyRootFilesystem" true
+  "capabilities" (dict "drop" (list "ALL")) -}}
+{{- include "tenant.merge" (list $context .) -}}
+{{- toYaml $context -}}
+{{- end -}}
+
+{{/* The container's variables, as a list: what the services read (README of the project), then the AWS SDK's own. */}}
+{{- define "tenant.env" -}}
+{{- $s := .settings -}}
+- name: ENVIRONMENT
+  value: {{ .root.Values.tenantId | quote }}
+- name: PORT
+  value: "8080"
+- name: ADMIN_PORT
+  value: "9090"
+- name: LOG_FORMAT
+  value: {{ $s.logFormat | quote }}
+- name: LOG_LEVEL
+  value: {{ $s.logLevel | quote }}
+- name: SHUTDOWN_GRACE_SECONDS
+  value: {{ int $s.drain.shutdownGraceSeconds | quote }}
+{{- with $s.receiveWaitSeconds }}
+- name: RECEIVE_WAIT_SECONDS
+  value: {{ int . | quote }}
+{{- end }}
+{{- with $s.tenantRatePerSecond }}
+- name: TENANT_RATE_PER_SECOND
+  value: {{ int64 . | quote }}
+{{- end }}
+{{- with $s.otlpEndpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
+{{ include "tenant.awsEnv" .root }}
+{{- end -}}
+
+{{- define "tenant.awsEnv" -}}
+# Credentials never come from the node's instance metadata, which has the node's own role.
+- name: AWS_EC2_METADATA_DISABLED
+  value: "true"
+{{- with .Values.aws.region }}
+- name: AWS_REGION
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.aws.endpointUrl }}
+- name: AWS_ENDPOINT_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- range $service, $url := .Values.aws.endpointUrls }}
+{{- with $url }}
+- name: {{ printf "AWS_ENDPOINT_URL_%s" (upper $service) }}
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- if eq (include "tenant.identity" .) "secret" }}
+{{- with .Values.identity.secret }}
+- name: AWS_ACCESS_KEY_ID
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name | quote }}
+      key: {{ .accessKeyIdKey | quote }}
+- name: AWS_SECRET_ACCESS_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name | quote }}
+      key: {{ .secretAccessKeyKey | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "tenant.probe" -}}
+{{- $probe := index . 1 -}}
+httpGet:
+  path: {{ index . 0 }}
+  port: admin
+periodSeconds: {{ int $probe.periodSeconds }}
+failureThreshold: {{ int $probe.failureThreshold }}
+timeoutSeconds: 2
+{{- end -}}
+
+{{/*
+Time until the kubelet kills the pod: the sleep in which load balancers learn that it goes, the service's own deadline,
+and 5 seconds for what is slow around it.
+*/}}
+{{- define "tenant.terminationGracePeriodSeconds" -}}
+{{- $drain := .settings.drain -}}
+{{- $drain.terminationGracePeriodSeconds | default (add (int $drain.preStopSleepSeconds) (int $drain.shutdownGraceSeconds) 5) | int -}}
+{{- end -}}
+
+{{/* Spread over zones and nodes. `matchLabelKeys` counts the pods of one rollout only, or a rollout would skew the rest. */}}
+{{- define "tenant.topologySpreadConstraints" -}}
+{{- $context := . -}}
+{{- $constraints := list -}}
+{{- range $key, $topology := dict "zone" "topology.kubernetes.io/zone" "node" "kubernetes.io/hostname" -}}
+  {{- with get $context.settings.topologySpread $key -}}
+    {{- $constraints = append $constraints (dict
+      "maxSkew" 1
+      "topologyKey" $topology
+      "whenUnsatisfiable" .
+      "labelSelector" (dict "matchLabels" (include "tenant.selectorLabels" $context | fromYaml))
+      "matchLabelKeys" (list "pod-template-hash")) -}}
+  {{- end -}}
+{{- end -}}
+{{- with $constraints -}}
+topologySpreadConstraints:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,20 @@
+{{/* What the three kinds of routes share: the tenant's route to an app, and a pool's route for everybody else. */}}
+
+{{/*
+Renders one kind of route where `routing.type` asks for it: (dict "context" … "type" "gateway" "template" …). The template
+gets the app's context with `route`, "tenant" or "catchAll".
+*/}}
+{{- define "tenant.routes" -}}
+{{- $context := .context -}}
+{{- if eq $context.root.Values.routing.type .type -}}
+{{- if include "tenant.hasRoute" $context }}
+{{ include .template (merge (dict "route" "tenant") $context) }}
+{{- end }}
+{{- if include "tenant.catchesAll" $context }}
+{{- if include "tenant.hasRoute" $context }}
+---
+{{- end }}
+{{ include .template (merge (dict "route" "catchAll") $context) }}
+{{- end }}
+{{- end -}}
+{{- end -}}
