@@ -39,7 +39,6 @@ ends in a hash of the whole, so that two long names never become one.
 {{- range $app := keys $root.Values.apps | sortAlpha -}}
 {{- $context := dict "root" $root "app" $app -}}
 {{- include "tenant.fillContext" $context -}}
-{{- include "tenant.validateApp" $context -}}
 {{- with include $template $context | trim }}
 ---
 {{ . }}
@@ -47,9 +46,11 @@ ends in a hash of the whole, so that two long names never become one.
 {{- end -}}
 {{- end -}}
 
+{{/* Fills in the context of an app that has `root` and `app`. What an app of one's own does not say: it runs here, with a route. */}}
 {{- define "tenant.fillContext" -}}
 {{- $tenantId := .root.Values.tenantId -}}
-{{- $settings := deepCopy .root.Values.appDefaults -}}
+{{- $settings := dict "enabled" true "envId" "" "ingress" (dict "enabled" true) -}}
+{{- include "tenant.merge" (list $settings .root.Values.appDefaults) -}}
 {{- include "tenant.merge" (list $settings (get .root.Values.apps .app)) -}}
 {{- $environment := ternary $tenantId $settings.envId $settings.enabled -}}
 {{- $_ := set . "settings" $settings -}}
@@ -215,9 +216,12 @@ true
 {{- end -}}
 {{- end -}}
 
-{{/* "true" where the tenant has a route to the app: one that asks for its id. */}}
+{{/*
+"true" where the tenant has a route to the app: one that asks for its id. A pool that catches all needs none of its own: no
+client is called after it.
+*/}}
 {{- define "tenant.hasRoute" -}}
-{{- if and .settings.ingress.enabled (include "tenant.hasService" .) -}}true{{- end -}}
+{{- if and .settings.ingress.enabled (include "tenant.hasService" .) (not (include "tenant.catchesAll" .)) -}}true{{- end -}}
 {{- end -}}
 
 {{/* "true" where the app is a pool's and its route catches every tenant without one of its own. */}}

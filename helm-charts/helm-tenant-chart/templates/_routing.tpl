@@ -7,14 +7,10 @@ gets the app's context with `route`, "tenant" or "catchAll".
 {{- define "tenant.routes" -}}
 {{- $context := .context -}}
 {{- if eq $context.root.Values.routing.type .type -}}
-{{- if include "tenant.hasRoute" $context }}
-{{ include .template (merge (dict "route" "tenant") $context) }}
-{{- end }}
-{{- if include "tenant.catchesAll" $context }}
-{{- if include "tenant.hasRoute" $context }}
----
-{{- end }}
-{{ include .template (merge (dict "route" "catchAll") $context) }}
-{{- end }}
+{{- if include "tenant.catchesAll" $context -}}
+{{- include .template (merge (dict "route" "catchAll") $context) -}}
+{{- else if include "tenant.hasRoute" $context -}}
+{{- include .template (merge (dict "route" "tenant") $context) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

@@ -129,6 +129,22 @@ the key and what to set.
 {{- end -}}
 {{- end -}}
 
+{{/*
+An upgrade that no longer has the Terraform object deletes it. Releases of the chart this one replaces made it with
+`destroyResourcesOnDeletion: true`, so that the tenant's data would go with it, without a word.
+*/}}
+{{- define "tenant.validateInfra" -}}
+{{- $infra := .Values.infra -}}
+{{- $isKnown := .Capabilities.APIVersions.Has "infra.contrib.fluxcd.io/v1alpha2" -}}
+{{- if and .Release.IsUpgrade $isKnown $infra.guardUpgrades (not $infra.enabled) -}}
+  {{- $live := lookup "infra.contrib.fluxcd.io/v1alpha2" "Terraform" $infra.namespace .Values.tenantId -}}
+  {{- $owner := dig "metadata" "annotations" "meta.helm.sh/release-name" "" $live -}}
+  {{- if and (eq $owner .Release.Name) (dig "spec" "destroyResourcesOnDeletion" false $live) -}}
+    {{- fail (printf "this upgrade would delete the Terraform object %s/%s, and with it the tenant's queue and table, because destroyResourcesOnDeletion is true on it: set infra.enabled to true, which keeps the object and turns that off" $infra.namespace .Values.tenantId) -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* A duration of Gateway API in milliseconds. */}}
 {{- define "tenant.milliseconds" -}}
 {{- $units := dict "h" 3600000 "m" 60000 "s" 1000 "ms" 1 -}}
