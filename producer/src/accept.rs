@@ -14,7 +14,7 @@ use shared::http::caller::CallingTenant;
 use shared::http::error::ApiError;
 use shared::http::{Http, RequestContext, body};
 use shared::queue::message::Outgoing;
-use shared::queue::sender::{SendError, Sender};
+use shared::queue::sender::Sender;
 use shared::registry::Tenant;
 use shared::telemetry::traceparent;
 use shared::tenant::{TenantId, Tier};
@@ -66,14 +66,14 @@ impl Producer {
         }
     }
 
-    /// Sends the event; ends once its queue has confirmed it.
-    async fn send(&self, registered: &Tenant, message: Outgoing) -> Result<(), ApiError> {
+    /// Sends the event; ends once its queue has confirmed it, or this time is over.
+    async fn send(&self, within: Duration, registered: &Tenant, message: Outgoing) -> Result<(), ApiError> {
         let queue = registered.queue.as_ref().ok_or_else(|| {
             let msg =
                 "Unavailable: the tenant's queue is still being created; try again after Retry-After seconds";
             ApiError::unavailable("queue_missing", msg)
         })?;
-        Ok(self.0.sender.send(queue, message).await?)
+        Ok(self.0.sender.send_within(within, queue, message).await?)
     }
 }
 
@@ -101,9 +101,7 @@ pub(crate) async fn accept(
         let event = Event { tenant: tenant.clone(), message_id, payload: payload.clone() };
         let mut message = event.into_message(http.environment());
         message.trace(traceparent(&tracing::Span::current()));
-        tokio::time::timeout(left, producer.send(&registered, message))
-            .await
-            .unwrap_or_else(|_| Err(SendError::TimedOut.into()))?;
+        producer.send(left, &registered, message).await?;
         if key.is_some() {
             producer.0.replays.remember(message_id, payload.as_ref()).await;
         }

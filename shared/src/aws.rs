@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
@@ -91,24 +91,32 @@ impl AwsClients {
         Self {
             sqs: aws_sdk_sqs::Client::from_conf(
                 aws_sdk_sqs::config::Builder::from(config)
+                    .stalled_stream_protection(no_stall_watch())
                     .retry_config(engine_retries.clone())
                     .timeout_config(attempt_timeout(ATTEMPT_TIMEOUT))
                     .build(),
             ),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(
                 aws_sdk_dynamodb::config::Builder::from(config)
+                    .stalled_stream_protection(no_stall_watch())
                     .retry_config(engine_retries)
                     .timeout_config(attempt_timeout(ATTEMPT_TIMEOUT))
                     .build(),
             ),
             ssm: aws_sdk_ssm::Client::from_conf(
                 aws_sdk_ssm::config::Builder::from(config)
+                    .stalled_stream_protection(no_stall_watch())
                     .retry_config(sdk_retries)
                     .timeout_config(attempt_timeout(ATTEMPT_TIMEOUT))
                     .build(),
             ),
         }
     }
+}
+
+/// The SDK watches streams for a minimum throughput; answers here are small and every attempt has its time-out.
+fn no_stall_watch() -> StalledStreamProtectionConfig {
+    StalledStreamProtectionConfig::disabled()
 }
 
 /// The SDK's behaviour, pinned so that an upgrade cannot change time-outs silently.

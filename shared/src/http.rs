@@ -23,6 +23,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use self::caller::{Access, OptionalTenant};
 use self::error::ApiError;
 pub use self::observe::RequestContext;
+use self::observe::RequestMetrics;
 use crate::environment::Environment;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
@@ -65,8 +66,6 @@ impl Http {
         readiness: Readiness,
         metrics: Metrics,
     ) -> Self {
-        metrics.describe_counter("http_requests_total", "Requests answered, by route, method and status");
-        metrics.describe_histogram("http_request_seconds", "Time to answer, by route");
         Self(Arc::new(Inner { service, version, access, readiness, metrics }))
     }
 
@@ -108,7 +107,7 @@ impl Http {
 pub fn with_middleware(routes: Router, metrics: Metrics) -> Router {
     routes
         .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
-        .layer(axum::middleware::from_fn_with_state(metrics, observe::observe))
+        .layer(axum::middleware::from_fn_with_state(RequestMetrics::new(metrics), observe::observe))
 }
 
 /// `GET /<service>`: who answers, for whom.

@@ -6,6 +6,7 @@ pub mod aws;
 pub mod config;
 pub mod environment;
 pub mod event;
+pub mod gather;
 pub mod health;
 pub mod http;
 pub mod metrics;

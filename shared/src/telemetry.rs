@@ -51,8 +51,6 @@ pub struct Telemetry {
 /// [`TelemetryError`], one line that names the variable.
 pub fn start(service: &'static str, format: LogFormat, filter: &str) -> Result<Telemetry, TelemetryError> {
     let traces = exporter_wanted().then(|| tracer_provider(service)).transpose()?;
-    let export =
-        traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // Lines say all they have to in their own fields: spans are for the exporter alone.
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is too narrow in its lifetime")]
@@ -64,11 +62,16 @@ pub fn start(service: &'static str, format: LogFormat, filter: &str) -> Result<T
         }
         LogFormat::Pretty => lines.compact().boxed(),
     };
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .with(export.map(|layer| layer.with_filter(LevelFilter::INFO)))
-        .try_init()
-        .map_err(|_| TelemetryError::Started)?;
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    // An absent layer in the stack would have every span made for nobody.
+    match &traces {
+        Some(provider) => {
+            let export = tracing_opentelemetry::layer().with_tracer(provider.tracer(service));
+            subscriber.with(export.with_filter(LevelFilter::INFO)).try_init()
+        }
+        None => subscriber.try_init(),
+    }
+    .map_err(|_| TelemetryError::Started)?;
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, reason = panic.payload_as_str(), "a panic: this is a defect");

@@ -1,12 +1,14 @@
 //! What happens around every request: its id, its span, its metrics, its log line.
 
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
+use metrics::{Counter, Histogram};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -45,7 +47,62 @@ impl RequestContext {
     }
 }
 
-pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
+/// Counts and times requests; clones share the figures.
+#[derive(Clone)]
+pub(super) struct RequestMetrics(Arc<Known>);
+
+/// The handles made so far, by route: making one costs more than the request it counts.
+struct Known {
+    metrics: Metrics,
+    routes: RwLock<HashMap<Box<str>, RouteMetrics>>,
+}
+
+struct RouteMetrics {
+    seconds: Histogram,
+    answered: HashMap<(&'static str, StatusCode), Counter>,
+}
+
+impl RequestMetrics {
+    pub(super) fn new(metrics: Metrics) -> Self {
+        metrics.describe_counter("http_requests_total", "Requests answered, by route, method and status");
+        metrics.describe_histogram("http_request_seconds", "Time to answer, by route");
+        Self(Arc::new(Known { metrics, routes: RwLock::default() }))
+    }
+
+    fn answered(&self, route: &str, method: &'static str, status: StatusCode, took: Duration) {
+        let (count, seconds) =
+            self.known(route, method, status).unwrap_or_else(|| self.make(route, method, status));
+        count.increment(1);
+        seconds.record(took);
+    }
+
+    fn known(&self, route: &str, method: &'static str, status: StatusCode) -> Option<(Counter, Histogram)> {
+        let routes = self.0.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let known = routes.get(route)?;
+        Some((known.answered.get(&(method, status))?.clone(), known.seconds.clone()))
+    }
+
+    fn make(&self, route: &str, method: &'static str, status: StatusCode) -> (Counter, Histogram) {
+        let metrics = &self.0.metrics;
+        let of_route = label("route", route.to_owned());
+        let labels =
+            vec![of_route.clone(), label("method", method), label("status", status.as_str().to_owned())];
+        let count = metrics.counter("http_requests_total", labels);
+        let seconds = metrics.histogram("http_request_seconds", vec![of_route]);
+        let mut routes = self.0.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let entry = routes.entry(route.into());
+        let known =
+            entry.or_insert_with(|| RouteMetrics { seconds: seconds.clone(), answered: HashMap::new() });
+        known.answered.insert((method, status), count.clone());
+        (count, seconds)
+    }
+}
+
+pub(super) async fn observe(
+    State(metrics): State<RequestMetrics>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let request_id = request_id(request.headers());
     let context = RequestContext::default();
@@ -64,20 +121,9 @@ pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let status = response.status();
-    metrics
-        .counter(
-            "http_requests_total",
-            vec![
-                label("route", route.to_owned()),
-                label("method", known_method(&method)),
-                label("status", status.as_str().to_owned()),
-            ],
-        )
-        .increment(1);
-    metrics
-        .histogram("http_request_seconds", vec![label("route", route.to_owned())])
-        .record(started.elapsed());
-    log(&context, &request_id, &method, route, status, code, started);
+    let took = started.elapsed();
+    metrics.answered(route, known_method(&method), status, took);
+    log(&context, &request_id, &method, route, status, code, took);
     response
 }
 
@@ -89,11 +135,11 @@ fn log(
     route: &str,
     status: StatusCode,
     code: Option<&str>,
-    started: Instant,
+    took: Duration,
 ) {
     let tenant_id = context.0.tenant.get().map(TenantId::as_str);
     let message_id = context.0.message_id.get().map(tracing::field::display);
-    let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let elapsed_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let (method, status) = (method.as_str(), status.as_u16());
     macro_rules! line {
         ($level:ident, $text:literal) => {
@@ -117,7 +163,7 @@ fn request_id(headers: &HeaderMap) -> String {
         .filter(|id| {
             (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
         })
-        .map_or_else(|| Uuid::new_v4().to_string(), ToOwned::to_owned)
+        .map_or_else(|| Uuid::now_v7().to_string(), ToOwned::to_owned)
 }
 
 /// The method as a label: clients can make up any number of them.

@@ -18,6 +18,9 @@ const THROTTLES: [&str; 10] = [
     "ThrottlingException",
 ];
 
+/// The code of an answer that cannot be read.
+const UNREADABLE: &str = "UnreadableAnswer";
+
 /// What to do about a failed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -36,14 +39,14 @@ where
     R: Status + std::fmt::Debug + 'static,
 {
     let (code, transient) = match error {
-        SdkError::ServiceError(context) => {
-            let code = context.err().code().unwrap_or("Unknown");
-            let server_side = context.raw().status() >= 500;
-            (code, server_side || is_throttle(code))
-        }
+        SdkError::ServiceError(context) => match context.err().code() {
+            Some(code) => (code, context.raw().status() >= 500 || is_throttle(code)),
+            // Whatever its status, an answer that names no code is not the service's word: a proxy's page, or one cut.
+            None => (UNREADABLE, true),
+        },
         SdkError::TimeoutError(_) => ("TimedOut", true),
         SdkError::DispatchFailure(_) => ("ConnectionFailed", true),
-        SdkError::ResponseError(_) => ("UnreadableAnswer", true),
+        SdkError::ResponseError(_) => (UNREADABLE, true),
         _ => ("RequestNotBuilt", false),
     };
     Failure { code: code.to_owned(), transient, reason: DisplayErrorContext(error).to_string() }

@@ -1,27 +1,27 @@
 //! Group commit: many callers, few calls.
 //!
-//! A lone message leaves at once. While a batch for its queue is on the wire, arrivals gather; a full batch leaves
-//! beside it, a partial one when the wire is free. So one caller waits no longer than a plain SendMessage takes, and
+//! A lone message leaves at once. While ten or more are on the wire to its queue, arrivals gather: a full batch leaves
+//! beside them, a partial one once there are fewer. So a few callers wait no longer than a plain SendMessage takes, and
 //! under load a call carries ten messages. Each caller gets the outcome of *its* entry: a failed entry is tried again
 //! alone where that can help, with full jitter, until its caller stops waiting; its neighbours have long been answered.
 //!
 //! Everything is bounded: queues open, entries and bytes waiting, batches on the wire. Full is an error at once, never
 //! a wait. A send that timed out may have arrived all the same: messages need ids of their own.
 
-mod gather;
 mod lane;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc::error::TrySendError;
+use metrics::Counter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::lane::Lane;
 use crate::arn::QueueArn;
+use crate::gather::BatchLimits;
 use crate::metrics::{Metrics, label};
 use crate::queue::message::Outgoing;
 
@@ -30,12 +30,15 @@ pub const MAX_BATCH_ENTRIES: usize = 10;
 /// Bytes one SendMessageBatch takes, all entries together (SQS: 1 MiB since August 2025).
 pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
+/// SQS bills a call once per 64 KiB of payload, started ones included.
+const BILLED_BYTES: usize = 64 * 1024;
+
 /// Bounds of a [`Sender`].
 #[derive(Debug, Clone, Copy)]
 pub struct SenderLimits {
     /// Queues held open at once; idle ones close by themselves.
     pub max_queues: usize,
-    /// Entries that wait per queue.
+    /// Entries of one queue accepted and not yet answered.
     pub max_entries: usize,
     /// Bytes of all entries accepted and not yet answered.
     pub max_bytes: usize,
@@ -49,6 +52,18 @@ pub struct SenderLimits {
     pub close_after: Duration,
 }
 
+impl SenderLimits {
+    /// Bounds of one queue's batches.
+    const fn batches(&self) -> BatchLimits {
+        BatchLimits {
+            entries: MAX_BATCH_ENTRIES,
+            bytes: self.max_batch_bytes,
+            billed_bytes: BILLED_BYTES,
+            in_flight: self.max_in_flight,
+        }
+    }
+}
+
 impl Default for SenderLimits {
     fn default() -> Self {
         Self {
@@ -56,7 +71,7 @@ impl Default for SenderLimits {
             max_entries: 4_096,
             max_bytes: 16 * 1024 * 1024,
             max_batch_bytes: MAX_BATCH_BYTES,
-            max_in_flight: 32,
+            max_in_flight: 128,
             deadline: Duration::from_secs(4),
             close_after: Duration::from_secs(60),
         }
@@ -90,8 +105,14 @@ struct Entry {
     message: Outgoing,
     attempt: u32,
     reply: oneshot::Sender<Result<(), SendError>>,
-    /// Its share of the bytes that may wait.
-    _bytes: OwnedSemaphorePermit,
+    /// Its place among its queue's entries, and its share of the bytes that may wait.
+    _bounds: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+}
+
+/// A queue held open.
+struct Open {
+    arrivals: mpsc::UnboundedSender<Entry>,
+    places: Arc<Semaphore>,
 }
 
 impl Entry {
@@ -106,6 +127,13 @@ impl Entry {
     }
 }
 
+impl Open {
+    /// False where its lane has died of a panic.
+    fn is_alive(&self) -> bool {
+        !self.arrivals.is_closed()
+    }
+}
+
 /// Sends messages to any number of queues. Clones share the same batches.
 #[derive(Clone)]
 pub struct Sender(Arc<Inner>);
@@ -113,20 +141,42 @@ pub struct Sender(Arc<Inner>);
 struct Inner {
     client: aws_sdk_sqs::Client,
     limits: SenderLimits,
-    lanes: Mutex<HashMap<QueueArn, mpsc::Sender<Entry>>>,
+    lanes: Mutex<HashMap<QueueArn, Open>>,
     bytes: Arc<Semaphore>,
     tasks: TaskTracker,
     closing: CancellationToken,
-    metrics: Metrics,
+    counters: Counters,
+}
+
+/// What is counted, made once: making a handle costs more than what it counts.
+struct Counters {
+    calls_ok: Counter,
+    calls_error: Counter,
+    sent: Counter,
+    retries: Counter,
+    refused: Counter,
+}
+
+impl Counters {
+    fn new(metrics: &Metrics) -> Self {
+        metrics.describe_counter("send_calls_total", "SendMessageBatch calls, by outcome");
+        metrics.describe_counter("sent_total", "Messages a queue confirmed");
+        metrics.describe_counter("send_retries_total", "Messages sent again after a transient failure");
+        metrics.describe_counter("send_refused_total", "Messages not taken because a bound was reached");
+        let calls = |outcome| metrics.counter("send_calls_total", vec![label("outcome", outcome)]);
+        Self {
+            calls_ok: calls("ok"),
+            calls_error: calls("error"),
+            sent: metrics.counter("sent_total", vec![]),
+            retries: metrics.counter("send_retries_total", vec![]),
+            refused: metrics.counter("send_refused_total", vec![]),
+        }
+    }
 }
 
 impl Sender {
     /// A sender without open queues.
     pub fn new(client: aws_sdk_sqs::Client, limits: SenderLimits, metrics: &Metrics) -> Self {
-        metrics.describe_counter("send_calls_total", "SendMessageBatch calls, by outcome");
-        metrics.describe_counter("sent_total", "Messages a queue confirmed");
-        metrics.describe_counter("send_retries_total", "Messages sent again after a transient failure");
-        metrics.describe_counter("send_refused_total", "Messages not taken because a bound was reached");
         Self(Arc::new(Inner {
             client,
             limits,
@@ -134,15 +184,28 @@ impl Sender {
             bytes: Arc::new(Semaphore::new(limits.max_bytes)),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
-            metrics: metrics.clone(),
+            counters: Counters::new(metrics),
         }))
     }
 
     /// Sends one message; returns once its queue has confirmed *this* message.
     ///
     /// # Errors
-    /// A [`SendError`] within the deadline; only [`SendError::TimedOut`] leaves open whether it arrived.
+    /// A [`SendError`] within [`SenderLimits::deadline`]; only [`SendError::TimedOut`] leaves open whether it arrived.
     pub async fn send(&self, queue: &QueueArn, message: Outgoing) -> Result<(), SendError> {
+        self.send_within(self.0.limits.deadline, queue, message).await
+    }
+
+    /// As [`Self::send`], for a caller that cannot wait as long as the limits say.
+    ///
+    /// # Errors
+    /// As [`Self::send`], within the shorter of the two.
+    pub async fn send_within(
+        &self,
+        deadline: Duration,
+        queue: &QueueArn,
+        message: Outgoing,
+    ) -> Result<(), SendError> {
         let size = message.bytes();
         if size > self.0.limits.max_batch_bytes {
             return Err(SendError::Rejected {
@@ -150,16 +213,11 @@ impl Sender {
                 message: format!("{size} bytes; the limit is {}", self.0.limits.max_batch_bytes),
             });
         }
-        let (reply, outcome) = oneshot::channel();
-        let share = u32::try_from(size).unwrap_or(u32::MAX);
-        let accepted = Arc::clone(&self.0.bytes)
-            .try_acquire_many_owned(share)
-            .is_ok_and(|bytes| self.0.enqueue(queue, Entry { message, attempt: 0, reply, _bytes: bytes }));
-        if !accepted {
-            self.0.metrics.counter("send_refused_total", vec![]).increment(1);
+        let Some(outcome) = self.0.accept(queue, message, size) else {
+            self.0.counters.refused.increment(1);
             return Err(SendError::Full);
-        }
-        match tokio::time::timeout(self.0.limits.deadline, outcome).await {
+        };
+        match tokio::time::timeout(deadline.min(self.0.limits.deadline), outcome).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(SendError::Unavailable("the sender is shutting down".to_owned())),
             Err(_) => Err(SendError::TimedOut),
@@ -175,28 +233,38 @@ impl Sender {
 }
 
 impl Inner {
-    /// Hands the entry to its queue's lane, opening one where there is none; false where a bound is reached.
-    fn enqueue(self: &Arc<Self>, queue: &QueueArn, mut entry: Entry) -> bool {
+    /// Hands a message to its queue's lane, opening one where there is none; none where a bound is reached.
+    fn accept(
+        self: &Arc<Self>,
+        queue: &QueueArn,
+        message: Outgoing,
+        size: usize,
+    ) -> Option<oneshot::Receiver<Result<(), SendError>>> {
+        let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(u32::try_from(size).ok()?).ok()?;
+        let (reply, outcome) = oneshot::channel();
         // Held over the hand-over, so that a lane never closes with an entry on its way in.
         let mut lanes = self.lanes();
-        if let Some(lane) = lanes.get(queue) {
-            match lane.try_send(entry) {
-                Ok(()) => return true,
-                Err(TrySendError::Full(_)) => return false,
-                Err(TrySendError::Closed(back)) => entry = back,
+        if !lanes.get(queue).is_some_and(Open::is_alive) {
+            if !lanes.contains_key(queue) && lanes.len() >= self.limits.max_queues {
+                return None;
             }
-        } else if lanes.len() >= self.limits.max_queues {
-            return false;
+            lanes.insert(queue.clone(), self.open(queue));
         }
-        let (lane, arrivals) = mpsc::channel(self.limits.max_entries);
-        let taken = lane.try_send(entry).is_ok();
-        lanes.insert(queue.clone(), lane);
+        let lane = lanes.get(queue)?;
+        let place = Arc::clone(&lane.places).try_acquire_owned().ok()?;
+        let entry = Entry { message, attempt: 0, reply, _bounds: (place, bytes) };
+        lane.arrivals.send(entry).ok()?;
+        Some(outcome)
+    }
+
+    fn open(self: &Arc<Self>, queue: &QueueArn) -> Open {
+        let (sender, arrivals) = mpsc::unbounded_channel();
         self.tasks.spawn(Lane::new(Arc::clone(self), queue.clone(), arrivals).run());
-        taken
+        Open { arrivals: sender, places: Arc::new(Semaphore::new(self.limits.max_entries)) }
     }
 
     /// Forgets an idle queue, unless an entry came in at the last moment.
-    fn close(&self, queue: &QueueArn, arrivals: &mpsc::Receiver<Entry>) -> bool {
+    fn close(&self, queue: &QueueArn, arrivals: &mpsc::UnboundedReceiver<Entry>) -> bool {
         let mut lanes = self.lanes();
         let idle = arrivals.is_empty();
         if idle {
@@ -205,11 +273,7 @@ impl Inner {
         idle
     }
 
-    fn lanes(&self) -> std::sync::MutexGuard<'_, HashMap<QueueArn, mpsc::Sender<Entry>>> {
+    fn lanes(&self) -> std::sync::MutexGuard<'_, HashMap<QueueArn, Open>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn count_call(&self, outcome: &'static str) {
-        self.metrics.counter("send_calls_total", vec![label("outcome", outcome)]).increment(1);
     }
 }

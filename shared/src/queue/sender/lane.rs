@@ -10,9 +10,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::time::DelayQueue;
 
-use super::gather::{Gather, Measured};
 use super::{Entry, Inner, SendError};
 use crate::arn::QueueArn;
+use crate::gather::{Gather, Measured, Wire};
 use crate::queue::lookup::queue_url;
 use crate::queue::retry::{self, Failure, backoff, classify};
 
@@ -25,7 +25,7 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Lane {
     sender: Arc<Inner>,
     queue: QueueArn,
-    arrivals: mpsc::Receiver<Entry>,
+    arrivals: mpsc::UnboundedReceiver<Entry>,
     url: Arc<OnceCell<String>>,
     gather: Gather<Entry>,
     /// Whether messages are sent with their group; not every SQS work-alike takes one on a standard queue.
@@ -41,8 +41,8 @@ struct Answered {
 }
 
 impl Lane {
-    pub(super) fn new(sender: Arc<Inner>, queue: QueueArn, arrivals: mpsc::Receiver<Entry>) -> Self {
-        let gather = Gather::new(sender.limits.max_batch_bytes, sender.limits.max_in_flight);
+    pub(super) fn new(sender: Arc<Inner>, queue: QueueArn, arrivals: mpsc::UnboundedReceiver<Entry>) -> Self {
+        let gather = Gather::new(sender.limits.batches());
         Self {
             sender,
             queue,
@@ -57,22 +57,27 @@ impl Lane {
     /// Runs until the queue has been idle for long enough, or the sender is closing and all is answered.
     pub(super) async fn run(mut self) {
         let mut on_the_wire = FuturesUnordered::new();
+        let mut wire = Wire::default();
         let mut came = Vec::with_capacity(super::MAX_BATCH_ENTRIES);
         loop {
-            while let Some(mut batch) = self.gather.next_batch(on_the_wire.len()) {
+            while let Some(mut batch) = self.gather.next_batch(wire) {
                 batch.retain(Entry::is_wanted);
                 if !batch.is_empty() {
+                    wire.left(batch.len());
                     on_the_wire.push(self.call(batch));
                 }
             }
             let idle = on_the_wire.is_empty() && self.gather.is_empty() && self.resting.is_empty();
             // Every branch is cancel-safe: dropping it loses no entry.
             tokio::select! {
-                Some(answered) = on_the_wire.next(), if !on_the_wire.is_empty() => self.settle(answered),
+                Some(answered) = on_the_wire.next(), if !on_the_wire.is_empty() => {
+                    wire.answered(answered.batch.len());
+                    self.settle(answered);
+                }
                 Some(rested) = self.resting.next(), if !self.resting.is_empty() => {
                     self.gather.push(rested.into_inner());
                 }
-                count = self.arrivals.recv_many(&mut came, super::MAX_BATCH_ENTRIES), if self.has_room() => {
+                count = self.arrivals.recv_many(&mut came, super::MAX_BATCH_ENTRIES) => {
                     if count == 0 {
                         return;
                     }
@@ -106,18 +111,13 @@ impl Lane {
         }
     }
 
-    /// Entries beyond these stay in the channel, whose bound callers feel.
-    fn has_room(&self) -> bool {
-        self.gather.len() + self.resting.len() < self.sender.limits.max_entries
-    }
-
     /// Answers every entry of a batch, or rests it for another try.
     fn settle(&mut self, answered: Answered) {
         let Answered { batch, outcome } = answered;
         match outcome {
             Ok(output) => self.settle_each(batch, output),
             Err(failure) => {
-                self.sender.count_call("error");
+                self.sender.counters.calls_error.increment(1);
                 let (queue, messages) = (self.queue.name(), batch.len());
                 tracing::warn!(
                     queue,
@@ -140,7 +140,7 @@ impl Lane {
 
     /// The call succeeded; its entries may still have failed one by one.
     fn settle_each(&mut self, batch: Vec<Entry>, output: SendMessageBatchOutput) {
-        self.sender.count_call("ok");
+        self.sender.counters.calls_ok.increment(1);
         let mut entries: Vec<Option<Entry>> = batch.into_iter().map(Some).collect();
         let mut take = |id: &str| id.parse::<usize>().ok().and_then(|at| entries.get_mut(at)?.take());
         let mut sent = 0;
@@ -150,7 +150,7 @@ impl Lane {
                 sent += 1;
             }
         }
-        self.sender.metrics.counter("sent_total", vec![]).increment(sent);
+        self.sender.counters.sent.increment(sent);
         let failed: Vec<_> =
             output.failed.into_iter().filter_map(|failed| Some((take(&failed.id)?, failed))).collect();
         for (entry, failed) in failed {
@@ -185,7 +185,7 @@ impl Lane {
         if !entry.is_wanted() {
             return;
         }
-        self.sender.metrics.counter("send_retries_total", vec![]).increment(1);
+        self.sender.counters.retries.increment(1);
         let wait = backoff(entry.attempt, RETRY_BASE, RETRY_MAX, fastrand::f64());
         entry.attempt += 1;
         self.resting.insert(entry, wait);
