@@ -13,21 +13,23 @@ mod acknowledge;
 mod keeper;
 mod leases;
 mod pollers;
+mod shares;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use chrono::Utc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::keeper::Keeper;
 use self::pollers::Pollers;
+use self::shares::Shares;
 use crate::arn::QueueArn;
 use crate::aws::long_poll_timeout;
 use crate::health::Condition;
@@ -45,6 +47,9 @@ const ERROR_BACKOFF_BASE: Duration = Duration::from_millis(200);
 /// Longest such wait.
 const ERROR_BACKOFF_MAX: Duration = Duration::from_secs(20);
 
+/// Longest a message waits for its group's share before it is passed over.
+const SHARE_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// Bounds of a [`Receiver`].
 #[derive(Debug, Clone, Copy)]
 pub struct ReceiverLimits {
@@ -54,6 +59,9 @@ pub struct ReceiverLimits {
     pub max_polls: usize,
     /// Messages received and not yet acknowledged.
     pub max_in_hand: usize,
+    /// How many of them may be of one message group, at least 1. Below `max_in_hand`, one group that cannot be worked
+    /// off leaves room for the others; equal to it, groups do not matter.
+    pub max_of_one_group: usize,
     /// The lease asked for with each receive; extended at half of it while a handler works. At least 2 s.
     pub visibility: Duration,
     /// Longest a lease is extended in total (SQS: 12 h).
@@ -68,6 +76,7 @@ impl Default for ReceiverLimits {
             poll_wait: Duration::from_secs(20),
             max_polls: 16,
             max_in_hand: 400,
+            max_of_one_group: 350,
             visibility: Duration::from_secs(60),
             max_lease: Duration::from_secs(3600),
             unready_after: Duration::from_secs(15),
@@ -140,6 +149,8 @@ impl Source {
 /// Drains one queue into a handler.
 pub struct Receiver<H> {
     client: aws_sdk_sqs::Client,
+    /// The same with time-outs for an idle poll's wait.
+    long_polls: aws_sdk_sqs::Client,
     source: Source,
     handler: H,
     limits: ReceiverLimits,
@@ -147,6 +158,8 @@ pub struct Receiver<H> {
     receiving: Condition,
     tasks: TaskTracker,
     permits: Arc<Semaphore>,
+    shares: Mutex<Shares>,
+    share_freed: Notify,
     keeper: Keeper,
 }
 
@@ -173,7 +186,9 @@ impl<H: Handler> Receiver<H> {
         metrics.describe_counter("set_aside_total", "Messages moved to the dead-letter queue");
         metrics.describe_counter("receive_retries_total", "Calls and messages tried again, by operation");
         metrics.describe_histogram("queue_lag_seconds", "Age of a message when it is received");
+        let long_polls = client.config().to_builder().timeout_config(long_poll_timeout(limits.poll_wait));
         Self {
+            long_polls: aws_sdk_sqs::Client::from_conf(long_polls.build()),
             client,
             source,
             handler,
@@ -182,6 +197,8 @@ impl<H: Handler> Receiver<H> {
             receiving,
             tasks: TaskTracker::new(),
             permits: Arc::new(Semaphore::new(limits.max_in_hand)),
+            shares: Mutex::new(Shares::new(limits.max_of_one_group)),
+            share_freed: Notify::new(),
             keeper: Keeper::new(&limits),
         }
     }
@@ -250,8 +267,8 @@ impl<H: Handler> Receiver<H> {
     /// One receive.
     async fn poll(self: Arc<Self>, wait: Duration, permits: OwnedSemaphorePermit) -> Polled {
         let asked = permits.num_permits().min(MAX_RECEIVE);
-        let request = self
-            .client
+        let client = if wait > EXTRA_POLL_WAIT { &self.long_polls } else { &self.client };
+        let request = client
             .receive_message()
             .queue_url(&self.source.url)
             .max_number_of_messages(i32::try_from(asked).unwrap_or(1))
@@ -261,8 +278,7 @@ impl<H: Handler> Receiver<H> {
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::MessageGroupId);
-        let config = aws_sdk_sqs::config::Config::builder().timeout_config(long_poll_timeout(wait));
-        let outcome = match request.customize().config_override(config).send().await {
+        let outcome = match request.send().await {
             Ok(output) => {
                 Ok(output.messages.unwrap_or_default().into_iter().filter_map(Received::from_sdk).collect())
             }
@@ -312,7 +328,7 @@ impl<H: Handler> Receiver<H> {
         }
     }
 
-    /// Hands a batch over, or back where the receiver is stopping.
+    /// Takes a batch in hand, or hands it back where the receiver is stopping.
     fn start(
         self: &Arc<Self>,
         batch: Vec<Received>,
@@ -326,22 +342,72 @@ impl<H: Handler> Receiver<H> {
         }
         // Permits asked for and not needed are free again at once.
         drop(permits.split(permits.num_permits().saturating_sub(batch.len())));
-        let receiver = Arc::clone(self);
-        if shutdown.is_cancelled() {
-            self.tasks.spawn(async move { receiver.hand_back(&batch).await });
-            return;
-        }
+        let (receiver, shutdown) = (Arc::clone(self), shutdown.clone());
         self.tasks.spawn(async move {
-            receiver.process(&batch).await;
-            drop(permits);
+            if shutdown.is_cancelled() {
+                receiver.hand_back(&batch).await;
+            } else {
+                receiver.share_out(batch, permits, &shutdown).await;
+            }
         });
     }
 
-    /// Handles a batch and acknowledges it, keeping its leases meanwhile.
-    async fn process(&self, batch: &[Received]) {
-        let _leases = self.keeper.hold(batch);
-        let verdicts = self.handler.handle(batch).await;
-        self.acknowledge(batch, verdicts).await;
+    /// Hands over what is within its group's share. The rest waits a moment for a share to become free, then is passed
+    /// over: a group that is worked off never comes to that.
+    async fn share_out(
+        self: Arc<Self>,
+        mut waiting: Vec<Received>,
+        mut permits: OwnedSemaphorePermit,
+        shutdown: &CancellationToken,
+    ) {
+        let until = Instant::now() + SHARE_WAIT_MAX.min(self.limits.visibility / 4);
+        loop {
+            // Listens before it looks, so that nothing freed in between is missed.
+            let mut freed = std::pin::pin!(self.share_freed.notified());
+            freed.as_mut().enable();
+            let (batch, rest) = self.shares().take(waiting);
+            waiting = rest;
+            if let Some(share) = permits.split(batch.len()).filter(|_| !batch.is_empty()) {
+                let in_hand = InHand { receiver: Arc::clone(&self), batch, _permits: share };
+                if waiting.is_empty() {
+                    return in_hand.process().await;
+                }
+                self.tasks.spawn(in_hand.process());
+            }
+            tokio::select! {
+                () = freed => {}
+                () = tokio::time::sleep_until(until) => return self.pass_over(&waiting).await,
+                () = shutdown.cancelled() => return self.hand_back(&waiting).await,
+            }
+        }
+    }
+
+    fn shares(&self) -> MutexGuard<'_, Shares> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A batch in hand, with its permits and its groups' shares; given back when it is dropped, however its handler ended.
+struct InHand<H: Handler> {
+    receiver: Arc<Receiver<H>>,
+    batch: Vec<Received>,
+    _permits: OwnedSemaphorePermit,
+}
+
+impl<H: Handler> InHand<H> {
+    /// Has the batch handled and acknowledges it, keeping its leases meanwhile.
+    async fn process(self) {
+        let (receiver, batch) = (&self.receiver, &self.batch);
+        let _leases = receiver.keeper.hold(batch);
+        let verdicts = receiver.handler.handle(batch).await;
+        receiver.acknowledge(batch, verdicts).await;
+    }
+}
+
+impl<H: Handler> Drop for InHand<H> {
+    fn drop(&mut self) {
+        self.receiver.shares().release(&self.batch);
+        self.receiver.share_freed.notify_waiters();
     }
 }
 

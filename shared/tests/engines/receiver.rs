@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::support::{Aws, eventually};
 use shared::health::Readiness;
 use shared::metrics::Metrics;
-use shared::queue::message::Received;
+use shared::queue::message::{Outgoing, Received};
 use shared::queue::receiver::{Handler, Receiver, ReceiverLimits, Source, Verdict};
+use shared::queue::sender::{Sender, SenderLimits};
 use tokio_util::sync::CancellationToken;
 
 type Decide = dyn Fn(&Received) -> Verdict + Send + Sync;
@@ -54,12 +55,16 @@ struct Running {
 
 impl Running {
     async fn start(aws: &Aws, queue: &str, notes: &Notes, limits: ReceiverLimits) -> Self {
+        Self::start_with(aws, queue, notes.clone(), limits).await
+    }
+
+    async fn start_with(aws: &Aws, queue: &str, handler: impl Handler, limits: ReceiverLimits) -> Self {
         let source = Source::find(&aws.clients.sqs, &crate::support::arn(queue)).await.unwrap();
         let readiness = Readiness::default();
         let receiver = Receiver::new(
             aws.clients.sqs.clone(),
             source,
-            notes.clone(),
+            handler,
             limits,
             &Metrics::new("test", "pool-1"),
             readiness.condition("queue"),
@@ -246,4 +251,46 @@ async fn a_stop_finishes_what_is_in_hand_and_leaves_the_rest_visible() {
         100,
         "what was handled is gone, the rest is there"
     );
+}
+
+/// Cannot finish a batch with a message of the group `noisy` before it is told to.
+struct Stuck {
+    notes: Notes,
+    released: CancellationToken,
+}
+
+impl Handler for Stuck {
+    async fn handle(&self, batch: &[Received]) -> Vec<Verdict> {
+        let verdicts = self.notes.handle(batch).await;
+        if batch.iter().any(|message| message.group.as_deref() == Some("noisy")) {
+            self.released.cancelled().await;
+        }
+        verdicts
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_cannot_be_worked_off_leaves_room_for_the_others_and_loses_nothing() {
+    let aws = Aws::start().await;
+    let queue = aws.queue("shares").await;
+    let sender =
+        Sender::new(aws.clients.sqs.clone(), SenderLimits::default(), &Metrics::new("test", "pool-1"));
+    let send = async |group: &str, body: String| {
+        sender.send(&queue, Outgoing::new(body, group.to_owned())).await.unwrap();
+    };
+    for number in 0..60 {
+        send("noisy", format!("noisy-{number}")).await;
+    }
+    let stuck = Stuck { notes: Notes::new(|_| Verdict::Done), released: CancellationToken::new() };
+    let (notes, released) = (stuck.notes.clone(), stuck.released.clone());
+    let limits = ReceiverLimits { max_in_hand: 40, max_of_one_group: 20, ..limits() };
+    let running = Running::start_with(&aws, "shares", stuck, limits).await;
+    eventually("the share is used up", async || notes.deliveries() == 20).await;
+    send("quiet", "quiet".to_owned()).await;
+    eventually("the quiet message is handled", async || notes.of("quiet") == 1).await;
+    assert_eq!(notes.deliveries(), 21, "and no further noisy one");
+    eventually("the quiet message is deleted", async || aws.count("shares").await == (0, 60)).await;
+    released.cancel();
+    eventually("those in hand are deleted", async || aws.count("shares").await == (0, 40)).await;
+    running.end().await;
 }

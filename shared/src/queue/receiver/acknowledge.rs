@@ -22,6 +22,9 @@ const REDELIVERY_BASE: Duration = Duration::from_secs(2);
 /// Longest distance of a redelivery.
 const REDELIVERY_MAX: Duration = Duration::from_secs(900);
 
+/// Distance of the next delivery of a message beyond its group's share; four times that at the second.
+const PASSED_OVER_FOR: Duration = Duration::from_secs(60);
+
 impl<H: Handler> Receiver<H> {
     /// Carries out the verdicts of a batch. Messages without one are left to redelivery.
     pub(super) async fn acknowledge(&self, batch: &[Received], verdicts: Vec<Verdict>) {
@@ -44,6 +47,27 @@ impl<H: Handler> Receiver<H> {
         tracing::info!(queue = self.source.arn.name(), messages = batch.len(), "handed back: stopping");
         let all: Vec<_> =
             batch.iter().map(|message| (message.receipt_handle.as_str(), Duration::ZERO)).collect();
+        self.change_visibility(&all).await;
+    }
+
+    /// Leaves messages beyond their group's share to a later delivery, out of the way of the other groups'.
+    pub(super) async fn pass_over(&self, batch: &[Received]) {
+        tracing::warn!(
+            queue = self.source.arn.name(),
+            messages = batch.len(),
+            "passed over: their group holds its share"
+        );
+        self.count_retries("share", batch.len());
+        let after = |message: &Received| {
+            backoff_from_half(
+                2 * message.receive_count.saturating_sub(1),
+                PASSED_OVER_FOR,
+                REDELIVERY_MAX,
+                fastrand::f64(),
+            )
+        };
+        let all: Vec<_> =
+            batch.iter().map(|message| (message.receipt_handle.as_str(), after(message))).collect();
         self.change_visibility(&all).await;
     }
 
