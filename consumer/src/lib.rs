@@ -7,6 +7,7 @@
 mod messages;
 mod store;
 mod table;
+mod writer;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use axum::routing::get;
 use shared::arn::{QueueArn, TableArn};
 use shared::aws::AwsClients;
 use shared::config::{ServiceConfig, number, seconds};
+use shared::environment::Environment;
 use shared::queue::receiver::{Receiver, ReceiverLimits, Source};
 use shared::registry::{LookupError, environment_resources};
 use shared::service::{Configured, Parts, RunError, Service, retry_forever};
@@ -24,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use self::messages::Messages;
 use self::store::{Serves, Store};
 use self::table::Table;
+use self::writer::Writer;
 
 /// The service's name: its path prefix and the `microservice` of its answers.
 pub const NAME: &str = "consumer";
@@ -59,6 +62,11 @@ impl Config {
             poll_wait: self.receive_wait_seconds,
             max_polls: self.max_polls,
             max_in_hand: self.max_in_hand,
+            max_of_one_group: match self.service.environment {
+                Environment::Pool(_) => self.max_in_hand.div_ceil(8) * 7,
+                // One tenant has it all to itself.
+                Environment::Silo(_) => self.max_in_hand,
+            },
             visibility: self.visibility_seconds,
             ..ReceiverLimits::default()
         }
@@ -135,9 +143,10 @@ impl Consume {
         storing.set(true);
         let serves = Serves::new(self.parts.http.environment().clone(), queue, self.parts.registry.clone());
         let table = Table::new(self.dynamodb, table.name().to_owned());
-        let store = Store::new(serves, table, storing, &self.parts.metrics, shutdown.clone());
+        let (writer, writing) = Writer::new(table);
+        let store = Store::new(serves, writer, storing, &self.parts.metrics, shutdown.clone());
         let receiver = Receiver::new(self.sqs, source, store, self.limits, &self.parts.metrics, receiving);
-        receiver.run(shutdown.clone()).await;
+        tokio::join!(receiver.run(shutdown.clone()), writing);
     }
 
     async fn find_resources(&self) -> (QueueArn, TableArn) {

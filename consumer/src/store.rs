@@ -20,7 +20,8 @@ use shared::tenant::TenantId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::table::{Table, Written};
+use crate::table::Written;
+use crate::writer::Writer;
 
 /// First wait before a batch is tried again.
 const RETRY_BASE: Duration = Duration::from_millis(100);
@@ -49,7 +50,7 @@ enum Served {
 /// Stores batches.
 pub(crate) struct Store {
     serves: Serves,
-    table: Table,
+    writer: Writer,
     storing: Condition,
     metrics: Metrics,
     shutdown: CancellationToken,
@@ -91,7 +92,7 @@ impl Serves {
 impl Store {
     pub(crate) fn new(
         serves: Serves,
-        table: Table,
+        writer: Writer,
         storing: Condition,
         metrics: &Metrics,
         shutdown: CancellationToken,
@@ -99,7 +100,7 @@ impl Store {
         metrics.describe_counter("stored_total", "Messages whose item is stored");
         metrics.describe_counter("poison_total", "Messages that can never be stored, by reason");
         metrics.describe_counter("store_retries_total", "Messages tried again because storing failed");
-        Self { serves, table, storing, metrics: metrics.clone(), shutdown }
+        Self { serves, writer, storing, metrics: metrics.clone(), shutdown }
     }
 
     /// Decides what can be decided of a message whose tenant is known.
@@ -130,12 +131,15 @@ impl Store {
         if items.is_empty() {
             return;
         }
-        let written = self.table.write(&items).await;
-        for ((at, item), written) in places.into_iter().zip(items).zip(written) {
+        let written = self.writer.write(items).await;
+        let stored = written.iter().filter(|written| **written == Written::Stored).count();
+        self.metrics.counter("stored_total", vec![]).increment(stored as u64);
+        for (at, written) in places.into_iter().zip(written) {
             match written {
                 Written::Stored => {
-                    self.metrics.counter("stored_total", vec![]).increment(1);
-                    tracing::info!(tenant_id = %item.tenant, message_id = item.message_id, "event stored");
+                    if let State::Waiting(item) = &states[at] {
+                        tracing::info!(tenant_id = %item.tenant, message_id = item.message_id, "event stored");
+                    }
                     states[at] = State::Settled(Verdict::Done);
                 }
                 Written::Never(reason) => {

@@ -1,13 +1,15 @@
 //! Writing items: many to a call, each with its own outcome, any number of times with the same effect.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use futures_util::future::join_all;
 use shared::event::{Item, is_id_of_key};
 use shared::queue::retry::{Failure, classify};
 
 /// Items one BatchWriteItem takes (DynamoDB: 25).
-const MAX_BATCH_ITEMS: usize = 25;
+pub(crate) const MAX_BATCH_ITEMS: usize = 25;
 /// DynamoDB's code for an item it will never take.
 const INVALID: &str = "ValidationException";
 /// The condition that no item of this key is there.
@@ -15,10 +17,11 @@ const NOT_THERE: &str = "attribute_not_exists(message_id)";
 /// DynamoDB's code for a condition that did not hold.
 const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
 
-/// The environment's table.
+/// The environment's table. Clones share the client.
+#[derive(Clone)]
 pub(crate) struct Table {
     client: aws_sdk_dynamodb::Client,
-    name: String,
+    name: Arc<str>,
 }
 
 /// What became of an item.
@@ -38,20 +41,19 @@ type Key = (String, String);
 
 impl Table {
     pub(crate) fn new(client: aws_sdk_dynamodb::Client, name: String) -> Self {
-        Self { client, name }
+        Self { client, name: name.into() }
     }
 
-    /// Writes items once each; tells of each, in order, what became of it.
+    /// Writes up to [`MAX_BATCH_ITEMS`] items, once each; tells of each, in order, what became of it.
     pub(crate) async fn write(&self, items: &[Item]) -> Vec<Written> {
         let mut outcomes: HashMap<Key, Written> = HashMap::new();
         // BatchWriteItem refuses a call with the same key twice; two deliveries of one message are one item.
         let unique: HashMap<Key, &Item> = items.iter().map(|item| (key_of(item), item)).collect();
         let (guarded, plain): (Vec<_>, Vec<_>) =
             unique.into_iter().partition(|(_, item)| is_id_of_key(&item.message_id));
-        for (key, item) in guarded {
-            // Its repeats may carry another payload: the first is kept.
-            outcomes.insert(key, self.put(item, Some(NOT_THERE)).await);
-        }
+        // Their repeats may carry another payload: the first is kept.
+        let puts = guarded.into_iter().map(|(key, item)| self.put_guarded(key, item.clone()));
+        outcomes.extend(join_all(puts).await);
         for chunk in plain.chunks(MAX_BATCH_ITEMS) {
             self.write_batch(chunk, &mut outcomes).await;
         }
@@ -64,13 +66,13 @@ impl Table {
             let put = PutRequest::builder().set_item(Some((*item).clone().into_attributes())).build();
             WriteRequest::builder().put_request(put.expect("the item is set")).build()
         });
-        let request = self.client.batch_write_item().request_items(&self.name, puts.collect());
+        let request = self.client.batch_write_item().request_items(&*self.name, puts.collect());
         match request.send().await.map_err(|error| classify(&error)) {
             Ok(output) => {
                 let left: Vec<Key> = output
                     .unprocessed_items
                     .unwrap_or_default()
-                    .remove(&self.name)
+                    .remove(&*self.name)
                     .unwrap_or_default()
                     .iter()
                     .filter_map(|request| key_in(request.put_request()?.item()))
@@ -92,12 +94,17 @@ impl Table {
         }
     }
 
+    async fn put_guarded(&self, key: Key, item: Item) -> (Key, Written) {
+        let written = self.put(&item, Some(NOT_THERE)).await;
+        (key, written)
+    }
+
     /// One PutItem; under a condition, an item that is there already is as good as stored.
     async fn put(&self, item: &Item, condition: Option<&str>) -> Written {
         let request = self
             .client
             .put_item()
-            .table_name(&self.name)
+            .table_name(&*self.name)
             .set_item(Some(item.clone().into_attributes()))
             .set_condition_expression(condition.map(ToOwned::to_owned));
         match request.send().await.map_err(|error| classify(&error)) {
