@@ -1,0 +1,166 @@
+{{/* What the templates share. */}}
+
+{{/*
+The name of everything: at most 63 characters, the limit of labels and Service names. A longer one keeps its start and ends
+in a hash of the whole, so that two long names never become one.
+*/}}
+{{- define "application.fullname" -}}
+{{- $chart := .Values.nameOverride | default .Chart.Name -}}
+{{- $name := .Values.fullnameOverride | default (ternary .Release.Name (printf "%s-%s" .Release.Name $chart) (contains $chart .Release.Name)) -}}
+{{- include "application.name" $name -}}
+{{- end -}}
+
+{{- define "application.name" -}}
+{{- if gt (len .) 63 -}}
+{{- printf "%s-%s" (. | trunc 54 | trimSuffix "-") (. | sha256sum | trunc 8) -}}
+{{- else -}}
+{{- . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Merges the second map into the first, in place: maps key by key, null takes a key away, anything else replaces. */}}
+{{- define "application.merge" -}}
+{{- $into := index . 0 -}}
+{{- range $key, $value := index . 1 -}}
+  {{- $old := get $into $key -}}
+  {{- if kindIs "invalid" $value -}}
+    {{- $_ := unset $into $key -}}
+  {{- else if and (kindIs "map" $value) (kindIs "map" $old) -}}
+    {{- include "application.merge" (list $old $value) -}}
+  {{- else -}}
+    {{- $_ := set $into $key $value -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What pods are selected by. Immutable: nothing here may change with a version. */}}
+{{- define "application.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{/* The version is the image's, made a valid label. */}}
+{{- define "application.labels" -}}
+{{- $labels := deepCopy .Values.commonLabels -}}
+{{- include "application.merge" (list $labels (include "application.selectorLabels" . | fromYaml)) -}}
+{{- include "application.merge" (list $labels (dict
+  "app.kubernetes.io/managed-by" .Release.Service
+  "app.kubernetes.io/version" (regexReplaceAll "[^A-Za-z0-9_.-]" (.Values.image.tag | default .Chart.AppVersion) "_" | trunc 63 | trimAll "-_.")
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-"))) -}}
+{{- toYaml $labels -}}
+{{- end -}}
+
+{{/* Labels of the pods: none that changes with the chart, or every new chart would restart every pod. */}}
+{{- define "application.podLabels" -}}
+{{- $labels := deepCopy .Values.commonLabels -}}
+{{- include "application.merge" (list $labels .Values.podLabels) -}}
+{{- include "application.merge" (list $labels (include "application.selectorLabels" . | fromYaml)) -}}
+{{- toYaml $labels -}}
+{{- end -}}
+
+{{/* Name, namespace and labels of an object: (list $ extraLabels), the last optional. */}}
+{{- define "application.metadata" -}}
+{{- $root := index . 0 -}}
+{{- $labels := include "application.labels" $root | fromYaml -}}
+{{- if gt (len .) 1 -}}{{- include "application.merge" (list $labels (index . 1)) -}}{{- end -}}
+name: {{ include "application.fullname" $root }}
+namespace: {{ $root.Release.Namespace | quote }}
+labels:
+  {{- toYaml $labels | nindent 2 }}
+{{- end -}}
+
+{{/* An image's reference: (list $ image). A repository that begins with a host keeps it. */}}
+{{- define "application.image" -}}
+{{- $root := index . 0 -}}{{- $image := index . 1 -}}
+{{- $repository := $image.repository -}}
+{{- $registry := $image.registry | default $root.Values.global.imageRegistry | default "" | trimSuffix "/" -}}
+{{- $first := splitList "/" $repository | first -}}
+{{- $hasHost := and (contains "/" $repository) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) -}}
+{{- if and $registry (not $hasHost) -}}
+  {{- $repository = printf "%s/%s" $registry $repository -}}
+{{- end -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository ($image.tag | default $root.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Pull secrets as a list of names without repetition: (list $ ownSecrets). Global ones may be names or maps. */}}
+{{- define "application.imagePullSecrets" -}}
+{{- $names := list -}}
+{{- range concat ((index . 0).Values.global.imagePullSecrets | default list) (index . 1) -}}
+  {{- $names = append $names (ternary (dict "name" .) . (kindIs "string" .)) -}}
+{{- end -}}
+{{- with uniq $names -}}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{- define "application.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "application.fullname" .) "default" .Values.serviceAccount.create) -}}
+{{- end -}}
+
+{{- define "application.containerPort" -}}
+{{- .Values.containerPort | default .Values.service.port | int -}}
+{{- end -}}
+
+{{/* Restricted by the Pod Security Standards. Which user it is, the image says. */}}
+{{- define "application.podSecurityContext" -}}
+{{- $context := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- include "application.merge" (list $context .) -}}
+{{- toYaml $context -}}
+{{- end -}}
+
+{{- define "application.securityContext" -}}
+{{- $context := dict
+  "allowPrivilegeEscalation" false
+  "readOnlyRootFilesystem" true
+  "capabilities" (dict "drop" (list "ALL")) -}}
+{{- include "application.merge" (list $context .) -}}
+{{- toYaml $context -}}
+{{- end -}}
+
+{{/* A probe, or nothing without a path: (list port probe). */}}
+{{- define "application.probe" -}}
+{{- $port := index . 0 -}}{{- $probe := index . 1 -}}
+{{- if $probe.path -}}
+httpGet:
+  path: {{ $probe.path | quote }}
+  port: {{ if kindIs "string" $port }}{{ $port }}{{ else }}{{ int $port }}{{ end }}
+periodSeconds: {{ int $probe.periodSeconds }}
+failureThreshold: {{ int $probe.failureThreshold }}
+timeoutSeconds: 2
+{{- end -}}
+{{- end -}}
+
+{{/* Spread over zones and nodes. `matchLabelKeys` counts the pods of one rollout only, or a rollout would skew the rest. */}}
+{{- define "application.topologySpreadConstraints" -}}
+{{- $root := . -}}
+{{- $constraints := list -}}
+{{- range $key, $topology := dict "zone" "topology.kubernetes.io/zone" "node" "kubernetes.io/hostname" -}}
+  {{- with get $root.Values.topologySpread $key -}}
+    {{- $constraints = append $constraints (dict
+      "maxSkew" 1
+      "topologyKey" $topology
+      "whenUnsatisfiable" .
+      "labelSelector" (dict "matchLabels" (include "application.selectorLabels" $root | fromYaml))
+      "matchLabelKeys" (list "pod-template-hash")) -}}
+  {{- end -}}
+{{- end -}}
+{{- with $constraints -}}
+topologySpreadConstraints:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{/* A duration of Gateway API in milliseconds. */}}
+{{- define "application.milliseconds" -}}
+{{- $units := dict "h" 3600000 "m" 60000 "s" 1000 "ms" 1 -}}
+{{- $sum := 0 -}}
+{{- range regexFindAll "[0-9]+(ms|h|m|s)" . -1 -}}
+  {{- $sum = add $sum (mul (regexFind "[0-9]+" . | int64) (get $units (regexFind "[a-z]+" .))) -}}
+{{- end -}}
+{{- $sum -}}
+{{- end -}}
