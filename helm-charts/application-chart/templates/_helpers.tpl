@@ -50,6 +50,16 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- toYaml $labels -}}
 {{- end -}}
 
+{{/* Labels of the pod of `helm test`: another name, or the Service would take it for the app. */}}
+{{- define "application.testLabels" -}}
+{{- $labels := include "application.labels" . | fromYaml -}}
+{{- $name := get $labels "app.kubernetes.io/name" -}}
+{{- include "application.merge" (list $labels (dict
+  "app.kubernetes.io/name" (include "application.name" (printf "%s-test" $name))
+  "tenantry/role" "test")) -}}
+{{- toYaml $labels -}}
+{{- end -}}
+
 {{/* Labels of the pods: none that changes with the chart, or every new chart would restart every pod. */}}
 {{- define "application.podLabels" -}}
 {{- $labels := deepCopy .Values.commonLabels -}}

@@ -106,6 +106,7 @@ app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- $own := dict
   "app.kubernetes.io/instance" .Release.Name
   "app.kubernetes.io/managed-by" .Release.Service
+  "app.kubernetes.io/name" "helm-tenant-chart"
   "app.kubernetes.io/part-of" "tenantry"
   "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
   "tenantry/tenant" .Values.tenantId
