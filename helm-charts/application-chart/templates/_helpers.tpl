@@ -174,3 +174,19 @@ topologySpreadConstraints:
 {{- end -}}
 {{- $sum -}}
 {{- end -}}
+
+{{/*
+"true" where an IPv4 range holds the link-local addresses, 169.254.0.0/16, and with them instance metadata: where its prefix
+is no longer than theirs, and both are equal over its length.
+*/}}
+{{- define "application.holdsLinkLocal" -}}
+{{- $range := splitList "/" . -}}
+{{- $length := index $range 1 | int -}}
+{{- if and (contains "." .) (le $length 16) -}}
+  {{- $address := 0 -}}
+  {{- range splitList "." (first $range) -}}{{- $address = add (mul $address 256) (int .) -}}{{- end -}}
+  {{- $size := 1 -}}
+  {{- range until (sub 32 $length | int) -}}{{- $size = mul $size 2 -}}{{- end -}}
+  {{- if eq (div $address $size) (div 2851995648 $size) -}}true{{- end -}}
+{{- end -}}
+{{- end -}}

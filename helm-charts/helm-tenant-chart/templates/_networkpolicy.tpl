@@ -48,14 +48,17 @@ matchExpressions:
 {{- uniq $namespaces | toYaml -}}
 {{- end -}}
 
+{{/* Nothing where no peer is named: an empty list of peers would allow all. */}}
 {{- define "tenant.dnsEgress" -}}
+{{- with .Values.networkPolicy.dns -}}
 - to:
-    {{- toYaml .Values.networkPolicy.dns | nindent 4 }}
+    {{- toYaml . | nindent 4 }}
   ports:
     - port: 53
       protocol: UDP
     - port: 53
       protocol: TCP
+{{- end -}}
 {{- end -}}
 
 {{/*
@@ -86,7 +89,7 @@ and without a port: policies see the pod's port, which need not be the Service's
     - ipBlock:
         cidr: {{ . | quote }}
         {{- /* Link-local addresses: instance metadata (169.254.169.254, fd00:ec2::254), which has the node's own role. */}}
-        {{- if eq . "0.0.0.0/0" }}
+        {{- if include "tenant.holdsLinkLocal" . }}
         except:
           - 169.254.0.0/16
         {{- else if eq . "::/0" }}
@@ -118,4 +121,20 @@ and without a port: policies see the pod's port, which need not be the Service's
   {{- if $context.settings.enabled -}}{{- $urls = append $urls $context.settings.otlpEndpoint -}}{{- end -}}
 {{- end -}}
 {{- compact $urls | uniq | sortAlpha | toYaml -}}
+{{- end -}}
+
+{{/*
+"true" where an IPv4 range holds the link-local addresses, 169.254.0.0/16, and with them instance metadata: where its prefix
+is no longer than theirs, and both are equal over its length.
+*/}}
+{{- define "tenant.holdsLinkLocal" -}}
+{{- $range := splitList "/" . -}}
+{{- $length := index $range 1 | int -}}
+{{- if and (contains "." .) (le $length 16) -}}
+  {{- $address := 0 -}}
+  {{- range splitList "." (first $range) -}}{{- $address = add (mul $address 256) (int .) -}}{{- end -}}
+  {{- $size := 1 -}}
+  {{- range until (sub 32 $length | int) -}}{{- $size = mul $size 2 -}}{{- end -}}
+  {{- if eq (div $address $size) (div 2851995648 $size) -}}true{{- end -}}
+{{- end -}}
 {{- end -}}
