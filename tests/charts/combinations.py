@@ -61,7 +61,7 @@ class Case:
 
 def installed(case: Case, kubernetes: str = KUBERNETES[-1]) -> Release:
     """The release a case makes on that version of Kubernetes."""
-    if not asks_for_capabilities(case.chart):
+    if not asks_for_version(case.chart):
         kubernetes = KUBERNETES[-1]  # nothing else tells a template which version it is rendered for
     return rendered(case.chart, case.values_json, case.name, case.namespace, kubernetes)
 
@@ -73,8 +73,8 @@ def rendered(chart: Path, values_json: str, name: str, namespace: str, kubernete
 
 
 @cache
-def asks_for_capabilities(chart: Path) -> bool:
-    return any("Capabilities" in path.read_text() for path in (chart / "templates").rglob("*.*"))
+def asks_for_version(chart: Path) -> bool:
+    return any("KubeVersion" in path.read_text() for path in (chart / "templates").rglob("*.*"))
 
 
 # Tiers, as the GitOps templates install them
@@ -231,12 +231,13 @@ PREMIUM_OPTIONS: dict[str, Values] = {
         "apps": {"consumer": {"keda": {"enabled": True, "queueUrl": QUEUE_URL, "identityOwner": "workload"}}},
     },
     "keda-url-from-env": {
+        "aws": {"region": "eu-west-1"},
         "apps": {
             "consumer": {
                 "keda": {"enabled": True, "queueUrlFromEnv": "QUEUE_URL"},
                 "extraEnv": [{"name": "QUEUE_URL", "value": QUEUE_URL}],
             }
-        }
+        },
     },
     "hpa-and-keda-side-by-side": {
         "apps": {
@@ -378,6 +379,58 @@ LONG_NAMES = [
 ]
 
 
+# What users of aws-samples/eks-saas-gitops have in their HelmReleases, key by key: it has to go on working
+
+ORIGINAL_APP: Values = {
+    "enabled": True,
+    "imagePullSecrets": [],
+    "replicaCount": 3,
+    "image": {"repository": f"{ACCOUNT}.dkr.ecr.us-west-2.amazonaws.com/app", "pullPolicy": "Always", "tag": "0.1"},
+    "serviceAccount": {"create": True},
+    "podAnnotations": {},
+    "podSecurityContext": {},
+    "securityContext": {},
+    "service": {"type": "ClusterIP", "port": 80},
+    "resources": {"limits": {"cpu": "100m", "memory": "128Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
+    "autoscaling": {"enabled": False, "minReplicas": 1, "maxReplicas": 100, "targetCPUUtilizationPercentage": 80},
+    "affinity": {},
+    "envId": POOL,
+    "ingress": {"enabled": True, "className": "alb", "pathType": "Prefix", "tls": []},
+}
+ORIGINAL_VALUES: Values = {
+    "awsAccountId": ACCOUNT,
+    "tenantId": "example-tenant",
+    "global": {
+        "nodeSelector": {"node-type": "applications"},
+        "tolerations": [{"key": "applications", "operator": "Exists", "effect": "NoSchedule"}],
+    },
+    "infra": {"tfVersion": "terraform-v0-0-1"},
+    "apps": {"producer": ORIGINAL_APP, "consumer": ORIGINAL_APP},
+}
+"""Every key of that chart's values, which templating writes into the chart itself."""
+
+
+def original_case(case_id: str, tenant: str, tier: str, namespace: str, apps: Values, *values: Values) -> Case:
+    name = f"{tenant}-{tier}" if tier else tenant
+    merged = merge(*values, {"tenantId": tenant, "apps": apps})
+    return Case(f"original-{case_id}", TENANT_CHART, json.dumps(merged), name, namespace)
+
+
+SILO: Values = {"enabled": True, "ingress": {"enabled": True}, "image": {"tag": "0.1"}}
+POOLED: Values = {"envId": POOL, "enabled": False, "ingress": {"enabled": True}}
+RUN_ONLY: Values = {"enabled": True, "ingress": {"enabled": False}, "image": {"tag": "0.1"}}
+ORIGINALS = {
+    f"{tier or 'pool'}{suffix}": original_case(f"{tier or 'pool'}{suffix}", tenant, tier, namespace, apps, *values)
+    for suffix, values in {"": (), "-whole": (ORIGINAL_VALUES,)}.items()
+    for tier, tenant, namespace, apps in (
+        ("premium", "tenant-1", "tenant-1", {"producer": SILO, "consumer": SILO}),
+        ("basic", "tenant-2", POOL, {"producer": POOLED, "consumer": POOLED}),
+        ("advanced", "tenant-3", "tenant-3", {"producer": POOLED, "consumer": SILO}),
+        ("", POOL, POOL, {"producer": RUN_ONLY, "consumer": RUN_ONLY}),
+    )
+}
+
+
 # The chart's own examples
 
 
@@ -391,6 +444,6 @@ def ci_cases(chart: Path) -> list[Case]:
 
 
 EXAMPLES = ci_cases(TENANT_CHART)
-TENANT_CASES = [*MATRIX, *OPTIONS, *LONG_NAMES, *EXAMPLES]
+TENANT_CASES = [*MATRIX, *OPTIONS, *LONG_NAMES, *ORIGINALS.values(), *EXAMPLES]
 APPLICATION_CASES = ci_cases(APPLICATION_CHART)
 EVERYTHING = [*TENANT_CASES, *APPLICATION_CASES]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from combinations import EVERYTHING, EXAMPLES, LONG_NAMES, MATRIX, OPTIONS, installed
+from combinations import APPLICATION_CASES, EVERYTHING, EXAMPLES, LONG_NAMES, MATRIX, OPTIONS, ORIGINALS, installed
 from engine import KUBERNETES, RenderError, helm_version
 from manifests import ManifestError
 from schemas import Checker, versions_available
@@ -16,12 +16,6 @@ CHECKER = pytest.StashKey[Checker]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[CHECKER] = Checker()
-
-
-@pytest.fixture
-def checker() -> Checker:
-    """A checker that knows nothing yet, for objects no chart renders."""
-    return Checker()
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +44,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         "options by themselves": len(OPTIONS),
         "longest names": len(LONG_NAMES),
         "the tenant chart's examples": len(EXAMPLES),
-        "the application chart": len(EVERYTHING) - len(MATRIX) - len(OPTIONS) - len(LONG_NAMES) - len(EXAMPLES),
+        "values of the original sample": len(ORIGINALS),
+        "the application chart": len(APPLICATION_CASES),
     }
     out.line(f"{len(EVERYTHING)} combinations: " + ", ".join(f"{n} {what}" for what, n in parts.items()))
     out.line(f"{len(checker.distinct)} different objects checked strictly:")

@@ -126,8 +126,23 @@ def is_test(manifest: Manifest) -> bool:
 
 
 def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
-    """Whether an equality selector matches; an empty one matches nothing, as a Service's does."""
+    """Whether a Service's selector matches; an empty one matches nothing."""
     return bool(selector) and selector.items() <= labels.items()
+
+
+def matches(selector: Manifest, labels: dict[str, str]) -> bool:
+    """Whether a label selector, as everything but a Service has it, matches; an empty one matches everything."""
+    for rule in selector.get("matchExpressions", []):
+        value = labels.get(rule["key"])
+        holds = {
+            "In": value in rule.get("values", []),
+            "NotIn": value not in rule.get("values", []),
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
+        }
+        if not holds[rule["operator"]]:
+            return False
+    return selector.get("matchLabels", {}).items() <= labels.items()
 
 
 def env_of(container: Manifest) -> dict[str, Any]:

@@ -34,6 +34,7 @@ NPM_PACKAGES = ROOT / ".tools" / "crds"
 KUBERNETES_SCHEMAS = files("kubernetes_validate") / "kubernetes-json-schema"
 
 OWN_SCHEMAS = {("infra.contrib.fluxcd.io/v1alpha2", "Terraform"): HERE / "terraform-v1alpha2.schema.json"}
+NPM = "npm @kubernetes-models"
 NPM_GROUPS = ("gateway.networking.k8s.io", "keda.sh", "monitoring.coreos.com", "traefik.io")
 
 
@@ -106,7 +107,7 @@ class Checker:
 
     def prepare(self, manifests: Iterable[Manifest]) -> None:
         """Asks for all custom resources at once: starting the TypeScript compiler costs more than asking it."""
-        custom = {key_of(m): m for m in manifests if source_of(m).startswith("npm")}
+        custom = {key_of(m): m for m in manifests if source_of(m) == NPM}
         for key, errors in zip(custom, check_with_npm(list(custom.values())), strict=True):
             self.known[key, ""] = errors
 
@@ -116,7 +117,7 @@ def source_of(manifest: Manifest) -> str:
         return "Kubernetes' own schemas"
     if (manifest["apiVersion"], manifest["kind"]) in OWN_SCHEMAS:
         return "a schema of ours"
-    return "npm @kubernetes-models"
+    return NPM
 
 
 def check_with_npm(manifests: list[Manifest]) -> list[list[str]]:

@@ -12,7 +12,7 @@ import pytest
 import pod_security
 from combinations import EVERYTHING, Case, installed
 from engine import KUBERNETES, ROOT, lint
-from manifests import Manifest, Release, env_of, full_name, is_test, selects, walk
+from manifests import Manifest, Release, env_of, full_name, is_test, matches, selects, walk
 from schemas import Checker
 
 every_case = pytest.mark.parametrize("case", EVERYTHING, ids=str)
@@ -26,7 +26,6 @@ QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 RECOMMENDED_LABELS = {
     "app.kubernetes.io/name",
     "app.kubernetes.io/instance",
-    "app.kubernetes.io/version",
     "app.kubernetes.io/managed-by",
     "helm.sh/chart",
 }
@@ -86,7 +85,9 @@ def test_names_inside_pods_are_ones_kubernetes_takes(case: Case) -> None:
 @every_case
 def test_objects_carry_the_recommended_labels(case: Case) -> None:
     for o in installed(case).objects:
-        assert RECOMMENDED_LABELS <= o["metadata"].get("labels", {}).keys(), full_name(o)
+        assert labels_of(o).keys() >= RECOMMENDED_LABELS, full_name(o)
+        if o["kind"] == "Deployment":
+            assert "app.kubernetes.io/version" in labels_of(o), full_name(o)
 
 
 @every_case
@@ -125,25 +126,23 @@ def test_images_name_a_version(case: Case) -> None:
 def test_selectors_match_pods(case: Case) -> None:
     """Whatever is to find this release's pods finds them."""
     release = installed(case)
-    for owner, template in release.workloads():
-        if owner["kind"] == "Deployment":
-            assert selects(owner["spec"]["selector"]["matchLabels"], template["metadata"]["labels"]), full_name(owner)
+    for owner, template in services_pods(release):
+        assert matches(owner["spec"]["selector"], template["metadata"]["labels"]), full_name(owner)
     for o, selector in selectors(release):
-        if release.namespace_of(o) == release.namespace and not served_elsewhere(case, o):
-            assert any(selects(selector, labels) for labels in pod_labels(release)), f"{full_name(o)}: {selector}"
+        found = [labels for labels in pod_labels(release) if matches(selector, labels)]
+        assert found or served_elsewhere(case, o), f"{full_name(o)}: {selector}"
 
 
-def selectors(release: Release) -> Iterator[tuple[Manifest, dict[str, str]]]:
-    for o in release.objects:
-        spec = o.get("spec", {})
-        if o["kind"] == "Service":
-            yield o, spec["selector"]
-        elif o["kind"] == "PodDisruptionBudget" or (o["kind"] == "NetworkPolicy" and spec["podSelector"]):
-            selector = spec.get("selector") or spec["podSelector"]
-            yield o, selector.get("matchLabels", {})
-    for owner, template in release.workloads():
+def selectors(release: Release) -> Iterator[tuple[Manifest, Manifest]]:
+    for o in release.of("Service"):
+        yield o, {"matchLabels": o["spec"]["selector"]}
+    for o in release.of("PodDisruptionBudget"):
+        yield o, o["spec"]["selector"]
+    for o in release.of("NetworkPolicy"):
+        yield o, o["spec"]["podSelector"]
+    for owner, template in services_pods(release):
         for spread in template["spec"].get("topologySpreadConstraints", []):
-            yield owner, spread["labelSelector"]["matchLabels"]
+            yield owner, spread["labelSelector"]
 
 
 def served_elsewhere(case: Case, manifest: Manifest) -> bool:
@@ -166,23 +165,33 @@ def test_scalers_and_monitors_point_at_what_is_there(case: Case) -> None:
         target = scaler["spec"]["scaleTargetRef"]
         assert release.find(target.get("kind", "Deployment"), target["name"]), full_name(scaler)
     for monitor in release.of("ServiceMonitor"):
-        services = [s for s in release.of("Service") if selects(labels_of(monitor), s["metadata"]["labels"])]
-        assert services, full_name(monitor)
-        ports = {p["name"] for s in services for p in s["spec"]["ports"]}
-        assert {e["port"] for e in monitor["spec"]["endpoints"]} <= ports, full_name(monitor)
+        spec = monitor["spec"]
+        services = [
+            s
+            for s in release.of("Service")
+            if release.namespace_of(s) == release.namespace_of(monitor) and matches(spec["selector"], labels_of(s))
+        ]
         assert not any(served_elsewhere(case, s) for s in services), (
             f"{full_name(monitor)}: would scrape the pool again"
         )
+        pods = [t for _, t in release.workloads() for s in services if selects(s["spec"]["selector"], labels_of(t))]
+        check_scraped(monitor, pods, {endpoint["targetPort"] for endpoint in spec["endpoints"]})
     for monitor in release.of("PodMonitor"):
-        found = [t for o, t in release.workloads() if selects(labels_of(monitor), t["metadata"]["labels"])]
-        assert found, full_name(monitor)
-        for template in found:
-            ports = {p["name"] for p in template["spec"]["containers"][0].get("ports", [])}
-            assert {e["port"] for e in monitor["spec"]["podMetricsEndpoints"]} <= ports, full_name(monitor)
+        spec = monitor["spec"]
+        pods = [template for _, template in release.workloads() if matches(spec["selector"], labels_of(template))]
+        check_scraped(monitor, pods, {endpoint["port"] for endpoint in spec["podMetricsEndpoints"]})
 
 
-def labels_of(monitor: Manifest) -> dict[str, str]:
-    return monitor["spec"]["selector"].get("matchLabels", {})
+def check_scraped(monitor: Manifest, pods: list[Manifest], ports: set[str]) -> None:
+    assert pods, full_name(monitor)
+    assert ports == {"admin"}, full_name(monitor)
+    for pod in pods:
+        named = {p["name"]: p["containerPort"] for p in pod["spec"]["containers"][0].get("ports", [])}
+        assert named.get("admin") == ADMIN_PORT, f"{full_name(monitor)} selects a pod without metrics"
+
+
+def labels_of(template: Manifest) -> dict[str, str]:
+    return template["metadata"].get("labels", {})
 
 
 @every_case
@@ -209,7 +218,7 @@ def test_a_disruption_budget_only_where_a_pod_can_be_spared(case: Case) -> None:
         spec = budget["spec"]
         assert spec.get("maxUnavailable") not in (0, "0%"), f"{full_name(budget)}: nodes could never be drained"
         for deployment in release.of("Deployment"):
-            if selects(spec["selector"]["matchLabels"], deployment["spec"]["template"]["metadata"]["labels"]):
+            if matches(spec["selector"], labels_of(deployment["spec"]["template"])):
                 most = most_pods(release, deployment)
                 assert guaranteed[deployment["metadata"]["name"]] > 1 or most > 1, full_name(budget)
 
@@ -269,6 +278,7 @@ SDK_VARIABLES = {
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
+    "AWS_EC2_METADATA_DISABLED",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
 }
 

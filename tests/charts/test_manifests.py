@@ -85,6 +85,13 @@ WRONG = {
 }
 
 
+@pytest.fixture(scope="module")
+def checker() -> Checker:
+    checker = Checker()
+    checker.prepare(WRONG.values())
+    return checker
+
+
 @pytest.mark.parametrize("case", WRONG)
 def test_the_schemas_refuse(case: str, checker: Checker) -> None:
     assert checker.errors(WRONG[case], "1.36")

@@ -1,0 +1,233 @@
+"""NetworkPolicies, read as a cluster's network reads them: what may pass from and to a pod."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+
+from combinations import IDENTITIES, ROUTING, TENANT_CASES, Case, Values, installed, tier_case
+from manifests import Manifest, Release, full_name, matches
+from test_every_release import ADMIN_PORT, SERVICE_PORT, services_pods
+
+METADATA = ("169.254.169.254", "fd00:ec2::254")
+POD_IDENTITY_AGENT = "169.254.170.23"
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """The other end: a pod (labels, in a namespace), or an address outside the cluster's pods."""
+
+    address: str = ""
+    namespace: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+def peer_matches(rule: Manifest, peer: Peer, own_namespace: str) -> bool:
+    if "ipBlock" in rule:
+        block = rule["ipBlock"]
+        if not peer.address:
+            return False
+        address = ip_address(peer.address)
+        return address in ip_network(block["cidr"]) and not any(
+            address in ip_network(e) for e in block.get("except", [])
+        )
+    if peer.address:
+        return False
+    if "namespaceSelector" in rule:
+        in_namespace = matches(rule["namespaceSelector"], {NAMESPACE_LABEL: peer.namespace})
+    else:
+        in_namespace = peer.namespace == own_namespace
+    return in_namespace and matches(rule.get("podSelector", {}), peer.labels)
+
+
+def policies(release: Release, namespace: str, labels: dict[str, str], direction: str) -> Iterator[Manifest]:
+    for policy in release.of("NetworkPolicy"):
+        spec = policy["spec"]
+        here = release.namespace_of(policy) == namespace and matches(spec["podSelector"], labels)
+        if here and direction in spec["policyTypes"]:
+            yield policy
+
+
+@dataclass(frozen=True)
+class Side:
+    """A pod of the release, seen from its policies."""
+
+    release: Release
+    namespace: str
+    labels: dict[str, str]
+    port_names: dict[str, int]
+
+    def allows(self, direction: str, peer: Peer, port: int, protocol: str = "TCP") -> bool:
+        found = list(policies(self.release, self.namespace, self.labels, direction))
+        return not found or any(self.rule_allows(p, direction, peer, port, protocol) for p in found)
+
+    def rule_allows(self, policy: Manifest, direction: str, peer: Peer, port: int, protocol: str) -> bool:
+        peers_key = {"Ingress": "from", "Egress": "to"}[direction]
+        for rule in policy["spec"].get(direction.lower(), []):
+            ports, peers = rule.get("ports"), rule.get(peers_key)
+            port_ok = not ports or any(self.port_matches(p, port, protocol) for p in ports)
+            if port_ok and (not peers or any(peer_matches(p, peer, self.namespace) for p in peers)):
+                return True
+        return False
+
+    def port_matches(self, rule: Manifest, port: int, protocol: str) -> bool:
+        if rule.get("protocol", "TCP") != protocol:
+            return False
+        first = self.port_names.get(rule["port"], rule["port"]) if "port" in rule else port
+        return first <= port <= rule.get("endPort", first)
+
+
+def side(release: Release, owner: Manifest, template: Manifest) -> Side:
+    ports = {p["name"]: p["containerPort"] for p in template["spec"]["containers"][0].get("ports", [])}
+    return Side(release, release.namespace_of(owner), template["metadata"].get("labels", {}), ports)
+
+
+def services(release: Release) -> list[Side]:
+    found = [side(release, *workload) for workload in services_pods(release)]
+    assert found
+    return found
+
+
+def premium(routing: str = "alb", identity: str = "podidentity", **network_policy: Any) -> Release:
+    options: Values = {"networkPolicy": network_policy} if network_policy else {}
+    return installed(tier_case("", "premium", "tenant-1", "pool-1", ROUTING[routing], IDENTITIES[identity], options))
+
+
+def beside_its_pool(case: Case) -> Release:
+    """With the policies of the pool, in whose namespace the test pods of what it serves run."""
+    release = installed(case)
+    namespaces = {release.namespace_of(o) for o in release.objects} - {
+        release.namespace_of(o) for o in release.of("Deployment")
+    }
+    pools = [
+        installed(tier_case("", "pool", "", name, {"networkPolicy": case.values.get("networkPolicy", {})}))
+        for name in namespaces
+        if name.startswith("pool-")
+    ]
+    return Release(release.name, release.namespace, release.objects + tuple(o for pool in pools for o in pool.objects))
+
+
+PROTECTED = [case for case in TENANT_CASES if case.id != "premium-no-network-policy"]
+
+
+@pytest.mark.parametrize("case", PROTECTED, ids=str)
+def test_what_is_not_allowed_is_denied_both_ways(case: Case) -> None:
+    release = installed(case)
+    bystander = {"app": "not-of-this-chart"}
+    for namespace in {release.namespace_of(o) for o in release.of("Deployment")}:
+        for direction in ("Ingress", "Egress"):
+            found = list(policies(release, namespace, bystander, direction))
+            assert found, f"{direction} of any pod in {namespace}"
+            assert not any(policy["spec"].get(direction.lower()) for policy in found)
+
+
+@pytest.mark.parametrize("case", PROTECTED, ids=str)
+def test_no_pod_reaches_instance_metadata(case: Case) -> None:
+    """There it would get the node's credentials instead of its own."""
+    release = beside_its_pool(case)
+    for owner, template in release.workloads():
+        for address in METADATA:
+            for port in (80, 443, 4566, 9999):
+                allowed = side(release, owner, template).allows("Egress", Peer(address), port)
+                assert not allowed, f"{full_name(owner)} reaches {address}:{port}"
+
+
+@pytest.mark.parametrize("case", PROTECTED, ids=str)
+def test_no_policy_is_made_where_nothing_runs(case: Case) -> None:
+    """A pool's namespace has the pool's policies; a tenant's must not add to them."""
+    release = installed(case)
+    if not release.of("Deployment"):
+        assert release.of("NetworkPolicy", "ResourceQuota", "LimitRange") == []
+    assert {release.namespace_of(o) for o in release.of("NetworkPolicy", "ResourceQuota", "LimitRange")} <= {
+        case.tenant
+    }
+
+
+def test_services_resolve_names_and_reach_https() -> None:
+    for pod in services(premium()):
+        dns = Peer(namespace="kube-system", labels={"k8s-app": "kube-dns"})
+        assert pod.allows("Egress", dns, 53, "UDP")
+        assert pod.allows("Egress", dns, 53, "TCP")
+        assert not pod.allows("Egress", Peer("9.9.9.9"), 53, "UDP")
+        assert pod.allows("Egress", Peer("52.94.133.131"), 443)
+        assert not pod.allows("Egress", Peer("52.94.133.131"), 25)
+        assert not pod.allows("Egress", Peer("52.94.133.131"), 22)
+
+
+@pytest.mark.parametrize("identity", IDENTITIES)
+def test_the_pod_identity_agent_is_reached_where_it_is_used(identity: str) -> None:
+    for pod in services(premium(identity=identity)):
+        assert pod.allows("Egress", Peer(POD_IDENTITY_AGENT), 80) == (identity == "podidentity")
+
+
+def test_a_configured_endpoint_is_reached_at_its_port() -> None:
+    for pod in services(premium(identity="secret")):
+        assert pod.allows("Egress", Peer("10.1.2.3"), 4566) or pod.allows("Egress", Peer(namespace="tenantry"), 4566)
+
+
+def test_other_tenants_pods_are_out_of_reach_and_out() -> None:
+    stranger = Peer(namespace="tenant-2", labels={"app": "tenant-2-producer"})
+    for routing in ROUTING:
+        for pod in services(premium(routing)):
+            for port in (SERVICE_PORT, ADMIN_PORT):
+                assert not pod.allows("Ingress", stranger, port), routing
+                assert not pod.allows("Egress", stranger, port), routing
+
+
+def test_only_the_load_balancer_comes_in() -> None:
+    load_balancer = {
+        "alb": Peer("10.0.3.7"),
+        "gateway": Peer(namespace="gateway-system"),
+        "traefik": Peer(namespace="traefik"),
+    }
+    for routing, peer in load_balancer.items():
+        for pod in services(premium(routing)):
+            assert pod.allows("Ingress", peer, SERVICE_PORT), routing
+            assert not pod.allows("Ingress", peer, ADMIN_PORT), f"{routing}: the admin port is not for clients"
+            assert not pod.allows("Ingress", Peer("8.8.8.8"), SERVICE_PORT), routing
+    for pod in services(premium("none")):
+        assert not pod.allows("Ingress", Peer("10.0.3.7"), SERVICE_PORT)
+
+
+def test_prometheus_scrapes_the_admin_port_and_nothing_else() -> None:
+    for pod in services(premium()):
+        assert pod.allows("Ingress", Peer(namespace="monitoring"), ADMIN_PORT)
+        assert not pod.allows("Ingress", Peer(namespace="monitoring"), SERVICE_PORT)
+    for pod in services(premium(metricsClients=[])):
+        assert not pod.allows("Ingress", Peer(namespace="monitoring"), ADMIN_PORT)
+
+
+def test_helm_tests_reach_the_services() -> None:
+    for routing in ROUTING:
+        release = premium(routing)
+        tests = [side(release, o, o) for o in release.of("Pod")]
+        assert tests
+        for test in tests:
+            peer = Peer(namespace=test.namespace, labels=test.labels)
+            reachable = [
+                pod
+                for pod in services(release)
+                if pod.allows("Ingress", peer, SERVICE_PORT)
+                and test.allows("Egress", Peer(namespace=pod.namespace, labels=pod.labels), SERVICE_PORT)
+            ]
+            assert reachable, f"{routing}: a test pod reaches no service"
+            assert test.allows("Egress", Peer(namespace="kube-system"), 53, "UDP")
+
+
+@pytest.mark.parametrize("cidr", ["0.0.0.0/0", "169.0.0.0/8", "128.0.0.0/1"])
+def test_a_range_that_holds_metadata_is_cut(cidr: str) -> None:
+    for pod in services(premium(egressCidrs=[cidr])):
+        assert not pod.allows("Egress", Peer(METADATA[0]), 443)
+        assert pod.allows("Egress", Peer("169.1.2.3"), 443)
+
+
+def test_the_metadata_of_ipv6_is_out_of_reach() -> None:
+    for pod in services(premium(ipv6=True, egressCidrs=["0.0.0.0/0", "::/0", "fd00::/8"])):
+        assert not pod.allows("Egress", Peer(METADATA[1]), 80)
+        assert not pod.allows("Egress", Peer(METADATA[1]), 443)
+        assert pod.allows("Egress", Peer("2600:1f18::1"), 443)
