@@ -88,14 +88,9 @@ and without a port: policies see the pod's port, which need not be the Service's
     {{- range . }}
     - ipBlock:
         cidr: {{ . | quote }}
-        {{- /* Link-local addresses: instance metadata (169.254.169.254, fd00:ec2::254), which has the node's own role. */}}
-        {{- if include "tenant.holdsLinkLocal" . }}
+        {{- with include "tenant.forbiddenWithin" . | fromYamlArray }}
         except:
-          - 169.254.0.0/16
-        {{- else if eq . "::/0" }}
-        except:
-          - "fd00:ec2::/32"
-          - "fe80::/10"
+          {{- toYaml . | nindent 10 }}
         {{- end }}
     {{- end }}
   ports:
@@ -124,17 +119,35 @@ and without a port: policies see the pod's port, which need not be the Service's
 {{- end -}}
 
 {{/*
-"true" where an IPv4 range holds the link-local addresses, 169.254.0.0/16, and with them instance metadata: where its prefix
-is no longer than theirs, and both are equal over its length.
+Parts of a range of addresses that no pod may reach, as a list: link-local addresses and, of IPv6, Amazon's fd00:ec2::/32.
+Instance metadata is in them (169.254.169.254, fd00:ec2::254), which has the node's own role. A range holds another where its
+prefix is shorter and both are equal over its length; the first 32 bits tell.
 */}}
-{{- define "tenant.holdsLinkLocal" -}}
-{{- $range := splitList "/" . -}}
-{{- $length := index $range 1 | int -}}
-{{- if and (contains "." .) (le $length 16) -}}
-  {{- $address := 0 -}}
-  {{- range splitList "." (first $range) -}}{{- $address = add (mul $address 256) (int .) -}}{{- end -}}
-  {{- $size := 1 -}}
-  {{- range until (sub 32 $length | int) -}}{{- $size = mul $size 2 -}}{{- end -}}
-  {{- if eq (div $address $size) (div 2851995648 $size) -}}true{{- end -}}
+{{- define "tenant.forbiddenWithin" -}}
+{{- $length := splitList "/" . | last | int -}}
+{{- $forbidden := ternary (list "fd00:ec2::/32" "fe80::/10") (list "169.254.0.0/16") (contains ":" .) -}}
+{{- $held := list -}}
+{{- $size := 1 -}}
+{{- range until (max 0 (sub 32 $length) | int) -}}{{- $size = mul $size 2 -}}{{- end -}}
+{{- $start := div (include "tenant.first32Bits" . | int64) $size -}}
+{{- range $forbidden -}}
+  {{- $isShorter := lt $length (splitList "/" . | last | int) -}}
+  {{- if and $isShorter (eq $start (div (include "tenant.first32Bits" . | int64) $size)) -}}
+    {{- $held = append $held . -}}
+  {{- end -}}
 {{- end -}}
+{{- toYaml $held -}}
+{{- end -}}
+
+{{/* The first 32 bits of a range's address, as a number: four bytes of IPv4, two groups of IPv6. */}}
+{{- define "tenant.first32Bits" -}}
+{{- $address := splitList "/" . | first -}}
+{{- $number := 0 -}}
+{{- if contains ":" $address -}}
+  {{- $groups := concat (splitList "::" $address | first | splitList ":" | compact) (list "0" "0") -}}
+  {{- range slice $groups 0 2 -}}{{- $number = add (mul $number 65536) (printf "0x%s" . | int64) -}}{{- end -}}
+{{- else -}}
+  {{- range splitList "." $address -}}{{- $number = add (mul $number 256) (int64 .) -}}{{- end -}}
+{{- end -}}
+{{- $number -}}
 {{- end -}}
