@@ -6,8 +6,37 @@
 //! messages' leases are extended. A message that can never succeed is moved to the dead-letter queue with the reason,
 //! or, where there is none, left to redelivery at growing distance; its neighbours go on.
 //!
+//! Messages of one group may hold their share of the permits and no more: what comes beyond waits a moment, then is left
+//! to a later delivery, so that a group that cannot be worked off leaves room for the others.
+//!
 //! A receive in flight is never cancelled: the messages it may already have leased would be stranded until their
 //! visibility time-out. So draining takes up to the wait of one long poll.
+//!
+//! ```no_run
+//! use shared::arn::QueueArn;
+//! use shared::health::Readiness;
+//! use shared::metrics::Metrics;
+//! use shared::queue::message::Received;
+//! use shared::queue::receiver::{Handler, Receiver, ReceiverLimits, Source, SourceLookupError, Verdict};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! struct Print;
+//!
+//! impl Handler for Print {
+//!     async fn handle(&self, batch: &[Received]) -> Vec<Verdict> {
+//!         batch.iter().map(|message| { println!("{}", message.body); Verdict::Done }).collect()
+//!     }
+//! }
+//!
+//! # async fn example(client: aws_sdk_sqs::Client, queue: QueueArn) -> Result<(), SourceLookupError> {
+//! let source = Source::find(&client, &queue).await?;
+//! let metrics = Metrics::new("orders", "pool-1");
+//! let receiving = Readiness::default().condition("queue");
+//! let receiver = Receiver::new(client, source, Print, ReceiverLimits::default(), &metrics, receiving);
+//! receiver.run(CancellationToken::new()).await; // until the token is cancelled and all is settled
+//! # Ok(())
+//! # }
+//! ```
 
 mod acknowledge;
 mod keeper;

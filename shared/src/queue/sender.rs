@@ -5,8 +5,24 @@
 //! under load a call carries ten messages. Each caller gets the outcome of *its* entry: a failed entry is tried again
 //! alone where that can help, with full jitter, until its caller stops waiting; its neighbours have long been answered.
 //!
-//! Everything is bounded: queues open, entries and bytes waiting, batches on the wire. Full is an error at once, never
+//! Everything is bounded: queues open, entries and bytes accepted, batches on the wire. Full is an error at once, never
 //! a wait. A send that timed out may have arrived all the same: messages need ids of their own.
+//!
+//! ```no_run
+//! use shared::arn::QueueArn;
+//! use shared::metrics::Metrics;
+//! use shared::queue::message::Outgoing;
+//! use shared::queue::sender::{SendError, Sender, SenderLimits};
+//!
+//! # async fn example(client: aws_sdk_sqs::Client, queue: QueueArn) -> Result<(), SendError> {
+//! let sender = Sender::new(client, SenderLimits::default(), &Metrics::new("orders", "pool-1"));
+//! let mut message = Outgoing::new(r#"{"order":7}"#.to_owned(), "tenant-2".to_owned());
+//! message.attribute("message_id", "018f2b1c-0000-7000-8000-000000000007");
+//! sender.send(&queue, message).await?; // from as many tasks as there are; they share calls
+//! sender.drain().await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod lane;
 
