@@ -19,7 +19,7 @@ export CARGO_INCREMENTAL := 0
 endif
 
 # What `make test` runs, cheapest first.
-STEPS := fmt-check lint deny doc build unit conformance
+STEPS := fmt-check lint deny charts doc build unit conformance
 
 ##@ Use
 .PHONY: help
@@ -61,7 +61,7 @@ deny: tools ## Licences, banned and duplicate crates, sources, advisories (cargo
 
 .PHONY: charts
 charts: tools chart-tools ## Render the Helm charts in every combination and check what comes out
-	CHECKOV=$(CHECKOV)/bin/checkov $(VENV)/bin/python -m pytest tests/charts
+	$(VENV)/bin/python -m pytest --quiet tests/charts
 
 .PHONY: doc
 doc: ## Build the API documentation, warnings are errors

@@ -108,6 +108,7 @@ class Checker:
     def prepare(self, manifests: Iterable[Manifest]) -> None:
         """Asks for all custom resources at once: starting the TypeScript compiler costs more than asking it."""
         custom = {key_of(m): m for m in manifests if source_of(m) == NPM}
+        custom = {key: manifest for key, manifest in custom.items() if (key, "") not in self.known}
         for key, errors in zip(custom, check_with_npm(list(custom.values())), strict=True):
             self.known[key, ""] = errors
 

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 import pod_security
-from combinations import EVERYTHING, Case, installed
+from combinations import EVERYTHING, TENANT_CASES, Case, installed
 from engine import KUBERNETES, ROOT, lint
 from manifests import Manifest, Release, env_of, full_name, is_test, matches, selects, walk
 from schemas import Checker
 
 every_case = pytest.mark.parametrize("case", EVERYTHING, ids=str)
+every_tenant_case = pytest.mark.parametrize("case", TENANT_CASES, ids=str)
+"""Where the pods are our services, of which more is known."""
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
@@ -158,7 +160,7 @@ def pod_labels(release: Release) -> list[dict[str, str]]:
     return [template["metadata"].get("labels", {}) for _, template in release.workloads()]
 
 
-@every_case
+@every_tenant_case
 def test_scalers_and_monitors_point_at_what_is_there(case: Case) -> None:
     release = installed(case)
     for scaler in release.of("HorizontalPodAutoscaler", "ScaledObject"):
@@ -230,7 +232,7 @@ def most_pods(release: Release, deployment: Manifest) -> int:
     return deployment["spec"]["replicas"]
 
 
-@every_case
+@every_tenant_case
 def test_a_pod_may_finish_before_it_is_killed(case: Case) -> None:
     """The kubelet's grace period covers the time before SIGTERM and the service's own drain."""
     for owner, template in services_pods(installed(case)):
@@ -243,7 +245,7 @@ def test_a_pod_may_finish_before_it_is_killed(case: Case) -> None:
             assert drain > wait, f"{full_name(owner)}: a receive in flight is never cancelled"
 
 
-@every_case
+@every_tenant_case
 def test_probes_ask_the_admin_port(case: Case) -> None:
     for owner, template in services_pods(installed(case)):
         container = template["spec"]["containers"][0]
@@ -258,7 +260,7 @@ def test_probes_ask_the_admin_port(case: Case) -> None:
         assert ports["http"] == SERVICE_PORT, full_name(owner)
 
 
-@every_case
+@every_tenant_case
 def test_services_are_set_only_what_they_know(case: Case) -> None:
     for owner, template in services_pods(installed(case)):
         container = template["spec"]["containers"][0]

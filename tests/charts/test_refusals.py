@@ -76,13 +76,12 @@ REFUSED: dict[str, tuple[Values, str]] = {
     # Rules across keys
     "served by nobody": (
         producer(enabled=False, ingress={"enabled": True}),
-        "set apps.producer.envId to the pool's name",
+        "the pool that serves this app, for example pool-1",
     ),
     "served by nobody, route by default": (
         {**app(ingress={"enabled": True}), "apps": {"payments": {"enabled": False, "ingress": {"enabled": True}}}},
         "pool-1",
     ),
-    "served by nobody, disabled by default": (app(enabled=False), "pool-1"),
     "served by itself": (
         {"tenantId": POOL, **producer(**pooled(POOL))},
         "set apps.producer.enabled to true to run the app here",

@@ -1,0 +1,162 @@
+"""The tests that matter fail when what they guard is broken: each mutation breaks a copy of the chart in one place."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import test_compatibility
+import test_every_release
+import test_isolation
+from cluster import Cluster, Unreachable
+from combinations import TIERS, Case, installed, matrix_case, tier_case
+from engine import KUBERNETES, TENANT_CHART
+from manifests import ManifestError
+from schemas import Checker
+from test_routes import check_walk_through
+
+CHECKER = Checker()
+Check = Callable[[Callable[[Case], Case]], Any]
+
+
+def on(test: Callable[[Case], Any], case: Case) -> Check:
+    """A test of one release, on the broken chart."""
+    return lambda broken: test(broken(case))
+
+
+def walk_through(routing: str) -> Check:
+    def check(broken: Callable[[Case], Case]) -> None:
+        cases = [broken(matrix_case(tier, routing, "none", "irsa")) for tier in TIERS]
+        check_walk_through(Cluster(tuple(map(installed, cases))))
+
+    return check
+
+
+def shape(case: Case) -> None:
+    CHECKER.prepare(installed(case).objects)
+    test_every_release.test_every_object_has_the_shape_of_its_kind(case, KUBERNETES[-1], CHECKER)
+
+
+def destroys_nothing(case: Case) -> None:
+    assert all(not o["spec"]["destroyResourcesOnDeletion"] for o in installed(case).of("Terraform"))
+
+
+PREMIUM = matrix_case("premium", "alb", "none", "irsa")
+HPA = matrix_case("premium", "alb", "hpa", "irsa")
+GATEWAY = matrix_case("premium", "gateway", "none", "irsa")
+TRAEFIK = matrix_case("premium", "traefik", "none", "irsa")
+KEDA = matrix_case("premium", "alb", "keda", "irsa")
+INFRA = tier_case("infra", "premium", "tenant-1", "pool-1", {"infra": {"enabled": True}})
+
+
+@dataclass(frozen=True)
+class Mutation:
+    file: str
+    old: str
+    new: str
+    check: Check
+
+
+MUTATIONS = {
+    "a pool tenant's Service selects pods of its own": Mutation(
+        "service.yaml",
+        "(list .environment .app) | quote",
+        "(list .root.Values.tenantId .app) | quote",
+        walk_through("alb"),
+    ),
+    "the load balancer asks for another header": Mutation(
+        "ingress.yaml", '"httpHeaderName" "TenantID"', '"httpHeaderName" "Tenant"', walk_through("alb")
+    ),
+    "the condition is on no Service": Mutation("ingress.yaml", "/conditions.%s", "/condition.%s", walk_through("alb")),
+    "an HTTPRoute takes every tenant": Mutation(
+        "httproute.yaml", "type: Exact", "type: RegularExpression\n              value: .*", walk_through("gateway")
+    ),
+    "an HTTPRoute without the header": Mutation(
+        "httproute.yaml",
+        "- type: Exact\n              name: TenantID\n",
+        "- type: Exact\n              name: Tenant\n",
+        walk_through("gateway"),
+    ),
+    "an IngressRoute asks for another header": Mutation(
+        "ingressroute.yaml", "Header(`TenantID`", "Header(`Tenant`", walk_through("traefik")
+    ),
+    "root": Mutation(
+        "_pod.tpl",
+        '"runAsNonRoot" true',
+        '"runAsNonRoot" false',
+        on(test_every_release.test_pods_pass_the_restricted_standard, PREMIUM),
+    ),
+    "instance metadata in reach": Mutation(
+        "_networkpolicy.tpl",
+        '(list "169.254.0.0/16")',
+        '(list "169.253.0.0/16")',
+        on(test_isolation.test_no_pod_reaches_instance_metadata, PREMIUM),
+    ),
+    "no default deny of what goes out": Mutation(
+        "networkpolicy.yaml",
+        "podSelector: {}\n  policyTypes:\n    - Ingress\n    - Egress",
+        "podSelector: {}\n  policyTypes:\n    - Ingress",
+        on(test_isolation.test_what_is_not_allowed_is_denied_both_ways, PREMIUM),
+    ),
+    "replicas beside an autoscaler": Mutation(
+        "deployment.yaml",
+        'if not (include "tenant.isScaled" .)',
+        "if true",
+        on(test_every_release.test_one_owner_of_the_number_of_pods, HPA),
+    ),
+    "killed while it drains": Mutation(
+        "deployment.yaml",
+        'terminationGracePeriodSeconds: {{ include "tenant.terminationGracePeriodSeconds" . }}',
+        "terminationGracePeriodSeconds: 30",
+        on(test_every_release.test_a_pod_may_finish_before_it_is_killed, PREMIUM),
+    ),
+    "probes on the public port": Mutation(
+        "_pod.tpl", "port: admin", "port: http", on(test_every_release.test_probes_ask_the_admin_port, PREMIUM)
+    ),
+    "an uninstall destroys": Mutation(
+        "terraform.yaml",
+        "destroyResourcesOnDeletion: {{ $infra.destroyResourcesOnDeletion }}",
+        "destroyResourcesOnDeletion: true",
+        on(destroys_nothing, INFRA),
+    ),
+    "a selector that changes": Mutation(
+        "_helpers.tpl",
+        "app.kubernetes.io/instance: {{ .root.Release.Name | quote }}",
+        "app.kubernetes.io/instance: {{ .root.Chart.Version | quote }}",
+        on(test_compatibility.test_selectors_are_what_they_have_always_been, PREMIUM),
+    ),
+    "a misspelt field": Mutation("deployment.yaml", "enableServiceLinks:", "enableServiceLink:", on(shape, PREMIUM)),
+    "a misspelt field of an HTTPRoute": Mutation("httproute.yaml", "backendRefs:", "backendRef:", on(shape, GATEWAY)),
+    "a misspelt field of an IngressRoute": Mutation("ingressroute.yaml", "services:", "service:", on(shape, TRAEFIK)),
+    "a misspelt field of a ScaledObject": Mutation(
+        "scaledobject.yaml", "minReplicaCount:", "minReplicas:", on(shape, KEDA)
+    ),
+    "a removed version": Mutation("hpa.yaml", "autoscaling/v2", "autoscaling/v2beta2", on(shape, HPA)),
+    "a key twice": Mutation(
+        "service.yaml", "  type: {{ $s.service.type }}", "  type: NodePort\n  type: ClusterIP", on(shape, PREMIUM)
+    ),
+    "a variable nobody reads": Mutation(
+        "_pod.tpl",
+        "- name: SHUTDOWN_GRACE_SECONDS",
+        "- name: SHUTDOWN_SECONDS",
+        on(test_every_release.test_services_are_set_only_what_they_know, PREMIUM),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_the_tests_notice(name: str, tmp_path: Path) -> None:
+    mutation = MUTATIONS[name]
+    chart = shutil.copytree(TENANT_CHART, tmp_path / TENANT_CHART.name)
+    file = chart / "templates" / mutation.file
+    text = file.read_text()
+    assert mutation.old in text, f"{mutation.file} no longer has what this mutation breaks: {mutation.old}"
+    mutation.check(lambda case: case)  # passes as the chart is
+    file.write_text(text.replace(mutation.old, mutation.new))
+    with pytest.raises((AssertionError, ManifestError, Unreachable)):
+        mutation.check(lambda case: replace(case, chart=chart))
