@@ -41,8 +41,7 @@ def helm_version() -> str:
 def render(chart: Path, values: dict[str, Any], name: str, namespace: str, kubernetes: str) -> str:
     """The manifests, tests among them, as one stream of YAML documents."""
     if HELM is None:
-        files = sdk_files(chart, values, name, namespace, kubernetes)
-        return "\n".join(f"---\n{text}" for path, text in sorted(files.items()) if not path.endswith("NOTES.txt"))
+        return sdk_render(chart, values, name, namespace, kubernetes)
     return run_helm(
         *("template", name, str(chart), "--namespace", namespace, "--kube-version", kubernetes, "--values", "-"),
         values=values,
@@ -68,6 +67,11 @@ def run_helm(*arguments: str, values: dict[str, Any]) -> str:
     if done.returncode != 0:
         raise RenderError(done.stderr)
     return done.stdout
+
+
+def sdk_render(chart: Path, values: dict[str, Any], name: str, namespace: str, kubernetes: str) -> str:
+    files = sdk_files(chart, values, name, namespace, kubernetes)
+    return "".join(f"---\n{text}\n" for path, text in sorted(files.items()) if not path.endswith("NOTES.txt"))
 
 
 def sdk_files(chart: Path, values: dict[str, Any], name: str, namespace: str, kubernetes: str) -> dict[str, str]:
