@@ -264,7 +264,10 @@ impl<H: Handler> Receiver<H> {
                 (true, true) => self.limits.poll_wait,
                 (true, false) => self.limits.poll_wait.min(EXTRA_POLL_WAIT),
             };
+            // In order: nothing starts once the receiver is to stop, and a simulation can be replayed.
             tokio::select! {
+                biased;
+                () = shutdown.cancelled(), if !is_stopping => {}
                 // Dropping `next` loses nothing: the polls stay where they are.
                 Some(polled) = polls.next(), if !polls.is_empty() => {
                     failing = self.take(polled, &mut pollers, failing, shutdown);
@@ -274,7 +277,6 @@ impl<H: Handler> Receiver<H> {
                 permits = self.permits_after(failing.as_ref()), if may_start => {
                     polls.push(Arc::clone(self).poll(wait, permits));
                 }
-                () = shutdown.cancelled(), if !is_stopping => {}
             }
         }
     }

@@ -100,7 +100,8 @@ pub enum SendError {
     /// A bound is reached: nothing was sent, try again.
     #[error("too much is waiting to be sent")]
     Full,
-    /// No outcome in time: it may or may not have arrived; a repeat under the same id is harmless.
+    /// No outcome in time, or none that can be relied on: it may or may not have arrived; a repeat under the same id is
+    /// harmless.
     #[error("the queue did not confirm the message in time")]
     TimedOut,
     /// The queue cannot be used now, whatever is sent: missing, forbidden, unreachable.
@@ -120,6 +121,8 @@ pub enum SendError {
 struct Entry {
     message: Outgoing,
     attempt: u32,
+    /// Whether an attempt ended without the queue's word: it may have arrived.
+    may_have_arrived: bool,
     reply: oneshot::Sender<Result<(), SendError>>,
     /// Its place among its queue's entries, and its share of the bytes that may wait.
     _bounds: (OwnedSemaphorePermit, OwnedSemaphorePermit),
@@ -138,6 +141,8 @@ impl Entry {
     }
 
     fn answer(self, outcome: Result<(), SendError>) {
+        // A refusal now says nothing of an attempt before.
+        let outcome = if self.may_have_arrived { outcome.map_err(|_| SendError::TimedOut) } else { outcome };
         // A caller that stopped waiting was answered already: with its deadline.
         let _ = self.reply.send(outcome);
     }
@@ -268,7 +273,7 @@ impl Inner {
         }
         let lane = lanes.get(queue)?;
         let place = Arc::clone(&lane.places).try_acquire_owned().ok()?;
-        let entry = Entry { message, attempt: 0, reply, _bounds: (place, bytes) };
+        let entry = Entry { message, attempt: 0, may_have_arrived: false, reply, _bounds: (place, bytes) };
         lane.arrivals.send(entry).ok()?;
         Some(outcome)
     }

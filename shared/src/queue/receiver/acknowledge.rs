@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::{Handler, Receiver, Verdict, seconds};
 use crate::metrics::label;
 use crate::queue::message::{MAX_ATTRIBUTES, Received, string_attribute};
-use crate::queue::retry::{backoff, backoff_from_half, classify};
-use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry};
+use crate::queue::retry::{self, backoff, backoff_from_half, classify};
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
+};
 
 /// Attribute that says why a message was set aside.
 pub(super) const REASON_ATTRIBUTE: &str = "set_aside_reason";
@@ -155,8 +157,9 @@ impl<H: Handler> Receiver<H> {
         };
         self.metrics.counter("deleted_total", vec![]).increment(output.successful.len() as u64);
         // A handle that SQS refuses stays refused: the lease is lost and the message will come again.
-        let refused =
-            output.failed.iter().filter(|failed| failed.sender_fault).map(|failed| failed.id.as_str());
+        let is_refused =
+            |failed: &&BatchResultErrorEntry| failed.sender_fault && !retry::is_throttle(&failed.code);
+        let refused = output.failed.iter().filter(is_refused).map(|failed| failed.id.as_str());
         let settled: HashSet<&str> =
             output.successful.iter().map(|success| success.id.as_str()).chain(refused).collect();
         let places = messages.into_iter().enumerate();

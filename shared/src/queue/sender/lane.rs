@@ -68,8 +68,9 @@ impl Lane {
                 }
             }
             let idle = on_the_wire.is_empty() && self.gather.is_empty() && self.resting.is_empty();
-            // Every branch is cancel-safe: dropping it loses no entry.
+            // Every branch is cancel-safe: dropping it loses no entry. In order, so that a simulation can be replayed.
             tokio::select! {
+                biased;
                 Some(answered) = on_the_wire.next(), if !on_the_wire.is_empty() => {
                     wire.answered(answered.batch.len());
                     self.settle(answered);
@@ -127,8 +128,9 @@ impl Lane {
                     reason = failure.reason,
                     "send failed"
                 );
-                for entry in batch {
+                for mut entry in batch {
                     if failure.transient {
+                        entry.may_have_arrived |= !retry::is_throttle(&failure.code);
                         self.rest(entry);
                     } else {
                         entry.answer(Err(SendError::Unavailable(failure.code.clone())));
@@ -157,7 +159,10 @@ impl Lane {
             self.settle_failed(entry, failed);
         }
         // An answer that says nothing of an entry is as good as none.
-        entries.into_iter().flatten().for_each(|entry| self.rest(entry));
+        for mut entry in entries.into_iter().flatten() {
+            entry.may_have_arrived = true;
+            self.rest(entry);
+        }
     }
 
     fn settle_failed(&mut self, entry: Entry, failed: BatchResultErrorEntry) {

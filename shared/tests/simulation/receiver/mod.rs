@@ -21,7 +21,7 @@ use crate::world::queue::Queue;
 use crate::world::{World, arn};
 
 /// Seeds run by default.
-const SEEDS: u64 = 350;
+const SEEDS: u64 = 500;
 /// The queue that is drained.
 const SOURCE: &str = "source";
 /// Its dead-letter queue.

@@ -19,7 +19,7 @@ use crate::world::queue::Queue;
 use crate::world::{REFUSED_CONTENT, World, arn};
 
 /// Seeds run by default.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 1_500;
 /// After this a call is over on both sides of the socket: time-outs, slowest way there and back.
 const SETTLED: Duration = Duration::from_secs(30);
 /// The attribute each message carries.
