@@ -18,12 +18,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use self::caller::{Access, OptionalTenant};
 use self::error::ApiError;
 pub use self::observe::RequestContext;
-use self::observe::RequestMetrics;
+use self::observe::{ObserveLayer, RequestMetrics};
 use crate::environment::Environment;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
@@ -105,9 +104,7 @@ impl Http {
 
 /// The one middleware stack: request ids, metrics, log lines, errors as JSON, panics as errors.
 pub fn with_middleware(routes: Router, metrics: Metrics) -> Router {
-    routes
-        .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
-        .layer(axum::middleware::from_fn_with_state(RequestMetrics::new(metrics), observe::observe))
+    routes.layer(ObserveLayer(RequestMetrics::new(metrics)))
 }
 
 /// `GET /<service>`: who answers, for whom.

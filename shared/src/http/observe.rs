@@ -1,15 +1,23 @@
-//! What happens around every request: its id, its span, its metrics, its log line.
+//! What happens around every request: its id, its span, its metrics, its log line; a panic becomes an error.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use futures_util::future::CatchUnwind;
 use metrics::{Counter, Histogram};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
 use tracing::Instrument;
+use tracing::instrument::Instrumented;
 use uuid::Uuid;
 
 use super::error::ApiError;
@@ -98,33 +106,98 @@ impl RequestMetrics {
     }
 }
 
-pub(super) async fn observe(
-    State(metrics): State<RequestMetrics>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let started = Instant::now();
-    let request_id = request_id(request.headers());
-    let context = RequestContext::default();
-    request.extensions_mut().insert(context.clone());
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-    let span =
-        tracing::info_span!("request", otel.name = %format_args!("{method} {route}"), otel.kind = "server");
-    continue_trace(&span, request.headers().get("traceparent").and_then(|value| value.to_str().ok()));
+/// Puts what happens around every request around a service. Written as a service and a future of their own, because
+/// they are on the way of every request: ready-made ones box the future, the body or both.
+#[derive(Clone)]
+pub(super) struct ObserveLayer(pub(super) RequestMetrics);
 
-    let mut response = next.run(request).instrument(span).await;
+/// A service with it around.
+#[derive(Clone)]
+pub(super) struct Observed<S> {
+    service: S,
+    metrics: RequestMetrics,
+}
 
-    let code = ApiError::write_body(&mut response, &request_id);
-    if let Ok(value) = HeaderValue::try_from(&request_id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observed<S>;
+
+    fn layer(&self, service: S) -> Observed<S> {
+        Observed { service, metrics: self.0.clone() }
     }
-    let status = response.status();
-    let took = started.elapsed();
-    metrics.answered(route, known_method(&method), status, took);
-    log(&context, &request_id, &method, route, status, code, took);
-    response
+}
+
+impl<S> Service<Request> for Observed<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Observing<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let started = Instant::now();
+        let context = RequestContext::default();
+        request.extensions_mut().insert(context.clone());
+        let method = request.method().clone();
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let name = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+        let span = tracing::info_span!("request", otel.name = %format_args!("{method} {name}"), otel.kind = "server");
+        let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+        continue_trace(&span, traceparent);
+        let request_id = request_id(request.headers());
+        Observing {
+            answer: AssertUnwindSafe(self.service.call(request)).catch_unwind().instrument(span),
+            seen: Seen { metrics: self.metrics.clone(), context, method, route, request_id, started },
+        }
+    }
+}
+
+pin_project! {
+    /// A request on its way to its answer.
+    pub(super) struct Observing<F> {
+        #[pin]
+        answer: Instrumented<CatchUnwind<AssertUnwindSafe<F>>>,
+        seen: Seen,
+    }
+}
+
+/// What is known of a request before it is answered.
+struct Seen {
+    metrics: RequestMetrics,
+    context: RequestContext,
+    method: Method,
+    route: Option<MatchedPath>,
+    request_id: HeaderValue,
+    started: Instant,
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Observing<F> {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = std::task::ready!(this.answer.poll(context));
+        // A panic was told by the panic hook already.
+        let response = answer.unwrap_or_else(|_| Ok(ApiError::internal().into_response()));
+        Poll::Ready(response.map(|response| this.seen.answered(response)))
+    }
+}
+
+impl Seen {
+    fn answered(&self, mut response: Response) -> Response {
+        let request_id = self.request_id.to_str().unwrap_or_default();
+        let code = ApiError::write_body(&mut response, request_id);
+        response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
+        let (status, took) = (response.status(), self.started.elapsed());
+        let route = self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+        self.metrics.answered(route, known_method(&self.method), status, took);
+        log(&self.context, request_id, &self.method, route, status, code, took);
+        response
+    }
 }
 
 /// One line per event handled and per request refused; identity and probes only where they are being looked into.
@@ -157,13 +230,15 @@ fn log(
 }
 
 /// The client's id where it is fit to be repeated in headers and logs, else a new one.
-fn request_id(headers: &HeaderMap) -> String {
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    given
-        .filter(|id| {
-            (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
-        })
-        .map_or_else(|| Uuid::now_v7().to_string(), ToOwned::to_owned)
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let is_fit = |id: &&HeaderValue| {
+        (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    headers.get(REQUEST_ID).filter(is_fit).cloned().unwrap_or_else(|| {
+        let mut text = Uuid::encode_buffer();
+        let id = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(id).expect("a UUID is digits, letters and hyphens")
+    })
 }
 
 /// The method as a label: clients can make up any number of them.
