@@ -224,7 +224,10 @@ fn log(
     match code {
         Some(_) if status >= 500 => line!(warn, "request failed"),
         Some(_) => line!(info, "request refused"),
-        None if message_id.is_some() => line!(info, "event accepted"),
+        // The line of every event: it says only what differs, because a line costs an eighth of a POST.
+        None if message_id.is_some() => {
+            tracing::info!(request_id, tenant_id, message_id, elapsed_us, "event accepted");
+        }
         None => line!(debug, "request answered"),
     }
 }
