@@ -9,6 +9,7 @@ pub mod error;
 pub mod server;
 
 mod observe;
+mod request_metrics;
 
 use std::sync::Arc;
 
@@ -21,8 +22,9 @@ use serde::Serialize;
 
 use self::caller::{Access, OptionalTenant};
 use self::error::ApiError;
+use self::observe::ObserveLayer;
 pub use self::observe::RequestContext;
-use self::observe::{ObserveLayer, RequestMetrics};
+use self::request_metrics::RequestMetrics;
 use crate::environment::Environment;
 use crate::health::Readiness;
 use crate::metrics::Metrics;

@@ -1,10 +1,9 @@
 //! What happens around every request: its id, its span, its metrics, its log line; a panic becomes an error.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::CatchUnwind;
-use metrics::{Counter, Histogram};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 use tracing::Instrument;
@@ -21,7 +19,7 @@ use tracing::instrument::Instrumented;
 use uuid::Uuid;
 
 use super::error::ApiError;
-use crate::metrics::{Metrics, label};
+use super::request_metrics::RequestMetrics;
 use crate::telemetry::continue_trace;
 use crate::tenant::TenantId;
 
@@ -52,57 +50,6 @@ impl RequestContext {
     /// Which message it became.
     pub fn set_message_id(&self, id: Uuid) {
         let _ = self.0.message_id.set(id);
-    }
-}
-
-/// Counts and times requests; clones share the figures.
-#[derive(Clone)]
-pub(super) struct RequestMetrics(Arc<Known>);
-
-/// The handles made so far, by route: making one costs more than the request it counts.
-struct Known {
-    metrics: Metrics,
-    routes: RwLock<HashMap<Box<str>, RouteMetrics>>,
-}
-
-struct RouteMetrics {
-    seconds: Histogram,
-    answered: HashMap<(&'static str, StatusCode), Counter>,
-}
-
-impl RequestMetrics {
-    pub(super) fn new(metrics: Metrics) -> Self {
-        metrics.describe_counter("http_requests_total", "Requests answered, by route, method and status");
-        metrics.describe_histogram("http_request_seconds", "Time to answer, by route");
-        Self(Arc::new(Known { metrics, routes: RwLock::default() }))
-    }
-
-    fn answered(&self, route: &str, method: &'static str, status: StatusCode, took: Duration) {
-        let (count, seconds) =
-            self.known(route, method, status).unwrap_or_else(|| self.make(route, method, status));
-        count.increment(1);
-        seconds.record(took);
-    }
-
-    fn known(&self, route: &str, method: &'static str, status: StatusCode) -> Option<(Counter, Histogram)> {
-        let routes = self.0.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let known = routes.get(route)?;
-        Some((known.answered.get(&(method, status))?.clone(), known.seconds.clone()))
-    }
-
-    fn make(&self, route: &str, method: &'static str, status: StatusCode) -> (Counter, Histogram) {
-        let metrics = &self.0.metrics;
-        let of_route = label("route", route.to_owned());
-        let labels =
-            vec![of_route.clone(), label("method", method), label("status", status.as_str().to_owned())];
-        let count = metrics.counter("http_requests_total", labels);
-        let seconds = metrics.histogram("http_request_seconds", vec![of_route]);
-        let mut routes = self.0.routes.write().unwrap_or_else(PoisonError::into_inner);
-        let entry = routes.entry(route.into());
-        let known =
-            entry.or_insert_with(|| RouteMetrics { seconds: seconds.clone(), answered: HashMap::new() });
-        known.answered.insert((method, status), count.clone());
-        (count, seconds)
     }
 }
 
@@ -194,7 +141,7 @@ impl Seen {
         response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
         let (status, took) = (response.status(), self.started.elapsed());
         let route = self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-        self.metrics.answered(route, known_method(&self.method), status, took);
+        self.metrics.answered(route, &self.method, status, took);
         log(&self.context, request_id, &self.method, route, status, code, took);
         response
     }
@@ -242,19 +189,4 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         let id = Uuid::now_v7().hyphenated().encode_lower(&mut text);
         HeaderValue::from_str(id).expect("a UUID is digits, letters and hyphens")
     })
-}
-
-/// The method as a label: clients can make up any number of them.
-fn known_method(method: &Method) -> &'static str {
-    const KNOWN: [Method; 7] = [
-        Method::GET,
-        Method::POST,
-        Method::HEAD,
-        Method::PUT,
-        Method::DELETE,
-        Method::PATCH,
-        Method::OPTIONS,
-    ];
-    const NAMES: [&str; 7] = ["GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"];
-    KNOWN.iter().position(|known| known == method).map_or("other", |at| NAMES[at])
 }

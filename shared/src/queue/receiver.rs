@@ -39,16 +39,17 @@
 //! ```
 
 mod acknowledge;
+mod in_hand;
 mod keeper;
 mod leases;
 mod pollers;
 mod shares;
+mod source;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
-use chrono::Utc;
+use aws_sdk_sqs::types::MessageSystemAttributeName;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -59,13 +60,12 @@ use tokio_util::task::TaskTracker;
 use self::keeper::Keeper;
 use self::pollers::Pollers;
 use self::shares::Shares;
-use crate::arn::QueueArn;
+pub use self::source::{Source, SourceLookupError};
 use crate::aws::long_poll_timeout;
 use crate::health::Condition;
 use crate::metrics::{Metrics, label};
-use crate::queue::lookup::queue_url;
 use crate::queue::message::Received;
-use crate::queue::retry::{Failure, backoff_from_half, classify};
+use crate::queue::retry::{backoff_from_half, classify};
 
 /// Messages one receive returns (SQS: 10).
 pub const MAX_RECEIVE: usize = 10;
@@ -75,9 +75,6 @@ const EXTRA_POLL_WAIT: Duration = Duration::from_secs(1);
 const ERROR_BACKOFF_BASE: Duration = Duration::from_millis(200);
 /// Longest such wait.
 const ERROR_BACKOFF_MAX: Duration = Duration::from_secs(20);
-
-/// Longest a message waits for its group's share before it is passed over.
-const SHARE_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Bounds of a [`Receiver`].
 #[derive(Debug, Clone, Copy)]
@@ -129,50 +126,6 @@ pub trait Handler: Send + Sync + 'static {
     /// Handles a batch of 1 to [`MAX_RECEIVE`] messages and says of each, in order, what became of it. One without a
     /// verdict is left to redelivery.
     fn handle(&self, batch: &[Received]) -> impl Future<Output = Vec<Verdict>> + Send;
-}
-
-/// The queue a receiver drains, and where its poison goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// The queue's ARN.
-    pub arn: QueueArn,
-    /// Its URL.
-    pub url: String,
-    /// The URL of its dead-letter queue, where it has one.
-    pub dead_letter_url: Option<String>,
-}
-
-/// The queue could not be looked up.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("queue {queue} cannot be looked up: {reason}")]
-pub struct SourceLookupError {
-    queue: String,
-    reason: String,
-}
-
-impl Source {
-    /// Looks the queue and its redrive policy up: two to three calls.
-    ///
-    /// # Errors
-    /// [`SourceLookupError`] where the queue is missing or SQS cannot be reached.
-    pub async fn find(client: &aws_sdk_sqs::Client, arn: &QueueArn) -> Result<Self, SourceLookupError> {
-        let failed =
-            |failure: Failure| SourceLookupError { queue: arn.name().to_owned(), reason: failure.reason };
-        let url = queue_url(client, arn).await.map_err(failed)?;
-        let attributes = client
-            .get_queue_attributes()
-            .queue_url(&url)
-            .attribute_names(QueueAttributeName::RedrivePolicy)
-            .send()
-            .await
-            .map_err(|error| failed(classify(&error)))?;
-        let policy = attributes.attributes.and_then(|mut all| all.remove(&QueueAttributeName::RedrivePolicy));
-        let dead_letter_url = match policy.as_deref().and_then(dead_letter_queue) {
-            Some(queue) => Some(queue_url(client, &queue).await.map_err(failed)?),
-            None => None,
-        };
-        Ok(Self { arn: arn.clone(), url, dead_letter_url })
-    }
 }
 
 /// Drains one queue into a handler.
@@ -358,88 +311,6 @@ impl<H: Handler> Receiver<H> {
             }
         }
     }
-
-    /// Takes a batch in hand, or hands it back where the receiver is stopping.
-    fn start(
-        self: &Arc<Self>,
-        batch: Vec<Received>,
-        mut permits: OwnedSemaphorePermit,
-        shutdown: &CancellationToken,
-    ) {
-        self.metrics.counter("received_total", vec![]).increment(batch.len() as u64);
-        let lag = self.metrics.histogram("queue_lag_seconds", vec![]);
-        for message in &batch {
-            lag.record((Utc::now() - message.sent_at).to_std().unwrap_or_default().as_secs_f64());
-        }
-        // Permits asked for and not needed are free again at once.
-        drop(permits.split(permits.num_permits().saturating_sub(batch.len())));
-        let (receiver, shutdown) = (Arc::clone(self), shutdown.clone());
-        self.tasks.spawn(async move {
-            if shutdown.is_cancelled() {
-                receiver.hand_back(&batch).await;
-            } else {
-                receiver.share_out(batch, permits, &shutdown).await;
-            }
-        });
-    }
-
-    /// Hands over what is within its group's share. The rest waits a moment for a share to become free, then is passed
-    /// over: a group that is worked off never comes to that.
-    async fn share_out(
-        self: Arc<Self>,
-        mut waiting: Vec<Received>,
-        mut permits: OwnedSemaphorePermit,
-        shutdown: &CancellationToken,
-    ) {
-        let until = Instant::now() + SHARE_WAIT_MAX.min(self.limits.visibility / 4);
-        loop {
-            // Listens before it looks, so that nothing freed in between is missed.
-            let mut freed = std::pin::pin!(self.share_freed.notified());
-            freed.as_mut().enable();
-            let (batch, rest) = self.shares().take(waiting);
-            waiting = rest;
-            if let Some(share) = permits.split(batch.len()).filter(|_| !batch.is_empty()) {
-                let in_hand = InHand { receiver: Arc::clone(&self), batch, _permits: share };
-                if waiting.is_empty() {
-                    return in_hand.process().await;
-                }
-                self.tasks.spawn(in_hand.process());
-            }
-            tokio::select! {
-                () = freed => {}
-                () = tokio::time::sleep_until(until) => return self.pass_over(&waiting).await,
-                () = shutdown.cancelled() => return self.hand_back(&waiting).await,
-            }
-        }
-    }
-
-    fn shares(&self) -> MutexGuard<'_, Shares> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A batch in hand, with its permits and its groups' shares; given back when it is dropped, however its handler ended.
-struct InHand<H: Handler> {
-    receiver: Arc<Receiver<H>>,
-    batch: Vec<Received>,
-    _permits: OwnedSemaphorePermit,
-}
-
-impl<H: Handler> InHand<H> {
-    /// Has the batch handled and acknowledges it, keeping its leases meanwhile.
-    async fn process(self) {
-        let (receiver, batch) = (&self.receiver, &self.batch);
-        let _leases = receiver.keeper.hold(batch);
-        let verdicts = receiver.handler.handle(batch).await;
-        receiver.acknowledge(batch, verdicts).await;
-    }
-}
-
-impl<H: Handler> Drop for InHand<H> {
-    fn drop(&mut self) {
-        self.receiver.shares().release(&self.batch);
-        self.receiver.share_freed.notify_waiters();
-    }
 }
 
 /// Receives that keep failing.
@@ -461,10 +332,4 @@ impl Failing {
 /// A duration in the whole seconds SQS takes.
 fn seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
-}
-
-/// The dead-letter queue named by a redrive policy.
-fn dead_letter_queue(policy: &str) -> Option<QueueArn> {
-    let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
-    policy.get("deadLetterTargetArn")?.as_str()?.parse().ok()
 }
