@@ -10,26 +10,12 @@ use crate::load::{Request, ask};
 use crate::peers;
 use crate::process::{Child, Usage, clean, free_port, own_binary, wait_until_open};
 use crate::report::progress;
+pub(crate) use crate::side::Side;
 use crate::stub::{ENVIRONMENT, REGION, Stub, TENANT};
 
 /// What cargo has to be told to build what is measured. This crate is named, too, so that all are built with the same
 /// features of their dependencies, once.
 const BUILD: [&str; 8] = ["build", "--release", "-p", "producer", "-p", "consumer", "-p", "bench"];
-
-/// Whose program it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Side {
-    /// The real service.
-    Ours,
-    /// Rust, the same SDK, one call for each message.
-    OneCall,
-    /// A bare axum handler.
-    Bare,
-    /// JavaScript: sqs-consumer, express, AWS SDK v3.
-    Node,
-    /// Python: Flask and boto3, in the manner of the original.
-    Python,
-}
 
 /// Which of the two services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,19 +40,6 @@ pub(crate) struct Candidate {
 /// Where our release binaries are.
 #[derive(Debug, Clone)]
 pub(crate) struct Binaries(PathBuf);
-
-impl Side {
-    /// How it is called in tables.
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::Ours => "ours",
-            Self::OneCall => "one call each",
-            Self::Bare => "bare axum",
-            Self::Node => "Node",
-            Self::Python => "Python",
-        }
-    }
-}
 
 impl Role {
     const fn name(self) -> &'static str {

@@ -16,6 +16,7 @@ mod process;
 mod reference;
 mod report;
 mod scenario;
+mod side;
 mod stub;
 
 use std::path::PathBuf;

@@ -5,9 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use crate::candidate::Side;
 use crate::process::clean;
 use crate::report::progress;
+use crate::side::Side;
 
 /// The peers that can be run now.
 pub(crate) fn installed() -> Vec<Side> {

@@ -1,0 +1,29 @@
+//! Whose program is measured.
+
+/// Whose program it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    /// The real service.
+    Ours,
+    /// Rust, the same SDK, one call for each message.
+    OneCall,
+    /// A bare axum handler.
+    Bare,
+    /// JavaScript: sqs-consumer, express, AWS SDK v3.
+    Node,
+    /// Python: Flask and boto3, in the manner of the original.
+    Python,
+}
+
+impl Side {
+    /// How it is called in tables.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::OneCall => "one call each",
+            Self::Bare => "bare axum",
+            Self::Node => "Node",
+            Self::Python => "Python",
+        }
+    }
+}
