@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.tools/venv
 CHECKOV := $(CURDIR)/.tools/checkov
 CRDS := $(CURDIR)/.tools/crds
-RUFF_DIRS := tests/conformance tests/charts
+RUFF_DIRS := tests/conformance tests/charts tests/images docker
 
 # One profile and one set of flags for build, tests and `make run`, so that nothing is compiled twice.
 # CI must build from the committed lock file; at a desk, cargo may add what a changed manifest asks for.
@@ -19,7 +19,7 @@ export CARGO_INCREMENTAL := 0
 endif
 
 # What `make test` runs, cheapest first.
-STEPS := fmt-check lint deny charts doc build unit conformance
+STEPS := fmt-check lint images-lint deny charts doc build unit conformance
 
 ##@ Use
 .PHONY: help
@@ -78,6 +78,17 @@ unit: build tools ## Run the Rust tests, the end-to-end ones among them
 .PHONY: conformance
 conformance: build tools ## Drive the embedded AWS endpoint, and a foreign one, with boto3 and the AWS CLI
 	$(VENV)/bin/python -m pytest tests/conformance
+
+.PHONY: images-lint
+images-lint: tools ## Lint the Dockerfile and the workflows; check how images are published
+	docker/lint $(VENV)/bin
+	$(VENV)/bin/python -m pytest --quiet tests/images/test_publish.py
+
+##@ Beside the test
+.PHONY: images
+images: tools ## Build every image, run them under limits, push and pull them (needs buildah and podman, about 30 minutes)
+	docker/engine docker/build
+	docker/engine $(VENV)/bin/python -m pytest tests/images
 
 ##@ Upkeep
 .PHONY: fmt

@@ -1,0 +1,48 @@
+"""The charts as OCI artifacts: pushed, and pulled back whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import helm_python
+import pytest
+
+from conftest import Registry
+from containers import ROOT
+
+CHARTS = ["application-chart", "helm-tenant-chart"]
+
+
+@pytest.fixture(scope="session")
+def pushed(registry: Registry) -> list[str]:
+    """What was said while they were pushed, and while they were pushed again."""
+    command = [sys.executable, ROOT / "docker" / "push_charts.py", f"oci://{registry.host}/charts", "--plain-http"]
+    done = [subprocess.run(command, check=False, capture_output=True, text=True) for _ in range(2)]
+    assert [run.returncode for run in done] == [0, 0], [run.stderr for run in done]
+    return [run.stdout for run in done]
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_what_is_pulled_is_what_was_pushed(chart: str, pushed: list[str], registry: Registry, tmp_path: Path) -> None:
+    del pushed
+    package = Path(helm_python.package(ROOT / "helm-charts" / chart, destination=tmp_path / "package"))
+    with helm_python.RegistryClient(plain_http=True) as client:
+        remote = f"oci://{registry.host}/charts/{chart}"
+        helm_python.pull(remote, client=client, destination=tmp_path, plain_http=True)
+    assert contents(tmp_path / package.name) == contents(package)
+
+
+def test_a_published_version_is_left_as_it_is(pushed: list[str]) -> None:
+    first, second = (said.splitlines() for said in pushed)
+    assert [line.split()[0] for line in first] == CHARTS
+    assert all(line.endswith(" pushed") for line in first)
+    assert all(line.endswith(" is published already") for line in second)
+
+
+def contents(package: Path) -> dict[str, bytes]:
+    with tarfile.open(package) as archive:
+        files = {member.name: archive.extractfile(member) for member in archive.getmembers() if member.isfile()}
+        return {name: file.read() for name, file in files.items() if file is not None}
