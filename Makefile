@@ -80,8 +80,8 @@ conformance: build tools ## Drive the embedded AWS endpoint, and a foreign one, 
 	$(VENV)/bin/python -m pytest tests/conformance
 
 .PHONY: images-lint
-images-lint: tools ## Lint the Dockerfile and the workflows; check how images are published
-	docker/lint $(VENV)/bin
+images-lint: tools $(CHECKOV)/installed.lock ## Lint the Dockerfile and the workflows; check how images are published
+	docker/lint $(VENV)/bin $(CHECKOV)/bin/checkov
 	$(VENV)/bin/python -m pytest --quiet tests/images/test_publish.py
 
 ##@ Beside the test
