@@ -2,7 +2,8 @@
 //!
 //! List prices of us-east-1 as this project assumes them: compare them with the pages "Amazon SQS pricing" and "Amazon
 //! DynamoDB pricing" before a decision rests on them. Without free tiers and without data transfer. Parameter Store's
-//! standard parameters are taken to cost nothing at standard throughput, which is why the original's look-up for each request is bounded by rate (40 a second), not by price.
+//! standard parameters are taken to cost nothing at standard throughput, which is why the original's look-up for each
+//! request is bounded by rate (40 a second), not by price.
 
 use crate::stub::Counts;
 

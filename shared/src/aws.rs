@@ -86,37 +86,32 @@ impl AwsClients {
 
     /// Clients of a given configuration, with this module's time-outs and retries.
     pub fn new(config: &SdkConfig) -> Self {
+        // The SDK watches streams for a minimum throughput; answers here are small and every attempt has its time-out.
+        let no_stall_watch = StalledStreamProtectionConfig::disabled();
+        let config = &config.to_builder().stalled_stream_protection(no_stall_watch).build();
         let engine_retries = RetryConfig::disabled();
         let sdk_retries = RetryConfig::standard().with_max_attempts(SDK_MAX_ATTEMPTS);
         Self {
             sqs: aws_sdk_sqs::Client::from_conf(
                 aws_sdk_sqs::config::Builder::from(config)
-                    .stalled_stream_protection(no_stall_watch())
                     .retry_config(engine_retries.clone())
                     .timeout_config(attempt_timeout(ATTEMPT_TIMEOUT))
                     .build(),
             ),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(
                 aws_sdk_dynamodb::config::Builder::from(config)
-                    .stalled_stream_protection(no_stall_watch())
                     .retry_config(engine_retries)
                     .timeout_config(attempt_timeout(ATTEMPT_TIMEOUT))
                     .build(),
             ),
             ssm: aws_sdk_ssm::Client::from_conf(
                 aws_sdk_ssm::config::Builder::from(config)
-                    .stalled_stream_protection(no_stall_watch())
                     .retry_config(sdk_retries)
                     .timeout_config(attempt_timeout(ATTEMPT_TIMEOUT))
                     .build(),
             ),
         }
     }
-}
-
-/// The SDK watches streams for a minimum throughput; answers here are small and every attempt has its time-out.
-fn no_stall_watch() -> StalledStreamProtectionConfig {
-    StalledStreamProtectionConfig::disabled()
 }
 
 /// The SDK's behaviour, pinned so that an upgrade cannot change time-outs silently.

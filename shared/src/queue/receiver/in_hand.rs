@@ -55,7 +55,10 @@ impl<H: Handler> Receiver<H> {
             freed.as_mut().enable();
             let (batch, rest) = self.shares().take(waiting);
             waiting = rest;
-            if let Some(share) = permits.split(batch.len()).filter(|_| !batch.is_empty()) {
+            if !batch.is_empty() {
+                // An answer may bring more than was asked for: it is worked off all the same.
+                let count = batch.len().min(permits.num_permits());
+                let share = permits.split(count).expect("no more than there are");
                 let in_hand = InHand { receiver: Arc::clone(&self), batch, _permits: share };
                 if waiting.is_empty() {
                     return in_hand.process().await;
