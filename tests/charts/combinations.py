@@ -160,6 +160,8 @@ MONITORING: Values = {
 }
 GUARDS: Values = {"resourceQuota": {"enabled": True}, "limitRange": {"enabled": True}}
 
+SUSPENDED: Values = {"suspended": True}
+
 PREMIUM_OPTIONS: dict[str, Values] = {
     "defaults": {},
     "monitoring": MONITORING,
@@ -167,6 +169,13 @@ PREMIUM_OPTIONS: dict[str, Values] = {
     "dashboard-elsewhere": {"metrics": {"dashboard": {"enabled": True, "namespace": "grafana"}}},
     "guards": GUARDS,
     "infra": {"infra": {"enabled": True}},
+    "infra-data-lifted": {"infra": {"enabled": True, "deleteData": True}},
+    "infra-tombstone": {
+        "suspended": True,
+        "infra": {"enabled": True, "retain": ["consumer", "payments"]},
+        "apps": {app: {"enabled": False, "ingress": {"enabled": False}} for app in APPS},
+    },
+    "suspended": SUSPENDED,
     "infra-tuned": {
         "infra": {
             "enabled": True,
@@ -357,6 +366,12 @@ OPTIONS += [
         ("advanced", "basic", "pool"),
         {"monitoring": MONITORING, "guards": GUARDS, "infra": {"infra": {"enabled": True}}}.items(),
     )
+]
+
+OPTIONS += [
+    tier_case(f"{tier}-{routing}-suspended", tier, TIERS[tier], POOL, ROUTING[routing], SUSPENDED)
+    for routing in ("alb", "gateway", "traefik")
+    for tier in ("advanced", "basic")
 ]
 
 LONG_NAMES = [

@@ -45,6 +45,47 @@ def test_the_module_is_told_the_tenant_and_its_own_apps(tier: str) -> None:
     assert manifest["spec"]["writeOutputsToSecret"]["name"] == f"{TIERS[tier]}-infra-output"
 
 
+def variables(tier: str, options: Values) -> dict[str, object]:
+    case = tier_case("", tier, TIERS[tier], POOL, {"infra": {"enabled": True}}, options)
+    (found,) = installed(case).of("Terraform")
+    return {v["name"]: v["value"] for v in found["spec"]["vars"]}
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_the_module_is_told_tier_and_pool(tier: str) -> None:
+    told = variables(tier, {})
+    assert told["tier"] == tier
+    assert told.get("pool_id") == (POOL if tier in ("basic", "advanced") else None)
+    assert (told["suspended"], told["delete_data"], told["retain"]) == (False, False, [])
+
+
+def test_the_module_is_told_the_pool_that_has_the_data() -> None:
+    told = variables("basic", {"apps": {"consumer": {"envId": "pool-2"}}})
+    assert told["pool_id"] == "pool-2"
+
+
+@pytest.mark.parametrize("tier", ["premium", "advanced", "basic"])
+def test_the_module_is_told_of_a_suspension(tier: str) -> None:
+    assert variables(tier, {"suspended": True})["suspended"] is True
+
+
+def test_lifting_the_protection_of_data_is_two_things() -> None:
+    manifest = terraform("premium", deleteData=True)
+    assert {"name": "delete_data", "value": True} in manifest["spec"]["vars"]
+    assert manifest["spec"]["destroyResourcesOnDeletion"] is True
+
+
+def test_a_tombstone_keeps_data_and_runs_nothing() -> None:
+    off = {app: {"enabled": False, "ingress": {"enabled": False}} for app in APPS}
+    options: Values = {"infra": {"enabled": True, "retain": ["consumer", "payments"]}, "apps": off}
+    release = installed(tier_case("", "premium", "tenant-1", POOL, options))
+    assert [o["kind"] for o in release.objects] == ["Terraform"]
+    told = {v["name"]: v["value"] for v in release.objects[0]["spec"]["vars"]}
+    assert told["retain"] == ["consumer", "payments"]
+    assert not any(told[f"enable_{app}"] for app in APPS)
+    assert release.objects[0]["spec"]["destroyResourcesOnDeletion"] is False
+
+
 def test_further_variables() -> None:
     variables = terraform("premium", vars={"read_capacity": 5})["spec"]["vars"]
     assert {"name": "read_capacity", "value": 5} in variables

@@ -46,11 +46,16 @@ def destroys_nothing(case: Case) -> None:
     assert all(not o["spec"]["destroyResourcesOnDeletion"] for o in installed(case).of("Terraform"))
 
 
+def has_no_route(case: Case) -> None:
+    assert Cluster((installed(case),)).routes() == []
+
+
 PREMIUM = matrix_case("premium", "alb", "none", "irsa")
 HPA = matrix_case("premium", "alb", "hpa", "irsa")
 GATEWAY = matrix_case("premium", "gateway", "none", "irsa")
 TRAEFIK = matrix_case("premium", "traefik", "none", "irsa")
 KEDA = matrix_case("premium", "alb", "keda", "irsa")
+SUSPENDED = tier_case("suspended", "premium", "tenant-1", "pool-1", {"suspended": True})
 INFRA = tier_case("infra", "premium", "tenant-1", "pool-1", {"infra": {"enabled": True}})
 
 
@@ -118,9 +123,15 @@ MUTATIONS = {
     "probes on the public port": Mutation(
         "_pod.tpl", "port: admin", "port: http", on(test_every_release.test_probes_ask_the_admin_port, PREMIUM)
     ),
+    "a suspended tenant keeps its routes": Mutation(
+        "_helpers.tpl",
+        "and .settings.ingress.enabled (not .root.Values.suspended) (include",
+        "and .settings.ingress.enabled (include",
+        on(has_no_route, SUSPENDED),
+    ),
     "an uninstall destroys": Mutation(
         "terraform.yaml",
-        "destroyResourcesOnDeletion: {{ $infra.destroyResourcesOnDeletion }}",
+        "destroyResourcesOnDeletion: {{ or $infra.destroyResourcesOnDeletion $infra.deleteData }}",
         "destroyResourcesOnDeletion: true",
         on(destroys_nothing, INFRA),
     ),

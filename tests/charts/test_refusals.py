@@ -166,6 +166,15 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"infra": {"enabled": True, "vars": {"enable_producer": False}}},
         "infra.vars.enable_producer is set by the chart",
     ),
+    "a Terraform variable that other values say": (
+        {"infra": {"enabled": True, "vars": {"delete_data": True}}},
+        "infra.vars.delete_data is set by the chart",
+    ),
+    "data of an app nobody has": (
+        {"infra": {"enabled": True, "retain": ["consumer", "invoices"]}},
+        'infra.retain names "invoices", which is no app of apps: consumer, payments, producer',
+    ),
+    "a suspended pool": ({"tenantId": "pool-1", "suspended": True}, "suspend each of them"),
 }
 
 APPLICATION: Values = {"image": {"repository": "onboarding-service", "tag": "0.1"}}

@@ -128,6 +128,22 @@ def test_routes_and_services_reach_the_service_port_only(case: Case) -> None:
         assert service["spec"].get("type", "ClusterIP") == "ClusterIP", full_name(service)
 
 
+@pytest.mark.parametrize("routing", ROUTED)
+def test_a_suspended_tenant_has_no_route_and_goes_on_storing(routing: str) -> None:
+    def cluster(options: Values) -> Cluster:
+        pool = matrix_case("pool", routing, "none", "irsa")
+        tenants = (tier_case("", t, TIERS[t], POOL, ROUTING[routing], options) for t in TIERS if t != "pool")
+        return cluster_of(pool, *tenants)
+
+    running, suspended = cluster({}), cluster({"suspended": True})
+    check_walk_through(running)
+    assert suspended.routes() == []
+    assert list(suspended.pods()) == list(running.pods())
+    left_over = {full_name(o) for r in suspended.releases if r.name != POOL for o in r.of("Service")}
+    silos = {f"Service/tenant-1-{app}" for app in APPS} | {"Service/tenant-3-consumer"}
+    assert left_over == silos, "no Service for a route that is not there"
+
+
 # What a release of a pool's tenant is
 
 

@@ -208,11 +208,12 @@ imagePullSecrets:
 
 {{/*
 "true" where the app has a Service: always where it runs; where a pool serves it, for its route in the pool's namespace.
+A suspended tenant has no routes.
 */}}
 {{- define "tenant.hasService" -}}
 {{- if .settings.enabled -}}
 true
-{{- else if and .settings.ingress.enabled .root.Values.routing.pool.tenantRoutes -}}
+{{- else if and .settings.ingress.enabled .root.Values.routing.pool.tenantRoutes (not .root.Values.suspended) -}}
 true
 {{- end -}}
 {{- end -}}
@@ -222,12 +223,25 @@ true
 client is called after it.
 */}}
 {{- define "tenant.hasRoute" -}}
-{{- if and .settings.ingress.enabled (include "tenant.hasService" .) (not (include "tenant.catchesAll" .)) -}}true{{- end -}}
+{{- if and .settings.ingress.enabled (not .root.Values.suspended) (include "tenant.hasService" .) (not (include "tenant.catchesAll" .)) -}}true{{- end -}}
 {{- end -}}
 
 {{/* "true" where the app is a pool's and its route catches every tenant without one of its own. */}}
 {{- define "tenant.catchesAll" -}}
 {{- if and .settings.enabled .root.Values.routing.pool.catchAll -}}true{{- end -}}
+{{- end -}}
+
+{{/* The pool that serves apps of this release: the consumer's where it has one, for that is where the data are. */}}
+{{- define "tenant.pool" -}}
+{{- $pools := list -}}
+{{- range $app := concat (list "consumer") (keys .Values.apps | sortAlpha) -}}
+  {{- if hasKey $.Values.apps $app -}}
+    {{- $context := dict "root" $ "app" $app -}}
+    {{- include "tenant.fillContext" $context -}}
+    {{- if not $context.settings.enabled -}}{{- $pools = append $pools $context.settings.envId -}}{{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- compact $pools | first | default "" -}}
 {{- end -}}
 
 {{/*

@@ -122,9 +122,17 @@ the key and what to set.
 {{- if and $v.metrics.serviceMonitor.enabled $v.metrics.podMonitor.enabled -}}
   {{- fail "metrics.serviceMonitor.enabled and metrics.podMonitor.enabled exclude each other: every figure would count twice" -}}
 {{- end -}}
+{{- if and $v.suspended (include "tenant.isPool" .) -}}
+  {{- fail (printf "suspended is true in the release of %s: a pool serves other tenants; suspend each of them" $v.tenantId) -}}
+{{- end -}}
 {{- range $name, $_ := $v.infra.vars -}}
-  {{- if or (eq $name "tenant_id") (hasPrefix "enable_" $name) -}}
-    {{- fail (printf "infra.vars.%s is set by the chart, from tenantId and apps" $name) -}}
+  {{- if or (has $name (list "tenant_id" "tier" "pool_id" "suspended" "delete_data" "retain")) (hasPrefix "enable_" $name) -}}
+    {{- fail (printf "infra.vars.%s is set by the chart, from other values" $name) -}}
+  {{- end -}}
+{{- end -}}
+{{- range $v.infra.retain -}}
+  {{- if not (hasKey $v.apps .) -}}
+    {{- fail (printf "infra.retain names %q, which is no app of apps: %s" . (keys $v.apps | sortAlpha | join ", ")) -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}
