@@ -1,0 +1,15 @@
+//! The tenant lifecycle as edits of a GitOps repository.
+//!
+//! The core is pure: a [`tree::Tree`] and a [`request::Request`] go in, a [`plan::Plan`] of edits comes out, and
+//! [`lint::lint`] judges a tree. Nothing here opens a socket or starts a program but `git`, `apply` and `worker`.
+//!
+//! What reaches a path or a template is of a type that has been parsed: `TenantId`, `Tier`, `ReleaseVersion`. What is
+//! written changes the bytes it has to and no others.
+
+pub mod apply;
+pub mod git;
+pub mod lint;
+pub mod plan;
+pub mod release;
+pub mod request;
+pub mod tree;

@@ -1,0 +1,3 @@
+//! The `tenantctl` program.
+
+fn main() {}
