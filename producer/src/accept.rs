@@ -9,9 +9,10 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use serde::Serialize;
-use shared::event::{Event, Payload};
+use shared::event::{Event, Payload, id_of_key};
 use shared::http::caller::CallingTenant;
 use shared::http::error::ApiError;
+use shared::http::idempotency::IdempotencyKey;
 use shared::http::{Http, RequestContext, body};
 use shared::queue::message::Outgoing;
 use shared::queue::sender::Sender;
@@ -21,7 +22,7 @@ use shared::tenant::{TenantId, Tier};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::idempotency::{IdempotencyKey, Replay, Replays};
+use crate::idempotency::{Replay, Replays};
 
 /// The request header that names the tier its caller believes the tenant has.
 const TIER_HEADER: &str = "tier";
@@ -91,7 +92,7 @@ pub(crate) async fn accept(
     let left = ANSWER_WITHIN.saturating_sub(asked.elapsed());
     http.access().check_rate(&tenant)?;
     let payload = payload(&body::read(request, producer.0.max_body_bytes).await?)?;
-    let message_id = key.as_ref().map_or_else(Uuid::now_v7, |key| key.message_id(&tenant));
+    let message_id = key.as_ref().map_or_else(Uuid::now_v7, |key| id_of_key(&tenant, key.as_str()));
     let replay = match &key {
         Some(_) => producer.0.replays.find(message_id, payload.as_ref()).await?,
         None => Replay::New,

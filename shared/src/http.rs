@@ -5,7 +5,9 @@
 
 pub mod body;
 pub mod caller;
+pub mod cursor;
 pub mod error;
+pub mod idempotency;
 pub mod server;
 
 mod observe;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, Label, with_local_recorder};
+use metrics::{Counter, Gauge, Histogram, Label, with_local_recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// Upper bounds, in seconds, of every duration histogram: from a cached answer to a message a day old.
@@ -42,6 +42,11 @@ impl Metrics {
         with_local_recorder(&*self.recorder, || metrics::counter!(name, labels))
     }
 
+    /// The gauge of this name and labels, created at first use.
+    pub fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
+        with_local_recorder(&*self.recorder, || metrics::gauge!(name, labels))
+    }
+
     /// The histogram of this name and labels, created at first use. Names of durations end in `_seconds`.
     pub fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Histogram {
         with_local_recorder(&*self.recorder, || metrics::histogram!(name, labels))
@@ -50,6 +55,11 @@ impl Metrics {
     /// What a help line says of a metric.
     pub fn describe_counter(&self, name: &'static str, help: &'static str) {
         with_local_recorder(&*self.recorder, || metrics::describe_counter!(name, help));
+    }
+
+    /// What a help line says of a gauge.
+    pub fn describe_gauge(&self, name: &'static str, help: &'static str) {
+        with_local_recorder(&*self.recorder, || metrics::describe_gauge!(name, help));
     }
 
     /// What a help line says of a histogram.
