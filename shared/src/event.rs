@@ -4,6 +4,8 @@
 //! [`Received`] message into an [`Item`]. Both directions are pure, and both formats are pinned by golden tests: what
 //! is on a queue or in a table outlives any release. A message that can never become an item says why ([`Poison`]).
 
+pub mod payment;
+
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
