@@ -4,11 +4,12 @@
 //! service. So a request in steady state makes no call: known tenants are served from memory and refreshed in the
 //! background, several to a call and at a bounded rate; a tenant is loaded once however many requests wait for it;
 //! unknown names are remembered briefly; and where Parameter Store is down, what is known stays in use.
-//! A tenant is registered where at least one of its parameters exists.
+//! A tenant is registered where its queue or its tier is.
 
 mod loads;
 
 use std::collections::HashMap;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,10 +28,8 @@ use crate::tenant::{TenantId, Tier};
 
 /// Names one GetParameters call takes (AWS: 10).
 pub const MAX_NAMES_PER_CALL: usize = 10;
-/// Parameters read for a tenant: its queue and its tier.
-const NAMES_PER_TENANT: usize = 2;
-/// Tenants refreshed by one call.
-const TENANTS_PER_CALL: usize = MAX_NAMES_PER_CALL / NAMES_PER_TENANT;
+/// Parameters read for every tenant: its queue, its tier and its status.
+const NAMES_PER_TENANT: usize = 3;
 /// Longest a request waits for a tenant to be loaded, below the 5 s within which it is answered.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -46,6 +45,37 @@ pub struct Tenant {
     pub tier: Option<Tier>,
     /// Where its messages go; absent while its infrastructure is still being created.
     pub queue: Option<QueueArn>,
+    /// Whether its requests are answered. What it sent before is stored in either case.
+    pub status: Status,
+    /// The table its parameter names, for a service that asks for one ([`TenantRegistry::with_table`]).
+    pub table: Option<TableArn>,
+}
+
+/// Whether a tenant's requests are answered: the parameter `/<tenant>/status`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Status {
+    /// They are; also where the parameter does not exist.
+    #[default]
+    Active,
+    /// They are refused until the tenant is resumed.
+    Suspended,
+}
+
+/// A text that is no status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a status is one of active, suspended")]
+pub struct InvalidStatus;
+
+impl FromStr for Status {
+    type Err = InvalidStatus;
+
+    fn from_str(text: &str) -> Result<Self, InvalidStatus> {
+        match text {
+            "active" => Ok(Self::Active),
+            "suspended" => Ok(Self::Suspended),
+            _ => Err(InvalidStatus),
+        }
+    }
 }
 
 /// Bounds of a [`TenantRegistry`].
@@ -117,6 +147,8 @@ pub struct TenantRegistry(Arc<Inner>);
 
 struct Inner {
     source: Arc<dyn ParameterSource>,
+    /// The parameter of a tenant's table that is read, too.
+    table: Option<&'static str>,
     limits: RegistryLimits,
     known: Cache<TenantId, Arc<Entry>>,
     /// Names that were not found, and when.
@@ -137,9 +169,29 @@ struct Entry {
 impl TenantRegistry {
     /// An empty registry over the source.
     pub fn new(source: Arc<dyn ParameterSource>, limits: RegistryLimits, metrics: &Metrics) -> Self {
+        Self::of(source, limits, metrics, None)
+    }
+
+    /// An empty registry over the source that reads the table in this parameter of each tenant, too.
+    pub fn with_table(
+        source: Arc<dyn ParameterSource>,
+        limits: RegistryLimits,
+        metrics: &Metrics,
+        parameter: &'static str,
+    ) -> Self {
+        Self::of(source, limits, metrics, Some(parameter))
+    }
+
+    fn of(
+        source: Arc<dyn ParameterSource>,
+        limits: RegistryLimits,
+        metrics: &Metrics,
+        table: Option<&'static str>,
+    ) -> Self {
         metrics.describe_counter("registry_calls_total", "Calls to Parameter Store, by purpose and outcome");
         Self(Arc::new(Inner {
             source,
+            table,
             limits,
             known: Cache::builder()
                 .max_capacity(limits.max_tenants)
@@ -231,15 +283,15 @@ impl Inner {
 
     /// Loads the tenants that have waited longest, with one call, and answers those who wait.
     async fn load_next(&self) {
-        let waiting = self.loads.take(TENANTS_PER_CALL);
+        let waiting = self.loads.take(self.tenants_per_call());
         if waiting.is_empty() {
             return;
         }
-        let read_all = self.source.get(waiting.iter().flat_map(|waiting| names(&waiting.id)).collect()).await;
+        let read_all = self.source.get(waiting.iter().flat_map(|waiting| self.names(&waiting.id)).collect()).await;
         self.count("load", if read_all.is_ok() { "ok" } else { "error" });
         for Waiting { id, reply } in waiting {
             let loaded = match &read_all {
-                Ok(values) => read(&id, values),
+                Ok(values) => self.read(&id, values),
                 Err(SourceError(reason)) => Err(LookupError::Unavailable(reason.clone())),
             };
             let answer = match loaded {
@@ -258,7 +310,7 @@ impl Inner {
     async fn refresh_forever(&self) {
         loop {
             let due = self.due();
-            for ids in due.chunks(TENANTS_PER_CALL) {
+            for ids in due.chunks(self.tenants_per_call()) {
                 self.refresh(ids).await;
                 tokio::time::sleep(self.limits.refresh_pause).await;
             }
@@ -277,9 +329,9 @@ impl Inner {
             .collect()
     }
 
-    /// Reads up to [`TENANTS_PER_CALL`] known tenants again.
+    /// Reads up to [`Self::tenants_per_call`] known tenants again.
     async fn refresh(&self, ids: &[TenantId]) {
-        let values = match self.source.get(ids.iter().flat_map(names).collect()).await {
+        let values = match self.source.get(ids.iter().flat_map(|id| self.names(id)).collect()).await {
             Ok(values) => values,
             Err(SourceError(reason)) => {
                 self.count("refresh", "error");
@@ -293,7 +345,7 @@ impl Inner {
         };
         self.count("refresh", "ok");
         for id in ids {
-            match read(id, &values) {
+            match self.read(id, &values) {
                 Ok(Some(tenant)) => self.known.insert(id.clone(), entry(tenant)).await,
                 Ok(None) => {
                     tracing::info!(tenant_id = %id, "tenant is no longer registered");
@@ -302,6 +354,29 @@ impl Inner {
                 Err(error) => tracing::error!(tenant_id = %id, %error, "tenant kept as it was"),
             }
         }
+    }
+
+    /// Tenants read by one call.
+    fn tenants_per_call(&self) -> usize {
+        MAX_NAMES_PER_CALL / (NAMES_PER_TENANT + usize::from(self.table.is_some()))
+    }
+
+    fn names(&self, id: &TenantId) -> impl Iterator<Item = String> + use<> {
+        let always = [format!("/{id}/consumer_sqs"), format!("/{id}/tier"), format!("/{id}/status")];
+        always.into_iter().chain(self.table.map(|table| format!("/{id}/{table}")))
+    }
+
+    /// The tenant in the values read; `None` where it has neither queue nor tier.
+    fn read(&self, id: &TenantId, values: &HashMap<String, String>) -> Result<Option<Tenant>, LookupError> {
+        let (queue, tier) =
+            (value(values, &format!("/{id}/consumer_sqs"))?, value(values, &format!("/{id}/tier"))?);
+        let status = value(values, &format!("/{id}/status"))?.unwrap_or_default();
+        let table = match self.table {
+            Some(table) => value(values, &format!("/{id}/{table}"))?,
+            None => None,
+        };
+        let tenant = Tenant { id: id.clone(), tier, queue, status, table };
+        Ok((tenant.queue.is_some() || tenant.tier.is_some()).then_some(tenant))
     }
 
     fn count(&self, purpose: &'static str, outcome: &'static str) {
@@ -330,21 +405,27 @@ pub async fn environment_resources(
     }
 }
 
-fn names(id: &TenantId) -> [String; NAMES_PER_TENANT] {
-    [format!("/{id}/consumer_sqs"), format!("/{id}/tier")]
-}
-
-/// The tenant in the values read; `None` where it has no parameter.
-fn read(id: &TenantId, values: &HashMap<String, String>) -> Result<Option<Tenant>, LookupError> {
-    let [queue, tier] = names(id);
-    let (queue, tier) = (value(values, &queue)?, value(values, &tier)?);
-    Ok((queue.is_some() || tier.is_some()).then(|| Tenant { id: id.clone(), tier, queue }))
+/// The table in an environment's parameter.
+///
+/// # Errors
+/// A [`LookupError`]; `Unknown` where the parameter does not exist (yet).
+pub async fn environment_table(
+    source: &dyn ParameterSource,
+    environment: &Environment,
+    parameter: &str,
+) -> Result<TableArn, LookupError> {
+    let name = format!("/{environment}/{parameter}");
+    let values = source
+        .get(vec![name.clone()])
+        .await
+        .map_err(|SourceError(reason)| LookupError::Unavailable(reason))?;
+    value(&values, &name)?.ok_or(LookupError::Unknown)
 }
 
 /// A parameter's value, parsed.
 fn value<T>(values: &HashMap<String, String>, name: &str) -> Result<Option<T>, LookupError>
 where
-    T: std::str::FromStr<Err: std::fmt::Display>,
+    T: FromStr<Err: std::fmt::Display>,
 {
     let Some(text) = values.get(name) else { return Ok(None) };
     let wrong =

@@ -12,7 +12,7 @@ use governor::{DefaultKeyedRateLimiter, Quota};
 use super::error::ApiError;
 use super::observe::RequestContext;
 use crate::environment::Environment;
-use crate::registry::{LookupError, Tenant, TenantRegistry};
+use crate::registry::{LookupError, Status, Tenant, TenantRegistry};
 use crate::tenant::{TENANT_HEADER, TenantId};
 
 /// Tenants whose rates are remembered before idle ones are dropped.
@@ -55,7 +55,8 @@ impl Access {
     /// Lets a tenant in, or says why not. Gives its registration in a pool; a silo knows its owner without asking.
     ///
     /// # Errors
-    /// 403 in another tenant's silo, 404 where it is not registered, 429 past its rate, 503 where that cannot be told.
+    /// 403 in another tenant's silo or while it is suspended, 404 where it is not registered, 429 past its rate, 503 where
+    /// that cannot be told.
     pub async fn admit(&self, tenant: &TenantId) -> Result<Option<Arc<Tenant>>, ApiError> {
         self.check_environment(tenant)?;
         let registered = match self.0.environment {
@@ -103,7 +104,11 @@ impl Access {
         if let Err(error @ (LookupError::Misconfigured { .. } | LookupError::Unavailable(_))) = &found {
             tracing::error!(tenant_id = %tenant, %error, "tenant not found out");
         }
-        Ok(found?)
+        let found = found?;
+        match found.status {
+            Status::Active => Ok(found),
+            Status::Suspended => Err(ApiError::suspended()),
+        }
     }
 }
 

@@ -90,6 +90,12 @@ impl ApiError {
         )
     }
 
+    /// 403: the tenant is suspended.
+    pub fn suspended() -> Self {
+        let msg = "Forbidden: this tenant is suspended; an operator resumes it";
+        Self::new(StatusCode::FORBIDDEN, "tenant_suspended", msg)
+    }
+
     /// 404: nothing at this path.
     pub fn no_route() -> Self {
         Self::new(StatusCode::NOT_FOUND, "no_route", "NotFound: there is nothing at this path")

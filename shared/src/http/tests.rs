@@ -15,7 +15,7 @@ use super::*;
 use crate::health::Condition;
 use crate::registry::{ParameterSource, RegistryLimits, SourceError, TenantRegistry};
 
-/// One registered tenant, `tenant-2`; `tenant-down` cannot be looked up.
+/// Two registered tenants, `tenant-2` and `tenant-3`, which is suspended; `tenant-down` cannot be looked up.
 struct Parameters;
 
 impl ParameterSource for Parameters {
@@ -24,12 +24,10 @@ impl ParameterSource for Parameters {
             if names.iter().any(|name| name.starts_with("/tenant-down/")) {
                 return Err(SourceError("down".to_owned()));
             }
-            let tier = "/tenant-2/tier".to_owned();
-            Ok(if names.contains(&tier) {
-                HashMap::from([(tier, "basic".to_owned())])
-            } else {
-                HashMap::new()
-            })
+            let stored =
+                [("/tenant-2/tier", "basic"), ("/tenant-3/tier", "basic"), ("/tenant-3/status", "suspended")];
+            let stored = stored.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Ok(stored.into_iter().filter(|(name, _)| names.contains(name)).collect())
         })
     }
 }
@@ -99,6 +97,7 @@ async fn who_may_not_be_answered_is_told_why() {
         (&pool, &[b""], 400, "invalid_tenant_id"),
         (&pool, &[b"tenant-2", b"tenant-2"], 400, "tenant_repeated"),
         (&pool, &[b"tenant-9"], 404, "tenant_unknown"),
+        (&pool, &[b"tenant-3"], 403, "tenant_suspended"),
         (&pool, &[b"tenant-down"], 503, "registry_unavailable"),
         (&silo, &[b"tenant-2"], 403, "foreign_tenant"),
     ] {

@@ -132,7 +132,7 @@ async fn tenants_in_use_are_refreshed_several_to_a_call_and_idle_ones_not() {
     }
     let loads = store.calls();
     tokio::time::timeout(Duration::from_secs(14), registry.refresh_forever()).await.expect_err("it goes on");
-    assert_eq!(store.calls() - loads, 2, "ten tenants in use, five to a call");
+    assert_eq!(store.calls() - loads, 4, "ten tenants in use, three to a call");
     assert_eq!(registry.lookup(&id("tenant-3")).await.expect("known").tier, Some(Tier::Advanced));
 }
 
@@ -157,14 +157,14 @@ async fn tenants_not_in_memory_are_loaded_several_to_a_call_at_a_bounded_pace() 
     let ids: Vec<_> = (0..2000).map(|number| id(&format!("tenant-{number}"))).collect();
     let cold = futures_util::future::join_all(ids[..100].iter().map(|id| registry.lookup(id))).await;
     assert!(cold.iter().all(Result::is_ok), "a cold start");
-    assert!(store.calls() <= 100 / 5 + 5, "{} calls", store.calls());
+    assert!(store.calls() <= 100 / 3 + 5, "{} calls", store.calls());
     let before = store.calls();
     let answers = futures_util::future::join_all(ids[100..].iter().map(|id| registry.lookup(id))).await;
     let calls = store.calls() - before;
     assert!(calls <= 20 * 5 + 5, "{calls} calls in {LOAD_TIMEOUT:?}");
     let refused = answers.iter().filter(|answer| matches!(answer, Err(LookupError::Unavailable(_)))).count();
     let unknown = answers.iter().filter(|answer| **answer == Err(LookupError::Unknown)).count();
-    assert!(unknown > 300 && refused + unknown == 1900, "{unknown} told, {refused} refused");
+    assert!(unknown > 200 && refused + unknown == 1900, "{unknown} told, {refused} refused");
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn who_waits_is_answered_though_the_one_who_was_loading_goes_away() {
             () = tokio::time::sleep(Duration::from_millis(1)) => {}
         }
     }
-    assert_eq!(store.calls.lock().unwrap().last().unwrap().len(), 4, "both in one call");
+    assert_eq!(store.calls.lock().unwrap().last().unwrap().len(), 6, "both in one call");
     drop(first);
     second.await.expect("registered");
 }
@@ -250,4 +250,23 @@ async fn an_environment_needs_both_its_queue_and_its_table() {
     store.put("/pool-1/consumer_ddb", "arn:aws:dynamodb:us-east-1:000000000000:table/consumer-pool-1-x7k");
     let (queue, table) = environment_resources(&store, &pool).await.expect("both there");
     assert_eq!((queue.name(), table.name()), ("consumer-pool-1-x7k", "consumer-pool-1-x7k"));
+}
+
+#[tokio::test]
+async fn a_tenant_is_active_unless_its_status_says_otherwise() {
+    let store = Arc::new(Store::default());
+    for tenant in ["tenant-1", "tenant-2", "tenant-3", "tenant-4"] {
+        store.register(tenant, "basic");
+    }
+    store.put("/tenant-2/status", "active");
+    store.put("/tenant-3/status", "suspended");
+    store.put("/tenant-4/status", "paused");
+    store.put("/tenant-5/status", "suspended");
+    let registry = registry(&store, RegistryLimits::default());
+    let status = async |tenant| registry.lookup(&id(tenant)).await.map(|tenant| tenant.status);
+    assert_eq!(status("tenant-1").await, Ok(Status::Active));
+    assert_eq!(status("tenant-2").await, Ok(Status::Active));
+    assert_eq!(status("tenant-3").await, Ok(Status::Suspended));
+    assert!(matches!(status("tenant-4").await, Err(LookupError::Misconfigured { .. })));
+    assert_eq!(status("tenant-5").await, Err(LookupError::Unknown), "a status alone is no registration");
 }

@@ -163,3 +163,23 @@ async fn an_answer_that_is_no_error_has_a_request_id_too() {
     let line = producer.log_line("request_id", "mine").await;
     assert_eq!((&line["tenant_id"], &line["message_id"]), (&"tenant-2".into(), &answer.json()["message_id"]));
 }
+
+#[tokio::test]
+async fn a_suspended_tenant_is_refused_and_what_it_sent_before_is_stored() {
+    let world = World::new().await;
+    let before = world.producer().await.post("tenant-2", "").await;
+    world.aws.put("/tenant-2/status", "suspended").await;
+    // New processes: the others learn of it at their next refresh.
+    let (producer, consumer) = (world.producer().await, world.consumer().await);
+    let refused = [
+        (&producer, Request::event().tenant("tenant-2")),
+        (&producer, Request::get("/producer").tenant("tenant-2")),
+        (&consumer, Request::get("/consumer/messages").tenant("tenant-2")),
+    ];
+    for (service, request) in refused {
+        assert_error(&service.ask(&request).await, service, 403, "tenant_suspended").await;
+    }
+    producer.post("tenant-4", "").await;
+    world.stored(2, &world.pool).await;
+    assert!(world.aws.items(&world.pool).await.iter().any(|item| item["message_id"] == before));
+}
