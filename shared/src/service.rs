@@ -112,6 +112,27 @@ impl Parts {
         config: &ServiceConfig,
         parameters: Arc<dyn ParameterSource>,
     ) -> Self {
+        Self::of(name, version, config, parameters, None)
+    }
+
+    /// The parts of a service that has to know the table in this parameter of each tenant.
+    pub fn with_table(
+        name: &'static str,
+        version: &'static str,
+        config: &ServiceConfig,
+        parameters: Arc<dyn ParameterSource>,
+        parameter: &'static str,
+    ) -> Self {
+        Self::of(name, version, config, parameters, Some(parameter))
+    }
+
+    fn of(
+        name: &'static str,
+        version: &'static str,
+        config: &ServiceConfig,
+        parameters: Arc<dyn ParameterSource>,
+        table: Option<&'static str>,
+    ) -> Self {
         let metrics = Metrics::new(name, config.environment.as_str());
         let readiness = Readiness::default();
         let limits = RegistryLimits {
@@ -119,7 +140,11 @@ impl Parts {
             unknown_for: config.registry_unknown_seconds,
             ..RegistryLimits::default()
         };
-        let registry = TenantRegistry::new(Arc::clone(&parameters), limits, &metrics);
+        let source = Arc::clone(&parameters);
+        let registry = match table {
+            Some(table) => TenantRegistry::with_table(source, limits, &metrics, table),
+            None => TenantRegistry::new(source, limits, &metrics),
+        };
         let access = Access::new(config.environment.clone(), registry.clone(), config.tenant_rate_per_second);
         let http = Http::new(name, version, access, readiness.clone(), metrics.clone());
         Self { http, registry, readiness, metrics, parameters }
