@@ -9,6 +9,7 @@
 pub mod apply;
 pub mod git;
 pub mod lint;
+pub mod message;
 pub mod plan;
 pub mod release;
 pub mod request;

@@ -1,0 +1,270 @@
+//! A request carried out: fetch, plan on the fresh head, commit, push.
+//!
+//! A push that finds the branch moved on is planned again, at random distance, a bounded number of times: then it is an
+//! error, and nothing has changed. The request's id is in the commit. A request whose id is in the history already is a
+//! success without a commit, so it may be repeated at will; another request under the same id is a conflict. A push whose
+//! answer was lost is settled by looking for the id on the fresh head.
+
+mod attempt;
+mod record;
+mod request_id;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::queue::retry::backoff_from_half;
+
+use self::attempt::{Attempt, Failed, attempt};
+pub use self::record::describe;
+pub use self::request_id::{InvalidRequestId, RequestId};
+use crate::git::{GitError, Oid, Repository};
+use crate::plan::{Plan, PlanError, PlanErrorKind};
+use crate::request::Request;
+
+/// Pushes tried while others move the branch. Eight writers at once need a handful; sixty of them at most.
+pub const MAX_ATTEMPTS: u32 = 60;
+/// First wait before planning again.
+const AGAIN_BASE: Duration = Duration::from_millis(40);
+/// Longest such wait.
+const AGAIN_MAX: Duration = Duration::from_secs(2);
+/// Looks for a commit whose push was not answered.
+const MAX_LOST: u32 = 4;
+/// First wait before such a look.
+const LOST_BASE: Duration = Duration::from_millis(250);
+/// Longest such wait.
+const LOST_MAX: Duration = Duration::from_secs(5);
+
+/// A request and the id it is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// What is to be done.
+    pub request: Request,
+    /// The id that makes a repeat of it known.
+    pub id: RequestId,
+    /// Whether the id may be in the history already; one just made up cannot.
+    pub may_be_repeat: bool,
+}
+
+/// What carrying a request out came to.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What was planned; `None` for a repeat.
+    pub plan: Option<Plan>,
+    /// Pushes it took, 0 where there was nothing to push.
+    pub attempts: u32,
+}
+
+/// A request's good ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The branch has this commit.
+    Committed(Oid),
+    /// The repository says so already.
+    NothingToDo,
+    /// This commit, made before, carries the request's id.
+    Repeated(Oid),
+}
+
+/// Why one request is not carried out; others are none the worse for it.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// There is no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The id belongs to another request.
+    #[error(
+        "request id {id} belongs to another request, committed as {commit}: {recorded}; choose another id"
+    )]
+    IdTaken {
+        /// The id.
+        id: RequestId,
+        /// The commit that has it.
+        commit: Oid,
+        /// What was asked for under it.
+        recorded: String,
+    },
+}
+
+/// Why nothing was carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Git, or the remote, does not do it. Nothing has changed.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// Others moved the branch each time.
+    #[error("the branch moved on {attempts} times while this was planned; nothing was changed, try again")]
+    Contended {
+        /// Pushes tried.
+        attempts: u32,
+    },
+    /// The push was not answered, and whether it arrived cannot be told.
+    #[error(
+        "the push was not answered and may have arrived: {source}; repeat with --request-id {id} to find out"
+    )]
+    Lost {
+        /// The first request's id.
+        id: RequestId,
+        /// What happened to the push, or to the look for it.
+        source: GitError,
+    },
+}
+
+/// A step that may take long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Fetching the branch.
+    Fetching,
+    /// Reading and planning.
+    Planning,
+    /// Pushing.
+    Pushing,
+    /// The branch moved on: this is the next attempt's number.
+    Again(u32),
+    /// The push was not answered: looking for its commit.
+    Searching,
+}
+
+/// Hears of each step, on any thread.
+pub type OnStep = Arc<dyn Fn(Step) + Send + Sync>;
+
+/// What each request came to.
+pub type Results = Vec<Result<Applied, Refused>>;
+
+impl Refused {
+    /// The stable name of the error, for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Plan(error) => error.code(),
+            Self::IdTaken { .. } => "request_id_taken",
+        }
+    }
+
+    /// Which kind of answer it is.
+    pub const fn kind(&self) -> PlanErrorKind {
+        match self {
+            Self::Plan(error) => error.kind(),
+            Self::IdTaken { .. } => PlanErrorKind::Conflict,
+        }
+    }
+}
+
+impl ApplyError {
+    /// The stable name of the error, for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Git(error) => error.code(),
+            Self::Contended { .. } => "contended",
+            Self::Lost { .. } => "push_not_answered",
+        }
+    }
+}
+
+/// Carries one request out.
+///
+/// # Errors
+/// [`ApplyError`] where nothing was done at all; the inner [`Refused`] where this request cannot be.
+pub async fn apply(
+    repository: &Repository,
+    wanted: Wanted,
+    on_step: OnStep,
+) -> Result<Result<Applied, Refused>, ApplyError> {
+    let mut results = apply_all(repository, vec![wanted], on_step).await?;
+    Ok(results.pop().expect("one request has one result"))
+}
+
+/// Carries requests out in order, a commit each and one push for all.
+///
+/// # Errors
+/// [`ApplyError`] where none of them was carried out, or it cannot be told.
+pub async fn apply_all(
+    repository: &Repository,
+    wanted: Vec<Wanted>,
+    on_step: OnStep,
+) -> Result<Results, ApplyError> {
+    let wanted = Arc::new(wanted);
+    let mut lost: Option<Lost> = None;
+    let mut rejected = 0;
+    loop {
+        let tried = Attempt {
+            repository: repository.clone(),
+            wanted: Arc::clone(&wanted),
+            on_step: Arc::clone(&on_step),
+            plans: lost.as_ref().map(|lost| Arc::clone(&lost.plans)),
+        };
+        let tried = tokio::task::spawn_blocking(move || attempt(tried)).await;
+        let failed = match tried.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+            Ok(results) => return Ok(numbered(results, rejected + 1)),
+            Err(failed) => failed,
+        };
+        let pause = match failed {
+            Failed::Rejected => {
+                rejected += 1;
+                if rejected >= MAX_ATTEMPTS {
+                    return Err(ApplyError::Contended { attempts: rejected });
+                }
+                on_step(Step::Again(rejected + 1));
+                backoff_from_half(rejected - 1, AGAIN_BASE, AGAIN_MAX, fastrand::f64())
+            }
+            Failed::Pushing(source, plans) if source.may_have_arrived() => {
+                lost = Some(Lost::again(lost, plans, source, &wanted)?);
+                on_step(Step::Searching);
+                backoff_from_half(
+                    lost.as_ref().map_or(0, |lost| lost.times),
+                    LOST_BASE,
+                    LOST_MAX,
+                    fastrand::f64(),
+                )
+            }
+            Failed::Before(source) if lost.is_some() => {
+                lost = Some(Lost::again(lost, Vec::new(), source, &wanted)?);
+                backoff_from_half(
+                    lost.as_ref().map_or(0, |lost| lost.times),
+                    LOST_BASE,
+                    LOST_MAX,
+                    fastrand::f64(),
+                )
+            }
+            Failed::Before(source) | Failed::Pushing(source, _) => return Err(source.into()),
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// What was planned for each request.
+type Plans = Arc<Vec<Option<Plan>>>;
+
+/// A push that was not answered.
+struct Lost {
+    times: u32,
+    /// What was planned then: the results, should the commits turn out to have arrived.
+    plans: Plans,
+}
+
+impl Lost {
+    /// Another look, unless there have been enough.
+    fn again(
+        before: Option<Self>,
+        plans: Vec<Option<Plan>>,
+        source: GitError,
+        wanted: &[Wanted],
+    ) -> Result<Self, ApplyError> {
+        let (times, known) = before.map_or((0, Plans::default()), |before| (before.times + 1, before.plans));
+        if times >= MAX_LOST {
+            let id = wanted.first().map(|wanted| wanted.id.clone()).unwrap_or_else(RequestId::random);
+            return Err(ApplyError::Lost { id, source });
+        }
+        Ok(Self { times, plans: if plans.is_empty() { known } else { Arc::new(plans) } })
+    }
+}
+
+/// The results with the number of pushes that led to them.
+fn numbered(mut results: Results, attempts: u32) -> Results {
+    for applied in results.iter_mut().flatten() {
+        if matches!(applied.outcome, Outcome::Committed(_)) {
+            applied.attempts = attempts;
+        }
+    }
+    results
+}

@@ -1,0 +1,130 @@
+//! What a commit says of the request it fulfils: two trailers.
+//!
+//! `Request-Id` is what a repeat is known by; `Request` is the request itself, so that another one under the same id is
+//! found out, and so that the history tells people what was asked for.
+
+use serde_json::{Value, json};
+
+use super::{RequestId, Wanted};
+use crate::git::Oid;
+use crate::request::{Request, Wave};
+
+/// The trailer with the id.
+const ID: &str = "Request-Id: ";
+/// The trailer with the request.
+const REQUEST: &str = "Request: ";
+
+/// What a commit says.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    pub(super) commit: Oid,
+    pub(super) id: RequestId,
+    /// `None` where somebody else wrote the commit.
+    request: Option<Value>,
+}
+
+impl Recorded {
+    /// Reads the trailers: lines of the last paragraph.
+    pub(super) fn read(commit: Oid, message: &str) -> Option<Self> {
+        let (_, trailers) = message.trim_end().rsplit_once("\n\n")?;
+        let trailer = |name| trailers.lines().find_map(|line| line.strip_prefix(name));
+        let request = trailer(REQUEST).and_then(|text| serde_json::from_str(text).ok());
+        Some(Self { commit, id: trailer(ID)?.parse().ok()?, request })
+    }
+
+    /// Whether it is this very request.
+    pub(super) fn is(&self, request: &Request) -> bool {
+        self.request.as_ref() == Some(&describe(request))
+    }
+
+    /// The request as text.
+    pub(super) fn text(&self) -> String {
+        self.request.as_ref().map_or_else(|| "not made by tenantctl".to_owned(), Value::to_string)
+    }
+}
+
+/// The line by which a commit with this id is found.
+pub(super) fn id_line(id: &RequestId) -> String {
+    format!("{ID}{id}")
+}
+
+/// The message of the commit that fulfils a request.
+pub(super) fn message(subject: &str, wanted: &Wanted) -> String {
+    format!("{subject}\n\n{REQUEST}{}\n{}\n", describe(&wanted.request), id_line(&wanted.id))
+}
+
+/// A request as a JSON object: `action` and its parameters.
+pub fn describe(request: &Request) -> Value {
+    match request {
+        Request::Onboard { tenant, tier, release } => {
+            json!({ "action": "onboard", "tenant": tenant.as_str(), "tier": tier.as_str(), "release": release.to_string() })
+        }
+        Request::Offboard { tenant, tier, delete_data } => {
+            let tier = tier.map(shared::tenant::Tier::as_str);
+            json!({ "action": "offboard", "tenant": tenant.as_str(), "tier": tier, "delete_data": delete_data })
+        }
+        Request::Deploy { tier, release, wave } => {
+            json!({ "action": "deploy", "tier": tier.as_str(), "release": release.to_string(), "wave": describe_wave(wave) })
+        }
+        Request::Move { tenant, to, leave_data } => {
+            json!({ "action": "move", "tenant": tenant.as_str(), "to": to.as_str(), "leave_data": leave_data })
+        }
+        Request::Suspend { tenant } => json!({ "action": "suspend", "tenant": tenant.as_str() }),
+        Request::Resume { tenant } => json!({ "action": "resume", "tenant": tenant.as_str() }),
+        Request::Hold { tenant, reason } => {
+            json!({ "action": "hold", "tenant": tenant.as_str(), "reason": reason.as_str() })
+        }
+        Request::Unhold { tenant } => json!({ "action": "unhold", "tenant": tenant.as_str() }),
+    }
+}
+
+fn describe_wave(wave: &Wave) -> Value {
+    match wave {
+        Wave::All => json!("all"),
+        Wave::Rest => json!("rest"),
+        Wave::Percent(share) => json!({ "percent": share.get() }),
+        Wave::Canary { tenants } => {
+            json!({ "canary": tenants.iter().map(shared::tenant::TenantId::as_str).collect::<Vec<_>>() })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn oid() -> Oid {
+        Oid::of_bytes(&[1; 20])
+    }
+
+    fn wanted(tenant: &str) -> Wanted {
+        let request = Request::Suspend { tenant: tenant.parse().expect("an id") };
+        Wanted { request, id: "r-1".parse().expect("an id"), may_be_repeat: true }
+    }
+
+    #[test]
+    fn what_a_commit_says_is_read_back_and_told_from_another_request() {
+        let one = wanted("tenant-1");
+        let recorded = Recorded::read(oid(), &message("Suspend tenant-1", &one)).expect("it has an id");
+        assert_eq!(recorded.id, one.id);
+        assert!(recorded.is(&one.request) && !recorded.is(&wanted("tenant-2").request));
+    }
+
+    #[test]
+    fn only_the_last_paragraph_has_trailers() {
+        assert!(Recorded::read(oid(), "Request-Id: r-1").is_none(), "a subject");
+        assert!(Recorded::read(oid(), "Say\n\nRequest-Id: r-1\n\nbecause").is_none());
+        let by_hand =
+            Recorded::read(oid(), "Say\n\nRequest-Id: r-1\nSigned-off-by: A <a@b>").expect("it has an id");
+        assert!(!by_hand.is(&wanted("tenant-1").request));
+    }
+
+    #[test]
+    fn a_reason_cannot_add_a_line() {
+        let reason = "Request-Id: r-2".parse().expect("one line");
+        let request = Request::Hold { tenant: "tenant-1".parse().expect("an id"), reason };
+        let message = message("Hold tenant-1: Request-Id: r-2", &Wanted { request, ..wanted("x") });
+        assert_eq!(message.lines().filter(|line| line.starts_with(ID)).count(), 1);
+        assert_eq!(Recorded::read(oid(), &message).expect("it has an id").id.as_str(), "r-1");
+    }
+}

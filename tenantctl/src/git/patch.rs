@@ -1,0 +1,49 @@
+//! A plan as a patch that `git apply` takes: git's own diff of two commits in a scratch repository that holds only the
+//! files concerned.
+
+use std::path::Path;
+
+use super::failure::GitError;
+use super::import::{self, Commit};
+use super::names::Author;
+use super::program::{DEFAULT_TIMEOUT, Git};
+use crate::plan::Edit;
+use crate::tree::Tree;
+
+/// The scratch repository's branch.
+const REFERENCE: &str = "refs/heads/patch";
+
+/// Why there is no patch.
+#[derive(Debug, thiserror::Error)]
+pub enum PatchError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    Tree(#[from] crate::tree::TreeError),
+    /// Git cannot compare.
+    #[error(transparent)]
+    Git(#[from] GitError),
+}
+
+/// What the edits change in the tree, as a unified patch; empty where they change nothing.
+///
+/// # Errors
+/// A file cannot be read, or git cannot be called.
+pub fn patch(tree: &dyn Tree, edits: &[Edit], scratch: &Path) -> Result<String, PatchError> {
+    let mut before = Vec::new();
+    for edit in edits {
+        let content = tree.read(&edit.path)?;
+        before.extend(content.map(|text| Edit { path: edit.path.clone(), content: Some(text) }));
+    }
+    let git = Git::new(scratch, None, DEFAULT_TIMEOUT);
+    git.done(&["init", "--quiet", "--bare", "--template=", "."], &[])?;
+    let author = Author::tenantctl();
+    let commit = |edits, message| Commit { parent: None, author: &author, message, edits };
+    let old = import::run(&git, REFERENCE, &[commit(&before, "before")])?;
+    let after = Commit { parent: Some(&old), ..commit(edits, "after") };
+    let new = import::run(&git, REFERENCE, &[after])?;
+    let options = ["-p", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index"];
+    let mut arguments = vec!["diff-tree"];
+    arguments.extend(options);
+    arguments.extend([old.as_str(), new.as_str()]);
+    Ok(git.done(&arguments, &[])?)
+}

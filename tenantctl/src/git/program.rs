@@ -1,0 +1,250 @@
+//! One call of the `git` program: which environment it sees, how long it may take, what it said.
+//!
+//! The environment is what keeps a call from going elsewhere, asking a terminal, or running what a repository says.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use std::os::unix::process::CommandExt;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::credentials::Credentials;
+use super::failure::GitError;
+
+/// Longest a call may take where nothing else is said: the first fetch of a large repository.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+/// Most of what git says on standard error that is kept.
+const MAX_STDERR_BYTES: u64 = 64 * 1024;
+
+/// Variables of git's that a user may have set on purpose and that lead nowhere else; every other `GIT_…` is taken
+/// away: they would redirect a call (`GIT_DIR`), or write secrets down (`GIT_TRACE_CURL`).
+const KEPT_VARIABLES: [&str; 14] = [
+    "GIT_ASKPASS",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_EXEC_PATH",
+    "GIT_PROXY_SSL_CAINFO",
+    "GIT_PROXY_SSL_CERT",
+    "GIT_PROXY_SSL_KEY",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_SSH_VARIANT",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CERT",
+    "GIT_SSL_KEY",
+];
+
+/// Settings that outrank the user's and the mirror's.
+const SETTINGS: [&str; 8] = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    // A connection on which nothing has come for a minute is dead.
+    "http.lowSpeedLimit=1",
+    "http.lowSpeedTime=60",
+    // What repacks the mirror is waited for.
+    "gc.autoDetach=false",
+    "maintenance.autoDetach=false",
+    "gc.pruneExpire=1.day.ago",
+    "protocol.version=2",
+];
+
+/// SSH, where the user has not said how: it must not ask anybody, and it must end.
+const SSH_COMMAND: &str =
+    "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=3";
+
+/// How git is called for one mirror.
+#[derive(Debug)]
+pub struct Git {
+    folder: PathBuf,
+    credentials: Option<Credentials>,
+    timeout: Duration,
+}
+
+/// What a call came to.
+#[derive(Debug)]
+pub(super) struct Called {
+    pub(super) succeeded: bool,
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: String,
+}
+
+impl Called {
+    pub(super) fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+impl Git {
+    pub(super) fn new(folder: &Path, credentials: Option<Credentials>, timeout: Duration) -> Self {
+        Self { folder: folder.to_owned(), credentials, timeout }
+    }
+
+    /// A call that has not started. The arguments never hold a secret.
+    pub(super) fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
+        let mut command = Command::new("git");
+        for (name, _) in std::env::vars_os() {
+            let kept = name.to_str().is_some_and(|name| KEPT_VARIABLES.contains(&name));
+            if name.as_encoded_bytes().starts_with(b"GIT_") && !kept {
+                command.env_remove(&name);
+            }
+        }
+        command
+            .env("LC_ALL", "C")
+            .env_remove("LANGUAGE")
+            .env("GIT_DIR", &self.folder)
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_ALLOW_PROTOCOL", "file:http:https:ssh")
+            .env("GIT_NO_REPLACE_OBJECTS", "1")
+            .env("GIT_OPTIONAL_LOCKS", "0");
+        if std::env::var_os("GIT_SSH_COMMAND").is_none() && std::env::var_os("GIT_SSH").is_none() {
+            command.env("GIT_SSH_COMMAND", SSH_COMMAND);
+        }
+        if let Some(credentials) = &self.credentials {
+            credentials.hand_to(&mut command);
+        }
+        for setting in SETTINGS {
+            command.args(["-c", setting]);
+        }
+        // A group of its own, so that what git has started ends with it.
+        command.args(arguments).current_dir(&self.folder).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Calls git with this input; its exit code is the caller's to judge.
+    pub(super) fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Called, GitError> {
+        let mut command = self.command(arguments);
+        if !input.is_empty() {
+            command.stdin(Stdio::piped());
+        }
+        let child = command.spawn().map_err(GitError::NoProgram)?;
+        let ended = attend(child, input, self.timeout)
+            .map_err(|source| GitError::Io { action: action(arguments), source })?;
+        let Some((status, stdout, stderr)) = ended else {
+            return Err(GitError::TimedOut { action: action(arguments), after: self.timeout });
+        };
+        let stderr = String::from_utf8_lossy(&stderr).into_owned();
+        Ok(Called { succeeded: status.success(), stdout, stderr })
+    }
+
+    /// Calls git for what must succeed whatever the remote does; gives what it printed.
+    pub(super) fn done(&self, arguments: &[&str], input: &[u8]) -> Result<String, GitError> {
+        let called = self.run(arguments, input)?;
+        if called.succeeded {
+            return Ok(called.stdout_text());
+        }
+        Err(GitError::local(action(arguments), &called.stderr, &self.folder))
+    }
+}
+
+/// The call's name in messages: the subcommand.
+fn action(arguments: &[&str]) -> String {
+    arguments.first().copied().unwrap_or_default().to_owned()
+}
+
+/// Feeds a call and reads it until it has ended; `None` where it had to be ended.
+fn attend(
+    mut child: Child,
+    input: &[u8],
+    timeout: Duration,
+) -> std::io::Result<Option<(ExitStatus, Vec<u8>, Vec<u8>)>> {
+    let stdin = child.stdin.take();
+    let stdout = child.stdout.take().expect("standard output is piped");
+    let stderr = child.stderr.take().expect("standard error is piped");
+    let group = Pid::from_child(&child);
+    std::thread::scope(|scope| {
+        let (done, is_done) = channel::<()>();
+        let watch = scope.spawn(move || {
+            let expired = is_done.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout);
+            if expired {
+                // Fails only where the group has just ended.
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            expired
+        });
+        let complaints = scope.spawn(move || read_some(stderr));
+        let feeding = scope.spawn(move || feed(stdin, input));
+        let printed = read_all(stdout);
+        let complained = complaints.join().expect("reading does not panic");
+        let fed = feeding.join().expect("writing does not panic");
+        let status = child.wait();
+        drop(done);
+        if watch.join().expect("waiting does not panic") {
+            return Ok(None);
+        }
+        let (status, stdout, stderr) = (status?, printed?, complained?);
+        // Git that failed may have stopped reading; then its own words count.
+        if status.success() {
+            fed?;
+        }
+        Ok(Some((status, stdout, stderr)))
+    })
+}
+
+fn feed(stdin: Option<ChildStdin>, input: &[u8]) -> std::io::Result<()> {
+    stdin.map_or(Ok(()), |mut stdin| stdin.write_all(input))
+}
+
+fn read_all(mut from: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).map(|_| bytes)
+}
+
+/// The beginning of what comes; the rest is read and dropped.
+fn read_some(mut from: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    (&mut from).take(MAX_STDERR_BYTES).read_to_end(&mut bytes)?;
+    std::io::copy(&mut from, &mut std::io::sink()).map(|_| bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Child {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a shell")
+    }
+
+    #[test]
+    fn a_call_that_does_not_end_is_ended_with_all_it_has_started() {
+        let begun = std::time::Instant::now();
+        // The inner one holds the pipes.
+        let ended = attend(sh("sh -c 'sleep 600' & sleep 600"), &[], Duration::from_millis(50));
+        assert!(ended.expect("it was read").is_none());
+        assert!(begun.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn much_input_and_output_at_once_do_not_block_each_other() {
+        let input = vec![b'x'; 4 << 20];
+        let ended = attend(sh("cat; echo more >&2"), &input, DEFAULT_TIMEOUT).expect("it was read");
+        let (status, stdout, stderr) = ended.expect("it ended by itself");
+        assert!(status.success() && stdout == input && stderr == b"more\n");
+    }
+
+    #[test]
+    fn a_flood_on_standard_error_is_cut() {
+        let ended = attend(sh("head -c 1000000 /dev/zero >&2"), &[], DEFAULT_TIMEOUT).expect("it was read");
+        assert_eq!(ended.expect("it ended").2.len() as u64, MAX_STDERR_BYTES);
+    }
+
+    #[test]
+    fn variables_that_lead_elsewhere_or_write_secrets_down_do_not_reach_git() {
+        let git = Git::new(Path::new("/mirror"), None, DEFAULT_TIMEOUT);
+        let command = git.command(&["fetch"]);
+        let set: Vec<_> =
+            command.get_envs().filter(|(_, value)| value.is_some()).map(|(name, _)| name).collect();
+        for name in ["GIT_DIR", "GIT_TERMINAL_PROMPT", "GIT_ALLOW_PROTOCOL", "LC_ALL"] {
+            assert!(set.contains(&OsStr::new(name)), "{name}");
+        }
+        assert!(!KEPT_VARIABLES.iter().any(|name| name.contains("TRACE") || name.contains("DIR")));
+    }
+}
