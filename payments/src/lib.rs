@@ -1,15 +1,48 @@
-//! The payments service: identity, readiness and metrics. It owns no state and keeps no message.
+//! The payments service: charges and refunds that can be repeated without a second effect, each told to the tenant's own
+//! queue by an event, through an outbox.
+//!
+//! A request is answered once its transaction is committed; its event is then certain to be sent (`outbox`), though
+//! maybe not yet. An application team replaces what a charge is; key, transaction and outbox stay.
 
-use std::sync::Arc;
+mod charge;
+mod clock;
+mod ledger;
+mod money;
+mod openapi;
+mod outbox;
+mod request;
+mod routes;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
+use axum::routing::{get, post};
+use shared::arn::TableArn;
 use shared::aws::AwsClients;
-use shared::config::ServiceConfig;
+use shared::config::{ServiceConfig, seconds};
+use shared::health::Condition;
+use shared::queue::retry::backoff_from_half;
+use shared::queue::sender::{Sender, SenderLimits};
+use shared::registry::{LookupError, environment_table};
 use shared::service::{Configured, Parts, RunError, Service};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::clock::Clock;
+use self::ledger::Ledger;
+use self::outbox::clear::Clearer;
+use self::outbox::publish::Publisher;
+use self::outbox::sweep::Sweeper;
+use self::routes::{Open, Payments};
 
 /// The service's name: its path prefix and the `microservice` of its answers.
 pub const NAME: &str = "payments";
+/// The parameter, of an environment or a tenant, that holds its table's ARN.
+const TABLE_PARAMETER: &str = "payments_ddb";
+/// First wait before the environment's table is looked up again, and the longest one.
+const LOOK_UP_BASE: Duration = Duration::from_millis(200);
+const LOOK_UP_MAX: Duration = Duration::from_secs(30);
 
 /// The tenant's payments
 #[derive(Debug, Clone, clap::Parser)]
@@ -18,6 +51,10 @@ pub struct Config {
     /// What every service is configured by.
     #[command(flatten)]
     pub service: ServiceConfig,
+
+    /// Seconds in which each replica looks once at the whole outbox for events that a crash left there
+    #[arg(long, env, value_name = "OUTBOX_SWEEP_SECONDS", default_value = "30", value_parser = seconds(1, 3600))]
+    pub outbox_sweep_seconds: Duration,
 }
 
 impl Configured for Config {
@@ -36,17 +73,107 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 
 /// Assembles the service over these clients.
 pub fn service(config: &Config, aws: &AwsClients) -> Service {
-    let parts = Parts::new(NAME, env!("CARGO_PKG_VERSION"), &config.service, Arc::new(aws.ssm.clone()));
+    service_at(config, aws, Clock::system())
+}
+
+/// As [`service`], with another clock.
+pub fn service_at(config: &Config, aws: &AwsClients, clock: Clock) -> Service {
+    let parameters = Arc::new(aws.ssm.clone());
+    let parts =
+        Parts::with_table(NAME, env!("CARGO_PKG_VERSION"), &config.service, parameters, TABLE_PARAMETER);
+    let (open, tasks) = (Arc::<OnceLock<Open>>::default(), TaskTracker::new());
+    let payments = Payments::new(parts.http.clone(), Arc::clone(&open), tasks.clone());
+    let own = Router::new()
+        .route("/payments/charges", post(routes::charge).get(routes::list))
+        .route("/payments/charges/{id}", get(routes::find))
+        .route("/payments/charges/{id}/refunds", post(routes::refund))
+        .route("/payments/openapi.json", get(routes::openapi))
+        .with_state(payments);
+    let router = parts.http.finish(own);
+    let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
     let keep_registry = parts.keep_registry();
+    let work = Work {
+        looked_up: readiness.condition("table"),
+        sender: Sender::new(aws.sqs.clone(), SenderLimits::default(), &metrics),
+        dynamodb: aws.dynamodb.clone(),
+        sweep_every: config.outbox_sweep_seconds,
+        parts,
+        clock,
+        open,
+        tasks,
+    };
     Service {
         name: NAME,
-        router: parts.http.finish(Router::new()),
-        readiness: parts.readiness,
-        metrics: parts.metrics,
+        router,
+        readiness,
+        metrics,
         background: Box::new(|shutdown| {
             Box::pin(async move {
-                shutdown.run_until_cancelled(keep_registry).await;
+                tokio::join!(shutdown.run_until_cancelled(keep_registry), work.run(&shutdown));
             })
         }),
+    }
+}
+
+/// Everything beside requests, from the environment's parameter to an outbox that is swept.
+struct Work {
+    parts: Parts,
+    looked_up: Condition,
+    sender: Sender,
+    dynamodb: aws_sdk_dynamodb::Client,
+    sweep_every: Duration,
+    clock: Clock,
+    open: Arc<OnceLock<Open>>,
+    tasks: TaskTracker,
+}
+
+impl Work {
+    /// Finds the table, waiting for it as long as it takes; then sweeps. Ends when what is in hand is finished.
+    async fn run(self, shutdown: &CancellationToken) {
+        let Some(table) = shutdown.run_until_cancelled(self.find_table()).await else { return };
+        tracing::info!(table = table.name(), "recording");
+        let (name, metrics) = (table.name().to_owned(), &self.parts.metrics);
+        let (clearer, clearing) = Clearer::new(self.dynamodb.clone(), name.clone());
+        let environment = self.parts.http.environment().clone();
+        let publisher =
+            Publisher::new(environment, self.parts.registry.clone(), self.sender.clone(), clearer, metrics);
+        let ledger = Ledger::new(self.dynamodb.clone(), name.clone(), self.clock.clone(), metrics);
+        let place = (self.dynamodb.clone(), name);
+        let sweeper = Sweeper::new(place, publisher.clone(), self.clock.clone(), self.sweep_every, metrics);
+        self.open.get_or_init(|| Open { table, ledger, publisher });
+        self.looked_up.set(true);
+        let finish = async {
+            shutdown.run_until_cancelled(sweeper.sweep_forever()).await;
+            // Requests in hand, and the events of those that were answered.
+            self.tasks.close();
+            self.tasks.wait().await;
+            self.sender.drain().await;
+        };
+        // Clearing has no end of its own; whoever waits for it is on the tracker.
+        tokio::select! {
+            () = clearing => {}
+            () = finish => {}
+        }
+    }
+
+    /// The environment's table. That it is missing does not lower readiness: identity and probe need none, and an
+    /// installation from before there was a table goes on as it did.
+    async fn find_table(&self) -> TableArn {
+        let environment = self.parts.http.environment();
+        let parameter = format!("/{environment}/{TABLE_PARAMETER}");
+        let mut attempt = 0;
+        loop {
+            match environment_table(&*self.parts.parameters, environment, TABLE_PARAMETER).await {
+                Ok(table) => return table,
+                Err(error) => {
+                    if !matches!(error, LookupError::Unavailable(_)) {
+                        self.looked_up.set(true);
+                    }
+                    tracing::warn!(parameter, %error, "no payments table yet: charges are answered with 503");
+                }
+            }
+            tokio::time::sleep(backoff_from_half(attempt, LOOK_UP_BASE, LOOK_UP_MAX, fastrand::f64())).await;
+            attempt += 1;
+        }
     }
 }

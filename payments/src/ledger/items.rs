@@ -1,0 +1,266 @@
+//! The ledger's items, as the table holds them. Pure; both directions are pinned by golden tests.
+//!
+//! | `sk` | what it is |
+//! | --- | --- |
+//! | `charge#<id>` | a charge; `refunded` is the only attribute that ever changes |
+//! | `refund#<charge>#<id>` | a refund |
+//! | `key#<Idempotency-Key>` | a request that was carried out, and its answer; leaves after [`KEY_KEPT`] |
+//! | `outbox#<event>` | an event that may not have been sent yet (see [`crate::outbox`]) |
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
+use shared::http::idempotency::IdempotencyKey;
+use shared::tenant::TenantId;
+use uuid::Uuid;
+
+use crate::charge::{Charge, NewCharge, Refund};
+use crate::money::{Amount, Currency};
+
+/// The table's hash key.
+pub(crate) const HASH: &str = "tenant_id";
+/// The table's range key.
+pub(crate) const RANGE: &str = "sk";
+/// What the table's time-to-live goes by.
+pub(crate) const EXPIRES_AT: &str = "expires_at";
+/// What a charge's range key begins with; ids tell their time, so the order is the time's.
+pub(crate) const CHARGE_PREFIX: &str = "charge#";
+/// How long a key's answer is kept. What is promised is 30 days; DynamoDB removes within days after this.
+pub(crate) const KEY_KEPT: TimeDelta = TimeDelta::days(35);
+
+/// An item, or a part of one.
+pub(crate) type Attributes = HashMap<String, AttributeValue>;
+
+/// A request that was carried out under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyRecord {
+    /// What the request asked for ([`of_charge`], [`of_refund`]).
+    pub(crate) fingerprint: String,
+    /// What it made: a charge's or refund's id.
+    pub(crate) made: Uuid,
+    /// The charge it is about.
+    pub(crate) charge: Uuid,
+    /// The body of its answer.
+    pub(crate) answer: String,
+}
+
+/// What a charge asks for, as a digest: equal for equal requests, however their JSON was spelled.
+pub(crate) fn of_charge(new: &NewCharge) -> String {
+    let NewCharge { amount, currency, reference, metadata } = new;
+    let text = serde_json::to_string(&(amount.minor_units(), currency.code(), reference, metadata));
+    digest(&format!("charge {}", text.expect("strings and numbers serialise")))
+}
+
+/// What a refund asks for, as a digest.
+pub(crate) fn of_refund(charge: Uuid, amount: Amount) -> String {
+    digest(&format!("refund {charge} {amount}"))
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The key of an item.
+pub(crate) fn key(tenant: &TenantId, sk: String) -> Attributes {
+    Attributes::from([
+        (HASH.to_owned(), AttributeValue::S(tenant.to_string())),
+        (RANGE.to_owned(), AttributeValue::S(sk)),
+    ])
+}
+
+/// A charge's range key.
+pub(crate) fn charge_sk(id: Uuid) -> String {
+    format!("{CHARGE_PREFIX}{id}")
+}
+
+/// The range key of what was carried out under a key.
+pub(crate) fn key_sk(key: &IdempotencyKey) -> String {
+    format!("key#{}", key.as_str())
+}
+
+/// A charge as an item.
+pub(crate) fn from_charge(charge: &Charge) -> Attributes {
+    let mut item = key(&charge.tenant, charge_sk(charge.id));
+    let metadata = charge.metadata.iter().map(|(name, value)| (name.clone(), text(value)));
+    item.extend(named([
+        ("amount", number(charge.amount.minor_units())),
+        ("refunded", number(charge.refunded)),
+        ("currency", text(charge.currency.code())),
+        ("reference", text(&charge.reference)),
+        ("metadata", AttributeValue::M(metadata.collect())),
+        ("created_at", text(&charge.created_at)),
+    ]));
+    item
+}
+
+/// A refund as an item.
+pub(crate) fn from_refund(refund: &Refund) -> Attributes {
+    let charge = &refund.charge;
+    let mut item = key(&charge.tenant, format!("refund#{}#{}", charge.id, refund.id));
+    item.extend(named([
+        ("amount", number(refund.amount.minor_units())),
+        ("refunded", number(charge.refunded)),
+        ("currency", text(charge.currency.code())),
+        ("created_at", text(&refund.created_at)),
+    ]));
+    item
+}
+
+/// What was carried out under a key, as an item.
+pub(crate) fn from_key(
+    tenant: &TenantId,
+    idempotency_key: &IdempotencyKey,
+    record: &KeyRecord,
+    now: DateTime<Utc>,
+) -> Attributes {
+    let mut item = key(tenant, key_sk(idempotency_key));
+    let expires_at = (now + KEY_KEPT).timestamp();
+    item.extend(named([
+        ("fingerprint", text(&record.fingerprint)),
+        ("made", text(&record.made.to_string())),
+        ("charge", text(&record.charge.to_string())),
+        ("answer", text(&record.answer)),
+        (EXPIRES_AT, AttributeValue::N(expires_at.to_string())),
+    ]));
+    item
+}
+
+/// The charge in an item; `None` where it is none of ours.
+pub(crate) fn to_charge(item: &Attributes) -> Option<Charge> {
+    let metadata = item.get("metadata")?.as_m().ok()?;
+    let pair = |(name, value): (&String, &AttributeValue)| Some((name.clone(), value.as_s().ok()?.clone()));
+    Some(Charge {
+        id: as_text(item, RANGE)?.strip_prefix(CHARGE_PREFIX)?.parse().ok()?,
+        tenant: as_text(item, HASH)?.parse().ok()?,
+        amount: Amount::new(as_number(item, "amount")?)?,
+        currency: Currency::of(as_text(item, "currency")?)?,
+        reference: as_text(item, "reference")?.to_owned(),
+        metadata: metadata.iter().map(pair).collect::<Option<BTreeMap<_, _>>>()?,
+        refunded: as_number(item, "refunded")?,
+        created_at: as_text(item, "created_at")?.to_owned(),
+    })
+}
+
+/// What was carried out under a key; `None` where the item is none of ours.
+pub(crate) fn to_key_record(item: &Attributes) -> Option<KeyRecord> {
+    Some(KeyRecord {
+        fingerprint: as_text(item, "fingerprint")?.to_owned(),
+        made: as_text(item, "made")?.parse().ok()?,
+        charge: as_text(item, "charge")?.parse().ok()?,
+        answer: as_text(item, "answer")?.to_owned(),
+    })
+}
+
+/// A text attribute.
+pub(crate) fn as_text<'a>(item: &'a Attributes, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+fn as_number(item: &Attributes, name: &str) -> Option<u64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// A text as an attribute.
+pub(crate) fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+/// A number as an attribute.
+pub(crate) fn number(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// Attributes under their names.
+pub(crate) fn named<const N: usize>(
+    attributes: [(&'static str, AttributeValue); N],
+) -> impl Iterator<Item = (String, AttributeValue)> {
+    attributes.into_iter().map(|(name, value)| (name.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::charge::tests::{charge, noon};
+
+    /// An item as `name type:value` lines, in order.
+    fn lines(item: &Attributes) -> Vec<String> {
+        let line = |(name, value): (&String, &AttributeValue)| match value {
+            AttributeValue::S(text) => format!("{name} S:{text}"),
+            AttributeValue::N(number) => format!("{name} N:{number}"),
+            other => format!("{name} {other:?}"),
+        };
+        let mut lines: Vec<_> = item.iter().map(line).collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn golden_a_charge_and_back() {
+        let charge = charge(1250);
+        let item = from_charge(&charge);
+        assert_eq!(
+            lines(&item),
+            [
+                "amount N:1250",
+                "created_at S:2026-12-01T12:00:00.000Z",
+                "currency S:EUR",
+                r#"metadata M({"shop": S("north")})"#,
+                "reference S:order-7",
+                "refunded N:0",
+                "sk S:charge#00000000-0000-0000-0000-000000000007",
+                "tenant_id S:tenant-2",
+            ]
+        );
+        assert_eq!(to_charge(&item), Some(charge));
+    }
+
+    #[test]
+    fn golden_a_refund() {
+        let amount = Amount::new(500).expect("an amount");
+        let refund = charge(1250).refund(amount, Uuid::from_u128(8), noon()).expect("enough is left");
+        assert_eq!(
+            lines(&from_refund(&refund)),
+            [
+                "amount N:500",
+                "created_at S:2026-12-01T12:00:00.000Z",
+                "currency S:EUR",
+                "refunded N:500",
+                "sk S:refund#00000000-0000-0000-0000-000000000007#00000000-0000-0000-0000-000000000008",
+                "tenant_id S:tenant-2",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_item_of_ours_is_none() {
+        let item = from_charge(&charge(1250));
+        for name in item.keys().filter(|name| *name != HASH) {
+            let mut broken = item.clone();
+            broken.insert(name.clone(), AttributeValue::Bool(true));
+            assert_eq!(to_charge(&broken), None, "{name}");
+        }
+        assert_eq!(to_key_record(&item), None);
+    }
+
+    #[test]
+    fn the_same_request_has_the_same_fingerprint_and_no_other_has() {
+        let new = |reference: &str, metadata: &[(&str, &str)]| NewCharge {
+            amount: Amount::new(1250).expect("an amount"),
+            currency: Currency::of("EUR").expect("a currency"),
+            reference: reference.to_owned(),
+            metadata: metadata
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        };
+        let one = of_charge(&new("a", &[("x", "1"), ("y", "2")]));
+        assert_eq!(one, of_charge(&new("a", &[("y", "2"), ("x", "1")])));
+        assert_ne!(one, of_charge(&new("b", &[("x", "1"), ("y", "2")])));
+        assert_ne!(of_charge(&new("a\",{\"x", &[])), of_charge(&new("a", &[("x", "")])));
+        let (amount, charge) = (Amount::new(5).expect("an amount"), Uuid::from_u128(1));
+        assert_ne!(of_refund(charge, amount), of_refund(Uuid::from_u128(2), amount));
+        assert_eq!(one.len(), 64);
+    }
+}

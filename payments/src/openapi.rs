@@ -1,0 +1,177 @@
+//! The OpenAPI document: made from the handlers and the types they answer with. What is checked by hand when a request
+//! is read is described here, and tests compare the two.
+
+#![expect(dead_code, reason = "these types describe; the ones that read and write are elsewhere")]
+
+use std::collections::BTreeMap;
+
+use utoipa::openapi::schema::{Object, Type};
+use utoipa::{IntoParams, IntoResponses, OpenApi, ToSchema};
+
+use crate::request::{MAX_METADATA, MAX_METADATA_NAME_CHARS, MAX_METADATA_VALUE_CHARS};
+use crate::{charge, routes};
+
+/// The whole document.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Payments", description = "Idempotent charges and refunds of a tenant"),
+    paths(routes::charge, routes::list, routes::find, routes::refund, routes::openapi),
+    components(schemas(charge::ChargeBody, charge::RefundBody, charge::Status, routes::Listed, Error))
+)]
+pub(crate) struct Document;
+
+/// Whose request it is
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct TenantHeader {
+    /// A registered tenant
+    #[param(rename = "tenantID", required, max_length = 32, example = "tenant-2")]
+    tenant: String,
+}
+
+/// What names a request, so that it can be repeated
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct KeyHeader {
+    /// 1 to 128 visible ASCII characters: the same for each try of one request, a new one for the next
+    #[param(rename = "Idempotency-Key", required, min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
+    key: String,
+}
+
+/// What is to be charged
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewCharge {
+    /// Minor units of the currency: a whole number without fraction or exponent
+    #[schema(minimum = 1, maximum = 1_000_000_000_000u64, example = 1250)]
+    amount: u64,
+    /// A code of ISO 4217 with minor units
+    #[schema(pattern = "^[A-Z]{3}$", example = "EUR")]
+    currency: String,
+    /// The caller's own name for it
+    #[schema(max_length = 140, example = "order-7")]
+    reference: String,
+    #[schema(required = false, schema_with = metadata)]
+    metadata: BTreeMap<String, String>,
+}
+
+fn metadata() -> Object {
+    let said = format!(
+        "The caller's own notes: at most {MAX_METADATA} texts of at most {MAX_METADATA_VALUE_CHARS} characters, under \
+         names of 1 to {MAX_METADATA_NAME_CHARS} characters"
+    );
+    let text = Object::builder().schema_type(Type::String).max_length(Some(MAX_METADATA_VALUE_CHARS));
+    Object::builder()
+        .description(Some(said))
+        .additional_properties(Some(text))
+        .max_properties(Some(MAX_METADATA))
+        .build()
+}
+
+/// What is to be refunded
+#[derive(serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRefund {
+    /// Minor units of the charge's currency
+    #[schema(minimum = 1, maximum = 1_000_000_000_000u64, example = 500)]
+    amount: u64,
+}
+
+/// Why a request was not carried out
+#[derive(serde::Deserialize, ToSchema)]
+pub(crate) struct Error {
+    /// For machines; does not change
+    #[schema(example = "invalid_amount")]
+    code: String,
+    /// For people: names the field that is wrong, and what to do
+    msg: String,
+    /// As in the header `x-request-id` and in the log
+    request_id: String,
+}
+
+/// What every route may answer
+#[derive(IntoResponses)]
+pub(crate) enum Errors {
+    /// Something in the request is wrong; `msg` names it
+    #[response(status = 400)]
+    Wrong(Error),
+    /// The tenant is suspended, or its payments are kept in another environment
+    #[response(status = 403)]
+    Forbidden(Error),
+    /// The tenant is not registered, or has no such charge
+    #[response(status = 404)]
+    Unknown(Error),
+    /// The tenant's rate is exceeded; see `Retry-After`
+    #[response(status = 429)]
+    TooFast(Error),
+    /// Not now; see `Retry-After`, and repeat it with the same key
+    #[response(status = 503)]
+    Unavailable(Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::charge::tests::charge;
+    use crate::money::{Amount, MAX_AMOUNT};
+    use crate::request::MAX_REFERENCE_CHARS;
+
+    fn document() -> Value {
+        serde_json::to_value(Document::openapi()).expect("it serialises")
+    }
+
+    #[test]
+    fn it_describes_every_route_and_the_bounds_that_are_checked() {
+        let document = document();
+        let paths = document["paths"].as_object().expect("paths");
+        let routes: Vec<_> = paths
+            .iter()
+            .flat_map(|(path, item)| {
+                item.as_object().expect("methods").keys().map(move |method| format!("{method} {path}"))
+            })
+            .collect();
+        assert_eq!(
+            routes,
+            [
+                "get /payments/charges",
+                "post /payments/charges",
+                "get /payments/charges/{id}",
+                "post /payments/charges/{id}/refunds",
+                "get /payments/openapi.json",
+            ]
+        );
+        let new = &document["components"]["schemas"]["NewCharge"];
+        assert_eq!(new["properties"]["amount"]["maximum"], json!(MAX_AMOUNT), "{new}");
+        assert_eq!(new["properties"]["reference"]["maxLength"], json!(MAX_REFERENCE_CHARS));
+        assert_eq!(new["properties"]["metadata"]["maxProperties"], json!(MAX_METADATA));
+        assert_eq!(new["required"], json!(["amount", "currency", "reference"]));
+        assert_eq!(new["additionalProperties"], json!(false));
+    }
+
+    #[test]
+    fn what_is_answered_has_the_fields_it_describes() {
+        let charge = charge(10);
+        let amount = Amount::new(3).expect("an amount");
+        let refund = charge.refund(amount, uuid::Uuid::nil(), crate::charge::tests::noon()).expect("enough");
+        for (name, body) in [
+            ("Charge", serde_json::to_value(charge.body()).expect("it serialises")),
+            ("Refund", serde_json::to_value(refund.body()).expect("it serialises")),
+        ] {
+            let schema = &document()["components"]["schemas"][name];
+            let keys =
+                |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+            assert_eq!(keys(&schema["properties"]), keys(&body), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = document();
+        let text = document.to_string();
+        for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(document.pointer(reference).is_some(), "{reference}");
+        }
+    }
+}
