@@ -66,7 +66,7 @@ pub struct Config {
     pub log_format: LogFormat,
 
     /// What is logged: a level, or directives such as info,shared=debug
-    #[arg(long, env, value_name = "LOG_LEVEL", default_value = "warn")]
+    #[arg(long, env, value_name = "LOG_LEVEL", default_value = "warn,dynoxide=error")]
     pub log_level: String,
 }
 

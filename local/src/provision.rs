@@ -1,21 +1,25 @@
-//! What the Terraform module creates for a tenant on AWS: queue, dead-letter queue, table, parameters.
+//! What the Terraform module creates for a tenant on AWS: queue, dead-letter queue, tables, parameters.
 //!
 //! Names are derived, every call is idempotent and the parameters come last, so that a run that was cut off is simply
 //! run again.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
     PointInTimeRecoverySpecification, Projection, ProjectionType, ScalarAttributeType,
+    TimeToLiveSpecification,
 };
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use aws_sdk_ssm::types::ParameterType;
 use futures_util::future::try_join_all;
+use payments::table as payments_table;
 use shared::environment::Environment;
 use shared::event::{LISTED_AT, LISTED_INDEX};
 use uuid::Uuid;
 
-use crate::topology::{TenantSpec, pool};
+use crate::topology::{App, TenantSpec, pool};
 use crate::{ACCOUNT, REGION};
 
 /// Deliveries before a message goes to the dead-letter queue.
@@ -49,18 +53,26 @@ pub(crate) async fn provision(
         dynamodb: aws_sdk_dynamodb::Client::new(config),
         ssm: aws_sdk_ssm::Client::new(config),
     };
-    let mut owners: Vec<Environment> = vec![pool()];
-    owners.extend(tenants.iter().map(TenantSpec::data_environment).filter(|owner| *owner != pool()));
-    try_join_all(owners.iter().map(|owner| provisioner.create_queue_and_table(owner))).await?;
-    try_join_all(owners.iter().map(|owner| provisioner.put_arns(owner.as_str(), owner))).await?;
+    let owners_of = |app| {
+        let silos = tenants.iter().map(move |tenant| tenant.environment_of(app));
+        std::iter::once(pool()).chain(silos.filter(|owner| *owner != pool())).collect::<Vec<_>>()
+    };
+    let (consumers, payments) = (owners_of(App::Consumer), owners_of(App::Payments));
+    try_join_all(consumers.iter().map(|owner| provisioner.create_queue_and_table(owner))).await?;
+    try_join_all(payments.iter().map(|owner| provisioner.create_payments_table(owner))).await?;
+    try_join_all(consumers.iter().map(|owner| provisioner.put_arns(owner.as_str(), owner))).await?;
+    try_join_all(payments.iter().map(|owner| provisioner.put_payments_arn(owner.as_str(), owner))).await?;
     try_join_all(tenants.iter().map(|tenant| provisioner.register(tenant))).await?;
     Ok(())
 }
 
 impl Provisioner {
     async fn create_queue_and_table(&self, owner: &Environment) -> Result<(), ProvisionError> {
-        let name = resource_name(owner);
-        tokio::try_join!(self.create_queue(&name), self.create_table(&name))?;
+        let name = resource_name(App::Consumer, owner);
+        tokio::try_join!(
+            self.create_queue(&name),
+            self.create_table(&name, "message_id", LISTED_INDEX, ("tenant_id", LISTED_AT))
+        )?;
         Ok(())
     }
 
@@ -86,19 +98,47 @@ impl Provisioner {
         Ok(())
     }
 
-    async fn create_table(&self, name: &str) -> Result<(), ProvisionError> {
-        let (hash, range) = ("tenant_id", "message_id");
-        let listed = GlobalSecondaryIndex::builder()
-            .index_name(LISTED_INDEX)
-            .set_key_schema(Some(vec![key(hash, KeyType::Hash), key(LISTED_AT, KeyType::Range)]))
+    /// The payments' table; what its keys are kept for ends by itself.
+    async fn create_payments_table(&self, owner: &Environment) -> Result<(), ProvisionError> {
+        use payments_table::{EXPIRES_AT, OUTBOX, OUTBOX_AT, OUTBOX_SHARD, RANGE};
+        let name = resource_name(App::Payments, owner);
+        self.create_table(&name, RANGE, OUTBOX, (OUTBOX_SHARD, OUTBOX_AT)).await?;
+        let time_to_live =
+            TimeToLiveSpecification::builder().enabled(true).attribute_name(EXPIRES_AT).build();
+        let request = self
+            .dynamodb
+            .update_time_to_live()
+            .table_name(&name)
+            .time_to_live_specification(time_to_live.expect("flag and name are set"));
+        match request.send().await {
+            Ok(_) => Ok(()),
+            // It is refused where it is enabled already.
+            Err(error) if error.code() == Some("ValidationException") => Ok(()),
+            Err(error) => Err(failed(&name, &error)),
+        }
+    }
+
+    /// A table of tenants' items, with an index over all their attributes.
+    async fn create_table(
+        &self,
+        name: &str,
+        range: &str,
+        index: &str,
+        (index_hash, index_range): (&str, &str),
+    ) -> Result<(), ProvisionError> {
+        let hash = "tenant_id";
+        let attributes: BTreeSet<_> = [hash, range, index_hash, index_range].into();
+        let index = GlobalSecondaryIndex::builder()
+            .index_name(index)
+            .set_key_schema(Some(vec![key(index_hash, KeyType::Hash), key(index_range, KeyType::Range)]))
             .projection(Projection::builder().projection_type(ProjectionType::All).build());
         let request = self
             .dynamodb
             .create_table()
             .table_name(name)
-            .set_attribute_definitions(Some([hash, range, LISTED_AT].map(attribute).into()))
+            .set_attribute_definitions(Some(attributes.into_iter().map(attribute).collect()))
             .set_key_schema(Some(vec![key(hash, KeyType::Hash), key(range, KeyType::Range)]))
-            .global_secondary_indexes(listed.build().expect("name, keys and projection are set"))
+            .global_secondary_indexes(index.build().expect("name, keys and projection are set"))
             .billing_mode(BillingMode::PayPerRequest);
         match request.send().await {
             Ok(_) => self.protect(name).await,
@@ -123,14 +163,20 @@ impl Provisioner {
     /// A tenant's parameters; a tenant of the pool has the pool's ARNs.
     async fn register(&self, tenant: &TenantSpec) -> Result<(), ProvisionError> {
         let id = tenant.id.as_str();
-        self.put_arns(id, &tenant.data_environment()).await?;
+        self.put_arns(id, &tenant.environment_of(App::Consumer)).await?;
+        self.put_payments_arn(id, &tenant.environment_of(App::Payments)).await?;
         self.put(&format!("/{id}/tier"), tenant.tier.as_str()).await
     }
 
     async fn put_arns(&self, holder: &str, owner: &Environment) -> Result<(), ProvisionError> {
-        let name = resource_name(owner);
+        let name = resource_name(App::Consumer, owner);
         self.put(&format!("/{holder}/consumer_sqs"), &queue_arn(&name)).await?;
         self.put(&format!("/{holder}/consumer_ddb"), &table_arn(&name)).await
+    }
+
+    async fn put_payments_arn(&self, holder: &str, owner: &Environment) -> Result<(), ProvisionError> {
+        let arn = table_arn(&resource_name(App::Payments, owner));
+        self.put(&format!("/{holder}/{}", payments_table::PARAMETER), &arn).await
     }
 
     async fn put(&self, name: &str, value: &str) -> Result<(), ProvisionError> {
@@ -155,8 +201,8 @@ fn key(attribute: &str, kind: KeyType) -> KeySchemaElement {
         .expect("name and kind are set")
 }
 
-/// `consumer-<owner>-<3 characters>`, the characters derived from the owner.
-fn resource_name(owner: &Environment) -> String {
+/// `<app>-<owner>-<3 characters>`, the characters derived from the owner.
+fn resource_name(app: App, owner: &Environment) -> String {
     const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     // A digest that no release changes: a kept data folder must find its names again.
     let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, owner.as_str().as_bytes());
@@ -164,7 +210,7 @@ fn resource_name(owner: &Environment) -> String {
         .iter()
         .map(|byte| char::from(ALPHABET[usize::from(byte % 36)]))
         .collect();
-    format!("consumer-{owner}-{suffix}")
+    format!("{}-{owner}-{suffix}", app.as_str())
 }
 
 fn queue_arn(name: &str) -> String {
@@ -185,11 +231,12 @@ mod tests {
 
     #[test]
     fn names_are_as_the_contract_has_them_and_the_same_in_every_run() {
-        let name = resource_name(&pool());
-        assert_eq!(name, resource_name(&pool()));
+        let name = resource_name(App::Consumer, &pool());
+        assert_eq!(name, resource_name(App::Consumer, &pool()));
         let suffix = name.strip_prefix("consumer-pool-1-").expect("the owner is in the name");
         assert_eq!(suffix.len(), 3);
         assert!(suffix.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()));
-        assert_ne!(name, resource_name(&"tenant-1".parse().expect("valid")));
+        assert_ne!(name, resource_name(App::Consumer, &"tenant-1".parse().expect("valid")));
+        assert!(resource_name(App::Payments, &pool()).starts_with("payments-pool-1-"));
     }
 }

@@ -48,11 +48,6 @@ impl TenantSpec {
     pub(crate) fn environment_of(&self, app: App) -> Environment {
         if app.is_siloed(self.tier) { Environment::Silo(self.id.clone()) } else { pool() }
     }
-
-    /// The environment whose queue and table are the tenant's.
-    pub(crate) fn data_environment(&self) -> Environment {
-        self.environment_of(App::Consumer)
-    }
 }
 
 /// The shared pool as an environment.

@@ -22,12 +22,13 @@ use shared::tenant::TenantId;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use self::items::{Attributes, CHARGE_PREFIX, HASH, KeyRecord, RANGE, number, text};
+use self::items::{Attributes, CHARGE_PREFIX, KeyRecord, number, text};
 use self::transaction::{End, Transactions};
 use crate::charge::{Charge, NewCharge};
 use crate::clock::Clock;
 use crate::money::Amount;
 use crate::outbox::Entry;
+use crate::table::{HASH, RANGE};
 
 /// Longest a request may take of the table altogether: an answer comes within 5 s.
 const WITHIN: Duration = Duration::from_millis(4300);

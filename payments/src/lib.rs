@@ -12,6 +12,7 @@ mod openapi;
 mod outbox;
 mod request;
 mod routes;
+pub mod table;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -38,8 +39,6 @@ use self::routes::{Open, Payments};
 
 /// The service's name: its path prefix and the `microservice` of its answers.
 pub const NAME: &str = "payments";
-/// The parameter, of an environment or a tenant, that holds its table's ARN.
-const TABLE_PARAMETER: &str = "payments_ddb";
 /// First wait before the environment's table is looked up again, and the longest one.
 const LOOK_UP_BASE: Duration = Duration::from_millis(200);
 const LOOK_UP_MAX: Duration = Duration::from_secs(30);
@@ -80,7 +79,7 @@ pub fn service(config: &Config, aws: &AwsClients) -> Service {
 pub fn service_at(config: &Config, aws: &AwsClients, clock: Clock) -> Service {
     let parameters = Arc::new(aws.ssm.clone());
     let parts =
-        Parts::with_table(NAME, env!("CARGO_PKG_VERSION"), &config.service, parameters, TABLE_PARAMETER);
+        Parts::with_table(NAME, env!("CARGO_PKG_VERSION"), &config.service, parameters, table::PARAMETER);
     let (open, tasks) = (Arc::<OnceLock<Open>>::default(), TaskTracker::new());
     let payments = Payments::new(parts.http.clone(), Arc::clone(&open), tasks.clone());
     let own = Router::new()
@@ -160,10 +159,10 @@ impl Work {
     /// installation from before there was a table goes on as it did.
     async fn find_table(&self) -> TableArn {
         let environment = self.parts.http.environment();
-        let parameter = format!("/{environment}/{TABLE_PARAMETER}");
+        let parameter = format!("/{environment}/{}", table::PARAMETER);
         let mut attempt = 0;
         loop {
-            match environment_table(&*self.parts.parameters, environment, TABLE_PARAMETER).await {
+            match environment_table(&*self.parts.parameters, environment, table::PARAMETER).await {
                 Ok(table) => return table,
                 Err(error) => {
                     if !matches!(error, LookupError::Unavailable(_)) {

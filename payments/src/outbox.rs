@@ -18,15 +18,11 @@ use shared::tenant::TenantId;
 use uuid::Uuid;
 
 use crate::charge::timestamp;
-use crate::ledger::items::{self, Attributes, HASH, RANGE, as_text, named, text};
+use crate::ledger::items::{self, Attributes, as_text, named, text};
+use crate::table::{HASH, OUTBOX_AT, OUTBOX_SHARD, RANGE};
 
-/// The index of what is in the outbox: hash `outbox_shard`, range `outbox_at`. Sparse: other items are not in it.
-pub(crate) const INDEX: &str = "outbox";
 /// Parts of the index. Each takes 1,000 writes a second (DynamoDB's limit for one hash key), and an entry is two.
 pub(crate) const SHARDS: u8 = 8;
-const SHARD: &str = "outbox_shard";
-/// When the entry was written.
-const AT: &str = "outbox_at";
 const PREFIX: &str = "outbox#";
 
 /// An event that may not have been sent yet.
@@ -50,8 +46,8 @@ impl Entry {
     pub(crate) fn into_item(self) -> Attributes {
         let mut item = self.key();
         item.extend(named([
-            (SHARD, text(&shard_of(self.id).to_string())),
-            (AT, text(&self.at)),
+            (OUTBOX_SHARD, text(&shard_of(self.id).to_string())),
+            (OUTBOX_AT, text(&self.at)),
             ("event", text(&self.json)),
         ]));
         item
@@ -62,7 +58,7 @@ impl Entry {
         Some(Self {
             tenant: as_text(item, HASH)?.parse().ok()?,
             id: as_text(item, RANGE)?.strip_prefix(PREFIX)?.parse().ok()?,
-            at: as_text(item, AT)?.to_owned(),
+            at: as_text(item, OUTBOX_AT)?.to_owned(),
             json: as_text(item, "event")?.to_owned(),
         })
     }

@@ -18,13 +18,8 @@ use uuid::Uuid;
 
 use crate::charge::{Charge, NewCharge, Refund};
 use crate::money::{Amount, Currency};
+use crate::table::{EXPIRES_AT, HASH, RANGE};
 
-/// The table's hash key.
-pub(crate) const HASH: &str = "tenant_id";
-/// The table's range key.
-pub(crate) const RANGE: &str = "sk";
-/// What the table's time-to-live goes by.
-pub(crate) const EXPIRES_AT: &str = "expires_at";
 /// What a charge's range key begins with; ids tell their time, so the order is the time's.
 pub(crate) const CHARGE_PREFIX: &str = "charge#";
 /// How long a key's answer is kept. What is promised is 30 days; DynamoDB removes within days after this.

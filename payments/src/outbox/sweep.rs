@@ -16,10 +16,11 @@ use shared::metrics::{Metrics, label};
 use shared::queue::retry::classify;
 
 use super::publish::{By, Publisher};
-use super::{AT, Entry, INDEX, SHARD, SHARDS};
+use super::{Entry, SHARDS};
 use crate::charge::timestamp;
 use crate::clock::Clock;
 use crate::ledger::items::{Attributes, as_text, text};
+use crate::table::{HASH, OUTBOX, OUTBOX_AT, OUTBOX_SHARD, RANGE};
 
 /// Entries of one page.
 const PAGE: i32 = 100;
@@ -138,8 +139,8 @@ impl Sweeper {
             .client
             .query()
             .table_name(&self.table)
-            .index_name(INDEX)
-            .key_condition_expression(format!("{SHARD} = :part AND {AT} < :before"))
+            .index_name(OUTBOX)
+            .key_condition_expression(format!("{OUTBOX_SHARD} = :part AND {OUTBOX_AT} < :before"))
             .expression_attribute_values(":part", text(&part.to_string()))
             .expression_attribute_values(":before", text(before))
             .limit(PAGE)
@@ -153,8 +154,8 @@ impl Sweeper {
             let entry = Entry::from_item(item);
             if entry.is_none() {
                 tracing::error!(
-                    tenant_id = as_text(item, "tenant_id"),
-                    sk = as_text(item, "sk"),
+                    tenant_id = as_text(item, HASH),
+                    sk = as_text(item, RANGE),
                     "no entry of the outbox"
                 );
             }
