@@ -1,0 +1,98 @@
+# A role for each app that runs here, `<app>-role-<tenantId>`, and who may become it: one service account of one cluster.
+
+locals {
+  enabled = {
+    producer = var.enable_producer
+    consumer = var.enable_consumer
+    payments = var.enable_payments
+  }
+  workloads = {
+    for app, enabled in local.enabled : app => {
+      namespace       = lookup(var.namespaces, app, var.tenant_id)
+      service_account = "${var.tenant_id}-${app}"
+    } if enabled && var.identity != "none"
+  }
+
+  oidc_issuer = replace(var.oidc_provider_arn, "/^.*:oidc-provider\\//", "")
+
+  # EKS tags the session it asks for with where the pod runs; only EKS in this account is asked to.
+  trust_pod_identity = { for app, workload in local.workloads : app => {
+    Sid       = "PodIdentity"
+    Effect    = "Allow"
+    Principal = { Service = "pods.eks.amazonaws.com" }
+    Action    = ["sts:AssumeRole", "sts:TagSession"]
+    Condition = {
+      StringEquals = {
+        "aws:SourceAccount"                         = local.account
+        "aws:RequestTag/kubernetes-namespace"       = workload.namespace
+        "aws:RequestTag/kubernetes-service-account" = workload.service_account
+      }
+      ArnEquals = {
+        "aws:RequestTag/eks-cluster-arn" = "arn:${local.partition}:eks:${local.region}:${local.account}:cluster/${var.cluster_name}"
+      }
+    }
+  } }
+  trust_irsa = { for app, workload in local.workloads : app => {
+    Sid       = "ServiceAccount"
+    Effect    = "Allow"
+    Principal = { Federated = var.oidc_provider_arn }
+    Action    = "sts:AssumeRoleWithWebIdentity"
+    Condition = {
+      StringEquals = {
+        "${local.oidc_issuer}:aud" = "sts.amazonaws.com"
+        "${local.oidc_issuer}:sub" = "system:serviceaccount:${workload.namespace}:${workload.service_account}"
+      }
+    }
+  } }
+}
+
+resource "aws_iam_role" "app" {
+  for_each = local.workloads
+
+  name        = "${each.key}-role-${var.tenant_id}"
+  description = "${each.key} of ${var.tenant_id}"
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    # Strings first: the two statements have different shapes, and a conditional wants one.
+    Statement = [jsondecode(
+      var.identity == "irsa" ? jsonencode(local.trust_irsa[each.key]) : jsonencode(local.trust_pod_identity[each.key])
+    )]
+  })
+  permissions_boundary = var.permissions_boundary_arn != "" ? var.permissions_boundary_arn : null
+  tags                 = merge(local.tags, { "tenantry/app" = each.key })
+
+  lifecycle {
+    precondition {
+      condition     = var.identity != "pod_identity" || var.cluster_name != ""
+      error_message = "identity pod_identity needs cluster_name: the EKS cluster whose pods take the roles."
+    }
+    precondition {
+      condition     = var.identity != "irsa" || var.oidc_provider_arn != ""
+      error_message = "identity irsa needs oidc_provider_arn: the IAM OIDC provider of the cluster."
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "app" {
+  for_each = local.workloads
+
+  name = each.key
+  role = aws_iam_role.app[each.key].id
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = local.statements[each.key]
+  })
+}
+
+resource "aws_eks_pod_identity_association" "app" {
+  for_each = var.identity == "pod_identity" ? local.workloads : {}
+
+  cluster_name    = var.cluster_name
+  namespace       = each.value.namespace
+  service_account = each.value.service_account
+  role_arn        = aws_iam_role.app[each.key].arn
+  tags            = local.tags
+
+  # A pod that starts between the two would run without rights.
+  depends_on = [aws_iam_role_policy.app]
+}
