@@ -14,9 +14,17 @@ import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const PACKAGES = {
+  "argoproj.io": "argo-workflows",
+  "external-secrets.io": "external-secrets",
   "gateway.networking.k8s.io": "gateway-api",
+  "helm.toolkit.fluxcd.io": "flux-cd",
+  "image.toolkit.fluxcd.io": "flux-cd",
+  "karpenter.k8s.aws": "karpenter",
+  "karpenter.sh": "karpenter",
   "keda.sh": "keda",
+  "kustomize.toolkit.fluxcd.io": "flux-cd",
   "monitoring.coreos.com": "prometheus-operator",
+  "source.toolkit.fluxcd.io": "flux-cd",
   "traefik.io": "traefik",
 };
 
