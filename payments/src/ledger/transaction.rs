@@ -81,9 +81,8 @@ impl Transactions {
                 .transact_write_items()
                 .set_transact_items(Some(parts.to_vec()))
                 .client_request_token(token.to_string());
-            let outcome = match tokio::time::timeout_at(until, Box::pin(call.send())).await {
-                Ok(outcome) => outcome,
-                Err(_) => return End::Unclear,
+            let Ok(outcome) = tokio::time::timeout_at(until, Box::pin(call.send())).await else {
+                return End::Unclear;
             };
             let reason = match outcome {
                 Ok(_) => return End::Committed,

@@ -34,15 +34,18 @@ struct Asked {
     request: Request,
 }
 
+/// A tenant and a key of it.
+type Name = (&'static str, String);
+
 /// What all clients of a story know.
 #[derive(Default)]
 struct Known {
     /// Charges that were answered: tenant and id.
     charges: RefCell<Vec<(&'static str, String)>>,
     /// Requests that were carried out, and the answer each was given.
-    carried_out: RefCell<BTreeMap<(&'static str, String), (Asked, Vec<u8>)>>,
+    carried_out: RefCell<BTreeMap<Name, (Asked, Vec<u8>)>>,
     /// Answers with 201, by tenant and key: the first time is once.
-    first_times: RefCell<BTreeMap<(&'static str, String), usize>>,
+    first_times: RefCell<BTreeMap<Name, usize>>,
     /// Refunds refused because too little was left.
     too_much: Cell<usize>,
     unanswered: Cell<usize>,
@@ -172,8 +175,8 @@ async fn replica(bank: &Bank, port: u16) -> Service {
     bank.world.service("payments", "pool-1", &[("PORT", &port), SWEEP_SOON]).await
 }
 
-async fn play(seed: u64) {
-    println!("story {seed} (again: PAYMENTS_STORY={seed} cargo test -p tests --test payments stories)");
+/// Plays a story; what there was in it.
+async fn play(seed: u64) -> String {
     let mut rng = fastrand::Rng::with_seed(seed);
     let bank = Bank::open().await;
     let ports = [fixed_port(), fixed_port()];
@@ -217,13 +220,13 @@ async fn play(seed: u64) {
         let item = &ledger.keys[&((*tenant).to_owned(), key.clone())];
         assert_eq!(item["answer"].as_str().map(str::as_bytes), Some(answer.as_slice()), "{tenant} {key}");
     }
-    println!(
-        "story {seed}: {} charges, {} refunds, {} refused, {} times no answer",
+    format!(
+        "{} charges, {} refunds, {} refused, {} times no answer",
         ledger.charges.len(),
         ledger.refunds.len(),
         known.too_much.get(),
         known.unanswered.get()
-    );
+    )
 }
 
 #[tokio::test]
@@ -234,6 +237,7 @@ async fn stories_of_charges_refunds_repeats_kills_and_faults_leave_a_sound_ledge
         None => 0..number("PAYMENTS_STORIES").unwrap_or(STORIES),
     };
     for story in stories {
-        play(story).await;
+        println!("story {story} (again: PAYMENTS_STORY={story} cargo test -p tests --test payments stories)");
+        println!("story {story}: {}", play(story).await);
     }
 }
