@@ -1,0 +1,172 @@
+# Nobody loses a tenant's data by turning something off.
+
+# AWS as the tests see it: account 123456789012 in eu-west-1, where pool-1 exists with payments. (OpenTofu takes no mocks from
+# a file, so each test file has them.)
+mock_provider "aws" {
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_region" {
+    defaults = { region = "eu-west-1" }
+  }
+  mock_data "aws_ssm_parameters_by_path" {
+    defaults = {
+      names = ["/pool-1/consumer_sqs", "/pool-1/consumer_ddb", "/pool-1/payments_ddb"]
+      values = [
+        "arn:aws:sqs:eu-west-1:123456789012:consumer-pool-1-abc",
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/consumer-pool-1-abc",
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/payments-pool-1-def",
+      ]
+    }
+  }
+  mock_resource "aws_sqs_queue" {
+    defaults = {
+      arn = "arn:aws:sqs:eu-west-1:123456789012:own-queue"
+      url = "https://sqs.eu-west-1.amazonaws.com/123456789012/own-queue"
+    }
+  }
+  mock_resource "aws_dynamodb_table" {
+    defaults = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/own-table" }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/a-role", id = "a-role" }
+  }
+}
+mock_provider "random" {
+  mock_resource "random_string" {
+    defaults = { result = "x1y" }
+  }
+}
+
+variables {
+  tenant_id    = "tenant-3"
+  cluster_name = "tenantry"
+}
+
+run "delete_data_lifts_the_protection_and_nothing_else" {
+  variables {
+    enable_consumer = true
+    enable_payments = true
+    delete_data     = true
+  }
+
+  assert {
+    condition     = !aws_dynamodb_table.consumer[0].deletion_protection_enabled && !aws_dynamodb_table.payments[0].deletion_protection_enabled
+    error_message = "The tables are still protected."
+  }
+  assert {
+    condition     = length(aws_sqs_queue.consumer) == 1 && length(aws_ssm_parameter.tenant) == 5
+    error_message = "Something is gone already."
+  }
+}
+
+run "turning_the_consumer_off_is_refused_while_it_has_data" {
+  command = plan
+  override_data {
+    target = data.aws_ssm_parameters_by_path.own
+    values = {
+      names  = ["/tenant-3/consumer_ddb"]
+      values = ["arn:aws:dynamodb:eu-west-1:123456789012:table/consumer-tenant-3-x1y"]
+    }
+  }
+  variables {
+    enable_consumer = false
+  }
+  expect_failures = [data.aws_ssm_parameters_by_path.own]
+}
+
+run "turning_payments_off_is_refused_while_they_have_data" {
+  command = plan
+  override_data {
+    target = data.aws_ssm_parameters_by_path.own
+    values = {
+      names  = ["/tenant-3/payments_ddb"]
+      values = ["arn:aws:dynamodb:eu-west-1:123456789012:table/payments-tenant-3-x1y"]
+    }
+  }
+  variables {
+    enable_consumer = true
+  }
+  expect_failures = [data.aws_ssm_parameters_by_path.own]
+}
+
+run "a_retained_tenant_keeps_its_data_and_is_sent_to_the_pool" {
+  override_data {
+    target = data.aws_ssm_parameters_by_path.own
+    values = {
+      names  = ["/tenant-3/consumer_ddb"]
+      values = ["arn:aws:dynamodb:eu-west-1:123456789012:table/consumer-tenant-3-x1y"]
+    }
+  }
+  variables {
+    retain = ["consumer", "payments"]
+    tier   = "basic"
+  }
+
+  assert {
+    condition     = length(aws_sqs_queue.consumer) == 1 && aws_dynamodb_table.consumer[0].deletion_protection_enabled && length(aws_dynamodb_table.payments) == 1
+    error_message = "Its data is not kept."
+  }
+  assert {
+    condition     = aws_ssm_parameter.tenant["consumer_sqs"].value == "arn:aws:sqs:eu-west-1:123456789012:consumer-pool-1-abc"
+    error_message = "Its events would go to a queue that nobody drains."
+  }
+  assert {
+    condition     = length(aws_iam_role.app) == 0
+    error_message = "There is a role for an app that does not run."
+  }
+}
+
+run "after_the_protection_is_lifted_the_data_may_go" {
+  command = plan
+  override_data {
+    target = data.aws_ssm_parameters_by_path.own
+    values = {
+      names  = ["/tenant-3/consumer_ddb"]
+      values = ["arn:aws:dynamodb:eu-west-1:123456789012:table/consumer-tenant-3-x1y"]
+    }
+  }
+  override_data {
+    target = data.aws_ssm_parameters_by_path.pool
+    values = {
+      names  = ["/pool-1/consumer_sqs", "/pool-1/consumer_ddb"]
+      values = ["arn:aws:sqs:eu-west-1:123456789012:q", "arn:aws:dynamodb:eu-west-1:123456789012:table/t"]
+    }
+  }
+  variables {
+    delete_data = true
+  }
+
+  assert {
+    condition     = length(aws_dynamodb_table.consumer) == 0 && toset(keys(aws_ssm_parameter.tenant)) == toset(["consumer_sqs", "consumer_ddb", "tier", "status"])
+    error_message = "The data stays, or a pool without payments has some."
+  }
+}
+
+run "a_tenant_before_its_pool_is_told_so" {
+  command = plan
+  override_data {
+    target = data.aws_ssm_parameters_by_path.pool
+    values = { names = [], values = [] }
+  }
+  expect_failures = [data.aws_ssm_parameters_by_path.pool[0]]
+}
+
+run "a_tombstone_needs_no_pool" {
+  override_data {
+    target = data.aws_ssm_parameters_by_path.pool
+    values = { names = [], values = [] }
+  }
+  variables {
+    retain    = ["consumer"]
+    suspended = true
+  }
+
+  assert {
+    condition     = toset(keys(aws_ssm_parameter.tenant)) == toset(["tier", "status"]) && aws_ssm_parameter.tenant["status"].value == "suspended"
+    error_message = "A tenant that is gone would be answered."
+  }
+}

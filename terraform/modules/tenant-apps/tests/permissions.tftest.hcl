@@ -1,0 +1,197 @@
+# What the roles may do, statement by statement. tests/terraform checks the same documents for what none may ever have.
+
+# AWS as the tests see it: account 123456789012 in eu-west-1, where pool-1 exists with payments. (OpenTofu takes no mocks from
+# a file, so each test file has them.)
+mock_provider "aws" {
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_region" {
+    defaults = { region = "eu-west-1" }
+  }
+  mock_data "aws_ssm_parameters_by_path" {
+    defaults = {
+      names = ["/pool-1/consumer_sqs", "/pool-1/consumer_ddb", "/pool-1/payments_ddb"]
+      values = [
+        "arn:aws:sqs:eu-west-1:123456789012:consumer-pool-1-abc",
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/consumer-pool-1-abc",
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/payments-pool-1-def",
+      ]
+    }
+  }
+  mock_resource "aws_sqs_queue" {
+    defaults = {
+      arn = "arn:aws:sqs:eu-west-1:123456789012:own-queue"
+      url = "https://sqs.eu-west-1.amazonaws.com/123456789012/own-queue"
+    }
+  }
+  mock_resource "aws_dynamodb_table" {
+    defaults = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/own-table" }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/a-role", id = "a-role" }
+  }
+}
+mock_provider "random" {
+  mock_resource "random_string" {
+    defaults = { result = "x1y" }
+  }
+}
+
+variables {
+  tenant_id       = "tenant-1"
+  cluster_name    = "tenantry"
+  enable_producer = true
+  enable_consumer = true
+  enable_payments = true
+}
+
+run "a_silos_producer_sends_to_its_own_queue_alone" {
+  assert {
+    condition = { for s in jsondecode(aws_iam_role_policy.app["producer"].policy).Statement : s.Sid => s } == {
+      SendToQueue = {
+        Sid      = "SendToQueue", Effect = "Allow",
+        Action   = ["sqs:SendMessage", "sqs:GetQueueUrl"],
+        Resource = "arn:aws:sqs:eu-west-1:123456789012:own-queue"
+      }
+      ReadRegistry = {
+        Sid = "ReadRegistry", Effect = "Allow", Action = ["ssm:GetParameters"],
+        Resource = [
+          "arn:aws:ssm:eu-west-1:123456789012:parameter/tenant-1/consumer_sqs",
+          "arn:aws:ssm:eu-west-1:123456789012:parameter/tenant-1/tier",
+          "arn:aws:ssm:eu-west-1:123456789012:parameter/tenant-1/status",
+        ]
+      }
+    }
+    error_message = "The producer may do more, or less, than it does."
+  }
+}
+
+run "a_silos_consumer_reads_and_writes_its_tenants_partition_alone" {
+  assert {
+    condition = { for s in jsondecode(aws_iam_role_policy.app["consumer"].policy).Statement : s.Sid => join(" ", sort(s.Action)) } == {
+      DrainQueue                  = "sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:GetQueueUrl sqs:ReceiveMessage"
+      SetAsidePoison              = "sqs:GetQueueUrl sqs:SendMessage"
+      StoreEvents                 = "dynamodb:BatchWriteItem dynamodb:PutItem"
+      ListEvents                  = "dynamodb:Query"
+      ReadRegistryAndOwnResources = "ssm:GetParameters"
+    }
+    error_message = "The consumer may do more, or less, than it does."
+  }
+  assert {
+    condition = alltrue([for s in jsondecode(aws_iam_role_policy.app["consumer"].policy).Statement :
+      s.Condition == {
+        "Null"                      = { "dynamodb:LeadingKeys" = "false" }
+        "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["tenant-1"] }
+      } if contains(["StoreEvents", "ListEvents"], s.Sid)
+    ])
+    error_message = "The consumer could reach another partition."
+  }
+}
+
+run "payments_reach_their_tenants_partition_and_the_outbox" {
+  assert {
+    condition = { for s in jsondecode(aws_iam_role_policy.app["payments"].policy).Statement : s.Sid => join(" ", sort(s.Action)) } == {
+      KeepPayments          = "dynamodb:BatchWriteItem dynamodb:ConditionCheckItem dynamodb:GetItem dynamodb:PutItem dynamodb:Query dynamodb:UpdateItem"
+      ReadOutbox            = "dynamodb:Query"
+      SendToQueue           = "sqs:GetQueueUrl sqs:SendMessage"
+      ReadRegistryAndTables = "ssm:GetParameters"
+    }
+    error_message = "Payments may do more, or less, than they do."
+  }
+}
+
+run "a_pools_producer_sends_by_tag_whatever_the_number_of_tenants" {
+  variables {
+    tenant_id = "pool-1"
+  }
+
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.app["producer"].policy).Statement : {
+      resource = s.Resource, condition = s.Condition
+      } if s.Sid == "SendToTenantsOfThisPool"] == [{
+      resource  = "arn:aws:sqs:eu-west-1:123456789012:consumer-*"
+      condition = { StringEquals = { "aws:ResourceTag/tenantry/producer" = "pool-1" } }
+    }]
+    error_message = "The pool could send to a silo, or not to its hybrid tenants."
+  }
+  assert {
+    condition = alltrue([for s in jsondecode(aws_iam_role_policy.app["consumer"].policy).Statement :
+      s.Condition == { "Null" = { "dynamodb:LeadingKeys" = "false" } } if contains(["StoreEvents", "ListEvents"], s.Sid)
+    ])
+    error_message = "A pool's reads need not name a partition."
+  }
+}
+
+run "a_pooled_reader_reads_the_partition_of_its_session_tag" {
+  variables {
+    tenant_id                    = "pool-1"
+    pooled_reader_principal_arns = ["arn:aws:iam::123456789012:role/reports"]
+  }
+
+  assert {
+    condition = one(jsondecode(aws_iam_role_policy.reader[0].policy).Statement).Condition == {
+      "Null"                      = { "dynamodb:LeadingKeys" = "false" }
+      "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["$${aws:PrincipalTag/tenant}"] }
+    }
+    error_message = "The reader is not kept to the tenant of its session."
+  }
+  assert {
+    condition     = one(jsondecode(aws_iam_role.reader[0].assume_role_policy).Statement).Condition == { StringLike = { "aws:RequestTag/tenant" = "?*" } }
+    error_message = "The reader's role could be taken without a tenant."
+  }
+}
+
+run "pod_identity_trusts_one_service_account_of_one_cluster" {
+  assert {
+    condition = one(jsondecode(aws_iam_role.app["consumer"].assume_role_policy).Statement).Condition == {
+      StringEquals = {
+        "aws:SourceAccount"                         = "123456789012"
+        "aws:RequestTag/kubernetes-namespace"       = "tenant-1"
+        "aws:RequestTag/kubernetes-service-account" = "tenant-1-consumer"
+      }
+      ArnEquals = { "aws:RequestTag/eks-cluster-arn" = "arn:aws:eks:eu-west-1:123456789012:cluster/tenantry" }
+    }
+    error_message = "Other pods could take the role."
+  }
+}
+
+run "irsa_trusts_one_service_account_of_one_issuer" {
+  variables {
+    identity                 = "irsa"
+    oidc_provider_arn        = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-west-1.amazonaws.com/id/ABC"
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/tenantry-boundary"
+    namespaces               = { producer = "elsewhere" }
+  }
+
+  assert {
+    condition = one(jsondecode(aws_iam_role.app["producer"].assume_role_policy).Statement) == {
+      Sid       = "ServiceAccount", Effect = "Allow", Action = "sts:AssumeRoleWithWebIdentity",
+      Principal = { Federated = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-west-1.amazonaws.com/id/ABC" }
+      Condition = { StringEquals = {
+        "oidc.eks.eu-west-1.amazonaws.com/id/ABC:aud" = "sts.amazonaws.com"
+        "oidc.eks.eu-west-1.amazonaws.com/id/ABC:sub" = "system:serviceaccount:elsewhere:tenant-1-producer"
+      } }
+    }
+    error_message = "Other pods could take the role."
+  }
+  assert {
+    condition     = length(aws_eks_pod_identity_association.app) == 0 && aws_iam_role.app["producer"].permissions_boundary == "arn:aws:iam::123456789012:policy/tenantry-boundary"
+    error_message = "There are associations without Pod Identity, or the boundary is missing."
+  }
+}
+
+run "without_identity_there_are_no_roles" {
+  variables {
+    identity     = "none"
+    cluster_name = ""
+  }
+
+  assert {
+    condition     = length(aws_iam_role.app) == 0 && length(aws_ssm_parameter.tenant) == 5
+    error_message = "Off AWS there is no IAM."
+  }
+}
