@@ -287,7 +287,8 @@ impl Inner {
         if waiting.is_empty() {
             return;
         }
-        let read_all = self.source.get(waiting.iter().flat_map(|waiting| self.names(&waiting.id)).collect()).await;
+        let read_all =
+            self.source.get(waiting.iter().flat_map(|waiting| self.names(&waiting.id)).collect()).await;
         self.count("load", if read_all.is_ok() { "ok" } else { "error" });
         for Waiting { id, reply } in waiting {
             let loaded = match &read_all {
