@@ -15,15 +15,18 @@ use crate::stub::{ENVIRONMENT, REGION, Stub, TENANT};
 
 /// What cargo has to be told to build what is measured. This crate is named, too, so that all are built with the same
 /// features of their dependencies, once.
-const BUILD: [&str; 8] = ["build", "--release", "-p", "producer", "-p", "consumer", "-p", "bench"];
+const BUILD: [&str; 10] =
+    ["build", "--release", "-p", "producer", "-p", "consumer", "-p", "payments", "-p", "bench"];
 
-/// Which of the two services.
+/// Which service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// HTTP to queue.
     Producer,
     /// Queue to table.
     Consumer,
+    /// HTTP to table and queue; ours alone.
+    Payments,
 }
 
 /// A program under test with its stub.
@@ -46,6 +49,7 @@ impl Role {
         match self {
             Self::Producer => "producer",
             Self::Consumer => "consumer",
+            Self::Payments => "payments",
         }
     }
 }
@@ -62,6 +66,7 @@ impl Binaries {
         };
         found.path("producer")?;
         found.path("consumer")?;
+        found.path("payments")?;
         Ok(found)
     }
 
@@ -156,6 +161,7 @@ fn command(side: Side, role: Role, port: u16, binaries: &Binaries) -> anyhow::Re
         (Side::Ours, role) => Ok(clean(binaries.path(role.name())?)),
         (Side::OneCall, Role::Producer) => reference(&["producer", "--port", &port]),
         (Side::OneCall, Role::Consumer) => reference(&["consumer"]),
+        (_, Role::Payments) => bail!("payments are compared with nothing"),
         (Side::Bare, _) => reference(&["bare", "--port", &port]),
         (Side::Node, role) => Ok(peers::node(role.name())),
         (Side::Python, role) => Ok(peers::python(role.name())),

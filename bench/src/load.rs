@@ -2,9 +2,11 @@
 //!
 //! All run on the measurement's one thread, with requests written beforehand: what they cost is told with the figures.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -34,7 +36,16 @@ const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-
 
 /// A request as it goes over the wire.
 #[derive(Clone)]
-pub(crate) struct Request(Vec<u8>);
+pub(crate) struct Request {
+    bytes: Vec<u8>,
+    /// Where a number is that is another one each time it is sent.
+    number_at: Option<usize>,
+}
+
+/// Digits of that number.
+const NUMBER_DIGITS: usize = 16;
+/// The next one, of all clients of this process.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// Clients with open connections.
 pub(crate) struct Clients {
@@ -45,7 +56,7 @@ pub(crate) struct Clients {
 
 /// What a run of clients saw.
 pub(crate) struct Run {
-    /// Answers with status 200.
+    /// Answers with status 200 or 201.
     pub(crate) answered: u64,
     /// Everything else: other answers, connections that failed, no answer in time.
     pub(crate) errors: u64,
@@ -58,7 +69,7 @@ pub(crate) struct Run {
 impl Request {
     /// `GET` for the tenant.
     pub(crate) fn get(path: &str, tenant: &str) -> Self {
-        Self(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\ntenantID: {tenant}\r\n\r\n").into_bytes())
+        Self::fixed(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\ntenantID: {tenant}\r\n\r\n"))
     }
 
     /// `POST` of a JSON body for the tenant.
@@ -68,6 +79,29 @@ impl Request {
             &format!("tenantID: {tenant}\r\ncontent-type: application/json"),
             body,
         )
+    }
+
+    /// As [`Self::post`], with another `Idempotency-Key` each time it is sent.
+    pub(crate) fn post_once_each(path: &str, tenant: &str, body: &str) -> Self {
+        const KEY: &str = "Idempotency-Key: ";
+        let headers = format!("tenantID: {tenant}\r\n{KEY}{:0NUMBER_DIGITS$}", 0);
+        let mut request = Self::with_body(&format!("POST {path}"), &headers, body);
+        let key_at = request.bytes.windows(KEY.len()).position(|bytes| bytes == KEY.as_bytes());
+        request.number_at = key_at.map(|at| at + KEY.len());
+        request
+    }
+
+    /// The bytes to send this time.
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        let Some(at) = self.number_at else { return Cow::Borrowed(&self.bytes) };
+        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mut bytes = self.bytes.clone();
+        bytes[at..at + NUMBER_DIGITS].copy_from_slice(format!("{number:0NUMBER_DIGITS$}").as_bytes());
+        Cow::Owned(bytes)
+    }
+
+    fn fixed(text: String) -> Self {
+        Self { bytes: text.into_bytes(), number_at: None }
     }
 
     /// `PUT` of a JSON body.
@@ -89,7 +123,7 @@ impl Request {
         let text = format!(
             "{line} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\ncontent-length: {length}\r\n\r\n{body}"
         );
-        Self(text.into_bytes())
+        Self::fixed(text)
     }
 }
 
@@ -153,7 +187,7 @@ async fn client(
     }
 }
 
-/// One request and its answer; whether that was a 200.
+/// One request and its answer; whether that was a 200 or 201.
 async fn exchange(
     address: SocketAddr,
     request: &Request,
@@ -163,7 +197,7 @@ async fn exchange(
         Some(open) => open,
         None => connection.insert(Connection::new(TcpStream::connect(address).await?)?),
     };
-    open.write(&request.0).await?;
+    open.write(&request.bytes()).await?;
     let head = open.read().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
     let is_ok = is_ok(open.message(&head).first_line);
     if head.closes {
@@ -173,7 +207,7 @@ async fn exchange(
 }
 
 fn is_ok(status_line: &[u8]) -> bool {
-    status_line.get(9..12) == Some(b"200")
+    matches!(status_line.get(9..12), Some(b"200" | b"201"))
 }
 
 /// One connection for requests whose answers matter.
@@ -191,7 +225,7 @@ impl Caller {
     }
 
     async fn exchange(&mut self, request: &Request) -> anyhow::Result<Vec<u8>> {
-        self.0.write(&request.0).await?;
+        self.0.write(&request.bytes()).await?;
         let head = self.0.read().await?.context("no answer")?;
         let message = self.0.message(&head);
         if message.first_line.get(9) != Some(&b'2') {
@@ -210,7 +244,7 @@ pub(crate) async fn ask(address: SocketAddr, request: &Request) -> anyhow::Resul
 
 /// `GET` without a tenant.
 pub(crate) async fn fetch(address: SocketAddr, path: &str) -> anyhow::Result<Vec<u8>> {
-    ask(address, &Request(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes())).await
+    ask(address, &Request::fixed(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))).await
 }
 
 #[cfg(test)]
@@ -218,15 +252,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_200_is_an_answer() {
-        assert!(is_ok(b"HTTP/1.1 200 OK"));
+    fn only_a_200_or_201_is_an_answer() {
+        assert!(is_ok(b"HTTP/1.1 200 OK") && is_ok(b"HTTP/1.1 201 Created"));
         assert!(!is_ok(b"HTTP/1.1 503 Service Unavailable") && !is_ok(b""));
     }
 
     #[test]
     fn a_request_says_how_long_its_body_is() {
-        let Request(bytes) = Request::post("/producer", "tenant-2", "{}");
-        let text = String::from_utf8(bytes).expect("text");
+        let text = String::from_utf8(Request::post("/producer", "tenant-2", "{}").bytes).expect("text");
         assert!(text.contains("content-length: 2\r\n\r\n{}"), "{text}");
+    }
+
+    #[test]
+    fn a_key_is_another_one_each_time() {
+        let request = Request::post_once_each("/payments/charges", "tenant-2", "{}");
+        let key = || {
+            let text = String::from_utf8(request.bytes().into_owned()).expect("text");
+            text.split("Idempotency-Key: ")
+                .nth(1)
+                .and_then(|rest| rest.split('\r').next())
+                .expect("a key")
+                .to_owned()
+        };
+        let (one, two) = (key(), key());
+        assert!(one != two && one.len() == NUMBER_DIGITS && two.len() == NUMBER_DIGITS, "{one} {two}");
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Load {
     pub(crate) peak_rss_mib: f64,
     /// What the stub counted.
     pub(crate) counts: Counts,
-    /// Requests not answered with 200, and answers without a message.
+    /// Requests not answered with 200 or 201, and answers without a message.
     pub(crate) fault: Option<String>,
     /// All latencies in microseconds.
     pub(crate) latency_us: Histogram<u64>,

@@ -8,6 +8,7 @@ mod get;
 mod idle;
 mod latency;
 mod memory;
+mod payments;
 mod post;
 mod start;
 
@@ -37,11 +38,13 @@ pub(crate) enum Scenario {
     Cost,
     /// One tenant's flood and another's messages
     Fairness,
+    /// Charges recorded and told
+    Payments,
 }
 
 impl Scenario {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Latency,
         Self::Post,
         Self::Clients,
@@ -52,6 +55,7 @@ impl Scenario {
         Self::Memory,
         Self::Cost,
         Self::Fairness,
+        Self::Payments,
     ];
 
     /// Its name on the command line.
@@ -67,6 +71,7 @@ impl Scenario {
             Self::Start => "start",
             Self::Cost => "cost",
             Self::Fairness => "fairness",
+            Self::Payments => "payments",
         }
     }
 
@@ -84,6 +89,7 @@ impl Scenario {
             Self::Start => start::run(plan, report).await,
             Self::Cost => cost::run(plan, report).await,
             Self::Fairness => fairness::run(plan, report).await,
+            Self::Payments => payments::run(plan, report).await,
         }
     }
 }

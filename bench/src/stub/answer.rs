@@ -140,6 +140,8 @@ pub(super) fn answer(action: &str, body: &[u8], own_url: &str, ledger: &mut Ledg
             Ok("{}".to_owned())
         }
         "BatchWriteItem" => write_items(body, ledger),
+        "TransactWriteItems" => Ok("{}".to_owned()),
+        "Query" => Ok(r#"{"Items":[],"Count":0,"ScannedCount":0}"#.to_owned()),
         "GetQueueUrl" => serde_json::from_slice(body)
             .map(|Named { queue_name }| json!({ "QueueUrl": queue_url(own_url, &queue_name) }).to_string()),
         "GetQueueAttributes" => queue_attributes(body),
@@ -258,7 +260,10 @@ fn parameters(names: &[String]) -> String {
 fn parameter(name: &str) -> Value {
     let value = match name.rsplit('/').next() {
         Some("consumer_sqs") => queue_arn(),
-        Some("consumer_ddb") => format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{RESOURCE}"),
+        Some("consumer_ddb" | "payments_ddb") => {
+            format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{RESOURCE}")
+        }
+        Some("status") => "active".to_owned(),
         _ => "basic".to_owned(),
     };
     json!({ "Name": name, "Type": "String", "Value": value, "Version": 1 })
