@@ -1,0 +1,85 @@
+"""Strict schemas of Argo Events' kinds: no registry has their CRDs.
+
+EventSource and Sensor come from PyPI `hera`, whose models are made from Argo's own API; an unknown field is refused here.
+It has no EventBus: `eventbus.schema.json` is ours.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hera.events.models import EventSource, Sensor
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from manifests import Manifest, full_name
+
+API = "argoproj.io/v1alpha1"
+KINDS = ("EventBus", "EventSource", "Sensor")
+AS_WRITTEN: dict[str, dict[str, Any]] = {
+    "Amount": {"type": ["number", "string"]},
+    "Int64OrString": {"type": ["integer", "string"]},
+    "K8SResource": {"type": "object"},
+    "Quantity": {"type": ["number", "string"]},
+}
+"""What the models describe as Argo's Go structures and not as the JSON those read and write."""
+OBJECT = {"apiVersion": {"const": API}, "kind": {"enum": list(KINDS)}}
+
+
+@cache
+def validator(kind: str) -> Draft202012Validator:
+    if kind == "EventBus":
+        return Draft202012Validator(json.loads(Path(__file__).with_name("eventbus.schema.json").read_text()))
+    model = {"EventSource": EventSource, "Sensor": Sensor}[kind]
+    schema = model.model_json_schema(by_alias=True)
+    schema["properties"] |= OBJECT
+    schema["required"] = ["apiVersion", "kind", "metadata", "spec"]
+    schema["$defs"] |= {name: known for name, known in AS_WRITTEN.items() if name in schema["$defs"]}
+    if sqs := schema["$defs"].get("SQSEventSource"):
+        sqs["properties"]["waitTimeSeconds"] = {"type": "integer", "minimum": 0, "maximum": 20}
+    for definition in (schema, *schema["$defs"].values()):
+        close(definition)
+    return Draft202012Validator(schema)
+
+
+def close(definition: dict[str, Any]) -> None:
+    """Fields that are listed are all there are. What lists none is a map or an object of another kind."""
+    if definition.get("properties"):
+        definition.setdefault("additionalProperties", False)
+
+
+def errors(manifest: Manifest) -> list[str]:
+    found = validator(manifest["kind"]).iter_errors(manifest)
+    return [f"{full_name(manifest)}: {e.json_path}: {e.message}" for e in map(innermost, found)] + rules(manifest)
+
+
+def innermost(error: ValidationError) -> ValidationError:
+    """Of a value that may be null or an object, what is wrong with the object."""
+    while error.context:
+        error = max(error.context, key=lambda e: len(e.absolute_path))
+    return error
+
+
+def rules(manifest: Manifest) -> list[str]:
+    """What Argo's own validation asks for and no schema says, and what this project asks of a trigger."""
+    if manifest["kind"] != "Sensor":
+        return []
+    spec, found = manifest["spec"], []
+    names = {d["name"] for d in spec["dependencies"]}
+    for trigger in spec["triggers"]:
+        name = trigger["template"]["name"]
+        used = {p["src"]["dependencyName"] for p in parameters(trigger)}
+        dead_letter = trigger.get("dlqTrigger", {})
+        if not (trigger.get("atLeastOnce") and trigger.get("retryStrategy") and dead_letter.get("atLeastOnce")):
+            found.append(f"trigger {name}: not at least once, without retry, or without a dlqTrigger")
+        if not used <= names or trigger["template"].get("conditions") not in names or len(used) != 1:
+            found.append(f"trigger {name}: depends on {used}, of {names}")
+    return found
+
+
+def parameters(trigger: Manifest) -> list[Manifest]:
+    own = trigger["template"]["k8s"].get("parameters", [])
+    return own + (parameters(trigger["dlqTrigger"]) if "dlqTrigger" in trigger else [])

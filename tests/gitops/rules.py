@@ -1,0 +1,354 @@
+"""The rules of the tree. Each takes a repository and gives sentences, one for each place that breaks it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from manifests import Manifest, ManifestError, StrictLoader, walk
+from repository import (
+    CLUSTERS,
+    KUSTOMIZATION,
+    POOLS,
+    SUBSTITUTION,
+    TEMPLATES,
+    TENANTS,
+    TIERS,
+    Applied,
+    BuildError,
+    Repository,
+    full_id,
+)
+
+Rule = Callable[[Repository], Iterator[str]]
+RULES: dict[str, Rule] = {}
+
+TEMPLATE_ID = "tenant-template"
+LIST_KEYS = {"apiVersion", "kind", "patches", "resources"}
+EXACT = re.compile(r"v?\d+\.\d+\.\d+")
+RELEASE = re.compile(r"\d+\.\d+\.(x|\d+)")
+"""A tenant's chart: a patch level, or every one of a minor version, which is what `tenantctl deploy` writes."""
+DURATIONS = {"interval", "retryInterval", "timeout"}
+DURATION = re.compile(r"([0-9]+(\.[0-9]+)?(ms|s|m|h))+")
+MARKER = re.compile(r'"\$imagepolicy": "([^":]+):([^":]+)(?::(tag|name))?"')
+
+
+def rule(check: Rule) -> Rule:
+    RULES[check.__name__] = check
+    return check
+
+
+@rule
+def every_file_parses(repository: Repository) -> Iterator[str]:
+    for path in repository.files():
+        try:
+            if path.name == KUSTOMIZATION:
+                repository.kustomization(path.parent)
+                continue
+            for document in repository.documents(path):
+                for key, text in document.get("data", {}).items():
+                    if key.endswith(".yaml"):
+                        empty = [at for at, value in walk(yaml.load(text, StrictLoader)) if value is None]
+                        yield from (f"{path}: no value at {at} of {key}" for at in empty)
+        except (ManifestError, yaml.YAMLError, UnicodeDecodeError) as error:
+            yield f"{path}: {error}"
+
+
+@rule
+def every_list_is_complete(repository: Repository) -> Iterator[str]:
+    """A kustomization lists what is in its folder: all of it, once, and nothing else. Templates are in no list."""
+    for folder in repository.kustomizations():
+        kustomization = repository.kustomization(folder)
+        entries = kustomization.get("resources", [])
+        yield from (f"{folder}: unknown key {key}" for key in kustomization.keys() - LIST_KEYS)
+        yield from (f"{folder}: {entry} is listed twice" for entry, n in Counter(entries).items() if n > 1)
+        for entry in entries:
+            target = repository.root / folder / entry
+            if not (target.is_file() or (target / KUSTOMIZATION).is_file()):
+                yield f"{folder}: {entry} is listed and is not there"
+        here = {p.name for p in (repository.root / folder).glob("*.y*ml")} - {KUSTOMIZATION}
+        yield from (f"{folder}: {name} is in no list" for name in sorted(here - set(entries)))
+        if folder.is_relative_to(TENANTS) and entries != sorted(entries):
+            yield f"{folder}: the list is not sorted"
+    homes = {*repository.kustomizations(), TEMPLATES}
+    yield from (f"{path}: no kustomization is beside it" for path in repository.files() if path.parent not in homes)
+
+
+@rule
+def every_kustomization_builds(repository: Repository) -> Iterator[str]:
+    for folder in repository.kustomizations():
+        try:
+            repository.build(folder)
+        except BuildError as error:
+            yield f"{folder}: {error}"
+
+
+@rule
+def everything_is_used(repository: Repository) -> Iterator[str]:
+    """Each kustomization is reached from a cluster or is a choice of one line: a component, an overlay."""
+    reached = {Path("clusters") / cluster for cluster in CLUSTERS}
+    paths = {Path(a.spec["path"]) for cluster in CLUSTERS for a in repository.applied(cluster)}
+    todo = [*reached, *paths, *(f for f in repository.kustomizations() if "overlays" in f.parts)]
+    reached = set()
+    while todo:
+        folder = todo.pop()
+        if folder in reached:
+            continue
+        reached.add(folder)
+        for entry in repository.kustomization(folder).get("resources", []):
+            target = (repository.root / folder / entry).resolve()
+            if target.is_dir():
+                todo.append(target.relative_to(repository.root.resolve()))
+    yield from (f"{folder}: nothing leads here" for folder in sorted(set(repository.kustomizations()) - reached))
+
+
+@rule
+def every_setting_is_there_and_used(repository: Repository) -> Iterator[str]:
+    for cluster in CLUSTERS:
+        settings, used = repository.settings(cluster), set()
+        for applied in repository.applied(cluster):
+            names = set(SUBSTITUTION.findall(repository.build(Path(applied.spec["path"]))))
+            if "postBuild" not in applied.spec:
+                yield from (f"{cluster}: nothing replaces ${{{name}}} in {applied.name}" for name in sorted(names))
+            used |= names
+        yield from (f"{cluster}: no setting {name}" for name in sorted(used - settings.keys()))
+        yield from (f"{cluster}: setting {name} is used nowhere" for name in sorted(settings.keys() - used))
+
+
+@rule
+def every_reference_leads_somewhere(repository: Repository) -> Iterator[str]:
+    for cluster in CLUSTERS:
+        applied = repository.applied(cluster)
+        objects = [o for a in applied for o in a.objects]
+        there = {full_id(o) for o in objects}
+        repeated = [i for i, n in Counter(map(full_id, objects)).items() if n > 1]
+        yield from (f"{cluster}: {'/'.join(i)} is applied twice" for i in repeated)
+        namespaces = {name for kind, _, name in there if kind == "Namespace"} | {"flux-system", "kube-system"}
+        for o in objects:
+            namespace = o["metadata"].get("namespace", "")
+            if namespace and namespace not in namespaces:
+                yield f"{cluster}: {'/'.join(full_id(o))}: no Namespace {namespace}"
+            for target in references(o):
+                if target not in there:
+                    yield f"{cluster}: {'/'.join(full_id(o))} refers to {'/'.join(target)}, which is not there"
+
+
+def references(o: Manifest) -> Iterator[tuple[str, str, str]]:
+    """What an object names that has to be in the cluster for it to work: kind, namespace, name."""
+    spec, home = o.get("spec", {}), o["metadata"].get("namespace", "")
+    group = o["apiVersion"].partition("/")[0]
+    if group.endswith("toolkit.fluxcd.io"):
+        for dependency in spec.get("dependsOn", []):
+            yield o["kind"], dependency.get("namespace", home), dependency["name"]
+        chart = spec.get("chart", {}).get("spec", {})
+        for source in (spec.get("sourceRef"), chart.get("sourceRef")):
+            if source:
+                yield source["kind"], source.get("namespace", home), source["name"]
+        if "serviceAccountName" in spec:
+            yield "ServiceAccount", home, spec["serviceAccountName"]
+        for source in [*spec.get("valuesFrom", []), *spec.get("postBuild", {}).get("substituteFrom", [])]:
+            yield source["kind"], home, source["name"]
+        if "imageRepositoryRef" in spec:
+            yield "ImageRepository", home, spec["imageRepositoryRef"]["name"]
+    if "roleRef" in o:
+        yield o["roleRef"]["kind"], home if o["roleRef"]["kind"] == "Role" else "", o["roleRef"]["name"]
+        yield from ((s["kind"], s["namespace"], s["name"]) for s in o["subjects"])
+    if o["kind"] == "ValidatingAdmissionPolicyBinding":
+        yield "ValidatingAdmissionPolicy", "", spec["policyName"]
+    for path, value in walk(o):
+        key = path.rpartition(".")[2]
+        if key == "workflowTemplateRef":
+            yield "WorkflowTemplate", home, value["name"]
+        elif key == "configMapRef":
+            yield "ConfigMap", home, value["name"]
+        elif key == "eventSourceName":
+            yield "EventSource", home, value
+        elif key == "nodeClassRef" or key == "secretStoreRef":
+            yield value["kind"], "", value["name"]
+        elif key == "serviceAccountName" and group in ("apps", "argoproj.io"):
+            yield "ServiceAccount", home, value
+
+
+@rule
+def the_order_is_one(repository: Repository) -> Iterator[str]:
+    """sources → infrastructure → control-plane → pooled-envs → tenants, and no circle."""
+    for cluster in CLUSTERS:
+        after = {a.name: {d["name"] for d in a.spec.get("dependsOn", [])} for a in repository.applied(cluster)}
+        chain = ("sources", "infrastructure", "control-plane", "pooled-envs", "tenants")
+        for first, then in zip(chain, chain[1:], strict=False):
+            if then not in after or first not in after[then]:
+                yield f"{cluster}: {then} does not wait for {first}"
+        todo = dict(after)
+        while ready := [name for name, needs in todo.items() if not needs & todo.keys()]:
+            for name in ready:
+                del todo[name]
+        yield from (f"{cluster}: {name} waits for itself" for name in todo)
+
+
+@rule
+def flux_waits_prunes_and_gives_up(repository: Repository) -> Iterator[str]:
+    for cluster in CLUSTERS:
+        for applied in repository.applied(cluster)[1:]:
+            spec = applied.spec
+            if missing := {"interval", "retryInterval", "timeout", "prune", "wait"} - spec.keys():
+                yield f"{cluster}: {applied.name} has no {', '.join(sorted(missing))}"
+            if spec.get("prune") is not True:
+                yield f"{cluster}: {applied.name} leaves behind what is taken off its list"
+            if spec.get("wait") is not (applied.name != "tenants"):
+                yield f"{cluster}: {applied.name}: only tenants are not waited for"
+        for release in releases(repository, cluster):
+            if {"install", "interval", "timeout", "upgrade"} - release["spec"].keys():
+                yield f"{cluster}: HelmRelease {release['metadata']['name']} lacks install, upgrade, interval or timeout"
+
+
+@rule
+def nothing_floats(repository: Repository) -> Iterator[str]:
+    """A version is exact; of our own chart a minor version may be followed, as `tenantctl deploy` writes it."""
+    for cluster in CLUSTERS:
+        for o in repository.objects(cluster):
+            name = "/".join(full_id(o))
+            spec = o.get("spec", {})
+            if o["kind"] == "HelmRelease":
+                chart = spec["chart"]["spec"]
+                allowed = RELEASE if chart["chart"] == "helm-tenant-chart" else EXACT
+                if not allowed.fullmatch(str(chart.get("version", ""))):
+                    yield f"{name}: chart version {chart.get('version')} is not exact"
+            elif o["kind"] in ("GitRepository", "OCIRepository") and full_id(o)[1:] != ("flux-system", "flux-system"):
+                ref = spec.get("ref", {})
+                if not ref.keys() & {"commit", "digest", "tag"} or ref.get("tag") == "latest":
+                    yield f"{name}: follows {ref or 'the default branch'}"
+            elif o["kind"] == "EC2NodeClass":
+                aliases = [term.get("alias", "") for term in spec["amiSelectorTerms"]]
+                yield from (f"{name}: machine image {a}" for a in aliases if a.endswith("@latest"))
+            for path, value in walk(o):
+                if path.rpartition(".")[2] == "image" and isinstance(value, str) and o["kind"] != "ImageRepository":
+                    tag = value.rpartition("/")[2].partition(":")[2]
+                    if not tag or tag == "latest":
+                        yield f"{name}: image {value} names no version"
+
+
+@rule
+def durations_are_durations(repository: Repository) -> Iterator[str]:
+    """The patterns of Flux's kinds, which its Go types, and so the schemas, do not have."""
+    for cluster in CLUSTERS:
+        for o in repository.objects(cluster):
+            if not o["apiVersion"].partition("/")[0].endswith("toolkit.fluxcd.io"):
+                continue
+            for path, value in walk({k: v for k, v in o["spec"].items() if k != "values"}):
+                if path.rpartition(".")[2] in DURATIONS and not DURATION.fullmatch(str(value)):
+                    yield f"{'/'.join(full_id(o))}: {path} is {value}, which is no duration like 1m30s"
+
+
+@rule
+def current_apis_only(repository: Repository) -> Iterator[str]:
+    for cluster in CLUSTERS:
+        for o in repository.objects(cluster):
+            group, _, version = o["apiVersion"].partition("/")
+            expected = {"helm.toolkit.fluxcd.io": "v2"}.get(group, "v1")
+            if group.endswith(".toolkit.fluxcd.io") and version != expected:
+                yield f"{'/'.join(full_id(o))}: {o['apiVersion']}, and not {expected}"
+
+
+@rule
+def one_writer_of_image_tags(repository: Repository) -> Iterator[str]:
+    for cluster in CLUSTERS:
+        objects = repository.objects(cluster)
+        writers = [o for o in objects if o["kind"] == "ImageUpdateAutomation"]
+        if [w["spec"]["update"]["path"] for w in writers] != ["./application-plane"]:
+            yield f"{cluster}: {len(writers)} writers of image tags, or one that writes elsewhere"
+        policies = {
+            f"{o['metadata']['namespace']}:{o['metadata']['name']}" for o in objects if o["kind"] == "ImagePolicy"
+        }
+        for path in repository.files():
+            for line in repository.text(path).splitlines():
+                if not (match := MARKER.search(line)):
+                    continue
+                if f"{match[1]}:{match[2]}" not in policies or not path.is_relative_to("application-plane"):
+                    yield f"{path}: {match[0]} leads to no policy, or nobody writes here"
+                elif match[3] != "tag" or not line.strip().startswith("tag: "):
+                    yield f"{path}: {match[0]} is not beside a tag"
+
+
+@rule
+def tenants_agree_with_their_files(repository: Repository) -> Iterator[str]:
+    """Id, file, labels and values say the same; the release never moves; the tier is the folder's."""
+    pools = {p.stem for p in (repository.root / POOLS).glob("pool-*.yaml")}
+    for path, tier in tenant_files(repository):
+        documents = repository.documents(path)
+        found = [d for d in documents if d["kind"] == "HelmRelease"]
+        if len(found) != 1:
+            yield f"{path}: {len(found)} HelmReleases"
+            continue
+        release = found[0]
+        spec, values = release["spec"], release["spec"]["values"]
+        said = {
+            "metadata.name": release["metadata"]["name"],
+            "releaseName": spec.get("releaseName"),
+            "values.tenantId": values.get("tenantId"),
+            "label tenantry.dev/tenant": release["metadata"]["labels"].get("tenantry.dev/tenant"),
+        }
+        wanted = TEMPLATE_ID if path.is_relative_to(TEMPLATES) else path.stem
+        yield from (f"{path}: {key} is {value}" for key, value in said.items() if value != wanted)
+        homes = {release["metadata"]["namespace"], spec.get("targetNamespace"), spec.get("storageNamespace")}
+        if homes != {"flux-tenants"}:
+            yield f"{path}: namespace, targetNamespace and storageNamespace are {homes}"
+        if spec.get("serviceAccountName") != "tenant-reconciler":
+            yield f"{path}: reconciled as {spec.get('serviceAccountName')}"
+        if tier and {release["metadata"]["labels"].get("tenantry.dev/tier"), values.get("tier")} != {tier}:
+            yield f"{path}: the tier is not {tier}"
+        served = {a["envId"] for a in values["apps"].values() if "envId" in a}
+        waits = {d["name"] for d in spec.get("dependsOn", [])}
+        if served != waits or not served <= pools:
+            yield f"{path}: served by {served}, waits for {waits}; there are {pools}"
+        here = any(a["enabled"] for a in values["apps"].values())
+        own = [d["metadata"]["name"] for d in documents if d["kind"] == "Namespace"]
+        if own != ([wanted] if here else []):
+            yield f"{path}: namespaces {own}"
+    ids = Counter(path.stem for path, _ in tenant_files(repository) if not path.is_relative_to(TEMPLATES))
+    yield from (f"{tenant} is in two tiers" for tenant, n in ids.items() if n > 1)
+
+
+def tenant_files(repository: Repository) -> Iterator[tuple[Path, str]]:
+    """Pools, templates and tenants with the tier they should have; empty where the folder does not say."""
+    for path in repository.files():
+        if path.name == KUSTOMIZATION:
+            continue
+        if path.parent == POOLS:
+            yield path, "pool"
+        elif path.parent == TEMPLATES:
+            yield path, path.stem.partition("_")[0]
+        elif path.parent.parent == TENANTS:
+            yield path, path.parent.name if path.parent.name in TIERS else ""
+
+
+@rule
+def no_secret_has_content(repository: Repository) -> Iterator[str]:
+    for path in repository.files():
+        if path.name == KUSTOMIZATION:
+            continue
+        for o in repository.documents(path):
+            if o["kind"] == "Secret" and o.keys() & {"data", "stringData"}:
+                yield f"{path}: Secret {o['metadata']['name']} has content"
+
+
+def releases(repository: Repository, cluster: str) -> list[Manifest]:
+    return [o for o in repository.objects(cluster) if o["kind"] == "HelmRelease"]
+
+
+def tenant_releases(repository: Repository, cluster: str) -> list[Manifest]:
+    return [r for r in releases(repository, cluster) if r["metadata"]["namespace"] == "flux-tenants"]
+
+
+def applied_named(repository: Repository, cluster: str, name: str) -> Applied:
+    (found,) = (a for a in repository.applied(cluster) if a.name == name)
+    return found
+
+
+def cluster_values(repository: Repository, cluster: str) -> dict[str, Any]:
+    found = [o for o in applied_named(repository, cluster, "tenancy").objects if full_id(o)[2] == "cluster-values"]
+    return yaml.load(found[0]["data"]["values.yaml"], StrictLoader)

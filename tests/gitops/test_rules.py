@@ -1,0 +1,227 @@
+"""The tree keeps its rules, and a tree that breaks one is told so: by file and in a sentence."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from repository import GITOPS, TEMPLATES, TENANTS, Repository
+from rules import RULES, TEMPLATE_ID
+
+SEED = Repository(GITOPS)
+ONBOARDED = {"tenant-1": "premium", "tenant-2": "basic", "tenant-3": "advanced"}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_seed_keeps_the_rule(name: str) -> None:
+    assert list(RULES[name](SEED)) == []
+
+
+@pytest.mark.parametrize(("tenant", "tier"), ONBOARDED.items())
+def test_the_seeds_tenants_are_what_onboarding_writes(tenant: str, tier: str) -> None:
+    template = SEED.text(TEMPLATES / f"{tier}_tenant_template.yaml")
+    assert SEED.text(TENANTS / tier / f"{tenant}.yaml") == template.replace(TEMPLATE_ID, tenant)
+
+
+Break = Callable[[Path], None]
+
+
+def replace(path: str, old: str, new: str) -> Break:
+    def apply(root: Path) -> None:
+        text = (root / path).read_text()
+        assert text.count(old) >= 1, f"{path} has no {old!r}"
+        (root / path).write_text(text.replace(old, new, 1))
+
+    return apply
+
+
+def append(path: str, text: str) -> Break:
+    return lambda root: (root / path).write_text((root / path).read_text() + text) and None
+
+
+def remove(path: str) -> Break:
+    return lambda root: (root / path).unlink()
+
+
+def copy(path: str, to: str) -> Break:
+    return lambda root: shutil.copy(root / path, root / to) and None
+
+
+PREMIUM = "application-plane/production/tenants/premium"
+BASIC = "application-plane/production/tenants/basic"
+TENANT = f"{PREMIUM}/tenant-1.yaml"
+TEMPLATE = "application-plane/production/tier-templates/basic_tenant_template.yaml"
+ARGO = "control-plane/overlays/argo"
+INFRASTRUCTURE = "infrastructure/production/kustomization.yaml"
+COMPONENTS = "infrastructure/components"
+
+BROKEN: dict[str, tuple[str, Break]] = {
+    "a wrong indent": ("every_file_parses", replace(TENANT, "  interval: 10m", "   interval: 10m")),
+    "a wrong indent in a template": ("every_file_parses", replace(TEMPLATE, "  values:", "   values:")),
+    "a wrong indent in the shared values": (
+        "every_file_parses",
+        replace("clusters/production/tenancy/cluster-values.yaml", "      imageRegistry", "    imageRegistry"),
+    ),
+    "a key twice": ("every_file_parses", append(TENANT, "  interval: 1m\n")),
+    "an entry twice": ("every_list_is_complete", append(f"{PREMIUM}/kustomization.yaml", "- tenant-1.yaml\n")),
+    "an entry twice, to kustomize": (
+        "every_kustomization_builds",
+        append(INFRASTRUCTURE, "- ../components/karpenter\n"),
+    ),
+    "a file that is not there": ("every_list_is_complete", remove(TENANT)),
+    "a file that is not there, to kustomize": ("every_kustomization_builds", remove(TENANT)),
+    "a file that nobody lists": ("every_list_is_complete", copy(TENANT, f"{PREMIUM}/tenant-9.yaml")),
+    "a list that is not sorted": (
+        "every_list_is_complete",
+        replace(
+            "application-plane/production/tenants/kustomization.yaml", "- advanced\n- basic", "- basic\n- advanced"
+        ),
+    ),
+    "a misspelt key of a kustomization": (
+        "every_list_is_complete",
+        replace(f"{PREMIUM}/kustomization.yaml", "resources:", "resource:"),
+    ),
+    "a component nobody uses": (
+        "everything_is_used",
+        lambda root: shutil.copytree(root / COMPONENTS / "karpenter", root / COMPONENTS / "another") and None,
+    ),
+    "a setting that is not there": (
+        "every_setting_is_there_and_used",
+        replace("clusters/homelab/cluster-settings.yaml", "  HOSTNAME:", "  HOST:"),
+    ),
+    "settings that nothing puts in": (
+        "every_setting_is_there_and_used",
+        replace(
+            "clusters/production/sources.yaml",
+            "  postBuild:\n    substituteFrom:\n      - kind: ConfigMap\n        name: cluster-settings\n",
+            "",
+        ),
+    ),
+    "a source that is not there": (
+        "every_reference_leads_somewhere",
+        replace(f"{COMPONENTS}/kubecost/release.yaml", "        name: kubecost", "        name: cubecost"),
+    ),
+    "a pool that is not there": (
+        "every_reference_leads_somewhere",
+        replace(f"{BASIC}/tenant-2.yaml", "name: pool-1", "name: pool-2"),
+    ),
+    "an account that is not there": (
+        "every_reference_leads_somewhere",
+        replace("clusters/production/tenants.yaml", "tenant-applier", "tenant-applyer"),
+    ),
+    "a workflow template that is not there": (
+        "every_reference_leads_somewhere",
+        replace(f"{ARGO}/sensor.yaml", "                  name: lifecycle", "                  name: lifecycles"),
+    ),
+    "a role that is not there": (
+        "every_reference_leads_somewhere",
+        replace(
+            "infrastructure/base/tenancy/reconciler.yaml",
+            "  kind: Role\n  name: tenant-reconciler",
+            "  kind: Role\n  name: other",
+        ),
+    ),
+    "tenants before their pools": (
+        "the_order_is_one",
+        replace("clusters/production/tenants.yaml", "    - name: pooled-envs\n", ""),
+    ),
+    "a circle": (
+        "the_order_is_one",
+        replace("clusters/production/sources.yaml", "spec:\n", "spec:\n  dependsOn:\n    - name: infrastructure\n"),
+    ),
+    "what is taken off a list stays": (
+        "flux_waits_prunes_and_gives_up",
+        replace("clusters/production/infrastructure.yaml", "prune: true", "prune: false"),
+    ),
+    "no time-out": (
+        "flux_waits_prunes_and_gives_up",
+        replace("clusters/production/infrastructure.yaml", "  timeout: 20m\n", ""),
+    ),
+    "a range of chart versions": (
+        "nothing_floats",
+        replace(f"{COMPONENTS}/metrics-server/release.yaml", "version: 3.13.1", 'version: ">=3.13.0"'),
+    ),
+    "a chart without a version": (
+        "nothing_floats",
+        replace(f"{COMPONENTS}/metrics-server/release.yaml", "      version: 3.13.1\n", ""),
+    ),
+    "any release": ("nothing_floats", replace(TENANT, "version: 0.0.x", 'version: "*"')),
+    "a branch of the module": (
+        "nothing_floats",
+        replace("infrastructure/base/sources/terraform.yaml", "tag: v0.0.1", "branch: main"),
+    ),
+    "a floating tag": (
+        "nothing_floats",
+        replace("control-plane/overlays/worker/worker.yaml", "tenantctl:0.0.1", "tenantctl:latest"),
+    ),
+    "an image without a tag": (
+        "nothing_floats",
+        replace(f"{ARGO}/workflow-template.yaml", "tenantctl:0.0.1", "tenantctl"),
+    ),
+    "the newest machine image": (
+        "nothing_floats",
+        replace(f"{COMPONENTS}/karpenter/nodes/applications.yaml", "bottlerocket@v", "bottlerocket@latest # v"),
+    ),
+    "a duration in words": (
+        "durations_are_durations",
+        replace("clusters/homelab/sources.yaml", "timeout: 5m", "timeout: 5 minutes"),
+    ),
+    "an API that has gone": (
+        "current_apis_only",
+        replace(TENANT, "helm.toolkit.fluxcd.io/v2", "helm.toolkit.fluxcd.io/v2beta1"),
+    ),
+    "a second writer of tags": (
+        "one_writer_of_image_tags",
+        append(
+            "infrastructure/base/image-automation/consumer.yaml",
+            "---\napiVersion: image.toolkit.fluxcd.io/v1\nkind: ImageUpdateAutomation\nmetadata:\n  name: second\n  namespace: flux-system\nspec:\n  update:\n    path: ./\n",
+        ),
+    ),
+    "a marker of no policy": (
+        "one_writer_of_image_tags",
+        replace(TENANT, "flux-system:producer:tag", "flux-system:producers:tag"),
+    ),
+    "another id than the file's": (
+        "tenants_agree_with_their_files",
+        replace(TENANT, "tenantId: tenant-1", "tenantId: tenant-2"),
+    ),
+    "a release that moves": (
+        "tenants_agree_with_their_files",
+        replace(TENANT, "targetNamespace: flux-tenants", "targetNamespace: tenant-1"),
+    ),
+    "reconciled as somebody else": (
+        "tenants_agree_with_their_files",
+        replace(TENANT, "  serviceAccountName: tenant-reconciler\n", ""),
+    ),
+    "another tier than the folder's": (
+        "tenants_agree_with_their_files",
+        replace(TENANT, "    tier: premium", "    tier: basic"),
+    ),
+    "a tenant in two tiers": ("tenants_agree_with_their_files", copy(TENANT, f"{BASIC}/tenant-1.yaml")),
+    "a silo without its namespace": (
+        "tenants_agree_with_their_files",
+        replace(TENANT, "kind: Namespace", "kind: ConfigMap"),
+    ),
+    "a secret's content": (
+        "no_secret_has_content",
+        append(
+            f"{ARGO}/accounts.yaml", "---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: a\nstringData:\n  a: b\n"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", BROKEN)
+def test_a_mistake_is_found(mistake: str, tmp_path: Path) -> None:
+    name, apply = BROKEN[mistake]
+    root = tmp_path / "gitops"
+    shutil.copytree(GITOPS, root)
+    apply(root)
+    assert list(RULES[name](Repository(root))) != []
+
+
+def test_every_rule_is_shown_to_fail() -> None:
+    assert {name for name, _ in BROKEN.values()} == RULES.keys()
