@@ -26,6 +26,9 @@ locals {
   # The environment that sends to the tenant's queue.
   producer_environment = var.enable_producer || local.is_pool ? var.tenant_id : var.pool_id
 
+  permissions_boundary_arn = (
+    var.permissions_boundary != "" ? "arn:${local.partition}:iam::${local.account}:policy/${var.permissions_boundary}" : null
+  )
   kms_key_arn = var.kms_key_arn != "" ? var.kms_key_arn : null
 
   tags = merge(var.tags, {

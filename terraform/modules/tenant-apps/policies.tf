@@ -175,7 +175,7 @@ resource "aws_iam_role" "reader" {
       Condition = { StringLike = { "aws:RequestTag/tenant" = "?*" } }
     }]
   })
-  permissions_boundary = var.permissions_boundary_arn != "" ? var.permissions_boundary_arn : null
+  permissions_boundary = local.permissions_boundary_arn
   tags                 = merge(local.tags, { "tenantry/app" = "reader" })
 }
 

@@ -58,7 +58,7 @@ resource "aws_iam_role" "app" {
       var.identity == "irsa" ? jsonencode(local.trust_irsa[each.key]) : jsonencode(local.trust_pod_identity[each.key])
     )]
   })
-  permissions_boundary = var.permissions_boundary_arn != "" ? var.permissions_boundary_arn : null
+  permissions_boundary = local.permissions_boundary_arn
   tags                 = merge(local.tags, { "tenantry/app" = each.key })
 
   lifecycle {

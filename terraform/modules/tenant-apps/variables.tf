@@ -133,11 +133,16 @@ variable "namespaces" {
   }
 }
 
-variable "permissions_boundary_arn" {
-  description = "Policy that bounds every role made here, whatever their own policies say. Empty: none."
+variable "permissions_boundary" {
+  description = "Name of the policy, in the same account, that bounds every role made here, whatever their own policies say. Empty: none. terraform/platform makes `tenantry-tenants`, and its runner may make no role without it."
   type        = string
   default     = ""
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9+=,.@_-]{0,128}$", var.permissions_boundary))
+    error_message = "permissions_boundary is a policy's name, not its ARN."
+  }
 }
 
 variable "pooled_reader_principal_arns" {

@@ -161,10 +161,10 @@ run "pod_identity_trusts_one_service_account_of_one_cluster" {
 
 run "irsa_trusts_one_service_account_of_one_issuer" {
   variables {
-    identity                 = "irsa"
-    oidc_provider_arn        = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-west-1.amazonaws.com/id/ABC"
-    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/tenantry-boundary"
-    namespaces               = { producer = "elsewhere" }
+    identity             = "irsa"
+    oidc_provider_arn    = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-west-1.amazonaws.com/id/ABC"
+    permissions_boundary = "tenantry-tenants"
+    namespaces           = { producer = "elsewhere" }
   }
 
   assert {
@@ -179,7 +179,7 @@ run "irsa_trusts_one_service_account_of_one_issuer" {
     error_message = "Other pods could take the role."
   }
   assert {
-    condition     = length(aws_eks_pod_identity_association.app) == 0 && aws_iam_role.app["producer"].permissions_boundary == "arn:aws:iam::123456789012:policy/tenantry-boundary"
+    condition     = length(aws_eks_pod_identity_association.app) == 0 && aws_iam_role.app["producer"].permissions_boundary == "arn:aws:iam::123456789012:policy/tenantry-tenants"
     error_message = "There are associations without Pod Identity, or the boundary is missing."
   }
 }

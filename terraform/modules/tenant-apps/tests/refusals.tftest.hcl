@@ -242,6 +242,14 @@ run "refuses_a_namespace_of_an_unknown_app" {
   expect_failures = [var.namespaces]
 }
 
+run "refuses_a_boundary_by_arn" {
+  command = plan
+  variables {
+    permissions_boundary = "arn:aws:iam::123456789012:policy/tenantry-tenants"
+  }
+  expect_failures = [var.permissions_boundary]
+}
+
 run "refuses_a_tag_that_permissions_depend_on" {
   command = plan
   variables {

@@ -1,0 +1,98 @@
+# Roles of service accounts in the cluster, by EKS Pod Identity, each bound to its own.
+
+locals {
+  roles = {
+    # Lifecycle messages: the worker, or Argo's event source; both run as the same account.
+    tenantctl = { accounts = { tenantctl = "tenantry" }, statements = local.tenantctl_statements }
+    # Runs terraform/modules/tenant-apps for tofu-controller.
+    tofu-runner = { accounts = { tf-runner = "flux-tenants" }, statements = local.runner_statements }
+    # Pulls charts, and looks for new images.
+    flux = {
+      accounts   = { source-controller = "flux-system", image-reflector-controller = "flux-system" }
+      statements = local.flux_statements
+    }
+  }
+  accounts = merge([
+    for role, it in local.roles : { for account, namespace in it.accounts : "${namespace}/${account}" => { role = role, account = account, namespace = namespace } }
+  ]...)
+
+  tenantctl_statements = [
+    {
+      Sid    = "ReceiveRequests"
+      Effect = "Allow"
+      Action = [
+        "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility",
+        "sqs:GetQueueUrl", "sqs:GetQueueAttributes",
+      ]
+      Resource = [for queue in aws_sqs_queue.lifecycle : queue.arn]
+    },
+    {
+      Sid      = "SetAsideWhatIsNone"
+      Effect   = "Allow"
+      Action   = ["sqs:SendMessage", "sqs:GetQueueUrl"]
+      Resource = [for queue in aws_sqs_queue.lifecycle_dead_letter : queue.arn]
+    },
+  ]
+
+  flux_statements = [
+    {
+      Sid      = "SignIn"
+      Effect   = "Allow"
+      Action   = ["ecr:GetAuthorizationToken"]
+      Resource = "*"
+    },
+    {
+      Sid    = "Pull"
+      Effect = "Allow"
+      Action = [
+        "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages",
+        "ecr:GetDownloadUrlForLayer", "ecr:ListImages",
+      ]
+      Resource = [for name in keys(local.published) : aws_ecr_repository.published[name].arn]
+    },
+  ]
+}
+
+resource "aws_iam_role" "cluster" {
+  for_each = local.roles
+
+  name = "tenantry-${each.key}"
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "PodIdentity"
+      Effect    = "Allow"
+      Principal = { Service = "pods.eks.amazonaws.com" }
+      Action    = ["sts:AssumeRole", "sts:TagSession"]
+      Condition = {
+        StringEquals = {
+          "aws:SourceAccount"                         = local.account
+          "aws:RequestTag/kubernetes-namespace"       = distinct(values(each.value.accounts))
+          "aws:RequestTag/kubernetes-service-account" = keys(each.value.accounts)
+        }
+        ArnEquals = { "aws:RequestTag/eks-cluster-arn" = local.cluster_arn }
+      }
+    }]
+  })
+  tags = local.tags
+}
+
+resource "aws_iam_role_policy" "cluster" {
+  for_each = local.roles
+
+  name   = each.key
+  role   = aws_iam_role.cluster[each.key].id
+  policy = jsonencode({ Version = "2012-10-17", Statement = each.value.statements })
+}
+
+resource "aws_eks_pod_identity_association" "cluster" {
+  for_each = local.accounts
+
+  cluster_name    = var.cluster_name
+  namespace       = each.value.namespace
+  service_account = each.value.account
+  role_arn        = aws_iam_role.cluster[each.value.role].arn
+  tags            = local.tags
+
+  depends_on = [aws_iam_role_policy.cluster]
+}

@@ -1,0 +1,143 @@
+# What the runner of terraform/modules/tenant-apps may do. It makes roles, and so could make itself an administrator: every
+# role it makes must carry the boundary below, and only roles of tenants' apps can it make.
+
+locals {
+  tenant_roles = [
+    for app in ["producer", "consumer", "payments", "reader"] : "arn:${local.partition}:iam::${local.account}:role/${app}-role-*"
+  ]
+  tenant_tables = [
+    for app in ["consumer", "payments"] : "arn:${local.partition}:dynamodb:${local.region}:${local.account}:table/${app}-*"
+  ]
+  tenant_queues = "arn:${local.partition}:sqs:${local.region}:${local.account}:consumer-*"
+  tenant_parameters = [
+    for name in ["consumer_sqs", "consumer_ddb", "payments_ddb", "tier", "status"] :
+    "arn:${local.partition}:ssm:${local.region}:${local.account}:parameter/*/${name}"
+  ]
+
+  runner_statements = [for s in [
+    {
+      Sid    = "Queues"
+      Effect = "Allow"
+      Action = [
+        "sqs:CreateQueue", "sqs:DeleteQueue", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ListQueueTags",
+        "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:UntagQueue",
+      ]
+      Resource = local.tenant_queues
+    },
+    {
+      Sid    = "Tables"
+      Effect = "Allow"
+      Action = [
+        "dynamodb:CreateTable", "dynamodb:DeleteTable", "dynamodb:DescribeContinuousBackups", "dynamodb:DescribeTable",
+        "dynamodb:DescribeTimeToLive", "dynamodb:ListTagsOfResource", "dynamodb:TagResource", "dynamodb:UntagResource",
+        "dynamodb:UpdateContinuousBackups", "dynamodb:UpdateTable", "dynamodb:UpdateTimeToLive",
+      ]
+      Resource = local.tenant_tables
+    },
+    {
+      Sid    = "Parameters"
+      Effect = "Allow"
+      Action = [
+        "ssm:AddTagsToResource", "ssm:DeleteParameter", "ssm:GetParameter", "ssm:GetParameters",
+        "ssm:ListTagsForResource", "ssm:PutParameter", "ssm:RemoveTagsFromResource",
+      ]
+      Resource = local.tenant_parameters
+    },
+    {
+      Sid      = "ParametersOfATenant"
+      Effect   = "Allow"
+      Action   = ["ssm:GetParametersByPath"]
+      Resource = "arn:${local.partition}:ssm:${local.region}:${local.account}:parameter/*"
+    },
+    {
+      Sid      = "ListParameters"
+      Effect   = "Allow"
+      Action   = ["ssm:DescribeParameters"]
+      Resource = "*"
+    },
+    {
+      Sid       = "BoundedRoles"
+      Effect    = "Allow"
+      Action    = ["iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"]
+      Resource  = local.tenant_roles
+      Condition = { StringEquals = { "iam:PermissionsBoundary" = aws_iam_policy.boundary.arn } }
+    },
+    {
+      Sid    = "Roles"
+      Effect = "Allow"
+      Action = [
+        "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies",
+        "iam:ListInstanceProfilesForRole", "iam:ListRolePolicies", "iam:ListRoleTags", "iam:TagRole", "iam:UntagRole",
+        "iam:UpdateAssumeRolePolicy", "iam:UpdateRole", "iam:UpdateRoleDescription",
+      ]
+      Resource = local.tenant_roles
+    },
+    {
+      Sid       = "GiveRolesToPods"
+      Effect    = "Allow"
+      Action    = ["iam:PassRole"]
+      Resource  = local.tenant_roles
+      Condition = { StringEquals = { "iam:PassedToService" = "pods.eks.amazonaws.com" } }
+    },
+    {
+      Sid    = "PodIdentity"
+      Effect = "Allow"
+      Action = [
+        "eks:CreatePodIdentityAssociation", "eks:DeletePodIdentityAssociation", "eks:DescribePodIdentityAssociation",
+        "eks:ListPodIdentityAssociations", "eks:TagResource", "eks:UntagResource", "eks:UpdatePodIdentityAssociation",
+      ]
+      Resource = [local.cluster_arn, "${replace(local.cluster_arn, ":cluster/", ":podidentityassociation/")}/*"]
+    },
+    length(var.kms_key_arns) == 0 ? null : {
+      Sid      = "EncryptTables"
+      Effect   = "Allow"
+      Action   = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"]
+      Resource = var.kms_key_arns
+      Condition = { StringEquals = { "kms:ViaService" = [
+        "dynamodb.${local.region}.amazonaws.com", "sqs.${local.region}.amazonaws.com",
+      ] } }
+    },
+  ] : s if s != null]
+}
+
+# The most a role of a tenant's app can ever do, whatever its own policy says. `permissions_boundary` of tenant-apps.
+resource "aws_iam_policy" "boundary" {
+  name        = "tenantry-tenants"
+  description = "Bounds the roles of tenants' apps"
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [for s in [
+      {
+        Sid    = "Queues"
+        Effect = "Allow"
+        Action = [
+          "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl",
+          "sqs:ReceiveMessage", "sqs:SendMessage",
+        ]
+        Resource = local.tenant_queues
+      },
+      {
+        Sid    = "Tables"
+        Effect = "Allow"
+        Action = [
+          "dynamodb:BatchWriteItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem",
+          "dynamodb:Query", "dynamodb:UpdateItem",
+        ]
+        Resource = flatten([for table in local.tenant_tables : [table, "${table}/index/*"]])
+      },
+      {
+        Sid      = "Parameters"
+        Effect   = "Allow"
+        Action   = ["ssm:GetParameters"]
+        Resource = local.tenant_parameters
+      },
+      length(var.kms_key_arns) == 0 ? null : {
+        Sid      = "Keys"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource = var.kms_key_arns
+      },
+    ] : s if s != null]
+  })
+  tags = local.tags
+}

@@ -1,0 +1,130 @@
+# What tenants share: names, who may become what, and the one thing the runner must not be able to do.
+
+mock_provider "aws" {
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+  mock_data "aws_region" {
+    defaults = { region = "eu-west-1" }
+  }
+  mock_resource "aws_iam_policy" {
+    defaults = { arn = "arn:aws:iam::123456789012:policy/tenantry-tenants" }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/a-role", id = "a-role" }
+  }
+  mock_resource "aws_ecr_repository" {
+    defaults = { arn = "arn:aws:ecr:eu-west-1:123456789012:repository/a-repository" }
+  }
+  mock_resource "aws_iam_openid_connect_provider" {
+    defaults = { arn = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com" }
+  }
+}
+
+run "repositories_are_immutable_and_scanned" {
+  variables {
+    repository_prefix = "tenantry/"
+    build_cache       = "cache"
+  }
+
+  assert {
+    condition     = alltrue([for name, r in aws_ecr_repository.published : r.image_tag_mutability == "IMMUTABLE" && one(r.image_scanning_configuration).scan_on_push if name != "tenantry/cache"])
+    error_message = "A tag could be moved, or is not scanned."
+  }
+  assert {
+    condition     = contains(keys(aws_ecr_repository.published), "tenantry/charts/helm-tenant-chart") && aws_ecr_repository.published["tenantry/cache"].image_tag_mutability == "MUTABLE"
+    error_message = "The repositories are not those the workflows push to."
+  }
+  assert {
+    condition     = length(aws_iam_role.push) + length(aws_iam_openid_connect_provider.github) == 0
+    error_message = "Somebody may push who was not asked for."
+  }
+}
+
+run "the_lifecycle_queues_are_the_contracts" {
+  assert {
+    condition = toset([for q in aws_sqs_queue.lifecycle : q.name]) == toset([
+      "argoworkflows-onboarding-queue", "argoworkflows-offboarding-queue", "argoworkflows-deployment-queue",
+    ])
+    error_message = "The names are not the contract's."
+  }
+  assert {
+    condition     = length(aws_sqs_queue_policy.lifecycle) == 6 && alltrue([for q in aws_sqs_queue.lifecycle : jsondecode(q.redrive_policy).maxReceiveCount == 5 && q.sqs_managed_sse_enabled])
+    error_message = "A queue lacks TLS, encryption or its dead-letter queue."
+  }
+}
+
+run "the_service_accounts_are_those_of_the_gitops_tree" {
+  assert {
+    condition = toset(keys(aws_eks_pod_identity_association.cluster)) == toset([
+      "tenantry/tenantctl", "flux-tenants/tf-runner", "flux-system/source-controller", "flux-system/image-reflector-controller",
+    ])
+    error_message = "A role is bound to another account."
+  }
+}
+
+run "the_runner_makes_no_role_without_the_boundary" {
+  assert {
+    condition = alltrue([for s in jsondecode(aws_iam_role_policy.cluster["tofu-runner"].policy).Statement :
+      s.Condition == { StringEquals = { "iam:PermissionsBoundary" = "arn:aws:iam::123456789012:policy/tenantry-tenants" } }
+      if length(setintersection(s.Action, ["iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:DeleteRolePermissionsBoundary"])) > 0
+    ])
+    error_message = "The runner could make an administrator."
+  }
+  assert {
+    condition = length(setintersection(
+      flatten([for s in jsondecode(aws_iam_role_policy.cluster["tofu-runner"].policy).Statement : s.Action]),
+      ["iam:AttachRolePolicy", "iam:DeleteRolePermissionsBoundary", "iam:CreatePolicyVersion", "iam:*", "*"]
+    )) == 0
+    error_message = "The runner could take the boundary away."
+  }
+}
+
+run "only_the_main_branch_of_one_repository_pushes" {
+  variables {
+    github_repository = "example/tenantry"
+  }
+
+  assert {
+    condition = one(jsondecode(aws_iam_role.push[0].assume_role_policy).Statement).Condition == { StringEquals = {
+      "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com"
+      "token.actions.githubusercontent.com:sub" = "repo:example/tenantry:ref:refs/heads/main"
+    } }
+    error_message = "Another branch or repository could push."
+  }
+  assert {
+    condition     = length(aws_iam_openid_connect_provider.github) == 1
+    error_message = "The provider of GitHub's tokens is missing."
+  }
+}
+
+run "an_accounts_provider_is_taken_as_it_is" {
+  variables {
+    github_repository        = "example/tenantry"
+    github_oidc_provider_arn = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
+  }
+
+  assert {
+    condition     = length(aws_iam_openid_connect_provider.github) == 0
+    error_message = "An account has one provider for GitHub at most."
+  }
+}
+
+run "refuses_a_wildcard_repository" {
+  command = plan
+  variables {
+    github_repository = "example/*"
+  }
+  expect_failures = [var.github_repository]
+}
+
+run "refuses_a_prefix_without_its_slash" {
+  command = plan
+  variables {
+    repository_prefix = "tenantry"
+  }
+  expect_failures = [var.repository_prefix]
+}
