@@ -15,6 +15,7 @@ mod import;
 mod names;
 mod patch;
 mod program;
+mod seed;
 mod snapshot;
 
 use std::fs::File;
@@ -28,6 +29,7 @@ pub use self::failure::GitError;
 pub use self::names::{Author, Branch, InvalidAuthor, InvalidBranch, Oid};
 pub use self::patch::{PatchError, patch};
 pub use self::program::{DEFAULT_TIMEOUT, Git};
+pub use self::seed::seed;
 pub use self::snapshot::Snapshot;
 use crate::plan::Edit;
 
