@@ -6,6 +6,7 @@ mod audit;
 mod faults;
 mod kills;
 mod pages;
+mod readme;
 mod story;
 mod support;
 mod tenants;
