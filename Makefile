@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.tools/venv
 CHECKOV := $(CURDIR)/.tools/checkov
 CRDS := $(CURDIR)/.tools/crds
-RUFF_DIRS := tests/conformance tests/charts tests/images docker
+RUFF_DIRS := tests/conformance tests/charts tests/gitops tests/images docker
 
 # One profile and one set of flags for build, tests and `make run`, so that nothing is compiled twice.
 # CI must build from the committed lock file; at a desk, cargo may add what a changed manifest asks for.
@@ -19,7 +19,7 @@ export CARGO_INCREMENTAL := 0
 endif
 
 # What `make test` runs, cheapest first.
-STEPS := fmt-check lint images-lint deny charts doc build unit conformance
+STEPS := fmt-check lint images-lint deny charts gitops doc build unit conformance
 
 ##@ Use
 .PHONY: help
@@ -62,6 +62,10 @@ deny: tools ## Licences, banned and duplicate crates, sources, advisories (cargo
 .PHONY: charts
 charts: tools chart-tools ## Render the Helm charts in every combination and check what comes out
 	$(VENV)/bin/python -m pytest --quiet tests/charts
+
+.PHONY: gitops
+gitops: tools chart-tools ## Build the Flux tree as Flux does and check what comes out: shapes, references, rights, routes
+	$(VENV)/bin/python -m pytest --quiet tests/gitops
 
 .PHONY: doc
 doc: ## Build the API documentation, warnings are errors

@@ -1,7 +1,7 @@
 """Strict schemas of Argo Events' kinds: no registry has their CRDs.
 
-EventSource and Sensor come from PyPI `hera`, whose models are made from Argo's own API; an unknown field is refused here.
-It has no EventBus: `eventbus.schema.json` is ours.
+EventSource and Sensor come from PyPI `hera`, whose models are made from Argo's own API; an unknown field is refused
+here. It has no EventBus: `eventbus.schema.json` is ours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The GitOps repository as Flux reads it: files, kustomizations, what a cluster applies.
 
-Reads strictly and changes nothing. Building is kustomize's own: the one in the pinned kubectl. A copy of the tree with one
-thing broken is another `Repository`, so that every rule can be shown to fail.
+Reads strictly and changes nothing. Building is kustomize's own: the one in the pinned kubectl. A copy of the tree with
+one thing broken is another `Repository`, so that every rule can be shown to fail.
 """
 
 from __future__ import annotations

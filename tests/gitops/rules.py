@@ -203,7 +203,7 @@ def flux_waits_prunes_and_gives_up(repository: Repository) -> Iterator[str]:
                 yield f"{cluster}: {applied.name}: only tenants are not waited for"
         for release in releases(repository, cluster):
             if {"install", "interval", "timeout", "upgrade"} - release["spec"].keys():
-                yield f"{cluster}: HelmRelease {release['metadata']['name']} lacks install, upgrade, interval or timeout"
+                yield f"{cluster}: {release['metadata']['name']} lacks install, upgrade, interval or timeout"
 
 
 @rule

@@ -58,6 +58,17 @@ ARGO = "control-plane/overlays/argo"
 INFRASTRUCTURE = "infrastructure/production/kustomization.yaml"
 COMPONENTS = "infrastructure/components"
 
+SECOND_WRITER = """---
+apiVersion: image.toolkit.fluxcd.io/v1
+kind: ImageUpdateAutomation
+metadata:
+  name: second
+  namespace: flux-system
+spec:
+  update:
+    path: ./
+"""
+
 BROKEN: dict[str, tuple[str, Break]] = {
     "a wrong indent": ("every_file_parses", replace(TENANT, "  interval: 10m", "   interval: 10m")),
     "a wrong indent in a template": ("every_file_parses", replace(TEMPLATE, "  values:", "   values:")),
@@ -175,10 +186,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
     ),
     "a second writer of tags": (
         "one_writer_of_image_tags",
-        append(
-            "infrastructure/base/image-automation/consumer.yaml",
-            "---\napiVersion: image.toolkit.fluxcd.io/v1\nkind: ImageUpdateAutomation\nmetadata:\n  name: second\n  namespace: flux-system\nspec:\n  update:\n    path: ./\n",
-        ),
+        append("infrastructure/base/image-automation/consumer.yaml", SECOND_WRITER),
     ),
     "a marker of no policy": (
         "one_writer_of_image_tags",

@@ -1,0 +1,139 @@
+"""What Flux installs for pools and tenants: rendered by real Helm with the values as Flux merges them."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cluster import ALB, Cluster
+from combinations import APPS, Case, installed, merge
+from conftest import SEED
+from engine import KUBERNETES, TENANT_CHART, RenderError
+from manifests import Manifest, Release
+from pod_security import violations
+from repository import CLUSTERS, GITOPS, TEMPLATES, TIERS, Repository
+from rules import RELEASE, cluster_values, tenant_releases
+from schemas import Checker
+from test_routes import check_walk_through
+
+
+def case_of(repository: Repository, cluster: str, release: Manifest) -> Case:
+    """Later `valuesFrom` win over earlier ones, and `values` over all."""
+    spec, name = release["spec"], release["metadata"]["name"]
+    assert [source["name"] for source in spec["valuesFrom"]] == ["cluster-values"]
+    values = merge(cluster_values(repository, cluster), spec["values"])
+    return Case(f"{cluster}-{name}", TENANT_CHART, json.dumps(values), spec["releaseName"], spec["targetNamespace"])
+
+
+@cache
+def cases(cluster: str) -> tuple[Case, ...]:
+    return tuple(case_of(SEED, cluster, release) for release in tenant_releases(SEED, cluster))
+
+
+@cache
+def templates(cluster: str) -> tuple[Case, ...]:
+    found = []
+    for tier in TIERS:
+        documents = SEED.documents(TEMPLATES / f"{tier}_tenant_template.yaml")
+        (release,) = (d for d in documents if d["kind"] == "HelmRelease")
+        found.append(case_of(SEED, cluster, release))
+    return tuple(found)
+
+
+def rendered(cluster: str) -> tuple[Release, ...]:
+    return tuple(map(installed, cases(cluster)))
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_each_tenant_reaches_its_environment(cluster: str) -> None:
+    check_walk_through(Cluster(rendered(cluster)))
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_a_pool_has_no_route_of_its_own_and_every_tenant_has_three(cluster: str) -> None:
+    kind = {"production": "Ingress", "homelab": "HTTPRoute"}[cluster]
+    routes = {release.name: len(release.of("Ingress", "HTTPRoute", "IngressRoute")) for release in rendered(cluster)}
+    assert routes == {"pool-1": 0, "tenant-1": len(APPS), "tenant-2": len(APPS), "tenant-3": len(APPS)}
+    assert all(o["kind"] == kind for r in rendered(cluster) for o in r.of("Ingress", "HTTPRoute", "IngressRoute"))
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_every_namespace_a_release_needs_is_applied(cluster: str) -> None:
+    there = {o["metadata"]["name"] for o in SEED.objects(cluster) if o["kind"] == "Namespace"}
+    needed = {release.namespace_of(o) for release in rendered(cluster) for o in release.objects}
+    assert needed <= there
+
+
+@pytest.mark.parametrize("kubernetes", KUBERNETES)
+def test_what_is_rendered_has_the_shape_of_its_kind(kubernetes: str, checker: Checker) -> None:
+    everything = [installed(c, kubernetes) for cluster in CLUSTERS for c in (*cases(cluster), *templates(cluster))]
+    checker.prepare(o for release in everything for o in release.objects)
+    assert {e for release in everything for o in release.objects for e in checker.errors(o, kubernetes)} == set()
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_every_pod_is_what_its_namespace_enforces(cluster: str) -> None:
+    for release in (*rendered(cluster), *map(installed, templates(cluster))):
+        for _, template in release.workloads():
+            assert violations(template["spec"]) == []
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_the_module_finds_its_source_in_the_tenants_namespace(cluster: str) -> None:
+    sources = {
+        (o["kind"], o["metadata"]["namespace"], o["metadata"]["name"])
+        for o in SEED.objects(cluster)
+        if o["kind"] == "GitRepository"
+    }
+    for release in (*rendered(cluster), *map(installed, templates(cluster))):
+        (terraform,) = release.of("Terraform")
+        source, namespace = terraform["spec"]["sourceRef"], terraform["metadata"]["namespace"]
+        assert namespace == "flux-tenants"
+        assert (source["kind"], namespace, source["name"]) in sources
+        assert terraform["spec"]["destroyResourcesOnDeletion"] is False
+
+
+def test_nothing_of_aws_is_in_the_homelab() -> None:
+    text = "".join(yaml.safe_dump(o) for o in SEED.objects("homelab"))
+    text += "".join(yaml.safe_dump(o) for release in rendered("homelab") for o in release.objects)
+    for word in ("amazonaws", "provider: aws", "karpenter", ALB, "eks.amazonaws.com", "${"):
+        assert word not in text, word
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_images_come_from_the_clusters_registry(cluster: str) -> None:
+    registry = SEED.settings(cluster)["REGISTRY"]
+    for release in rendered(cluster):
+        for deployment in release.of("Deployment"):
+            (container,) = deployment["spec"]["template"]["spec"]["containers"]
+            assert container["image"] == f"{registry}/{container['name']}:0.0.1"
+
+
+def test_the_release_the_seed_asks_for_is_the_charts_own() -> None:
+    chart = yaml.safe_load((TENANT_CHART / "Chart.yaml").read_text())["version"]
+    wanted = {r["spec"]["chart"]["spec"]["version"] for r in tenant_releases(SEED, "production")}
+    assert wanted == {"0.0.x"}
+    assert RELEASE.fullmatch(chart)
+    assert chart.rpartition(".")[0] == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("    tenantId: tenant-2", "    tenantID: tenant-2"),
+        ("        envId: pool-1", "        envID: pool-1"),
+        ("        enabled: false", "        enabled: maybe"),
+        ("      enabled: true\n", "      enabled: true\n      tfVersions: v2\n"),
+    ],
+)
+def test_a_value_the_chart_does_not_know_is_refused(old: str, new: str, tmp_path: Path) -> None:
+    path = GITOPS / "application-plane/production/tenants/basic/tenant-2.yaml"
+    text = path.read_text()
+    assert old in text
+    (release,) = (d for d in yaml.safe_load_all(text.replace(old, new)) if d["kind"] == "HelmRelease")
+    with pytest.raises(RenderError):
+        installed(case_of(SEED, "production", release))
