@@ -184,6 +184,7 @@ PREMIUM_OPTIONS: dict[str, Values] = {
             "approvePlan": "disable",
             "destroyResourcesOnDeletion": True,
             "serviceAccountName": "runner",
+            "runnerEnv": [{"name": "AWS_ENDPOINT_URL", "value": "http://localaws.aws.svc:4566"}],
             "vars": {"read_capacity": 5, "alarms": True},
         }
     },

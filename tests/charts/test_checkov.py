@@ -40,7 +40,10 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 
 
 def run_checkov(directory: Path, at_least: int = 1000) -> dict[str, set[str]]:
-    """The objects each check complains about; so many checks have to pass, else it has not read them. Offline: `--skip-download` keeps it from asking its maker for policies."""
+    """The objects each check complains about. So many checks have to pass, else it has not read them.
+
+    Offline: `--skip-download` keeps it from asking its maker for policies.
+    """
     options = ["--framework", "kubernetes", "--skip-download", "--compact", "--quiet", "--output", "json"]
     done = subprocess.run(
         [str(CHECKOV), "--directory", str(directory), *options],

@@ -86,6 +86,12 @@ def test_a_tombstone_keeps_data_and_runs_nothing() -> None:
     assert release.objects[0]["spec"]["destroyResourcesOnDeletion"] is False
 
 
+def test_variables_of_the_runner() -> None:
+    env = [{"name": "AWS_ENDPOINT_URL", "value": "http://localaws.aws.svc:4566"}]
+    assert terraform("basic", runnerEnv=env)["spec"]["runnerPodTemplate"] == {"spec": {"env": env}}
+    assert "runnerPodTemplate" not in terraform("basic")["spec"]
+
+
 def test_further_variables() -> None:
     variables = terraform("premium", vars={"read_capacity": 5})["spec"]["vars"]
     assert {"name": "read_capacity", "value": 5} in variables
