@@ -1,0 +1,346 @@
+//! DynamoDB, SQS and Parameter Store, as far as the service speaks to them, and what goes wrong with each call.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+/// The pool's payments table.
+const TABLE: &str = "payments-pool-1-x7k";
+/// How long DynamoDB remembers a token.
+const TOKEN_KEPT: Duration = Duration::from_secs(600);
+
+/// An item in DynamoDB's JSON.
+type Item = Map<String, Value>;
+/// Hash and range key.
+type Key = (String, String);
+
+/// What happens to one call.
+pub(crate) struct Fate {
+    pub(crate) before: Duration,
+    pub(crate) after: Duration,
+    pub(crate) course: Course,
+}
+
+/// Whether a call has its effect and its answer.
+#[derive(Clone, Copy)]
+pub(crate) enum Course {
+    Answered,
+    /// Its effect, and no answer.
+    Lost,
+    Failed,
+    FailedAfter,
+    Throttled,
+    Reset,
+    Hung,
+}
+
+/// How often things go wrong: shares of calls.
+#[derive(Debug, Clone, Copy, Default)]
+struct Weather {
+    lost: f64,
+    failed: f64,
+    failed_after: f64,
+    throttled: f64,
+    reset: f64,
+    hung: f64,
+    conflict: f64,
+    entry_failed: f64,
+    unprocessed: f64,
+    /// Looks at the index that still see what was deleted.
+    stale: f64,
+    latency_ms: u64,
+    slow: f64,
+}
+
+/// Everything behind the sockets.
+pub(crate) struct World(Mutex<State>);
+
+pub(crate) struct State {
+    dice: fastrand::Rng,
+    weather: Weather,
+    honours_tokens: bool,
+    tokens: HashMap<String, (Instant, String)>,
+    pub(crate) items: BTreeMap<Key, Item>,
+    cleared: Vec<Item>,
+    /// What was sent: queue, tenant, id and body, each time.
+    pub(crate) sent: Vec<(String, String, String, String)>,
+    pub(crate) lost_answers: usize,
+    /// What a service has no reason to do.
+    pub(crate) broken: BTreeSet<String>,
+}
+
+impl World {
+    pub(crate) fn new(mut dice: fastrand::Rng) -> Self {
+        let stormy = dice.u8(..4) > 0;
+        let mut share = |most: f64| if stormy && dice.bool() { most * dice.f64() } else { 0.0 };
+        let weather = Weather {
+            lost: share(0.2),
+            failed: share(0.2),
+            failed_after: share(0.15),
+            throttled: share(0.2),
+            reset: share(0.2),
+            hung: share(0.05),
+            conflict: share(0.3),
+            entry_failed: share(0.3),
+            unprocessed: share(0.4),
+            stale: share(0.5),
+            slow: share(0.2),
+            latency_ms: [1, 5, 40][dice.usize(..3)],
+        };
+        Self(Mutex::new(State {
+            honours_tokens: dice.u8(..3) > 0,
+            dice,
+            weather,
+            tokens: HashMap::new(),
+            items: BTreeMap::new(),
+            cleared: Vec::new(),
+            sent: Vec::new(),
+            lost_answers: 0,
+            broken: BTreeSet::new(),
+        }))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on everything works.
+    pub(crate) fn clear_up(&self) {
+        self.lock().weather = Weather { latency_ms: 5, ..Weather::default() };
+    }
+
+    /// Entries in the outbox.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().items.keys().filter(|(_, sk)| sk.starts_with("outbox#")).count()
+    }
+
+    pub(crate) fn fate(&self) -> Fate {
+        let State { dice, weather, lost_answers, .. } = &mut *self.lock();
+        let way = |dice: &mut fastrand::Rng| {
+            let most = if dice.f64() < weather.slow { 4000 } else { weather.latency_ms };
+            Duration::from_millis(dice.u64(0..=most))
+        };
+        let (before, after, mut left) = (way(dice), way(dice), dice.f64());
+        let courses = [
+            (weather.lost, Course::Lost),
+            (weather.failed, Course::Failed),
+            (weather.failed_after, Course::FailedAfter),
+            (weather.throttled, Course::Throttled),
+            (weather.reset, Course::Reset),
+            (weather.hung, Course::Hung),
+        ];
+        let hit = courses.into_iter().find(|(share, _)| {
+            left -= share;
+            left < 0.0
+        });
+        let course = hit.map_or(Course::Answered, |(_, course)| course);
+        *lost_answers += usize::from(matches!(course, Course::Lost | Course::FailedAfter));
+        Fate { before, after, course }
+    }
+
+    /// Carries a call out: status and body of its answer.
+    pub(crate) fn carry_out(&self, target: &str, body: &Value) -> (u16, Value) {
+        let mut state = self.lock();
+        match target.rsplit('.').next().unwrap_or_default() {
+            "TransactWriteItems" => state.transact(body),
+            "GetItem" => {
+                let found = state.items.get(&key_of(&body["Key"]));
+                (200, found.map_or(json!({}), |item| json!({ "Item": item })))
+            }
+            "Query" if body["IndexName"] == "outbox" => state.look(body),
+            "BatchWriteItem" => state.delete(body),
+            "SendMessageBatch" => state.send(body),
+            "GetQueueUrl" => {
+                (200, json!({ "QueueUrl": format!("http://aws.simulated/0/{}", text(&body["QueueName"])) }))
+            }
+            "GetParameters" => (200, parameters(body)),
+            _ => {
+                state.broken.insert(format!("an unexpected call: {target} {body}"));
+                (400, json!({"__type": "UnknownOperationException"}))
+            }
+        }
+    }
+}
+
+impl State {
+    fn transact(&mut self, body: &Value) -> (u16, Value) {
+        let parts = body["TransactItems"].as_array().expect("parts");
+        let (token, content) = (text(&body["ClientRequestToken"]), body["TransactItems"].to_string());
+        let known = self.tokens.get(token).filter(|(at, _)| self.honours_tokens && at.elapsed() < TOKEN_KEPT);
+        if let Some((_, before)) = known {
+            if *before != content {
+                self.broken.insert("a token stands for two transactions".to_owned());
+            }
+            return (200, json!({}));
+        }
+        if self.dice.f64() < self.weather.conflict {
+            let at = self.dice.usize(..parts.len());
+            let code = |n| if n == at { "TransactionConflict" } else { "None" };
+            let reasons: Vec<_> = (0..parts.len()).map(|n| json!({ "Code": code(n) })).collect();
+            return cancelled(&reasons);
+        }
+        let mut keys = BTreeSet::new();
+        let verdicts: Vec<_> = parts.iter().map(|part| self.check(part, &mut keys)).collect();
+        if verdicts.iter().any(Option::is_some) {
+            // With or without the item, all that failed or the first: DynamoDB promises none of it.
+            let (with_item, all) = (self.dice.bool(), self.dice.bool());
+            let mut has_failed = false;
+            let reasons: Vec<_> = verdicts
+                .into_iter()
+                .map(|verdict| match verdict {
+                    Some(item) if all || !has_failed => {
+                        has_failed = true;
+                        let mut reason = json!({"Code": "ConditionalCheckFailed", "Message": "no"});
+                        if let Some(item) = item.filter(|_| with_item) {
+                            reason["Item"] = json!(item);
+                        }
+                        reason
+                    }
+                    _ => json!({"Code": "None"}),
+                })
+                .collect();
+            return cancelled(&reasons);
+        }
+        for part in parts {
+            self.apply(part);
+        }
+        self.tokens.insert(token.to_owned(), (Instant::now(), content));
+        (200, json!({}))
+    }
+
+    /// The item that keeps a part from being carried out; `None` where nothing does.
+    fn check(&mut self, part: &Value, keys: &mut BTreeSet<Key>) -> Option<Option<Item>> {
+        let (kind, part) = part.as_object().and_then(|part| part.iter().next()).expect("a part");
+        let key = key_of(if kind == "Put" { &part["Item"] } else { &part["Key"] });
+        if part["TableName"] != TABLE || !keys.insert(key.clone()) {
+            self.broken.insert(format!("another table, or an item twice: {part}"));
+        }
+        let item = self.items.get(&key);
+        let number = |name: &str| item.map(|item| as_number(&item[name]));
+        let given = |name: &str| Some(as_number(&part["ExpressionAttributeValues"][name]));
+        let holds = match text(&part["ConditionExpression"]) {
+            "attribute_not_exists(sk)" => item.is_none(),
+            "refunded = :before" => number("refunded") == given(":before"),
+            "refunded = :before AND amount >= :after" => {
+                number("refunded") == given(":before") && number("amount") >= given(":after")
+            }
+            other => {
+                let broken = format!("a write without a condition that is known: {other:?}");
+                self.broken.insert(broken);
+                false
+            }
+        };
+        (!holds).then(|| item.cloned())
+    }
+
+    fn apply(&mut self, part: &Value) {
+        if let Some(item) = part["Put"]["Item"].as_object() {
+            self.items.insert(key_of(&part["Put"]["Item"]), item.clone());
+        } else if let Some(update) = part["Update"].as_object() {
+            assert_eq!(text(&update["UpdateExpression"]), "SET refunded = :after");
+            let item = self.items.get_mut(&key_of(&update["Key"])).expect("its condition holds");
+            item.insert("refunded".to_owned(), update["ExpressionAttributeValues"][":after"].clone());
+        }
+    }
+
+    /// The sparse index, oldest first; it may lag behind the table.
+    fn look(&mut self, body: &Value) -> (u16, Value) {
+        assert_eq!(text(&body["KeyConditionExpression"]), "outbox_shard = :part AND outbox_at < :before");
+        let values = &body["ExpressionAttributeValues"];
+        let (part, before) = (text(&values[":part"]["S"]), text(&values[":before"]["S"]));
+        let is_stale = self.dice.f64() < self.weather.stale;
+        let deleted = self.cleared.iter().filter(|_| is_stale);
+        let mut found: Vec<_> = self
+            .items
+            .values()
+            .chain(deleted)
+            .filter(|item| item.get("outbox_shard").is_some_and(|shard| shard["S"] == part))
+            .filter(|item| text(&item["outbox_at"]["S"]) < before)
+            .cloned()
+            .collect();
+        found.sort_by_key(|item| text(&item["outbox_at"]["S"]).to_owned());
+        (200, json!({ "Items": found, "Count": found.len(), "ScannedCount": found.len() }))
+    }
+
+    fn delete(&mut self, body: &Value) -> (u16, Value) {
+        let requests = body["RequestItems"][TABLE].as_array().expect("requests").clone();
+        let mut left = Vec::new();
+        for request in requests {
+            if self.dice.f64() < self.weather.unprocessed {
+                left.push(request);
+                continue;
+            }
+            let key = key_of(&request["DeleteRequest"]["Key"]);
+            if !key.1.starts_with("outbox#") {
+                self.broken.insert(format!("{key:?} is deleted"));
+            }
+            self.cleared.extend(self.items.remove(&key));
+        }
+        let left = if left.is_empty() { json!({}) } else { json!({ TABLE: left }) };
+        (200, json!({ "UnprocessedItems": left }))
+    }
+
+    fn send(&mut self, body: &Value) -> (u16, Value) {
+        let queue = text(&body["QueueUrl"]).rsplit('/').next().unwrap_or_default().to_owned();
+        let (mut successful, mut failed) = (Vec::new(), Vec::new());
+        for entry in body["Entries"].as_array().expect("entries") {
+            let (fails, has_effect) = (self.dice.f64() < self.weather.entry_failed, self.dice.bool());
+            if !fails || has_effect {
+                let attribute =
+                    |name: &str| text(&entry["MessageAttributes"][name]["StringValue"]).to_owned();
+                let body = text(&entry["MessageBody"]).to_owned();
+                self.sent.push((queue.clone(), attribute("tenant_id"), attribute("message_id"), body));
+            }
+            let id = &entry["Id"];
+            if fails {
+                failed.push(json!({"Id": id, "Code": "InternalError", "SenderFault": false}));
+            } else {
+                successful.push(json!({"Id": id, "MessageId": "m", "MD5OfMessageBody": "m"}));
+            }
+        }
+        (200, json!({ "Successful": successful, "Failed": failed }))
+    }
+}
+
+fn cancelled(reasons: &[Value]) -> (u16, Value) {
+    let body = json!({"__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": "cancelled", "CancellationReasons": reasons});
+    (400, body)
+}
+
+/// Two tenants of the pool: one whose queue is the pool's, one with its own.
+fn parameters(body: &Value) -> Value {
+    let queue = |name: &str| Some(format!("arn:aws:sqs:us-east-1:000000000000:{name}"));
+    let value = |name: &str| match name {
+        "/tenant-2/consumer_sqs" => queue("consumer-pool-1-x7k"),
+        "/tenant-3/consumer_sqs" => queue("consumer-tenant-3-x7k"),
+        "/tenant-2/tier" => Some("basic".to_owned()),
+        "/tenant-3/tier" => Some("advanced".to_owned()),
+        "/pool-1/payments_ddb" | "/tenant-2/payments_ddb" | "/tenant-3/payments_ddb" => {
+            Some(format!("arn:aws:dynamodb:us-east-1:000000000000:table/{TABLE}"))
+        }
+        _ => None,
+    };
+    let names = body["Names"].as_array().expect("names").iter().filter_map(Value::as_str);
+    let found: Vec<_> = names
+        .filter_map(|name| Some(json!({"Name": name, "Value": value(name)?, "Type": "String"})))
+        .collect();
+    json!({ "Parameters": found })
+}
+
+fn key_of(item: &Value) -> Key {
+    (text(&item["tenant_id"]["S"]).to_owned(), text(&item["sk"]["S"]).to_owned())
+}
+
+/// A text, empty where it is none.
+pub(crate) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// A number attribute.
+pub(crate) fn as_number(value: &Value) -> u64 {
+    text(&value["N"]).parse().expect("a whole number")
+}
