@@ -6,7 +6,7 @@
 //! with 1 and says what was left. Handlers are installed for both signals, so all of this holds for PID 1, too.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +52,29 @@ pub struct Service {
     pub metrics: Metrics,
     /// Its work beside requests: runs until its token is cancelled, then finishes what is in hand.
     pub background: Background,
+}
+
+/// A process that answers no requests but those of its admin port.
+pub struct Worker {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it is ready.
+    pub readiness: Readiness,
+    /// Its metrics.
+    pub metrics: Metrics,
+    /// Its work: runs until its token is cancelled, then finishes what is in hand.
+    pub background: Background,
+}
+
+/// Where a [`Worker`] answers probes, and how long its end may take.
+#[derive(Debug, Clone, Copy)]
+pub struct AdminConfig {
+    /// Address the admin port listens on.
+    pub bind_address: IpAddr,
+    /// The admin port.
+    pub port: u16,
+    /// From the token's cancellation until it ends, whatever is still open.
+    pub grace: Duration,
 }
 
 /// Work beside requests.
@@ -239,10 +262,36 @@ impl Service {
     /// # Errors
     /// [`RunError`] where a port is taken, or the drain does not end within the grace period.
     pub async fn serve(self, config: &ServiceConfig, shutdown: CancellationToken) -> Result<(), RunError> {
-        let listener = listen("PORT", config, config.port).await?;
-        let admin = listen("ADMIN_PORT", config, config.admin_port).await?;
+        let listener = listen("PORT", config.bind_address, config.port).await?;
+        let admin = listen("ADMIN_PORT", config.bind_address, config.admin_port).await?;
         tracing::info!(service = self.name, environment = %config.environment, address = %address(&listener),
             admin = %address(&admin), "listening");
+        let requests = server::serve(listener, self.router, config.max_connections, shutdown.clone());
+        let Self { name, readiness, metrics, background, .. } = self;
+        let worker = Worker { name, readiness, metrics, background };
+        worker.attend(admin, requests, config.shutdown_grace_seconds, shutdown).await
+    }
+}
+
+impl Worker {
+    /// Listens for probes and works until the token is cancelled, then drains.
+    ///
+    /// # Errors
+    /// [`RunError`] where the port is taken, or the drain does not end within the grace period.
+    pub async fn serve(self, config: &AdminConfig, shutdown: CancellationToken) -> Result<(), RunError> {
+        let admin = listen("ADMIN_PORT", config.bind_address, config.port).await?;
+        tracing::info!(service = self.name, admin = %address(&admin), "listening");
+        self.attend(admin, std::future::ready(()), config.grace, shutdown).await
+    }
+
+    /// Everything between listening and the end.
+    async fn attend(
+        self,
+        admin: TcpListener,
+        requests: impl Future<Output = ()> + Send + 'static,
+        grace: Duration,
+        shutdown: CancellationToken,
+    ) -> Result<(), RunError> {
         let admin_stop = CancellationToken::new();
         let admin_router = admin_routes(self.readiness.clone(), self.metrics.clone());
         let admin_server =
@@ -250,8 +299,7 @@ impl Service {
         let upkeep = tokio::spawn(upkeep(self.metrics.clone(), admin_stop.clone()));
 
         let mut background = tokio::spawn((self.background)(shutdown.clone()));
-        let requests =
-            tokio::spawn(server::serve(listener, self.router, config.max_connections, shutdown.clone()));
+        let requests = tokio::spawn(requests);
         // A service that answers and does not work would fool every probe: better to end and be started again.
         let died = tokio::select! {
             // First: asked to, the background ends at once.
@@ -263,7 +311,7 @@ impl Service {
         tracing::info!(service = self.name, "draining");
         shutdown.cancel();
         let is_background_open = died.is_none();
-        let drained = tokio::time::timeout(config.shutdown_grace_seconds, async {
+        let drained = tokio::time::timeout(grace, async {
             let background = async { if is_background_open { background.await } else { Ok(()) } };
             let (background, requests) = tokio::join!(background, requests);
             background.and(requests)
@@ -275,7 +323,7 @@ impl Service {
         upkeep.abort();
         match (died, drained) {
             (Some(reason), _) => Err(RunError::Background(reason)),
-            (None, Err(_)) => Err(RunError::Undrained(config.shutdown_grace_seconds)),
+            (None, Err(_)) => Err(RunError::Undrained(grace)),
             (None, Ok(Err(error))) => Err(RunError::Background(error.to_string())),
             (None, Ok(Ok(()))) => {
                 tracing::info!(service = self.name, "drained");
@@ -330,8 +378,8 @@ pub fn shutdown_signal() -> CancellationToken {
     token
 }
 
-async fn listen(variable: &'static str, config: &ServiceConfig, port: u16) -> Result<TcpListener, RunError> {
-    let address = SocketAddr::new(config.bind_address, port);
+async fn listen(variable: &'static str, bind_address: IpAddr, port: u16) -> Result<TcpListener, RunError> {
+    let address = SocketAddr::new(bind_address, port);
     TcpListener::bind(address).await.map_err(|reason| {
         let is_foreign = reason.kind() == std::io::ErrorKind::AddrNotAvailable;
         RunError::Listen { variable: if is_foreign { "BIND_ADDRESS" } else { variable }, address, reason }
