@@ -12,7 +12,7 @@ use crate::tenant::{InvalidTenantId, TenantId, check_label};
 const POOL_PREFIX: &str = "pool-";
 
 /// One running copy of the services.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Environment {
     /// Shared by every tenant that has no silo, for example `pool-1`.
     Pool(PoolId),
@@ -21,7 +21,7 @@ pub enum Environment {
 }
 
 /// The name of a pool: `pool-` and more, a DNS-1123 label of at most 32 characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolId(Box<str>);
 
 /// A text that names no environment.

@@ -66,6 +66,16 @@ pub enum Status {
 #[error("a status is one of active, suspended")]
 pub struct InvalidStatus;
 
+impl Status {
+    /// The status as the parameter spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
 impl FromStr for Status {
     type Err = InvalidStatus;
 

@@ -35,7 +35,7 @@ pub struct InvalidAuthor;
 
 impl Oid {
     /// The name in this text, where it is one.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let is_hex = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
         (matches!(text.len(), 40 | 64) && is_hex).then(|| Self(text.to_owned()))
     }
