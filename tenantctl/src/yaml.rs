@@ -13,7 +13,7 @@ mod scalar;
 
 pub(crate) use edit::{append_document, comment_behind, remove, set, set_comment};
 pub(crate) use parse::parse;
-pub(crate) use scalar::{inline, is_ambiguous, quote_like};
+pub(crate) use scalar::{inline, is_ambiguous};
 
 /// Deepest nesting that is read.
 pub(crate) const MAX_DEPTH: usize = 64;
