@@ -1,7 +1,7 @@
 """Makes the schemas that `lint` checks Flux's kinds with, from Flux's own definitions (Apache-2.0).
 
-They are stricter than the definitions: an unknown field is an error, which the API server silently drops. Descriptions are
-left out. Usage, with PyYAML and the modules in Go's cache (`go mod download github.com/fluxcd/<module>@<version>`):
+They are stricter than the definitions: an unknown field, which the API server silently drops, is an error. Descriptions
+are left out. Usage, with PyYAML and the modules in Go's cache (`go mod download github.com/fluxcd/<module>@<version>`):
 
     python generate.py "$(go env GOMODCACHE)"
 """

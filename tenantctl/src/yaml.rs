@@ -21,7 +21,7 @@ pub(crate) const MAX_DEPTH: usize = 64;
 /// Why a text is no YAML that is taken here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {message}")]
-pub struct YamlError {
+pub(crate) struct YamlError {
     /// From 1.
     pub line: usize,
     /// From 1.
