@@ -45,7 +45,10 @@ fn a_wave_skips_who_is_on_hold_and_says_so() {
     let (code, answer) = program.json(&["deploy", "--tier=basic", "--release=0.7"]);
     assert_eq!(code, 0);
     let effects = answer["effects"].as_array().unwrap();
-    assert!(effects.iter().any(|effect| effect["effect"] == "skipped" && effect["reason"] == "audit"), "{answer}");
+    assert!(
+        effects.iter().any(|effect| effect["effect"] == "skipped" && effect["reason"] == "audit"),
+        "{answer}"
+    );
     assert!(!remote.read(&format!("{TENANTS}/basic/tenant-2.yaml")).unwrap().contains("0.7.x"));
 }
 
@@ -62,8 +65,12 @@ fn machines_get_one_object_whatever_happens() {
     assert_eq!((code, &answer["outcome"], &answer["commit"]), (0, &json!("repeated"), &json!(remote.head())));
     let (code, answer) = program.json(&["onboard", "tenant-9", "--tier=basic", "--release=0.0"]);
     assert_eq!((code, &answer["outcome"], &answer["commit"]), (0, &json!("nothing_to_do"), &json!(null)));
-    let (code, answer) = program.json(&["onboard", "tenant-8", "--tier=basic", "--release=0.0", "--request-id=r-1"]);
-    assert_eq!((code, &answer["outcome"], &answer["code"]), (3, &json!("failed"), &json!("request_id_taken")));
+    let (code, answer) =
+        program.json(&["onboard", "tenant-8", "--tier=basic", "--release=0.0", "--request-id=r-1"]);
+    assert_eq!(
+        (code, &answer["outcome"], &answer["code"]),
+        (3, &json!("failed"), &json!("request_id_taken"))
+    );
     let (code, answer) = program.json(&["lint"]);
     assert_eq!((code, answer), (0, json!({ "outcome": "clean", "findings": [] })));
     let (code, answer) = program.json(&["list", "--tier=premium"]);
@@ -83,7 +90,8 @@ fn people_get_lines_and_no_progress_into_a_pipe() {
     let commit = &remote.head()[..10];
     assert!(ran.stdout.contains("tenant-9") && ran.stdout.contains(commit), "{}", ran.stdout);
     let listed = program.done(&["list"]);
-    let row: Vec<&str> = listed.lines().find(|line| line.starts_with("tenant-9 ")).unwrap().split_whitespace().collect();
+    let row: Vec<&str> =
+        listed.lines().find(|line| line.starts_with("tenant-9 ")).unwrap().split_whitespace().collect();
     assert_eq!(row[..4], ["tenant-9", "basic", "0.0.x", "active"]);
     for name in ["tenant-1", "tenant-2", "tenant-3", "pool-1"] {
         assert!(listed.lines().any(|line| line.starts_with(name)), "{listed}");
@@ -94,14 +102,18 @@ fn people_get_lines_and_no_progress_into_a_pipe() {
 fn findings_have_a_code_a_file_a_line_and_a_fix() {
     let remote = Remote::seeded();
     let listing = format!("{TENANTS}/basic/kustomization.yaml");
-    let broken = remote.read(&listing).unwrap().replace("- tenant-2.yaml", "- tenant-2.yaml\n  - tenant-2.yaml");
+    let broken =
+        remote.read(&listing).unwrap().replace("- tenant-2.yaml", "- tenant-2.yaml\n  - tenant-2.yaml");
     remote.write(&listing, &broken);
     let program = Program::of(&remote);
     let ran = program.run(&["lint"]);
     assert_eq!(ran.code, 5, "{ran:?}");
     assert!(ran.stdout.contains(&format!("{listing}:")) && ran.stdout.contains("fix: "), "{}", ran.stdout);
     let (code, answer) = program.json(&["lint"]);
-    assert_eq!((code, &answer["outcome"], &answer["findings"][0]["path"]), (5, &json!("findings"), &json!(listing)));
+    assert_eq!(
+        (code, &answer["outcome"], &answer["findings"][0]["path"]),
+        (5, &json!("findings"), &json!(listing))
+    );
 }
 
 #[test]
@@ -140,7 +152,9 @@ fn a_folder_is_read_and_never_changed() {
 fn a_secret_in_the_url_is_refused_and_never_repeated() {
     let remote = Remote::seeded();
     let url = "https://robot:s3cret@git.example.com/gitops.git";
-    for command in [&["lint"][..], &["onboard", "a", "--tier=basic", "--release=0.0"], &["lint", "--output=json"]] {
+    for command in
+        [&["lint"][..], &["onboard", "a", "--tier=basic", "--release=0.0"], &["lint", "--output=json"]]
+    {
         let ran = Program::at(url, &remote).run(command);
         assert_eq!(ran.code, 2, "{ran:?}");
         assert!(ran.said().contains("--password-file") && !ran.said().contains("s3cret"), "{ran:?}");
@@ -214,7 +228,10 @@ fn the_author_and_the_branch_are_the_users() {
     remote.git(&["branch", "staging", "main"]);
     let program = Program::of(&remote).with("GITOPS_AUTHOR", "Platform Team <platform@example.com>");
     program.done(&["--branch=staging", "suspend", "tenant-1"]);
-    assert_eq!(remote.git(&["log", "-1", "--format=%an <%ae> %cn", "staging"]), "Platform Team <platform@example.com> Platform Team");
+    assert_eq!(
+        remote.git(&["log", "-1", "--format=%an <%ae> %cn", "staging"]),
+        "Platform Team <platform@example.com> Platform Team"
+    );
     assert_eq!(remote.commits(), 1, "main is as it was");
     assert_eq!(program.run(&["--branch=none", "suspend", "tenant-1"]).code, 6);
     assert_eq!(program.run(&["--branch=../x", "suspend", "tenant-1"]).code, 2);
@@ -224,7 +241,13 @@ fn the_author_and_the_branch_are_the_users() {
 fn arguments_that_are_wrong_end_with_2_and_help_tells_every_code() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
-    for wrong in [&[][..], &["nonsense"], &["onboard"], &["onboard", "a", "--tier=basic"], &["deploy", "--tier=basic", "--release=0.1.2.3"]] {
+    for wrong in [
+        &[][..],
+        &["nonsense"],
+        &["onboard"],
+        &["onboard", "a", "--tier=basic"],
+        &["deploy", "--tier=basic", "--release=0.1.2.3"],
+    ] {
         assert_eq!(program.run(wrong).code, 2, "{wrong:?}");
     }
     let help = program.done(&["--help"]);

@@ -85,5 +85,9 @@ fn mirror(remote: &Remote, address: &str, writer: usize) -> Repository {
 fn wanted(number: usize) -> Wanted {
     let tenant = format!("acme-{number}").parse().unwrap();
     let (tier, release) = (TIERS[number % TIERS.len()].parse().unwrap(), "0.0".parse().unwrap());
-    Wanted { request: Request::Onboard { tenant, tier, release }, id: RequestId::random(), may_be_repeat: false }
+    Wanted {
+        request: Request::Onboard { tenant, tier, release },
+        id: RequestId::random(),
+        may_be_repeat: false,
+    }
 }

@@ -32,8 +32,7 @@ fn edit(at: &str, content: Option<&str>) -> Edit {
 }
 
 fn onboarding(tenant: &str, id: &str) -> Wanted {
-    let (tenant, tier, release) =
-        (tenant.parse().unwrap(), "basic".parse().unwrap(), "0.0".parse().unwrap());
+    let (tenant, tier, release) = (tenant.parse().unwrap(), "basic".parse().unwrap(), "0.0".parse().unwrap());
     Wanted {
         request: Request::Onboard { tenant, tier, release },
         id: id.parse().unwrap(),
@@ -85,7 +84,10 @@ fn links_are_not_followed_and_what_is_no_text_is_said_to_be_none() {
     let kinds: Vec<_> = snapshot.list(&path("odd")).unwrap().into_iter().map(|entry| entry.kind).collect();
     assert_eq!(kinds, [EntryKind::File, EntryKind::Other, EntryKind::File, EntryKind::Other]);
     assert!(matches!(snapshot.read(&path("odd/bytes.yaml")), Err(TreeError::NotText { .. })));
-    assert!(matches!(snapshot.read(&path("odd/large.yaml")), Err(TreeError::TooLarge { bytes: 2_097_152, .. })));
+    assert!(matches!(
+        snapshot.read(&path("odd/large.yaml")),
+        Err(TreeError::TooLarge { bytes: 2_097_152, .. })
+    ));
     // The process that reads is none the worse for it.
     assert!(snapshot.read(&path(&format!("{TENANTS}/kustomization.yaml"))).unwrap().is_some());
 }
@@ -105,10 +107,14 @@ fn a_commit_changes_what_it_says_and_nothing_else() {
         assert_eq!(turn.push(&commit, &head).unwrap(), Pushed::Accepted);
         assert_eq!(remote.read(odd).as_deref(), Some("a\nD b\n"));
     }
-    let changed = remote.git(&["-c", "core.quotePath=false", "diff-tree", "-r", "--name-status", "main~1", "main"]);
+    let changed =
+        remote.git(&["-c", "core.quotePath=false", "diff-tree", "-r", "--name-status", "main~1", "main"]);
     assert_eq!(changed.lines().count(), 2, "{changed}");
     assert!(changed.contains(&format!("D\t{gone}")), "{changed}");
-    assert_eq!(remote.git(&["log", "-1", "--format=%an <%ae>|%B", "main"]), "tenantctl <tenantctl@localhost>|Subject\n\nBody");
+    assert_eq!(
+        remote.git(&["log", "-1", "--format=%an <%ae>|%B", "main"]),
+        "tenantctl <tenantctl@localhost>|Subject\n\nBody"
+    );
     remote.git(&["fsck", "--strict"]);
     let references = git(repository.folder(), &["for-each-ref", "--format=%(refname)"]);
     assert_eq!(String::from_utf8(references.stdout).unwrap(), "refs/tracking/main\n");
@@ -207,7 +213,8 @@ fn a_rejected_push_is_planned_again_on_what_is_there_now() {
     };
     server.next_pushes(vec![Push::After(Box::new(meanwhile))]);
     let repository = open(&server.url(), &remote);
-    let applied = blocking(apply(&repository, onboarding("tenant-9", "r-9"), &Options::default())).unwrap().unwrap();
+    let applied =
+        blocking(apply(&repository, onboarding("tenant-9", "r-9"), &Options::default())).unwrap().unwrap();
     assert!(server.is_done() && applied.attempts == 2, "{applied:?}");
     let listed = remote.read(&format!("{TENANTS}/basic/kustomization.yaml")).unwrap();
     assert!(listed.contains("- tenant-8.yaml\n") && listed.contains("- tenant-9.yaml\n"), "{listed}");
@@ -224,7 +231,8 @@ fn planning_again_is_bounded() {
     server.next_pushes((0..3).map(rival).collect());
     let repository = open(&server.url(), &remote);
     let options = Options { max_attempts: 3, ..Options::default() };
-    let error = blocking(apply(&repository, onboarding("tenant-9", "r-9"), &options)).expect_err("it gives up");
+    let error =
+        blocking(apply(&repository, onboarding("tenant-9", "r-9"), &options)).expect_err("it gives up");
     assert!(matches!(error, ApplyError::Contended { attempts: 3 }), "{error}");
     assert!(server.is_done() && remote.read(&format!("{TENANTS}/basic/tenant-9.yaml")).is_none());
 }
@@ -237,7 +245,8 @@ fn a_push_whose_answer_was_lost_is_found_and_one_that_was_lost_is_made_again() {
         server.next_pushes(vec![push]);
         let repository = open(&server.url(), &remote);
         // Also where the id is new: nobody looks for that one otherwise.
-        let wanted = Wanted { id: RequestId::random(), may_be_repeat: false, ..onboarding("tenant-9", "r-9") };
+        let wanted =
+            Wanted { id: RequestId::random(), may_be_repeat: false, ..onboarding("tenant-9", "r-9") };
         let applied = blocking(apply(&repository, wanted, &Options::default())).unwrap().unwrap();
         let Outcome::Committed(commit) = &applied.outcome else { panic!("{applied:?}") };
         assert_eq!(commit.as_str(), remote.head());
@@ -263,8 +272,11 @@ fn a_request_is_carried_out_once_and_its_id_is_taken() {
     let remote = Remote::seeded();
     let repository = open(&remote.address(), &remote);
     let go = |wanted| blocking(apply(&repository, wanted, &Options::default())).unwrap();
-    let Outcome::Committed(first) = go(onboarding("tenant-9", "r-1")).unwrap().outcome else { panic!("it is new") };
-    let offboarding = Request::Offboard { tenant: "tenant-9".parse().unwrap(), tier: None, delete_data: false };
+    let Outcome::Committed(first) = go(onboarding("tenant-9", "r-1")).unwrap().outcome else {
+        panic!("it is new")
+    };
+    let offboarding =
+        Request::Offboard { tenant: "tenant-9".parse().unwrap(), tier: None, delete_data: false };
     go(Wanted { request: offboarding, ..onboarding("tenant-9", "r-2") }).unwrap();
     let head = remote.head();
     // By now it would be a conflict; but it was carried out, and that is what a repeat is told.
@@ -289,7 +301,9 @@ fn requests_that_came_together_are_a_commit_each_and_one_push() {
     ];
     let results = blocking(apply_all(&repository, wanted, &Options::default())).unwrap();
     let outcome = |at: usize| results[at].as_ref().map(|applied| &applied.outcome);
-    assert!(matches!(outcome(0), Ok(Outcome::Committed(_))) && matches!(outcome(1), Ok(Outcome::Committed(_))));
+    assert!(
+        matches!(outcome(0), Ok(Outcome::Committed(_))) && matches!(outcome(1), Ok(Outcome::Committed(_)))
+    );
     assert!(matches!(outcome(2), Ok(Outcome::Repeated(_))), "the second delivery of one message");
     assert_eq!(outcome(3).expect_err("tenant-1 is premium").code(), "other_tier");
     assert_eq!(remote.commits(), 3);
@@ -302,8 +316,11 @@ fn a_patch_is_what_git_apply_takes() {
     for (at, text) in [("a/changed.yaml", "one\ntwo\n"), ("a/gone.yaml", "gone\n"), ("same", "same\n")] {
         tree.insert(path(at), text);
     }
-    let edits =
-        [edit("a/changed.yaml", Some("one\n2\n")), edit("a/gone.yaml", None), edit("b/new.yaml", Some("no newline"))];
+    let edits = [
+        edit("a/changed.yaml", Some("one\n2\n")),
+        edit("a/gone.yaml", None),
+        edit("b/new.yaml", Some("no newline")),
+    ];
     let scratch = tempfile::tempdir().unwrap();
     let patch = patch(&tree, &edits, scratch.path()).unwrap();
     let checkout = tempfile::tempdir().unwrap();

@@ -56,7 +56,8 @@ impl HttpServer {
     }
 
     fn start(remote: &Remote, login: Option<String>) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let root = remote.scratch().to_owned();
@@ -86,7 +87,8 @@ async fn serve(State(host): State<Arc<Host>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let given = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if host.login.is_some() && host.login.as_deref() != given {
-        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"git\"")]).into_response();
+        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"git\"")])
+            .into_response();
     }
     let is_push = head.uri.path().ends_with("/git-receive-pack");
     let push = if is_push { host.pushes.lock().unwrap().pop_front() } else { None };
@@ -103,14 +105,25 @@ async fn serve(State(host): State<Arc<Host>>, request: Request) -> Response {
 }
 
 /// One call of `git http-backend`, as RFC 3875 has it.
-async fn backend(host: &Host, uri: &axum::http::Uri, method: &str, headers: &HeaderMap, body: Body) -> Response {
+async fn backend(
+    host: &Host,
+    uri: &axum::http::Uri,
+    method: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Response {
     let body: Bytes = to_bytes(body, MAX_BODY_BYTES).await.unwrap();
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let text =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let mut child = tokio::process::Command::new("git")
         .arg("http-backend")
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_HTTP_EXPORT_ALL", "1")])
+        .envs([
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_HTTP_EXPORT_ALL", "1"),
+        ])
         .env("GIT_PROJECT_ROOT", &host.root)
         .env("PATH_INFO", uri.path())
         .env("QUERY_STRING", uri.query().unwrap_or_default())

@@ -81,7 +81,8 @@ fn a_second_onboarding_is_a_success_without_a_second_line() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
     assert_eq!(program.onboard("tenant-9", "advanced").code, 0);
-    let (head, listed) = (remote.head(), remote.read(&format!("{TENANTS}/advanced/kustomization.yaml")).unwrap());
+    let (head, listed) =
+        (remote.head(), remote.read(&format!("{TENANTS}/advanced/kustomization.yaml")).unwrap());
     assert_eq!(listed.matches("tenant-9.yaml").count(), 1);
     let again = program.onboard("tenant-9", "advanced");
     assert_eq!(again.code, 0, "{again:?}");
@@ -114,13 +115,15 @@ fn a_deployment_keeps_image_tags_pool_names_and_what_people_changed() {
     let program = Program::of(&remote);
     let file = format!("{TENANTS}/basic/tenant-2.yaml");
     let before = remote.read(&file).unwrap();
-    let marked = before.lines().find(|line| line.contains("$imagepolicy")).expect("a tag is marked").to_owned();
+    let marked =
+        before.lines().find(|line| line.contains("$imagepolicy")).expect("a tag is marked").to_owned();
     let newer = marked.replacen("tag: ", "tag: prd-20261123080452-was-", 1);
     let edited = format!("# by hand\n{}", before.replace(&marked, &newer).replace("pool-1", "pool-2"));
     remote.write(&file, &edited);
     program.done(&["deploy", "--tier=basic", "--release=0.7"]);
     let after = remote.read(&file).unwrap();
-    let changed: Vec<_> = edited.lines().zip(after.lines()).filter(|(before, after)| before != after).collect();
+    let changed: Vec<_> =
+        edited.lines().zip(after.lines()).filter(|(before, after)| before != after).collect();
     assert_eq!(edited.lines().count(), after.lines().count());
     let [(old, new)] = changed[..] else { panic!("{changed:?}") };
     assert!(old.contains("version:") && new.contains("0.7.x"), "{old} -> {new}");

@@ -194,7 +194,9 @@ async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> 
 fn exchange(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    );
     stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -237,7 +239,11 @@ async fn bad_messages_are_set_aside_with_the_reason_and_their_neighbours_are_car
         (onboarding("../../clusters/production", "basic").to_string(), "malformed: tenant_id"),
         (onboarding("x", "../../../clusters/production").to_string(), "malformed: tenant_tier"),
         (onboarding("a\u{0}b\u{1b}[31m\u{ffff}", "basic").to_string(), "malformed: tenant_id"),
-        (json!({ "tenant_id": "x", "tenant_tier": "basic", "release_version": "0.0", "more": 1 }).to_string(), "unknown field"),
+        (
+            json!({ "tenant_id": "x", "tenant_tier": "basic", "release_version": "0.0", "more": 1 })
+                .to_string(),
+            "unknown field",
+        ),
         ("not even JSON".to_owned(), "not a JSON object"),
         (onboarding("tenant-1", "basic").to_string(), "other_tier: "),
         (onboarding("tenant-template", "basic").to_string(), "template_name: "),
