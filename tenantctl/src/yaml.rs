@@ -134,7 +134,7 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// The innermost node on a path of keys and indices that is written down: where a reader has to look.
+    /// The innermost node on a path of keys and indices that is written down.
     pub(crate) fn nearest<'n>(&'n self, path: &[&str]) -> &'n Self {
         let mut node = self;
         for step in path {
@@ -147,6 +147,24 @@ impl<'t> Node<'t> {
             node = below;
         }
         node
+    }
+
+    /// Where a reader has to look for a path: the same, but for a map or list its key, which is the line above.
+    pub(crate) fn sign_of<'n>(&'n self, path: &[&str]) -> &'n Self {
+        let (mut node, mut sign) = (self, self);
+        for step in path {
+            let below = match &node.kind {
+                Kind::Map { .. } => node.pair(step).map(|pair| (&pair.key, &pair.value)),
+                Kind::List { items, .. } => {
+                    step.parse::<usize>().ok().and_then(|at| items.get(at)).map(|item| (item, item))
+                }
+                Kind::Scalar { .. } => None,
+            };
+            let Some((key, below)) = below else { break };
+            sign = if matches!(below.kind, Kind::Scalar { .. }) { below } else { key };
+            node = below;
+        }
+        sign
     }
 }
 

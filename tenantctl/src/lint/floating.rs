@@ -29,7 +29,8 @@ pub(super) fn check(facts: &mut Facts, root: &Node<'_>) {
     match (group, kind) {
         ("helm.toolkit.fluxcd.io", "HelmRelease") => release(facts, root),
         ("source.toolkit.fluxcd.io", "OCIRepository") => artifact(facts, root),
-        (_, "CustomResourceDefinition") => {}
+        // Its images are repositories, of which it watches the tags.
+        ("image.toolkit.fluxcd.io", _) | (_, "CustomResourceDefinition") => {}
         _ => images(facts, root),
     }
 }
@@ -60,7 +61,7 @@ fn artifact(facts: &mut Facts, root: &Node<'_>) {
         || text("semver").is_some_and(is_bounded)
         || text("tag").is_some_and(|tag| !tag.is_empty() && tag != "latest");
     if !is_fixed {
-        let place = reference.unwrap_or_else(|| root.nearest(&["spec"]));
+        let place = reference.unwrap_or_else(|| root.sign_of(&["spec"]));
         facts.add(
             "floating",
             Some(place.into()),

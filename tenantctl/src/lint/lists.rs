@@ -40,7 +40,7 @@ impl List {
             .and_then(Node::text)
             .is_none_or(|api| !api.starts_with("kustomize.config.k8s.io/"))
         {
-            let place = root.nearest(&["apiVersion"]);
+            let place = root.sign_of(&["apiVersion"]);
             facts.add(
                 "list",
                 Some(place.into()),

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::facts::Facts;
 use super::{Finding, Place};
+use crate::layout::APPLICATION_PLANE;
 use crate::yaml::{Kind, Node, Style, is_ambiguous};
 
 /// Longest part of a schema's own words that is repeated.
@@ -81,7 +82,10 @@ pub(super) fn validate(
     if validator.is_valid(value) {
         return;
     }
-    for error in validator.iter_errors(value) {
+    // Outside of the application plane, Flux puts values in the place of `${NAME}` before it applies anything.
+    let is_substituted = !facts.path.as_str().starts_with(APPLICATION_PLANE);
+    let is_variable = |value: &Value| value.as_str().is_some_and(|text| text.contains("${"));
+    for error in validator.iter_errors(value).filter(|error| !(is_substituted && is_variable(error.instance()))) {
         let findings = told(facts, rule, &error, node);
         facts.findings.extend(findings);
     }
@@ -93,7 +97,7 @@ fn told(facts: &Facts, rule: &'static str, error: &ValidationError<'_>, node: &N
     let steps: Vec<String> =
         pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
     let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
-    let place = node.nearest(&steps);
+    let (place, sign) = (node.nearest(&steps), node.sign_of(&steps));
     let name = if steps.is_empty() { "this".to_owned() } else { steps.join(".") };
     let finding = |place: &Node<'_>, message: String, fix: &str| {
         Finding::file(&facts.path, rule, message, fix).at(Place::from(place))
@@ -111,12 +115,17 @@ fn told(facts: &Facts, rule: &'static str, error: &ValidationError<'_>, node: &N
         ValidationErrorKind::Required { property } => {
             let field = property.as_str().map_or_else(|| property.to_string(), str::to_owned);
             let fix = "add it, or correct the indentation below: a field may have slipped out of it";
-            vec![finding(place, format!("{field} is missing in {name}"), fix)]
+            vec![finding(sign, format!("{field} is missing in {name}"), fix)]
+        }
+        // The chart's schema says there in words what it takes.
+        ValidationErrorKind::Constant { expected_value } => {
+            let wanted = expected_value.as_str().map_or_else(|| expected_value.to_string(), str::to_owned);
+            vec![finding(sign, format!("{name} must be {wanted}"), "correct the value, or add it")]
         }
         _ => {
             let words: String = error.to_string().chars().take(MAX_WORDS).collect();
             vec![finding(
-                place,
+                sign,
                 format!("{name}: {words}"),
                 "correct the value, or the indentation of what is below it",
             )]

@@ -40,7 +40,12 @@ pub(super) fn check(facts: &mut Facts, role: &Role, documents: Vec<Document<'_>>
         let fix = format!("add spec.values with tenantId: {id}");
         return facts.add("id", Some(release.into()), "spec.values is missing", fix);
     };
+    let known = facts.findings.len();
     let merged = values::check(facts, node);
+    if facts.findings.len() > known {
+        // What values of a wrong shape place where would be a guess.
+        return;
+    }
     let pools = values::pools(facts, node, &merged);
     match role {
         Role::Tombstone { .. } => no_apps(facts, node, &merged),
@@ -93,7 +98,7 @@ fn agree(facts: &mut Facts, role: &Role, file: &TenantFile<'_>, id: &str, tier: 
     ];
     let release = file.release();
     for (path, wanted) in fields {
-        let node = release.nearest(path);
+        let node = release.sign_of(path);
         let said = release.at(path).and_then(Node::string);
         if said == Some(wanted) {
             continue;
@@ -129,7 +134,7 @@ fn belongs(facts: &mut Facts, root: &Node<'_>, id: &str, tier: &str) {
         if is_namespace { name == Some(id) } else { text(&["metadata", "namespace"]) == Some(id) };
     if !is_theirs {
         let place =
-            root.nearest(if is_namespace { &["metadata", "name"] } else { &["metadata", "namespace"] });
+            root.sign_of(if is_namespace { &["metadata", "name"] } else { &["metadata", "namespace"] });
         let message =
             format!("{} {} is not in the namespace {id}", kind.unwrap_or_default(), name.unwrap_or_default());
         let fix = format!("set metadata.namespace to {id}, or move the object to infrastructure");
@@ -137,7 +142,7 @@ fn belongs(facts: &mut Facts, root: &Node<'_>, id: &str, tier: &str) {
     }
     for (label, wanted) in [(TENANT_LABEL, id), (TIER_LABEL, tier)] {
         if is_namespace && text(&["metadata", "labels", label]) != Some(wanted) {
-            let place = root.nearest(&["metadata", "labels", label]);
+            let place = root.sign_of(&["metadata", "labels", label]);
             facts.add(
                 "id",
                 Some(place.into()),
@@ -155,7 +160,7 @@ fn no_apps(facts: &mut Facts, node: &Node<'_>, merged: &Value) {
             if chart::at(said, path) == Some(&Value::Bool(true)) {
                 let steps: Vec<&str> = ["apps", app].into_iter().chain(path.iter().copied()).collect();
                 let message = format!("{} is true, and the tenant has been offboarded", steps.join("."));
-                facts.add("tombstone", Some(node.nearest(&steps).into()), message, "write false");
+                facts.add("tombstone", Some(node.sign_of(&steps).into()), message, "write false");
             }
         }
     }
@@ -168,7 +173,7 @@ fn waits_for(facts: &mut Facts, release: &Node<'_>, pools: &[String]) {
     for pool in pools {
         let waits = items.iter().any(|item| item.get("name").and_then(Node::text) == Some(pool.as_str()));
         if !waits {
-            let place = depends.unwrap_or_else(|| release.nearest(&["spec"]));
+            let place = depends.unwrap_or_else(|| release.sign_of(&["spec"]));
             let message = format!("{pool} serves apps of this tenant, and spec.dependsOn does not name it");
             facts.add("pool", Some(place.into()), message, format!("add `- name: {pool}` to spec.dependsOn"));
         }

@@ -38,31 +38,16 @@ fn images(facts: &mut Facts, app: Option<&Node<'_>>, name: &str) {
     }
 }
 
-/// The pools that serve apps of a release; an app with a route and no place to run is a finding.
+/// The pools that serve apps of a release. That an app with a route has one is the schema's to say.
 pub(super) fn pools(facts: &mut Facts, node: &Node<'_>, merged: &Value) -> Vec<String> {
     let mut pools = Vec::new();
     for (app, said) in chart::map(merged.get("apps")) {
-        let is = |path: &[&str]| chart::at(said, path).and_then(Value::as_bool).unwrap_or(false);
-        if is(&["enabled"]) {
-            continue;
-        }
-        let place = node.nearest(&["apps", app, "envId"]);
-        match said.get("envId").and_then(Value::as_str).filter(|pool| !pool.is_empty()) {
-            Some(pool) => {
-                facts.references.push(Reference { to: Target::Pool(pool.to_owned()), place: place.into() });
-                pools.push(pool.to_owned());
-            }
-            None if is(&["ingress", "enabled"]) => {
-                let message = format!("apps.{app} has a route and is not enabled, and no pool serves it");
-                facts.add(
-                    "pool",
-                    Some(place.into()),
-                    message,
-                    format!("set apps.{app}.envId to a pool, for example pool-1"),
-                );
-            }
-            None => {}
-        }
+        let is_here = said.get("enabled").and_then(Value::as_bool).unwrap_or(false);
+        let pool = said.get("envId").and_then(Value::as_str).filter(|pool| !is_here && !pool.is_empty());
+        let Some(pool) = pool else { continue };
+        let place = node.sign_of(&["apps", app, "envId"]).into();
+        facts.references.push(Reference { to: Target::Pool(pool.to_owned()), place });
+        pools.push(pool.to_owned());
     }
     pools.sort();
     pools.dedup();
