@@ -267,7 +267,7 @@ impl Lost {
     ) -> Result<Self, ApplyError> {
         let (times, known) = before.map_or((0, Plans::default()), |before| (before.times + 1, before.plans));
         if times >= MAX_LOST {
-            let id = wanted.first().map(|wanted| wanted.id.clone()).unwrap_or_else(RequestId::random);
+            let id = wanted.first().map_or_else(RequestId::random, |wanted| wanted.id.clone());
             return Err(ApplyError::Lost { id, source });
         }
         Ok(Self { times, plans: if plans.is_empty() { known } else { Arc::new(plans) } })

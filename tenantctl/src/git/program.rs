@@ -148,12 +148,11 @@ fn action(arguments: &[&str]) -> String {
     arguments.first().copied().unwrap_or_default().to_owned()
 }
 
+/// A call's status, and what it printed on standard output and standard error.
+type Ended = (ExitStatus, Vec<u8>, Vec<u8>);
+
 /// Feeds a call and reads it until it has ended; `None` where it had to be ended.
-fn attend(
-    mut child: Child,
-    input: &[u8],
-    timeout: Duration,
-) -> std::io::Result<Option<(ExitStatus, Vec<u8>, Vec<u8>)>> {
+fn attend(mut child: Child, input: &[u8], timeout: Duration) -> std::io::Result<Option<Ended>> {
     let stdin = child.stdin.take();
     let stdout = child.stdout.take().expect("standard output is piped");
     let stderr = child.stderr.take().expect("standard error is piped");

@@ -63,7 +63,7 @@ impl Facts {
         match tree.read(path) {
             Ok(Some(text)) => facts.take(&text, role),
             Ok(None) => {
-                facts.add("unreadable", None, "the file went away while it was read", "run this again")
+                facts.add("unreadable", None, "the file went away while it was read", "run this again");
             }
             Err(error) => facts.add("unreadable", None, error.to_string(), "put a text file here"),
         }

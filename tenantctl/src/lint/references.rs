@@ -38,10 +38,9 @@ pub(super) fn gather(facts: &mut Facts, root: &Node<'_>, object: &Object) {
         for item in spec(&["dependsOn"]).map(Node::items).unwrap_or_default() {
             add(&object.kind, item);
         }
-        for source in [spec(&["sourceRef"]), spec(&["chart", "spec", "sourceRef"]), spec(&["chartRef"])] {
-            if let Some(source) = source {
-                add("GitRepository", source);
-            }
+        let sources = [spec(&["sourceRef"]), spec(&["chart", "spec", "sourceRef"]), spec(&["chartRef"])];
+        for source in sources.into_iter().flatten() {
+            add("GitRepository", source);
         }
         for values in [spec(&["valuesFrom"]), spec(&["postBuild", "substituteFrom"])].into_iter().flatten() {
             for item in values.items() {

@@ -85,7 +85,9 @@ pub(super) fn validate(
     // Outside of the application plane, Flux puts values in the place of `${NAME}` before it applies anything.
     let is_substituted = !facts.path.as_str().starts_with(APPLICATION_PLANE);
     let is_variable = |value: &Value| value.as_str().is_some_and(|text| text.contains("${"));
-    for error in validator.iter_errors(value).filter(|error| !(is_substituted && is_variable(error.instance()))) {
+    for error in
+        validator.iter_errors(value).filter(|error| !(is_substituted && is_variable(error.instance())))
+    {
         let findings = told(facts, rule, &error, node);
         facts.findings.extend(findings);
     }

@@ -1,6 +1,12 @@
 //! The effects over what is real: the `git` program, bare repositories by path, file:// and HTTP, the binary, the queues of
 //! the embedded endpoint.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests: a panic is a failure, and figures are printed"
+)]
+
 mod cli;
 mod concurrency;
 mod git;

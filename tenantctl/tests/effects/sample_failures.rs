@@ -113,14 +113,16 @@ fn a_rejected_push_ends_with_a_code_of_its_own() {
 fn a_deployment_keeps_image_tags_pool_names_and_what_people_changed() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
-    let file = format!("{TENANTS}/basic/tenant-2.yaml");
+    // Hybrid: it has a tag of its own and a pool's name.
+    let file = format!("{TENANTS}/advanced/tenant-3.yaml");
     let before = remote.read(&file).unwrap();
     let marked =
         before.lines().find(|line| line.contains("$imagepolicy")).expect("a tag is marked").to_owned();
     let newer = marked.replacen("tag: ", "tag: prd-20261123080452-was-", 1);
     let edited = format!("# by hand\n{}", before.replace(&marked, &newer).replace("pool-1", "pool-2"));
+    assert!(edited.contains("pool-2"));
     remote.write(&file, &edited);
-    program.done(&["deploy", "--tier=basic", "--release=0.7"]);
+    program.done(&["deploy", "--tier=advanced", "--release=0.7"]);
     let after = remote.read(&file).unwrap();
     let changed: Vec<_> =
         edited.lines().zip(after.lines()).filter(|(before, after)| before != after).collect();
