@@ -39,6 +39,8 @@ use self::routes::{Open, Payments};
 
 /// The service's name: its path prefix and the `microservice` of its answers.
 pub const NAME: &str = "payments";
+/// Batches of events on the wire at once, a queue: they are nobody's answer, and each has a connection of its own.
+const MAX_SENDS: usize = 16;
 /// First wait before the environment's table is looked up again, and the longest one.
 const LOOK_UP_BASE: Duration = Duration::from_millis(200);
 const LOOK_UP_MAX: Duration = Duration::from_secs(30);
@@ -91,9 +93,10 @@ pub fn service_at(config: &Config, aws: &AwsClients, clock: Clock) -> Service {
     let router = parts.http.finish(own);
     let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
     let keep_registry = parts.keep_registry();
+    let limits = SenderLimits { max_in_flight: MAX_SENDS, ..SenderLimits::default() };
     let work = Work {
         looked_up: readiness.condition("table"),
-        sender: Sender::new(aws.sqs.clone(), SenderLimits::default(), &metrics),
+        sender: Sender::new(aws.sqs.clone(), limits, &metrics),
         dynamodb: aws.dynamodb.clone(),
         sweep_every: config.outbox_sweep_seconds,
         parts,

@@ -14,8 +14,8 @@ use crate::stub::TENANT;
 const LATENCY_MS: u64 = 5;
 /// Calls' time within which 99 of 100 charges are answered.
 const CALLS_TO_ANSWER: f64 = 3.0;
-/// Clients: one, as many as leave both cores room, and a full load.
-const CLIENTS: [usize; 3] = [1, 16, FULL_LOAD];
+/// Clients: one, as many as leave two cores room, and a full load.
+const CLIENTS: [usize; 3] = [1, 8, FULL_LOAD];
 /// How long a start takes to settle.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -54,7 +54,10 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
 fn rows(rounds: &Rounds<Load>, clients: usize, report: &mut Report) {
     let row = |what: &str, unit, figure: fn(&Load) -> f64| {
         Row::new(
-            format!("{what}, {clients} clients, {LATENCY_MS} ms a call"),
+            format!(
+                "{what}, {clients} client{}, {LATENCY_MS} ms a call",
+                if clients == 1 { "" } else { "s" }
+            ),
             unit,
             rounds.values(Side::Ours, figure),
         )

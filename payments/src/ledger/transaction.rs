@@ -3,6 +3,7 @@
 //! The key's condition makes a repeat harmless, however the first try ended, so a try without a clear end is simply
 //! repeated until it has one: committed, now or then; or refused, and by which part.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -12,6 +13,7 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use metrics::Counter;
 use shared::metrics::{Metrics, label};
 use shared::queue::retry::{backoff, classify};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -21,6 +23,9 @@ use super::items::Attributes;
 const RETRY_BASE: Duration = Duration::from_millis(25);
 /// Longest such wait.
 const RETRY_MAX: Duration = Duration::from_millis(400);
+/// Transactions on the wire at once. Each has a connection of its own: beyond what keeps the processors busy, more cost
+/// memory and make none quicker. Others wait for their turn, up to their request's deadline.
+const MAX_IN_FLIGHT: usize = 24;
 /// Tries of one transaction; the request's deadline usually comes first.
 const MAX_TRIES: u32 = 12;
 /// DynamoDB's code of a part whose condition did not hold.
@@ -60,6 +65,7 @@ type Reason = (String, Option<Attributes>);
 #[derive(Clone)]
 pub(crate) struct Transactions {
     client: Client,
+    places: Arc<Semaphore>,
     metrics: Metrics,
     tries: Counter,
 }
@@ -69,12 +75,15 @@ impl Transactions {
         metrics.describe_counter("ledger_tries_total", "TransactWriteItems calls");
         metrics.describe_counter("ledger_retries_total", "Transactions tried again, by reason");
         let tries = metrics.counter("ledger_tries_total", vec![]);
-        Self { client, metrics: metrics.clone(), tries }
+        Self { client, places: Arc::new(Semaphore::new(MAX_IN_FLIGHT)), metrics: metrics.clone(), tries }
     }
 
     /// Carries out a transaction; the token names its content, so that DynamoDB knows a repeat.
     pub(crate) async fn carry_out(&self, token: Uuid, parts: &[TransactWriteItem], until: Instant) -> End {
         for attempt in 0..MAX_TRIES {
+            let Ok(place) = tokio::time::timeout_at(until, self.places.acquire()).await else {
+                return End::Unclear;
+            };
             self.tries.increment(1);
             let call = self
                 .client
@@ -84,6 +93,7 @@ impl Transactions {
             let Ok(outcome) = tokio::time::timeout_at(until, Box::pin(call.send())).await else {
                 return End::Unclear;
             };
+            drop(place);
             let reason = match outcome {
                 Ok(_) => return End::Committed,
                 Err(error) => match step(&error) {

@@ -15,7 +15,7 @@ use crate::ledger::items::Attributes;
 
 /// Items one BatchWriteItem takes (DynamoDB: 25). Bytes need no bound: deletes are keys alone.
 const LIMITS: BatchLimits =
-    BatchLimits { entries: 25, bytes: usize::MAX, billed_bytes: usize::MAX, in_flight: 16 };
+    BatchLimits { entries: 25, bytes: usize::MAX, billed_bytes: usize::MAX, in_flight: 8 };
 /// Entries that may wait to be taken up.
 const MAX_ARRIVALS: usize = 1024;
 /// Tries of one batch; then its entries are left to the sweeper.

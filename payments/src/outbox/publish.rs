@@ -19,7 +19,7 @@ use super::Entry;
 use super::clear::Clearer;
 
 /// Events on their way at once beside requests; further ones are left to the sweeper.
-const MAX_AT_ONCE: usize = 4096;
+const MAX_AT_ONCE: usize = 1024;
 
 /// Why an event stays in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
