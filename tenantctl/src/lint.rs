@@ -25,7 +25,9 @@ pub struct Finding {
     pub line: Option<usize>,
     /// The column, from 1.
     pub column: Option<usize>,
-    /// The rule's stable name.
+    /// The rule's stable name: `yaml`, `unreadable`, `layout` (what cannot be here, or is missing), `shape` (a field, by the
+    /// schema of its kind), `values` (by the chart's), `empty`, `ambiguous`, `release`, `id`, `tier`, `two-tiers`,
+    /// `tombstone`, `pool`, `floating`, `reference`, `list` and `unlisted`.
     pub rule: &'static str,
     /// What is wrong.
     pub message: String,

@@ -10,8 +10,8 @@ use std::str::FromStr;
 
 use crate::plan::Plan;
 
-/// Largest file that is read; a tenant's has 3 KiB.
-pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// Largest file that is read: a tenant's has 3 KiB, what `flux bootstrap` writes almost one MiB.
+pub const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A path inside the repository: relative, `/`-separated, no `.` or `..`, no empty segment, no control characters.
 ///
@@ -321,4 +321,105 @@ impl Tree for FolderTree {
 /// Whether nothing is there, or the path goes through a file.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RepoPath {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn a_path_cannot_leave_the_repository() {
+        let hostile = [
+            "",
+            "/",
+            "/etc",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "a/../b",
+            "../a",
+            "./a",
+            "a\nb",
+            "a\0",
+            "a\\b",
+            ".git/config",
+            "a/.GIT",
+        ];
+        for text in hostile {
+            assert!(text.parse::<RepoPath>().is_err(), "{text:?}");
+            assert!(path("folder").join(text).is_err(), "{text:?}");
+        }
+        let below = path("a").join("b/c.yaml").expect("below");
+        assert_eq!(
+            (below.as_str(), below.file_name(), below.yaml_stem()),
+            ("a/b/c.yaml", "c.yaml", Some("c"))
+        );
+        assert_eq!(below.parent(), Some(path("a/b")));
+        assert_eq!(path("a").parent(), Some(RepoPath::root()));
+        assert_eq!(RepoPath::root().parent(), None);
+    }
+
+    #[test]
+    fn both_trees_list_and_read_the_same() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let mut memory = MemoryTree::new();
+        for (file, text) in [("a.yaml", "1"), ("b/c.yaml", "2"), ("b/d/e", "3"), ("b-c", "4")] {
+            let on_disk = folder.path().join(file);
+            std::fs::create_dir_all(on_disk.parent().expect("below the root")).expect("a folder");
+            std::fs::write(on_disk, text).expect("written");
+            memory.insert(path(file), text);
+        }
+        std::fs::create_dir(folder.path().join(".git")).expect("git's own");
+        let disk = FolderTree::new(folder.path());
+        for folder in [RepoPath::root(), path("b"), path("b/d"), path("a.yaml"), path("none")] {
+            assert_eq!(
+                disk.list(&folder).expect("listed"),
+                memory.list(&folder).expect("listed"),
+                "{folder}"
+            );
+        }
+        for file in ["a.yaml", "b/d/e", "b", "none", "a.yaml/x"] {
+            assert_eq!(
+                disk.read(&path(file)).expect("read"),
+                memory.read(&path(file)).expect("read"),
+                "{file}"
+            );
+        }
+        assert_eq!(MemoryTree::copy_of(&disk, &RepoPath::root()).expect("copied"), memory);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_symbolic_link_is_seen_and_never_followed() {
+        let outside = tempfile::tempdir().expect("a scratch folder");
+        std::fs::write(outside.path().join("secret"), "s").expect("written");
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("link")).expect("linked");
+        std::os::unix::fs::symlink(outside.path().join("secret"), folder.path().join("file"))
+            .expect("linked");
+        let tree = FolderTree::new(folder.path());
+        let kinds: Vec<EntryKind> =
+            tree.list(&RepoPath::root()).expect("listed").into_iter().map(|entry| entry.kind).collect();
+        assert_eq!(kinds, [EntryKind::Other, EntryKind::Other]);
+        for file in ["file", "link/secret"] {
+            assert_eq!(tree.read(&path(file)).expect("read"), None, "{file}");
+        }
+        assert_eq!(tree.list(&path("link")).expect("listed"), []);
+    }
+
+    #[test]
+    fn what_is_no_text_or_far_too_large_is_an_error() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        std::fs::write(folder.path().join("bytes"), [0xff, 0xfe]).expect("written");
+        let large = std::fs::File::create(folder.path().join("large")).expect("created");
+        large.set_len(MAX_FILE_BYTES + 1).expect("grown");
+        let tree = FolderTree::new(folder.path());
+        assert!(matches!(tree.read(&path("bytes")), Err(TreeError::NotText { .. })));
+        assert!(matches!(tree.read(&path("large")), Err(TreeError::TooLarge { .. })));
+    }
 }

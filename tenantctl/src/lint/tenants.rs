@@ -46,6 +46,7 @@ pub(super) fn check(facts: &mut Facts, role: &Role, documents: Vec<Document<'_>>
         // What values of a wrong shape place where would be a guess.
         return;
     }
+    values::module(facts, node, &merged);
     let pools = values::pools(facts, node, &merged);
     match role {
         Role::Tombstone { .. } => no_apps(facts, node, &merged),

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use serde_json::Value;
 
-use super::facts::{Facts, Reference, Target};
+use super::facts::{Facts, Object, Reference, Target};
 use super::shape;
 use crate::chart;
 use crate::yaml::Node;
@@ -36,6 +36,17 @@ fn images(facts: &mut Facts, app: Option<&Node<'_>>, name: &str) {
             "name a version, for example \"0.0.1\", or take the key out",
         );
     }
+}
+
+/// The source of the Terraform module that a release names. Its namespace may be a value that all tenants share.
+pub(super) fn module(facts: &mut Facts, node: &Node<'_>, merged: &Value) {
+    let infra = merged.get("infra");
+    let text = |key| infra.and_then(|infra| infra.get(key)).and_then(Value::as_str);
+    let is_on = infra.and_then(|infra| infra.get("enabled")).and_then(Value::as_bool).unwrap_or(false);
+    let (true, Some(kind), Some(name)) = (is_on, text("sourceKind"), text("tfVersion")) else { return };
+    let namespace = node.at(&["infra", "namespace"]).and_then(Node::text).map(str::to_owned);
+    let to = Target::Object(Object { kind: kind.to_owned(), namespace, name: name.to_owned() });
+    facts.references.push(Reference { to, place: node.sign_of(&["infra", "tfVersion"]).into() });
 }
 
 /// The pools that serve apps of a release. That an app with a route has one is the schema's to say.

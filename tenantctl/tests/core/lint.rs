@@ -180,6 +180,13 @@ fn missing_references_are_found() {
         "HelmRepository flux-system/tenantry-chart",
     );
     finds(POOLED, "    - name: pool-1\n", "    - name: pool-1\n    - name: pool-9\n", "reference", "pool-9");
+    finds(
+        TENANT,
+        "    infra:\n",
+        "    infra:\n      tfVersion: terraform-v9-9-9\n",
+        "reference",
+        "GitRepository -/terraform-v9-9-9",
+    );
     finds(TENANT, "name: cluster-values", "name: cluster-value", "reference", "ConfigMap");
 }
 
