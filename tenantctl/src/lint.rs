@@ -2,7 +2,7 @@
 //!
 //! Each file is read once, by as many threads as there are processors, and judged by itself: it parses, it has the shape
 //! of its kind (an unknown field is an error, so that a wrong indent cannot pass), ids and paths agree, values pass the
-//! chart's schema, nothing floats. What it says of others is kept as [`facts::Facts`] and judged when all are there:
+//! chart's schema, nothing floats. What it says of others is kept as `Facts` and judged when all are there:
 //! lists, references, tenants in two tiers.
 
 use crate::tree::{RepoPath, Tree};
