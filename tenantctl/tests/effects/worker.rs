@@ -239,7 +239,8 @@ async fn bad_messages_are_set_aside_with_the_reason_and_their_neighbours_are_car
         (onboarding("../../clusters/production", "basic").to_string(), "malformed: tenant_id"),
         (onboarding("x", "../../../clusters/production").to_string(), "malformed: tenant_tier"),
         (
-            r#"{"tenant_id":"a\u0000b\u001b[31m\uffff","tenant_tier":"basic","release_version":"0.0"}"#.to_owned(),
+            r#"{"tenant_id":"a\u0000b\u001b[31m\uffff","tenant_tier":"basic","release_version":"0.0"}"#
+                .to_owned(),
             "malformed: tenant_id",
         ),
         (
