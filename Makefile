@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.tools/venv
 CHECKOV := $(CURDIR)/.tools/checkov
 CRDS := $(CURDIR)/.tools/crds
-RUFF_DIRS := tests/conformance tests/charts tests/gitops tests/images tests/terraform docker
+RUFF_DIRS := tests/conformance tests/charts tests/gitops tests/images tests/terraform docker tenantctl/schemas
 
 # One profile and one set of flags for build, tests and `make run`, so that nothing is compiled twice.
 # CI must build from the committed lock file; at a desk, cargo may add what a changed manifest asks for.
