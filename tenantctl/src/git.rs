@@ -173,7 +173,7 @@ impl Turn {
     /// # Errors
     /// See [`GitError`].
     pub fn fetch(&self) -> Result<Oid, GitError> {
-        let Inner { git, address, branch, .. } = &*self.repository.0;
+        let Inner { git, folder, address, branch, .. } = &*self.repository.0;
         let refspec = format!("+refs/heads/{branch}:{TRACKING}{branch}");
         // Also repacks the mirror when it has grown, and ends with that: nothing is left running.
         let arguments = [
@@ -190,7 +190,7 @@ impl Turn {
         ];
         let fetched = git.run(&arguments, &[])?;
         if !fetched.succeeded {
-            return Err(failure::of_remote(address, branch, &fetched));
+            return Err(failure::of_remote(address, branch, &fetched, folder));
         }
         let name = format!("{TRACKING}{branch}^{{commit}}");
         let head = git.done(&["rev-parse", "--verify", "--quiet", &name], &[])?;
@@ -213,7 +213,7 @@ impl Turn {
     /// # Errors
     /// See [`GitError`]; where its [`GitError::may_have_arrived`] says so, the commit may be on the branch.
     pub fn push(&self, commit: &Oid, expected: &Oid) -> Result<Pushed, GitError> {
-        let Inner { git, address, branch, .. } = &*self.repository.0;
+        let Inner { git, folder, address, branch, .. } = &*self.repository.0;
         // The lease is what keeps a push from creating a branch anew that somebody has just deleted.
         let lease = format!("--force-with-lease=refs/heads/{branch}:{expected}");
         let refspec = format!("{commit}:refs/heads/{branch}");
@@ -236,7 +236,7 @@ impl Turn {
         match failure::of_push(&pushed.stdout_text()) {
             Some(failure::Refusal::Moved) => Ok(Pushed::Rejected),
             Some(failure::Refusal::Declined(reason)) => Err(failure::declined(address, &reason, &pushed)),
-            None => Err(failure::of_remote(address, branch, &pushed)),
+            None => Err(failure::of_remote(address, branch, &pushed, folder)),
         }
     }
 }

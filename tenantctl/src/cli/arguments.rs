@@ -17,7 +17,7 @@ use crate::worker::WorkerConfig;
 
 /// Onboards, deploys, moves and offboards tenants by commits to the GitOps repository
 #[derive(Debug, Parser)]
-#[command(name = "tenantctl", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(name = "tenantctl", bin_name = "tenantctl", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) global: Global,

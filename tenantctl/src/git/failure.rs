@@ -14,6 +14,10 @@ use super::program::Called;
 /// Most of git's own words that are quoted.
 const MAX_REASON_CHARS: usize = 500;
 
+/// What git says where this machine's disk is the trouble.
+const LOCAL_TROUBLE: [&str; 3] =
+    ["unable to create temporary file", "no space left on device", "read-only file system"];
+
 /// Why git could not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
@@ -147,9 +151,15 @@ impl GitError {
 }
 
 /// What a failed fetch or push came to.
-pub(super) fn of_remote(address: &Address, branch: &Branch, called: &Called) -> GitError {
+pub(super) fn of_remote(address: &Address, branch: &Branch, called: &Called, folder: &Path) -> GitError {
     let (text, reason) = (called.stderr.to_ascii_lowercase(), reason_in(&called.stderr));
     let says = |any: &[&str]| any.iter().any(|words| text.contains(words));
+    // The remote's own disk may be full as well, but then it says so itself.
+    let mut ours = text.lines().filter(|line| !line.contains("remote"));
+    let is_ours = |line: &str| LOCAL_TROUBLE.iter().any(|words| line.contains(words));
+    if ours.any(is_ours) {
+        return GitError::Mirror { action: "fetch or push".to_owned(), reason, folder: folder.to_owned() };
+    }
     let address = address.to_string();
     if says(&["couldn't find remote ref"]) {
         return GitError::NoBranch { address, branch: branch.to_string() };
@@ -253,7 +263,8 @@ mod tests {
     fn failed(stderr: &str) -> GitError {
         let address = "https://host/x".parse().expect("an address");
         let branch = "main".parse().expect("a branch");
-        of_remote(&address, &branch, &Called { succeeded: false, stdout: vec![], stderr: stderr.to_owned() })
+        let called = Called { succeeded: false, stdout: vec![], stderr: stderr.to_owned() };
+        of_remote(&address, &branch, &called, Path::new("/mirror"))
     }
 
     #[test]
@@ -282,6 +293,11 @@ mod tests {
             ("fatal: repository 'https://host/x/' not found", "no_repository"),
             ("fatal: '/srv/x' does not appear to be a git repository", "no_repository"),
             ("fatal: the remote end hung up unexpectedly", "unreachable"),
+            (
+                "fatal: Unable to create temporary file '/m/objects/pack/tmp_pack_XXXXXX': No space left on device",
+                "mirror_broken",
+            ),
+            ("remote: fatal: Unable to create temporary file: No space left on device", "unreachable"),
             ("", "unreachable"),
         ] {
             assert_eq!(failed(stderr).code(), code, "{stderr}");
