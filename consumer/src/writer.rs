@@ -4,9 +4,8 @@
 //! that comes alone is written at once.
 
 use shared::event::Item;
-use shared::gather::{BatchLimits, Gather, Measured, Wire};
+use shared::gather::{BatchLimits, Measured, group_commit};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 
 use crate::table::{MAX_BATCH_ITEMS, Table, Written};
 
@@ -36,7 +35,7 @@ impl Writer {
     /// A writer, and the work it hands over to: it ends once every clone of the writer is gone.
     pub(crate) fn new(table: Table) -> (Self, impl Future<Output = ()>) {
         let (sender, arrivals) = mpsc::channel(MAX_ARRIVALS);
-        (Self(sender), work(table, arrivals))
+        (Self(sender), group_commit(LIMITS, arrivals, move |batch| write(table.clone(), batch)))
     }
 
     /// Writes items; tells of each, in order, what became of it.
@@ -57,29 +56,6 @@ impl Writer {
             written.push(outcome.await.unwrap_or(Written::NotYet));
         }
         written
-    }
-}
-
-async fn work(table: Table, mut arrivals: mpsc::Receiver<Vec<Entry>>) {
-    let mut gather = Gather::new(LIMITS);
-    let mut wire = Wire::default();
-    // Dropped with this future, and the calls with it: nobody waits for them then.
-    let mut calls = JoinSet::new();
-    loop {
-        while let Some(batch) = gather.next_batch(wire) {
-            wire.left(batch.len());
-            calls.spawn(write(table.clone(), batch));
-        }
-        // Both are cancel-safe.
-        tokio::select! {
-            Some(answered) = calls.join_next(), if !calls.is_empty() => {
-                wire.answered(answered.expect("a write does not panic"));
-            }
-            came = arrivals.recv() => match came {
-                Some(entries) => entries.into_iter().for_each(|entry| gather.push(entry)),
-                None => return,
-            }
-        }
     }
 }
 

@@ -1,10 +1,14 @@
-//! Group commit: which entries leave in the next batch. Pure, no clock, no I/O.
+//! Group commit: which entries leave in the next batch. Pure, no clock, no I/O; [`group_commit`] drives it.
 //!
 //! Batches of a call that takes many (SendMessageBatch, BatchWriteItem) share this rule: a full batch leaves while there
 //! is room on the wire, a partial one while less than a full batch is there. So a few callers wait for nothing, and under
 //! load batches are full.
 
+mod commit;
+
 use std::collections::VecDeque;
+
+pub use self::commit::group_commit;
 
 /// Something with a size in bytes, as the service it goes to counts it.
 pub trait Measured {

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
-use shared::gather::{BatchLimits, Gather, Measured, Wire};
+use shared::gather::{BatchLimits, Measured, group_commit};
 use shared::queue::retry::{backoff, classify};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 
 use crate::ledger::items::Attributes;
 
@@ -26,7 +25,7 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// Hands keys to the task that deletes them. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Clearer(mpsc::Sender<Cleared>);
+pub(crate) struct Clearer(mpsc::Sender<[Cleared; 1]>);
 
 /// An entry's key, and who waits for its end.
 struct Cleared {
@@ -44,37 +43,14 @@ impl Clearer {
     /// A clearer, and the work it hands over to, which goes on until it is dropped.
     pub(crate) fn new(client: Client, table: String) -> (Self, impl Future<Output = ()>) {
         let (sender, arrivals) = mpsc::channel(MAX_ARRIVALS);
-        (Self(sender), work(client, table, arrivals))
+        let delete = move |batch| delete(client.clone(), table.clone(), batch);
+        (Self(sender), group_commit(LIMITS, arrivals, delete))
     }
 
     /// Deletes the item of this key; whether that was confirmed.
     pub(super) async fn clear(&self, key: Attributes) -> bool {
         let (reply, outcome) = oneshot::channel();
-        self.0.send(Cleared { key, reply }).await.is_ok() && outcome.await.unwrap_or(false)
-    }
-}
-
-async fn work(client: Client, table: String, mut arrivals: mpsc::Receiver<Cleared>) {
-    let mut gather = Gather::new(LIMITS);
-    let mut wire = Wire::default();
-    // Dropped with this future, and the calls with it: nobody waits for them then.
-    let mut calls = JoinSet::new();
-    loop {
-        while let Some(batch) = gather.next_batch(wire) {
-            wire.left(batch.len());
-            calls.spawn(delete(client.clone(), table.clone(), batch));
-        }
-        // Both are cancel-safe.
-        tokio::select! {
-            biased;
-            Some(answered) = calls.join_next(), if !calls.is_empty() => {
-                wire.answered(answered.expect("a delete does not panic"));
-            }
-            came = arrivals.recv() => match came {
-                Some(entry) => gather.push(entry),
-                None => return,
-            }
-        }
+        self.0.send([Cleared { key, reply }]).await.is_ok() && outcome.await.unwrap_or(false)
     }
 }
 
