@@ -15,18 +15,13 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use shared::http::Http;
 use shared::http::caller::CallingTenant;
 use shared::http::error::ApiError;
+use shared::http::{Http, page as listing};
 use shared::tenant::TenantId;
 
 use self::page::Cursor;
 use crate::Resources;
-
-/// Messages of a page where the caller does not say.
-const DEFAULT_LIMIT: usize = 20;
-/// Messages of the largest page.
-const MAX_LIMIT: usize = 100;
 
 type Attributes = HashMap<String, AttributeValue>;
 
@@ -90,14 +85,8 @@ pub(crate) async fn list(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Listed>, ApiError> {
     let table = messages.table_of(&tenant).await?;
-    let Query(asked) = asked.map_err(|error| {
-        ApiError::bad_request("invalid_query", format!("BadRequest: {}", error.body_text()))
-    })?;
-    let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        let msg = format!("BadRequest: limit is a number from 1 to {MAX_LIMIT}");
-        return Err(ApiError::bad_request("invalid_limit", msg));
-    }
+    let asked = listing::query(asked)?;
+    let limit = listing::limit(asked.limit)?;
     let after =
         asked.cursor.as_deref().map(|text| Cursor::parse(&tenant, text)).transpose()?.unwrap_or_default();
     let (by_id, by_time) = query::newest(&messages.0.dynamodb, table, &tenant, limit, &after).await?;

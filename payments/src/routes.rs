@@ -18,7 +18,7 @@ use shared::environment::Environment;
 use shared::http::caller::{CallingTenant, OptionalTenant};
 use shared::http::error::ApiError;
 use shared::http::idempotency::IdempotencyKey;
-use shared::http::{Http, RequestContext, body, cursor};
+use shared::http::{Http, RequestContext, body, cursor, page};
 use shared::registry::Tenant;
 use shared::telemetry::traceparent;
 use shared::tenant::{TenantId, Tier};
@@ -34,10 +34,6 @@ use crate::request::{MAX_BODY_BYTES, new_charge, new_refund};
 
 /// Response header of an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-/// Charges of a page where the caller does not say.
-const DEFAULT_LIMIT: usize = 20;
-/// Charges of the largest page.
-const MAX_LIMIT: usize = 100;
 
 /// What works on the environment's table, known once its parameter is.
 pub(crate) struct Open {
@@ -240,14 +236,8 @@ pub(crate) async fn list(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Listed>, ApiError> {
     let open = payments.open_for(&tenant).await?;
-    let Query(asked) = asked.map_err(|error| {
-        ApiError::bad_request("invalid_query", format!("BadRequest: {}", error.body_text()))
-    })?;
-    let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        let msg = format!("BadRequest: limit is a number from 1 to {MAX_LIMIT}");
-        return Err(ApiError::bad_request("invalid_limit", msg));
-    }
+    let asked = page::query(asked)?;
+    let limit = page::limit(asked.limit)?;
     let position = |text: &str| text.strip_prefix(CURSOR_PREFIX)?.parse().ok();
     let before = asked.cursor.map(|text| cursor::parse(&tenant, &text, position)).transpose()?;
     let (charges, has_more) = open.ledger.newest(&tenant, limit, before).await?;

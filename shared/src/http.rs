@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod server;
 
 mod observe;
+pub mod page;
 mod request_metrics;
 
 use std::sync::Arc;
