@@ -373,15 +373,14 @@ impl Inner {
     }
 
     fn names(&self, id: &TenantId) -> impl Iterator<Item = String> + use<> {
-        let always = [format!("/{id}/consumer_sqs"), format!("/{id}/tier"), format!("/{id}/status")];
-        always.into_iter().chain(self.table.map(|table| format!("/{id}/{table}")))
+        always(id).into_iter().chain(self.table.map(|table| format!("/{id}/{table}")))
     }
 
     /// The tenant in the values read; `None` where it has neither queue nor tier.
     fn read(&self, id: &TenantId, values: &HashMap<String, String>) -> Result<Option<Tenant>, LookupError> {
-        let (queue, tier) =
-            (value(values, &format!("/{id}/consumer_sqs"))?, value(values, &format!("/{id}/tier"))?);
-        let status = value(values, &format!("/{id}/status"))?.unwrap_or_default();
+        let [queue, tier, status] = always(id);
+        let (queue, tier) = (value(values, &queue)?, value(values, &tier)?);
+        let status = value(values, &status)?.unwrap_or_default();
         let table = match self.table {
             Some(table) => value(values, &format!("/{id}/{table}"))?,
             None => None,
@@ -406,10 +405,7 @@ pub async fn environment_resources(
     environment: &Environment,
 ) -> Result<(QueueArn, TableArn), LookupError> {
     let (queue, table) = (format!("/{environment}/consumer_sqs"), format!("/{environment}/consumer_ddb"));
-    let values = source
-        .get(vec![queue.clone(), table.clone()])
-        .await
-        .map_err(|SourceError(reason)| LookupError::Unavailable(reason))?;
+    let values = read(source, vec![queue.clone(), table.clone()]).await?;
     match (value(&values, &queue)?, value(&values, &table)?) {
         (Some(queue), Some(table)) => Ok((queue, table)),
         _ => Err(LookupError::Unknown),
@@ -426,11 +422,21 @@ pub async fn environment_table(
     parameter: &str,
 ) -> Result<TableArn, LookupError> {
     let name = format!("/{environment}/{parameter}");
-    let values = source
-        .get(vec![name.clone()])
-        .await
-        .map_err(|SourceError(reason)| LookupError::Unavailable(reason))?;
+    let values = read(source, vec![name.clone()]).await?;
     value(&values, &name)?.ok_or(LookupError::Unknown)
+}
+
+/// The parameters read for every tenant.
+fn always(id: &TenantId) -> [String; NAMES_PER_TENANT] {
+    ["consumer_sqs", "tier", "status"].map(|name| format!("/{id}/{name}"))
+}
+
+/// The values of an environment's parameters.
+async fn read(
+    source: &dyn ParameterSource,
+    names: Vec<String>,
+) -> Result<HashMap<String, String>, LookupError> {
+    source.get(names).await.map_err(|SourceError(reason)| LookupError::Unavailable(reason))
 }
 
 /// A parameter's value, parsed.
