@@ -42,14 +42,7 @@ fn renamed(text: &str, tenant: &TenantId) -> Result<String, YamlError> {
         plain_placeholders(&document.root, &mut plain);
     }
     let quoted = inline(&Value::from(tenant.as_str()));
-    let mut result = String::with_capacity(text.len());
-    let mut from = 0;
-    for start in words(text) {
-        result.push_str(&text[from..start]);
-        result.push_str(if plain.contains(&start) { &quoted } else { tenant.as_str() });
-        from = start + PLACEHOLDER.len();
-    }
-    result.push_str(&text[from..]);
+    let result = filled(text, |start| if plain.contains(&start) { &quoted } else { tenant.as_str() });
     let after = parse(&result)?;
     let is_same = after.len() == documents.len()
         && after
@@ -61,6 +54,19 @@ fn renamed(text: &str, tenant: &TenantId) -> Result<String, YamlError> {
     }
     let message = format!("{PLACEHOLDER} stands where {tenant} would mean something else; put it in quotes");
     Err(YamlError { line: 1, column: 1, message })
+}
+
+/// The text with another in each placeholder's place, chosen by where that begins.
+fn filled<'a>(text: &str, with: impl Fn(usize) -> &'a str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut from = 0;
+    for start in words(text) {
+        result.push_str(&text[from..start]);
+        result.push_str(with(start));
+        from = start + PLACEHOLDER.len();
+    }
+    result.push_str(&text[from..]);
+    result
 }
 
 /// Where the placeholder stands as a word of its own.
@@ -89,17 +95,7 @@ fn plain_placeholders(node: &Node<'_>, found: &mut Vec<usize>) {
 
 /// What the template says with the id in every text.
 fn with_id(value: Value, id: &str) -> Value {
-    let replaced = |text: &str| {
-        let mut result = String::with_capacity(text.len());
-        let mut from = 0;
-        for start in words(text) {
-            result.push_str(&text[from..start]);
-            result.push_str(id);
-            from = start + PLACEHOLDER.len();
-        }
-        result.push_str(&text[from..]);
-        result
-    };
+    let replaced = |text: &str| filled(text, |_| id);
     match value {
         Value::String(text) => Value::String(replaced(&text)),
         Value::Array(items) => items.into_iter().map(|item| with_id(item, id)).collect(),
