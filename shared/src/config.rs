@@ -23,25 +23,9 @@ pub struct ServiceConfig {
     #[arg(long, env, value_name = "PORT", default_value_t = 8080)]
     pub port: u16,
 
-    /// Port of /livez, /readyz and /metrics; never routed from outside
-    #[arg(long, env, value_name = "ADMIN_PORT", default_value_t = 9090)]
-    pub admin_port: u16,
-
-    /// Address both ports listen on; `::` on IPv6 clusters
-    #[arg(long, env, value_name = "BIND_ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
-    pub bind_address: IpAddr,
-
-    /// How log lines look
-    #[arg(long, env, value_name = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
-    pub log_format: LogFormat,
-
-    /// What is logged: a level, or directives such as info,shared=debug
-    #[arg(long, env, value_name = "LOG_LEVEL", default_value = "info", value_parser = log_filter)]
-    pub log_level: String,
-
-    /// Seconds from SIGTERM until the process ends, whatever is still open; below the pod's grace period
-    #[arg(long, env, value_name = "SHUTDOWN_GRACE_SECONDS", default_value = "25", value_parser = seconds(1, 3600))]
-    pub shutdown_grace_seconds: Duration,
+    /// What every process is configured by.
+    #[command(flatten)]
+    pub process: ProcessConfig,
 
     /// Connections served at once; further ones wait to be accepted
     #[arg(long, env, value_name = "MAX_CONNECTIONS", default_value_t = 4096, value_parser = number(1, 1_000_000))]
@@ -58,6 +42,30 @@ pub struct ServiceConfig {
     /// Seconds for which a name that is not registered is remembered as such
     #[arg(long, env, value_name = "REGISTRY_UNKNOWN_SECONDS", default_value = "10", value_parser = seconds(1, 3600))]
     pub registry_unknown_seconds: Duration,
+}
+
+/// What every process is configured by, one that answers requests or not.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ProcessConfig {
+    /// Port of /livez, /readyz and /metrics; never routed from outside
+    #[arg(long, env, value_name = "ADMIN_PORT", default_value_t = 9090)]
+    pub admin_port: u16,
+
+    /// Address its ports listen on; `::` on IPv6 clusters
+    #[arg(long, env, value_name = "BIND_ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    pub bind_address: IpAddr,
+
+    /// How log lines look
+    #[arg(long, env, value_name = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or directives such as info,shared=debug
+    #[arg(long, env, value_name = "LOG_LEVEL", default_value = "info", value_parser = log_filter)]
+    pub log_level: String,
+
+    /// Seconds from SIGTERM until the process ends, whatever is still open; below the pod's grace period
+    #[arg(long, env, value_name = "SHUTDOWN_GRACE_SECONDS", default_value = "25", value_parser = seconds(1, 3600))]
+    pub shutdown_grace_seconds: Duration,
 }
 
 /// How log lines look.
@@ -126,11 +134,7 @@ pub fn seconds(min: usize, max: usize) -> impl Fn(&str) -> Result<Duration, Stri
     move |text| number(min, max)(text).map(|value| Duration::from_secs(value as u64))
 }
 
-/// What is logged: a level, or directives.
-///
-/// # Errors
-/// What is wrong with the directives.
-pub fn log_filter(text: &str) -> Result<String, String> {
+fn log_filter(text: &str) -> Result<String, String> {
     tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
@@ -172,8 +176,8 @@ mod tests {
     #[test]
     fn the_environment_alone_is_enough() {
         let config = parse(&["--environment=pool-1"]).expect("complete").service;
-        assert_eq!((config.port, config.admin_port), (8080, 9090));
-        assert_eq!(config.shutdown_grace_seconds, Duration::from_secs(25));
+        assert_eq!((config.port, config.process.admin_port), (8080, 9090));
+        assert_eq!(config.process.shutdown_grace_seconds, Duration::from_secs(25));
         assert_eq!(config.tenant_rate_per_second, None);
     }
 

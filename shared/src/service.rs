@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::aws::{AwsClients, AwsSettingsError};
-use crate::config::{self, ConfigError, ServiceConfig};
+use crate::config::{self, ConfigError, ProcessConfig, ServiceConfig};
 use crate::health::Readiness;
 use crate::http::caller::Access;
 use crate::http::{Http, server};
@@ -64,17 +64,6 @@ pub struct Worker {
     pub metrics: Metrics,
     /// Its work: runs until its token is cancelled, then finishes what is in hand.
     pub background: Background,
-}
-
-/// Where a [`Worker`] answers probes, and how long its end may take.
-#[derive(Debug, Clone, Copy)]
-pub struct AdminConfig {
-    /// Address the admin port listens on.
-    pub bind_address: IpAddr,
-    /// The admin port.
-    pub port: u16,
-    /// From the token's cancellation until it ends, whatever is still open.
-    pub grace: Duration,
 }
 
 /// Work beside requests.
@@ -228,7 +217,8 @@ where
         Err(ConfigError::Asked(text)) => return say(&mut std::io::stdout(), &text, ExitCode::SUCCESS),
         Err(ConfigError::Wrong(line)) => return complain(name, &line, EXIT_CONFIG.into()),
     };
-    let telemetry = match telemetry::start(name, config.service().log_format, &config.service().log_level) {
+    let process = &config.service().process;
+    let telemetry = match telemetry::start(name, process.log_format, &process.log_level) {
         Ok(telemetry) => telemetry,
         Err(error @ TelemetryError::Started) => return complain(name, &error, ExitCode::FAILURE),
         Err(error) => return complain(name, &error, EXIT_CONFIG.into()),
@@ -262,14 +252,15 @@ impl Service {
     /// # Errors
     /// [`RunError`] where a port is taken, or the drain does not end within the grace period.
     pub async fn serve(self, config: &ServiceConfig, shutdown: CancellationToken) -> Result<(), RunError> {
-        let listener = listen("PORT", config.bind_address, config.port).await?;
-        let admin = listen("ADMIN_PORT", config.bind_address, config.admin_port).await?;
+        let process = &config.process;
+        let listener = listen("PORT", process.bind_address, config.port).await?;
+        let admin = listen("ADMIN_PORT", process.bind_address, process.admin_port).await?;
         tracing::info!(service = self.name, environment = %config.environment, address = %address(&listener),
             admin = %address(&admin), "listening");
         let requests = server::serve(listener, self.router, config.max_connections, shutdown.clone());
         let Self { name, readiness, metrics, background, .. } = self;
         let worker = Worker { name, readiness, metrics, background };
-        worker.attend(admin, requests, config.shutdown_grace_seconds, shutdown).await
+        worker.attend(admin, requests, process.shutdown_grace_seconds, shutdown).await
     }
 }
 
@@ -278,10 +269,10 @@ impl Worker {
     ///
     /// # Errors
     /// [`RunError`] where the port is taken, or the drain does not end within the grace period.
-    pub async fn serve(self, config: &AdminConfig, shutdown: CancellationToken) -> Result<(), RunError> {
-        let admin = listen("ADMIN_PORT", config.bind_address, config.port).await?;
+    pub async fn serve(self, config: &ProcessConfig, shutdown: CancellationToken) -> Result<(), RunError> {
+        let admin = listen("ADMIN_PORT", config.bind_address, config.admin_port).await?;
         tracing::info!(service = self.name, admin = %address(&admin), "listening");
-        self.attend(admin, std::future::ready(()), config.grace, shutdown).await
+        self.attend(admin, std::future::ready(()), config.shutdown_grace_seconds, shutdown).await
     }
 
     /// Everything between listening and the end.

@@ -8,17 +8,16 @@
 mod carry_out;
 mod queues;
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use clap::Args;
 use futures_util::future::join_all;
 use shared::aws::AwsClients;
-use shared::config::{LogFormat, log_filter, number, seconds};
+use shared::config::{ProcessConfig, number, seconds};
 use shared::health::{Condition, Readiness};
 use shared::metrics::Metrics;
 use shared::queue::receiver::{Receiver, ReceiverLimits};
-use shared::service::{AdminConfig, RunError, Worker, retry_forever};
+use shared::service::{RunError, Worker, retry_forever};
 use tokio_util::sync::CancellationToken;
 
 use self::carry_out::{CarryOut, Repositories};
@@ -44,25 +43,9 @@ pub struct WorkerConfig {
     #[arg(long, env, value_name = "DEPLOYMENT_QUEUE", default_value = "argoworkflows-deployment-queue")]
     pub deployment_queue: QueueName,
 
-    /// Port of /livez, /readyz and /metrics; never routed from outside
-    #[arg(long, env, value_name = "ADMIN_PORT", default_value_t = 9090)]
-    pub admin_port: u16,
-
-    /// Address that port listens on; `::` on IPv6 clusters
-    #[arg(long, env, value_name = "BIND_ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
-    pub bind_address: IpAddr,
-
-    /// How log lines look
-    #[arg(long, env, value_name = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
-    pub log_format: LogFormat,
-
-    /// What is logged: a level, or directives such as info,shared=debug
-    #[arg(long, env, value_name = "LOG_LEVEL", default_value = "info", value_parser = log_filter)]
-    pub log_level: String,
-
-    /// Seconds from SIGTERM until the process ends, whatever is still open; below the pod's grace period
-    #[arg(long, env, value_name = "SHUTDOWN_GRACE_SECONDS", default_value = "25", value_parser = seconds(1, 3600))]
-    pub shutdown_grace_seconds: Duration,
+    /// What every process is configured by.
+    #[command(flatten)]
+    pub process: ProcessConfig,
 
     /// Seconds an idle poll waits for messages; a drain may take as long. 20 costs nine calls a minute
     #[arg(long, env, value_name = "RECEIVE_WAIT_SECONDS", default_value = "20", value_parser = seconds(1, 20))]
@@ -114,12 +97,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let aws = AwsClients::from_env().await?;
-    let admin = AdminConfig {
-        bind_address: config.bind_address,
-        port: config.admin_port,
-        grace: config.shutdown_grace_seconds,
-    };
-    worker(&config, repository, &aws).serve(&admin, shutdown).await
+    worker(&config, repository, &aws).serve(&config.process, shutdown).await
 }
 
 /// Assembles the worker over these clients.

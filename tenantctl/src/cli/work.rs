@@ -11,8 +11,9 @@ use crate::worker::{self, WorkerConfig};
 /// Runs the worker until SIGTERM or SIGINT.
 pub(super) fn run(global: &Global, config: WorkerConfig) -> Result<Exit, CliError> {
     let repository = sources::repository(global)?;
-    let telemetry =
-        telemetry::start(worker::NAME, config.log_format, &config.log_level).map_err(CliError::usage)?;
+    let process = &config.process;
+    let telemetry = telemetry::start(worker::NAME, process.log_format, &process.log_level);
+    let telemetry = telemetry.map_err(CliError::usage)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(CliError::unexpected)?;
     let outcome =
