@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.tools/venv
 CHECKOV := $(CURDIR)/.tools/checkov
 CRDS := $(CURDIR)/.tools/crds
-RUFF_DIRS := tests/conformance tests/charts tests/gitops tests/images docker
+RUFF_DIRS := tests/conformance tests/charts tests/gitops tests/images tests/terraform docker
 
 # One profile and one set of flags for build, tests and `make run`, so that nothing is compiled twice.
 # CI must build from the committed lock file; at a desk, cargo may add what a changed manifest asks for.
@@ -19,7 +19,7 @@ export CARGO_INCREMENTAL := 0
 endif
 
 # What `make test` runs, cheapest first.
-STEPS := fmt-check lint images-lint deny charts gitops doc build unit conformance
+STEPS := fmt-check lint images-lint deny charts gitops doc build terraform unit conformance
 
 ##@ Use
 .PHONY: help
@@ -74,6 +74,10 @@ doc: ## Build the API documentation, warnings are errors
 .PHONY: build
 build: ## Build every binary and every test
 	cargo build $(CARGO_ARGS) --all-targets
+
+.PHONY: terraform
+terraform: tools $(CHECKOV)/installed.lock ## Check, test and apply the Terraform (with terraform or tofu, where one is on the PATH)
+	$(VENV)/bin/python -m pytest --quiet tests/terraform
 
 .PHONY: unit
 unit: build tools ## Run the Rust tests, the end-to-end ones among them

@@ -7,10 +7,17 @@
 //! written changes the bytes it has to and no others.
 
 pub mod apply;
+mod chart;
+pub mod cli;
 pub mod git;
+mod kustomization;
+pub mod layout;
 pub mod lint;
 pub mod message;
 pub mod plan;
 pub mod release;
 pub mod request;
+mod tenant_file;
 pub mod tree;
+pub mod worker;
+mod yaml;

@@ -5,8 +5,18 @@
 
 use shared::tenant::{TenantId, Tier};
 
-use crate::request::{Request, ReleaseVersion};
+use crate::request::{ReleaseVersion, Request};
 use crate::tree::{RepoPath, Tree, TreeError};
+use crate::yaml::YamlError;
+
+mod deploy;
+mod edits;
+mod find;
+mod offboard;
+mod onboard;
+mod switch;
+mod template;
+mod transfer;
 
 /// The edits that fulfil a request.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -155,6 +165,16 @@ pub enum PlanError {
         /// Its tombstone.
         path: RepoPath,
     },
+    /// The tenant has been offboarded; there is nothing left to change but its data.
+    #[error(
+        "{tenant} has been offboarded ({path}); all that is left to do is `tenantctl offboard {tenant} --delete-data`"
+    )]
+    Gone {
+        /// The tenant.
+        tenant: TenantId,
+        /// Its tombstone.
+        path: RepoPath,
+    },
     /// No tier has the tenant, and it has never been offboarded.
     #[error("there is no tenant {tenant}; `tenantctl list` shows those there are")]
     NotFound {
@@ -196,11 +216,26 @@ pub enum PlanError {
 ///
 /// # Errors
 /// See [`PlanError`]; none of them has changed anything.
-pub fn plan(_tree: &dyn Tree, _request: &Request) -> Result<Plan, PlanError> {
-    Ok(Plan { edits: Vec::new(), subject: String::new(), effects: Vec::new() })
+pub fn plan(tree: &dyn Tree, request: &Request) -> Result<Plan, PlanError> {
+    match request {
+        Request::Onboard { tenant, tier, release } => onboard::onboard(tree, tenant, *tier, *release),
+        Request::Offboard { tenant, tier, delete_data } => {
+            offboard::offboard(tree, tenant, *tier, *delete_data)
+        }
+        Request::Deploy { tier, release, wave } => deploy::deploy(tree, *tier, *release, wave),
+        Request::Move { tenant, to, leave_data } => transfer::transfer(tree, tenant, *to, *leave_data),
+        Request::Suspend { tenant } => switch::suspend(tree, tenant),
+        Request::Resume { tenant } => switch::resume(tree, tenant),
+        Request::Hold { tenant, reason } => switch::hold(tree, tenant, reason),
+        Request::Unhold { tenant } => switch::unhold(tree, tenant),
+    }
 }
 
 impl PlanError {
+    fn in_file(path: &RepoPath, error: YamlError) -> Self {
+        Self::Broken { path: path.clone(), line: Some(error.line), message: error.message }
+    }
+
     /// The stable name of the error, for programs.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -208,6 +243,7 @@ impl PlanError {
             Self::OtherTier { .. } => "other_tier",
             Self::OtherRelease { .. } => "other_release",
             Self::Offboarded { .. } => "offboarded",
+            Self::Gone { .. } => "gone",
             Self::NotFound { .. } => "not_found",
             Self::EmptyWave => "empty_wave",
             Self::DataStaysBehind { .. } => "data_stays_behind",
@@ -219,9 +255,10 @@ impl PlanError {
     /// Which kind of answer it is.
     pub const fn kind(&self) -> PlanErrorKind {
         match self {
-            Self::OtherTier { .. } | Self::OtherRelease { .. } | Self::Offboarded { .. } => {
-                PlanErrorKind::Conflict
-            }
+            Self::OtherTier { .. }
+            | Self::OtherRelease { .. }
+            | Self::Offboarded { .. }
+            | Self::Gone { .. } => PlanErrorKind::Conflict,
             Self::NotFound { .. } => PlanErrorKind::NotFound,
             Self::TemplateName { .. } | Self::EmptyWave | Self::DataStaysBehind { .. } => {
                 PlanErrorKind::Invalid

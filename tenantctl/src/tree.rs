@@ -227,7 +227,8 @@ impl Tree for MemoryTree {
     fn list(&self, folder: &RepoPath) -> Result<Vec<Entry>, TreeError> {
         let prefix = if folder.0.is_empty() { String::new() } else { format!("{}/", folder.0) };
         let mut entries: Vec<Entry> = Vec::new();
-        let below = self.0.range(RepoPath(prefix.clone())..).map_while(|(path, _)| path.0.strip_prefix(&prefix));
+        let below =
+            self.0.range(RepoPath(prefix.clone())..).map_while(|(path, _)| path.0.strip_prefix(&prefix));
         for rest in below {
             let (name, kind) = match rest.split_once('/') {
                 Some((name, _)) => (name, EntryKind::Folder),

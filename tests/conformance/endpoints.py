@@ -198,14 +198,14 @@ def answers(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def ministack(folder: Path) -> Iterator[Aws]:
+def ministack(folder: Path, services: str = "sqs,ssm,sts,dynamodb") -> Iterator[Aws]:
     """The endpoint nobody here wrote, with every listener but the one we use switched off."""
     port = free_port()
     settings = {
         "BIND_HOST": "127.0.0.1",
         "MINISTACK_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
-        "SERVICES": "sqs,ssm,sts,dynamodb",
+        "SERVICES": services,
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         "DOCKER_HOST": "unix:///nonexistent",

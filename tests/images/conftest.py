@@ -94,7 +94,7 @@ def pool(endpoint: Endpoint) -> Iterator[dict[str, Container]]:
 def provision(endpoint: Endpoint) -> None:
     """A queue and a table like those of the sample pool, and the parameters that name them."""
     sqs, dynamodb, ssm = (endpoint.client(name) for name in ("sqs", "dynamodb", "ssm"))
-    sample = next(name for name in dynamodb.list_tables()["TableNames"] if "-pool-1-" in name)
+    sample = next(name for name in dynamodb.list_tables()["TableNames"] if name.startswith("consumer-pool-1-"))
     schema = dynamodb.describe_table(TableName=sample)["Table"]
     indexes = [
         {key: index[key] for key in ("IndexName", "KeySchema", "Projection")}

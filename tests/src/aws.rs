@@ -113,6 +113,46 @@ impl Aws {
         Resources { queue, dead_letters, table: name.clone(), name }
     }
 
+    /// Creates the payments table of an environment, without telling anyone; gives its name.
+    ///
+    /// # Panics
+    /// Where the call fails.
+    pub async fn create_payments(&self, environment: &str) -> String {
+        let name = format!("payments-{environment}-x7k");
+        let complete = "all required fields are set";
+        let attribute = |name: &str| {
+            let built =
+                AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
+            built.build().expect(complete)
+        };
+        let key = |name: &str, kind| {
+            KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect(complete)
+        };
+        let outbox = GlobalSecondaryIndex::builder()
+            .index_name("outbox")
+            .key_schema(key("outbox_shard", KeyType::Hash))
+            .key_schema(key("outbox_at", KeyType::Range))
+            .projection(Projection::builder().projection_type(ProjectionType::All).build());
+        let names = ["tenant_id", "sk", "outbox_shard", "outbox_at"];
+        let request = self
+            .dynamodb
+            .create_table()
+            .table_name(&name)
+            .set_attribute_definitions(Some(names.map(attribute).into()))
+            .key_schema(key("tenant_id", KeyType::Hash))
+            .key_schema(key("sk", KeyType::Range))
+            .global_secondary_indexes(outbox.build().expect(complete))
+            .billing_mode(BillingMode::PayPerRequest);
+        request.send().await.expect("the table is created");
+        name
+    }
+
+    /// Writes the parameter that leads an environment or tenant to its payments table.
+    pub async fn point_payments(&self, holder: &str, table: &str) {
+        let arn = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}");
+        self.put(&format!("/{holder}/payments_ddb"), &arn).await;
+    }
+
     async fn create_queue(&self, name: &str, redrive: Option<String>) -> String {
         let redrive = redrive.map(|policy| [(Attribute::RedrivePolicy, policy)].into());
         let created = self.sqs.create_queue().queue_name(name).set_attributes(redrive).send().await;

@@ -18,6 +18,10 @@ pub struct World {
     pub silo: Resources,
     /// What the consumer of tenant-3 works on.
     pub hybrid: Resources,
+    /// The pool's payments table, for tenant-2, tenant-3 and tenant-4, which has no parameter that says so.
+    pub payments: String,
+    /// The payments table of tenant-1's silo.
+    pub silo_payments: String,
 }
 
 impl World {
@@ -41,7 +45,13 @@ impl World {
         ] {
             aws.register(tenant, tier, resources).await;
         }
-        Self { endpoint, aws, pool, silo, hybrid }
+        let payments = aws.create_payments("pool-1").await;
+        let silo_payments = aws.create_payments("tenant-1").await;
+        for holder in ["pool-1", "tenant-2", "tenant-3"] {
+            aws.point_payments(holder, &payments).await;
+        }
+        aws.point_payments("tenant-1", &silo_payments).await;
+        Self { endpoint, aws, pool, silo, hybrid, payments, silo_payments }
     }
 
     /// Starts a service with further variables and waits until it is ready.

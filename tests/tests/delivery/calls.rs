@@ -15,7 +15,8 @@ async fn a_probe_makes_no_aws_call() {
     let long_poll = [("RECEIVE_WAIT_SECONDS", "20")];
     let (producer, consumer) =
         (world.producer().await, world.service("consumer", "pool-1", &long_poll).await);
-    let payments = world.service("payments", "pool-1", &[]).await;
+    // One whose sweeper does not look while this test runs.
+    let payments = world.service("payments", "pool-1", &[("OUTBOX_SWEEP_SECONDS", "3600")]).await;
     // The first receive does not wait; the second does, for longer than this test takes.
     until("it long-polls", PATIENCE, async || world.endpoint.calls().await.of("SQS.ReceiveMessage") >= 2)
         .await;

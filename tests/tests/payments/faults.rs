@@ -13,7 +13,7 @@ async fn while_the_queue_is_down_charges_are_recorded_and_told_later() {
     let bank = Bank::open().await;
     let payments = bank.payments().await;
     let endpoint = &bank.world.endpoint;
-    endpoint.inject(json!([{"action": "SQS.*", "error": {"code": "InternalError", "status": 500}}])).await;
+    endpoint.inject(json!([{"action": "SQS.*", "error": {"code": "AccessDenied", "status": 403}}])).await;
     for n in 0..5 {
         let answer = payments.ask(&charge("tenant-2", &n.to_string(), &euros(5))).await;
         assert_eq!(answer.status, 201, "{}", answer.text());

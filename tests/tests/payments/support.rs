@@ -2,12 +2,9 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
-    Projection, ProjectionType, ScalarAttributeType,
-};
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
-use tests::aws::{Aws, REGION, Resources};
+use tests::aws::{Aws, Resources};
 use tests::endpoint::Endpoint;
 use tests::http::{Answer, Request};
 use tests::service::Service;
@@ -35,13 +32,7 @@ impl Bank {
 
     pub(crate) async fn over(endpoint: Endpoint) -> Self {
         let world = World::over(endpoint).await;
-        let pool = create_table(&world.aws, "pool-1").await;
-        let silo = create_table(&world.aws, "tenant-1").await;
-        for (holder, table) in
-            [("pool-1", &pool), ("tenant-2", &pool), ("tenant-3", &pool), ("tenant-1", &silo)]
-        {
-            point(&world.aws, holder, table).await;
-        }
+        let (pool, silo) = (world.payments.clone(), world.silo_payments.clone());
         Self { world, pool, silo }
     }
 
@@ -139,40 +130,4 @@ fn plain_value(value: AttributeValue) -> Value {
         AttributeValue::M(map) => plain(map),
         other => panic!("no such attribute is written: {other:?}"),
     }
-}
-
-/// Creates the payments table of an environment.
-async fn create_table(aws: &Aws, environment: &str) -> String {
-    let name = format!("payments-{environment}-x7k");
-    let attribute = |name: &str| {
-        let built =
-            AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
-        built.build().expect("complete")
-    };
-    let key = |name: &str, kind| {
-        KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("complete")
-    };
-    let outbox = GlobalSecondaryIndex::builder()
-        .index_name("outbox")
-        .key_schema(key("outbox_shard", KeyType::Hash))
-        .key_schema(key("outbox_at", KeyType::Range))
-        .projection(Projection::builder().projection_type(ProjectionType::All).build());
-    let names = ["tenant_id", "sk", "outbox_shard", "outbox_at"];
-    let request = aws
-        .dynamodb
-        .create_table()
-        .table_name(&name)
-        .set_attribute_definitions(Some(names.map(attribute).into()))
-        .key_schema(key("tenant_id", KeyType::Hash))
-        .key_schema(key("sk", KeyType::Range))
-        .global_secondary_indexes(outbox.build().expect("complete"))
-        .billing_mode(BillingMode::PayPerRequest);
-    request.send().await.expect("the table is created");
-    name
-}
-
-/// Writes the parameter that leads an environment or tenant to its payments table.
-pub(crate) async fn point(aws: &Aws, holder: &str, table: &str) {
-    let arn = format!("arn:aws:dynamodb:{REGION}:000000000000:table/{table}");
-    aws.put(&format!("/{holder}/payments_ddb"), &arn).await;
 }

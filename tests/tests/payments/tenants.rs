@@ -3,7 +3,7 @@
 use tests::http::Request;
 use tests::wait::{PATIENCE, until};
 
-use crate::support::{Bank, charge, euros, point, refund, scan, text};
+use crate::support::{Bank, charge, euros, refund, scan, text};
 
 #[tokio::test]
 async fn a_pool_keeps_basic_and_advanced_tenants_payments_and_a_silo_its_owners() {
@@ -66,7 +66,7 @@ async fn identity_and_probe_need_no_table_and_charges_begin_once_there_is_one() 
     let refused = payments.ask(&charge("tenant-2", "k", &euros(5))).await;
     assert_eq!((refused.status, &*refused.field("code")), (503, "table_missing"));
     assert!(refused.header("retry-after").is_some());
-    point(aws, "pool-1", &bank.pool).await;
+    aws.point_payments("pool-1", &bank.pool).await;
     until("charges are recorded", PATIENCE, async || {
         payments.ask(&charge("tenant-2", "k", &euros(5))).await.status == 201
     })

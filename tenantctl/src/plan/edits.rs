@@ -1,0 +1,64 @@
+//! The edits of a plan while it is made: the last word on each file counts, and what changes nothing is left out.
+
+use std::collections::BTreeMap;
+
+use super::{Edit, PlanError};
+use crate::kustomization;
+use crate::layout;
+use crate::tree::{RepoPath, Tree};
+use crate::yaml::YamlError;
+
+/// Files to be written, with what is there now.
+pub(super) struct Edits<'t> {
+    tree: &'t dyn Tree,
+    files: BTreeMap<RepoPath, (Option<String>, Option<String>)>,
+}
+
+impl<'t> Edits<'t> {
+    pub(super) fn new(tree: &'t dyn Tree) -> Self {
+        Self { tree, files: BTreeMap::new() }
+    }
+
+    /// Writes a file of which `before` is known.
+    pub(super) fn write(&mut self, path: RepoPath, before: Option<String>, after: String) {
+        self.files.insert(path, (before, Some(after)));
+    }
+
+    /// Takes a file away.
+    pub(super) fn delete(&mut self, path: RepoPath, before: String) {
+        self.files.insert(path, (Some(before), None));
+    }
+
+    /// Lists a file in its folder's kustomization.
+    pub(super) fn list(&mut self, path: &RepoPath) -> Result<(), PlanError> {
+        self.change_list(path, |text, name| kustomization::add(text.unwrap_or(kustomization::EMPTY), name))
+    }
+
+    /// Takes a file out of its folder's kustomization.
+    pub(super) fn unlist(&mut self, path: &RepoPath) -> Result<(), PlanError> {
+        self.change_list(path, |text, name| {
+            text.map_or(Ok(String::new()), |text| kustomization::remove(text, name))
+        })
+    }
+
+    fn change_list(
+        &mut self,
+        path: &RepoPath,
+        change: impl FnOnce(Option<&str>, &str) -> Result<String, YamlError>,
+    ) -> Result<(), PlanError> {
+        let list = layout::kustomization(&path.parent().unwrap_or_else(RepoPath::root));
+        let before = self.tree.read(&list)?;
+        let after =
+            change(before.as_deref(), path.file_name()).map_err(|error| PlanError::in_file(&list, error))?;
+        if before.is_some() || !after.is_empty() {
+            self.write(list, before, after);
+        }
+        Ok(())
+    }
+
+    /// What is to be done, by path.
+    pub(super) fn finish(self) -> Vec<Edit> {
+        let changes = self.files.into_iter().filter(|(_, (before, after))| before != after);
+        changes.map(|(path, (_, content))| Edit { path, content }).collect()
+    }
+}

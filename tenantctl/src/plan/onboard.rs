@@ -1,0 +1,53 @@
+//! A new tenant: its tier's template under its name, and a line in the tier's list.
+
+use shared::tenant::{TenantId, Tier};
+
+use super::edits::Edits;
+use super::find::{Found, find};
+use super::{Effect, Plan, PlanError, template};
+use crate::layout;
+use crate::request::ReleaseVersion;
+use crate::tenant_file::TenantFile;
+use crate::tree::Tree;
+
+pub(super) fn onboard(
+    tree: &dyn Tree,
+    tenant: &TenantId,
+    tier: Tier,
+    release: ReleaseVersion,
+) -> Result<Plan, PlanError> {
+    if tenant.as_str() == layout::PLACEHOLDER {
+        return Err(PlanError::TemplateName { tenant: tenant.clone() });
+    }
+    let path = layout::tenant(tier, tenant);
+    let version = release.chart_version();
+    let mut edits = Edits::new(tree);
+    let mut effects = Vec::new();
+    match find(tree, tenant)? {
+        Found::Tombstone { path, .. } => return Err(PlanError::Offboarded { tenant: tenant.clone(), path }),
+        Found::Live(live) if live.tier != tier => {
+            return Err(PlanError::OtherTier { tenant: tenant.clone(), tier: live.tier, asked: tier });
+        }
+        Found::Live(live) => {
+            let broken = |error| PlanError::in_file(&live.path, error);
+            let file = TenantFile::parse(&live.text).map_err(broken)?;
+            let has = file.version().map_err(broken)?;
+            if has != version {
+                let release_is = has.to_owned();
+                return Err(PlanError::OtherRelease {
+                    tenant: tenant.clone(),
+                    release: release_is,
+                    asked: release,
+                });
+            }
+        }
+        Found::Nowhere => {
+            let text = template::instance(tree, tier, tenant, &version)?;
+            edits.write(path.clone(), None, text);
+            effects.push(Effect::Onboarded { tenant: tenant.clone(), tier: tier.as_str() });
+        }
+    }
+    // A tenant that somebody took out of the list is not there for Flux: asked for again, it is listed again.
+    edits.list(&path)?;
+    Ok(Plan { edits: edits.finish(), subject: format!("Onboard {tenant} ({tier}, {release})"), effects })
+}

