@@ -126,7 +126,11 @@ pub fn seconds(min: usize, max: usize) -> impl Fn(&str) -> Result<Duration, Stri
     move |text| number(min, max)(text).map(|value| Duration::from_secs(value as u64))
 }
 
-fn log_filter(text: &str) -> Result<String, String> {
+/// What is logged: a level, or directives.
+///
+/// # Errors
+/// What is wrong with the directives.
+pub fn log_filter(text: &str) -> Result<String, String> {
     tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 

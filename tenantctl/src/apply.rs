@@ -21,7 +21,7 @@ use crate::git::{GitError, Oid, Repository};
 use crate::plan::{Plan, PlanError, PlanErrorKind};
 use crate::request::Request;
 
-/// Pushes tried while others move the branch. Eight writers at once need a handful; sixty of them at most.
+/// Pushes tried while others move the branch, where nothing else is said: with dozens of writers at once, enough.
 pub const MAX_ATTEMPTS: u32 = 60;
 /// First wait before planning again.
 const AGAIN_BASE: Duration = Duration::from_millis(40);
@@ -129,6 +129,21 @@ pub enum Step {
 /// Hears of each step, on any thread.
 pub type OnStep = Arc<dyn Fn(Step) + Send + Sync>;
 
+/// How requests are carried out.
+#[derive(Clone)]
+pub struct Options {
+    /// Hears of each step.
+    pub on_step: OnStep,
+    /// Pushes tried while others move the branch, at least 1.
+    pub max_attempts: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { on_step: Arc::new(|_| {}), max_attempts: MAX_ATTEMPTS }
+    }
+}
+
 /// What each request came to.
 pub type Results = Vec<Result<Applied, Refused>>;
 
@@ -168,9 +183,9 @@ impl ApplyError {
 pub async fn apply(
     repository: &Repository,
     wanted: Wanted,
-    on_step: OnStep,
+    options: &Options,
 ) -> Result<Result<Applied, Refused>, ApplyError> {
-    let mut results = apply_all(repository, vec![wanted], on_step).await?;
+    let mut results = apply_all(repository, vec![wanted], options).await?;
     Ok(results.pop().expect("one request has one result"))
 }
 
@@ -181,16 +196,16 @@ pub async fn apply(
 pub async fn apply_all(
     repository: &Repository,
     wanted: Vec<Wanted>,
-    on_step: OnStep,
+    options: &Options,
 ) -> Result<Results, ApplyError> {
-    let wanted = Arc::new(wanted);
+    let (wanted, on_step) = (Arc::new(wanted), &options.on_step);
     let mut lost: Option<Lost> = None;
     let mut rejected = 0;
     loop {
         let tried = Attempt {
             repository: repository.clone(),
             wanted: Arc::clone(&wanted),
-            on_step: Arc::clone(&on_step),
+            on_step: Arc::clone(on_step),
             plans: lost.as_ref().map(|lost| Arc::clone(&lost.plans)),
         };
         let tried = tokio::task::spawn_blocking(move || attempt(tried)).await;
@@ -201,7 +216,7 @@ pub async fn apply_all(
         let pause = match failed {
             Failed::Rejected => {
                 rejected += 1;
-                if rejected >= MAX_ATTEMPTS {
+                if rejected >= options.max_attempts {
                     return Err(ApplyError::Contended { attempts: rejected });
                 }
                 on_step(Step::Again(rejected + 1));

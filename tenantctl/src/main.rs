@@ -1,3 +1,7 @@
-//! The `tenantctl` program.
+//! The tenant lifecycle as a program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tenantctl::cli::main()
+}

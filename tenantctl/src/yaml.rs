@@ -13,7 +13,7 @@ mod scalar;
 
 pub(crate) use edit::{append_document, comment_behind, remove, set, set_comment};
 pub(crate) use parse::parse;
-pub(crate) use scalar::{inline, is_ambiguous, quote_like};
+pub(crate) use scalar::{inline, is_ambiguous};
 
 /// Deepest nesting that is read.
 pub(crate) const MAX_DEPTH: usize = 64;
@@ -21,7 +21,7 @@ pub(crate) const MAX_DEPTH: usize = 64;
 /// Why a text is no YAML that is taken here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {message}")]
-pub struct YamlError {
+pub(crate) struct YamlError {
     /// From 1.
     pub line: usize,
     /// From 1.

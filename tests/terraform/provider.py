@@ -224,8 +224,8 @@ def serving(folder: Path, resources: Resources) -> Iterator[dict[str, str]]:
             "Test": True,
             "Addr": {"Network": "unix", "String": str(socket)},
         }
-        for registry in ("registry.terraform.io", "registry.opentofu.org"):
-            attached[f"{registry}/hashicorp/{name}"] = listening
+        # Without a host: each engine has its own.
+        attached[f"hashicorp/{name}"] = listening
     try:
         yield {"TF_REATTACH_PROVIDERS": json.dumps(attached)}
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import Any
 import endpoints
 import pytest
 
-from engine import Engine, State
+from engine import MODULE, Engine, State
 
 ISSUER = "arn:aws:iam::000000000000:oidc-provider/oidc.eks.us-east-1.amazonaws.com/id/ABC"
 IRSA = {"identity": "irsa", "oidc_provider_arn": ISSUER}
@@ -138,6 +139,41 @@ def test_a_tenant_before_its_pool_is_told_what_to_do(applied: Named) -> None:
     early = applied("tenant-9").apply(check=False, tenant_id="tenant-9", pool_id="pool-9", **IRSA)
     assert early.returncode != 0
     assert "apply this module for pool-9 first" in " ".join(early.stderr.replace("│", " ").split())
+
+
+def test_off_aws_there_are_queues_tables_and_parameters_and_no_roles(engine: Engine, folder: Path) -> None:
+    """As docs/deploy-homelab.md has it: `localaws` has no IAM."""
+    binary("localaws")
+    from provider import serving
+    from resources import Endpoint
+
+    place = Path(tempfile.mkdtemp(dir=folder))
+    with endpoints.localaws(place) as aws, serving(place, Endpoint(aws.url)) as environment:
+        for tenant, own in {"pool-1": TENANTS["tenant-1"], "tenant-2": {}, "tenant-3": TENANTS["tenant-3"]}.items():
+            (place / tenant).mkdir()
+            state = State(engine, place / tenant, MODULE, environment)
+            state.init()
+            state.apply(tenant_id=tenant, identity="none", **own)
+            assert state.outputs()["role_arns"] == {}
+        assert parameters(aws, "tenant-2") == {**parameters(aws, "pool-1"), "tier": "basic", "status": "active"}
+        for table in aws.dynamodb.list_tables()["TableNames"]:
+            read_as_the_real_provider_does(aws, table)
+
+
+def read_as_the_real_provider_does(aws: endpoints.Aws, table: str) -> None:
+    """What it asks of each table, its queue and its parameters before every plan: an endpoint must know the calls."""
+    arn = aws.dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
+    aws.dynamodb.describe_continuous_backups(TableName=table)
+    aws.dynamodb.describe_time_to_live(TableName=table)
+    aws.dynamodb.list_tags_of_resource(ResourceArn=arn)
+    if table.startswith("consumer-"):
+        url = aws.sqs.get_queue_url(QueueName=table)["QueueUrl"]
+        aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+        aws.sqs.list_queue_tags(QueueUrl=url)
+    (name,) = [p["Name"] for p in aws.ssm.get_parameters(Names=["/pool-1/consumer_sqs"])["Parameters"]]
+    aws.ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=name)
+    aws.ssm.describe_parameters(ParameterFilters=[{"Key": "Name", "Values": [name]}])
+    aws.sts.get_caller_identity()
 
 
 def binary(name: str) -> Path:

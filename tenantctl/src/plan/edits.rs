@@ -29,8 +29,15 @@ impl<'t> Edits<'t> {
         self.files.insert(path, (Some(before), None));
     }
 
-    /// Lists a file in its folder's kustomization.
+    /// Lists a file in its folder's kustomization, and the folder in that above: what Flux does not reach, it removes.
     pub(super) fn list(&mut self, path: &RepoPath) -> Result<(), PlanError> {
+        if let Some(folder) = path.parent().filter(|folder| *folder != layout::tenants()) {
+            self.list_one(&folder)?;
+        }
+        self.list_one(path)
+    }
+
+    fn list_one(&mut self, path: &RepoPath) -> Result<(), PlanError> {
         self.change_list(path, |text, name| kustomization::add(text.unwrap_or(kustomization::EMPTY), name))
     }
 

@@ -108,10 +108,18 @@ async fn two_consumers_of_one_queue_share_it_without_taking_a_message_twice() {
 async fn events_too_large_for_one_batch_are_all_stored() {
     let world = World::new().await;
     let (producer, _consumer) = (world.producer().await, world.consumer().await);
-    // Forty of 250 KiB: four to a batch of 1 MiB.
+    // Forty of 250 KiB: four to a batch of 1 MiB. On a busy machine some are refused in time, and sent again.
     let request = Request::event().tenant("tenant-2").body(format!("\"{}\"", "x".repeat(250 * 1024)));
-    let answers = join_all((0..40).map(|_| producer.ask(&request))).await;
-    assert!(answers.iter().all(|answer| answer.status == 200));
+    join_all((0..40).map(async |number| {
+        let request = request.clone().key(&format!("large-{number}"));
+        until("the event is accepted", 2 * PATIENCE, async || {
+            let status = producer.ask(&request).await.status;
+            assert!(matches!(status, 200 | 503), "{status}");
+            status == 200
+        })
+        .await;
+    }))
+    .await;
     world.stored(40, &world.pool).await;
     assert!(world.aws.items(&world.pool).await.iter().all(|item| item["payload"].len() == 250 * 1024 + 2));
 }

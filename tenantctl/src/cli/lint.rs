@@ -1,0 +1,35 @@
+//! `lint`: every finding with file, line and fix.
+
+use serde_json::json;
+
+use super::arguments::{Global, Output};
+use super::exit::{CliError, Exit};
+use super::output::{say, say_json};
+use super::progress::Progress;
+use super::sources;
+use crate::lint::{Finding, lint};
+
+/// Lints the repository as it is now.
+pub(super) fn run(global: &Global) -> Result<Exit, CliError> {
+    let progress = Progress::new(global.output);
+    let tree = sources::tree(global, &progress)?;
+    progress.show("checking");
+    let findings = lint(&*tree);
+    drop(progress);
+    match global.output {
+        Output::Text if findings.is_empty() => say(b"Nothing to complain about\n")?,
+        Output::Text => say(findings.iter().map(text).collect::<String>().as_bytes())?,
+        Output::Json => {
+            let outcome = if findings.is_empty() { "clean" } else { "findings" };
+            say_json(&json!({ "outcome": outcome, "findings": findings }))?;
+        }
+    }
+    Ok(if findings.is_empty() { Exit::Done } else { Exit::Findings })
+}
+
+/// `file:line:column: what [rule]`, which editors understand, and the fix below it.
+fn text(finding: &Finding) -> String {
+    let number = |number: Option<usize>| number.map_or_else(String::new, |number| format!(":{number}"));
+    let Finding { path, line, column, rule, message, fix } = finding;
+    format!("{path}{}{}: {message} [{rule}]\n    fix: {fix}\n", number(*line), number(*column))
+}

@@ -1,0 +1,26 @@
+//! `worker`: a service, with the life of one.
+
+use shared::service::RunError;
+use shared::{service, telemetry};
+
+use super::arguments::Global;
+use super::exit::{CliError, Exit};
+use super::sources;
+use crate::worker::{self, WorkerConfig};
+
+/// Runs the worker until SIGTERM or SIGINT.
+pub(super) fn run(global: &Global, config: WorkerConfig) -> Result<Exit, CliError> {
+    let repository = sources::repository(global)?;
+    let telemetry =
+        telemetry::start(worker::NAME, config.log_format, &config.log_level).map_err(CliError::usage)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(CliError::unexpected)?;
+    let outcome =
+        runtime.block_on(async { worker::run(config, repository, service::shutdown_signal()).await });
+    runtime.shutdown_background();
+    telemetry.end();
+    outcome.map(|()| Exit::Done).map_err(|error| {
+        let exit = if matches!(error, RunError::Aws(_)) { Exit::Usage } else { Exit::Unexpected };
+        CliError::new("worker", exit, error)
+    })
+}

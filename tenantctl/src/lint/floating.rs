@@ -1,0 +1,146 @@
+//! Versions and images that name one thing, today and tomorrow.
+
+use super::facts::Facts;
+use crate::yaml::{Kind, Node};
+
+/// A tenant's chart version is one that [`crate::request::ReleaseVersion`] writes.
+pub(super) fn tenant_version(facts: &mut Facts, node: &Node<'_>) {
+    let version = node.string().unwrap_or_default();
+    let release = version.strip_suffix(".x").unwrap_or(version);
+    let is_release = release
+        .parse::<crate::request::ReleaseVersion>()
+        .is_ok_and(|release| release.chart_version() == version);
+    if !is_release {
+        let message = format!("the chart's version is {version:?}, which does not name one release");
+        facts.add(
+            "floating",
+            Some(node.into()),
+            message,
+            "write MAJOR.MINOR.x or MAJOR.MINOR.PATCH, for example 0.0.x",
+        );
+    }
+}
+
+/// Judges what a document outside of the tenants' files refers to.
+pub(super) fn check(facts: &mut Facts, root: &Node<'_>) {
+    let api = root.get("apiVersion").and_then(Node::text).unwrap_or_default();
+    let kind = root.get("kind").and_then(Node::text).unwrap_or_default();
+    let group = api.split_once('/').map_or("", |(group, _)| group);
+    match (group, kind) {
+        ("helm.toolkit.fluxcd.io", "HelmRelease") => release(facts, root),
+        ("source.toolkit.fluxcd.io", "OCIRepository") => artifact(facts, root),
+        (_, "CustomResourceDefinition") => {}
+        _ => images(facts, root),
+    }
+}
+
+fn release(facts: &mut Facts, root: &Node<'_>) {
+    if let Some(chart) = root.at(&["spec", "chart", "spec"]) {
+        let node = chart.get("version").unwrap_or(chart);
+        let version = chart.get("version").and_then(Node::text).unwrap_or_default();
+        if !is_bounded(version) {
+            let message = format!("the chart's version is {version:?}, which takes whatever comes next");
+            facts.add(
+                "floating",
+                Some(node.into()),
+                message,
+                "name a version, or a range with an upper end, for example 1.2.x",
+            );
+        }
+    }
+    if let Some(values) = root.at(&["spec", "values"]) {
+        tags(facts, values);
+    }
+}
+
+fn artifact(facts: &mut Facts, root: &Node<'_>) {
+    let reference = root.at(&["spec", "ref"]);
+    let text = |key| reference.and_then(|reference| reference.get(key)).and_then(Node::text);
+    let is_fixed = text("digest").is_some()
+        || text("semver").is_some_and(is_bounded)
+        || text("tag").is_some_and(|tag| !tag.is_empty() && tag != "latest");
+    if !is_fixed {
+        let place = reference.unwrap_or_else(|| root.nearest(&["spec"]));
+        facts.add(
+            "floating",
+            Some(place.into()),
+            "the artifact has no fixed tag, version or digest",
+            "set spec.ref.digest, or a tag other than latest",
+        );
+    }
+}
+
+/// Whether a range of versions has an upper end.
+fn is_bounded(range: &str) -> bool {
+    let is_fixed = |term: &str| {
+        let version = term.trim_start_matches(['=', 'v', '~', '^']);
+        term.starts_with('<') || version.starts_with(|first: char| first.is_ascii_digit())
+    };
+    let alternative = |part: &str| part.split([' ', ',']).any(|term| is_fixed(term.trim()));
+    !range.trim().is_empty() && range.split("||").all(alternative)
+}
+
+/// Finds `image.tag: latest` anywhere in the values of a chart.
+fn tags(facts: &mut Facts, node: &Node<'_>) {
+    for item in node.items() {
+        tags(facts, item);
+    }
+    for pair in node.entries() {
+        let tag = (pair.key.text() == Some("image")).then(|| pair.value.get("tag")).flatten();
+        if let Some(tag) = tag.filter(|tag| tag.text() == Some("latest")) {
+            facts.add(
+                "floating",
+                Some(tag.into()),
+                "the tag latest names another image tomorrow",
+                "name a version",
+            );
+        }
+        tags(facts, &pair.value);
+    }
+}
+
+/// Finds images of containers without a fixed tag. One without any tag may get it from a kustomization.
+fn images(facts: &mut Facts, node: &Node<'_>) {
+    for item in node.items() {
+        images(facts, item);
+    }
+    for pair in node.entries() {
+        if let (Some("image"), Kind::Scalar { text, .. }) = (pair.key.text(), &pair.value.kind) {
+            let last = text.rsplit('/').next().unwrap_or(text);
+            if last.ends_with(":latest") {
+                let message = format!("{text} is another image tomorrow");
+                facts.add("floating", Some((&pair.value).into()), message, "name a version or a digest");
+            } else if !last.contains([':', '@', '$']) && !text.is_empty() {
+                facts.bare_images.push((text.to_string(), (&pair.value).into()));
+            }
+        }
+        images(facts, &pair.value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_bounded;
+
+    #[test]
+    fn a_range_without_an_upper_end_floats() {
+        for range in [
+            "1.2.3",
+            "v1.2.3",
+            "=1.2.3",
+            "1.2.x",
+            "1.x",
+            "~1.2",
+            "^1.2",
+            ">=1.0 <2",
+            "<2",
+            "1.2 - 1.4",
+            "1.x || 2.x",
+        ] {
+            assert!(is_bounded(range), "{range}");
+        }
+        for range in ["", " ", "*", "x", "latest", ">=1.0", ">1", "1.x || *"] {
+            assert!(!is_bounded(range), "{range}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Eight writers at one repository, each with a mirror of its own: none loses anything, and the tree lints.
+//!
+//! `ONBOARDINGS=200 cargo test -p tenantctl --test effects concurrency -- --nocapture` is the full size.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use tenantctl::apply::{Options, Outcome, RequestId, Wanted, apply};
+use tenantctl::git::{Author, Repository, Settings};
+use tenantctl::lint::lint;
+use tenantctl::request::Request;
+
+use crate::http::HttpServer;
+use crate::remote::{Remote, TENANTS};
+
+const WRITERS: usize = 8;
+const TIERS: [&str; 3] = ["basic", "advanced", "premium"];
+
+#[test]
+fn eight_writers_over_file_lose_nothing() {
+    let remote = Remote::seeded();
+    onboard_at_once(&remote, &format!("file://{}", remote.address()));
+}
+
+#[test]
+fn eight_writers_over_http_lose_nothing() {
+    let remote = Remote::seeded();
+    let server = HttpServer::open(&remote);
+    onboard_at_once(&remote, &server.url());
+}
+
+fn onboard_at_once(remote: &Remote, address: &str) {
+    let tenants: usize = std::env::var("ONBOARDINGS").map_or(24, |text| text.parse().unwrap());
+    let begun = Instant::now();
+    let attempts = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let attempts = &attempts;
+            scope.spawn(move || {
+                let repository = mirror(remote, address, writer);
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+                for number in (writer..tenants).step_by(WRITERS) {
+                    let applied = runtime.block_on(apply(&repository, wanted(number), &Options::default()));
+                    let applied = applied.unwrap_or_else(|error| panic!("tenant {number}: {error}")).unwrap();
+                    assert!(matches!(applied.outcome, Outcome::Committed(_)), "{applied:?}");
+                    attempts.lock().unwrap().push(applied.attempts);
+                }
+            });
+        }
+    });
+    let mut attempts = attempts.into_inner().unwrap();
+    attempts.sort_unstable();
+    println!(
+        "{tenants} tenants by {WRITERS} writers over {}: {:.1} s, attempts median {} most {}",
+        address.split(':').next().unwrap_or_default(),
+        begun.elapsed().as_secs_f64(),
+        attempts[attempts.len() / 2],
+        attempts[attempts.len() - 1],
+    );
+    assert_eq!(remote.commits(), 1 + tenants, "a commit a tenant");
+    for number in 0..tenants {
+        let tier = TIERS[number % TIERS.len()];
+        let folder = format!("{TENANTS}/{tier}");
+        assert!(remote.read(&format!("{folder}/acme-{number}.yaml")).is_some(), "{number}");
+        let listed = remote.read(&format!("{folder}/kustomization.yaml")).unwrap();
+        assert_eq!(listed.matches(&format!("- acme-{number}.yaml\n")).count(), 1, "{number}");
+    }
+    let repository = mirror(remote, address, 0);
+    let head = repository.turn().unwrap().fetch().unwrap();
+    assert_eq!(lint(&repository.snapshot(&head).unwrap()), []);
+}
+
+fn mirror(remote: &Remote, address: &str, writer: usize) -> Repository {
+    Repository::open(Settings {
+        address: address.parse().unwrap(),
+        branch: "main".parse().unwrap(),
+        author: Author::tenantctl(),
+        cache: remote.scratch().join(format!("cache-{writer}")),
+        credentials: None,
+        timeout: Duration::from_secs(60),
+    })
+    .unwrap()
+}
+
+fn wanted(number: usize) -> Wanted {
+    let tenant = format!("acme-{number}").parse().unwrap();
+    let (tier, release) = (TIERS[number % TIERS.len()].parse().unwrap(), "0.0".parse().unwrap());
+    Wanted {
+        request: Request::Onboard { tenant, tier, release },
+        id: RequestId::random(),
+        may_be_repeat: false,
+    }
+}

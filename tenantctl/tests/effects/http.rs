@@ -1,0 +1,161 @@
+//! Git's own HTTP server, `git http-backend`, behind a CGI host on 127.0.0.1; it can lose answers on request.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use tokio::io::AsyncWriteExt;
+use tokio::runtime::Runtime;
+
+use crate::remote::Remote;
+
+/// Largest request body: a pack of a few commits.
+const MAX_BODY_BYTES: usize = 64 << 20;
+
+/// The server of one remote, until it is dropped.
+pub(crate) struct HttpServer {
+    address: SocketAddr,
+    host: Arc<Host>,
+    _runtime: Runtime,
+}
+
+struct Host {
+    root: PathBuf,
+    login: Option<String>,
+    pushes: Mutex<VecDeque<Push>>,
+}
+
+/// What is to happen to a push when its turn comes.
+pub(crate) enum Push {
+    /// This, before the push is looked at.
+    After(Box<dyn FnOnce() + Send>),
+    /// It is carried out, and its answer is lost.
+    AnswerLost,
+    /// It is not carried out, and nobody says so.
+    Lost,
+}
+
+impl HttpServer {
+    /// A server that lets everybody in.
+    pub(crate) fn open(remote: &Remote) -> Self {
+        Self::start(remote, None)
+    }
+
+    /// A server that asks for a user and a password.
+    pub(crate) fn with_login(remote: &Remote, user: &str, password: &str) -> Self {
+        Self::start(remote, Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))))
+    }
+
+    fn start(remote: &Remote, login: Option<String>) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let root = remote.scratch().to_owned();
+        let host = Arc::new(Host { root, login, pushes: Mutex::default() });
+        let routes = Router::new().fallback(serve).with_state(Arc::clone(&host));
+        runtime.spawn(async move { axum::serve(listener, routes).await });
+        Self { address, host, _runtime: runtime }
+    }
+
+    /// The remote's URL here.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/gitops.git", self.address)
+    }
+
+    /// What is to happen to the next pushes, in order.
+    pub(crate) fn next_pushes(&self, pushes: Vec<Push>) {
+        self.host.pushes.lock().unwrap().extend(pushes);
+    }
+
+    /// Whether all that was to happen has happened.
+    pub(crate) fn is_done(&self) -> bool {
+        self.host.pushes.lock().unwrap().is_empty()
+    }
+}
+
+async fn serve(State(host): State<Arc<Host>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let given = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if host.login.is_some() && host.login.as_deref() != given {
+        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"git\"")])
+            .into_response();
+    }
+    let is_push = head.uri.path().ends_with("/git-receive-pack");
+    let push = if is_push { host.pushes.lock().unwrap().pop_front() } else { None };
+    match push {
+        None => {}
+        Some(Push::After(act)) => tokio::task::spawn_blocking(act).await.unwrap(),
+        Some(Push::Lost) => return StatusCode::BAD_GATEWAY.into_response(),
+        Some(Push::AnswerLost) => {
+            backend(&host, &head.uri, head.method.as_str(), &head.headers, body).await;
+            return StatusCode::BAD_GATEWAY.into_response();
+        }
+    }
+    backend(&host, &head.uri, head.method.as_str(), &head.headers, body).await
+}
+
+/// One call of `git http-backend`, as RFC 3875 has it.
+async fn backend(
+    host: &Host,
+    uri: &axum::http::Uri,
+    method: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Response {
+    let body: Bytes = to_bytes(body, MAX_BODY_BYTES).await.unwrap();
+    let text =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let mut child = tokio::process::Command::new("git")
+        .arg("http-backend")
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .envs([
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_HTTP_EXPORT_ALL", "1"),
+        ])
+        .env("GIT_PROJECT_ROOT", &host.root)
+        .env("PATH_INFO", uri.path())
+        .env("QUERY_STRING", uri.query().unwrap_or_default())
+        .env("REQUEST_METHOD", method)
+        .env("CONTENT_TYPE", text("content-type"))
+        .env("CONTENT_LENGTH", body.len().to_string())
+        .env("HTTP_CONTENT_ENCODING", text("content-encoding"))
+        .env("HTTP_GIT_PROTOCOL", text("git-protocol"))
+        .env("REMOTE_ADDR", "127.0.0.1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let feed = async move {
+        // A backend that does not read its input to the end has answered already.
+        let _ = stdin.write_all(&body).await;
+    };
+    let (output, ()) = tokio::join!(child.wait_with_output(), feed);
+    answer(&output.unwrap().stdout)
+}
+
+fn answer(output: &[u8]) -> Response {
+    let end = output.windows(4).position(|four| four == b"\r\n\r\n").expect("a CGI answer has a head");
+    let mut response = Response::builder();
+    for line in std::str::from_utf8(&output[..end]).unwrap().split("\r\n") {
+        let (name, value) = line.split_once(": ").unwrap();
+        response = match name {
+            "Status" => response.status(value.split(' ').next().unwrap()),
+            _ => response.header(name, value),
+        };
+    }
+    response.body(Body::from(output[end + 4..].to_vec())).unwrap()
+}
