@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::topology::{App, TenantSpec};
+use shared::environment::Environment;
+
+use crate::topology::{App, Topology};
 
 /// Where everything is.
 pub(crate) struct Places {
@@ -13,26 +15,40 @@ pub(crate) struct Places {
     pub(crate) admin: Option<SocketAddr>,
     /// The data folder; none where data is in memory only.
     pub(crate) folder: Option<PathBuf>,
+    /// The GitOps repository; none without `git`.
+    pub(crate) repository: Option<PathBuf>,
 }
+
+/// Tenants listed; there may be hundreds.
+const MAX_LISTED: usize = 5;
 
 /// Prints the banner to standard output.
 #[expect(clippy::print_stdout, reason = "this is what standard output is for")]
-pub(crate) fn print(tenants: &[TenantSpec], places: &Places) {
-    print!("{}", text(tenants, places));
+pub(crate) fn print(topology: &Topology, places: &Places) {
+    print!("{}", text(topology, places));
 }
 
-fn text(tenants: &[TenantSpec], places: &Places) -> String {
-    let Places { gateway, endpoint, admin, folder } = places;
+fn text(topology: &Topology, places: &Places) -> String {
+    let Places { gateway, endpoint, admin, folder, repository } = places;
     let mut text = String::from("\nTenantry is ready. Which environment runs which app:\n\n");
     let mut row = |cells: [&str; 5]| {
         let line = cells.map(|cell| format!("{cell:<12}")).concat();
         writeln!(text, "  {}", line.trim_end()).expect("writing to a string succeeds");
     };
     row(["tenant", "tier", App::ALL[0].as_str(), App::ALL[1].as_str(), App::ALL[2].as_str()]);
-    for tenant in tenants {
-        let [producer, consumer, payments] = App::ALL.map(|app| tenant.environment_of(app).to_string());
-        row([tenant.id.as_str(), tenant.tier.as_str(), &producer, &consumer, &payments]);
+    for (tenant, tier) in topology.onboard().take(MAX_LISTED) {
+        let [producer, consumer, payments] =
+            App::ALL.map(|app| tenant.environment_of(app).map_or("-", Environment::as_str));
+        row([tenant.id.as_str(), tier.as_str(), producer, consumer, payments]);
     }
+    let unlisted = topology.onboard().count().saturating_sub(MAX_LISTED);
+    if unlisted > 0 {
+        writeln!(text, "  and {unlisted} more").expect("writing to a string succeeds");
+    }
+    let repository = match repository {
+        Some(repository) => repository.display().to_string(),
+        None => "none, because there is no git".to_owned(),
+    };
     let kept = match folder {
         Some(folder) => format!("in {}", folder.display()),
         None => "in memory only".to_owned(),
@@ -46,6 +62,7 @@ fn text(tenants: &[TenantSpec], places: &Places) -> String {
         "
   load balancer  http://{gateway}
   AWS endpoint   {endpoint}  (region us-east-1, any credentials)
+  GitOps         {repository}
   data           {kept}{admin}
 
 Try it:
@@ -72,8 +89,9 @@ mod tests {
             endpoint: "http://127.0.0.1:4566".to_owned(),
             admin: "127.0.0.1:9090".parse().ok(),
             folder: None,
+            repository: Some("/home/me/saas/.local/gitops.git".into()),
         };
-        let text = text(&crate::topology::sample_tenants(), &places);
+        let text = text(&crate::topology::tests::seeded(), &places);
         assert!(
             text.lines().count() <= 25
                 && text.contains("http://127.0.0.1:9090/")

@@ -1,99 +1,169 @@
-//! The environments in one process: each app's router, and one task for its work beside requests.
+//! The environments in one process: each app's router, and its work beside requests. Apps come and go while it runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use shared::aws::AwsClients;
 use shared::config::parse_from;
+use shared::environment::Environment;
 use shared::health::Readiness;
-use shared::metrics::Metrics;
-use shared::service::{Service, upkeep};
+use shared::service::{Service, admin_routes, upkeep};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::gateway::Target;
-use crate::topology::{self, App, TenantSpec};
+use crate::topology::{App, Target};
 
 /// How often readiness is looked at while starting.
 const READY_POLL: Duration = Duration::from_millis(2);
 
 /// Running environments.
 pub(crate) struct Environments {
-    routers: HashMap<Target, Router>,
-    observed: Vec<(String, &'static str, Readiness, Metrics)>,
+    aws: AwsClients,
+    running: Mutex<BTreeMap<Target, Running>>,
+    /// Apps on their way out.
+    leaving: TaskTracker,
+}
+
+/// An app that runs.
+struct Running {
+    backend: Backend,
+    admin: Router,
+    readiness: Readiness,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
+/// What requests are handed to.
+#[derive(Clone)]
+pub(crate) struct Backend {
+    router: Router,
+    requests: TaskTracker,
+}
+
+impl Backend {
+    /// The router, and what keeps the app from ending before the request has.
+    pub(crate) fn take(&self) -> (Router, TaskTrackerToken) {
+        (self.router.clone(), self.requests.token())
+    }
+}
+
 impl Environments {
-    /// Starts every environment the tenants need.
-    pub(crate) fn start(tenants: &[TenantSpec], aws: &AwsClients) -> Result<Self, String> {
-        let mut environments = Self {
-            routers: HashMap::new(),
-            observed: Vec::new(),
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-        };
-        for (environment, apps) in topology::environments(tenants) {
-            for app in apps {
-                let name = environment.to_string();
-                let service = assemble(app, &name, aws)?;
-                environments.add(name, app, service);
-            }
-        }
-        environments.tasks.close();
-        Ok(environments)
+    /// None yet; theirs will be these clients.
+    pub(crate) fn new(aws: AwsClients) -> Self {
+        Self { aws, running: Mutex::default(), leaving: TaskTracker::new() }
     }
 
-    fn add(&mut self, environment: String, app: App, service: Service) {
-        self.tasks.spawn((service.background)(self.stop.clone()));
-        self.tasks.spawn(upkeep(service.metrics.clone(), self.stop.clone()));
-        self.routers.insert((environment.clone(), app), service.router);
-        self.observed.push((environment, service.name, service.readiness, service.metrics));
-    }
-
-    /// Ends once every app is ready.
+    /// Starts what is not running, and waits until it is ready.
     ///
     /// # Errors
-    /// What was still being waited for when the time was over.
-    pub(crate) async fn ready(&self, within: Duration) -> Result<(), String> {
+    /// An app's settings are wrong, or what was still being waited for when the time was over.
+    pub(crate) async fn start(&self, targets: &BTreeSet<Target>, within: Duration) -> Result<(), String> {
+        for target in targets {
+            let is_running = self.running().contains_key(target);
+            if !is_running {
+                let app = start(target, &self.aws)?;
+                self.running().insert(target.clone(), app);
+            }
+        }
+        self.ready(targets, within).await
+    }
+
+    async fn ready(&self, targets: &BTreeSet<Target>, within: Duration) -> Result<(), String> {
         let deadline = Instant::now() + within;
         loop {
             let waiting: Vec<_> = self
-                .observed
+                .running()
                 .iter()
-                .filter(|(_, _, readiness, _)| !readiness.is_ready())
-                .map(|(environment, service, readiness, _)| {
-                    format!("{environment}/{service} {:?}", readiness.unmet())
+                .filter(|(target, app)| targets.contains(target) && !app.readiness.is_ready())
+                .map(|((environment, app), running)| {
+                    format!("{environment}/{} {:?}", app.as_str(), running.readiness.unmet())
                 })
                 .collect();
             if waiting.is_empty() {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(waiting.join(", "));
+                return Err(format!("not ready after {within:?}: waiting for {}", waiting.join(", ")));
             }
             tokio::time::sleep(READY_POLL).await;
         }
     }
 
-    /// Each environment's apps.
-    pub(crate) fn routers(&self) -> &HashMap<Target, Router> {
-        &self.routers
+    /// What runs.
+    pub(crate) fn targets(&self) -> BTreeSet<Target> {
+        self.running().keys().cloned().collect()
     }
 
-    /// What can be observed of each app.
-    pub(crate) fn observed(&self) -> impl Iterator<Item = (String, &'static str, Readiness, Metrics)> {
-        self.observed.iter().cloned()
+    /// Where requests for an app go.
+    pub(crate) fn backend(&self, target: &Target) -> Option<Backend> {
+        self.running().get(target).map(|app| app.backend.clone())
+    }
+
+    /// The admin surface of `/<environment>/<app>/…`.
+    pub(crate) fn admin(&self, path: &str) -> Option<Router> {
+        let mut segments = path.strip_prefix('/')?.split('/');
+        let (environment, app) = (segments.next()?, segments.next()?);
+        let environment: Environment = environment.parse().ok()?;
+        let app = App::ALL.into_iter().find(|known| known.as_str() == app)?;
+        self.running().get(&(environment, app)).map(|running| running.admin.clone())
+    }
+
+    /// Ends an app, to which no more requests are brought: those it has are answered first. Gives what ends when it has.
+    pub(crate) fn stop(&self, target: &Target) -> impl Future<Output = ()> + use<> {
+        let app = self.running().remove(target);
+        let done = self.leaving.spawn(async move {
+            if let Some(app) = app {
+                app.end().await;
+            }
+        });
+        async move {
+            // A panic of the app's was reported where it happened.
+            let _ = done.await;
+        }
     }
 
     /// Finishes what is in hand.
     pub(crate) async fn drain(&self) {
+        for target in self.targets() {
+            drop(self.stop(&target));
+        }
+        self.leaving.close();
+        self.leaving.wait().await;
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<Target, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    async fn end(self) {
+        self.backend.requests.close();
+        self.backend.requests.wait().await;
         self.stop.cancel();
+        self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+fn start(target: &Target, aws: &AwsClients) -> Result<Running, String> {
+    let (environment, app) = target;
+    let Service { name, router, readiness, metrics, background } = assemble(*app, environment.as_str(), aws)?;
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    tasks.spawn(background(stop.clone()));
+    tasks.spawn(upkeep(metrics.clone(), stop.clone()));
+    let admin = admin_routes(readiness.clone(), metrics);
+    Ok(Running {
+        backend: Backend { router, requests: TaskTracker::new() },
+        admin: Router::new().nest(&format!("/{environment}/{name}"), admin),
+        readiness,
+        tasks,
+        stop,
+    })
 }
 
 /// The production service, configured as its own process would be; ports are given because they are not used.

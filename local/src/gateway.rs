@@ -1,57 +1,80 @@
 //! The load balancer's routing: path prefix and the `TenantID` header, nothing else.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use shared::http::error::ApiError;
 use shared::http::with_middleware;
 use shared::metrics::Metrics;
 use shared::tenant::TENANT_HEADER;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::ServiceExt;
 
-use crate::topology::{App, TenantSpec};
+use crate::environments::{Backend, Environments};
+use crate::topology::{App, Place, TenantSpec, Topology};
 
-/// An environment's app: where a request goes.
-pub(crate) type Target = (String, App);
+/// The load balancer. Clones share the rules, which may be replaced at any time.
+#[derive(Clone)]
+pub(crate) struct Gateway(Arc<Inner>);
 
-/// The rules. Shared by all requests.
-struct Rules {
-    /// By tenant, as the header spells it, and app.
-    by_tenant: HashMap<(String, App), Router>,
+struct Inner {
+    rules: RwLock<Rules>,
     /// Answers what no rule matches.
     no_match: Router,
 }
 
-/// One rule per tenant and app.
-pub(crate) fn routes(tenants: &[TenantSpec], targets: &HashMap<Target, Router>) -> Router {
-    let rule = |tenant: &TenantSpec, app: App| {
-        let target = (tenant.environment_of(app).to_string(), app);
-        Some(((tenant.id.to_string(), app), targets.get(&target)?.clone()))
-    };
-    let by_tenant = tenants
-        .iter()
-        .flat_map(|tenant| App::ALL.into_iter().filter_map(move |app| rule(tenant, app)))
-        .collect();
-    let no_match = Router::new().fallback(async || {
-        let msg = "NotFound: no rule matches; set the header tenantID to a registered tenant (tenant-1) and ask for \
-                   /producer, /consumer or /payments";
-        ApiError::new(StatusCode::NOT_FOUND, "no_rule", msg)
-    });
-    let no_match = with_middleware(no_match, Metrics::new("load-balancer", "local"));
-    Router::new().fallback(route).with_state(Arc::new(Rules { by_tenant, no_match }))
+/// Where requests go, by tenant, as the header spells it, and app.
+type Rules = HashMap<(String, App), Backend>;
+
+impl Gateway {
+    /// A load balancer without rules.
+    pub(crate) fn new() -> Self {
+        let no_match = Router::new().fallback(async || {
+            let msg = "NotFound: no rule matches; set the header tenantID to a registered tenant (tenant-1) and ask for \
+                       /producer, /consumer or /payments";
+            ApiError::new(StatusCode::NOT_FOUND, "no_rule", msg)
+        });
+        let no_match = with_middleware(no_match, Metrics::new("load-balancer", "local"));
+        Self(Arc::new(Inner { rules: RwLock::default(), no_match }))
+    }
+
+    /// One rule per tenant and app that is routed and runs.
+    pub(crate) fn set_rules(&self, topology: &Topology, environments: &Environments) {
+        let rule = |tenant: &TenantSpec, app: App, place: &Place| {
+            let backend = environments.backend(&(place.environment.clone(), app)).filter(|_| place.routed)?;
+            Some(((tenant.id.to_string(), app), backend))
+        };
+        let rules = topology
+            .tenants
+            .values()
+            .flat_map(|tenant| tenant.places.iter().filter_map(move |(app, place)| rule(tenant, *app, place)))
+            .collect();
+        *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    /// The load balancer as a router.
+    pub(crate) fn router(&self) -> Router {
+        Router::new().fallback(route).with_state(self.clone())
+    }
+
+    fn backend(&self, tenants: &HeaderMap, app: App) -> Option<(Router, TaskTrackerToken)> {
+        // Like the load balancer: any of the header's values may match, and only an exact one does.
+        let values = tenants.get_all(TENANT_HEADER).iter().filter_map(|value| value.to_str().ok());
+        let rules = self.0.rules.read().unwrap_or_else(PoisonError::into_inner);
+        values.filter_map(|tenant| rules.get(&(tenant.to_owned(), app))).next().map(Backend::take)
+    }
 }
 
-async fn route(State(rules): State<Arc<Rules>>, request: Request) -> Response {
-    let target = app_of(request.uri().path()).and_then(|app| {
-        // Like the load balancer: any of the header's values may match, and only an exact one does.
-        let values = request.headers().get_all(TENANT_HEADER).iter().filter_map(|value| value.to_str().ok());
-        values.filter_map(|tenant| rules.by_tenant.get(&(tenant.to_owned(), app))).next()
-    });
-    let router = target.unwrap_or(&rules.no_match).clone();
+async fn route(State(gateway): State<Gateway>, request: Request) -> Response {
+    let target = app_of(request.uri().path()).and_then(|app| gateway.backend(request.headers(), app));
+    let (router, _until_answered) = match target {
+        Some((router, token)) => (router, Some(token)),
+        None => (gateway.0.no_match.clone(), None),
+    };
     router.oneshot(request).await.unwrap_or_else(|never| match never {})
 }
 

@@ -1,5 +1,5 @@
-//! The whole SaaS on one machine: the embedded AWS endpoint, the environments of the sample tenants and the load
-//! balancer's routing, in one process. Nothing else is installed, no account is needed.
+//! The whole SaaS on one machine: the embedded AWS endpoint, a GitOps repository and what keeps to it, the tenants'
+//! environments and the load balancer's routing, in one process. Nothing else is installed, no account is needed.
 //!
 //! The services are the production ones, over the same SDK; only sockets differ: the load balancer hands a request to
 //! the environment's router in memory.
@@ -9,22 +9,37 @@ mod data;
 mod environments;
 mod gateway;
 mod provision;
+mod reconcile;
+mod seed;
+mod source;
 mod topology;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 
 use shared::aws::{AwsClients, settings_of};
 use shared::config::LogFormat;
 use shared::http::server;
-use shared::service::admin_routes;
+use tempfile::TempDir;
+use tenantctl::git::GitError;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 pub use self::data::DataError;
 use self::environments::Environments;
-use self::provision::ProvisionError;
+use self::gateway::Gateway;
+use self::provision::{ProvisionError, Provisioner};
+pub use self::reconcile::ReconcileError;
+use self::reconcile::Reconciler;
+use self::source::{Source, topology_of};
+use self::topology::Topology;
 
 /// The region of the embedded endpoint.
 const REGION: &str = "us-east-1";
@@ -32,8 +47,6 @@ const REGION: &str = "us-east-1";
 const ACCOUNT: &str = "000000000000";
 /// Connections of the load balancer and of the admin address, each.
 const MAX_CONNECTIONS: usize = 4096;
-/// Longest the environments may take to become ready.
-const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Longest the end may take.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -41,7 +54,7 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "local", version)]
 pub struct Config {
-    /// Folder in which queues, tables and parameters are kept between runs
+    /// Folder in which queues, tables, parameters and the GitOps repository are kept between runs
     #[arg(long, value_name = "FOLDER", default_value = ".local")]
     pub data_dir: PathBuf,
 
@@ -66,7 +79,7 @@ pub struct Config {
     pub log_format: LogFormat,
 
     /// What is logged: a level, or directives such as info,shared=debug
-    #[arg(long, env, value_name = "LOG_LEVEL", default_value = "warn,dynoxide=error")]
+    #[arg(long, env, value_name = "LOG_LEVEL", default_value = "warn,dynoxide=error,local=info")]
     pub log_level: String,
 }
 
@@ -91,15 +104,18 @@ pub enum LocalError {
         /// Why not.
         reason: std::io::Error,
     },
-    /// The tenants' queues, tables and parameters could not be created.
-    #[error("the sample tenants could not be set up: {0}")]
+    /// The queues of the tenant lifecycle could not be created.
+    #[error("the lifecycle queues could not be set up: {0}")]
     Provision(#[from] ProvisionError),
-    /// An environment's settings are wrong.
-    #[error("{0}")]
-    Settings(String),
-    /// The environments did not become ready.
-    #[error("not ready after {READY_WITHIN:?}: waiting for {0}")]
-    NotReady(String),
+    /// There is nowhere to keep the GitOps repository.
+    #[error("the GitOps repository: {0}")]
+    Repository(#[from] GitError),
+    /// The GitOps repository asks for what cannot be, and no earlier commit is known that did not.
+    #[error("the GitOps repository is broken: mend and push, or delete gitops.git in the data folder\n{0}")]
+    Broken(String),
+    /// What it asks for could not be carried out.
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
 }
 
 /// Runs everything until the token is cancelled.
@@ -124,26 +140,44 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     })
     .await?;
     let sdk = settings_of(&endpoint.url(), REGION);
-    let tenants = topology::sample_tenants();
-    provision::provision(&sdk, &tenants).await?;
+    let provisioner = Provisioner::new(&sdk);
+    provisioner.create_lifecycle_queues().await?;
+    let repository = Gitops::open(data.as_ref().map(|data| data.folder()))?;
+    let environments = Arc::new(Environments::new(AwsClients::new(&sdk)));
+    let gateway = Gateway::new();
+    let mut reconciler = Reconciler {
+        provisioner,
+        environments: Arc::clone(&environments),
+        gateway: gateway.clone(),
+        applied: Topology::default(),
+    };
+    let wanted = repository.wanted()?;
+    reconciler.carry_out(wanted).await?;
 
-    let environments = Environments::start(&tenants, &AwsClients::new(&sdk)).map_err(LocalError::Settings)?;
-    environments.ready(READY_WITHIN).await.map_err(LocalError::NotReady)?;
-    let gateway = gateway::routes(&tenants, environments.routers());
     let address = listener.local_addr().unwrap_or(config.listen);
     let places = banner::Places {
         gateway: address,
         endpoint: endpoint.url(),
         admin: admin.as_ref().and_then(|admin| admin.local_addr().ok()),
         folder: data.as_ref().map(|data| data.folder().into()),
+        repository: repository.source.as_ref().map(|source| source.folder().into()),
     };
-    banner::print(&tenants, &places);
+    banner::print(&reconciler.applied, &places);
 
-    let admin = admin.map(|listener| serve_admin(listener, &environments, &shutdown));
-    server::serve(listener, gateway, MAX_CONNECTIONS, shutdown.clone()).await;
+    let admin = admin.map(|listener| serve_admin(listener, Arc::clone(&environments), &shutdown));
+    let following =
+        repository.source.clone().map(|source| tokio::spawn(reconciler.follow(source, shutdown.clone())));
+    server::serve(listener, gateway.router(), MAX_CONNECTIONS, shutdown.clone()).await;
     // An idle long poll would hold the end up for as long as it waits.
     endpoint.release_long_polls();
-    if tokio::time::timeout(DRAIN_WITHIN, environments.drain()).await.is_err() {
+    let end = async {
+        if let Some(following) = following {
+            // A panic of its was reported where it happened.
+            let _ = following.await;
+        }
+        environments.drain().await;
+    };
+    if tokio::time::timeout(DRAIN_WITHIN, end).await.is_err() {
         tracing::warn!("messages in hand were not finished; they are delivered again at the next start");
     }
     if let Some(admin) = admin {
@@ -153,16 +187,69 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     Ok(())
 }
 
+/// The GitOps repository: in the data folder, in a temporary one, or, without `git`, the seed alone.
+struct Gitops {
+    source: Option<Source>,
+    _temporary: Option<TempDir>,
+}
+
+impl Gitops {
+    fn open(data: Option<&std::path::Path>) -> Result<Self, LocalError> {
+        let temporary = match data {
+            Some(_) => None,
+            None => Some(
+                TempDir::with_prefix("tenantry-")
+                    .map_err(|source| GitError::Cache { folder: std::env::temp_dir(), source })?,
+            ),
+        };
+        let folder = data.or_else(|| temporary.as_ref().map(TempDir::path)).expect("it is one of them");
+        let source = match Source::open(folder) {
+            Ok(source) => Some(source),
+            Err(GitError::NoProgram(reason)) => {
+                tracing::warn!(%reason, "there is no git: the sample tenants are all there will be");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { source, _temporary: temporary })
+    }
+
+    /// What it asks for, or asked for last before it was broken.
+    fn wanted(&self) -> Result<Topology, LocalError> {
+        let Some(source) = &self.source else {
+            return topology_of(&seed::tree()).map_err(|broken| LocalError::Broken(broken.to_string()));
+        };
+        let head = source.head()?;
+        match head.topology {
+            Ok(wanted) => {
+                source.remember(&head.commit);
+                Ok(wanted)
+            }
+            Err(broken) => {
+                let before = source.last_good().and_then(|good| good.topology.ok());
+                let before = before.ok_or_else(|| LocalError::Broken(broken.to_string()))?;
+                tracing::error!(
+                    commit = head.commit.short(),
+                    "this commit is broken; the last good one is carried out:\n{broken}"
+                );
+                Ok(before)
+            }
+        }
+    }
+}
+
 /// The admin surface of every service.
 fn serve_admin(
     listener: TcpListener,
-    environments: &Environments,
+    environments: Arc<Environments>,
     shutdown: &CancellationToken,
 ) -> tokio::task::JoinHandle<()> {
-    let mut routes = axum::Router::new();
-    for (environment, service, readiness, metrics) in environments.observed() {
-        routes = routes.nest(&format!("/{environment}/{service}"), admin_routes(readiness, metrics));
-    }
+    let routes = axum::Router::new().fallback(async move |request: Request| -> Response {
+        match environments.admin(request.uri().path()) {
+            Some(router) => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
+            None => StatusCode::NOT_FOUND.into_response(),
+        }
+    });
     tokio::spawn(server::serve(listener, routes, MAX_CONNECTIONS, shutdown.clone()))
 }
 

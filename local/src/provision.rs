@@ -11,15 +11,18 @@ use aws_sdk_dynamodb::types::{
     TimeToLiveSpecification,
 };
 use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_sqs::operation::get_queue_url::GetQueueUrlError;
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use aws_sdk_ssm::types::ParameterType;
 use futures_util::future::try_join_all;
 use payments::table as payments_table;
 use shared::environment::Environment;
 use shared::event::{LISTED_AT, LISTED_INDEX};
+use shared::registry::Status;
+use shared::tenant::{TenantId, Tier};
 use uuid::Uuid;
 
-use crate::topology::{App, TenantSpec, pool};
+use crate::topology::{App, Life, TenantSpec};
 use crate::{ACCOUNT, REGION};
 
 /// Deliveries before a message goes to the dead-letter queue.
@@ -29,6 +32,10 @@ const DEAD_LETTER_RETENTION: &str = "1209600";
 /// Characters of a name's suffix.
 const SUFFIX_CHARS: usize = 3;
 
+/// Queues that lifecycle messages come by, as the contract names them.
+pub(crate) const LIFECYCLE_QUEUES: [&str; 3] =
+    ["argoworkflows-onboarding-queue", "argoworkflows-offboarding-queue", "argoworkflows-deployment-queue"];
+
 /// A call of the provisioning failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {reason}")]
@@ -37,36 +44,106 @@ pub struct ProvisionError {
     reason: String,
 }
 
-struct Provisioner {
+/// Creates and deletes what is the tenants'.
+pub(crate) struct Provisioner {
     sqs: aws_sdk_sqs::Client,
     dynamodb: aws_sdk_dynamodb::Client,
     ssm: aws_sdk_ssm::Client,
 }
 
-/// Creates what is missing for the pool and the tenants.
-pub(crate) async fn provision(
-    config: &aws_config::SdkConfig,
-    tenants: &[TenantSpec],
-) -> Result<(), ProvisionError> {
-    let provisioner = Provisioner {
-        sqs: aws_sdk_sqs::Client::new(config),
-        dynamodb: aws_sdk_dynamodb::Client::new(config),
-        ssm: aws_sdk_ssm::Client::new(config),
-    };
-    let owners_of = |app| {
-        let silos = tenants.iter().map(move |tenant| tenant.environment_of(app));
-        std::iter::once(pool()).chain(silos.filter(|owner| *owner != pool())).collect::<Vec<_>>()
-    };
-    let (consumers, payments) = (owners_of(App::Consumer), owners_of(App::Payments));
-    try_join_all(consumers.iter().map(|owner| provisioner.create_queue_and_table(owner))).await?;
-    try_join_all(payments.iter().map(|owner| provisioner.create_payments_table(owner))).await?;
-    try_join_all(consumers.iter().map(|owner| provisioner.put_arns(owner.as_str(), owner))).await?;
-    try_join_all(payments.iter().map(|owner| provisioner.put_payments_arn(owner.as_str(), owner))).await?;
-    try_join_all(tenants.iter().map(|tenant| provisioner.register(tenant))).await?;
-    Ok(())
-}
-
 impl Provisioner {
+    /// Over the endpoint of these settings.
+    pub(crate) fn new(config: &aws_config::SdkConfig) -> Self {
+        Self {
+            sqs: aws_sdk_sqs::Client::new(config),
+            dynamodb: aws_sdk_dynamodb::Client::new(config),
+            ssm: aws_sdk_ssm::Client::new(config),
+        }
+    }
+
+    /// The queues of the tenant lifecycle.
+    pub(crate) async fn create_lifecycle_queues(&self) -> Result<(), ProvisionError> {
+        try_join_all(LIFECYCLE_QUEUES.map(|name| self.create_queue(name))).await.map(drop)
+    }
+
+    /// What a pool's apps work on.
+    pub(crate) async fn provision_pool(
+        &self,
+        pool: &Environment,
+        apps: &BTreeSet<App>,
+    ) -> Result<(), ProvisionError> {
+        self.provision_apps(pool, apps.iter().copied()).await
+    }
+
+    /// What a tenant's own apps work on, and its registration. Of one that is offboarded everything stays, until its data
+    /// is to be deleted.
+    pub(crate) async fn provision_tenant(&self, tenant: &TenantSpec) -> Result<(), ProvisionError> {
+        let silo = tenant.silo();
+        match tenant.life {
+            Life::Onboard { tier, status } => {
+                self.provision_apps(&silo, App::ALL.into_iter().filter(|app| tenant.is_siloed(*app))).await?;
+                self.register(tenant, tier).await?;
+                self.put_status(&tenant.id, status).await
+            }
+            Life::Offboarded { .. } => self.put_status(&tenant.id, Status::Suspended).await,
+        }
+    }
+
+    /// Deletes an offboarded tenant's queues, tables and parameters. What it stored in a pool's tables stays there.
+    pub(crate) async fn delete_data(&self, tenant: &TenantSpec) -> Result<(), ProvisionError> {
+        let (silo, id) = (tenant.silo(), &tenant.id);
+        let names = ["consumer_sqs", "consumer_ddb", payments_table::PARAMETER, "tier", "status"];
+        let names = names.map(|name| format!("/{id}/{name}"));
+        let deleted = self.ssm.delete_parameters().set_names(Some(names.into())).send().await;
+        deleted.map_err(|error| failed("parameters", &error))?;
+        let consumer = resource_name(App::Consumer, &silo);
+        self.delete_queue(&consumer).await?;
+        self.delete_queue(&format!("{consumer}-dlq")).await?;
+        self.delete_table(&consumer).await?;
+        self.delete_table(&resource_name(App::Payments, &silo)).await
+    }
+
+    async fn delete_queue(&self, name: &str) -> Result<(), ProvisionError> {
+        let found = match self.sqs.get_queue_url().queue_name(name).send().await {
+            Ok(found) => found,
+            Err(error) if error.as_service_error().is_some_and(GetQueueUrlError::is_queue_does_not_exist) => {
+                return Ok(());
+            }
+            Err(error) => return Err(failed(name, &error)),
+        };
+        let request = self.sqs.delete_queue().set_queue_url(found.queue_url);
+        request.send().await.map(drop).map_err(|error| failed(name, &error))
+    }
+
+    async fn delete_table(&self, name: &str) -> Result<(), ProvisionError> {
+        match self.dynamodb.delete_table().table_name(name).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(()),
+            Err(error) => Err(failed(name, &error)),
+        }
+    }
+
+    async fn provision_apps(
+        &self,
+        owner: &Environment,
+        apps: impl Iterator<Item = App>,
+    ) -> Result<(), ProvisionError> {
+        for app in apps {
+            match app {
+                App::Producer => {}
+                App::Consumer => {
+                    self.create_queue_and_table(owner).await?;
+                    self.put_arns(owner.as_str(), owner).await?;
+                }
+                App::Payments => {
+                    self.create_payments_table(owner).await?;
+                    self.put_payments_arn(owner.as_str(), owner).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn create_queue_and_table(&self, owner: &Environment) -> Result<(), ProvisionError> {
         let name = resource_name(App::Consumer, owner);
         tokio::try_join!(
@@ -161,11 +238,19 @@ impl Provisioner {
     }
 
     /// A tenant's parameters; a tenant of the pool has the pool's ARNs.
-    async fn register(&self, tenant: &TenantSpec) -> Result<(), ProvisionError> {
+    async fn register(&self, tenant: &TenantSpec, tier: Tier) -> Result<(), ProvisionError> {
         let id = tenant.id.as_str();
-        self.put_arns(id, &tenant.environment_of(App::Consumer)).await?;
-        self.put_payments_arn(id, &tenant.environment_of(App::Payments)).await?;
-        self.put(&format!("/{id}/tier"), tenant.tier.as_str()).await
+        if let Some(owner) = tenant.environment_of(App::Consumer) {
+            self.put_arns(id, owner).await?;
+        }
+        if let Some(owner) = tenant.environment_of(App::Payments) {
+            self.put_payments_arn(id, owner).await?;
+        }
+        self.put(&format!("/{id}/tier"), tier.as_str()).await
+    }
+
+    async fn put_status(&self, tenant: &TenantId, status: Status) -> Result<(), ProvisionError> {
+        self.put(&format!("/{tenant}/status"), status.as_str()).await
     }
 
     async fn put_arns(&self, holder: &str, owner: &Environment) -> Result<(), ProvisionError> {
@@ -231,12 +316,13 @@ mod tests {
 
     #[test]
     fn names_are_as_the_contract_has_them_and_the_same_in_every_run() {
-        let name = resource_name(App::Consumer, &pool());
-        assert_eq!(name, resource_name(App::Consumer, &pool()));
+        let pool: Environment = "pool-1".parse().expect("valid");
+        let name = resource_name(App::Consumer, &pool);
+        assert_eq!(name, resource_name(App::Consumer, &pool));
         let suffix = name.strip_prefix("consumer-pool-1-").expect("the owner is in the name");
         assert_eq!(suffix.len(), 3);
         assert!(suffix.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()));
         assert_ne!(name, resource_name(App::Consumer, &"tenant-1".parse().expect("valid")));
-        assert!(resource_name(App::Payments, &pool()).starts_with("payments-pool-1-"));
+        assert!(resource_name(App::Payments, &pool).starts_with("payments-pool-1-"));
     }
 }
