@@ -8,6 +8,7 @@ mod banner;
 mod data;
 mod environments;
 mod gateway;
+mod lifecycle;
 mod provision;
 mod reconcile;
 mod seed;
@@ -24,7 +25,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use shared::aws::{AwsClients, settings_of};
-use shared::config::LogFormat;
+use shared::config::{ConfigError, LogFormat};
 use shared::http::server;
 use tempfile::TempDir;
 use tenantctl::git::GitError;
@@ -35,6 +36,7 @@ use tower::ServiceExt;
 pub use self::data::DataError;
 use self::environments::Environments;
 use self::gateway::Gateway;
+use self::lifecycle::{CONTROL_PLANE, Lifecycle};
 use self::provision::{ProvisionError, Provisioner};
 pub use self::reconcile::ReconcileError;
 use self::reconcile::Reconciler;
@@ -113,6 +115,9 @@ pub enum LocalError {
     /// The GitOps repository asks for what cannot be, and no earlier commit is known that did not.
     #[error("the GitOps repository is broken: mend and push, or delete gitops.git in the data folder\n{0}")]
     Broken(String),
+    /// A variable that the worker of the lifecycle queues reads cannot be used.
+    #[error(transparent)]
+    Worker(#[from] ConfigError),
     /// What it asks for could not be carried out.
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
@@ -143,7 +148,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     let provisioner = Provisioner::new(&sdk);
     provisioner.create_lifecycle_queues().await?;
     let repository = Gitops::open(data.as_ref().map(|data| data.folder()))?;
-    let environments = Arc::new(Environments::new(AwsClients::new(&sdk)));
+    let aws = AwsClients::new(&sdk);
+    let environments = Arc::new(Environments::new(aws.clone()));
     let gateway = Gateway::new();
     let mut reconciler = Reconciler {
         provisioner,
@@ -153,6 +159,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     };
     let wanted = repository.wanted()?;
     reconciler.carry_out(wanted).await?;
+
+    let lifecycle = match &repository.source {
+        Some(source) => Some(Lifecycle::start(source.repository(), &aws, &shutdown)?),
+        None => None,
+    };
 
     let address = listener.local_addr().unwrap_or(config.listen);
     let places = banner::Places {
@@ -164,7 +175,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     };
     banner::print(&reconciler.applied, &places);
 
-    let admin = admin.map(|listener| serve_admin(listener, Arc::clone(&environments), &shutdown));
+    let control_plane = lifecycle.as_ref().map(|lifecycle| lifecycle.admin.clone());
+    let admin =
+        admin.map(|listener| serve_admin(listener, Arc::clone(&environments), control_plane, &shutdown));
     let following =
         repository.source.clone().map(|source| tokio::spawn(reconciler.follow(source, shutdown.clone())));
     server::serve(listener, gateway.router(), MAX_CONNECTIONS, shutdown.clone()).await;
@@ -174,6 +187,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         if let Some(following) = following {
             // A panic of its was reported where it happened.
             let _ = following.await;
+        }
+        if let Some(lifecycle) = lifecycle {
+            lifecycle.ended().await;
         }
         environments.drain().await;
     };
@@ -242,10 +258,14 @@ impl Gitops {
 fn serve_admin(
     listener: TcpListener,
     environments: Arc<Environments>,
+    control_plane: Option<axum::Router>,
     shutdown: &CancellationToken,
 ) -> tokio::task::JoinHandle<()> {
     let routes = axum::Router::new().fallback(async move |request: Request| -> Response {
-        match environments.admin(request.uri().path()) {
+        let path = request.uri().path();
+        let is_control_plane = path.split('/').nth(1) == Some(CONTROL_PLANE);
+        let router = if is_control_plane { control_plane.clone() } else { environments.admin(path) };
+        match router {
             Some(router) => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
             None => StatusCode::NOT_FOUND.into_response(),
         }

@@ -85,8 +85,13 @@ impl Provisioner {
                 self.register(tenant, tier).await?;
                 self.put_status(&tenant.id, status).await
             }
-            Life::Offboarded { .. } => self.put_status(&tenant.id, Status::Suspended).await,
+            Life::Offboarded { .. } => self.suspend(&tenant.id).await,
         }
+    }
+
+    /// Has a tenant's requests refused; everything of its stays.
+    pub(crate) async fn suspend(&self, tenant: &TenantId) -> Result<(), ProvisionError> {
+        self.put_status(tenant, Status::Suspended).await
     }
 
     /// Deletes an offboarded tenant's queues, tables and parameters. What it stored in a pool's tables stays there.

@@ -63,6 +63,13 @@ impl Reconciler {
             changed.iter().map(|tenant| provisioner.provision_tenant(tenant).boxed()).collect();
         stream::iter(each).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
 
+        // Whoever vanished without a tombstone keeps its data and is served no more.
+        let vanished = applied.tenants.keys().filter(|id| !wanted.tenants.contains_key(*id));
+        let vanished: Vec<_> = vanished.collect();
+        for tenant in &vanished {
+            provisioner.suspend(tenant).await?;
+        }
+
         let targets = wanted.targets();
         self.environments.start(&targets, READY_WITHIN).await.map_err(ReconcileError::Environment)?;
         self.gateway.set_rules(&wanted, &self.environments);
@@ -87,8 +94,7 @@ impl Reconciler {
                 deletions.iter().map(|tenant| provisioner.delete_data(tenant).boxed()).collect();
             stream::iter(each).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         }
-        let changed =
-            changed.len() + applied.tenants.keys().filter(|id| !wanted.tenants.contains_key(*id)).count();
+        let changed = changed.len() + vanished.len();
         self.applied = wanted;
         Ok(changed)
     }
@@ -108,7 +114,7 @@ impl Reconciler {
                 Ok(desired) => desired,
                 Err(error) => {
                     tracing::error!(%error, "the GitOps repository cannot be read; what runs stays as it is");
-                    tokio::time::sleep(RETRY_AFTER).await;
+                    shutdown.run_until_cancelled(tokio::time::sleep(RETRY_AFTER)).await;
                     continue;
                 }
             };

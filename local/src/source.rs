@@ -92,6 +92,11 @@ impl Source {
         &self.folder
     }
 
+    /// The repository, for whoever commits to it.
+    pub(crate) fn repository(&self) -> Repository {
+        self.repository.clone()
+    }
+
     /// What the branch looks like now.
     pub(crate) fn stamp(&self) -> Stamp {
         let read = |name: &str| fs::read(self.folder.join(name)).ok();
