@@ -7,6 +7,7 @@
 mod arguments;
 mod change;
 mod exit;
+mod handle;
 mod lint;
 mod list;
 mod output;
@@ -52,6 +53,7 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Diff { change } => change::diff(&global, change),
         Command::List { tier } => list::run(&global, tier),
         Command::Lint => lint::run(&global),
+        Command::Handle { kind, message_base64 } => handle::run(&global, kind, &message_base64),
         Command::Worker(worker) => work::run(&global, worker),
         Command::Completion { shell } => {
             let mut script = Vec::new();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use shared::tenant::{TenantId, Tier};
 
-use crate::apply::RequestId;
+use crate::apply::{RequestId, Wanted};
 use crate::request::{Percent, Request, Wave};
 
 /// Most of a stranger's text that a reason quotes.
@@ -80,6 +80,21 @@ impl Kind {
             Self::Deployment => object::<Deployment>(body)?.message(),
         }
     }
+}
+
+impl Message {
+    /// What is wanted: known by the sender's own id, else by the one it was delivered under, which is the same at every
+    /// delivery; by a new one where there is neither.
+    pub fn wanted(self, delivered_under: Option<RequestId>) -> Wanted {
+        let id = self.id.or(delivered_under);
+        let may_be_repeat = id.is_some();
+        Wanted { request: self.request, id: id.unwrap_or_else(RequestId::random), may_be_repeat }
+    }
+}
+
+impl BadMessage {
+    /// The stable name of the error, for programs.
+    pub const CODE: &str = "malformed";
 }
 
 #[derive(Deserialize)]
@@ -264,6 +279,23 @@ mod tests {
             assert!(matches!(of(bad), Err(BadMessage::Field { .. })), "{bad:.60}");
         }
         assert!(matches!(of(r#""percent":300"#), Err(BadMessage::Shape(_))));
+    }
+
+    #[test]
+    fn the_senders_own_id_comes_before_the_deliverys() {
+        let body = |more: &str| format!(r#"{{"tenant_id":"t"{more}}}"#);
+        let wanted = |more: &str, under: Option<&str>| {
+            let under = under.map(|id| id.parse().expect("an id"));
+            Kind::Offboarding.parse(&body(more)).expect("fine").wanted(under)
+        };
+        let own = r#","request_id":"order-17""#;
+        for (more, under, id) in
+            [(own, Some("m-1"), "order-17"), (own, None, "order-17"), ("", Some("m-1"), "m-1")]
+        {
+            let wanted = wanted(more, under);
+            assert_eq!((wanted.id.as_str(), wanted.may_be_repeat), (id, true));
+        }
+        assert!(!wanted("", None).may_be_repeat, "an id just made up");
     }
 
     #[test]

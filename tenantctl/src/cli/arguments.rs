@@ -12,6 +12,7 @@ use shared::tenant::{TenantId, Tier};
 use super::exit::EXIT_CODES;
 use crate::apply::{MAX_ATTEMPTS, RequestId};
 use crate::git::{Author, Branch};
+use crate::message::Kind;
 use crate::request::{HoldReason, Percent, ReleaseVersion, Request, Wave};
 use crate::worker::WorkerConfig;
 
@@ -100,6 +101,21 @@ pub(super) enum Command {
     /// Check the repository: every file, every reference, every value
     Lint,
 
+    /// Carry out one lifecycle message and end: a step of a workflow
+    ///
+    /// The message is what the lifecycle queues hold, and is carried out as the worker does. A request_id in it comes
+    /// before --request-id, which is the message's id in its queue: delivered again, it is done once. Codes 2 to 5 stay
+    /// the same however often it is tried; after 1, 6 and 7 it may be tried again.
+    Handle {
+        /// Which lifecycle queue it came from
+        #[arg(long, value_name = "KIND", value_parser = kind())]
+        kind: Kind,
+        /// The message's body in base64: with padding, in one line, of at most 64 KiB
+        // Decoded later: the library repeats a value it does not like, however long.
+        #[arg(long, value_name = "BASE64")]
+        message_base64: String,
+    },
+
     /// Work off the lifecycle queues until told to stop
     Worker(WorkerConfig),
 
@@ -132,7 +148,7 @@ pub(super) enum Change {
         /// The tier it is believed to be in; another one is a conflict
         #[arg(long, value_name = "TIER", value_parser = tier())]
         tier: Option<Tier>,
-        /// Lift the protection of its data, which is then deleted; also later, of a tenant that is gone
+        /// Lift the protection of its data, which then goes with forget; also later, of a tenant that is gone
         #[arg(long)]
         delete_data: bool,
     },
@@ -238,6 +254,14 @@ impl From<Change> for Request {
 fn tier() -> impl TypedValueParser<Value = Tier> {
     PossibleValuesParser::new(Tier::ALL.map(Tier::as_str))
         .map(|name| name.parse::<Tier>().expect("only tiers' names are possible"))
+}
+
+/// A lifecycle queue's kind, likewise.
+fn kind() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)).map(|name| {
+        let is_named = |kind: &Kind| kind.as_str() == name;
+        Kind::ALL.into_iter().find(is_named).expect("only kinds' names are possible")
+    })
 }
 
 #[cfg(test)]

@@ -14,12 +14,17 @@ use crate::request::Request;
 
 /// Carries a change out and tells what came of it.
 pub(super) fn run(global: &Global, change: Change) -> Result<Exit, CliError> {
-    let repository = sources::repository(global)?;
     let wanted = Wanted {
         request: change.into(),
         id: global.request_id.clone().unwrap_or_else(RequestId::random),
         may_be_repeat: global.request_id.is_some(),
     };
+    carry_out(global, &wanted)
+}
+
+/// Carries out what is wanted and tells what came of it.
+pub(super) fn carry_out(global: &Global, wanted: &Wanted) -> Result<Exit, CliError> {
+    let repository = sources::repository(global)?;
     let progress = Progress::new(global.output);
     let options = Options { on_step: progress.on_step(), max_attempts: global.attempts };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -28,7 +33,7 @@ pub(super) fn run(global: &Global, change: Change) -> Result<Exit, CliError> {
     drop((options, progress));
     let applied = applied??;
     match global.output {
-        Output::Text => say(text(&applied, &wanted, repository.branch()).as_bytes())?,
+        Output::Text => say(text(&applied, wanted, repository.branch()).as_bytes())?,
         Output::Json => {
             let plan = applied.plan.as_ref();
             let files: Vec<_> = plan.iter().flat_map(|plan| &plan.edits).map(|edit| &edit.path).collect();

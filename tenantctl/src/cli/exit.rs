@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::apply::{ApplyError, Refused};
 use crate::git::{GitError, PatchError};
+use crate::message::BadMessage;
 use crate::plan::{PlanError, PlanErrorKind};
 use crate::release::ReleaseError;
 use crate::tree::TreeError;
@@ -84,6 +85,12 @@ impl From<PlanErrorKind> for Exit {
 impl From<Refused> for CliError {
     fn from(refused: Refused) -> Self {
         Self::new(refused.code(), refused.kind().into(), refused)
+    }
+}
+
+impl From<BadMessage> for CliError {
+    fn from(bad: BadMessage) -> Self {
+        Self::new(BadMessage::CODE, Exit::Usage, bad)
     }
 }
 

@@ -16,9 +16,11 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{Applied, ApplyError, Options, Outcome, Refused, RequestId, Results, Wanted, apply_all};
+use crate::apply::{
+    Applied, ApplyError, InvalidRequestId, Options, Outcome, Refused, Results, Wanted, apply_all,
+};
 use crate::git::{GitError, Repository};
-use crate::message::Kind;
+use crate::message::{BadMessage, Kind};
 use crate::plan::PlanErrorKind;
 
 /// First wait before the repository is tried again.
@@ -128,13 +130,20 @@ impl CarryOut {
     fn parse(&self, message: &Received) -> State {
         let parsed = self.kind.parse(&message.body).map_err(|bad| bad.to_string()).and_then(|parsed| {
             // The queue's own id is the same at each delivery.
-            let id = parsed.id.map_or_else(|| message.message_id.parse::<RequestId>(), Ok);
-            let id = id.map_err(|error| format!("the message's id: {error}"))?;
-            Ok(Wanted { request: parsed.request, id, may_be_repeat: true })
+            let delivered_under = match &parsed.id {
+                Some(_) => None,
+                None => Some(
+                    message
+                        .message_id
+                        .parse()
+                        .map_err(|error: InvalidRequestId| format!("the message's id: {error}"))?,
+                ),
+            };
+            Ok(parsed.wanted(delivered_under))
         });
         match parsed {
             Ok(wanted) => State::Waiting(wanted),
-            Err(reason) => self.bad(&message.message_id, "malformed", &reason),
+            Err(reason) => self.bad(&message.message_id, BadMessage::CODE, &reason),
         }
     }
 

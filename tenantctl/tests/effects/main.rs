@@ -10,6 +10,7 @@
 mod cli;
 mod concurrency;
 mod git;
+mod handle;
 mod http;
 mod program;
 mod remote;
