@@ -12,6 +12,7 @@ use crate::yaml::YamlError;
 mod deploy;
 mod edits;
 mod find;
+mod forget;
 mod offboard;
 mod onboard;
 mod switch;
@@ -56,8 +57,13 @@ pub enum Effect {
         /// The tier it was in.
         from: &'static str,
     },
-    /// Its data may go, too.
+    /// Its data is no longer protected: it goes with the tombstone.
     ProtectionLifted {
+        /// The tenant.
+        tenant: TenantId,
+    },
+    /// Its tombstone goes, and its data with that; its id is free.
+    Forgotten {
         /// The tenant.
         tenant: TenantId,
     },
@@ -133,6 +139,15 @@ pub enum PlanError {
         /// The id.
         tenant: TenantId,
     },
+    /// No cluster would take its Services: they are named `<tenant>-<app>`.
+    #[error(
+        "{tenant} begins with a digit: the names of its Services would, too, and Kubernetes refuses those (RFC 1035); \
+         choose an id that begins with a letter"
+    )]
+    LeadingDigit {
+        /// The id.
+        tenant: TenantId,
+    },
     /// The tenant exists in another tier.
     #[error("{tenant} exists in tier {tier}, not {asked}; `tenantctl move` changes a tier")]
     OtherTier {
@@ -155,9 +170,8 @@ pub enum PlanError {
     },
     /// The tenant has been offboarded; its id is not free.
     #[error(
-        "{tenant} has been offboarded and its id is not free: its data may still be there. Delete the data \
-         (`tenantctl offboard {tenant} --delete-data`), and once that is done remove {path} and its line in \
-         kustomization.yaml in a commit of their own"
+        "{tenant} has been offboarded ({path}) and its id is not free: its data is still there. To be rid of it, \
+         `tenantctl offboard {tenant} --delete-data`, and once the cluster has applied that `tenantctl forget {tenant}`"
     )]
     Offboarded {
         /// The tenant.
@@ -167,13 +181,33 @@ pub enum PlanError {
     },
     /// The tenant has been offboarded; there is nothing left to change but its data.
     #[error(
-        "{tenant} has been offboarded ({path}); all that is left to do is `tenantctl offboard {tenant} --delete-data`"
+        "{tenant} has been offboarded ({path}); all that is left to do is `tenantctl offboard {tenant} --delete-data` \
+         and, once the cluster has applied that, `tenantctl forget {tenant}`"
     )]
     Gone {
         /// The tenant.
         tenant: TenantId,
         /// Its tombstone.
         path: RepoPath,
+    },
+    /// The tenant to be forgotten is there.
+    #[error(
+        "{tenant} is in tier {tier}; only who has been offboarded is forgotten (`tenantctl offboard {tenant}`)"
+    )]
+    NotOffboarded {
+        /// The tenant.
+        tenant: TenantId,
+        /// Where it is.
+        tier: Tier,
+    },
+    /// The tenant to be forgotten has data under protection.
+    #[error(
+        "the data of {tenant} is protected and would stay behind, known to nobody; first `tenantctl offboard {tenant} \
+         --delete-data`, and let the cluster apply that"
+    )]
+    Protected {
+        /// The tenant.
+        tenant: TenantId,
     },
     /// No tier has the tenant, and it has never been offboarded.
     #[error("there is no tenant {tenant}; `tenantctl list` shows those there are")]
@@ -222,6 +256,7 @@ pub fn plan(tree: &dyn Tree, request: &Request) -> Result<Plan, PlanError> {
         Request::Offboard { tenant, tier, delete_data } => {
             offboard::offboard(tree, tenant, *tier, *delete_data)
         }
+        Request::Forget { tenant } => forget::forget(tree, tenant),
         Request::Deploy { tier, release, wave } => deploy::deploy(tree, *tier, *release, wave),
         Request::Move { tenant, to, leave_data } => transfer::transfer(tree, tenant, *to, *leave_data),
         Request::Suspend { tenant } => switch::suspend(tree, tenant),
@@ -240,10 +275,13 @@ impl PlanError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TemplateName { .. } => "template_name",
+            Self::LeadingDigit { .. } => "leading_digit",
             Self::OtherTier { .. } => "other_tier",
             Self::OtherRelease { .. } => "other_release",
             Self::Offboarded { .. } => "offboarded",
             Self::Gone { .. } => "gone",
+            Self::NotOffboarded { .. } => "not_offboarded",
+            Self::Protected { .. } => "data_protected",
             Self::NotFound { .. } => "not_found",
             Self::EmptyWave => "empty_wave",
             Self::DataStaysBehind { .. } => "data_stays_behind",
@@ -258,11 +296,14 @@ impl PlanError {
             Self::OtherTier { .. }
             | Self::OtherRelease { .. }
             | Self::Offboarded { .. }
-            | Self::Gone { .. } => PlanErrorKind::Conflict,
+            | Self::Gone { .. }
+            | Self::NotOffboarded { .. }
+            | Self::Protected { .. } => PlanErrorKind::Conflict,
             Self::NotFound { .. } => PlanErrorKind::NotFound,
-            Self::TemplateName { .. } | Self::EmptyWave | Self::DataStaysBehind { .. } => {
-                PlanErrorKind::Invalid
-            }
+            Self::TemplateName { .. }
+            | Self::LeadingDigit { .. }
+            | Self::EmptyWave
+            | Self::DataStaysBehind { .. } => PlanErrorKind::Invalid,
             Self::Broken { .. } | Self::Tree(_) => PlanErrorKind::Repository,
         }
     }

@@ -29,8 +29,13 @@ pub enum Request {
         tenant: TenantId,
         /// The tier it is believed to be in; another one is a conflict.
         tier: Option<Tier>,
-        /// Lift the protection of its data, which then goes, too.
+        /// Lift the protection of its data, which goes when the tenant is forgotten.
         delete_data: bool,
+    },
+    /// An offboarded tenant whose data is unprotected leaves the repository: its data goes, its id is free.
+    Forget {
+        /// Its id.
+        tenant: TenantId,
     },
     /// A tier's tenants, or a wave of them, take up a release.
     Deploy {

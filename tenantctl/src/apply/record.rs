@@ -63,6 +63,7 @@ pub fn describe(request: &Request) -> Value {
             let tier = tier.map(shared::tenant::Tier::as_str);
             json!({ "action": "offboard", "tenant": tenant.as_str(), "tier": tier, "delete_data": delete_data })
         }
+        Request::Forget { tenant } => json!({ "action": "forget", "tenant": tenant.as_str() }),
         Request::Deploy { tier, release, wave } => {
             json!({ "action": "deploy", "tier": tier.as_str(), "release": release.to_string(), "wave": describe_wave(wave) })
         }

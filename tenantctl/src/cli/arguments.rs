@@ -153,6 +153,15 @@ pub(super) enum Change {
         delete_data: bool,
     },
 
+    /// Take away what is left of an offboarded tenant: its data goes, its id is free
+    ///
+    /// The last step, after offboard --delete-data, once the cluster has applied that: the Terraform object goes with the
+    /// tombstone, and destroys the tenant's queue and tables. What it has in the tables of a pool is not among that.
+    Forget {
+        /// Its id
+        tenant: TenantId,
+    },
+
     /// Give a tier, or a wave of it, another release; tenants on hold keep theirs
     Deploy {
         /// The tier
@@ -240,6 +249,7 @@ impl From<Change> for Request {
         match change {
             Change::Onboard { tenant, tier, release } => Self::Onboard { tenant, tier, release },
             Change::Offboard { tenant, tier, delete_data } => Self::Offboard { tenant, tier, delete_data },
+            Change::Forget { tenant } => Self::Forget { tenant },
             Change::Deploy { tier, release, wave } => Self::Deploy { tier, release, wave: wave.into() },
             Change::Move { tenant, to, leave_data } => Self::Move { tenant, to, leave_data },
             Change::Suspend { tenant } => Self::Suspend { tenant },

@@ -50,7 +50,7 @@ fn object(release: &Release) -> Value {
 /// One word for what a release is up to.
 fn state(release: &Release) -> &'static str {
     match release {
-        Release { offboarded_from: Some(_), delete_data: true, .. } => "deleting data",
+        Release { offboarded_from: Some(_), delete_data: true, .. } => "unprotected",
         Release { offboarded_from: Some(_), .. } => "offboarded",
         Release { suspended: true, .. } => "suspended",
         Release { hold: Some(_), .. } => "on hold",

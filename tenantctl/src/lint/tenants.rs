@@ -50,7 +50,11 @@ pub(super) fn check(facts: &mut Facts, role: &Role, documents: Vec<Document<'_>>
     let pools = values::pools(facts, node, &merged);
     match role {
         Role::Tombstone { .. } => no_apps(facts, node, &merged),
-        Role::Tenant { .. } | Role::Template { .. } => waits_for(facts, release, &pools),
+        Role::Tenant { .. } => {
+            begins_with_a_letter(facts, node, &id);
+            waits_for(facts, release, &pools);
+        }
+        Role::Template { .. } => waits_for(facts, release, &pools),
         _ => {}
     }
 }
@@ -164,6 +168,15 @@ fn no_apps(facts: &mut Facts, node: &Node<'_>, merged: &Value) {
                 facts.add("tombstone", Some(node.sign_of(&steps).into()), message, "write false");
             }
         }
+    }
+}
+
+/// A tenant's Services are named `<id>-<app>`, and the name of a Service is a label of RFC 1035. The chart refuses it, too.
+fn begins_with_a_letter(facts: &mut Facts, node: &Node<'_>, id: &str) {
+    if id.starts_with(|first: char| first.is_ascii_digit()) {
+        let message = format!("{id} begins with a digit: Kubernetes refuses Services named {id}-<app>");
+        let fix = "onboard the tenant under an id that begins with a letter";
+        facts.add("id", Some(node.sign_of(&["tenantId"]).into()), message, fix);
     }
 }
 

@@ -1,5 +1,5 @@
 //! The end of a tenant, in two steps: the apps go and a tombstone stays, which keeps the data under protection and the id
-//! taken; then, asked for by name, the data goes, too.
+//! taken; then, asked for by name, the protection is lifted. The data goes with the tombstone: see `forget`.
 
 use serde_json::{Value, json};
 use shared::tenant::{TenantId, Tier};
@@ -17,7 +17,8 @@ use crate::yaml::{YamlError, set};
 const WITHOUT_DATA: [&str; 1] = ["producer"];
 
 const FORMER_TIER: [&str; 3] = ["metadata", "annotations", OFFBOARDED_ANNOTATION];
-const DELETE_DATA: [&str; 4] = ["spec", "values", "infra", "deleteData"];
+/// Where a tombstone says that its data may go.
+pub(super) const DELETE_DATA: [&str; 4] = ["spec", "values", "infra", "deleteData"];
 
 pub(super) fn offboard(
     tree: &dyn Tree,

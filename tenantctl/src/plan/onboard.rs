@@ -42,6 +42,10 @@ pub(super) fn onboard(
             }
         }
         Found::Nowhere => {
+            // Not of an id in general: whoever is there already is found above, and left as it is.
+            if tenant.as_str().starts_with(|first: char| first.is_ascii_digit()) {
+                return Err(PlanError::LeadingDigit { tenant: tenant.clone() });
+            }
             let text = template::instance(tree, tier, tenant, &version)?;
             edits.write(path.clone(), None, text);
             effects.push(Effect::Onboarded { tenant: tenant.clone(), tier: tier.as_str() });

@@ -9,7 +9,7 @@ use tenantctl::release::releases;
 use tenantctl::request::{Request, Wave};
 use tenantctl::tree::{Entry, MemoryTree, RepoPath, Tree, TreeError};
 
-use crate::seed::{assert_clean, id, offboard, onboard, path, replace, run, seed, text};
+use crate::seed::{assert_clean, id, offboard, onboard, only, path, replace, run, seed, text};
 
 fn deploy(tier: Tier, release: &str, wave: Wave) -> Request {
     Request::Deploy { tier, release: release.parse().expect("a release"), wave }
@@ -60,7 +60,7 @@ fn onboarding_touches_two_files_and_the_same_again_none() {
 #[test]
 fn an_id_that_yaml_takes_for_something_else_stays_text() {
     let mut tree = seed();
-    for tenant in ["0", "123", "1e3", "0x10", "null", "true", "yes", "n", "on", "010"] {
+    for tenant in ["null", "true", "false", "yes", "no", "y", "n", "on", "off"] {
         run(&mut tree, &onboard(tenant, Tier::Premium, "0.0")).expect(tenant);
         let file = text(&tree, &format!("tenants/premium/{tenant}.yaml"));
         assert!(file.contains(&format!("tenantId: \"{tenant}\"\n")), "{file}");
@@ -72,6 +72,28 @@ fn an_id_that_yaml_takes_for_something_else_stays_text() {
 fn the_templates_own_name_cannot_be_onboarded() {
     let error = plan(&seed(), &onboard("tenant-template", Tier::Basic, "0.0")).expect_err("reserved");
     assert_eq!((error.code(), error.kind()), ("template_name", PlanErrorKind::Invalid));
+}
+
+#[test]
+fn an_id_whose_services_no_cluster_takes_is_not_onboarded_and_found_by_lint() {
+    for tenant in ["0", "123", "1e3", "0x10", "7-eleven"] {
+        let error = plan(&seed(), &onboard(tenant, Tier::Basic, "0.0")).expect_err(tenant);
+        assert_eq!((error.code(), error.kind()), ("leading_digit", PlanErrorKind::Invalid));
+        assert!(error.to_string().contains("begins with a letter"), "{error}");
+    }
+    // Who came before this rule, or by hand: found, and still to be offboarded.
+    let mut tree = seed();
+    let named = |text: String| text.replace("tenant-1", "7-eleven");
+    let (file, list) = ("tenants/premium/tenant-1.yaml", "tenants/premium/kustomization.yaml");
+    let (tenant, listed) = (named(text(&tree, file)), named(text(&tree, list)));
+    tree.remove(&path(file));
+    tree.insert(path("tenants/premium/7-eleven.yaml"), tenant);
+    tree.insert(path(list), listed);
+    let finding = only(&tree, "id");
+    assert!(finding.message.contains("7-eleven-<app>") && finding.fix.contains("letter"), "{finding:?}");
+    assert_eq!(plan(&tree, &onboard("7-eleven", Tier::Premium, "0.0")).expect("it is there").edits, []);
+    run(&mut tree, &offboard("7-eleven", false)).expect("offboarded");
+    assert_clean(&tree);
 }
 
 #[test]
@@ -227,6 +249,32 @@ fn offboarding_with_deletion_at_once_is_one_plan() {
     assert_eq!(plan.effects.len(), 2, "{:?}", plan.effects);
     assert_clean(&tree);
     assert_eq!(run(&mut tree, &offboard("tenant-1", true)).expect("again").edits, []);
+}
+
+#[test]
+fn who_is_forgotten_leaves_nothing_and_its_id_is_free() {
+    for (tenant, tier) in
+        [("tenant-1", Tier::Premium), ("tenant-2", Tier::Basic), ("tenant-3", Tier::Advanced)]
+    {
+        let mut tree = seed();
+        let forget = Request::Forget { tenant: id(tenant) };
+        let refused = |tree: &MemoryTree| {
+            let error = plan(tree, &forget).expect_err("not yet");
+            assert_eq!(error.kind(), PlanErrorKind::Conflict);
+            error.code()
+        };
+        assert_eq!(refused(&tree), "not_offboarded");
+        run(&mut tree, &offboard(tenant, false)).expect("offboarded");
+        assert_eq!(refused(&tree), "data_protected");
+        run(&mut tree, &offboard(tenant, true)).expect("unprotected");
+        let plan = run(&mut tree, &forget).expect("forgotten");
+        assert_eq!(plan.edits.len(), 2, "the tombstone and its list: {:?}", plan.edits);
+        assert_eq!(plan.effects, [Effect::Forgotten { tenant: id(tenant) }]);
+        assert_clean(&tree);
+        assert_eq!(run(&mut tree, &forget).expect("again").edits, []);
+        run(&mut tree, &onboard(tenant, tier, "0.0")).expect("the id is free");
+        assert_eq!(tree, seed(), "as if it had never been away");
+    }
 }
 
 #[test]

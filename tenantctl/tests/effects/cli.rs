@@ -23,8 +23,12 @@ fn a_tenants_whole_life_is_a_commit_each_and_lints_throughout() {
         (&["offboard", "acme", "--tier=premium"], 3),
         (&["offboard", "acme", "--tier=basic"], 0),
         (&["onboard", "acme", "--tier=advanced", "--release=0.0"], 3),
+        (&["forget", "acme"], 3),
         (&["offboard", "acme", "--delete-data"], 0),
         (&["onboard", "acme", "--tier=advanced", "--release=0.0"], 3),
+        (&["forget", "acme"], 0),
+        (&["onboard", "acme", "--tier=advanced", "--release=0.0"], 0),
+        (&["onboard", "7-eleven", "--tier=basic", "--release=0.0"], 2),
         (&["suspend", "nobody"], 4),
     ];
     for (arguments, code) in steps {
@@ -34,7 +38,7 @@ fn a_tenants_whole_life_is_a_commit_each_and_lints_throughout() {
         assert_eq!(remote.commits() - before, usize::from(*code == 0), "{arguments:?}");
         program.done(&["lint"]);
     }
-    assert!(remote.read(&tombstone).is_some());
+    assert_eq!(remote.read(&tombstone), None);
 }
 
 #[test]
@@ -265,5 +269,6 @@ fn each_shell_gets_a_completion_that_knows_the_commands() {
     {
         let script = Program::of(&remote).done(&["completion", shell]);
         assert!(script.contains("onboard") && (script.contains("premium") || !has_values), "{shell}");
+        assert!(script.contains("message-base64"), "{shell}");
     }
 }
