@@ -40,7 +40,7 @@ use self::lifecycle::{CONTROL_PLANE, Lifecycle};
 use self::provision::{ProvisionError, Provisioner};
 pub use self::reconcile::ReconcileError;
 use self::reconcile::Reconciler;
-use self::source::{Source, topology_of};
+use self::source::{REPOSITORY, Source, topology_of};
 use self::topology::Topology;
 
 /// The region of the embedded endpoint.
@@ -171,7 +171,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         endpoint: endpoint.url(),
         admin: admin.as_ref().and_then(|admin| admin.local_addr().ok()),
         folder: data.as_ref().map(|data| data.folder().into()),
-        repository: repository.source.as_ref().map(|source| source.folder().into()),
+        repository: repository.place.clone(),
     };
     banner::print(&reconciler.applied, &places);
 
@@ -206,6 +206,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
 /// The GitOps repository: in the data folder, in a temporary one, or, without `git`, the seed alone.
 struct Gitops {
     source: Option<Source>,
+    /// Where it is, as the data folder is spelled.
+    place: Option<PathBuf>,
     _temporary: Option<TempDir>,
 }
 
@@ -227,7 +229,8 @@ impl Gitops {
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { source, _temporary: temporary })
+        let place = source.is_some().then(|| folder.join(REPOSITORY));
+        Ok(Self { source, place, _temporary: temporary })
     }
 
     /// What it asks for, or asked for last before it was broken.

@@ -18,7 +18,7 @@ use crate::seed;
 use crate::topology::Topology;
 
 /// The repository's folder within the data folder.
-const REPOSITORY: &str = "gitops.git";
+pub(crate) const REPOSITORY: &str = "gitops.git";
 /// The file that names the last commit that was carried out.
 const LAST_GOOD: &str = "gitops.good";
 /// The folder of the mirror it is read through.
@@ -85,11 +85,6 @@ impl Source {
             timeout: DEFAULT_TIMEOUT,
         })?;
         Ok(Self { repository, folder, last_good: data.join(LAST_GOOD) })
-    }
-
-    /// Where it is.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// The repository, for whoever commits to it.
