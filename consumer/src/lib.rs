@@ -5,6 +5,7 @@
 //! what an item is; everything around it stays.
 
 mod messages;
+mod openapi;
 mod store;
 mod table;
 mod writer;
@@ -96,7 +97,7 @@ pub fn service(config: &Config, aws: &AwsClients) -> Service {
     let resources = Resources::default();
     let messages = Messages::new(parts.http.clone(), aws.dynamodb.clone(), Arc::clone(&resources));
     let own = Router::new().route("/consumer/messages", get(messages::list)).with_state(messages);
-    let router = parts.http.finish(own);
+    let router = parts.http.finish(own, openapi::document());
     let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
     let (keep_registry, consume) =
         (parts.keep_registry(), Consume::new(parts, config.receiver_limits(), aws, resources));

@@ -13,12 +13,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::http::caller::CallingTenant;
 use shared::http::error::ApiError;
+use shared::http::openapi::{AnyJson, Errors, TenantHeader};
 use shared::http::{Http, page as listing};
 use shared::tenant::TenantId;
+use utoipa::ToSchema;
 
 use self::page::Cursor;
 use crate::Resources;
@@ -35,29 +37,34 @@ struct Inner {
     resources: Resources,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Asked {
-    limit: Option<usize>,
-    cursor: Option<String>,
-}
-
-/// One page; keys in sorted order.
-#[derive(Serialize)]
+/// A page of messages, newest first
+// Keys in sorted order.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Messages)]
 pub(crate) struct Listed {
     messages: Vec<Message>,
+    /// Where the next page starts; null on the last one
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
-/// A stored message; keys in sorted order.
-#[derive(Serialize)]
+/// A stored message
+// Keys in sorted order.
+#[derive(Serialize, ToSchema)]
 struct Message {
+    /// The environment that stored it
     consumer_environment: String,
+    /// As its sender was told; tells when it was accepted, unless it was sent under an `Idempotency-Key`
     message_id: String,
+    /// What its sender sent, if anything
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = AnyJson, required = false)]
     payload: Option<Box<RawValue>>,
+    /// The environment that accepted it
     producer_environment: String,
     tenant_id: String,
+    /// When it was accepted, UTC
+    #[schema(example = "2024-07-12T16:31:39+0000")]
     timestamp: String,
 }
 
@@ -79,10 +86,17 @@ impl Messages {
     }
 }
 
+/// The tenant's own stored messages, newest first
+#[utoipa::path(
+    get,
+    path = "/consumer/messages",
+    params(TenantHeader, listing::Asked),
+    responses((status = 200, description = "A page", body = Listed), Errors)
+)]
 pub(crate) async fn list(
     State(messages): State<Messages>,
     CallingTenant(tenant): CallingTenant,
-    asked: Result<Query<Asked>, QueryRejection>,
+    asked: Result<Query<listing::Asked>, QueryRejection>,
 ) -> Result<Json<Listed>, ApiError> {
     let table = messages.table_of(&tenant).await?;
     let asked = listing::query(asked)?;

@@ -88,9 +88,8 @@ pub fn service_at(config: &Config, aws: &AwsClients, clock: Clock) -> Service {
         .route("/payments/charges", post(routes::charge).get(routes::list))
         .route("/payments/charges/{id}", get(routes::find))
         .route("/payments/charges/{id}/refunds", post(routes::refund))
-        .route("/payments/openapi.json", get(routes::openapi))
         .with_state(payments);
-    let router = parts.http.finish(own);
+    let router = parts.http.finish(own, openapi::document());
     let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
     let keep_registry = parts.keep_registry();
     let limits = SenderLimits { max_in_flight: MAX_SENDS, ..SenderLimits::default() };

@@ -11,24 +11,24 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use shared::arn::TableArn;
 use shared::environment::Environment;
-use shared::http::caller::{CallingTenant, OptionalTenant};
-use shared::http::error::ApiError;
+use shared::http::caller::CallingTenant;
+use shared::http::error::{ApiError, ErrorBody};
 use shared::http::idempotency::IdempotencyKey;
+use shared::http::openapi::{BodyErrors, Errors, KeyHeader, TenantHeader, TraceHeader};
 use shared::http::{Http, RequestContext, body, cursor, page};
 use shared::registry::Tenant;
 use shared::telemetry::traceparent;
 use shared::tenant::{TenantId, Tier};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
-use utoipa::{IntoParams, OpenApi, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::ledger::{Answer, Ledger, LedgerError, Outcome, Request};
-use crate::openapi::Document;
 use crate::outbox::publish::Publisher;
 use crate::request::{MAX_BODY_BYTES, new_charge, new_refund};
 
@@ -50,18 +50,6 @@ struct Inner {
     http: Http,
     open: Arc<OnceLock<Open>>,
     tasks: TaskTracker,
-}
-
-/// How charges are listed
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct Asked {
-    /// Charges of a page
-    #[param(minimum = 1, maximum = 100, default = 20)]
-    limit: Option<usize>,
-    /// `next_cursor` of the page before
-    cursor: Option<String>,
 }
 
 /// A page of charges, newest first
@@ -147,15 +135,14 @@ fn is_kept_in(table: &TableArn, environment: &Environment, tenant: &Tenant) -> b
 #[utoipa::path(
     post,
     path = "/payments/charges",
-    params(crate::openapi::TenantHeader, crate::openapi::KeyHeader),
+    params(TenantHeader, KeyHeader, TraceHeader),
     request_body = crate::openapi::NewCharge,
     responses(
         (status = 201, body = crate::charge::ChargeBody, headers(("Location" = String, description = "The charge's path"))),
         (status = 200, description = "The answer of the first time", body = crate::charge::ChargeBody,
             headers(("Location" = String), ("Idempotent-Replayed" = String, description = "true"))),
-        crate::openapi::Errors,
-        (status = 413, description = "The body is too large", body = crate::openapi::Error),
-        (status = 422, description = "The key was used for another request", body = crate::openapi::Error),
+        Errors,
+        BodyErrors,
     )
 )]
 pub(crate) async fn charge(
@@ -178,16 +165,15 @@ pub(crate) async fn charge(
 #[utoipa::path(
     post,
     path = "/payments/charges/{id}/refunds",
-    params(crate::openapi::TenantHeader, crate::openapi::KeyHeader, ("id" = Uuid, Path, description = "The charge")),
+    params(TenantHeader, KeyHeader, TraceHeader, ("id" = Uuid, Path, description = "The charge")),
     request_body = crate::openapi::NewRefund,
     responses(
         (status = 201, body = crate::charge::RefundBody, headers(("Location" = String, description = "The charge's path"))),
         (status = 200, description = "The answer of the first time", body = crate::charge::RefundBody,
             headers(("Location" = String), ("Idempotent-Replayed" = String, description = "true"))),
-        crate::openapi::Errors,
-        (status = 409, description = "Less is left to refund", body = crate::openapi::Error),
-        (status = 413, description = "The body is too large", body = crate::openapi::Error),
-        (status = 422, description = "The key was used for another request", body = crate::openapi::Error),
+        (status = 409, description = "Less is left to refund", body = ErrorBody),
+        Errors,
+        BodyErrors,
     )
 )]
 pub(crate) async fn refund(
@@ -210,8 +196,8 @@ pub(crate) async fn refund(
 #[utoipa::path(
     get,
     path = "/payments/charges/{id}",
-    params(crate::openapi::TenantHeader, ("id" = Uuid, Path, description = "The charge")),
-    responses((status = 200, body = crate::charge::ChargeBody), crate::openapi::Errors)
+    params(TenantHeader, ("id" = Uuid, Path, description = "The charge")),
+    responses((status = 200, body = crate::charge::ChargeBody), Errors)
 )]
 pub(crate) async fn find(
     State(payments): State<Payments>,
@@ -227,13 +213,13 @@ pub(crate) async fn find(
 #[utoipa::path(
     get,
     path = "/payments/charges",
-    params(crate::openapi::TenantHeader, Asked),
-    responses((status = 200, body = Listed), crate::openapi::Errors)
+    params(TenantHeader, page::Asked),
+    responses((status = 200, body = Listed), Errors)
 )]
 pub(crate) async fn list(
     State(payments): State<Payments>,
     CallingTenant(tenant): CallingTenant,
-    asked: Result<Query<Asked>, QueryRejection>,
+    asked: Result<Query<page::Asked>, QueryRejection>,
 ) -> Result<Json<Listed>, ApiError> {
     let open = payments.open_for(&tenant).await?;
     let asked = page::query(asked)?;
@@ -253,18 +239,6 @@ pub(crate) async fn list(
 
 /// What the positions of this listing begin with: no other listing's cursor is one.
 const CURSOR_PREFIX: &str = "charges/";
-
-/// This document
-#[utoipa::path(get, path = "/payments/openapi.json", responses((status = 200, description = "OpenAPI 3.1")))]
-pub(crate) async fn openapi(
-    State(payments): State<Payments>,
-    OptionalTenant(tenant): OptionalTenant,
-) -> Result<Response, ApiError> {
-    if let Some(tenant) = &tenant {
-        payments.0.http.access().admit(tenant).await?;
-    }
-    Ok(Json(Document::openapi()).into_response())
-}
 
 /// The id in a path. What is no id is no charge's.
 fn charge_id(path: Result<Path<String>, PathRejection>) -> Result<Uuid, ApiError> {

@@ -13,6 +13,7 @@ use shared::event::{Event, Payload, id_of_key};
 use shared::http::caller::CallingTenant;
 use shared::http::error::ApiError;
 use shared::http::idempotency::IdempotencyKey;
+use shared::http::openapi::{AnyJson, BodyErrors, Errors, OptionalKeyHeader, TenantHeader, TraceHeader};
 use shared::http::{Http, RequestContext, body};
 use shared::queue::message::Outgoing;
 use shared::queue::sender::Sender;
@@ -20,9 +21,11 @@ use shared::registry::Tenant;
 use shared::telemetry::traceparent;
 use shared::tenant::{TenantId, Tier};
 use tokio::time::Instant;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::idempotency::{Replay, Replays};
+use crate::openapi::TierHeader;
 
 /// The request header that names the tier its caller believes the tenant has.
 const TIER_HEADER: &str = "tier";
@@ -40,13 +43,21 @@ struct Inner {
     max_body_bytes: usize,
 }
 
-/// The answer to an accepted event; keys in sorted order.
-#[derive(Serialize)]
+/// An accepted event
+// Keys in sorted order.
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Accepted {
+    /// The environment that took it
+    #[schema(example = "pool-1")]
     environment: String,
+    /// What it is stored under
     message_id: Uuid,
+    /// The service
     microservice: &'static str,
+    /// Whose event it is
+    #[schema(value_type = String)]
     tenant_id: TenantId,
+    /// The service's version
     version: &'static str,
 }
 
@@ -78,6 +89,17 @@ impl Producer {
     }
 }
 
+/// Put an event onto the tenant's queue
+///
+/// Answered once the queue has confirmed it. The same `Idempotency-Key` never yields a second stored message. A body is
+/// read as JSON, whatever its `Content-Type`; none is an event without a payload.
+#[utoipa::path(
+    post,
+    path = "/producer",
+    params(TenantHeader, TierHeader, OptionalKeyHeader, TraceHeader),
+    request_body = Option<AnyJson>,
+    responses((status = 200, description = "The queue has it", body = Accepted), Errors, BodyErrors)
+)]
 pub(crate) async fn accept(
     State(producer): State<Producer>,
     ClaimedTier(claimed): ClaimedTier,

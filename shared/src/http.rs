@@ -8,20 +8,23 @@ pub mod caller;
 pub mod cursor;
 pub mod error;
 pub mod idempotency;
+pub mod openapi;
+pub mod page;
 pub mod server;
 
 mod observe;
-pub mod page;
 mod request_metrics;
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use bytes::Bytes;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use self::caller::{Access, OptionalTenant};
 use self::error::ApiError;
@@ -45,18 +48,27 @@ struct Inner {
     metrics: Metrics,
 }
 
-/// The answer to `GET /<service>`; keys in sorted order.
-#[derive(Serialize)]
+/// Who answers, for whom
+// Keys in sorted order.
+#[derive(Serialize, ToSchema)]
 struct Identity<'a> {
+    /// The environment that answers
+    #[schema(example = "pool-1")]
     environment: &'a str,
+    /// The service
     microservice: &'static str,
+    /// The tenant that was named
+    #[schema(value_type = Option<String>, required)]
     tenant_id: Option<TenantId>,
+    /// The service's version
     version: &'static str,
 }
 
-/// The answer of the readiness probe, spelled as existing probes expect it.
-#[derive(Serialize)]
+/// Whether the service is ready
+// Spelled as existing probes expect it.
+#[derive(Serialize, ToSchema)]
 struct Probe {
+    /// `OK` or `NotReady`
     #[serde(rename = "Status")]
     status: &'static str,
 }
@@ -93,12 +105,18 @@ impl Http {
         self.0.version
     }
 
-    /// Closes the stack: the common routes, the service's own, JSON for what is neither, and the middleware.
-    pub fn finish(&self, own: Router) -> Router {
+    /// Closes the stack: the common routes, the service's own, JSON for what is neither, and the middleware. `described`
+    /// is the OpenAPI document of its own routes.
+    pub fn finish(&self, own: Router, described: utoipa::openapi::OpenApi) -> Router {
         let service = self.0.service;
+        let described = openapi::to_json(&openapi::complete(service, self.0.version, described));
         let routes = Router::new()
             .route(&format!("/{service}"), get(identity))
             .route(&format!("/{service}/readiness-probe"), get(readiness_probe))
+            .route(
+                &format!("/{service}/openapi.json"),
+                get(async move |http, tenant| document(http, tenant, described.clone()).await),
+            )
             .with_state(self.clone())
             .merge(own)
             .method_not_allowed_fallback(async || ApiError::method_not_allowed())
@@ -112,7 +130,13 @@ pub fn with_middleware(routes: Router, metrics: Metrics) -> Router {
     routes.layer(ObserveLayer(RequestMetrics::new(metrics)))
 }
 
-/// `GET /<service>`: who answers, for whom.
+/// Who answers, for whom
+#[utoipa::path(
+    get,
+    path = "/service",
+    params(openapi::OptionalTenantHeader),
+    responses((status = 200, description = "This service", body = Identity), openapi::Errors)
+)]
 async fn identity(
     State(http): State<Http>,
     OptionalTenant(tenant): OptionalTenant,
@@ -129,7 +153,20 @@ async fn identity(
     Ok(Json(identity).into_response())
 }
 
-/// `GET /<service>/readiness-probe`: from cached state, without side effect.
+/// Whether the service is ready
+///
+/// Answered from cached state, without side effect.
+#[utoipa::path(
+    get,
+    path = "/service/readiness-probe",
+    params(openapi::OptionalTenantHeader),
+    responses(
+        (status = 200, description = "It is", body = Probe),
+        (status = 500, description = "It is not, now", body = Probe),
+        (status = 400, description = "The header is no tenant id, or is there twice", body = error::ErrorBody),
+        (status = 403, description = "Another tenant's environment", body = error::ErrorBody),
+    )
+)]
 async fn readiness_probe(
     State(http): State<Http>,
     OptionalTenant(tenant): OptionalTenant,
@@ -142,6 +179,24 @@ async fn readiness_probe(
     } else {
         (StatusCode::INTERNAL_SERVER_ERROR, Json(Probe { status: "NotReady" })).into_response()
     })
+}
+
+/// This document
+#[utoipa::path(
+    get,
+    path = "/service/openapi.json",
+    params(openapi::OptionalTenantHeader),
+    responses((status = 200, description = "OpenAPI 3.1", body = openapi::AnyJson), openapi::Errors)
+)]
+async fn document(
+    State(http): State<Http>,
+    OptionalTenant(tenant): OptionalTenant,
+    described: Bytes,
+) -> Result<Response, ApiError> {
+    if let Some(tenant) = &tenant {
+        http.0.access.admit(tenant).await?;
+    }
+    Ok(([(header::CONTENT_TYPE, "application/json")], described).into_response())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::queue::sender::SendError;
 use crate::registry::LookupError;
@@ -28,11 +29,17 @@ pub struct ApiError {
     retry_after: Option<Duration>,
 }
 
-/// The body of every error; keys in sorted order.
-#[derive(Serialize)]
-struct ErrorBody<'a> {
+/// Why a request was not carried out
+// Keys in sorted order.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub struct ErrorBody<'a> {
+    /// For machines; does not change
+    #[schema(example = "invalid_tier")]
     code: &'a str,
+    /// For people: says what is wrong, and what to do
     msg: &'a str,
+    /// As in the header `x-request-id` and in the log
     request_id: &'a str,
 }
 

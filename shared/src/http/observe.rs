@@ -8,6 +8,7 @@ use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request};
+use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -25,6 +26,10 @@ use crate::tenant::TenantId;
 
 /// Request and response header of the id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// An answer is one tenant's, and the header that says whose is in no cache's key.
+const NOT_STORED: HeaderValue = HeaderValue::from_static("no-store");
+/// An answer repeats what clients sent: no browser is to take it for anything but JSON.
+const AS_IT_SAYS: HeaderValue = HeaderValue::from_static("nosniff");
 /// Longest id taken over from a client.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 /// Label of requests that matched no route.
@@ -138,7 +143,10 @@ impl Seen {
     fn answered(&self, mut response: Response) -> Response {
         let request_id = self.request_id.to_str().unwrap_or_default();
         let code = ApiError::write_body(&mut response, request_id);
-        response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, self.request_id.clone());
+        headers.insert(CACHE_CONTROL, NOT_STORED);
+        headers.insert(X_CONTENT_TYPE_OPTIONS, AS_IT_SAYS);
         let (status, took) = (response.status(), self.started.elapsed());
         let route = self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
         self.metrics.answered(route, &self.method, status, took);

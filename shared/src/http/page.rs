@@ -2,6 +2,8 @@
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::error::ApiError;
 
@@ -10,11 +12,24 @@ pub const DEFAULT_LIMIT: usize = 20;
 /// Items of the largest page.
 pub const MAX_LIMIT: usize = 100;
 
+/// Which page is asked for
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Asked {
+    /// Items of the page
+    #[param(value_type = usize, required = false, minimum = 1, maximum = 100, default = 20)]
+    pub limit: Option<usize>,
+    /// `next_cursor` of the page before
+    #[param(value_type = String, required = false)]
+    pub cursor: Option<String>,
+}
+
 /// The query of a listing.
 ///
 /// # Errors
 /// 400 where it has what the listing does not take.
-pub fn query<T>(asked: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
+pub fn query(asked: Result<Query<Asked>, QueryRejection>) -> Result<Asked, ApiError> {
     asked
         .map(|Query(asked)| asked)
         .map_err(|error| ApiError::bad_request("invalid_query", format!("BadRequest: {}", error.body_text())))

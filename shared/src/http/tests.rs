@@ -45,7 +45,8 @@ fn surface(environment: &str, rate: Option<u32>) -> Surface {
     let registry = TenantRegistry::new(Arc::new(Parameters), RegistryLimits::default(), &metrics);
     let access = Access::new(environment.parse().expect("valid"), registry, rate.and_then(NonZeroU32::new));
     let own = Router::new().route("/producer", post(async || "posted")).route("/panic", get(panics));
-    let router = Http::new("producer", "9.9.9", access, readiness, metrics.clone()).finish(own);
+    let router = Http::new("producer", "9.9.9", access, readiness, metrics.clone())
+        .finish(own, utoipa::openapi::OpenApi::default());
     Surface { router, condition, metrics }
 }
 

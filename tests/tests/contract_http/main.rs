@@ -3,9 +3,11 @@
 mod answers;
 mod errors;
 mod gateway;
+mod headers;
 mod hostile;
 mod idempotency;
 mod listing;
 mod overload;
 mod posts;
 mod readiness;
+mod routes;

@@ -1,0 +1,36 @@
+//! The OpenAPI document, made from the handler and the types it answers with.
+
+use utoipa::OpenApi;
+
+use crate::messages;
+
+/// The routes of the consumer.
+#[derive(OpenApi)]
+#[openapi(info(title = "Consumer", description = "Stored messages of a tenant"), paths(messages::list))]
+struct Document;
+
+/// What the consumer's own routes take and answer.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use shared::http::page::{DEFAULT_LIMIT, MAX_LIMIT};
+
+    use super::*;
+
+    #[test]
+    fn it_describes_the_route_and_the_bounds_that_are_checked() {
+        let document = serde_json::to_value(document()).expect("it serialises");
+        let parameters = &document["paths"]["/consumer/messages"]["get"]["parameters"];
+        let limit = parameters.as_array().and_then(|all| all.iter().find(|one| one["name"] == "limit"));
+        let limit = &limit.expect("a limit")["schema"];
+        assert_eq!(
+            (&limit["minimum"], &limit["maximum"], &limit["default"]),
+            (&json!(1), &json!(MAX_LIMIT), &json!(DEFAULT_LIMIT)),
+            "{limit}"
+        );
+    }
+}
