@@ -2,7 +2,8 @@
 //!
 //! A rule names an action and one effect; its own seeded generator decides each time, so the same calls in
 //! the same order meet the same faults. Rules live in memory and start empty. An effect acts *before* the
-//! work, or *after* it: the work is done and the answer is lost, late, or an error.
+//! work, or *after* it: the work is done and the answer is lost, late, or an error. Some befall single messages:
+//! an entry that fails, and what standard queues may do to any message: deliver it twice, or late.
 
 use std::{
     sync::{
@@ -19,6 +20,8 @@ use serde::{Deserialize, Serialize};
 const RULES_MAX: usize = 100;
 /// Longest delay a rule may ask for, in milliseconds (ours).
 const DELAY_MS_MAX: u64 = 120_000;
+/// Longest a rule may hold a message back, in seconds: as long as a sender may.
+const LATE_S_MAX: u32 = 900;
 
 /// When an effect acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -74,6 +77,15 @@ struct Spec {
     partial: Option<Partial>,
     #[serde(default, skip_serializing_if = "is_false")]
     unprocessed: bool,
+    /// A received message is visible again at once: it is delivered again, and then this receipt handle is stale.
+    #[serde(default, skip_serializing_if = "is_false")]
+    stale: bool,
+    /// The queue keeps two copies of a sent message, under one id.
+    #[serde(default, skip_serializing_if = "is_false")]
+    duplicate: bool,
+    /// A sent message can be received only after so many seconds; later ones overtake it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late_s: Option<u32>,
 }
 
 fn always() -> f64 {
@@ -234,9 +246,30 @@ impl EntryFaults {
 
     /// Whether the next item of a `BatchWriteItem` is left unprocessed.
     pub(crate) fn draw_unprocessed(&self) -> bool {
-        let Some((faults, action)) = &self.0 else { return false };
+        self.draw_of(|spec| spec.unprocessed.then_some(())).is_some()
+    }
+
+    /// Whether the lease of the next received message ends at once.
+    pub(crate) fn draw_stale(&self) -> bool {
+        self.draw_of(|spec| spec.stale.then_some(())).is_some()
+    }
+
+    /// Whether the queue keeps the next sent message twice.
+    pub(crate) fn draw_duplicate(&self) -> bool {
+        self.draw_of(|spec| spec.duplicate.then_some(())).is_some()
+    }
+
+    /// For how many seconds the next sent message is held back, if it is.
+    pub(crate) fn draw_late_s(&self) -> Option<u32> {
+        self.draw_of(|spec| spec.late_s)
+    }
+
+    /// What the first rule with this effect that hits says of it.
+    fn draw_of<T>(&self, effect: impl Fn(&Spec) -> Option<T>) -> Option<T> {
+        let (faults, action) = self.0.as_ref()?;
         let mut rules = faults.rules();
-        rules.iter_mut().filter(|rule| rule.concerns(action) && rule.spec.unprocessed).any(Rule::hits)
+        let mut concerned = rules.iter_mut().filter(|rule| rule.concerns(action));
+        concerned.find_map(|rule| effect(&rule.spec).filter(|_| rule.hits()))
     }
 
     /// Whether no rule concerns the call.
@@ -247,7 +280,7 @@ impl EntryFaults {
 
 impl Spec {
     fn is_whole_call(&self) -> bool {
-        self.partial.is_none() && !self.unprocessed
+        self.partial.is_none() && !self.unprocessed && !self.stale && !self.duplicate && self.late_s.is_none()
     }
 }
 
@@ -289,9 +322,15 @@ fn check(spec: &Spec) -> Result<(), String> {
         + usize::from(spec.delay_ms.is_some())
         + usize::from(spec.drop)
         + usize::from(spec.partial.is_some())
-        + usize::from(spec.unprocessed);
+        + usize::from(spec.unprocessed)
+        + usize::from(spec.stale)
+        + usize::from(spec.duplicate)
+        + usize::from(spec.late_s.is_some());
     if effects != 1 {
-        return Err("exactly one of error, delay_ms, drop, partial and unprocessed must be set".into());
+        return Err(
+            "exactly one of error, delay_ms, drop, partial, unprocessed, stale, duplicate and late_s must be set"
+                .into(),
+        );
     }
     if let Some(error) = &spec.error
         && !(400..=599).contains(&error.status)
@@ -317,6 +356,25 @@ fn check(spec: &Spec) -> Result<(), String> {
     }
     if spec.unprocessed && spec.when == When::After {
         return Err("unprocessed items are not written, so \"when\" cannot be \"after\"".into());
+    }
+    check_messages(spec)
+}
+
+/// What befalls single messages, and only with the calls that send or receive them.
+fn check_messages(spec: &Spec) -> Result<(), String> {
+    let any = matches!(spec.action.as_str(), "*" | "SQS.*");
+    let sends = any || matches!(spec.action.as_str(), "SQS.SendMessage" | "SQS.SendMessageBatch");
+    if spec.stale && !any && spec.action != "SQS.ReceiveMessage" {
+        return Err("stale is for SQS.ReceiveMessage".into());
+    }
+    if (spec.duplicate || spec.late_s.is_some()) && !sends {
+        return Err("duplicate and late_s are for SQS.SendMessage and SQS.SendMessageBatch".into());
+    }
+    if spec.late_s.is_some_and(|late_s| !(1..=LATE_S_MAX).contains(&late_s)) {
+        return Err(format!("late_s must be between 1 and {LATE_S_MAX}"));
+    }
+    if (spec.stale || spec.duplicate || spec.late_s.is_some()) && spec.when == When::After {
+        return Err("what befalls single messages has no \"when\"".into());
     }
     Ok(())
 }
@@ -394,6 +452,10 @@ mod tests {
             (r#"[{"action":"SSM.*","partial":{"code":"X"}}]"#, "partial"),
             (r#"[{"action":"SQS.*","unprocessed":true}]"#, "unprocessed"),
             (r#"[{"action":"*","dropp":true}]"#, "dropp"),
+            (r#"[{"action":"SQS.DeleteMessageBatch","stale":true}]"#, "stale"),
+            (r#"[{"action":"SQS.ReceiveMessage","duplicate":true}]"#, "duplicate"),
+            (r#"[{"action":"SQS.SendMessage","late_s":901}]"#, "late_s"),
+            (r#"[{"action":"SQS.SendMessage","late_s":1,"when":"after"}]"#, "when"),
         ] {
             let error = faults.replace(json.as_bytes()).unwrap_err();
             assert!(error.contains(word), "{json}: {error}");

@@ -27,6 +27,9 @@ struct Args {
     region: String,
 }
 
+/// A write beyond the limit on a file's size (`ulimit -f`): 25 on Linux and the BSDs.
+const SIGXFSZ: i32 = 25;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
@@ -43,6 +46,8 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // Caught, the write fails like any other on a full disk; left alone, the signal would end the program.
+    let _full = signal(SignalKind::from_raw(SIGXFSZ))?;
     let storage = if args.ephemeral { Storage::Memory } else { Storage::Dir(args.data_dir) };
     let config = Config {
         listen: args.listen,

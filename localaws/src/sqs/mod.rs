@@ -109,7 +109,7 @@ impl Sqs {
         let outcome = match action {
             "SendMessage" => self.send_message(parse(body)?, caller).await.map(answer),
             "SendMessageBatch" => self.send_message_batch(parse(body)?, caller).await.map(answer),
-            "ReceiveMessage" => self.receive_message(parse(body)?).await,
+            "ReceiveMessage" => self.receive_message(parse(body)?, caller).await,
             "DeleteMessage" => self.delete_message(parse(body)?).await.map(answer),
             "DeleteMessageBatch" => self.delete_message_batch(parse(body)?, caller).await.map(answer),
             "ChangeMessageVisibility" => self.change_visibility(parse(body)?).await.map(answer),

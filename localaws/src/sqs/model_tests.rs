@@ -50,7 +50,7 @@ fn draft(number: u128, group: Option<&str>, delay_s: Option<u32>, now_ms: u64) -
         sender_id: "me".into(),
         sent_ms: now_ms,
     };
-    Draft { payload, delay_s }
+    Draft { payload: Arc::new(payload), delay_s }
 }
 
 fn number(lease: &Lease) -> u128 {

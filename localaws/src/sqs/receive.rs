@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Sqs,
+    Caller, Sqs,
     api::{Message, Messages, ReceiveMessage},
     attributes::Selection,
     core::QueueId,
@@ -46,7 +46,7 @@ enum Look {
 }
 
 impl Sqs {
-    pub(super) async fn receive_message(&self, request: ReceiveMessage) -> SqsResult<Reply> {
+    pub(super) async fn receive_message(&self, request: ReceiveMessage, caller: &Caller) -> SqsResult<Reply> {
         let url = required(request.queue_url, "QueueUrl")?;
         let max = in_range(
             request.max_number_of_messages,
@@ -83,6 +83,11 @@ impl Sqs {
                 known = Some(id);
                 let leases = state.core.receive(id, max as usize, visibility_s, now_ms)?;
                 if !leases.is_empty() {
+                    for lease in leases.iter().filter(|_| caller.entry_faults.draw_stale()) {
+                        let receive = lease.receipt.receives;
+                        // Left leased it would be no fault, and nothing else can be wrong with a lease just given.
+                        let _ = state.core.change_visibility(id, lease.seq, receive, 0, now_ms);
+                    }
                     return Ok((id, Look::Found(leases)));
                 }
                 let queue = state.core.queue(id).ok_or(SqsError::QueueDoesNotExist)?;

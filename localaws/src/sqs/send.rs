@@ -44,7 +44,7 @@ impl Sqs {
             let limit = state.core.queue(id).map_or(0, |queue| queue.settings.message_size_bytes);
             check_size(checked.size_bytes, limit)?;
             let (sent, draft) = accept(None, checked, state, caller, now_ms);
-            state.core.send(id, vec![draft], now_ms);
+            state.core.send(id, copies(draft, caller), now_ms);
             Ok(sent)
         })
         .await
@@ -79,7 +79,7 @@ impl Sqs {
                 match checked {
                     Ok(checked) => {
                         let (sent, draft) = accept(Some(entry_id.clone()), checked, state, caller, now_ms);
-                        drafts.push(draft);
+                        drafts.extend(copies(draft, caller));
                         if let Some(fault) = fault {
                             result.failed.push(failed(entry_id, &SqsError::Injected(fault.code)));
                         } else {
@@ -96,6 +96,15 @@ impl Sqs {
         })
         .await
     }
+}
+
+/// The message as the queue keeps it: once, and at once, unless a fault says otherwise.
+fn copies(mut draft: Draft, caller: &Caller) -> Vec<Draft> {
+    if let Some(late_s) = caller.entry_faults.draw_late_s() {
+        draft.delay_s = Some(late_s);
+    }
+    let count = if caller.entry_faults.draw_duplicate() { 2 } else { 1 };
+    vec![draft; count]
 }
 
 fn check_size(size_bytes: usize, limit_bytes: u32) -> SqsResult<()> {
@@ -196,5 +205,5 @@ fn accept(
         sender_id: Arc::clone(&caller.sender_id),
         sent_ms: now_ms,
     };
-    (sent, Draft { payload, delay_s: checked.delay_s })
+    (sent, Draft { payload: Arc::new(payload), delay_s: checked.delay_s })
 }

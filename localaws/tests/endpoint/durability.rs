@@ -166,3 +166,31 @@ fn sigterm_ends_the_program_with_success() {
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     assert_eq!(program.child.wait().unwrap().code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_full_disk_refuses_what_it_cannot_keep_and_a_restart_has_all_that_was_confirmed() {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path());
+    let (sqs, url) = queue(&program.url, "jobs").await;
+    let send = |sqs: &aws_sdk_sqs::Client| {
+        sqs.send_message().queue_url(&url).message_body("x".repeat(20_000)).send()
+    };
+    send(&sqs).await.unwrap();
+    // Files of this program can grow to 256 KiB: as good as a full disk, and without another file system.
+    let limit = Rlimit { current: Some(256 * 1024), ..getrlimit(Resource::Fsize) };
+    let child = Pid::from_raw(program.child.id().try_into().unwrap());
+    prlimit(child, Resource::Fsize, limit).unwrap();
+    let mut confirmed = 1;
+    while send(&sqs).await.is_ok() {
+        confirmed += 1;
+        assert!(confirmed < 100, "the disk is full by now");
+    }
+    assert!(send(&sqs).await.is_err(), "it goes on refusing");
+    program.kill();
+    let again = Program::start(dir.path());
+    let sqs = aws_sdk_sqs::Client::new(&sdk(&again.url).await);
+    assert_eq!(count(&sqs, &url, "ApproximateNumberOfMessages").await, confirmed);
+    send(&sqs).await.unwrap();
+    again.kill();
+}

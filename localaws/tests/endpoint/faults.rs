@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use hyper::Method;
 
-use crate::support::{admin, code, count, ephemeral, queue, sdk};
+use crate::support::{admin, code, count, ephemeral, eventually, queue, receive, sdk};
 
 #[tokio::test]
 async fn calls_are_counted_by_action_and_reset() {
@@ -111,5 +111,50 @@ async fn items_of_a_batch_write_stay_unprocessed() {
     let second = dynamodb.batch_write_item().request_items("items", left).send().await.unwrap();
     assert!(second.unprocessed_items.unwrap_or_default().is_empty());
     assert_eq!(dynamodb.scan().table_name("items").send().await.unwrap().count, 10);
+    endpoint.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_stale_receipt_handle_belongs_to_a_message_that_was_delivered_again() {
+    let endpoint = ephemeral().await;
+    let (sqs, url) = queue(&endpoint.url(), "jobs").await;
+    sqs.send_message().queue_url(&url).message_body("x").send().await.unwrap();
+    admin(Method::PUT, &endpoint, "faults", r#"[{"action":"SQS.ReceiveMessage","limit":1,"stale":true}]"#)
+        .await;
+    let (first, second) = (receive(&sqs, &url).await, receive(&sqs, &url).await);
+    assert_eq!((first.len(), second.len()), (1, 1), "visible again at once, then leased as ever");
+    assert_eq!(first[0].message_id, second[0].message_id);
+    let delete = |handle: &Option<String>| {
+        sqs.delete_message().queue_url(&url).set_receipt_handle(handle.clone()).send()
+    };
+    delete(&first[0].receipt_handle).await.unwrap();
+    assert_eq!(count(&sqs, &url, "ApproximateNumberOfMessagesNotVisible").await, 1, "it deletes nothing");
+    delete(&second[0].receipt_handle).await.unwrap();
+    assert_eq!(count(&sqs, &url, "ApproximateNumberOfMessagesNotVisible").await, 0);
+    endpoint.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_duplicate_has_the_id_of_its_original_and_a_late_message_is_overtaken() {
+    let endpoint = ephemeral().await;
+    let (sqs, url) = queue(&endpoint.url(), "jobs").await;
+    let send = |body: &'static str| sqs.send_message().queue_url(&url).message_body(body).send();
+    let put = |rules: &'static str| admin(Method::PUT, &endpoint, "faults", rules);
+
+    put(r#"[{"action":"SQS.SendMessage","limit":1,"duplicate":true}]"#).await;
+    let id = send("twice").await.unwrap().message_id;
+    let received = receive(&sqs, &url).await;
+    assert_eq!(received.iter().map(|m| &m.message_id).collect::<Vec<_>>(), [&id, &id]);
+    assert_ne!(received[0].receipt_handle, received[1].receipt_handle);
+
+    put(r#"[{"action":"SQS.*","limit":1,"late_s":1}]"#).await;
+    send("first").await.unwrap();
+    send("second").await.unwrap();
+    let next = receive(&sqs, &url).await;
+    assert_eq!(next.iter().filter_map(|m| m.body()).collect::<Vec<_>>(), ["second"]);
+    eventually("the late one comes", || async {
+        receive(&sqs, &url).await.iter().any(|message| message.body() == Some("first"))
+    })
+    .await;
     endpoint.shutdown().await;
 }

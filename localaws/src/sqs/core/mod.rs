@@ -39,10 +39,10 @@ pub(crate) struct Effects {
 }
 
 /// A message about to be sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Draft {
     /// What the sender says.
-    pub(crate) payload: Payload,
+    pub(crate) payload: Arc<Payload>,
     /// Delay in seconds; the queue's default when absent.
     pub(crate) delay_s: Option<u32>,
 }
@@ -295,15 +295,14 @@ impl Core {
         for (seq, draft) in seqs.into_iter().zip(drafts) {
             let delay_s = draft.delay_s.unwrap_or(queue.settings.delay_s);
             let ready_at_ms = now_ms + u64::from(delay_s) * MS_PER_S;
-            let payload = Arc::new(draft.payload);
             self.effects.changes.push(Change::Insert {
                 seq,
                 queue: id,
-                payload: Arc::clone(&payload),
+                payload: Arc::clone(&draft.payload),
                 ready_at_ms,
             });
             let entry = Entry {
-                payload,
+                payload: draft.payload,
                 redriven_from: None,
                 receipt: Receipt::default(),
                 place: Place::Ready { turn: 0 },
