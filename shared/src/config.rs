@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::auth::Auth;
 use crate::environment::Environment;
 
 /// What every service is configured by.
@@ -42,6 +43,10 @@ pub struct ServiceConfig {
     /// Seconds for which a name that is not registered is remembered as such
     #[arg(long, env, value_name = "REGISTRY_UNKNOWN_SECONDS", default_value = "10", value_parser = seconds(1, 3600))]
     pub registry_unknown_seconds: Duration,
+
+    /// How requests prove whose they are.
+    #[command(flatten)]
+    pub auth: Auth,
 }
 
 /// What every process is configured by, one that answers requests or not.

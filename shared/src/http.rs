@@ -4,6 +4,7 @@
 //! [`Http::finish`]. Whatever a client sends, the answer is JSON with a request id, and never a 5xx for its mistake.
 
 pub mod body;
+mod bound;
 pub mod caller;
 pub mod cursor;
 pub mod error;
@@ -121,6 +122,7 @@ impl Http {
             .merge(own)
             .method_not_allowed_fallback(async || ApiError::method_not_allowed())
             .fallback(async || ApiError::no_route());
+        let routes = bound::to_tokens(routes, self.0.access.tokens(), service);
         with_middleware(routes, self.0.metrics.clone())
     }
 }

@@ -2,6 +2,7 @@
 //! health, telemetry and life cycle every service shares. Knows nothing of any one service.
 
 pub mod arn;
+pub mod auth;
 pub mod aws;
 pub mod config;
 pub mod environment;

@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::{Auth, Authenticator};
 use crate::aws::{AwsClients, AwsSettingsError};
 use crate::config::{self, ConfigError, ProcessConfig, ServiceConfig};
 use crate::health::Readiness;
@@ -157,7 +158,9 @@ impl Parts {
             Some(table) => TenantRegistry::with_table(source, limits, &metrics, table),
             None => TenantRegistry::new(source, limits, &metrics),
         };
-        let access = Access::new(config.environment.clone(), registry.clone(), config.tenant_rate_per_second);
+        let tokens = Authenticator::new(&config.auth, &readiness, &metrics);
+        let access = Access::new(config.environment.clone(), registry.clone(), config.tenant_rate_per_second)
+            .with_tokens(tokens);
         let http = Http::new(name, version, access, readiness.clone(), metrics.clone());
         Self { http, registry, readiness, metrics, parameters }
     }
@@ -165,6 +168,7 @@ impl Parts {
     /// Ready once Parameter Store has answered for the first time; from then on what is known is kept fresh.
     pub fn keep_registry(&self) -> BoxFuture<'static, ()> {
         let (registry, parameters) = (self.registry.clone(), Arc::clone(&self.parameters));
+        let tokens = self.http.access().tokens().clone();
         let (environment, reached) = (self.http.environment().clone(), self.readiness.condition("registry"));
         Box::pin(async move {
             let first_answer = || {
@@ -176,9 +180,12 @@ impl Parts {
                     }
                 }
             };
-            retry_forever("Parameter Store", first_answer).await;
-            reached.set(true);
-            registry.refresh_forever().await;
+            let keep_tenants = async {
+                retry_forever("Parameter Store", first_answer).await;
+                reached.set(true);
+                registry.refresh_forever().await;
+            };
+            tokio::join!(keep_tenants, tokens.keep_keys());
         })
     }
 }
@@ -257,6 +264,12 @@ impl Service {
         let admin = listen("ADMIN_PORT", process.bind_address, process.admin_port).await?;
         tracing::info!(service = self.name, environment = %config.environment, address = %address(&listener),
             admin = %address(&admin), "listening");
+        if config.auth == Auth::None {
+            tracing::warn!(
+                "AUTH=none: the tenantID header of every request is believed. Let nothing but the load balancer reach \
+                 this port, or set AUTH=jwt"
+            );
+        }
         let requests = server::serve(listener, self.router, config.max_connections, shutdown.clone());
         let Self { name, readiness, metrics, background, .. } = self;
         let worker = Worker { name, readiness, metrics, background };

@@ -11,6 +11,7 @@ use governor::{DefaultKeyedRateLimiter, Quota};
 
 use super::error::ApiError;
 use super::observe::RequestContext;
+use crate::auth::Authenticator;
 use crate::environment::Environment;
 use crate::registry::{LookupError, Status, Tenant, TenantRegistry};
 use crate::tenant::{TENANT_HEADER, TenantId};
@@ -26,9 +27,13 @@ pub struct OptionalTenant(pub Option<TenantId>);
 #[derive(Debug, Clone)]
 pub struct CallingTenant(pub TenantId);
 
-/// Decides which tenants are answered: the environment's, registered, within their rate. Clones share the state.
+/// Decides which tenants are answered: the environment's, registered, within their rate; and what proves that a request
+/// is one's. Clones share the state.
 #[derive(Clone)]
-pub struct Access(Arc<Inner>);
+pub struct Access {
+    inner: Arc<Inner>,
+    tokens: Authenticator,
+}
 
 struct Inner {
     environment: Environment,
@@ -44,12 +49,24 @@ impl Access {
         rate: Option<std::num::NonZeroU32>,
     ) -> Self {
         let rates = rate.map(|rate| DefaultKeyedRateLimiter::keyed(Quota::per_second(rate)));
-        Self(Arc::new(Inner { environment, registry, rates }))
+        let inner = Arc::new(Inner { environment, registry, rates });
+        Self { inner, tokens: Authenticator::off() }
+    }
+
+    /// The same, to whoever proves with a token whose request it is.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Authenticator) -> Self {
+        Self { tokens, ..self }
+    }
+
+    /// What proves whose a request is.
+    pub fn tokens(&self) -> &Authenticator {
+        &self.tokens
     }
 
     /// The environment.
     pub fn environment(&self) -> &Environment {
-        &self.0.environment
+        &self.inner.environment
     }
 
     /// Lets a tenant in, or says why not. Gives its registration in a pool; a silo knows its owner without asking.
@@ -59,7 +76,7 @@ impl Access {
     /// that cannot be told.
     pub async fn admit(&self, tenant: &TenantId) -> Result<Option<Arc<Tenant>>, ApiError> {
         self.check_environment(tenant)?;
-        let registered = match self.0.environment {
+        let registered = match self.inner.environment {
             Environment::Pool(_) => Some(self.look_up(tenant).await?),
             Environment::Silo(_) => None,
         };
@@ -82,7 +99,7 @@ impl Access {
     /// # Errors
     /// 429 with the time until the next request is allowed.
     pub fn check_rate(&self, tenant: &TenantId) -> Result<(), ApiError> {
-        let Some(rates) = &self.0.rates else { return Ok(()) };
+        let Some(rates) = &self.inner.rates else { return Ok(()) };
         if rates.len() > MAX_RATES {
             rates.retain_recent();
         }
@@ -96,11 +113,11 @@ impl Access {
     /// # Errors
     /// 403 in another tenant's silo.
     pub fn check_environment(&self, tenant: &TenantId) -> Result<(), ApiError> {
-        if self.0.environment.admits(tenant) { Ok(()) } else { Err(ApiError::foreign_tenant()) }
+        if self.inner.environment.admits(tenant) { Ok(()) } else { Err(ApiError::foreign_tenant()) }
     }
 
     async fn look_up(&self, tenant: &TenantId) -> Result<Arc<Tenant>, ApiError> {
-        let found = self.0.registry.lookup(tenant).await;
+        let found = self.inner.registry.lookup(tenant).await;
         if let Err(error @ (LookupError::Misconfigured { .. } | LookupError::Unavailable(_))) = &found {
             tracing::error!(tenant_id = %tenant, %error, "tenant not found out");
         }

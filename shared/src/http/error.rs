@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -27,6 +27,7 @@ pub struct ApiError {
     code: &'static str,
     msg: Cow<'static, str>,
     retry_after: Option<Duration>,
+    challenge: Option<&'static str>,
 }
 
 /// Why a request was not carried out
@@ -46,12 +47,21 @@ pub struct ErrorBody<'a> {
 impl ApiError {
     /// An error with a stable code and a sentence.
     pub fn new(status: StatusCode, code: &'static str, msg: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, msg: msg.into(), retry_after: None }
+        Self { status, code, msg: msg.into(), retry_after: None, challenge: None }
     }
 
     /// 400.
     pub fn bad_request(code: &'static str, msg: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, msg)
+    }
+
+    /// 401 with `WWW-Authenticate`.
+    pub fn unauthorized(
+        code: &'static str,
+        msg: impl Into<Cow<'static, str>>,
+        challenge: &'static str,
+    ) -> Self {
+        Self { challenge: Some(challenge), ..Self::new(StatusCode::UNAUTHORIZED, code, msg) }
     }
 
     /// 503 with `Retry-After`.
@@ -144,6 +154,9 @@ impl ApiError {
             let seconds = wait.as_millis().div_ceil(1000).max(1);
             let value = HeaderValue::try_from(seconds.to_string()).expect("digits are a header value");
             response.headers_mut().insert(RETRY_AFTER, value);
+        }
+        if let Some(challenge) = self.challenge {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response.extensions_mut().insert(self);
         response
