@@ -4,6 +4,7 @@
 //! created for them. The trace context travels in W3C form, in one header or message attribute.
 
 use std::collections::HashMap;
+use std::io::IsTerminal;
 
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
@@ -60,7 +61,8 @@ pub fn start(service: &'static str, format: LogFormat, filter: &str) -> Result<T
         LogFormat::Json => {
             lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         }
-        LogFormat::Pretty => lines.compact().boxed(),
+        LogFormat::Pretty if std::io::stdout().is_terminal() => lines.compact().boxed(),
+        LogFormat::Pretty => lines.compact().with_ansi(false).boxed(),
     };
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
     // An absent layer in the stack would have every span made for nobody.
