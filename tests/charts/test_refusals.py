@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from combinations import IDENTITIES, KEDA, POOL, QUEUE_URL, ROUTING, Case, Values, app, installed, merge, pooled
+from combinations import APPS, IDENTITIES, KEDA, POOL, QUEUE_URL, ROUTING, Case, Values, app, installed, merge, pooled
 from engine import APPLICATION_CHART, ROOT, TENANT_CHART, RenderError
 
 DNS_LABEL = "1 to 32 of a-z, 0-9 and -, beginning and ending with a letter or digit"
@@ -44,6 +44,11 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "reserved: flux-system": ({"tenantId": "flux-system"}, "this name is reserved"),
     "reserved: argo-": ({"tenantId": "argo-events"}, "this name is reserved"),
     "reserved: pool": ({"tenantId": "pool"}, "this name is reserved"),
+    "a digit first": ({"tenantId": "1st"}, "its Service would be called 1st-"),
+    "a digit first, of a pool's tenant": (
+        {"tenantId": "1st", "apps": {a: pooled(POOL) for a in APPS}},
+        "choose an id that begins with a letter",
+    ),
     # Words that are not there
     "unknown key": ({"tenantID": "tenant-1"}, "additional properties 'tenantID' not allowed"),
     "unknown key of an app": (producer(replicas=2), "additional properties 'replicas' not allowed"),
@@ -231,6 +236,9 @@ def test_without_the_mistake_the_values_are_taken() -> None:
     installed(tenant(merge(KEDA, IDENTITIES["secret"], ROUTING["gateway"])))
     installed(tenant({"tenantId": "a" * 32}))
     installed(tenant({"tenantId": "pool-a"}))
+    # Nothing of an offboarded tenant has a name that Kubernetes could refuse, so what came before can go.
+    off = {"enabled": False, "ingress": {"enabled": False}}
+    installed(tenant({"tenantId": "1st", "apps": dict.fromkeys(APPS, off)}))
     installed(Case("", APPLICATION_CHART, json.dumps(APPLICATION), "onboarding", "onboarding"))
 
 

@@ -6,6 +6,9 @@ the key and what to set.
 {{- define "tenant.validateApp" -}}
 {{- $at := printf "apps.%s" .app -}}
 {{- $s := .settings -}}
+{{- if and (regexMatch "^[0-9]" .root.Values.tenantId) (include "tenant.hasService" .) -}}
+  {{- fail (printf "tenantId is %q: its Service would be called %s, and Kubernetes refuses a Service whose name begins with a digit (RFC 1035); choose an id that begins with a letter" .root.Values.tenantId .name) -}}
+{{- end -}}
 {{- if not $s.enabled -}}
   {{- if and $s.ingress.enabled (not $s.envId) -}}
     {{- fail (printf "%s.enabled is false and %s.ingress.enabled is true, so a pool serves this app: set %s.envId to the pool's name, for example pool-1" $at $at $at) -}}

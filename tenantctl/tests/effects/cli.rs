@@ -28,7 +28,7 @@ fn a_tenants_whole_life_is_a_commit_each_and_lints_throughout() {
         (&["onboard", "acme", "--tier=advanced", "--release=0.0"], 3),
         (&["forget", "acme"], 0),
         (&["onboard", "acme", "--tier=advanced", "--release=0.0"], 0),
-        (&["onboard", "7-eleven", "--tier=basic", "--release=0.0"], 2),
+        (&["onboard", "1st", "--tier=basic", "--release=0.0"], 2),
         (&["suspend", "nobody"], 4),
     ];
     for (arguments, code) in steps {
