@@ -19,7 +19,7 @@ export CARGO_INCREMENTAL := 0
 endif
 
 # What `make test` runs, cheapest first.
-STEPS := fmt-check lint images-lint deny charts gitops doc build terraform unit conformance
+STEPS := fmt-check lint images-lint deny charts doc build gitops terraform unit conformance
 
 ##@ Use
 .PHONY: help
@@ -64,7 +64,7 @@ charts: tools chart-tools ## Render the Helm charts in every combination and che
 	$(VENV)/bin/python -m pytest --quiet tests/charts
 
 .PHONY: gitops
-gitops: tools chart-tools ## Build the Flux tree as Flux does and check what comes out: shapes, references, rights, routes
+gitops: build tools chart-tools ## Build the Flux tree as Flux does and check what comes out: shapes, references, rights, routes
 	$(VENV)/bin/python -m pytest --quiet tests/gitops
 
 .PHONY: doc
