@@ -8,6 +8,7 @@ mod banner;
 mod data;
 mod environments;
 mod gateway;
+mod gitops;
 mod lifecycle;
 mod provision;
 mod reconcile;
@@ -27,7 +28,6 @@ use axum::response::{IntoResponse, Response};
 use shared::aws::{AwsClients, settings_of};
 use shared::config::{ConfigError, LogFormat};
 use shared::http::server;
-use tempfile::TempDir;
 use tenantctl::git::GitError;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -36,11 +36,11 @@ use tower::ServiceExt;
 pub use self::data::DataError;
 use self::environments::Environments;
 use self::gateway::Gateway;
+use self::gitops::Gitops;
 use self::lifecycle::{CONTROL_PLANE, Lifecycle};
 use self::provision::{ProvisionError, Provisioner};
 pub use self::reconcile::ReconcileError;
 use self::reconcile::Reconciler;
-use self::source::{REPOSITORY, Source, topology_of};
 use self::topology::Topology;
 
 /// The region of the embedded endpoint.
@@ -201,60 +201,6 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     }
     endpoint.shutdown().await;
     Ok(())
-}
-
-/// The GitOps repository: in the data folder, in a temporary one, or, without `git`, the seed alone.
-struct Gitops {
-    source: Option<Source>,
-    /// Where it is, as the data folder is spelled.
-    place: Option<PathBuf>,
-    _temporary: Option<TempDir>,
-}
-
-impl Gitops {
-    fn open(data: Option<&std::path::Path>) -> Result<Self, LocalError> {
-        let temporary = match data {
-            Some(_) => None,
-            None => Some(
-                TempDir::with_prefix("tenantry-")
-                    .map_err(|source| GitError::Cache { folder: std::env::temp_dir(), source })?,
-            ),
-        };
-        let folder = data.or_else(|| temporary.as_ref().map(TempDir::path)).expect("it is one of them");
-        let source = match Source::open(folder) {
-            Ok(source) => Some(source),
-            Err(GitError::NoProgram(reason)) => {
-                tracing::warn!(%reason, "there is no git: the sample tenants are all there will be");
-                None
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let place = source.is_some().then(|| folder.join(REPOSITORY));
-        Ok(Self { source, place, _temporary: temporary })
-    }
-
-    /// What it asks for, or asked for last before it was broken.
-    fn wanted(&self) -> Result<Topology, LocalError> {
-        let Some(source) = &self.source else {
-            return topology_of(&seed::tree()).map_err(|broken| LocalError::Broken(broken.to_string()));
-        };
-        let head = source.head()?;
-        match head.topology {
-            Ok(wanted) => {
-                source.remember(&head.commit);
-                Ok(wanted)
-            }
-            Err(broken) => {
-                let before = source.last_good().and_then(|good| good.topology.ok());
-                let before = before.ok_or_else(|| LocalError::Broken(broken.to_string()))?;
-                tracing::error!(
-                    commit = head.commit.short(),
-                    "this commit is broken; the last good one is carried out:\n{broken}"
-                );
-                Ok(before)
-            }
-        }
-    }
 }
 
 /// The admin surface of every service.

@@ -1,6 +1,7 @@
 //! Commits that people push: carried out like any other, or told and left alone.
 
 use std::fs;
+use std::path::Path;
 
 use tests::process::Exit;
 use tests::wait::{PATIENCE, until};
@@ -10,14 +11,7 @@ use crate::{Installation, TENANTS, replace};
 #[tokio::test]
 async fn a_file_changed_by_hand_is_carried_out() {
     let installation = Installation::new().await;
-    installation.push(|clone| {
-        let file = clone.join(TENANTS).join("advanced/tenant-3.yaml");
-        replace(
-            &file,
-            "producer:\n        enabled: false\n        envId: pool-1",
-            "producer:\n        enabled: true",
-        );
-    });
+    installation.push(own_producer);
     installation.answers("tenant-3", ["tenant-3", "tenant-3", "pool-1"]).await;
     installation.posts_and_lists("tenant-3").await;
 }
@@ -40,15 +34,17 @@ async fn a_broken_commit_is_told_and_the_last_good_state_stays_through_a_restart
 
     installation.push(|clone| {
         crate::git(clone, &["checkout", "--quiet", "HEAD~1", "--", "."]);
-        let file = clone.join(TENANTS).join("advanced/tenant-3.yaml");
-        replace(
-            &file,
-            "producer:\n        enabled: false\n        envId: pool-1",
-            "producer:\n        enabled: true",
-        );
+        own_producer(clone);
     });
     installation.answers("tenant-3", ["tenant-3", "tenant-3", "pool-1"]).await;
     installation.answers("tenant-2", ["pool-1"; 3]).await;
+}
+
+/// Gives tenant-3 a producer of its own.
+fn own_producer(clone: &Path) {
+    let file = clone.join(TENANTS).join("advanced/tenant-3.yaml");
+    let pooled = "producer:\n        enabled: false\n        envId: pool-1";
+    replace(&file, pooled, "producer:\n        enabled: true");
 }
 
 /// The log names both broken files.
