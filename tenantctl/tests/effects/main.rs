@@ -15,4 +15,5 @@ mod http;
 mod program;
 mod remote;
 mod sample_failures;
+mod speed;
 mod worker;
