@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.tools/venv
 CHECKOV := $(CURDIR)/.tools/checkov
 CRDS := $(CURDIR)/.tools/crds
-RUFF_DIRS := tests/conformance tests/charts tests/gitops tests/images tests/terraform docker tenantctl/schemas
+RUFF_DIRS := tests/conformance tests/charts tests/gitops tests/images tests/openapi tests/terraform docker tenantctl/schemas
 
 # One profile and one set of flags for build, tests and `make run`, so that nothing is compiled twice.
 # CI must build from the committed lock file; at a desk, cargo may add what a changed manifest asks for.
@@ -19,7 +19,7 @@ export CARGO_INCREMENTAL := 0
 endif
 
 # What `make test` runs, cheapest first.
-STEPS := fmt-check lint images-lint deny charts doc build gitops terraform unit conformance
+STEPS := fmt-check lint images-lint deny charts doc build gitops terraform unit conformance openapi
 
 ##@ Use
 .PHONY: help
@@ -86,6 +86,10 @@ unit: build tools ## Run the Rust tests, the end-to-end ones among them
 .PHONY: conformance
 conformance: build tools ## Drive the embedded AWS endpoint, and a foreign one, with boto3 and the AWS CLI
 	$(VENV)/bin/python -m pytest tests/conformance
+
+.PHONY: openapi
+openapi: build tools ## Make requests of the services' OpenAPI documents, right ones and wrong ones (schemathesis)
+	$(VENV)/bin/python -m pytest tests/openapi
 
 .PHONY: images-lint
 images-lint: tools $(CHECKOV)/installed.lock ## Lint the Dockerfile and the workflows; check how images are published

@@ -47,9 +47,14 @@ fn metadata() -> Object {
         "The caller's own notes: at most {MAX_METADATA} texts of at most {MAX_METADATA_VALUE_CHARS} characters, under \
          names of 1 to {MAX_METADATA_NAME_CHARS} characters"
     );
+    let name = Object::builder()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(MAX_METADATA_NAME_CHARS));
     let text = Object::builder().schema_type(Type::String).max_length(Some(MAX_METADATA_VALUE_CHARS));
     Object::builder()
         .description(Some(said))
+        .property_names(Some(name))
         .additional_properties(Some(text))
         .max_properties(Some(MAX_METADATA))
         .build()

@@ -97,7 +97,7 @@ impl Producer {
     post,
     path = "/producer",
     params(TenantHeader, TierHeader, OptionalKeyHeader, TraceHeader),
-    request_body = Option<AnyJson>,
+    request_body = AnyJson,
     responses((status = 200, description = "The queue has it", body = Accepted), Errors, BodyErrors)
 )]
 pub(crate) async fn accept(

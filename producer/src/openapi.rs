@@ -3,6 +3,7 @@
 
 #![expect(dead_code, reason = "these types describe; the ones that read and write are elsewhere")]
 
+use utoipa::openapi::{RefOr, Required};
 use utoipa::{IntoParams, OpenApi};
 
 use crate::accept;
@@ -26,7 +27,13 @@ pub(crate) struct TierHeader {
 
 /// What the producer's own routes take and answer.
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
-    Document::openapi()
+    let mut document = Document::openapi();
+    let route = document.paths.paths.get_mut("/producer").and_then(|path| path.post.as_mut());
+    if let Some(RefOr::T(body)) = route.and_then(|route| route.request_body.as_mut()) {
+        // The macro takes every body for a required one.
+        body.required = Some(Required::False);
+    }
+    document
 }
 
 #[cfg(test)]
@@ -42,6 +49,7 @@ mod tests {
             document["paths"]["/producer"]["post"]["parameters"].as_array().expect("it has headers");
         let names: Vec<_> = parameters.iter().filter_map(|parameter| parameter["name"].as_str()).collect();
         assert_eq!(names, ["tenantID", "tier", "Idempotency-Key", "traceparent"]);
+        assert_eq!(document["paths"]["/producer"]["post"]["requestBody"]["required"], false);
         let tiers = Tier::ALL.map(Tier::as_str).join("|");
         assert_eq!(parameters[1]["schema"]["pattern"], format!("^({tiers})$"));
     }

@@ -142,7 +142,14 @@ pub fn complete(service: &str, version: &str, mut own: utoipa::openapi::OpenApi)
         let path = path.replacen(COMMON_PREFIX, &format!("/{service}"), 1);
         own.paths.paths.entry(path).or_default().merge_operations(item);
     }
-    own.merge_from(common)
+    let mut whole = own.merge_from(common);
+    for item in whole.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            // Else they are named after modules.
+            operation.tags = Some(vec![service.to_owned()]);
+        }
+    }
+    whole
 }
 
 /// The document as it is sent.
@@ -185,6 +192,7 @@ mod tests {
             "none of a service that is not"
         );
         assert_eq!(document["info"]["version"], "1.2.3");
+        assert_eq!(document["paths"]["/things"]["post"]["tags"], serde_json::json!(["things"]));
     }
 
     #[test]

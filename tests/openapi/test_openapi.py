@@ -1,0 +1,57 @@
+"""What the services' documents say is what they do: schemathesis makes requests of them, right ones and wrong ones."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import SERVICES
+
+SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+# Of each phase and operation; SCHEMATHESIS_EXAMPLES and SCHEMATHESIS_SEED play more, or others.
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "20")
+SEED = os.environ.get("SCHEMATHESIS_SEED", "1")
+# As a registered tenant, and as whoever schemathesis makes up.
+CALLERS = {"tenant-2": ["--header", "tenantID: tenant-2"], "anybody": []}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="schemathesis takes Python 3.11 or newer")
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_request_is_answered_otherwise_than_described(
+    services: dict[str, str], settings: Path, tmp_path: Path, service: str, caller: str
+) -> None:
+    options = [
+        "--checks",
+        "all",
+        "--exclude-checks",
+        "positive_data_acceptance",
+        "--seed",
+        SEED,
+        "--max-examples",
+        EXAMPLES,
+        "--request-timeout",
+        "10",
+        "--no-color",
+    ]
+    ran = subprocess.run(
+        [
+            *(str(SCHEMATHESIS), "--config-file", str(settings), "run", f"{services[service]}/{service}/openapi.json"),
+            *(*options, *CALLERS[caller]),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"SCHEMATHESIS_HOOKS": "refusals", "PYTHONPATH": str(Path(__file__).parent), "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    cases = re.search(r"(\d+) generated", ran.stdout)
+    assert cases, ran.stdout
+    assert int(cases[1]) > 50, ran.stdout
+    print(f"{service} as {caller}: {cases[1]} requests")
