@@ -94,7 +94,7 @@ openapi: build tools ## Make requests of the services' OpenAPI documents, right 
 .PHONY: images-lint
 images-lint: tools $(CHECKOV)/installed.lock ## Lint the Dockerfile and the workflows; check how images are published
 	docker/lint $(VENV)/bin $(CHECKOV)/bin/checkov
-	$(VENV)/bin/python -m pytest --quiet tests/images/test_publish.py
+	$(VENV)/bin/python -m pytest --quiet tests/images/test_publish.py tests/images/test_context.py
 
 ##@ Beside the test
 .PHONY: images

@@ -72,7 +72,7 @@ def figures(request: pytest.FixtureRequest) -> dict[str, dict[str, str]]:
 def endpoint() -> Iterator[Endpoint]:
     aws = f"127.0.0.1:{free_port()}"
     arguments = ("--ephemeral", "--listen=127.0.0.1:{port}", f"--aws-listen={aws}")
-    with running("local", environment={}, arguments=arguments, limited=False) as container:
+    with running("local", environment={}, arguments=arguments, limited=False, volumes=("/tmp",)) as container:
         url, headers = container.url("/producer"), {"tenantID": "tenant-2"}
         eventually(lambda: get(url, headers=headers)[0] == 200, READY_SECONDS, container.logs)
         yield Endpoint(container, f"http://{aws}")

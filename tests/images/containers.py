@@ -104,7 +104,12 @@ class Container:
 
 @contextmanager
 def running(
-    app: str, *, environment: Mapping[str, str], arguments: tuple[str, ...] = (), limited: bool = True
+    app: str,
+    *,
+    environment: Mapping[str, str],
+    arguments: tuple[str, ...] = (),
+    limited: bool = True,
+    volumes: tuple[str, ...] = (),
 ) -> Iterator[Container]:
     """A container of an image: read-only, no capabilities, no new privileges; limited in memory and processor."""
     name = f"tenantry-{app}-{os.getpid()}-{time.monotonic_ns()}"
@@ -112,11 +117,12 @@ def running(
     hardened = ["--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
     limits = [f"--memory={MEMORY_BYTES}", f"--memory-swap={MEMORY_BYTES}", f"--cpus={CPUS}"] if limited else []
     ports = {"PORT": str(port), "ADMIN_PORT": str(admin_port), "BIND_ADDRESS": "127.0.0.1"}
+    written = [f"--tmpfs={path}" for path in volumes]
     variables = [f"--env={key}={value}" for key, value in {**ports, **environment}.items()]
     where = ["--detach", f"--name={name}", "--network=host", "--pull=never"]
     given = [text.format(port=port, admin_port=admin_port) for text in arguments]
     try:
-        podman("run", *where, *hardened, *limits, *variables, image_of(app), *given)
+        podman("run", *where, *hardened, *limits, *written, *variables, image_of(app), *given)
         pid = int(podman("inspect", "--format={{.State.Pid}}", name))
         container = Container(name, pid, port, admin_port)
         yield container
