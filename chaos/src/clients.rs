@@ -1,0 +1,160 @@
+//! Clients that post over sockets and remember what they were told. A third of the events has an `Idempotency-Key` and
+//! is repeated until it is accepted, some of them once more after that; the others are given up after one failure.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tests::http::{Answer, Request};
+use tests::wait::eventually;
+
+use crate::fleet::Fleet;
+use crate::judge::Sent;
+use crate::tenants::{Cast, Tenant};
+
+/// Tries of an event that has a key.
+const TRIES_MAX: usize = 60;
+/// Most bytes that fill a payload up.
+const FILL_BYTES_MAX: usize = 600;
+/// Longest wait for progress that is still worth waiting for.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What clients share.
+pub struct Clients {
+    /// Events to be posted in all.
+    total: usize,
+    started: Cell<usize>,
+    sent: RefCell<Vec<Sent>>,
+    statuses: RefCell<BTreeMap<u16, u64>>,
+    unanswered: Cell<u64>,
+    /// Answers to a repeat that named another id than the answer before.
+    contradicted: Cell<u64>,
+}
+
+impl Clients {
+    /// Clients that post this many events together.
+    pub fn new(total: usize) -> Self {
+        Self {
+            total,
+            started: Cell::new(0),
+            sent: RefCell::default(),
+            statuses: RefCell::default(),
+            unanswered: Cell::new(0),
+            contradicted: Cell::new(0),
+        }
+    }
+
+    /// One client of a tenant: posts one event after the other until all have been posted.
+    pub async fn run(&self, cast: &Cast, fleet: &Fleet, tenant: &Tenant, mut random: fastrand::Rng) {
+        let table = tenant.consumer;
+        debug_assert!(table < cast.environments.len(), "every tenant has a table");
+        while self.started.get() < self.total {
+            let number = self.started.get();
+            self.started.set(number + 1);
+            let fill = "x".repeat(random.usize(..FILL_BYTES_MAX));
+            let payload = format!("{{\"n\":{number},\"of\":\"{}\",\"fill\":\"{fill}\"}}", tenant.id);
+            let mut request = Request::event().tenant(&tenant.id).body(payload.clone());
+            let is_keyed = random.usize(..3) == 0;
+            if is_keyed {
+                request = request.key(&format!("key-{number}"));
+            }
+            let accepted = self.post(fleet, tenant, &request, is_keyed, &mut random).await;
+            self.sent.borrow_mut().push(Sent { tenant: tenant.id.clone(), table, payload, accepted });
+        }
+    }
+
+    async fn post(
+        &self,
+        fleet: &Fleet,
+        tenant: &Tenant,
+        request: &Request,
+        is_keyed: bool,
+        random: &mut fastrand::Rng,
+    ) -> Option<String> {
+        let tries = if is_keyed { TRIES_MAX } else { 1 };
+        for _ in 0..tries {
+            let Some(id) = self.try_once(fleet, tenant, request, random).await else {
+                // As it was told to: about the second that Retry-After says.
+                tokio::time::sleep(Duration::from_millis(random.u64(100..1000))).await;
+                continue;
+            };
+            // Some clients did not see the answer, and ask again: it is the same event, through any replica.
+            if is_keyed && random.usize(..4) == 0 {
+                let again = self.try_once(fleet, tenant, request, random).await;
+                let differs = again.is_some_and(|again| again != id);
+                self.contradicted.set(self.contradicted.get() + u64::from(differs));
+            }
+            return Some(id);
+        }
+        None
+    }
+
+    async fn try_once(
+        &self,
+        fleet: &Fleet,
+        tenant: &Tenant,
+        request: &Request,
+        random: &mut fastrand::Rng,
+    ) -> Option<String> {
+        let producers = fleet.producers(tenant.producer);
+        let slot = &fleet.slots[*random.choice(&producers).expect("every tenant has a producer")];
+        match request.send(slot.address).await {
+            Ok(answer) => {
+                *self.statuses.borrow_mut().entry(answer.status).or_default() += 1;
+                let id = accepted_id(&answer)?;
+                slot.accepted.set(slot.accepted.get() + 1);
+                Some(id)
+            }
+            Err(_) => {
+                self.unanswered.set(self.unanswered.get() + 1);
+                None
+            }
+        }
+    }
+
+    /// Events that are finished, one way or the other.
+    pub fn done(&self) -> usize {
+        self.sent.borrow().len()
+    }
+
+    /// Whether all events are finished.
+    pub fn is_over(&self) -> bool {
+        self.done() >= self.total
+    }
+
+    /// Waits until this many events are finished, or all.
+    pub async fn reach(&self, count: usize) {
+        let wanted = count.min(self.total);
+        let mut seen = self.done();
+        while seen < wanted {
+            let what = format!("clients get on: {seen} of {}", self.total);
+            seen =
+                eventually(&what, PROGRESS_TIMEOUT, async || Some(self.done()).filter(|done| *done > seen))
+                    .await;
+        }
+    }
+
+    /// What clients know of their events.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.sent.borrow().clone()
+    }
+
+    /// Answers by status.
+    pub fn statuses(&self) -> BTreeMap<u16, u64> {
+        self.statuses.borrow().clone()
+    }
+
+    /// Requests without an answer.
+    pub fn unanswered(&self) -> u64 {
+        self.unanswered.get()
+    }
+
+    /// Repeats whose answer named another id.
+    pub fn contradicted(&self) -> u64 {
+        self.contradicted.get()
+    }
+}
+
+fn accepted_id(answer: &Answer) -> Option<String> {
+    (answer.status == 200).then(|| answer.field("message_id"))
+}

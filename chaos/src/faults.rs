@@ -1,0 +1,187 @@
+//! Every kind of fault the endpoint can inject, as its rules. Pure.
+
+use serde_json::{Value, json};
+
+/// How often a fault strikes where nothing else is said.
+pub const RATE: f64 = 0.05;
+/// Longer than any attempt waits for an answer (3 s).
+const TIMEOUT_MS: u64 = 3_500;
+/// The same for a long poll, which waits 5 s beyond what it asked for.
+const POLL_TIMEOUT_MS: u64 = 6_500;
+/// Slow, and still an answer.
+const SLOW_MS: u64 = 250;
+
+/// The calls that work on messages and items.
+const ENGINE: [&str; 8] = [
+    "SQS.SendMessage",
+    "SQS.SendMessageBatch",
+    "SQS.ReceiveMessage",
+    "SQS.DeleteMessage",
+    "SQS.DeleteMessageBatch",
+    "SQS.ChangeMessageVisibilityBatch",
+    "DynamoDB.BatchWriteItem",
+    "DynamoDB.PutItem",
+];
+/// The calls that take several entries.
+const BATCHES: [&str; 3] =
+    ["SQS.SendMessageBatch", "SQS.DeleteMessageBatch", "SQS.ChangeMessageVisibilityBatch"];
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// AWS asks for a slower pace.
+    Throttles,
+    /// 500.
+    Errors500,
+    /// 503.
+    Errors503,
+    /// No answer for longer than anyone waits; half of the time the work is done all the same.
+    TimeOuts,
+    /// The connection is closed before the work.
+    Resets,
+    /// The work is done and the connection is closed.
+    LostAnswers,
+    /// Late, but within time.
+    SlowAnswers,
+    /// Entries of a batch fail, and some of them were done all the same.
+    PartialFailures,
+    /// Items of a BatchWriteItem stay unprocessed.
+    UnprocessedItems,
+    /// Leases that end at once: the message comes again, and the first receipt handle is stale.
+    StaleHandles,
+    /// The queue delivers a message twice.
+    Duplicates,
+    /// Later messages overtake.
+    OutOfOrder,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Throttles,
+        Self::Errors500,
+        Self::Errors503,
+        Self::TimeOuts,
+        Self::Resets,
+        Self::LostAnswers,
+        Self::SlowAnswers,
+        Self::PartialFailures,
+        Self::UnprocessedItems,
+        Self::StaleHandles,
+        Self::Duplicates,
+        Self::OutOfOrder,
+    ];
+
+    /// What the table calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Throttles => "throttles",
+            Self::Errors500 => "errors 500",
+            Self::Errors503 => "errors 503",
+            Self::TimeOuts => "time-outs",
+            Self::Resets => "resets before the work",
+            Self::LostAnswers => "resets after the work",
+            Self::SlowAnswers => "slow answers",
+            Self::PartialFailures => "partial batch failures",
+            Self::UnprocessedItems => "unprocessed items",
+            Self::StaleHandles => "stale receipt handles",
+            Self::Duplicates => "duplicates",
+            Self::OutOfOrder => "out of order",
+        }
+    }
+
+    /// Its rules at this rate.
+    pub fn rules(self, rate: f64) -> Vec<Value> {
+        let on = |actions: &[&str], effect: Value| -> Vec<Value> {
+            actions.iter().map(|action| rule(action, rate, &effect)).collect()
+        };
+        let error = |code: &str, status: u16| json!({ "error": { "code": code, "status": status } });
+        let partial = |when: &str| json!({ "partial": { "code": "InternalError" }, "when": when });
+        match self {
+            Self::Throttles => on(&["SQS.*"], error("RequestThrottled", 400))
+                .into_iter()
+                .chain(on(&["SSM.*", "DynamoDB.*"], error("ThrottlingException", 400)))
+                .collect(),
+            Self::Errors500 => on(&["*"], error("InternalFailure", 500)),
+            Self::Errors503 => on(&["*"], error("ServiceUnavailable", 503)),
+            Self::TimeOuts => [("before", rate / 2.0), ("after", rate / 2.0)]
+                .into_iter()
+                .flat_map(|(when, rate)| {
+                    ENGINE.into_iter().chain(["SSM.*"]).map(move |action| {
+                        let polls = action == "SQS.ReceiveMessage";
+                        let delay_ms = if polls { POLL_TIMEOUT_MS } else { TIMEOUT_MS };
+                        rule(action, rate, &json!({ "delay_ms": delay_ms, "when": when }))
+                    })
+                })
+                .collect(),
+            Self::Resets => on(&["*"], json!({ "drop": true })),
+            Self::LostAnswers => on(&["*"], json!({ "drop": true, "when": "after" })),
+            Self::SlowAnswers => on(&["*"], json!({ "delay_ms": SLOW_MS })),
+            Self::PartialFailures => {
+                on(&BATCHES, partial("before")).into_iter().chain(on(&BATCHES, partial("after"))).collect()
+            }
+            Self::UnprocessedItems => on(&["DynamoDB.BatchWriteItem"], json!({ "unprocessed": true })),
+            Self::StaleHandles => on(&["SQS.ReceiveMessage"], json!({ "stale": true })),
+            Self::Duplicates => {
+                on(&["SQS.SendMessage", "SQS.SendMessageBatch"], json!({ "duplicate": true }))
+            }
+            Self::OutOfOrder => on(&["SQS.SendMessage", "SQS.SendMessageBatch"], json!({ "late_s": 2 })),
+        }
+    }
+}
+
+/// Parameter Store does not answer.
+pub fn no_parameters() -> Vec<Value> {
+    vec![rule("SSM.*", 1.0, &json!({ "drop": true }))]
+}
+
+/// Every call is told that its credentials have expired.
+pub fn expired_credentials() -> Vec<Value> {
+    let error = json!({ "error": { "code": "ExpiredTokenException", "status": 400 } });
+    vec![rule("*", 1.0, &error)]
+}
+
+/// Gives each rule a seed of its own: with one for all, the rules of a call would strike together.
+pub fn sow(rules: &mut [Value], random: &mut fastrand::Rng) {
+    for rule in rules {
+        rule["seed"] = random.u32(..).into();
+    }
+}
+
+fn rule(action: &str, rate: f64, effect: &Value) -> Value {
+    let mut rule = json!({ "action": action, "rate": rate });
+    if let (Some(rule), Some(effect)) = (rule.as_object_mut(), effect.as_object()) {
+        rule.extend(effect.clone());
+    }
+    rule
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own_and_rules_at_its_rate() {
+        let names: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(names.len(), Kind::ALL.len());
+        for kind in Kind::ALL {
+            let rules = kind.rules(RATE);
+            let rates: f64 = rules.iter().filter_map(|rule| rule["rate"].as_f64()).sum();
+            assert!(!rules.is_empty() && rates > 0.0, "{kind:?}");
+            assert!(rules.iter().all(|rule| rule["action"].is_string()), "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_seed_sows_the_same_and_no_two_rules_strike_together() {
+        let sown = || {
+            let mut rules = Kind::TimeOuts.rules(RATE);
+            sow(&mut rules, &mut fastrand::Rng::with_seed(7));
+            rules.iter().filter_map(|rule| rule["seed"].as_u64()).collect::<Vec<_>>()
+        };
+        assert_eq!(sown(), sown());
+        assert_eq!(BTreeSet::from_iter(sown()).len(), sown().len());
+    }
+}

@@ -1,0 +1,178 @@
+//! The oracle: what clients were told, held against what is in the tables. Pure.
+//!
+//! For every 200 there is exactly one item, in the tenant's own table, with the payload that was sent and the id that
+//! was answered. For everything else, refused or unanswered, there is one or none. Payloads are unique, so an item
+//! always tells which event it is.
+
+use std::collections::HashMap;
+
+/// An event as its client knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// Whose it is.
+    pub tenant: String,
+    /// Which of the tables is its tenant's.
+    pub table: usize,
+    /// The body that was sent; no other event has the same.
+    pub payload: String,
+    /// The id that came with a 200; none where no 200 came.
+    pub accepted: Option<String>,
+}
+
+/// An item as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// In which of the tables.
+    pub table: usize,
+    /// Its hash key.
+    pub tenant: String,
+    /// Its range key.
+    pub message_id: String,
+    /// Its payload.
+    pub payload: String,
+}
+
+/// What the judge counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Events that got a 200.
+    pub accepted: usize,
+    /// Events that got none.
+    pub open: usize,
+    /// Items found.
+    pub stored: usize,
+    /// Accepted events without an item of their tenant's.
+    pub lost: usize,
+    /// Items beyond the first of their event.
+    pub duplicated: usize,
+    /// Items in another tenant's table, or under another tenant's key.
+    pub misrouted: usize,
+    /// Items of accepted events under another id than was answered.
+    pub renamed: usize,
+    /// Items with a payload that nobody sent.
+    pub altered: usize,
+}
+
+impl Verdict {
+    /// Whether every promise was kept.
+    pub fn is_clean(&self) -> bool {
+        self.lost + self.duplicated + self.misrouted + self.renamed + self.altered == 0
+    }
+}
+
+/// Judges a run.
+pub fn judge(sent: &[Sent], found: &[Found]) -> Verdict {
+    let places: HashMap<&str, usize> =
+        sent.iter().enumerate().map(|(at, sent)| (sent.payload.as_str(), at)).collect();
+    let accepted = sent.iter().filter(|sent| sent.accepted.is_some()).count();
+    let mut verdict =
+        Verdict { accepted, open: sent.len() - accepted, stored: found.len(), ..Verdict::default() };
+    let mut own = vec![0_usize; sent.len()];
+    for item in found {
+        let Some(&at) = places.get(item.payload.as_str()) else {
+            verdict.altered += 1;
+            continue;
+        };
+        let event = &sent[at];
+        if item.table != event.table || item.tenant != event.tenant {
+            verdict.misrouted += 1;
+            continue;
+        }
+        own[at] += 1;
+        let is_renamed = event.accepted.as_ref().is_some_and(|id| *id != item.message_id);
+        verdict.renamed += usize::from(is_renamed);
+    }
+    for (event, count) in sent.iter().zip(own) {
+        verdict.lost += usize::from(event.accepted.is_some() && count == 0);
+        verdict.duplicated += count.saturating_sub(1);
+    }
+    verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three events: two accepted, of two tenants, and one that was refused.
+    fn sent() -> Vec<Sent> {
+        let event = |tenant: &str, table, payload: &str, id: Option<&str>| Sent {
+            tenant: tenant.to_owned(),
+            table,
+            payload: payload.to_owned(),
+            accepted: id.map(ToOwned::to_owned),
+        };
+        vec![event("a", 0, "1", Some("id-1")), event("b", 1, "2", Some("id-2")), event("a", 0, "3", None)]
+    }
+
+    /// What should be found of them.
+    fn found() -> Vec<Found> {
+        let items = sent().into_iter().filter_map(|event| {
+            let message_id = event.accepted?;
+            Some(Found { table: event.table, tenant: event.tenant, message_id, payload: event.payload })
+        });
+        items.collect()
+    }
+
+    const CLEAN: Verdict = Verdict {
+        accepted: 2,
+        open: 1,
+        stored: 2,
+        lost: 0,
+        duplicated: 0,
+        misrouted: 0,
+        renamed: 0,
+        altered: 0,
+    };
+
+    #[test]
+    fn what_was_promised_is_clean_and_a_refused_event_may_be_stored_once() {
+        assert_eq!(judge(&sent(), &found()), CLEAN);
+        let mut more = found();
+        more.push(Found { table: 0, tenant: "a".into(), message_id: "x".into(), payload: "3".into() });
+        let verdict = judge(&sent(), &more);
+        assert_eq!(verdict, Verdict { stored: 3, ..CLEAN });
+        assert!(verdict.is_clean());
+    }
+
+    #[test]
+    fn a_planted_loss_is_noticed() {
+        let verdict = judge(&sent(), &found()[1..]);
+        assert_eq!(verdict, Verdict { stored: 1, lost: 1, ..CLEAN });
+        assert!(!verdict.is_clean());
+    }
+
+    #[test]
+    fn a_planted_duplicate_is_noticed_of_accepted_and_refused_events() {
+        let mut doubled = found();
+        doubled.push(Found { message_id: "another".into(), ..doubled[0].clone() });
+        let verdict = judge(&sent(), &doubled);
+        assert_eq!(verdict, Verdict { stored: 3, duplicated: 1, renamed: 1, ..CLEAN });
+        let refused = Found { table: 0, tenant: "a".into(), message_id: "x".into(), payload: "3".into() };
+        let mut twice = found();
+        twice.extend([refused.clone(), Found { message_id: "y".into(), ..refused }]);
+        assert_eq!(judge(&sent(), &twice), Verdict { stored: 4, duplicated: 1, ..CLEAN });
+    }
+
+    #[test]
+    fn a_planted_misroute_is_noticed_by_table_and_by_key() {
+        for (table, tenant) in [(1, "a"), (0, "b")] {
+            let mut astray = found();
+            astray[0] = Found { table, tenant: tenant.into(), ..astray[0].clone() };
+            let verdict = judge(&sent(), &astray);
+            assert_eq!(verdict, Verdict { lost: 1, misrouted: 1, ..CLEAN }, "its own table lacks it, too");
+            let mut copied = found();
+            copied.push(astray[0].clone());
+            assert_eq!(judge(&sent(), &copied), Verdict { stored: 3, misrouted: 1, ..CLEAN });
+        }
+    }
+
+    #[test]
+    fn another_id_and_another_payload_are_noticed() {
+        let mut items = found();
+        items[0].message_id = "another".into();
+        assert_eq!(judge(&sent(), &items), Verdict { renamed: 1, ..CLEAN });
+        items[1].payload = "2 and more".into();
+        assert_eq!(judge(&sent(), &items), Verdict { renamed: 1, altered: 1, lost: 1, ..CLEAN });
+        assert!(!Verdict { renamed: 1, ..CLEAN }.is_clean() && !Verdict { altered: 1, ..CLEAN }.is_clean());
+    }
+}

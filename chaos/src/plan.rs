@@ -1,0 +1,178 @@
+//! How much of what: the sizes of a run, and the order of its faults. Pure.
+
+use std::time::Duration;
+
+use crate::faults::{Kind, RATE};
+
+/// What is injected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Schedule {
+    /// Each kind of fault alone.
+    Each,
+    /// The endpoint gone, Parameter Store gone, credentials expired, the disk full.
+    Outages,
+    /// All kinds of faults at once.
+    All,
+    /// First each, then the outages, then all.
+    Full,
+}
+
+/// The size of a run.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Plan {
+    /// Events that clients post
+    #[arg(long, default_value_t = 100_000)]
+    pub messages: usize,
+    /// Tenants, of three tiers
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(3..=200))]
+    pub tenants: u16,
+    /// Clients of each tenant
+    #[arg(long, default_value_t = 4)]
+    pub clients: usize,
+    /// Services ended with SIGKILL and started again
+    #[arg(long, default_value_t = 30)]
+    pub kills: usize,
+    /// Services ended with SIGTERM and started again
+    #[arg(long, default_value_t = 10)]
+    pub terminations: usize,
+    /// Seconds for which the endpoint is gone, frozen once and killed once
+    #[arg(long, default_value_t = 15)]
+    pub outage_seconds: u64,
+    /// Seconds for which Parameter Store is gone
+    #[arg(long, default_value_t = 60)]
+    pub parameters_seconds: u64,
+    /// What is injected
+    #[arg(long, value_enum, default_value_t = Schedule::Full)]
+    pub schedule: Schedule,
+    /// Kinds of faults; all where none is named
+    #[arg(long = "kind", value_enum)]
+    pub kinds: Vec<Kind>,
+    /// How often each kind strikes
+    #[arg(long, default_value_t = RATE)]
+    pub rate: f64,
+}
+
+/// What share of the events each kind alone gets, in a full schedule: twelve kinds take 48 of 100.
+const SHARE_OF_ONE: f64 = 0.04;
+
+/// Something that lasts a while and strikes everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    /// The endpoint answers nothing and keeps its connections.
+    Frozen,
+    /// The endpoint's process is killed, and started again on its data.
+    Killed,
+    /// Parameter Store answers nothing.
+    NoParameters,
+    /// Every call is refused for its credentials.
+    ExpiredCredentials,
+    /// Whatever the endpoint writes fails; then it is killed and started again, with room.
+    FullDisk,
+}
+
+impl Outage {
+    /// All of them, in the order they are played.
+    pub const ALL: [Self; 5] =
+        [Self::Frozen, Self::Killed, Self::NoParameters, Self::ExpiredCredentials, Self::FullDisk];
+
+    /// What the table calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Frozen => "endpoint frozen",
+            Self::Killed => "endpoint killed",
+            Self::NoParameters => "Parameter Store gone",
+            Self::ExpiredCredentials => "credentials expired",
+            Self::FullDisk => "endpoint's disk full",
+        }
+    }
+}
+
+/// One part of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// These kinds at their rate, until this many events are finished.
+    Faults(Vec<Kind>, usize),
+    /// An outage of this length.
+    Outage(Outage, Duration),
+}
+
+impl Plan {
+    /// The parts in order. The last lasts until all events are finished.
+    pub fn parts(&self) -> Vec<Part> {
+        let has = |wanted| self.schedule == wanted || self.schedule == Schedule::Full;
+        let kinds = if self.kinds.is_empty() { &Kind::ALL[..] } else { &self.kinds };
+        let mut parts = Vec::new();
+        if has(Schedule::Each) {
+            let share = match self.schedule {
+                Schedule::Full => SHARE_OF_ONE,
+                _ => 1.0 / kinds.len() as f64,
+            };
+            let until = |at: usize| (self.messages as f64 * share * (at + 1) as f64) as usize;
+            parts.extend(kinds.iter().enumerate().map(|(at, kind)| Part::Faults(vec![*kind], until(at))));
+        }
+        if has(Schedule::Outages) {
+            parts.extend(Outage::ALL.map(|outage| Part::Outage(outage, self.length(outage))));
+        }
+        if has(Schedule::All) {
+            parts.push(Part::Faults(kinds.to_vec(), self.messages));
+        }
+        parts
+    }
+
+    fn length(&self, outage: Outage) -> Duration {
+        Duration::from_secs(match outage {
+            Outage::NoParameters => self.parameters_seconds,
+            _ => self.outage_seconds,
+        })
+    }
+
+    /// After how many events each service is ended, and whether it is asked to: kills and terminations, evenly spread.
+    pub fn ends(&self) -> Vec<(usize, bool)> {
+        let spread = |count: usize, is_asked: bool| {
+            (0..count).map(move |at| (self.messages * (at + 1) / (count + 1), is_asked))
+        };
+        let mut ends: Vec<_> = spread(self.kills, false).chain(spread(self.terminations, true)).collect();
+        ends.sort_unstable();
+        ends
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: Plan = Plan {
+        kinds: Vec::new(),
+        rate: RATE,
+        messages: 1000,
+        tenants: 50,
+        clients: 1,
+        kills: 3,
+        terminations: 1,
+        outage_seconds: 15,
+        parameters_seconds: 60,
+        schedule: Schedule::Full,
+    };
+
+    #[test]
+    fn a_full_run_has_each_fault_alone_every_outage_and_all_together() {
+        let parts = PLAN.parts();
+        assert_eq!(parts.len(), 12 + 5 + 1);
+        assert_eq!(parts[0], Part::Faults(vec![Kind::Throttles], 40));
+        assert_eq!(parts[11], Part::Faults(vec![Kind::OutOfOrder], 480));
+        assert!(parts.contains(&Part::Outage(Outage::NoParameters, Duration::from_secs(60))));
+        assert_eq!(parts[17], Part::Faults(Kind::ALL.to_vec(), 1000));
+    }
+
+    #[test]
+    fn each_alone_uses_all_events_up() {
+        let parts = Plan { schedule: Schedule::Each, ..PLAN }.parts();
+        assert_eq!(parts.len(), 12);
+        assert_eq!(parts[11], Part::Faults(vec![Kind::OutOfOrder], 1000));
+    }
+
+    #[test]
+    fn kills_are_spread_over_the_run() {
+        assert_eq!(PLAN.ends(), [(250, false), (500, false), (500, true), (750, false)]);
+    }
+}

@@ -1,0 +1,167 @@
+//! The idea of the original, in its own process: look the queue up for each request, one SendMessage, the id that SQS
+//! gives; receive, put under a random id, delete, one by one, without a second try of anything. It serves no purpose
+//! but to be caught by the judge.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::{Message, MessageAttributeValue};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::json;
+use shared::arn::{QueueArn, TableArn};
+use shared::aws::AwsClients;
+use tokio::net::TcpListener;
+
+use crate::fleet::Role;
+use crate::side::Acknowledge;
+
+/// Longest a receive waits, in seconds.
+const WAIT_S: i32 = 1;
+/// Pause after a failed receive.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Runs one of the two until it is ended.
+///
+/// # Errors
+/// Where the environment lacks a variable, or the port is taken.
+pub async fn run(role: Role, acknowledge: Acknowledge) -> anyhow::Result<()> {
+    let variable = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set"));
+    let listener = TcpListener::bind(format!("127.0.0.1:{}", variable("PORT")?)).await?;
+    let address = listener.local_addr()?.to_string();
+    announce(&json!({ "message": "listening", "address": address, "admin": address }).to_string());
+    let clients = AwsClients::from_env().await?;
+    let environment = variable("ENVIRONMENT")?;
+    match role {
+        Role::Producer => {
+            let router = Router::new().route("/producer", post(accept)).with_state((clients, environment));
+            axum::serve(listener, router.merge(probe(role))).await?;
+        }
+        Role::Consumer => {
+            let serving = async { Ok(axum::serve(listener, probe(role)).await?) };
+            tokio::try_join!(serving, consume(&clients, &environment, acknowledge))?;
+        }
+    }
+    Ok(())
+}
+
+/// Always ready.
+fn probe(role: Role) -> Router {
+    Router::new().route(&format!("/{}/readiness-probe", role.name()), get(async || "ok"))
+}
+
+#[expect(clippy::print_stdout, reason = "whoever starts the program reads the address from this line")]
+fn announce(line: &str) {
+    println!("{line}");
+}
+
+async fn parameter(clients: &AwsClients, name: &str) -> anyhow::Result<String> {
+    let found = clients.ssm.get_parameter().name(name).send().await?;
+    found.parameter.and_then(|parameter| parameter.value).context("a parameter has a value")
+}
+
+async fn queue_url(clients: &AwsClients, holder: &str) -> anyhow::Result<String> {
+    let arn: QueueArn = parameter(clients, &format!("/{holder}/consumer_sqs")).await?.parse()?;
+    let found = clients.sqs.get_queue_url().queue_name(arn.name()).send().await?;
+    found.queue_url.context("a queue has a URL")
+}
+
+async fn accept(
+    State((clients, environment)): State<(AwsClients, String)>,
+    headers: HeaderMap,
+    body: String,
+) -> Response {
+    let Some(tenant) = headers.get("tenantid").and_then(|value| value.to_str().ok()) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match send(&clients, &environment, tenant, body).await {
+        Ok(id) => Json(json!({ "message_id": id })).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn send(
+    clients: &AwsClients,
+    environment: &str,
+    tenant: &str,
+    body: String,
+) -> anyhow::Result<Option<String>> {
+    let text = |value: &str| MessageAttributeValue::builder().data_type("String").string_value(value).build();
+    let sent = clients
+        .sqs
+        .send_message()
+        .queue_url(queue_url(clients, tenant).await?)
+        .message_body(body)
+        .message_attributes("tenant_id", text(tenant)?)
+        .message_attributes("producer_environment", text(environment)?)
+        .send()
+        .await?;
+    Ok(sent.message_id)
+}
+
+async fn consume(clients: &AwsClients, environment: &str, acknowledge: Acknowledge) -> anyhow::Result<()> {
+    let resources = async || -> anyhow::Result<(String, TableArn)> {
+        let table = parameter(clients, &format!("/{environment}/consumer_ddb")).await?.parse()?;
+        Ok((queue_url(clients, environment).await?, table))
+    };
+    // Its start is tried again, as a kubelet would, so that it is there to be judged.
+    let (url, table) = loop {
+        match resources().await {
+            Ok(found) => break found,
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    };
+    loop {
+        let receive = clients.sqs.receive_message().queue_url(&url).max_number_of_messages(10);
+        let received = receive.wait_time_seconds(WAIT_S).message_attribute_names("All").send().await;
+        let Ok(received) = received else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        for message in received.messages.unwrap_or_default() {
+            let delete = clients
+                .sqs
+                .delete_message()
+                .queue_url(&url)
+                .set_receipt_handle(message.receipt_handle.clone());
+            // What fails is not tried again: that is the point.
+            match acknowledge {
+                Acknowledge::Before => {
+                    let _ = delete.send().await;
+                    let _ = store(clients, table.name(), environment, &message).await;
+                }
+                Acknowledge::After => {
+                    if store(clients, table.name(), environment, &message).await.is_ok() {
+                        let _ = delete.send().await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn store(
+    clients: &AwsClients,
+    table: &str,
+    environment: &str,
+    message: &Message,
+) -> anyhow::Result<()> {
+    let attributes = message.message_attributes.as_ref().context("a message has attributes")?;
+    let tenant = attributes.get("tenant_id").and_then(|value| value.string_value.clone());
+    let text = |value: &str| AttributeValue::S(value.to_owned());
+    clients
+        .dynamodb
+        .put_item()
+        .table_name(table)
+        .item("tenant_id", AttributeValue::S(tenant.context("a message names its tenant")?))
+        .item("message_id", text(&uuid::Uuid::new_v4().to_string()))
+        .item("consumer_environment", text(environment))
+        .item("payload", text(message.body.as_deref().unwrap_or_default()))
+        .send()
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! The table at the end, and lines on the way.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::judge::Verdict;
+use crate::stage::Left;
+
+/// What a run counted.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What decided.
+    pub seed: u64,
+    /// Processes beside the endpoint.
+    pub services: usize,
+    /// Tenants: basic, advanced, premium.
+    pub tiers: [usize; 3],
+    /// The judge's word.
+    pub verdict: Verdict,
+    /// Repeats of a key whose answer named another id.
+    pub contradicted: u64,
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Requests without an answer.
+    pub unanswered: u64,
+    /// Messages in dead-letter queues before they were sent back.
+    pub set_aside: u64,
+    /// What was left at the end.
+    pub left: Left,
+    /// How often each fault struck.
+    pub strikes: BTreeMap<&'static str, u64>,
+    /// Services killed.
+    pub kills: usize,
+    /// Services ended with SIGTERM, those at the end among them.
+    pub terminations: usize,
+    /// How many of them ended in time, with 0.
+    pub clean: usize,
+    /// Longest time from the end of a fault to the first success, by fault.
+    pub recovery: BTreeMap<&'static str, Duration>,
+    /// How long clients posted.
+    pub posted: Duration,
+    /// How long it took in all.
+    pub took: Duration,
+}
+
+impl Report {
+    /// Whether every promise was kept.
+    pub fn is_clean(&self) -> bool {
+        self.verdict.is_clean() && self.contradicted == 0 && self.left == Left::default()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = &self.verdict;
+        let [basic, advanced, premium] = self.tiers;
+        let mut row = |name: &str, value: String| writeln!(f, "{name:<34} {value}");
+        row("seed", self.seed.to_string())?;
+        row("tenants", format!("{basic} basic, {advanced} advanced, {premium} premium"))?;
+        row("services", self.services.to_string())?;
+        row("events", (verdict.accepted + verdict.open).to_string())?;
+        row("accepted", verdict.accepted.to_string())?;
+        row("stored", verdict.stored.to_string())?;
+        row("lost", verdict.lost.to_string())?;
+        row("duplicated", verdict.duplicated.to_string())?;
+        row("misrouted", verdict.misrouted.to_string())?;
+        row("under another id", verdict.renamed.to_string())?;
+        row("with another payload", verdict.altered.to_string())?;
+        row("repeats answered otherwise", self.contradicted.to_string())?;
+        row("set aside, then sent back", self.set_aside.to_string())?;
+        row("left in queues, dead-letter queues", format!("{}, {}", self.left.waiting, self.left.set_aside))?;
+        for (status, count) in &self.statuses {
+            row(&format!("answers {status}"), count.to_string())?;
+        }
+        row("requests without an answer", self.unanswered.to_string())?;
+        row("faults injected", self.strikes.values().sum::<u64>().to_string())?;
+        for (name, count) in &self.strikes {
+            row(&format!("  {name}"), count.to_string())?;
+        }
+        row("killed (SIGKILL)", self.kills.to_string())?;
+        row("ended (SIGTERM), as promised", format!("{}, {}", self.terminations, self.clean))?;
+        row("recovery, longest", String::new())?;
+        for (name, longest) in &self.recovery {
+            row(&format!("  after {name}"), format!("{:.2} s", longest.as_secs_f64()))?;
+        }
+        row("clients posted for", format!("{:.0} s", self.posted.as_secs_f64()))?;
+        row("took", format!("{:.0} s", self.took.as_secs_f64()))
+    }
+}
+
+/// A line on the way.
+#[expect(clippy::print_stderr, reason = "who waits for minutes wants to know what for")]
+pub fn progress(line: &str) {
+    eprintln!("chaos: {line}");
+}

@@ -1,0 +1,233 @@
+//! `chaos run`: clients post, faults strike, services die, and at the end the judge counts.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde_json::Value;
+use tests::endpoint::Endpoint;
+use tests::process::Exit;
+use tokio::task::{JoinHandle, LocalSet};
+use tokio::time::Instant;
+
+use crate::clients::Clients;
+use crate::faults::{Kind, expired_credentials, no_parameters, sow};
+use crate::fleet::Fleet;
+use crate::judge::judge;
+use crate::plan::{Outage, Part, Plan};
+use crate::recovery::Recovery;
+use crate::report::{Report, progress};
+use crate::side::Side;
+use crate::stage::{Installation, fill_disk};
+use crate::tenants::Cast;
+
+/// What the tasks of a run share.
+struct Shared {
+    plan: Plan,
+    cast: Cast,
+    fleet: Fleet,
+    clients: Clients,
+    recovery: Recovery,
+}
+
+/// How often each fault struck, by its name.
+type Strikes = BTreeMap<&'static str, u64>;
+
+/// What became of the services that were ended.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ends {
+    kills: usize,
+    terminations: usize,
+    /// Terminations that ended in time, with 0.
+    clean: usize,
+}
+
+/// Plays a run on processes of its own; the same seed decides alike.
+///
+/// # Errors
+/// Where the machine does not let it: no temporary folder, no limit on a process.
+///
+/// # Panics
+/// Where a process does not start, or nothing gets on any more.
+pub async fn run(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
+    LocalSet::new().run_until(play(plan, side, seed)).await
+}
+
+async fn play(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
+    let began = Instant::now();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let folder = tempfile::tempdir()?;
+    let mut endpoint = Endpoint::kept(folder.path().to_owned()).await;
+    let cast = Cast::of(plan.tenants.into());
+    let installation = Installation::create(&cast, &endpoint).await;
+    let fleet = Fleet::start(&cast, side, &endpoint.url()).await;
+    progress(&format!("{} services are ready, seed {seed}", fleet.slots.len()));
+    let clients = Clients::new(plan.messages);
+    let shared = Rc::new(Shared { plan, cast, fleet, clients, recovery: Recovery::default() });
+
+    let mut tasks = start_clients(&shared, &mut random);
+    let ending = tokio::task::spawn_local(end_services(Rc::clone(&shared), random.fork()));
+    let strikes = conduct(&shared, &mut endpoint, &mut tasks, &mut random).await?;
+    endpoint.inject(Value::Array(Vec::new())).await;
+    let posted = began.elapsed();
+    for task in tasks {
+        task.await?;
+    }
+    let ends = ending.await?;
+
+    progress("waiting for the queues");
+    let first = installation.drained().await;
+    if first.set_aside > 0 {
+        installation.redrive().await?;
+    }
+    let left = installation.drained().await;
+    let verdict = judge(&shared.clients.sent(), &installation.found().await);
+    let stopped = shared.fleet.stop().await;
+    Ok(Report {
+        seed,
+        services: shared.fleet.slots.len(),
+        tiers: ["basic", "advanced", "premium"].map(|tier| shared.cast.of_tier(tier)),
+        verdict,
+        contradicted: shared.clients.contradicted(),
+        statuses: shared.clients.statuses(),
+        unanswered: shared.clients.unanswered(),
+        set_aside: first.set_aside,
+        left,
+        strikes,
+        kills: ends.kills,
+        terminations: ends.terminations + shared.fleet.slots.len(),
+        clean: ends.clean + stopped,
+        recovery: shared.recovery.longest(),
+        posted,
+        took: began.elapsed(),
+    })
+}
+
+fn start_clients(shared: &Rc<Shared>, random: &mut fastrand::Rng) -> Vec<JoinHandle<()>> {
+    let mut tasks = Vec::new();
+    for tenant in 0..shared.cast.tenants.len() {
+        for _ in 0..shared.plan.clients {
+            let (shared, random) = (Rc::clone(shared), random.fork());
+            tasks.push(tokio::task::spawn_local(async move {
+                let tenant = &shared.cast.tenants[tenant];
+                shared.clients.run(&shared.cast, &shared.fleet, tenant, random).await;
+            }));
+        }
+    }
+    tasks
+}
+
+/// Ends services at random, one after the other, as events go on, and starts them again.
+async fn end_services(shared: Rc<Shared>, mut random: fastrand::Rng) -> Ends {
+    let (mut ends, mut watches) = (Ends::default(), Vec::new());
+    for (after, is_asked) in shared.plan.ends() {
+        shared.clients.reach(after).await;
+        let at = random.usize(..shared.fleet.slots.len());
+        let slot = &shared.fleet.slots[at];
+        let fault = if is_asked {
+            let exit = slot.replace().await;
+            ends.terminations += 1;
+            ends.clean += usize::from(exit == Some(Exit::Code(0)));
+            "SIGTERM"
+        } else {
+            ends.kills += usize::from(slot.kill().await);
+            "SIGKILL"
+        };
+        watches.push(watch(&shared, fault, at, true).await);
+    }
+    for watch in watches {
+        watch.await.expect("a watch does not panic");
+    }
+    ends
+}
+
+/// Watches one service come back.
+async fn watch(shared: &Rc<Shared>, fault: &'static str, at: usize, is_new: bool) -> JoinHandle<()> {
+    let before = Recovery::done(&shared.fleet.slots[at], is_new).await;
+    let shared = Rc::clone(shared);
+    tokio::task::spawn_local(async move {
+        let slot = &shared.fleet.slots[at];
+        shared.recovery.watch(fault, slot, before, &shared.clients).await;
+    })
+}
+
+/// Plays the parts in order; ends when all events are finished.
+async fn conduct(
+    shared: &Rc<Shared>,
+    endpoint: &mut Endpoint,
+    tasks: &mut Vec<JoinHandle<()>>,
+    random: &mut fastrand::Rng,
+) -> anyhow::Result<Strikes> {
+    let mut strikes = Strikes::new();
+    for part in shared.plan.parts() {
+        match part {
+            Part::Faults(kinds, until) => {
+                strike(shared, endpoint, &kinds, until, random, &mut strikes).await;
+            }
+            Part::Outage(outage, length) => {
+                progress(&format!("{}: {} s", outage.name(), length.as_secs()));
+                shared.recovery.outage_begins();
+                begin(outage, endpoint).await?;
+                tokio::time::sleep(length).await;
+                end(outage, endpoint).await;
+                shared.recovery.outage_ends();
+                *strikes.entry(outage.name()).or_default() += 1;
+                for at in 0..shared.fleet.slots.len() {
+                    tasks.push(watch(shared, outage.name(), at, false).await);
+                }
+            }
+        }
+    }
+    shared.clients.reach(usize::MAX).await;
+    Ok(strikes)
+}
+
+/// Lets these kinds of faults strike until so many events are finished.
+async fn strike(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    kinds: &[Kind],
+    until: usize,
+    random: &mut fastrand::Rng,
+    strikes: &mut Strikes,
+) {
+    let (mut rules, mut owners) = (Vec::new(), Vec::new());
+    for kind in kinds {
+        let of_kind = kind.rules(shared.plan.rate);
+        owners.extend(std::iter::repeat_n(kind.name(), of_kind.len()));
+        rules.extend(of_kind);
+    }
+    sow(&mut rules, random);
+    let names = if let [one] = kinds { one.name() } else { "all together" };
+    progress(&format!("{names}, until {until} events are finished"));
+    endpoint.inject(Value::Array(rules)).await;
+    shared.clients.reach(until).await;
+    for (name, count) in owners.into_iter().zip(endpoint.injected().await) {
+        *strikes.entry(name).or_default() += count;
+    }
+}
+
+async fn begin(outage: Outage, endpoint: &mut Endpoint) -> anyhow::Result<()> {
+    endpoint.inject(Value::Array(Vec::new())).await;
+    match outage {
+        Outage::Frozen => endpoint.process.freeze().await,
+        Outage::Killed => endpoint.process.kill(),
+        Outage::NoParameters => endpoint.inject(Value::Array(no_parameters())).await,
+        Outage::ExpiredCredentials => endpoint.inject(Value::Array(expired_credentials())).await,
+        Outage::FullDisk => fill_disk(endpoint)?,
+    }
+    Ok(())
+}
+
+async fn end(outage: Outage, endpoint: &mut Endpoint) {
+    match outage {
+        Outage::Frozen => endpoint.process.resume(),
+        Outage::Killed => endpoint.start_again().await,
+        Outage::NoParameters | Outage::ExpiredCredentials => {
+            endpoint.inject(Value::Array(Vec::new())).await;
+        }
+        Outage::FullDisk => {
+            endpoint.process.kill();
+            endpoint.start_again().await;
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What a run plays on: an endpoint that keeps its data, what an installation creates, the fleet, and the whole content
+//! of queues and tables at the end.
+
+use std::time::Duration;
+
+use ::tests::aws::{Aws, Depth, REGION, Resources};
+use ::tests::endpoint::Endpoint;
+use rustix::process::{Pid, Resource, getrlimit, prlimit};
+use tokio::time::Instant;
+
+use crate::judge::Found;
+use crate::tenants::Cast;
+
+/// Longest the queues may take to become empty once nothing comes in.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(240);
+/// Pause between two looks at the queues.
+const DRAIN_PAUSE: Duration = Duration::from_millis(200);
+/// As large as the endpoint's files may be while its disk is full: smaller than they are.
+const FULL_DISK_BYTES: u64 = 16 * 1024;
+
+/// What an installation made for the cast.
+pub struct Installation {
+    /// Queue, dead-letter queue and table of each environment, in the cast's order.
+    pub resources: Vec<Resources>,
+    aws: Aws,
+}
+
+/// What is left in queues.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Messages in queues, visible or in flight.
+    pub waiting: u64,
+    /// Messages in dead-letter queues.
+    pub set_aside: u64,
+}
+
+/// Lets every further write of the endpoint fail, as on a disk that is full. A limit on the size of its files does that
+/// without another file system and without being root; it ends with the process.
+pub fn fill_disk(endpoint: &Endpoint) -> anyhow::Result<()> {
+    let process = i32::try_from(endpoint.process.id()).ok().and_then(Pid::from_raw);
+    let mut limit = getrlimit(Resource::Fsize);
+    limit.current = Some(FULL_DISK_BYTES);
+    prlimit(process, Resource::Fsize, limit)?;
+    Ok(())
+}
+
+impl Installation {
+    /// Creates everything at the endpoint.
+    pub async fn create(cast: &Cast, endpoint: &Endpoint) -> Self {
+        let aws = endpoint.aws();
+        let mut resources = Vec::new();
+        for environment in &cast.environments {
+            let created = aws.create(environment).await;
+            aws.point(environment, &created).await;
+            resources.push(created);
+        }
+        for tenant in &cast.tenants {
+            aws.register(&tenant.id, tenant.tier, &resources[tenant.consumer]).await;
+        }
+        Self { resources, aws }
+    }
+
+    /// What is in the queues now.
+    pub async fn left(&self) -> Left {
+        let mut left = Left::default();
+        for of in &self.resources {
+            let total = |depth: Depth| depth.visible + depth.in_flight;
+            left.waiting += total(self.aws.depth(&of.queue).await);
+            left.set_aside += total(self.aws.depth(&of.dead_letters).await);
+        }
+        left
+    }
+
+    /// Waits until no message waits any more; says what is left where that does not happen in time, too.
+    pub async fn drained(&self) -> Left {
+        let deadline = Instant::now() + DRAIN_TIMEOUT;
+        loop {
+            let left = self.left().await;
+            if left.waiting == 0 || Instant::now() >= deadline {
+                return left;
+            }
+            tokio::time::sleep(DRAIN_PAUSE).await;
+        }
+    }
+
+    /// What an operator does with messages set aside in an outage: sends them back to their queues.
+    ///
+    /// # Errors
+    /// Where SQS does not take the order.
+    pub async fn redrive(&self) -> anyhow::Result<()> {
+        for of in &self.resources {
+            let depth = self.aws.depth(&of.dead_letters).await;
+            if depth == Depth::EMPTY {
+                continue;
+            }
+            let task = self.aws.sqs.start_message_move_task();
+            task.source_arn(arn(&of.dead_letters)).destination_arn(arn(&of.queue)).send().await?;
+            let deadline = Instant::now() + DRAIN_TIMEOUT;
+            // What the consumer sets aside again stays there; only what moves is waited for.
+            let mut before = u64::MAX;
+            loop {
+                let now = self.aws.depth(&of.dead_letters).await.visible;
+                if now == 0 || now >= before || Instant::now() >= deadline {
+                    break;
+                }
+                before = now;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every item of every table.
+    pub async fn found(&self) -> Vec<Found> {
+        let mut found = Vec::new();
+        for (table, of) in self.resources.iter().enumerate() {
+            found.extend(self.aws.items(of).await.into_iter().map(|mut item| {
+                let mut take = |name: &str| item.remove(name).unwrap_or_default();
+                Found {
+                    table,
+                    tenant: take("tenant_id"),
+                    message_id: take("message_id"),
+                    payload: take("payload"),
+                }
+            }));
+        }
+        found
+    }
+}
+
+/// The ARN of the queue at this URL.
+fn arn(url: &str) -> String {
+    let mut parts = url.rsplit('/');
+    let (name, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    format!("arn:aws:sqs:{REGION}:{account}:{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::arn;
+
+    #[test]
+    fn a_queue_url_tells_its_arn() {
+        let url = "http://127.0.0.1:4566/000000000000/consumer-pool-1-x7k-dlq";
+        assert_eq!(arn(url), "arn:aws:sqs:us-east-1:000000000000:consumer-pool-1-x7k-dlq");
+    }
+}
