@@ -12,7 +12,12 @@ import yaml
 
 from engine import ROOT
 
-PAGES = [ROOT / "docs" / "deploy-eks.md", ROOT / "docs" / "deploy-homelab.md", ROOT / "terraform" / "README.md"]
+PAGES = [
+    ROOT / "docs" / "deploy-eks.md",
+    ROOT / "docs" / "deploy-homelab.md",
+    ROOT / "terraform" / "README.md",
+    ROOT / "gitops" / "README.md",
+]
 GITOPS = ROOT / "gitops"
 SHELL = re.compile(r"^```sh\n(.*?)^```", re.M | re.S)
 
