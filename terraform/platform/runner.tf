@@ -131,6 +131,13 @@ resource "aws_iam_policy" "boundary" {
         Action   = ["ssm:GetParameters"]
         Resource = local.tenant_parameters
       },
+      # A pool's consumer reads as one tenant, with what that role may and no more.
+      {
+        Sid      = "OneTenant"
+        Effect   = "Allow"
+        Action   = ["sts:AssumeRole", "sts:TagSession"]
+        Resource = "arn:${local.partition}:iam::${local.account}:role/reader-role-*"
+      },
       length(var.kms_key_arns) == 0 ? null : {
         Sid      = "Keys"
         Effect   = "Allow"

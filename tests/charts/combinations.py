@@ -295,6 +295,26 @@ PREMIUM_OPTIONS: dict[str, Values] = {
         otlpEndpoint="http://collector.observability.svc:4318",
         extraEnv=[{"name": "MAX_CONNECTIONS", "value": "512"}],
     ),
+    "auth": {
+        "auth": {
+            "type": "jwt",
+            "issuer": "https://issuer.example.com",
+            "audiences": ["tenantry", "other"],
+            "claim": "custom:tenant_id",
+            "jwks": "https://issuer.example.com:8443/jwks.json",
+            "leewaySeconds": 10,
+        },
+        "apps": {"consumer": {"tenantRoleArn": "arn:aws:iam::123456789012:role/reader-role-pool-1"}},
+    },
+    "auth-alb": {
+        "auth": {
+            "type": "jwt",
+            "issuer": "https://issuer.example.com",
+            "audiences": ["client"],
+            "source": "alb",
+            "albArn": "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/tenants/0123456789abcdef",
+        },
+    },
     "labels-and-annotations": {
         "commonLabels": {"cost-centre": "saas"},
         "appDefaults": {

@@ -103,3 +103,41 @@ def test_an_endpoint_for_one_service_only() -> None:
 def test_the_environment_is_the_tenant_or_the_pool(tier: str) -> None:
     case = matrix_case(tier, "alb", "none", "irsa")
     assert {env["ENVIRONMENT"] for env in environments(installed(case))} <= {case.tenant}
+
+
+def test_requests_are_believed_unless_tokens_are_asked_for_and_then_every_app_asks_alike() -> None:
+    for env in environments(installed(tier_case("plain", "premium", "tenant-1", POOL, {}))):
+        assert {name: value for name, value in env.items() if name.startswith("AUTH")} == {"AUTH": "none"}
+    for env in environments(installed(option("auth"))):
+        assert {name: value for name, value in env.items() if name.startswith("AUTH")} == {
+            "AUTH": "jwt",
+            "AUTH_ISSUER": "https://issuer.example.com",
+            "AUTH_AUDIENCE": "tenantry,other",
+            "AUTH_CLAIM": "custom:tenant_id",
+            "AUTH_SOURCE": "authorization",
+            "AUTH_JWKS": "https://issuer.example.com:8443/jwks.json",
+            "AUTH_LEEWAY_SECONDS": "10",
+            "AUTH_JWKS_REFRESH_SECONDS": "300",
+        }
+    for env in environments(installed(option("auth-alb"))):
+        assert (env["AUTH_SOURCE"], "AUTH_JWKS" in env) == ("alb", False)
+        assert env["AUTH_ALB_ARN"].endswith("/tenants/0123456789abcdef")
+
+
+def test_where_tokens_are_asked_for_helms_test_asks_as_nobody() -> None:
+    for name, expected in (("auth", ""), ("labels-and-annotations", "tenant-1")):
+        pods = [
+            pod for pod in installed(option(name)).of("Pod") if pod["metadata"]["labels"]["tenantry/role"] == "test"
+        ]
+        assert pods
+        assert {env_of(pod["spec"]["containers"][0])["TENANT"] for pod in pods} == {expected}
+
+
+def test_the_consumer_alone_reads_as_each_tenant() -> None:
+    release = installed(option("auth"))
+    found = {
+        template["spec"]["containers"][0]["name"]: env_of(template["spec"]["containers"][0]).get("TENANT_ROLE_ARN")
+        for _, template in services_pods(release)
+    }
+    assert found["consumer"] == "arn:aws:iam::123456789012:role/reader-role-pool-1"
+    assert {app: role for app, role in found.items() if role} == {"consumer": found["consumer"]}

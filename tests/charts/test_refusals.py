@@ -60,6 +60,24 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "unknown tier": ({"tier": "gold"}, "must be one of '', 'basic', 'advanced', 'premium', 'pool'"),
     "name of an app": ({"apps": {"Invoices": {}}}, "1 to 19 lower-case letters and digits, beginning with a letter"),
     "long name of an app": ({"apps": {"a" * 20: {}}}, "1 to 19 lower-case letters and digits"),
+    # Proof of who asks
+    "tokens without an issuer": ({"auth": {"type": "jwt"}}, "set auth.issuer"),
+    "tokens for nobody": ({"auth": {"type": "jwt", "issuer": "i"}}, "set auth.audiences"),
+    "tokens without keys": ({"auth": {"type": "jwt", "issuer": "i", "audiences": ["a"]}}, "set auth.jwks"),
+    "tokens of no load balancer": (
+        {"auth": {"type": "jwt", "issuer": "i", "audiences": ["a"], "source": "alb"}},
+        "set auth.albArn",
+    ),
+    "tokens described and not asked for": ({"auth": {"issuer": "i"}}, "so the TenantID header is believed"),
+    "keys over plain HTTP": ({"auth": {"jwks": "http://issuer.example.com/keys"}}, "an https URL"),
+    "keys with a password": ({"auth": {"jwks": "https://u:p@issuer.example.com/keys"}}, "an https URL"),
+    "a network load balancer": (
+        {"auth": {"albArn": "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/net/a/1"}},
+        "the ARN of an application load balancer",
+    ),
+    "an audience with a comma": ({"auth": {"audiences": ["a,b"]}}, "without a comma"),
+    "a leeway of an hour": ({"auth": {"leewaySeconds": 3600}}, "maximum: got 3,600, want 300"),
+    "a tenant role that is no ARN": (consumer(tenantRoleArn="reader"), "the ARN of an IAM role"),
     # Types
     "replicas below zero": (producer(replicaCount=-1), "minimum: got -1, want 0"),
     "half a replica": (producer(replicaCount=1.5), "got number, want integer"),

@@ -78,21 +78,39 @@ def roles(state: Named, resources: Any) -> dict[str, list[dict[str, Any]]]:
         ),
         "platform": (state("platform", PLATFORM), {"github_repository": "example/tenantry", "kms_key_arns": [key]}),
     }
-    found = {}
     for configuration, variables in made.values():
         configuration.apply(**variables)
-    for role in resources.iam.list_roles()["Roles"]:
-        name = role["RoleName"]
-        if not name.endswith(("-tenant-7", "-pool-7")) and not name.startswith("tenantry-"):
-            continue
-        (policy,) = resources.iam.list_role_policies(RoleName=name)["PolicyNames"]
-        document = resources.iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
-        found[name] = document["Statement"] if isinstance(document, dict) else json.loads(document)["Statement"]
+    ours = re.compile(r".*-(tenant|pool)-7|tenantry-.*")
+    found = statements_of(resources, ours)
     for name in ("silo", "pool"):
         configuration, variables = made[name]
         configuration.apply(**variables, delete_data=True)
         configuration.destroy(**variables, delete_data=True)
     made["platform"][0].destroy(**made["platform"][1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def scoped(state: Named, resources: Any) -> dict[str, list[dict[str, Any]]]:
+    """The statements of a pool's roles whose consumer reads as each tenant."""
+    pool, variables = state("pool-8"), {**POOL, "tenant_id": "pool-8", "tenant_scoped_reads": True}
+    pool.apply(**variables)
+    found = statements_of(resources, re.compile(r".*-pool-8"))
+    pool.apply(**variables, delete_data=True)
+    pool.destroy(**variables, delete_data=True)
+    return found
+
+
+def statements_of(resources: Any, names: re.Pattern[str]) -> dict[str, list[dict[str, Any]]]:
+    """The statements of the roles of these names, as the endpoint has them."""
+    found = {}
+    for role in resources.iam.list_roles()["Roles"]:
+        name = role["RoleName"]
+        if not names.fullmatch(name):
+            continue
+        (policy,) = resources.iam.list_role_policies(RoleName=name)["PolicyNames"]
+        document = resources.iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+        found[name] = document["Statement"] if isinstance(document, dict) else json.loads(document)["Statement"]
     return found
 
 
@@ -112,6 +130,17 @@ def test_a_role_allows_the_calls_of_its_code_and_no_others(app: str, roles: dict
     assert actions(roles[f"{app}-role-tenant-7"]) == called
     keys = {action for action in actions(roles[f"{app}-role-pool-7"]) if action.startswith("kms:")}
     assert actions(roles[f"{app}-role-pool-7"]) - keys == called
+
+
+def test_who_reads_as_each_tenant_has_the_calls_of_its_code_between_two_roles(
+    scoped: dict[str, list[dict[str, Any]]],
+) -> None:
+    code = code_of("consumer")
+    called = {action for call, action in ACTIONS.items() if re.search(call, code)}
+    own, reader = actions(scoped["consumer-role-pool-8"]), actions(scoped["reader-role-pool-8"])
+    assert reader == {"dynamodb:Query"}
+    assert own == called - reader | {"sts:AssumeRole", "sts:TagSession"}
+    assert re.search(r"\.assume_role\(\)", (SHARED / "credentials.rs").read_text())
 
 
 def test_nobody_scans_and_nothing_is_a_wildcard(roles: dict[str, list[dict[str, Any]]]) -> None:

@@ -110,6 +110,7 @@ and without a port: policies see the pod's port, which need not be the Service's
 {{/* Every URL the apps of this release are told to call. */}}
 {{- define "tenant.endpoints" -}}
 {{- $urls := concat (list .Values.aws.endpointUrl) (values .Values.aws.endpointUrls) -}}
+{{- if eq .Values.auth.type "jwt" -}}{{- $urls = append $urls .Values.auth.jwks -}}{{- end -}}
 {{- range $app := keys .Values.apps -}}
   {{- $context := dict "root" $ "app" $app -}}
   {{- include "tenant.fillContext" $context -}}

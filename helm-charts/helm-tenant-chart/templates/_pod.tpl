@@ -43,11 +43,45 @@
 - name: TENANT_RATE_PER_SECOND
   value: {{ int64 . | quote }}
 {{- end }}
+{{- with $s.tenantRoleArn }}
+- name: TENANT_ROLE_ARN
+  value: {{ . | quote }}
+{{- end }}
+{{- include "tenant.authEnv" .root }}
 {{- with $s.otlpEndpoint }}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
   value: {{ . | quote }}
 {{- end }}
 {{ include "tenant.awsEnv" .root }}
+{{- end -}}
+
+{{/* How requests prove whose they are. Nothing but `AUTH` where they do not: the services refuse the rest then. */}}
+{{- define "tenant.authEnv" }}
+{{- $auth := .Values.auth }}
+- name: AUTH
+  value: {{ $auth.type | quote }}
+{{- if eq $auth.type "jwt" }}
+- name: AUTH_ISSUER
+  value: {{ $auth.issuer | quote }}
+- name: AUTH_AUDIENCE
+  value: {{ join "," $auth.audiences | quote }}
+- name: AUTH_CLAIM
+  value: {{ $auth.claim | quote }}
+- name: AUTH_SOURCE
+  value: {{ $auth.source | quote }}
+- name: AUTH_LEEWAY_SECONDS
+  value: {{ int $auth.leewaySeconds | quote }}
+- name: AUTH_JWKS_REFRESH_SECONDS
+  value: {{ int $auth.jwksRefreshSeconds | quote }}
+{{- with $auth.jwks }}
+- name: AUTH_JWKS
+  value: {{ . | quote }}
+{{- end }}
+{{- if eq $auth.source "alb" }}
+- name: AUTH_ALB_ARN
+  value: {{ $auth.albArn | quote }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "tenant.awsEnv" -}}

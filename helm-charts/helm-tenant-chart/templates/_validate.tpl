@@ -113,6 +113,7 @@ the key and what to set.
 {{- if and $v.routing.traefik.tls.secretName $v.routing.traefik.tls.certResolver -}}
   {{- fail "routing.traefik.tls: secretName and certResolver exclude each other" -}}
 {{- end -}}
+{{- include "tenant.validateAuth" $v.auth -}}
 {{- $identity := include "tenant.identity" . -}}
 {{- if include "tenant.runsApps" . -}}
   {{- if and (has $identity (list "secret" "none")) (not $v.aws.region) -}}
@@ -137,6 +138,25 @@ the key and what to set.
   {{- if not (hasKey $v.apps .) -}}
     {{- fail (printf "infra.retain names %q, which is no app of apps: %s" . (keys $v.apps | sortAlpha | join ", ")) -}}
   {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What services would refuse at their start is refused here. */}}
+{{- define "tenant.validateAuth" -}}
+{{- if eq .type "jwt" -}}
+  {{- if not .issuer -}}{{- fail "auth.type is jwt: set auth.issuer to the issuer of the tokens, as their iss spells it" -}}{{- end -}}
+  {{- if not .audiences -}}{{- fail "auth.type is jwt: set auth.audiences to the audiences a token may be for" -}}{{- end -}}
+  {{- if and (eq .source "authorization") (not .jwks) -}}
+    {{- fail "auth.source is authorization: set auth.jwks to the https URL of the issuer's key set" -}}
+  {{- end -}}
+  {{- if and (eq .source "alb") (not .albArn) -}}
+    {{- fail "auth.source is alb: set auth.albArn to the load balancer that signs" -}}
+  {{- end -}}
+  {{- if and (eq .source "authorization") .albArn -}}
+    {{- fail "auth.albArn is set, but auth.source is not alb: set auth.source to alb, or take it away" -}}
+  {{- end -}}
+{{- else if or .issuer .audiences .jwks .albArn -}}
+  {{- fail "auth says what tokens must be, but auth.type is none, so the TenantID header is believed: set auth.type to jwt" -}}
 {{- end -}}
 {{- end -}}
 

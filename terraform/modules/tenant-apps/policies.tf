@@ -6,7 +6,8 @@
 # A pool's role serves every tenant of the pool, with one set of credentials, so IAM cannot tell for whom a call is made:
 # keeping tenants apart there is the services' work. IAM still says that a read names a partition (no Scan, and the Null
 # guard, because ForAllValues lets a request without keys pass). Whoever reads for one tenant at a time assumes
-# `reader-role-<pool>` with the session tag `tenant`, and then IAM does keep it to that partition.
+# `reader-role-<pool>` with the session tag `tenant`, and then IAM does keep it to that partition. With
+# `tenant_scoped_reads` the pool's consumer is one of them, and has no read of its own any more.
 #
 # The pool's producer also sends to the queues of advanced tenants. That grant is one statement about a tag, whatever the
 # number of tenants: a policy attached for each tenant stops at about ten, an inline one at 10,240 characters. A policy on
@@ -92,12 +93,18 @@ locals {
         Condition = local.own_partition
       },
       # GET /consumer/messages lists the caller's own events: the only read there is. No GetItem, no Scan.
-      {
+      local.reads_scoped ? null : {
         Sid       = "ListEvents"
         Effect    = "Allow"
         Action    = ["dynamodb:Query"]
         Resource  = [local.consumer_table_arn, "${coalesce(local.consumer_table_arn, "-")}/index/listed"]
         Condition = local.own_partition
+      },
+      !local.reads_scoped ? null : {
+        Sid      = "ListEventsAsTheirTenant"
+        Effect   = "Allow"
+        Action   = ["sts:AssumeRole", "sts:TagSession"]
+        Resource = aws_iam_role.reader[0].arn
       },
       {
         Sid      = "ReadRegistryAndOwnResources"
@@ -158,7 +165,7 @@ locals {
   statements = { for app, statements in local.all_statements : app => [for s in statements : s if s != null] }
 }
 
-# Reads of a pool's table for one tenant at a time: reports, exports, support. The session tag is the tenant.
+# Reads of a pool's table for one tenant at a time: the listing, reports, exports, support. The session tag is the tenant.
 resource "aws_iam_role" "reader" {
   count = local.reads_pooled ? 1 : 0
 
@@ -169,7 +176,7 @@ resource "aws_iam_role" "reader" {
     Statement = [{
       Sid       = "ForOneTenant"
       Effect    = "Allow"
-      Principal = { AWS = var.pooled_reader_principal_arns }
+      Principal = { AWS = local.readers }
       Action    = ["sts:AssumeRole", "sts:TagSession"]
       # Without the tag there would be nothing to compare with.
       Condition = { StringLike = { "aws:RequestTag/tenant" = "?*" } }
@@ -210,5 +217,9 @@ resource "aws_iam_role_policy" "reader" {
 }
 
 locals {
-  reads_pooled = local.is_pool && var.enable_consumer && length(var.pooled_reader_principal_arns) > 0
+  reads_scoped = local.is_pool && var.enable_consumer && var.tenant_scoped_reads && var.identity != "none"
+  reads_pooled = local.reads_scoped || (local.is_pool && var.enable_consumer && length(var.pooled_reader_principal_arns) > 0)
+  readers = concat(
+    var.pooled_reader_principal_arns, [for app, role in aws_iam_role.app : role.arn if local.reads_scoped && app == "consumer"]
+  )
 }

@@ -152,6 +152,13 @@ variable "pooled_reader_principal_arns" {
   nullable    = false
 }
 
+variable "tenant_scoped_reads" {
+  description = "For a pool: its consumer reads events for one tenant at a time, as `reader-role-<pool>`, and in no other way. Give it the output `reader_role_arn` first (the chart's `apps.consumer.tenantRoleArn`, `TENANT_ROLE_ARN`), or listings end with 503."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "kms_key_arn" {
   description = "KMS key for queues and tables. Empty: SQS's own encryption, and DynamoDB's."
   type        = string

@@ -145,6 +145,40 @@ run "a_pooled_reader_reads_the_partition_of_its_session_tag" {
   }
 }
 
+run "a_pools_consumer_reads_as_each_tenant_and_in_no_other_way" {
+  variables {
+    tenant_id           = "pool-1"
+    tenant_scoped_reads = true
+  }
+
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.app["consumer"].policy).Statement : s.Sid
+      if length(setintersection(s.Action, ["dynamodb:Query", "dynamodb:GetItem", "dynamodb:Scan", "dynamodb:BatchGetItem"])) > 0
+    ] == []
+    error_message = "The consumer still reads with the pool's own rights."
+  }
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.app["consumer"].policy).Statement : [s.Action, s.Resource]
+    if s.Sid == "ListEventsAsTheirTenant"] == [[["sts:AssumeRole", "sts:TagSession"], output.reader_role_arn]]
+    error_message = "The consumer cannot become the reader, or others, too."
+  }
+  assert {
+    condition     = one(jsondecode(aws_iam_role.reader[0].assume_role_policy).Statement).Principal == { AWS = [aws_iam_role.app["consumer"].arn] }
+    error_message = "The reader trusts somebody else."
+  }
+}
+
+run "a_silos_consumer_is_kept_to_its_partition_already" {
+  variables {
+    tenant_scoped_reads = true
+  }
+
+  assert {
+    condition     = length(aws_iam_role.reader) == 0 && contains([for s in jsondecode(aws_iam_role_policy.app["consumer"].policy).Statement : s.Sid], "ListEvents")
+    error_message = "A silo has a reader, or its consumer cannot list."
+  }
+}
+
 run "pod_identity_trusts_one_service_account_of_one_cluster" {
   assert {
     condition = one(jsondecode(aws_iam_role.app["consumer"].assume_role_policy).Statement).Condition == {
