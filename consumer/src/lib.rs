@@ -15,16 +15,17 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use shared::arn::{QueueArn, TableArn};
+use shared::arn::{QueueArn, RoleArn, TableArn};
 use shared::aws::AwsClients;
 use shared::config::{ServiceConfig, number, seconds};
+use shared::credentials::TenantCredentials;
 use shared::environment::Environment;
 use shared::queue::receiver::{Receiver, ReceiverLimits, Source};
 use shared::registry::{LookupError, environment_resources};
 use shared::service::{Configured, Parts, RunError, Service, retry_forever};
 use tokio_util::sync::CancellationToken;
 
-use self::messages::Messages;
+use self::messages::{Messages, Reader};
 use self::store::{Serves, Store};
 use self::table::Table;
 use self::writer::Writer;
@@ -55,6 +56,11 @@ pub struct Config {
     /// Seconds a received message is hidden from other consumers; extended while it is being stored
     #[arg(long, env, value_name = "VISIBILITY_SECONDS", default_value = "60", value_parser = seconds(2, 43_200))]
     pub visibility_seconds: Duration,
+
+    /// Role to assume for each tenant whose messages are listed, with the session tag `tenant`; the service's own
+    /// credentials where unset
+    #[arg(long, env, value_name = "TENANT_ROLE_ARN")]
+    pub tenant_role_arn: Option<RoleArn>,
 }
 
 impl Config {
@@ -95,7 +101,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 pub fn service(config: &Config, aws: &AwsClients) -> Service {
     let parts = Parts::new(NAME, env!("CARGO_PKG_VERSION"), &config.service, Arc::new(aws.ssm.clone()));
     let resources = Resources::default();
-    let messages = Messages::new(parts.http.clone(), aws.dynamodb.clone(), Arc::clone(&resources));
+    let credentials = config
+        .tenant_role_arn
+        .as_ref()
+        .map(|role| TenantCredentials::new(aws.sts.clone(), role.clone(), NAME, &parts.metrics));
+    let reader = Reader::new(aws.dynamodb.clone(), credentials);
+    let messages = Messages::new(parts.http.clone(), reader, Arc::clone(&resources));
     let own = Router::new().route("/consumer/messages", get(messages::list)).with_state(messages);
     let router = parts.http.finish(own, openapi::document());
     let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());

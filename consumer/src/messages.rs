@@ -23,6 +23,7 @@ use shared::tenant::TenantId;
 use utoipa::ToSchema;
 
 use self::page::Cursor;
+pub(crate) use self::query::Reader;
 use crate::Resources;
 
 type Attributes = HashMap<String, AttributeValue>;
@@ -33,7 +34,7 @@ pub(crate) struct Messages(Arc<Inner>);
 
 struct Inner {
     http: Http,
-    dynamodb: aws_sdk_dynamodb::Client,
+    reader: Reader,
     resources: Resources,
 }
 
@@ -69,8 +70,8 @@ struct Message {
 }
 
 impl Messages {
-    pub(crate) fn new(http: Http, dynamodb: aws_sdk_dynamodb::Client, resources: Resources) -> Self {
-        Self(Arc::new(Inner { http, dynamodb, resources }))
+    pub(crate) fn new(http: Http, reader: Reader, resources: Resources) -> Self {
+        Self(Arc::new(Inner { http, reader, resources }))
     }
 
     /// The table that holds the tenant's messages, if this environment does.
@@ -103,7 +104,7 @@ pub(crate) async fn list(
     let limit = listing::limit(asked.limit)?;
     let after =
         asked.cursor.as_deref().map(|text| Cursor::parse(&tenant, text)).transpose()?.unwrap_or_default();
-    let (by_id, by_time) = query::newest(&messages.0.dynamodb, table, &tenant, limit, &after).await?;
+    let (by_id, by_time) = messages.0.reader.newest(table, &tenant, limit, &after).await?;
     let page = page::merge(by_id, by_time, limit, after);
     Ok(Json(Listed {
         messages: page.items.iter().filter_map(message).collect(),

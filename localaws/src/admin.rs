@@ -1,4 +1,5 @@
-//! What testers ask for, under `/_localaws/`: call counts, fault rules, health, and who a token stands for.
+//! What testers ask for, under `/_localaws/`: call counts and whose they are, fault rules, the rule of leading keys, health,
+//! and who a token stands for.
 
 use hyper::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
@@ -17,6 +18,7 @@ pub(crate) fn answer(app: &App, method: &Method, path: &str, headers: &HeaderMap
         "calls" if get => json_reply(StatusCode::OK, &json!(app.calls.snapshot())),
         "calls" if method == Method::DELETE => {
             app.calls.reset();
+            app.principals.reset();
             no_content()
         }
         "faults" if get => json_reply(StatusCode::OK, &json!(app.faults.report())),
@@ -28,11 +30,24 @@ pub(crate) fn answer(app: &App, method: &Method, path: &str, headers: &HeaderMap
             app.faults.clear();
             no_content()
         }
+        "principals" if get => json_reply(StatusCode::OK, &json!(app.principals.report())),
+        "leading-keys" if get => json_reply(StatusCode::OK, &json!(app.leading_keys.rule())),
+        "leading-keys" if method == Method::PUT => match app.leading_keys.enforce(body) {
+            Ok(()) => json_reply(StatusCode::OK, &json!(app.leading_keys.rule())),
+            Err(reason) => json_reply(StatusCode::BAD_REQUEST, &json!({"msg": reason})),
+        },
+        "leading-keys" if method == Method::DELETE => {
+            app.leading_keys.clear();
+            no_content()
+        }
         "session" if get => session(headers),
-        "health" | "calls" | "faults" | "session" => {
+        "health" | "calls" | "faults" | "principals" | "leading-keys" | "session" => {
             json_reply(StatusCode::METHOD_NOT_ALLOWED, &json!({"msg": format!("no {method} on {path}")}))
         }
-        _ => json_reply(StatusCode::NOT_FOUND, &json!({"msg": "try health, calls, faults or session"})),
+        _ => json_reply(
+            StatusCode::NOT_FOUND,
+            &json!({"msg": "try health, calls, principals, faults, leading-keys or session"}),
+        ),
     }
 }
 

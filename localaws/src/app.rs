@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use crate::{calls::Calls, dynamodb::DynamoDb, faults::Faults, sqs::Sqs, ssm::Ssm, store::Store};
+use crate::{
+    calls::Calls, dynamodb::DynamoDb, faults::Faults, leading_keys::LeadingKeys, principals::Principals,
+    sqs::Sqs, ssm::Ssm, store::Store,
+};
 
 /// What the connections of one endpoint share.
 #[derive(Debug)]
@@ -10,7 +13,9 @@ pub(crate) struct App {
     pub(crate) account_id: Arc<str>,
     pub(crate) addr: SocketAddr,
     pub(crate) calls: Calls,
+    pub(crate) principals: Principals,
     pub(crate) faults: Arc<Faults>,
+    pub(crate) leading_keys: LeadingKeys,
     pub(crate) sqs: Sqs,
     pub(crate) ssm: Ssm,
     pub(crate) dynamodb: DynamoDb,

@@ -212,6 +212,7 @@ impl App {
         form: &Form,
     ) -> Result<Reply, Dropped> {
         self.calls.record(&target.action);
+        self.principals.record(sts::session(headers).ok().flatten().as_ref(), &target.action);
         let plan = self.faults.plan(&target.action);
         if let Some(reply) = suffer(plan.before, target.service).await? {
             return Ok(reply);
@@ -228,7 +229,10 @@ impl App {
             Service::Sts => sts::call(form, headers, &self.account_id),
             Service::DynamoDb => {
                 let faults = self.faults.entries(&target.action);
-                self.dynamodb.call(target.name(), headers, body, &faults).await
+                match self.leading_keys.check(headers, target.name(), &body) {
+                    Ok(()) => self.dynamodb.call(target.name(), headers, body, &faults).await,
+                    Err(denied) => Err(denied),
+                }
             }
         };
         let reply = outcome.unwrap_or_else(|error| error.reply(target.service.protocol()));

@@ -2,7 +2,7 @@
 //!
 //! Temporary credentials are self-contained: the session token carries the role, the session's name and its
 //! tags, so nothing is kept and credentials outlive a restart. Signatures are not checked, and no policy is
-//! enforced: whoever reaches the endpoint may call everything.
+//! enforced but the one a tester asks for ([`crate::leading_keys`]): whoever reaches the endpoint may call everything.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, SecondsFormat};
@@ -60,12 +60,14 @@ impl Session {
         self.role_arn.split(':').nth(4).unwrap_or_default()
     }
 
+    /// ARN of the session.
+    pub(crate) fn arn(&self) -> String {
+        format!("arn:aws:sts::{}:assumed-role/{}/{}", self.account(), self.role_name(), self.session_name)
+    }
+
     fn identity(&self) -> Identity {
-        let (role, name) = (self.role_name(), &self.session_name);
-        Identity {
-            user_id: format!("{}:{name}", unique_id("AROA", &self.role_arn)),
-            arn: format!("arn:aws:sts::{}:assumed-role/{role}/{name}", self.account()),
-        }
+        let user_id = format!("{}:{}", unique_id("AROA", &self.role_arn), self.session_name);
+        Identity { user_id, arn: self.arn() }
     }
 
     fn to_token(&self) -> String {

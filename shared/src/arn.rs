@@ -1,4 +1,4 @@
-//! Amazon Resource Names of queues and tables, as the parameters hold them.
+//! Amazon Resource Names: of queues and tables, as the parameters hold them, and of roles, as settings do.
 //!
 //! Parsed where a parameter is read; a malformed one is an error of the operator's, never a panic and never a
 //! request to a half-understood name.
@@ -7,6 +7,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+/// Longest path and name of a role (IAM: 512 and 64).
+const MAX_ROLE_CHARS: usize = 576;
+
 /// The ARN of an SQS queue: `arn:<partition>:sqs:<region>:<account>:<name>`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct QueueArn(Arc<str>);
@@ -14,6 +17,10 @@ pub struct QueueArn(Arc<str>);
 /// The ARN of a DynamoDB table: `arn:<partition>:dynamodb:<region>:<account>:table/<name>`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TableArn(Arc<str>);
+
+/// The ARN of an IAM role: `arn:<partition>:iam::<account>:role/<path and name>`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RoleArn(Arc<str>);
 
 /// A text that is not the ARN it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +63,42 @@ impl TableArn {
     /// The whole ARN.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl RoleArn {
+    /// The whole ARN.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RoleArn {
+    type Err = InvalidArn;
+
+    fn from_str(text: &str) -> Result<Self, InvalidArn> {
+        let is_name = |name: &str| {
+            let in_names = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&byte);
+            !name.is_empty()
+                && name.len() <= MAX_ROLE_CHARS
+                && !name.ends_with('/')
+                && name.bytes().all(in_names)
+        };
+        let is_account =
+            |account: &str| account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+        let fits = parts(text).is_some_and(|parts| {
+            parts.service == "iam"
+                && is_account(parts.account)
+                && parts.resource.strip_prefix("role/").is_some_and(is_name)
+        });
+        fits.then(|| Self(text.into()))
+            .ok_or_else(|| InvalidArn { text: text.to_owned(), wanted: "an IAM role" })
+    }
+}
+
+impl fmt::Debug for RoleArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -126,6 +169,27 @@ impl fmt::Debug for TableArn {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_role_is_named_whole() {
+        for good in
+            ["arn:aws:iam::000000000000:role/reader-role-pool-1", "arn:aws-cn:iam::000000000000:role/a/b/c"]
+        {
+            assert_eq!(good.parse::<RoleArn>().expect(good).as_str(), good);
+        }
+        for wrong in [
+            "",
+            "reader-role-pool-1",
+            "arn:aws:iam::000000000000:role/",
+            "arn:aws:iam::000000000000:role/a/",
+            "arn:aws:iam::000000000000:user/a",
+            "arn:aws:iam::1:role/a",
+            "arn:aws:sts::000000000000:role/a",
+            "arn:aws:iam::000000000000:role/a b",
+        ] {
+            assert!(wrong.parse::<RoleArn>().is_err(), "{wrong:?}");
+        }
+    }
     use proptest::prelude::*;
 
     #[test]

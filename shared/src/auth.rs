@@ -51,7 +51,7 @@ impl Authenticator {
             TokenSource::Authorization(place) => Box::new(PublishedSet::at(place.clone())),
             TokenSource::LoadBalancer { keys, .. } => Box::new(LoadBalancerKeys::under(keys.clone())),
         };
-        Self::over(config.clone(), source, readiness, metrics)
+        Self::over(JwtConfig::clone(config), source, readiness, metrics)
     }
 
     fn over(config: JwtConfig, source: Box<dyn KeySource>, readiness: &Readiness, metrics: &Metrics) -> Self {

@@ -28,6 +28,8 @@ pub struct AwsClients {
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// Parameter Store. Retried by the SDK.
     pub ssm: aws_sdk_ssm::Client,
+    /// Roles to assume. No SDK retries: a request waits for them, and has other calls to make.
+    pub sts: aws_sdk_sts::Client,
 }
 
 /// AWS settings that cannot work, in one line.
@@ -92,6 +94,12 @@ impl AwsClients {
         let engine_retries = RetryConfig::disabled();
         let sdk_retries = RetryConfig::standard().with_max_attempts(SDK_MAX_ATTEMPTS);
         Self {
+            sts: aws_sdk_sts::Client::from_conf(
+                aws_sdk_sts::config::Builder::from(config)
+                    .retry_config(engine_retries.clone())
+                    .timeout_config(attempt_timeout(ATTEMPT_TIMEOUT))
+                    .build(),
+            ),
             sqs: aws_sdk_sqs::Client::from_conf(
                 aws_sdk_sqs::config::Builder::from(config)
                     .retry_config(engine_retries.clone())

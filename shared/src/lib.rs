@@ -5,6 +5,7 @@ pub mod arn;
 pub mod auth;
 pub mod aws;
 pub mod config;
+pub mod credentials;
 pub mod environment;
 pub mod event;
 pub mod gather;

@@ -85,12 +85,43 @@ impl Endpoint {
         rules.iter().filter_map(|rule| rule.get("injected")?.as_u64()).collect()
     }
 
+    /// Who made which calls so far.
+    ///
+    /// # Panics
+    /// Where it does not tell.
+    pub async fn principals(&self) -> Vec<Principal> {
+        let reports = self.own("GET", "principals", None).await.json();
+        let read = |report: &Value| Principal {
+            session: report["session"].as_str().map(ToOwned::to_owned),
+            tags: serde_json::from_value(report["tags"].clone()).expect("tags by name"),
+            calls: Calls(serde_json::from_value(report["calls"].clone()).expect("counts by action")),
+        };
+        reports.as_array().expect("a list").iter().map(read).collect()
+    }
+
+    /// Has sessions with this tag reach the partitions of its value alone, in tables whose partition key is `attribute`.
+    pub async fn keep_sessions_to(&self, tag: &str, attribute: &str) {
+        let rule = serde_json::json!({ "tag": tag, "attribute": attribute });
+        self.own("PUT", "leading-keys", Some(&rule)).await;
+    }
+
     async fn own(&self, method: &str, page: &str, body: Option<&Value>) -> Answer {
         let request = Request::new(method, &format!("/_localaws/{page}"));
         let answer = request.body(body.map(Value::to_string).unwrap_or_default()).ask(self.address).await;
         assert!(answer.status < 300, "{method} {page}: {}", answer.text());
         answer
     }
+}
+
+/// Whose credentials calls were made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// ARN of the role's session; none is the account's own credentials.
+    pub session: Option<String>,
+    /// Its session tags.
+    pub tags: BTreeMap<String, String>,
+    /// Its calls.
+    pub calls: Calls,
 }
 
 /// Counts of calls by action.

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::{Client, Config};
+use shared::credentials::TenantCredentials;
 use shared::event::{LISTED_AT, LISTED_INDEX};
 use shared::http::error::ApiError;
 use shared::queue::retry::classify;
@@ -25,11 +27,37 @@ enum Failure {
     Other(ApiError),
 }
 
-/// What both sources have after the cursor, one item more than a page needs, to see whether there is a next.
-pub(super) async fn newest(
+/// Reads tables, as each tenant where there is a role for that, else as the service.
+pub(crate) struct Reader {
+    client: Client,
+    credentials: Option<TenantCredentials>,
+}
+
+impl Reader {
+    pub(crate) fn new(client: Client, credentials: Option<TenantCredentials>) -> Self {
+        Self { client, credentials }
+    }
+
+    /// What both sources have after the cursor, one item more than a page needs, to see whether there is a next.
+    pub(super) async fn newest(
+        &self,
+        table: &str,
+        tenant: &TenantId,
+        limit: usize,
+        after: &Cursor,
+    ) -> Result<(Source, Source), ApiError> {
+        let credentials = match &self.credentials {
+            Some(credentials) => Some(credentials.of(tenant).await?),
+            None => None,
+        };
+        newest(&self.client, credentials.as_ref(), (table, tenant), limit, after).await
+    }
+}
+
+async fn newest(
     client: &Client,
-    table: &str,
-    tenant: &TenantId,
+    credentials: Option<&Credentials>,
+    (table, tenant): (&str, &TenantId),
     limit: usize,
     after: &Cursor,
 ) -> Result<(Source, Source), ApiError> {
@@ -51,7 +79,7 @@ pub(super) async fn newest(
         .index_name(LISTED_INDEX)
         .key_condition_expression("tenant_id = :tenant")
         .set_exclusive_start_key(index_key(tenant, &after.by_time));
-    match tokio::try_join!(run(timed, "message_id"), run(listed, LISTED_AT)) {
+    match tokio::try_join!(run(timed, "message_id", credentials), run(listed, LISTED_AT, credentials)) {
         Ok(sources) => Ok(sources),
         Err(Failure::Other(error)) => Err(error),
         // A table of an older installation: in the order of its ids, whatever they tell.
@@ -59,7 +87,7 @@ pub(super) async fn newest(
             let all = query()
                 .key_condition_expression("tenant_id = :tenant")
                 .set_exclusive_start_key(table_key(tenant, &after.by_id));
-            match run(all, "message_id").await {
+            match run(all, "message_id", credentials).await {
                 Ok(source) => Ok((source, Source::default())),
                 Err(Failure::NoIndex) => Err(unavailable()),
                 Err(Failure::Other(error)) => Err(error),
@@ -74,8 +102,19 @@ pub(super) fn unavailable() -> ApiError {
     ApiError::unavailable("table_unavailable", msg)
 }
 
-async fn run(query: QueryFluentBuilder, position: &str) -> Result<Source, Failure> {
-    match query.send().await {
+async fn run(
+    query: QueryFluentBuilder,
+    position: &str,
+    credentials: Option<&Credentials>,
+) -> Result<Source, Failure> {
+    let sent = match credentials {
+        Some(tenants) => {
+            let as_tenant = Config::builder().credentials_provider(tenants.clone());
+            query.customize().config_override(as_tenant).send().await
+        }
+        None => query.send().await,
+    };
+    match sent {
         Ok(output) => Ok(Source {
             more: output.last_evaluated_key.as_ref().and_then(|key| text(key, position)),
             items: output.items.unwrap_or_default().into(),

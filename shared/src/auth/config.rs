@@ -16,7 +16,7 @@ pub enum Auth {
     /// They do not: the `tenantID` header is believed.
     None,
     /// By a token that names the same tenant.
-    Jwt(JwtConfig),
+    Jwt(Box<JwtConfig>),
 }
 
 /// What a token must be.
@@ -149,14 +149,14 @@ impl AuthArgs {
         if self.auth_audience.is_empty() || self.auth_audience.iter().any(String::is_empty) {
             return Err(missing("AUTH_AUDIENCE"));
         }
-        Ok(Auth::Jwt(JwtConfig {
+        Ok(Auth::Jwt(Box::new(JwtConfig {
             issuer: required("AUTH_ISSUER", self.auth_issuer)?,
             audiences: self.auth_audience,
             claim: self.auth_claim,
             source,
             leeway: self.auth_leeway_seconds,
             refresh: self.auth_jwks_refresh_seconds,
-        }))
+        })))
     }
 }
 

@@ -34,11 +34,11 @@ pub(super) struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidKeys {
     #[error("the answer is no JSON Web Key Set")]
-    NoSet,
+    Set,
     #[error("the key set has no key that verifies a signature")]
-    NoKey,
+    Empty,
     #[error("the answer is no public key on P-256 as PEM")]
-    NoPem,
+    Pem,
 }
 
 #[derive(Deserialize)]
@@ -78,33 +78,33 @@ impl Key {
 /// # Errors
 /// [`InvalidKeys`] where none is left: what is known is better kept then.
 pub(super) fn from_set(document: &[u8]) -> Result<Vec<Key>, InvalidKeys> {
-    let set: Set = serde_json::from_slice(document).map_err(|_| InvalidKeys::NoSet)?;
+    let set: Set = serde_json::from_slice(document).map_err(|_| InvalidKeys::Set)?;
     let keys: Vec<_> = set
         .keys
         .into_iter()
         .take(MAX_KEYS)
         .filter_map(|key| Key::from_jwk(&serde_json::from_value(key).ok()?))
         .collect();
-    if keys.is_empty() { Err(InvalidKeys::NoKey) } else { Ok(keys) }
+    if keys.is_empty() { Err(InvalidKeys::Empty) } else { Ok(keys) }
 }
 
 /// The load balancer's key of this id, for ES256, as PEM.
 ///
 /// # Errors
-/// [`InvalidKeys::NoPem`].
+/// [`InvalidKeys::Pem`].
 pub(super) fn from_pem(id: &str, pem: &[u8]) -> Result<Key, InvalidKeys> {
-    let text = std::str::from_utf8(pem).map_err(|_| InvalidKeys::NoPem)?;
+    let text = std::str::from_utf8(pem).map_err(|_| InvalidKeys::Pem)?;
     let body = text
         .trim()
         .strip_prefix("-----BEGIN PUBLIC KEY-----")
         .and_then(|rest| rest.strip_suffix("-----END PUBLIC KEY-----"))
-        .ok_or(InvalidKeys::NoPem)?;
+        .ok_or(InvalidKeys::Pem)?;
     let body: String = body.split_ascii_whitespace().collect();
-    let der = STANDARD.decode(body).map_err(|_| InvalidKeys::NoPem)?;
+    let der = STANDARD.decode(body).map_err(|_| InvalidKeys::Pem)?;
     let point = der.strip_prefix(&P256_PREFIX).filter(|point| point.len() == 2 * P256_COORDINATE_BYTES);
-    let (x, y) = point.ok_or(InvalidKeys::NoPem)?.split_at(P256_COORDINATE_BYTES);
+    let (x, y) = point.ok_or(InvalidKeys::Pem)?.split_at(P256_COORDINATE_BYTES);
     let [x, y] = [x, y].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate));
-    let material = DecodingKey::from_ec_components(&x, &y).map_err(|_| InvalidKeys::NoPem)?;
+    let material = DecodingKey::from_ec_components(&x, &y).map_err(|_| InvalidKeys::Pem)?;
     Ok(Key { id: Some(id.to_owned()), algorithms: vec![Algorithm::ES256], material })
 }
 

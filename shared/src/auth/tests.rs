@@ -230,7 +230,7 @@ fn nobody_signs_with_nothing_with_a_shared_secret_or_with_another_kind_of_key() 
         assert_eq!(check(&config("tenant_id"), key, &lied), Err(Refusal::Signature));
     }
     let shared = json!({"keys": [{"kty": "oct", "kid": "k", "alg": "HS256", "k": "c2VjcmV0"}]});
-    assert_eq!(from_set(shared.to_string().as_bytes()).expect_err("no public key"), InvalidKeys::NoKey);
+    assert_eq!(from_set(shared.to_string().as_bytes()).expect_err("no public key"), InvalidKeys::Empty);
 }
 
 #[test]
@@ -268,8 +268,8 @@ fn a_key_set_is_read_without_what_is_not_for_verifying() {
     let ids: Vec<_> =
         from_set(set.to_string().as_bytes()).expect("keys").into_iter().filter_map(|key| key.id).collect();
     assert_eq!(ids, ["es", "ed", "rsa"]);
-    assert_eq!(from_set(b"<html>").expect_err("no set"), InvalidKeys::NoSet);
-    assert_eq!(from_set(br#"{"keys":[]}"#).expect_err("no key"), InvalidKeys::NoKey);
+    assert_eq!(from_set(b"<html>").expect_err("no set"), InvalidKeys::Set);
+    assert_eq!(from_set(br#"{"keys":[]}"#).expect_err("no key"), InvalidKeys::Empty);
 }
 
 fn from_load_balancer() -> JwtConfig {
@@ -311,7 +311,7 @@ fn what_a_load_balancer_signs_is_verified_with_its_padding() {
     let over = padded(&signer, &header, &json!({"tenant_id": "tenant-2", "exp": NOW - 31.0}));
     assert_eq!(check(&from_load_balancer(), &key, &over), Err(Refusal::Expired), "the earlier end counts");
     for wrong in ["", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "<html>"] {
-        assert_eq!(from_pem("k", wrong.as_bytes()).expect_err("no key"), InvalidKeys::NoPem);
+        assert_eq!(from_pem("k", wrong.as_bytes()).expect_err("no key"), InvalidKeys::Pem);
     }
 }
 
@@ -332,22 +332,25 @@ proptest! {
     }
 }
 
+/// What an issuer answers: keys, or that it is down.
+type Answer = Result<Vec<Key>, ()>;
+
 /// An issuer whose answers are given, and counted. Shared with the test.
 #[derive(Clone)]
 struct Issuer {
     has_set: bool,
-    answers: Arc<Mutex<VecDeque<Result<Vec<Key>, ()>>>>,
+    answers: Arc<Mutex<VecDeque<Answer>>>,
     asked: Arc<AtomicUsize>,
 }
 
 impl Issuer {
     /// The last answer is repeated.
-    fn answering(has_set: bool, answers: impl IntoIterator<Item = Result<Vec<Key>, ()>>) -> Self {
+    fn answering(has_set: bool, answers: impl IntoIterator<Item = Answer>) -> Self {
         let answers = Arc::new(Mutex::new(answers.into_iter().collect()));
         Self { has_set, answers, asked: Arc::default() }
     }
 
-    fn then(&self, answer: Result<Vec<Key>, ()>) {
+    fn then(&self, answer: Answer) {
         *self.answers.lock().expect("whole") = [answer].into();
     }
 

@@ -93,7 +93,10 @@ pub enum Errors {
     /// Something in the request is wrong; `msg` names it
     #[response(status = 400)]
     Wrong(ErrorBody<'static>),
-    /// The tenant is suspended, or not this environment's
+    /// Where tokens are asked for (`AUTH=jwt`): there is none, or not a valid one
+    #[response(status = 401, headers(("WWW-Authenticate" = String, description = "`Bearer`, and what is wrong")))]
+    Unproven(ErrorBody<'static>),
+    /// The tenant is suspended, not this environment's, or not the token's
     #[response(status = 403)]
     Forbidden(ErrorBody<'static>),
     /// No tenant is named, it is not registered, or it has nothing of this id
