@@ -5,6 +5,7 @@
 mod durability;
 mod dynamodb;
 mod faults;
+mod leading_keys;
 mod lifecycle;
 mod long_polls;
 mod queues;
