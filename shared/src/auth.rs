@@ -2,7 +2,7 @@
 //!
 //! Off (`AUTH=none`), the `tenantID` header is believed, because only the load balancer reaches a service. On, the header
 //! must equal a claim of a token that a key of the configured issuer signed. What a token says is judged by pure code
-//! ([`token`], [`judge`]) that is told the time; keys come from [`keys`], which no flood of tokens can make ask more
+//! (`token`, `judge`) that is told the time; keys come from `keys`, which no flood of tokens can make ask more
 //! often than it may. A token is never logged, and nothing here can print one.
 
 mod config;

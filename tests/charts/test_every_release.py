@@ -293,7 +293,7 @@ def variables_of(app: str) -> set[str]:
 
 def clap_variables(crate: str) -> Iterator[str]:
     for path in (ROOT / crate / "src").rglob("*.rs"):
-        for name in re.findall(r"#\[arg\([^\]]*?\benv\b[^\]]*?\)\]\s*pub (\w+):", path.read_text()):
+        for name in re.findall(r"#\[arg\([^\]]*?\benv\b[^\]]*?\)\]\s*(?:pub )?(\w+):", path.read_text()):
             yield name.upper()
 
 
