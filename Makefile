@@ -19,7 +19,7 @@ export CARGO_INCREMENTAL := 0
 endif
 
 # What `make test` runs, cheapest first.
-STEPS := fmt-check lint images-lint deny charts doc build gitops terraform unit conformance openapi
+STEPS := fmt-check lint images-lint deny charts doc build gitops terraform unit conformance openapi sbom
 
 ##@ Use
 .PHONY: help
@@ -90,6 +90,11 @@ conformance: build tools ## Drive the embedded AWS endpoint, and a foreign one, 
 .PHONY: openapi
 openapi: build tools ## Make requests of the services' OpenAPI documents, right ones and wrong ones (schemathesis)
 	$(VENV)/bin/python -m pytest tests/openapi
+
+.PHONY: sbom
+sbom: build tools ## Write the bill of materials of each image (into target/sbom/) and check it against the programs
+	$(VENV)/bin/python docker/sbom.py target/sbom
+	$(VENV)/bin/python -m pytest --quiet tests/images/test_sbom.py
 
 .PHONY: images-lint
 images-lint: tools $(CHECKOV)/installed.lock ## Lint the Dockerfile and the workflows; check how images are published
