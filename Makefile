@@ -44,6 +44,16 @@ test: tools ## Install what the tests need, then run every check, stopping at th
 bench: ## Measure the services beside what they are compared with, about 25 minutes (BENCH="all --quick": four)
 	cargo run --release -p bench -- $(or $(BENCH),all)
 
+.PHONY: chaos
+chaos: build ## Faults, outages and kills while clients post; every item held against its answer, about 20 minutes (CHAOS="--seed 1")
+	cargo run -p chaos -- run $(CHAOS)
+
+.PHONY: overload
+overload: ## Twice what a producer can do for two minutes, then connections that are held, on a quiet machine
+	cargo build --release -p producer -p bench -p chaos
+	cargo run --release -p chaos -- overload $(OVERLOAD)
+	ulimit -n $$(ulimit -H -n) && cargo run --release -p chaos -- connections $(CONNECTIONS)
+
 ##@ Steps of the test, each runnable alone
 .PHONY: fmt-check
 fmt-check: tools ## Check the formatting of Rust and Python

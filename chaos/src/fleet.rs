@@ -23,13 +23,10 @@ const END_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest a service may take to be ready at the start.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What services are configured by, beside what every test's are. Leases are short, so that what a killed consumer had
-/// in hand comes back soon; the registry is read often, so that it meets every fault.
-const VARIABLES: [(&str, &str); 3] = [
-    ("VISIBILITY_SECONDS", "5"),
-    ("REGISTRY_REFRESH_SECONDS", "5"),
-    ("LOG_LEVEL", "error,shared::service=info"),
-];
+/// What services are configured by, beside what every test's are: the registry is read often, so that it meets every
+/// fault, and log lines, which this process would have to keep, are few.
+const VARIABLES: [(&str, &str); 2] =
+    [("REGISTRY_REFRESH_SECONDS", "5"), ("LOG_LEVEL", "error,shared::service=info")];
 
 /// What a service does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -64,6 +61,7 @@ pub struct Slot {
     name: String,
     url: String,
     side: Side,
+    visibility_seconds: u64,
     running: RefCell<Option<Service>>,
 }
 
@@ -75,14 +73,14 @@ pub struct Fleet {
 
 impl Fleet {
     /// Starts a service in every slot over the endpoint at this URL, and waits until all are ready.
-    pub async fn start(cast: &Cast, side: Side, url: &str) -> Self {
+    pub async fn start(cast: &Cast, side: Side, url: &str, visibility_seconds: u64) -> Self {
         let mut slots = Vec::new();
         for (environment, name) in cast.environments.iter().enumerate() {
             let is_premium = cast.tenants.iter().any(|tenant| tenant.producer == environment);
             let replicas = if environment == POOL { POOL_REPLICAS } else { 1 };
             let roles = if is_premium { &[Role::Producer, Role::Consumer][..] } else { &[Role::Consumer] };
             for role in roles.iter().flat_map(|role| std::iter::repeat_n(*role, replicas)) {
-                slots.push(Slot::new(role, environment, name, side, url));
+                slots.push(Slot { visibility_seconds, ..Slot::new(role, environment, name, side, url) });
             }
         }
         join_all(slots.iter().map(Slot::start)).await;
@@ -115,6 +113,7 @@ impl Slot {
             name: name.to_owned(),
             url: url.to_owned(),
             side,
+            visibility_seconds: 0,
             running: RefCell::default(),
         }
     }
@@ -134,6 +133,7 @@ impl Slot {
             }
         };
         command.envs(VARIABLES);
+        command.env("VISIBILITY_SECONDS", self.visibility_seconds.to_string());
         command.env("PORT", self.address.port().to_string());
         command.env("ADMIN_PORT", self.admin.port().to_string());
         command

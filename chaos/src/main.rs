@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use chaos::connections::{Outcome, connections};
 use chaos::fleet::Role;
+use chaos::overload::overload;
 use chaos::plan::Plan;
 use chaos::report::progress;
 use chaos::side::{Acknowledge, Side};
@@ -36,6 +38,10 @@ enum What {
         #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "after")]
         reference: Option<Acknowledge>,
     },
+    /// Twice what a producer can do, for two minutes
+    Overload(chaos::overload::Options),
+    /// Clients that hold connections instead of using them
+    Connections(chaos::connections::Options),
     /// What `run --reference` starts
     #[command(hide = true)]
     Reference {
@@ -64,7 +70,18 @@ fn run(what: What) -> anyhow::Result<ExitCode> {
             let seed = seed.unwrap_or_else(|| fastrand::u64(..));
             let report = one_thread()?.block_on(bounded(chaos::run::run(plan, side, seed)))?;
             print(&report);
-            Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(code(report.is_clean()))
+        }
+        What::Overload(options) => {
+            let measured = one_thread()?.block_on(bounded(async { Ok(overload(options).await) }))?;
+            print(&measured);
+            Ok(code(measured.promises().iter().all(|(_, _, is_kept)| *is_kept)))
+        }
+        What::Connections(options) => {
+            let outcomes = one_thread()?.block_on(bounded(async { Ok(connections(options).await) }))?;
+            let lines: Vec<_> = outcomes.iter().map(ToString::to_string).collect();
+            print(&lines.join("\n"));
+            Ok(code(outcomes.iter().all(Outcome::is_kept)))
         }
         What::Reference { role, acknowledge } => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -72,6 +89,11 @@ fn run(what: What) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// 1 where a promise was not kept.
+fn code(is_kept: bool) -> ExitCode {
+    if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The driver shares the machine with what it drives: one thread is enough.

@@ -41,6 +41,9 @@ pub struct Plan {
     /// Seconds for which Parameter Store is gone
     #[arg(long, default_value_t = 60)]
     pub parameters_seconds: u64,
+    /// Seconds for which a received message is hidden from other consumers
+    #[arg(long, default_value_t = 15)]
+    pub visibility_seconds: u64,
     /// What is injected
     #[arg(long, value_enum, default_value_t = Schedule::Full)]
     pub schedule: Schedule,
@@ -151,6 +154,7 @@ mod tests {
         terminations: 1,
         outage_seconds: 15,
         parameters_seconds: 60,
+        visibility_seconds: 15,
         schedule: Schedule::Full,
     };
 

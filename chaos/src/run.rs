@@ -59,7 +59,7 @@ async fn play(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
     let mut endpoint = Endpoint::kept(folder.path().to_owned()).await;
     let cast = Cast::of(plan.tenants.into());
     let installation = Installation::create(&cast, &endpoint).await;
-    let fleet = Fleet::start(&cast, side, &endpoint.url()).await;
+    let fleet = Fleet::start(&cast, side, &endpoint.url(), plan.visibility_seconds).await;
     progress(&format!("{} services are ready, seed {seed}", fleet.slots.len()));
     let clients = Clients::new(plan.messages);
     let shared = Rc::new(Shared { plan, cast, fleet, clients, recovery: Recovery::default() });

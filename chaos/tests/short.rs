@@ -15,6 +15,7 @@ const SHORT: Plan = Plan {
     terminations: 2,
     outage_seconds: 1,
     parameters_seconds: 2,
+    visibility_seconds: 5,
     schedule: Schedule::Full,
     kinds: Vec::new(),
     rate: RATE,

@@ -1,20 +1,33 @@
 //! Accepting connections: HTTP/1.1 with bounded headers, time and count, and an end that lets requests finish.
+//!
+//! Where all places are taken, a new client gets the one that has been quiet for longest.
+
+mod places;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use self::places::{Place, Places};
 
 /// Longest a client may take to send a request's headers; also how long an idle connection is kept. Longer than the
 /// 60 s after which load balancers drop theirs, so that they never write into a connection we just closed.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a connection may be quiet otherwise: with an answer, say, that its client does not read.
+const QUIET_TIMEOUT: Duration = Duration::from_secs(80);
+/// How often that is looked at.
+const QUIET_CHECK: Duration = Duration::from_secs(5);
+/// How long a connection has been quiet before it makes room for another: its last answer is on its way by then.
+const QUIET_MIN: Duration = Duration::from_millis(250);
+/// Pause between two looks for one.
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
 /// Headers one request may have.
 const MAX_HEADERS: usize = 64;
 /// Largest head of a request, in bytes.
@@ -32,50 +45,86 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let connections = TaskTracker::new();
-    let permits = Arc::new(Semaphore::new(max_connections));
-    loop {
-        let accepted = async {
-            let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-            (listener.accept().await, permit)
-        };
-        // Dropping a pending accept loses no connection: it stays in the kernel's queue.
-        tokio::select! {
-            () = shutdown.cancelled() => break,
-            (accepted, permit) = accepted => match accepted {
-                Ok((stream, _)) => {
-                    let connection = serve_connection(stream, router.clone(), shutdown.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(permit);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection was not accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-        }
+    let places = Places::default();
+    // Dropping a pending accept loses no connection: it stays in the kernel's queue. One that waits for room is closed,
+    // as those in the queue are.
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = accept(&listener, &router, max_connections, &connections, &places, &shutdown) => {}
+        () = close_quiet(&places) => {}
     }
     drop(listener);
     connections.close();
     connections.wait().await;
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+/// Takes connections, for ever.
+async fn accept(
+    listener: &TcpListener,
+    router: &Router,
+    max_connections: usize,
+    connections: &TaskTracker,
+    places: &Places,
+    shutdown: &CancellationToken,
+) {
+    let permits = Arc::new(Semaphore::new(max_connections));
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let permit = make_room(&permits, places).await;
+                let connection = serve_connection(stream, router.clone(), places.take(), shutdown.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A place for a new connection: a free one, or that of the connection that has been quiet for longest.
+async fn make_room(permits: &Arc<Semaphore>, places: &Places) -> OwnedSemaphorePermit {
+    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+        return permit;
+    }
+    let closing = async {
+        while !places.evict(QUIET_MIN) {
+            tokio::time::sleep(ROOM_PAUSE).await;
+        }
+        // One is enough for one.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        permit = Arc::clone(permits).acquire_owned() => permit.expect("the semaphore is never closed"),
+        () = closing => unreachable!("it never ends"),
+    }
+}
+
+async fn close_quiet(places: &Places) {
+    loop {
+        tokio::time::sleep(QUIET_CHECK).await;
+        places.evict_all(QUIET_TIMEOUT);
+    }
+}
+
+async fn serve_connection(stream: TcpStream, router: Router, place: Arc<Place>, shutdown: CancellationToken) {
     // Answers are small and written at once: waiting to fill a segment only adds latency.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "connection without TCP_NODELAY");
     }
-    let open = Arc::new(AtomicUsize::new(0));
     let service = hyper::service::service_fn({
-        let (open, service) = (Arc::clone(&open), TowerToHyperService::new(router));
+        let (place, service) = (Arc::clone(&place), TowerToHyperService::new(router));
         move |request| {
-            let open = Arc::clone(&open);
-            open.fetch_add(1, Ordering::Relaxed);
+            let place = Arc::clone(&place);
+            place.begin();
             let answer = hyper::service::Service::call(&service, request);
             async move {
                 let answer = answer.await;
-                open.fetch_sub(1, Ordering::Relaxed);
+                place.end();
                 answer
             }
         }
@@ -89,11 +138,12 @@ async fn serve_connection(stream: TcpStream, router: Router, shutdown: Cancellat
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = place.evicted() => Ok(()),
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection.as_mut() => ended,
-                () = no_request(&open) => Ok(()),
+                () = no_request(&place) => Ok(()),
             }
         }
     };
@@ -103,10 +153,10 @@ async fn serve_connection(stream: TcpStream, router: Router, shutdown: Cancellat
 }
 
 /// Ends once no request was in progress for a while: whoever has not sent a whole head by then is not waited for.
-async fn no_request(open: &AtomicUsize) {
+async fn no_request(place: &Place) {
     loop {
         tokio::time::sleep(DRAIN_PAUSE).await;
-        if open.load(Ordering::Relaxed) == 0 {
+        if place.is_quiet() {
             return;
         }
     }

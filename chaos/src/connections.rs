@@ -1,0 +1,259 @@
+//! `chaos connections`: clients that hold connections instead of using them, while another one asks as ever.
+//!
+//! Each attack lasts a while; beside it a client posts at a low rate and must be served. Memory stays bounded, and when
+//! the attackers have gone, so have their connections.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tests::wait::PATIENCE;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use crate::load::{Seen, open};
+use crate::memory::{open_files, resident_bytes};
+use crate::overload::Target;
+use crate::report::progress;
+
+/// How the attacks are made.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Options {
+    /// Seconds of each attack
+    #[arg(long, default_value_t = 15)]
+    pub seconds: u64,
+    /// Connections of the attack that only holds them
+    #[arg(long, default_value_t = 10_000)]
+    pub idle: usize,
+    /// Connections of every other attack
+    #[arg(long, default_value_t = 500)]
+    pub connections: usize,
+    /// Requests a second of the client beside it
+    #[arg(long, default_value_t = 50)]
+    pub rate: u32,
+}
+
+/// Connections from one address; a further one is used beyond, so that no address runs out of ports.
+const CONNECTIONS_PER_ADDRESS: usize = 5_000;
+/// Milliseconds that each call of the endpoint takes.
+const ENDPOINT_DELAY_MS: u64 = 5;
+/// Pause between two bytes of a slow writer.
+const SLOW_PAUSE: Duration = Duration::from_millis(500);
+/// Requests that a client sends whose answers it does not read.
+const UNREAD_REQUESTS: usize = 2_000;
+/// Descriptors that a producer has open beyond those of clients, at most: its endpoint's connections come and go.
+const OWN_FILES_MAX: usize = 150;
+/// Memory that attackers may cost at most: a head's buffer and a task for each connection that is served at once.
+const MEMORY_MAX_BYTES: u64 = 400 << 20;
+
+/// A kind of attack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attack {
+    /// Connections that send nothing.
+    Idle,
+    /// Heads that come byte by byte and never end.
+    SlowHeads,
+    /// Bodies that do.
+    SlowBodies,
+    /// Requests whose answers are not read.
+    SlowReaders,
+    /// Connections whose client has stopped sending, and still listens.
+    HalfOpen,
+    /// Heads beyond every bound.
+    HeaderFlood,
+    /// Bodies beyond every bound.
+    BodyFlood,
+}
+
+impl Attack {
+    const ALL: [Self; 7] = [
+        Self::Idle,
+        Self::SlowHeads,
+        Self::SlowBodies,
+        Self::SlowReaders,
+        Self::HalfOpen,
+        Self::HeaderFlood,
+        Self::BodyFlood,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle connections",
+            Self::SlowHeads => "slow heads (slowloris)",
+            Self::SlowBodies => "slow bodies",
+            Self::SlowReaders => "slow readers",
+            Self::HalfOpen => "half-open connections",
+            Self::HeaderFlood => "header flood",
+            Self::BodyFlood => "body flood",
+        }
+    }
+}
+
+/// What one attack did.
+pub struct Outcome {
+    name: &'static str,
+    /// Connections that were open at once.
+    pub connections: usize,
+    /// What the client beside it saw.
+    pub beside: Seen,
+    /// Most memory of the producer, in bytes.
+    pub resident: u64,
+    /// Whether all connections of the attackers were gone afterwards.
+    pub are_gone: bool,
+}
+
+impl Outcome {
+    /// Whether the others were served, within bounds.
+    pub fn is_kept(&self) -> bool {
+        let failed = self.beside.unanswered + self.beside.unsent + self.beside.others.values().sum::<u64>();
+        // Whoever opens connections faster than they can be taken may cost others a second try, never their service.
+        let is_served = self.beside.accepted.len() >= 9 * (failed + self.beside.refused.len());
+        is_served && self.are_gone && self.resident <= MEMORY_MAX_BYTES
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let beside = &self.beside;
+        let word = if self.is_kept() { "kept" } else { "MISSED" };
+        write!(
+            f,
+            "{:<24} {:>6} connections; beside: {} served, {} refused, {} unanswered, p50 {:.1} ms, p99 {:.1} ms; \
+             {} MiB; gone afterwards: {}: {word}",
+            self.name,
+            self.connections,
+            beside.accepted.len(),
+            beside.refused.len(),
+            beside.unanswered,
+            beside.accepted_ms(0.5),
+            beside.accepted_ms(0.99),
+            self.resident >> 20,
+            if self.are_gone { "yes" } else { "no" },
+        )
+    }
+}
+
+/// Plays every attack, one after the other, on one producer.
+///
+/// # Panics
+/// Where a process does not start.
+pub async fn connections(options: Options) -> Vec<Outcome> {
+    LocalSet::new().run_until(play(options)).await
+}
+
+async fn play(options: Options) -> Vec<Outcome> {
+    let target = Target::start(ENDPOINT_DELAY_MS).await;
+    let mut outcomes = Vec::new();
+    for attack in Attack::ALL {
+        let outcome = play_one(attack, options, &target).await;
+        progress(&outcome.to_string());
+        outcomes.push(outcome);
+    }
+    outcomes
+}
+
+async fn play_one(attack: Attack, options: Options, target: &Target) -> Outcome {
+    let (to, id) = (target.address(), target.producer.process.id());
+    let count = if attack == Attack::Idle { options.idle } else { options.connections };
+    let length = Duration::from_secs(options.seconds);
+    let until_end = Instant::now() + length;
+    let mut attackers = tokio::task::JoinSet::new();
+    for at in 0..count {
+        attackers.spawn_local(attacker(attack, at, to, until_end));
+    }
+    let sampling = tokio::task::spawn_local(async move {
+        let mut most = (0, 0);
+        while Instant::now() < until_end {
+            most = (most.0.max(resident_bytes(id)), most.1.max(open_files(id)));
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        most
+    });
+    let mut beside = Seen::default();
+    for window in open(to, &Target::request(), options.rate.into(), length).await {
+        beside.add(&window);
+    }
+    let (resident, connections) = sampling.await.expect("sampling does not panic");
+    attackers.join_all().await;
+    let deadline = Instant::now() + PATIENCE;
+    while open_files(id) > OWN_FILES_MAX && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let are_gone = open_files(id) <= OWN_FILES_MAX;
+    Outcome { name: attack.name(), connections, beside, resident, are_gone }
+}
+
+/// One attacker: opens a connection, misuses it until the end, and again where it was closed.
+async fn attacker(attack: Attack, at: usize, to: SocketAddr, until_end: Instant) {
+    while Instant::now() < until_end {
+        // Any error is the end of this connection, and that is what it is for.
+        let _ = tokio::time::timeout_at(until_end, misuse(attack, at, to)).await;
+        if attack == Attack::Idle || attack == Attack::HalfOpen {
+            // What was closed for others' sake is not opened again: the question is who is served meanwhile.
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn misuse(attack: Attack, at: usize, to: SocketAddr) -> std::io::Result<()> {
+    let mut stream = connect(at, to).await?;
+    let post = "POST /producer HTTP/1.1\r\nhost: test\r\ntenantID: tenant-2\r\n";
+    match attack {
+        Attack::Idle => wait_for_end(&mut stream).await,
+        Attack::SlowHeads => {
+            stream.write_all(b"POST /producer HTTP/1.1\r\nx-slow: ").await?;
+            drip(&mut stream).await
+        }
+        Attack::SlowBodies => {
+            stream.write_all(format!("{post}content-length: 100000\r\n\r\n\"").as_bytes()).await?;
+            drip(&mut stream).await
+        }
+        Attack::SlowReaders => {
+            let request = "GET /producer HTTP/1.1\r\nhost: test\r\n\r\n".repeat(UNREAD_REQUESTS);
+            stream.write_all(request.as_bytes()).await?;
+            std::future::pending().await
+        }
+        Attack::HalfOpen => {
+            stream.write_all(post.as_bytes()).await?;
+            stream.shutdown().await?;
+            wait_for_end(&mut stream).await
+        }
+        Attack::HeaderFlood => {
+            stream.write_all(post.as_bytes()).await?;
+            loop {
+                stream.write_all(format!("x-flood-{at}: {}\r\n", "x".repeat(4_000)).as_bytes()).await?;
+            }
+        }
+        Attack::BodyFlood => {
+            stream.write_all(format!("{post}transfer-encoding: chunked\r\n\r\n").as_bytes()).await?;
+            loop {
+                stream.write_all(format!("1000\r\n{}\r\n", "x".repeat(4_096)).as_bytes()).await?;
+            }
+        }
+    }
+}
+
+async fn drip(stream: &mut TcpStream) -> std::io::Result<()> {
+    loop {
+        stream.write_all(b"x").await?;
+        tokio::time::sleep(SLOW_PAUSE).await;
+    }
+}
+
+/// Ends when the other side closes.
+async fn wait_for_end(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut sink = [0; 1024];
+    while stream.read(&mut sink).await? > 0 {}
+    Ok(())
+}
+
+/// Connects from one of the addresses of this machine.
+async fn connect(at: usize, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let last = u8::try_from(2 + at / CONNECTIONS_PER_ADDRESS).unwrap_or(u8::MAX);
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 1, last), 0)))?;
+    socket.connect(to).await
+}
