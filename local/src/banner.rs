@@ -15,7 +15,7 @@ pub(crate) struct Places {
     pub(crate) admin: Option<SocketAddr>,
     /// The data folder; none where data is in memory only.
     pub(crate) folder: Option<PathBuf>,
-    /// The GitOps repository; none without `git`.
+    /// The GitOps repository; none without `git`, or a folder for it.
     pub(crate) repository: Option<PathBuf>,
 }
 
@@ -47,7 +47,7 @@ fn text(topology: &Topology, places: &Places) -> String {
     }
     let repository = match repository {
         Some(repository) => repository.display().to_string(),
-        None => "none, because there is no git".to_owned(),
+        None => "none: see the warning above".to_owned(),
     };
     let kept = match folder {
         Some(folder) => format!("in {}", folder.display()),

@@ -22,10 +22,13 @@ impl Gitops {
     pub(crate) fn open(data: Option<&Path>) -> Result<Self, LocalError> {
         let temporary = match data {
             Some(_) => None,
-            None => Some(
-                TempDir::with_prefix("tenantry-")
-                    .map_err(|source| GitError::Cache { folder: std::env::temp_dir(), source })?,
-            ),
+            None => match TempDir::with_prefix("tenantry-") {
+                Ok(folder) => Some(folder),
+                Err(reason) => {
+                    tracing::warn!(%reason, "no temporary folder for a GitOps repository: the sample tenants are all there will be");
+                    return Ok(Self { source: None, place: None, _temporary: None });
+                }
+            },
         };
         let folder = data.or_else(|| temporary.as_ref().map(TempDir::path)).expect("it is one of them");
         let source = match Source::open(folder) {

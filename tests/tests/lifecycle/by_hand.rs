@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use tests::process::Exit;
+use tests::http::Request;
+use tests::local::{ANYWHERE, Local, command};
+use tests::process::{Exit, Process};
 use tests::wait::{PATIENCE, until};
 
 use crate::{Installation, TENANTS, replace};
@@ -99,4 +101,19 @@ async fn it_ends_while_it_reconciles() {
     installation.onboard("hasty", "premium").await;
     installation.local.process.signal("TERM");
     assert_eq!(installation.local.process.exit(PATIENCE).await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn without_git_or_a_folder_for_it_the_sample_tenants_are_served() {
+    for (variable, value) in [("PATH", "/nowhere"), ("TMPDIR", "/nowhere")] {
+        let mut command = command(ANYWHERE, ANYWHERE, None);
+        command.env(variable, value);
+        let local = Local::of(Process::start("local", command)).await;
+        let told = local.process.stdout().join("\n");
+        assert!(told.contains("the sample tenants are all there will be"), "{variable}: {told}");
+        for tenant in ["tenant-1", "tenant-2", "tenant-3"] {
+            let answer = local.ask(&Request::get("/consumer").tenant(tenant)).await;
+            assert_eq!(answer.status, 200, "{variable}: {}", answer.text());
+        }
+    }
 }
