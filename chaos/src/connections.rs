@@ -3,8 +3,10 @@
 //! Each attack lasts a while; beside it a client posts at a low rate and must be served. Memory stays bounded, and when
 //! the attackers have gone, so have their connections.
 
+use std::cell::Cell;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use tests::wait::PATIENCE;
@@ -94,8 +96,10 @@ impl Attack {
 /// What one attack did.
 pub struct Outcome {
     name: &'static str,
-    /// Connections that were open at once.
-    pub connections: usize,
+    /// Connections that attackers opened, one after the other or at once.
+    pub opened: usize,
+    /// Descriptors that the producer had open at once.
+    pub files: usize,
     /// What the client beside it saw.
     pub beside: Seen,
     /// Most memory of the producer, in bytes.
@@ -120,10 +124,11 @@ impl fmt::Display for Outcome {
         let word = if self.is_kept() { "kept" } else { "MISSED" };
         write!(
             f,
-            "{:<24} {:>6} connections; beside: {} served, {} refused, {} unanswered, p50 {:.1} ms, p99 {:.1} ms; \
+            "{:<24} {:>6} connections, {} descriptors at once; beside: {} served, {} refused, {} unanswered, p50 {:.1} ms, p99 {:.1} ms; \
              {} MiB; gone afterwards: {}: {word}",
             self.name,
-            self.connections,
+            self.opened,
+            self.files,
             beside.accepted.len(),
             beside.refused.len(),
             beside.unanswered,
@@ -159,9 +164,10 @@ async fn play_one(attack: Attack, options: Options, target: &Target) -> Outcome 
     let count = if attack == Attack::Idle { options.idle } else { options.connections };
     let length = Duration::from_secs(options.seconds);
     let until_end = Instant::now() + length;
+    let opened: Rc<Cell<usize>> = Rc::default();
     let mut attackers = tokio::task::JoinSet::new();
     for at in 0..count {
-        attackers.spawn_local(attacker(attack, at, to, until_end));
+        attackers.spawn_local(attacker(attack, at, to, until_end, Rc::clone(&opened)));
     }
     let sampling = tokio::task::spawn_local(async move {
         let mut most = (0, 0);
@@ -172,24 +178,24 @@ async fn play_one(attack: Attack, options: Options, target: &Target) -> Outcome 
         most
     });
     let mut beside = Seen::default();
-    for window in open(to, &Target::request(), options.rate.into(), length).await {
+    for window in open(to, &Target::request(), &[(options.rate.into(), length)]).await {
         beside.add(&window);
     }
-    let (resident, connections) = sampling.await.expect("sampling does not panic");
+    let (resident, files) = sampling.await.expect("sampling does not panic");
     attackers.join_all().await;
     let deadline = Instant::now() + PATIENCE;
     while open_files(id) > OWN_FILES_MAX && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let are_gone = open_files(id) <= OWN_FILES_MAX;
-    Outcome { name: attack.name(), connections, beside, resident, are_gone }
+    Outcome { name: attack.name(), opened: opened.get(), files, beside, resident, are_gone }
 }
 
 /// One attacker: opens a connection, misuses it until the end, and again where it was closed.
-async fn attacker(attack: Attack, at: usize, to: SocketAddr, until_end: Instant) {
+async fn attacker(attack: Attack, at: usize, to: SocketAddr, until_end: Instant, opened: Rc<Cell<usize>>) {
     while Instant::now() < until_end {
         // Any error is the end of this connection, and that is what it is for.
-        let _ = tokio::time::timeout_at(until_end, misuse(attack, at, to)).await;
+        let _ = tokio::time::timeout_at(until_end, misuse(attack, at, to, &opened)).await;
         if attack == Attack::Idle || attack == Attack::HalfOpen {
             // What was closed for others' sake is not opened again: the question is who is served meanwhile.
             return;
@@ -198,8 +204,9 @@ async fn attacker(attack: Attack, at: usize, to: SocketAddr, until_end: Instant)
     }
 }
 
-async fn misuse(attack: Attack, at: usize, to: SocketAddr) -> std::io::Result<()> {
+async fn misuse(attack: Attack, at: usize, to: SocketAddr, opened: &Cell<usize>) -> std::io::Result<()> {
     let mut stream = connect(at, to).await?;
+    opened.set(opened.get() + 1);
     let post = "POST /producer HTTP/1.1\r\nhost: test\r\ntenantID: tenant-2\r\n";
     match attack {
         Attack::Idle => wait_for_end(&mut stream).await,

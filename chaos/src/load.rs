@@ -128,9 +128,11 @@ pub async fn closed(to: SocketAddr, request: &Rc<[u8]>, clients: usize, length: 
     seen.into_inner()
 }
 
-/// So many requests a second, for this long; what was seen by windows of [`WINDOW`], by when each request was due. To be
-/// called within a `LocalSet`.
-pub async fn open(to: SocketAddr, request: &Rc<[u8]>, rate: f64, length: Duration) -> Vec<Seen> {
+/// So many requests a second for so long, one stretch right after the other; what was seen by windows of [`WINDOW`], by
+/// when each request was due. Nothing is waited for between two stretches: what the first leaves behind, the next one
+/// meets. To be called within a `LocalSet`.
+pub async fn open(to: SocketAddr, request: &Rc<[u8]>, stretches: &[(f64, Duration)]) -> Vec<Seen> {
+    let length: Duration = stretches.iter().map(|(_, length)| *length).sum();
     let windows = length.as_secs_f64() / WINDOW.as_secs_f64();
     let series: Rc<RefCell<Vec<Seen>>> =
         Rc::new(RefCell::new((0..windows.ceil() as usize).map(|_| Seen::default()).collect()));
@@ -138,8 +140,7 @@ pub async fn open(to: SocketAddr, request: &Rc<[u8]>, rate: f64, length: Duratio
     let (began, mut sent) = (Instant::now(), 0_u64);
     let mut under_way = tokio::task::JoinSet::new();
     while began.elapsed() < length {
-        while (sent as f64) < began.elapsed().as_secs_f64() * rate {
-            let due = Duration::from_secs_f64(sent as f64 / rate);
+        while let Some(due) = due(stretches, sent).filter(|due| *due <= began.elapsed()) {
             sent += 1;
             let window = (due.as_secs_f64() / WINDOW.as_secs_f64()) as usize;
             let Some(window) = Some(window).filter(|window| *window < series.borrow().len()) else {
@@ -163,6 +164,20 @@ pub async fn open(to: SocketAddr, request: &Rc<[u8]>, rate: f64, length: Duratio
     }
     under_way.join_all().await;
     Rc::try_unwrap(series).unwrap_or_else(|_| unreachable!("every task has ended")).into_inner()
+}
+
+/// When the request of this number is due; none beyond the last.
+fn due(stretches: &[(f64, Duration)], mut number: u64) -> Option<Duration> {
+    let mut begin = Duration::ZERO;
+    for (rate, length) in stretches {
+        let count = (rate * length.as_secs_f64()) as u64;
+        if number < count {
+            return Some(begin + Duration::from_secs_f64(number as f64 / rate));
+        }
+        number -= count;
+        begin += *length;
+    }
+    None
 }
 
 /// One request and its answer, over this connection or a new one.
@@ -234,6 +249,13 @@ mod tests {
         let (answer, closes) = parse(text).expect("valid").expect("whole");
         assert_eq!((answer.status, answer.has_retry_after, closes), (503, true, false));
         assert!(parse(b"nonsense\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn one_stretch_follows_right_after_the_other() {
+        let stretches = [(10.0, Duration::from_secs(2)), (4.0, Duration::from_secs(1))];
+        let due = |number| due(&stretches, number).map(|due| due.as_millis());
+        assert_eq!([0, 19, 20, 23, 24].map(due), [Some(0), Some(1900), Some(2000), Some(2750), None]);
     }
 
     #[test]
