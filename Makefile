@@ -117,6 +117,13 @@ images: tools ## Build every image, run them under limits, push and pull them (n
 	docker/engine docker/build
 	docker/engine $(VENV)/bin/python -m pytest tests/images
 
+.PHONY: fuzz
+fuzz: ## Fuzz whatever reads what strangers send, half a minute a target (FUZZ_SECONDS=30), another seed each time
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),30) FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) cargo test \
+	  --package shared --package payments --package consumer --package tenantctl --lib --no-fail-fast \
+	  fuzz_targets -- --nocapture --test-threads=2 2>&1 | grep --line-buffered -E '^fuzz|panicked|FAILED|error' ; \
+	  test $${PIPESTATUS[0]} -eq 0
+
 ##@ Upkeep
 .PHONY: fmt
 fmt: tools ## Format Rust and Python in place

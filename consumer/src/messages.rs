@@ -3,6 +3,8 @@
 //! Every query is for the caller's own partition, so neither a cursor nor a limit can reach another tenant's items; a
 //! cursor of another tenant is refused all the same, because it can only be a mistake or an attempt.
 
+#[cfg(test)]
+mod fuzz_targets;
 mod page;
 mod query;
 

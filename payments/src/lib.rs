@@ -6,6 +6,8 @@
 
 mod charge;
 mod clock;
+#[cfg(test)]
+mod fuzz_targets;
 mod ledger;
 mod money;
 mod openapi;

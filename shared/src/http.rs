@@ -202,4 +202,6 @@ async fn document(
 }
 
 #[cfg(test)]
+mod fuzz_targets;
+#[cfg(test)]
 mod tests;

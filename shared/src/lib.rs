@@ -17,3 +17,6 @@ pub mod registry;
 pub mod service;
 pub mod telemetry;
 pub mod tenant;
+
+#[cfg(test)]
+mod fuzz_targets;

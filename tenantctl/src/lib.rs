@@ -9,6 +9,8 @@
 pub mod apply;
 mod chart;
 pub mod cli;
+#[cfg(test)]
+mod fuzz_targets;
 pub mod git;
 mod kustomization;
 pub mod layout;

@@ -23,7 +23,7 @@ impl IdempotencyKey {
     }
 }
 
-fn key_in(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {
+pub(super) fn key_in(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {
     let mut values = headers.get_all(HEADER).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let bytes = value.as_bytes();

@@ -1,0 +1,86 @@
+//! Fuzz targets: what is read from headers and queries.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use fuzz::fuzz;
+
+use super::caller::tenant_in;
+use super::cursor;
+use super::error::ApiError;
+use super::idempotency::key_in;
+use super::observe::request_id;
+use crate::telemetry::continue_trace;
+use crate::tenant::TenantId;
+
+/// A stranger's headers, a line each; whatever cannot be one is left out, as the server would refuse it.
+fn headers(input: &[u8]) -> HeaderMap {
+    let line = |line: &[u8]| {
+        let at = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..at]).ok()?;
+        Some((name, HeaderValue::from_bytes(line[at + 1..].trim_ascii()).ok()?))
+    };
+    let mut headers = HeaderMap::new();
+    for (name, value) in input.split(|byte| *byte == b'\n').filter_map(line).take(64) {
+        headers.append(name, value);
+    }
+    headers
+}
+
+fn refusal(error: &ApiError) -> String {
+    assert_eq!(error.status(), 400, "{error:?}");
+    error.code().to_owned()
+}
+
+#[test]
+fn headers_say_who_asks_or_are_a_400() {
+    let tokens = [
+        "tenantid: ",
+        "tenant-2",
+        "idempotency-key: ",
+        "x-request-id: ",
+        "traceparent: ",
+        "\n",
+        "00-",
+        "\u{e4}",
+    ];
+    fuzz("headers", &tokens, |input| {
+        let headers = headers(input);
+        let tenant = match tenant_in(&headers) {
+            Ok(tenant) => {
+                assert_eq!(tenant.is_some(), headers.contains_key("tenantid"));
+                format!("{}", tenant.is_some())
+            }
+            Err(error) => refusal(&error),
+        };
+        let key = match key_in(&headers) {
+            Ok(key) => {
+                assert!(key.iter().all(|key| (1..=128).contains(&key.as_str().len())));
+                format!("{}", key.is_some())
+            }
+            Err(error) => refusal(&error),
+        };
+        let id = request_id(&headers);
+        assert!((1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic), "{id:?}");
+        let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        continue_trace(&tracing::Span::none(), traceparent);
+        let is_given = headers.get("x-request-id") == Some(&id);
+        format!("{tenant} {key} {is_given} {}", traceparent.is_some())
+    });
+}
+
+#[test]
+fn a_cursor_is_worth_something_to_the_tenant_it_was_given_to() {
+    let tenants = ["tenant-1", "tenant-2", "t"].map(|id| id.parse::<TenantId>().expect("valid"));
+    let own = tenants.each_ref().map(|tenant| cursor::to_text(tenant, "position"));
+    let tokens = own.each_ref().map(String::as_str);
+    fuzz("cursor", &tokens, |input| {
+        let text = String::from_utf8_lossy(input);
+        let read = |tenant| cursor::parse(tenant, &text, |position| Some(position.to_owned()));
+        let found: Vec<_> = tenants.iter().filter_map(|tenant| Some((tenant, read(tenant).ok()?))).collect();
+        assert!(found.len() <= 1, "one tenant's at most: {found:?}");
+        let Some((tenant, position)) = found.first() else {
+            return refusal(&read(&tenants[0]).expect_err("nobody's"));
+        };
+        assert_eq!(cursor::to_text(tenant, position), text, "one text for each position");
+        format!("of {tenant}")
+    });
+}

@@ -1,0 +1,164 @@
+//! Fuzz targets: lifecycle messages, YAML, and files of a repository that somebody has edited.
+
+use std::path::Path;
+
+use fuzz::{fuzz, fuzz_slow, outcome};
+use serde_json::json;
+use shared::tenant::Tier;
+
+use crate::lint::lint;
+use crate::message::Kind;
+use crate::plan::plan;
+use crate::request::{Request, Wave};
+use crate::tree::{FolderTree, MemoryTree, RepoPath, Tree};
+use crate::yaml;
+
+const YAML: &[&str] = &[
+    "- ",
+    ": ",
+    "\n",
+    "  ",
+    "---\n",
+    "...\n",
+    "# ",
+    "|\n",
+    ">-\n",
+    "&a ",
+    "*a",
+    "!!str ",
+    "<<: ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "'",
+    "? ",
+    "%YAML 1.2\n",
+    "\t",
+    "spec:\n",
+    "values:\n",
+    "\u{feff}",
+    "\r\n",
+    "null",
+    "~",
+    "yes",
+];
+
+#[test]
+fn a_lifecycle_message_is_a_request_or_bad_with_a_short_printable_reason() {
+    let tokens = [
+        "\"tenant_id\":",
+        "\"tenant_tier\":",
+        "\"release_version\":",
+        "\"request_id\":",
+        "\"canary\":",
+        "\"percent\":",
+        "\"rest\":true",
+        "\"delete_data\":true",
+        "\"basic\"",
+        "\"premium\"",
+        "\"0.0\"",
+        "\"tenant-1\"",
+        ",",
+        "{",
+        "}",
+        "../",
+        "\\n",
+    ];
+    fuzz("lifecycle", &tokens, |input| {
+        let text = String::from_utf8_lossy(input);
+        let outcomes = Kind::ALL.map(|kind| match kind.parse(&text) {
+            Ok(message) => {
+                // What it asks for is planned or refused, and its ids are what they say.
+                let Request::Onboard { tenant, .. } = &message.request else { return "a request".to_owned() };
+                assert!(text.contains('{') && !tenant.as_str().contains(['/', '.', '\n']));
+                "a tenant".to_owned()
+            }
+            Err(bad) => {
+                let reason = bad.to_string();
+                assert!(reason.chars().count() < 1000 && !reason.chars().any(char::is_control), "{reason:?}");
+                assert!(!reason.contains(['\u{fffe}', '\u{ffff}']), "SQS refuses these: {reason:?}");
+                outcome(&reason)
+            }
+        });
+        outcomes.join("/")
+    });
+}
+
+#[test]
+fn yaml_that_is_taken_can_be_edited_and_says_the_rest_as_before() {
+    fuzz("yaml", YAML, |input| {
+        let text = String::from_utf8_lossy(input);
+        let before = match yaml::parse(&text) {
+            Ok(documents) => documents,
+            Err(error) => {
+                assert!(error.line >= 1 && error.column >= 1);
+                return outcome(&error.message);
+            }
+        };
+        for document in &before {
+            assert!(text.get(document.chunk.clone()).is_some(), "its place is in the text");
+            assert!(text.get(document.root.span.clone()).is_some(), "its root's, too");
+        }
+        let values: Vec<_> = before.iter().map(|document| document.root.to_json()).collect();
+        let mut said = format!("{} documents", values.len().min(3));
+        if let Ok(edited) = yaml::set(&text, 0, &["added", "by"], &json!({"a": [1, "two"]})) {
+            let after = yaml::parse(&edited).unwrap_or_else(|error| panic!("{error}: {edited:?}"));
+            assert_eq!(after[0].root.to_json()["added"]["by"], json!({"a": [1, "two"]}), "{edited:?}");
+            for (was, is) in values.iter().zip(&after).skip(1) {
+                assert_eq!(*was, is.root.to_json(), "another document: {edited:?}");
+            }
+            let others = |value: &serde_json::Value| {
+                let mut map = value.as_object().cloned().unwrap_or_default();
+                map.remove("added");
+                map
+            };
+            assert_eq!(others(&values[0]), others(&after[0].root.to_json()), "{edited:?}");
+            said.push_str(", set");
+        }
+        let first = before
+            .first()
+            .and_then(|document| document.root.entries().first()?.key.text().map(str::to_owned));
+        if let Some(key) = first
+            && let Ok(edited) = yaml::remove(&text, 0, &[&key])
+        {
+            let after = yaml::parse(&edited).unwrap_or_else(|error| panic!("{error}: {edited:?}"));
+            let left = after.first().and_then(|document| document.root.get(&key).map(|_| ()));
+            assert_eq!(left, None, "it is gone: {edited:?}");
+            said.push_str(", removed");
+        }
+        said
+    });
+}
+
+#[test]
+fn no_edit_of_a_repository_by_hand_makes_lint_or_a_plan_panic() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("gitops");
+    let folder = FolderTree::new(root);
+    let seed = MemoryTree::copy_of(&folder, &RepoPath::root()).expect("the seed can be read");
+    let at = |path: &str| format!("application-plane/production/{path}").parse::<RepoPath>().expect("a path");
+    let files = [at("tenants/premium/tenant-1.yaml"), at("tenants/premium/kustomization.yaml")];
+    fuzz_slow("repository", YAML, |input| {
+        let mut tree = seed.clone();
+        let text = String::from_utf8_lossy(input).into_owned();
+        let file = &files[usize::from(text.contains("resources:"))];
+        tree.insert(file.clone(), text);
+        let findings = lint(&tree);
+        let tenant = || "tenant-1".parse().expect("an id");
+        let release = || "9.9".parse().expect("a release");
+        let requests = [
+            Request::Offboard { tenant: tenant(), tier: None, delete_data: true },
+            Request::Move { tenant: tenant(), to: Tier::Basic, leave_data: true },
+            Request::Deploy { tier: Tier::Premium, release: release(), wave: Wave::All },
+        ];
+        let planned = requests.iter().filter(|request| plan(&tree, request).is_ok()).count();
+        for finding in &findings {
+            assert!(!finding.message.is_empty() && !finding.fix.is_empty(), "{finding:?}");
+            assert!(tree.read(&finding.path).is_ok(), "a finding names a path of the repository");
+        }
+        let mut rules: Vec<_> = findings.iter().map(|finding| finding.rule).collect();
+        rules.dedup();
+        format!("{rules:?} {planned}")
+    });
+}
