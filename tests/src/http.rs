@@ -1,4 +1,5 @@
-//! An HTTP/1.1 client that sends exactly the bytes it is given, one connection to a request.
+//! An HTTP/1.1 client that sends exactly the bytes it is given; [`Request`] on a connection of its own, [`Connection`] one
+//! after the other.
 //!
 //! Libraries refuse to send what a hostile client sends; this one leaves the judgement to the server.
 
@@ -112,6 +113,45 @@ impl Request {
             written?;
             Err(error)
         })
+    }
+}
+
+/// A connection that is kept from one request to the next.
+pub struct Connection(TcpStream);
+
+impl Connection {
+    /// A new one.
+    ///
+    /// # Errors
+    /// Where nobody listens.
+    pub async fn open(to: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(to).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self(stream))
+    }
+
+    /// Sends these bytes, which are one request, and reads its answer; whether the connection is kept is the server's.
+    ///
+    /// # Errors
+    /// Where the answer is cut off, late or no HTTP, or is followed by another.
+    pub async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
+        let exchange = async {
+            self.0.write_all(request).await?;
+            let mut bytes = Vec::with_capacity(1024);
+            loop {
+                if self.0.read_buf(&mut bytes).await? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                let Ok(answer) = Answer::parse(&bytes) else { continue };
+                let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or_default() + 4;
+                return if bytes.len() == head + answer.body.len() {
+                    Ok(answer)
+                } else {
+                    Err(io::Error::other("one request has two answers"))
+                };
+            }
+        };
+        tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 }
 

@@ -5,6 +5,7 @@ mod errors;
 mod gateway;
 mod headers;
 mod hostile;
+mod hostile_values;
 mod idempotency;
 mod listing;
 mod overload;

@@ -46,7 +46,12 @@ const fn route(service: &'static str, method: &'static str, path: &'static str, 
 impl Route {
     /// A request for it, without any header or body.
     pub(crate) fn request(&self) -> Request {
-        Request::new(self.method, &self.path.replace("{id}", NO_CHARGE))
+        Request::new(self.method, &self.concrete())
+    }
+
+    /// Its path, about something that is not there where it is about something.
+    pub(crate) fn concrete(&self) -> String {
+        self.path.replace("{id}", NO_CHARGE)
     }
 
     /// Its service.
