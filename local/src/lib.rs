@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub use self::data::DataError;
+use self::data::DataFolder;
 use self::environments::Environments;
 use self::gateway::Gateway;
 use self::gitops::Gitops;
@@ -147,7 +148,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     let sdk = settings_of(&endpoint.url(), REGION);
     let provisioner = Provisioner::new(&sdk);
     provisioner.create_lifecycle_queues().await?;
-    let repository = Gitops::open(data.as_ref().map(|data| data.folder()))?;
+    let repository = Gitops::open(data.as_ref().map(DataFolder::folder))?;
     let aws = AwsClients::new(&sdk);
     let environments = Arc::new(Environments::new(aws.clone()));
     let gateway = Gateway::new();
