@@ -71,8 +71,9 @@ impl Target {
     pub(crate) async fn start(delay_ms: u64) -> Self {
         let stub = Stub::start(delay_ms);
         // Log lines would fill the memory of this process: only how it starts is logged, and what is broken.
-        let quiet = [("LOG_LEVEL", "error,shared::service=info")];
-        let producer = Service::start("producer", "pool-1", &stub.url(), &quiet).await.ready().await;
+        // One worker thread: what is to overload it, and its endpoint, need the machine's other core.
+        let variables = [("LOG_LEVEL", "error,shared::service=info"), ("TOKIO_WORKER_THREADS", "1")];
+        let producer = Service::start("producer", "pool-1", &stub.url(), &variables).await.ready().await;
         producer.post("tenant-2", "").await;
         Self { producer, _stub: stub }
     }
