@@ -158,6 +158,23 @@ mod tests {
     }
 
     #[test]
+    fn clients_and_settings_print_no_secret() {
+        let secrets = ["s3cret-key", "s3ssion-token"];
+        let credentials =
+            Credentials::new("AKIDEXAMPLE", secrets[0], Some(secrets[1].to_owned()), None, "test");
+        let config = SdkConfig::builder()
+            .behavior_version(behavior())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
+            .build();
+        let printed = format!("{credentials:?} {config:?} {:#?}", AwsClients::new(&config));
+        assert!(printed.contains("AKIDEXAMPLE"), "the credentials are in what is printed: {printed}");
+        for secret in secrets {
+            assert!(!printed.contains(secret), "{secret} is printed");
+        }
+    }
+
+    #[test]
     fn settings_that_cannot_work_are_named() {
         assert_eq!(check(&[("AWS_REGION", "eu-west-1")]).as_deref(), Ok("eu-west-1"));
         assert_eq!(
