@@ -1,5 +1,7 @@
 //! The service killed at each point between write, send and clear: nothing is lost, nothing doubled.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tests::http::{Answer, Request};
 use tests::process::Exit;
@@ -8,10 +10,12 @@ use tests::wait::{PATIENCE, eventually, until};
 
 use crate::support::{Bank, charge, euros, refund};
 
+/// The call that records.
+const WRITE: &str = "DynamoDB.TransactWriteItems";
 /// Where the service is when it is killed: in which call, before or after it took effect.
 const POINTS: [(&str, &str, &str); 6] = [
-    ("before the write", "DynamoDB.TransactWriteItems", "before"),
-    ("between the write and its answer", "DynamoDB.TransactWriteItems", "after"),
+    ("before the write", WRITE, "before"),
+    ("between the write and its answer", WRITE, "after"),
     ("between write and send", "SQS.SendMessageBatch", "before"),
     ("between the send and its answer", "SQS.SendMessageBatch", "after"),
     ("between send and clear", "DynamoDB.BatchWriteItem", "before"),
@@ -19,6 +23,8 @@ const POINTS: [(&str, &str, &str); 6] = [
 ];
 /// How long the call it is killed in takes.
 const HELD_MS: u64 = 3000;
+/// Longest until an answer has arrived that does not wait for that call.
+const ANSWER_WITHIN: Duration = Duration::from_millis(HELD_MS - 500);
 
 /// Repeats a request until it is answered for good.
 async fn insist(service: &Service, request: &Request) -> Answer {
@@ -40,15 +46,24 @@ async fn killed_in(
     let endpoint = &bank.world.endpoint;
     endpoint.inject(json!([{"action": action, "when": when, "delay_ms": HELD_MS}])).await;
     endpoint.forget_calls().await;
-    let to = service.address;
-    let asking = request.send(to);
-    let killing = async {
-        until("it is in the middle", PATIENCE, async || endpoint.calls().await.of(action) > 0).await;
+    let asking = request.send(service.address);
+    let in_the_middle =
+        || until("it is in the middle", PATIENCE, async || endpoint.calls().await.of(action) > 0);
+    let answer = if action == WRITE {
+        // Nobody is answered before the write is done.
+        let killing = async {
+            in_the_middle().await;
+            service.process.kill();
+        };
+        tokio::join!(asking, killing).0.ok()
+    } else {
+        // The answer and the call after it are on their way at once: the one must not be lost to the other's kill.
+        let (answer, ()) = tokio::join!(tokio::time::timeout(ANSWER_WITHIN, asking), in_the_middle());
         service.process.kill();
+        answer.ok().and_then(Result::ok)
     };
-    let (answer, ()) = tokio::join!(asking, killing);
     endpoint.inject(json!([])).await;
-    answer.ok()
+    answer
 }
 
 #[tokio::test]
@@ -79,8 +94,7 @@ async fn killed_at_any_point_a_charge_and_a_refund_are_recorded_and_told_once() 
 /// A client is answered before its event is sent, and hears the same again.
 fn assert_answers(point: &str, before: Option<&Answer>, after: &Answer, action: &str) {
     assert!(matches!(after.status, 200 | 201), "{point}: {}", after.text());
-    let is_in_the_write = action == "DynamoDB.TransactWriteItems";
-    assert_eq!(before.is_none(), is_in_the_write, "{point}: the answer waits for the write alone");
+    assert_eq!(before.is_none(), action == WRITE, "{point}: the answer waits for the write alone");
     if let Some(before) = before {
         assert_eq!((before.status, after.status, &before.body), (201, 200, &after.body), "{point}");
     }
