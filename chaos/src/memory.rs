@@ -2,9 +2,7 @@
 
 /// Resident memory of a process now, in bytes; nothing where it has ended.
 pub fn resident_bytes(id: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-    kib.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or_default() * 1024
+    ::tests::process::status_bytes(id, "VmRSS").unwrap_or_default()
 }
 
 /// Open file descriptors of a process.

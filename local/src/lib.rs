@@ -158,6 +158,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         gateway: gateway.clone(),
         applied: Topology::default(),
     };
+    let followed = repository.source.clone().map(|source| (source.stamp(), source));
     let wanted = repository.wanted()?;
     reconciler.carry_out(wanted).await?;
 
@@ -180,7 +181,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     let admin =
         admin.map(|listener| serve_admin(listener, Arc::clone(&environments), control_plane, &shutdown));
     let following =
-        repository.source.clone().map(|source| tokio::spawn(reconciler.follow(source, shutdown.clone())));
+        followed.map(|(seen, source)| tokio::spawn(reconciler.follow(source, seen, shutdown.clone())));
     server::serve(listener, gateway.router(), MAX_CONNECTIONS, shutdown.clone()).await;
     // An idle long poll would hold the end up for as long as it waits.
     endpoint.release_long_polls();

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::environments::Environments;
 use crate::gateway::Gateway;
 use crate::provision::{ProvisionError, Provisioner};
-use crate::source::{Desired, Source};
+use crate::source::{Desired, Source, Stamp};
 use crate::topology::{Life, TenantSpec, Topology};
 
 /// Longest the environments may take to become ready.
@@ -99,9 +99,9 @@ impl Reconciler {
         Ok(changed)
     }
 
-    /// Follows the repository until the token is cancelled.
-    pub(crate) async fn follow(mut self, source: Source, shutdown: CancellationToken) {
-        let mut seen = source.stamp();
+    /// Follows the repository until the token is cancelled, from what it looked like before it was read for the first
+    /// time: what was pushed while that was carried out must not wait for the next push.
+    pub(crate) async fn follow(mut self, source: Source, mut seen: Stamp, shutdown: CancellationToken) {
         let mut last = None;
         while shutdown.run_until_cancelled(source.changed_since(&seen)).await.is_some() {
             let stamp = source.stamp();

@@ -2,7 +2,7 @@
 //! items whose partition key equals the tag's value, and no others. On AWS that is the condition `dynamodb:LeadingKeys`
 //! with `${aws:PrincipalTag/…}`, guarded by `Null`: what names no partition, a Scan above all, is denied.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hyper::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -33,18 +33,23 @@ impl LeadingKeys {
         let rule = serde_json::from_slice(json).map_err(|error| {
             format!("expected {{\"tag\":\"<session tag>\",\"attribute\":\"<partition key>\"}}: {error}")
         })?;
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(rule);
+        *self.lock() = Some(rule);
         Ok(())
     }
 
     /// Enforces nothing any more.
     pub(crate) fn clear(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock() = None;
     }
 
     /// What is enforced.
     pub(crate) fn rule(&self) -> Option<Rule> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Rule>> {
+        // A rule stays whole whoever panics.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a call of DynamoDB's may be made with these credentials.

@@ -194,9 +194,7 @@ impl Process {
     /// # Panics
     /// Where it has ended.
     pub fn peak_resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        kib.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("Linux tells") * 1024
+        status_bytes(self.id(), "VmHWM").expect("it runs")
     }
 
     fn ended(&mut self, status: ExitStatus) {
@@ -223,6 +221,13 @@ pub fn send_signal(signal: &str, id: u32) {
     let sent =
         Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status().expect("there is a shell");
     assert!(sent.success(), "SIG{signal} was not sent to {id}");
+}
+
+/// A figure of memory that Linux keeps of a process (`VmRSS`, `VmHWM`), in bytes; none where it has ended.
+pub fn status_bytes(id: u32, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// The state of each thread of a process, as Linux abbreviates it.
