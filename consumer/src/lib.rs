@@ -108,13 +108,13 @@ pub fn service(config: &Config, aws: &AwsClients) -> Service {
     let reader = Reader::new(aws.dynamodb.clone(), credentials);
     let messages = Messages::new(parts.http.clone(), reader, Arc::clone(&resources));
     let own = Router::new().route("/consumer/messages", get(messages::list)).with_state(messages);
-    let router = parts.http.finish(own, openapi::document());
+    let answers = parts.http.finish(own, openapi::document());
     let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
     let (keep_registry, consume) =
         (parts.keep_registry(), Consume::new(parts, config.receiver_limits(), aws, resources));
     Service {
         name: NAME,
-        router,
+        answers,
         readiness,
         metrics,
         background: Box::new(|shutdown| {

@@ -106,6 +106,7 @@ pub(crate) async fn list(
     let limit = listing::limit(asked.limit)?;
     let after =
         asked.cursor.as_deref().map(|text| Cursor::parse(&tenant, text)).transpose()?.unwrap_or_default();
+    let _taken_on = messages.0.http.access().take_on(&tenant)?;
     let (by_id, by_time) = messages.0.reader.newest(table, &tenant, limit, &after).await?;
     let page = page::merge(by_id, by_time, limit, after);
     Ok(Json(Listed {

@@ -152,13 +152,14 @@ impl Running {
 
 fn start(target: &Target, aws: &AwsClients) -> Result<Running, String> {
     let (environment, app) = target;
-    let Service { name, router, readiness, metrics, background } = assemble(*app, environment.as_str(), aws)?;
+    let Service { name, answers, readiness, metrics, background } =
+        assemble(*app, environment.as_str(), aws)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(background(stop.clone()));
     tasks.spawn(upkeep(metrics.clone(), stop.clone()));
     let admin = admin_routes(readiness.clone(), metrics);
     Ok(Running {
-        backend: Backend { router, requests: TaskTracker::new() },
+        backend: Backend { router: answers.router, requests: TaskTracker::new() },
         admin: Router::new().nest(&format!("/{environment}/{name}"), admin),
         readiness,
         tasks,

@@ -91,7 +91,7 @@ pub fn service_at(config: &Config, aws: &AwsClients, clock: Clock) -> Service {
         .route("/payments/charges/{id}", get(routes::find))
         .route("/payments/charges/{id}/refunds", post(routes::refund))
         .with_state(payments);
-    let router = parts.http.finish(own, openapi::document());
+    let answers = parts.http.finish(own, openapi::document());
     let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
     let keep_registry = parts.keep_registry();
     let limits = SenderLimits { max_in_flight: MAX_SENDS, ..SenderLimits::default() };
@@ -107,7 +107,7 @@ pub fn service_at(config: &Config, aws: &AwsClients, clock: Clock) -> Service {
     };
     Service {
         name: NAME,
-        router,
+        answers,
         readiness,
         metrics,
         background: Box::new(|shutdown| {

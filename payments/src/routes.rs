@@ -19,7 +19,8 @@ use shared::http::caller::CallingTenant;
 use shared::http::error::{ApiError, ErrorBody};
 use shared::http::idempotency::IdempotencyKey;
 use shared::http::openapi::{BodyErrors, Errors, KeyHeader, TenantHeader, TraceHeader};
-use shared::http::{Http, RequestContext, body, cursor, page};
+use shared::http::shedder::TakenOn;
+use shared::http::{Http, RequestContext, cursor, page};
 use shared::registry::Tenant;
 use shared::telemetry::traceparent;
 use shared::tenant::{TenantId, Tier};
@@ -84,10 +85,15 @@ impl Payments {
         Err(ApiError::new(StatusCode::FORBIDDEN, "tenant_not_served", msg))
     }
 
+    fn take_on(&self, tenant: &TenantId) -> Result<TakenOn, ApiError> {
+        self.0.http.access().take_on(tenant)
+    }
+
     /// Carries out a change on a task of its own, and has its event sent once it is answered.
     async fn change<F>(
         &self,
         context: &RequestContext,
+        taken_on: TakenOn,
         publisher: Publisher,
         change: impl FnOnce() -> F,
     ) -> Result<Response, ApiError>
@@ -98,6 +104,7 @@ impl Payments {
         let span = tracing::Span::current();
         let work = async move {
             let outcome = change.await;
+            drop(taken_on);
             if let Ok(Outcome::Recorded(_, entry)) = &outcome {
                 context.set_message_id(entry.id);
                 let trace = traceparent(&tracing::Span::current());
@@ -153,10 +160,11 @@ pub(crate) async fn charge(
     request: Body,
 ) -> Result<Response, ApiError> {
     let open = payments.open_for(&tenant).await?;
-    let new = new_charge(&body::read(request, MAX_BODY_BYTES).await?)?;
+    let new = new_charge(&payments.0.http.bodies().read(request, MAX_BODY_BYTES).await?)?;
     let (ledger, request) = (open.ledger.clone(), Request { tenant, key });
+    let taken_on = payments.take_on(&request.tenant)?;
     let change = || async move { ledger.charge(&request, new).await };
-    payments.change(&context, open.publisher.clone(), change).await
+    payments.change(&context, taken_on, open.publisher.clone(), change).await
 }
 
 /// Refund a charge, or a part of it
@@ -186,10 +194,11 @@ pub(crate) async fn refund(
 ) -> Result<Response, ApiError> {
     let open = payments.open_for(&tenant).await?;
     let id = charge_id(id)?;
-    let amount = new_refund(&body::read(request, MAX_BODY_BYTES).await?)?;
+    let amount = new_refund(&payments.0.http.bodies().read(request, MAX_BODY_BYTES).await?)?;
     let (ledger, request) = (open.ledger.clone(), Request { tenant, key });
+    let taken_on = payments.take_on(&request.tenant)?;
     let change = || async move { ledger.refund(&request, id, amount).await };
-    payments.change(&context, open.publisher.clone(), change).await
+    payments.change(&context, taken_on, open.publisher.clone(), change).await
 }
 
 /// One charge
@@ -205,7 +214,9 @@ pub(crate) async fn find(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let open = payments.open_for(&tenant).await?;
-    let found = open.ledger.find(&tenant, charge_id(id)?).await?;
+    let id = charge_id(id)?;
+    let _taken_on = payments.take_on(&tenant)?;
+    let found = open.ledger.find(&tenant, id).await?;
     found.map(|charge| Json(charge.body()).into_response()).ok_or_else(no_charge)
 }
 
@@ -226,6 +237,7 @@ pub(crate) async fn list(
     let limit = page::limit(asked.limit)?;
     let position = |text: &str| text.strip_prefix(CURSOR_PREFIX)?.parse().ok();
     let before = asked.cursor.map(|text| cursor::parse(&tenant, &text, position)).transpose()?;
+    let _taken_on = payments.take_on(&tenant)?;
     let (charges, has_more) = open.ledger.newest(&tenant, limit, before).await?;
     let last = charges.last().filter(|_| has_more);
     Ok(Json(Listed {

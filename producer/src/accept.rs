@@ -14,7 +14,7 @@ use shared::http::caller::CallingTenant;
 use shared::http::error::ApiError;
 use shared::http::idempotency::IdempotencyKey;
 use shared::http::openapi::{AnyJson, BodyErrors, Errors, OptionalKeyHeader, TenantHeader, TraceHeader};
-use shared::http::{Http, RequestContext, body};
+use shared::http::{Http, RequestContext};
 use shared::queue::message::Outgoing;
 use shared::queue::sender::Sender;
 use shared::registry::Tenant;
@@ -113,7 +113,8 @@ pub(crate) async fn accept(
     let registered = producer.registered(&tenant, claimed).await?;
     let left = ANSWER_WITHIN.saturating_sub(asked.elapsed());
     http.access().check_rate(&tenant)?;
-    let payload = payload(&body::read(request, producer.0.max_body_bytes).await?)?;
+    let payload = payload(&http.bodies().read(request, producer.0.max_body_bytes).await?)?;
+    let _taken_on = http.access().take_on(&tenant)?;
     let message_id = key.as_ref().map_or_else(Uuid::now_v7, |key| id_of_key(&tenant, key.as_str()));
     let replay = match &key {
         Some(_) => producer.0.replays.find(message_id, payload.as_ref()).await?,

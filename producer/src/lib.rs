@@ -68,7 +68,7 @@ pub fn service(config: &Config, aws: &AwsClients) -> Service {
     let own = Router::new().route("/producer", post(accept::accept)).with_state(producer);
     Service {
         name: NAME,
-        router: parts.http.finish(own, openapi::document()),
+        answers: parts.http.finish(own, openapi::document()),
         readiness: parts.readiness,
         metrics: parts.metrics,
         background: Box::new(|shutdown| {

@@ -29,7 +29,7 @@ pub struct ServiceConfig {
     pub process: ProcessConfig,
 
     /// Connections served at once; further ones wait to be accepted
-    #[arg(long, env, value_name = "MAX_CONNECTIONS", default_value_t = 4096, value_parser = number(1, 1_000_000))]
+    #[arg(long, env, value_name = "MAX_CONNECTIONS", default_value_t = 1024, value_parser = number(1, 1_000_000))]
     pub max_connections: usize,
 
     /// Requests a second each tenant may make; no bound where unset

@@ -12,6 +12,7 @@ pub mod idempotency;
 pub mod openapi;
 pub mod page;
 pub mod server;
+pub mod shedder;
 
 mod observe;
 mod request_metrics;
@@ -27,11 +28,14 @@ use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use self::body::Bodies;
 use self::caller::{Access, OptionalTenant};
 use self::error::ApiError;
 use self::observe::ObserveLayer;
 pub use self::observe::RequestContext;
 use self::request_metrics::RequestMetrics;
+use self::server::Answers;
+use self::shedder::Door;
 use crate::environment::Environment;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
@@ -45,6 +49,7 @@ struct Inner {
     service: &'static str,
     version: &'static str,
     access: Access,
+    bodies: Bodies,
     readiness: Readiness,
     metrics: Metrics,
 }
@@ -83,7 +88,7 @@ impl Http {
         readiness: Readiness,
         metrics: Metrics,
     ) -> Self {
-        Self(Arc::new(Inner { service, version, access, readiness, metrics }))
+        Self(Arc::new(Inner { service, version, access, bodies: Bodies::default(), readiness, metrics }))
     }
 
     /// The environment the service runs in.
@@ -96,6 +101,11 @@ impl Http {
         &self.0.access
     }
 
+    /// The bodies that are being received.
+    pub fn bodies(&self) -> &Bodies {
+        &self.0.bodies
+    }
+
     /// The service's name.
     pub fn service(&self) -> &'static str {
         self.0.service
@@ -106,9 +116,9 @@ impl Http {
         self.0.version
     }
 
-    /// Closes the stack: the common routes, the service's own, JSON for what is neither, and the middleware. `described`
-    /// is the OpenAPI document of its own routes.
-    pub fn finish(&self, own: Router, described: utoipa::openapi::OpenApi) -> Router {
+    /// Closes the stack: the common routes, the service's own, JSON for what is neither, the middleware, and what refuses
+    /// requests before all of them. `described` is the OpenAPI document of its own routes.
+    pub fn finish(&self, own: Router, described: utoipa::openapi::OpenApi) -> Answers {
         let service = self.0.service;
         let described = openapi::to_json(&openapi::complete(service, self.0.version, described));
         let routes = Router::new()
@@ -123,7 +133,8 @@ impl Http {
             .method_not_allowed_fallback(async || ApiError::method_not_allowed())
             .fallback(async || ApiError::no_route());
         let routes = bound::to_tokens(routes, self.0.access.tokens(), service);
-        with_middleware(routes, self.0.metrics.clone())
+        let door = Door::new(self.0.access.shedder().clone(), service);
+        Answers { router: with_middleware(routes, self.0.metrics.clone()), door: Some(door) }
     }
 }
 

@@ -25,8 +25,10 @@ use crate::auth::{Auth, Authenticator};
 use crate::aws::{AwsClients, AwsSettingsError};
 use crate::config::{self, ConfigError, ProcessConfig, ServiceConfig};
 use crate::health::Readiness;
+use crate::http::Http;
 use crate::http::caller::Access;
-use crate::http::{Http, server};
+use crate::http::server::{self, Answers};
+use crate::http::shedder::Shedder;
 use crate::metrics::{Metrics, UPKEEP_INTERVAL};
 use crate::queue::retry::backoff_from_half;
 use crate::registry::{LookupError, ParameterSource, RegistryLimits, TenantRegistry, environment_resources};
@@ -38,6 +40,10 @@ const EXIT_CONFIG: u8 = 2;
 const START_RETRY_BASE: Duration = Duration::from_millis(200);
 /// Longest such wait.
 const START_RETRY_MAX: Duration = Duration::from_secs(10);
+/// How often a worker thread takes a task from the queue that all share. What does not fit into its own (256 tasks) goes
+/// there, so under load half of everything is in it; by default it would be one task in up to 127, and whoever is in it
+/// would wait for seconds.
+const SHARED_QUEUE_INTERVAL: u32 = 2;
 /// Connections of the admin port: probes and scrapers.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 
@@ -45,8 +51,8 @@ const MAX_ADMIN_CONNECTIONS: usize = 64;
 pub struct Service {
     /// Its name.
     pub name: &'static str,
-    /// Its routes.
-    pub router: Router,
+    /// What answers its requests.
+    pub answers: Answers,
     /// Whether it is ready.
     pub readiness: Readiness,
     /// Its metrics.
@@ -159,16 +165,18 @@ impl Parts {
             None => TenantRegistry::new(source, limits, &metrics),
         };
         let tokens = Authenticator::new(&config.auth, &readiness, &metrics);
-        let access = Access::new(config.environment.clone(), registry.clone(), config.tenant_rate_per_second)
-            .with_tokens(tokens);
+        let (environment, rate) = (config.environment.clone(), config.tenant_rate_per_second);
+        let access =
+            Access::new(environment, registry.clone(), rate, Shedder::new(&metrics)).with_tokens(tokens);
         let http = Http::new(name, version, access, readiness.clone(), metrics.clone());
         Self { http, registry, readiness, metrics, parameters }
     }
 
-    /// Ready once Parameter Store has answered for the first time; from then on what is known is kept fresh.
+    /// Ready once Parameter Store has answered for the first time; from then on what is known is kept fresh, and too many
+    /// requests are refused.
     pub fn keep_registry(&self) -> BoxFuture<'static, ()> {
         let (registry, parameters) = (self.registry.clone(), Arc::clone(&self.parameters));
-        let tokens = self.http.access().tokens().clone();
+        let (tokens, shedder) = (self.http.access().tokens().clone(), self.http.access().shedder().clone());
         let (environment, reached) = (self.http.environment().clone(), self.readiness.condition("registry"));
         Box::pin(async move {
             let first_answer = || {
@@ -185,7 +193,7 @@ impl Parts {
                 reached.set(true);
                 registry.refresh_forever().await;
             };
-            tokio::join!(keep_tenants, tokens.keep_keys());
+            tokio::join!(keep_tenants, tokens.keep_keys(), shedder.watch());
         })
     }
 }
@@ -230,7 +238,8 @@ where
         Err(error @ TelemetryError::Started) => return complain(name, &error, ExitCode::FAILURE),
         Err(error) => return complain(name, &error, EXIT_CONFIG.into()),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.enable_all().global_queue_interval(SHARED_QUEUE_INTERVAL).build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(name, &error, ExitCode::FAILURE),
     };
@@ -270,7 +279,7 @@ impl Service {
                  this port, or set AUTH=jwt"
             );
         }
-        let requests = server::serve(listener, self.router, config.max_connections, shutdown.clone());
+        let requests = server::serve(listener, self.answers, config.max_connections, shutdown.clone());
         let Self { name, readiness, metrics, background, .. } = self;
         let worker = Worker { name, readiness, metrics, background };
         worker.attend(admin, requests, process.shutdown_grace_seconds, shutdown).await

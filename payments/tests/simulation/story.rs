@@ -132,7 +132,7 @@ impl Replica {
         let config = parse_from(arguments).expect("a complete configuration");
         let service = payments::service_at(&config, &socket.clients(), clock.clone());
         let background = tokio::spawn((service.background)(CancellationToken::new()));
-        Self { router: service.router, socket, dead: CancellationToken::new(), background }
+        Self { router: service.answers.router, socket, dead: CancellationToken::new(), background }
     }
 
     fn kill(self) {

@@ -11,6 +11,7 @@ use governor::{DefaultKeyedRateLimiter, Quota};
 
 use super::error::ApiError;
 use super::observe::RequestContext;
+use super::shedder::{Shedder, TakenOn};
 use crate::auth::Authenticator;
 use crate::environment::Environment;
 use crate::registry::{LookupError, Status, Tenant, TenantRegistry};
@@ -27,12 +28,13 @@ pub struct OptionalTenant(pub Option<TenantId>);
 #[derive(Debug, Clone)]
 pub struct CallingTenant(pub TenantId);
 
-/// Decides which tenants are answered: the environment's, registered, within their rate; and what proves that a request
-/// is one's. Clones share the state.
+/// Decides which tenants are answered: the environment's, registered, within their rate, while the process keeps up; and
+/// what proves that a request is one's. Clones share the state.
 #[derive(Clone)]
 pub struct Access {
     inner: Arc<Inner>,
     tokens: Authenticator,
+    shedder: Shedder,
 }
 
 struct Inner {
@@ -42,15 +44,16 @@ struct Inner {
 }
 
 impl Access {
-    /// Access to an environment; `rate` bounds the requests a second of each tenant.
+    /// Access to an environment; `rate` bounds the requests a second of each tenant, the shedder those under way.
     pub fn new(
         environment: Environment,
         registry: TenantRegistry,
         rate: Option<std::num::NonZeroU32>,
+        shedder: Shedder,
     ) -> Self {
         let rates = rate.map(|rate| DefaultKeyedRateLimiter::keyed(Quota::per_second(rate)));
         let inner = Arc::new(Inner { environment, registry, rates });
-        Self { inner, tokens: Authenticator::off() }
+        Self { inner, tokens: Authenticator::off(), shedder }
     }
 
     /// The same, to whoever proves with a token whose request it is.
@@ -62,6 +65,11 @@ impl Access {
     /// What proves whose a request is.
     pub fn tokens(&self) -> &Authenticator {
         &self.tokens
+    }
+
+    /// What bounds the requests under way.
+    pub fn shedder(&self) -> &Shedder {
+        &self.shedder
     }
 
     /// The environment.
@@ -106,6 +114,15 @@ impl Access {
         rates
             .check_key(tenant)
             .map_err(|until| ApiError::rate_exceeded(until.wait_time_from(DefaultClock::default().now())))
+    }
+
+    /// Takes a request of the tenant on, for as long as what this gives is kept. Ask once the body has been read: whoever
+    /// is slow to send one has nothing under way.
+    ///
+    /// # Errors
+    /// 503 where the process has more to do than it can do in time.
+    pub fn take_on(&self, tenant: &TenantId) -> Result<TakenOn, ApiError> {
+        self.shedder.take_on(tenant)
     }
 
     /// Whether this environment may answer the tenant at all.

@@ -45,6 +45,9 @@ pub struct ErrorBody<'a> {
 }
 
 impl ApiError {
+    /// The code of a request that an overloaded process refused.
+    pub const TOO_BUSY: &str = "too_busy";
+
     /// An error with a stable code and a sentence.
     pub fn new(status: StatusCode, code: &'static str, msg: impl Into<Cow<'static, str>>) -> Self {
         Self { status, code, msg: msg.into(), retry_after: None, challenge: None }
@@ -73,6 +76,19 @@ impl ApiError {
     pub fn rate_exceeded(wait: Duration) -> Self {
         let msg = "the tenant's request rate is exceeded; try again after Retry-After seconds";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_exceeded", msg).retry_after(wait)
+    }
+
+    /// 503: the process has more to do than it can do in time. [`Self::TOO_BUSY`] is its code.
+    pub fn too_busy() -> Self {
+        let msg = "Unavailable: more requests come than can be answered in time; try again after Retry-After seconds";
+        Self::unavailable(Self::TOO_BUSY, msg)
+    }
+
+    /// 503: no room for another large body.
+    pub fn too_many_bodies() -> Self {
+        let msg =
+            "Unavailable: too many large bodies are being received; try again after Retry-After seconds";
+        Self::unavailable("overloaded", msg)
     }
 
     /// 400: the value of `tier` names no tier. The sentence is the one existing clients know.

@@ -141,18 +141,24 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Observing<F> {
 
 impl Seen {
     fn answered(&self, mut response: Response) -> Response {
+        let code = complete(&mut response, &self.request_id);
         let request_id = self.request_id.to_str().unwrap_or_default();
-        let code = ApiError::write_body(&mut response, request_id);
-        let headers = response.headers_mut();
-        headers.insert(REQUEST_ID, self.request_id.clone());
-        headers.insert(CACHE_CONTROL, NOT_STORED);
-        headers.insert(X_CONTENT_TYPE_OPTIONS, AS_IT_SAYS);
         let (status, took) = (response.status(), self.started.elapsed());
         let route = self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
         self.metrics.answered(route, &self.method, status, took);
         log(&self.context, request_id, &self.method, route, status, code, took);
         response
     }
+}
+
+/// Writes what every answer has: its id, and the body of an error, whose code this gives.
+pub(super) fn complete(response: &mut Response, request_id: &HeaderValue) -> Option<&'static str> {
+    let code = ApiError::write_body(response, request_id.to_str().unwrap_or_default());
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, request_id.clone());
+    headers.insert(CACHE_CONTROL, NOT_STORED);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, AS_IT_SAYS);
+    code
 }
 
 /// One line per event handled and per request refused; identity and probes only where they are being looked into.
@@ -177,6 +183,8 @@ fn log(
         };
     }
     match code {
+        // There may be tens of thousands a second; the shedder tells how many there were.
+        Some(ApiError::TOO_BUSY) => line!(debug, "request refused"),
         Some(_) if status >= 500 => line!(warn, "request failed"),
         Some(_) => line!(info, "request refused"),
         // The line of every event: it says only what differs, because a line costs an eighth of a POST.

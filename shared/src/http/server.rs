@@ -1,13 +1,18 @@
 //! Accepting connections: HTTP/1.1 with bounded headers, time and count, and an end that lets requests finish.
 //!
-//! Where all places are taken, a new client gets the one that has been quiet for longest.
+//! Where all places are taken, a new client gets the one that has been quiet for longest. Of requests that a client sends
+//! without waiting for answers, one is handled a turn, so that whoever waits has its turn between.
 
 mod places;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use futures_util::future::Either;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::places::{Place, Places};
+use self::turn::Turn;
+use super::shedder::Door;
 
 /// Longest a client may take to send a request's headers; also how long an idle connection is kept. Longer than the
 /// 60 s after which load balancers drop theirs, so that they never write into a connection we just closed.
@@ -37,20 +44,36 @@ const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 /// Pause after a failed accept (out of file descriptors, usually).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves the router until the token is cancelled, then lets requests in progress finish; ends when all have.
+/// What answers a server's requests.
+#[derive(Clone)]
+pub struct Answers {
+    /// The routes.
+    pub router: Router,
+    /// What refuses requests before they are routed, where anything does.
+    pub door: Option<Door>,
+}
+
+impl From<Router> for Answers {
+    fn from(router: Router) -> Self {
+        Self { router, door: None }
+    }
+}
+
+/// Serves until the token is cancelled, then lets requests in progress finish; ends when all have.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    answers: impl Into<Answers>,
     max_connections: usize,
     shutdown: CancellationToken,
 ) {
+    let answers = answers.into();
     let connections = TaskTracker::new();
     let places = Places::default();
     // Dropping a pending accept loses no connection: it stays in the kernel's queue. One that waits for room is closed,
     // as those in the queue are.
     tokio::select! {
         () = shutdown.cancelled() => {}
-        () = accept(&listener, &router, max_connections, &connections, &places, &shutdown) => {}
+        () = accept(&listener, &answers, max_connections, &connections, &places, &shutdown) => {}
         () = close_quiet(&places) => {}
     }
     drop(listener);
@@ -61,7 +84,7 @@ pub async fn serve(
 /// Takes connections, for ever.
 async fn accept(
     listener: &TcpListener,
-    router: &Router,
+    answers: &Answers,
     max_connections: usize,
     connections: &TaskTracker,
     places: &Places,
@@ -72,7 +95,7 @@ async fn accept(
         match listener.accept().await {
             Ok((stream, _)) => {
                 let permit = make_room(&permits, places).await;
-                let connection = serve_connection(stream, router.clone(), places.take(), shutdown.clone());
+                let connection = serve_connection(stream, answers.clone(), places.take(), shutdown.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(permit);
@@ -111,18 +134,35 @@ async fn close_quiet(places: &Places) {
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, place: Arc<Place>, shutdown: CancellationToken) {
+async fn serve_connection(
+    stream: TcpStream,
+    Answers { router, door }: Answers,
+    place: Arc<Place>,
+    shutdown: CancellationToken,
+) {
     // Answers are small and written at once: waiting to fill a segment only adds latency.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "connection without TCP_NODELAY");
     }
+    let turn = Arc::new(Turn::default());
     let service = hyper::service::service_fn({
         let (place, service) = (Arc::clone(&place), TowerToHyperService::new(router));
-        move |request| {
+        let turn = Arc::clone(&turn);
+        move |request: Request<Incoming>| {
             let place = Arc::clone(&place);
             place.begin();
-            let answer = hyper::service::Service::call(&service, request);
+            let is_first = turn.take();
+            let refusal = door
+                .as_ref()
+                .and_then(|door| door.refusal(request.method(), request.uri(), request.headers()));
+            let answer = match refusal {
+                Some(refusal) => Either::Left(std::future::ready(Ok(refusal))),
+                None => Either::Right(hyper::service::Service::call(&service, request)),
+            };
             async move {
+                if !is_first {
+                    tokio::task::yield_now().await;
+                }
                 let answer = answer.await;
                 place.end();
                 answer
@@ -137,12 +177,12 @@ async fn serve_connection(stream: TcpStream, router: Router, place: Arc<Place>, 
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = turn.each(connection.as_mut()) => ended,
         () = place.evicted() => Ok(()),
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
-                ended = connection.as_mut() => ended,
+                ended = turn.each(connection.as_mut()) => ended,
                 () = no_request(&place) => Ok(()),
             }
         }

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
+use super::shedder::Shedder;
 use super::*;
 use crate::health::Condition;
 use crate::registry::{ParameterSource, RegistryLimits, SourceError, TenantRegistry};
@@ -43,10 +44,16 @@ fn surface(environment: &str, rate: Option<u32>) -> Surface {
     let readiness = Readiness::default();
     let condition = readiness.condition("registry");
     let registry = TenantRegistry::new(Arc::new(Parameters), RegistryLimits::default(), &metrics);
-    let access = Access::new(environment.parse().expect("valid"), registry, rate.and_then(NonZeroU32::new));
+    let access = Access::new(
+        environment.parse().expect("valid"),
+        registry,
+        rate.and_then(NonZeroU32::new),
+        Shedder::new(&metrics),
+    );
     let own = Router::new().route("/producer", post(async || "posted")).route("/panic", get(panics));
     let router = Http::new("producer", "9.9.9", access, readiness, metrics.clone())
-        .finish(own, utoipa::openapi::OpenApi::default());
+        .finish(own, utoipa::openapi::OpenApi::default())
+        .router;
     Surface { router, condition, metrics }
 }
 

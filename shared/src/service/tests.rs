@@ -18,7 +18,7 @@ fn config() -> ServiceConfig {
 fn service(background: Background) -> Service {
     Service {
         name: "test",
-        router: Router::new(),
+        answers: Router::new().into(),
         readiness: Readiness::default(),
         metrics: Metrics::new("test", "pool-1"),
         background,

@@ -1,0 +1,173 @@
+//! How many requests are under way at most, by how late the runtime is: pure.
+//!
+//! Late now and then is no overload: a neighbour on the processor, a throttled container. Late at most looks is: work
+//! piles up. Then the number goes down, by as much as it is late; on time, it goes up, slowly near the edge, until nobody
+//! is refused any more.
+
+use std::time::Duration;
+
+use super::FREE;
+
+/// How long a task may wait for its turn. An answer takes about six turns, so this is what an overload adds to one, six
+/// times.
+const LATE: Duration = Duration::from_millis(2);
+/// Looks of which the middle one counts.
+const LOOKS: usize = 5;
+/// Largest step down, as a part of the limit: at four times as late as may be.
+const STEP_DOWN_MAX: f64 = 0.3;
+/// How fast it rises at most, as a part of the limit a second: when nothing is late at all.
+const RISE_PER_SECOND: f64 = 2.5;
+/// Largest step up, as a part of the limit, however long ago the last look was.
+const STEP_UP_MAX: f64 = 0.5;
+/// Part of the limit that must be under way for it to rise: room that nobody needs is where a burst piles up.
+const USED_MIN: f64 = 0.8;
+/// Time with less than that under way after which there is no limit.
+const LIFT_AFTER: Duration = Duration::from_secs(1);
+/// Requests refused for each that was taken on, at most: from there on refusing is what keeps the process busy, and fewer
+/// taken on would make nothing sooner.
+const REFUSED_MAX: u64 = 3;
+
+/// What was seen at one look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    /// How long a task waited for its turn.
+    pub(super) late: Duration,
+    /// Requests under way.
+    pub(super) under_way: usize,
+    /// Time since the last look.
+    pub(super) since: Duration,
+    /// Requests taken on since.
+    pub(super) taken_on: u64,
+    /// Requests refused since.
+    pub(super) refused: u64,
+}
+
+/// The limit, and what it depends on.
+#[derive(Debug, Default)]
+pub(super) struct Limit {
+    /// None is no limit.
+    most: Option<f64>,
+    late: [Duration; LOOKS],
+    next: usize,
+    spare: Duration,
+}
+
+impl Limit {
+    /// One of so many.
+    #[cfg(test)]
+    pub(super) fn of(most: usize) -> Self {
+        Self { most: Some(most as f64), ..Self::default() }
+    }
+
+    /// Requests under way at most; none is no limit.
+    pub(super) fn most(&self) -> Option<usize> {
+        self.most.map(|most| most as usize)
+    }
+
+    /// Takes one look into account.
+    pub(super) fn adapt(&mut self, look: Look) {
+        self.late[self.next % LOOKS] = look.late;
+        self.next += 1;
+        let lateness = self.middle().as_secs_f64() / LATE.as_secs_f64();
+        let under_way = look.under_way as f64;
+        let Some(most) = self.most else {
+            self.most = (lateness > 1.0).then_some(under_way.max(FREE as f64));
+            return;
+        };
+        let is_used = under_way >= most * USED_MIN;
+        self.spare = if is_used { Duration::ZERO } else { self.spare + look.since };
+        if self.spare >= LIFT_AFTER {
+            *self = Self::default();
+            return;
+        }
+        let rise = (RISE_PER_SECOND * look.since.as_secs_f64()).min(STEP_UP_MAX);
+        let step = if look.refused > REFUSED_MAX * look.taken_on {
+            rise
+        } else if lateness > 1.0 {
+            -STEP_DOWN_MAX * ((lateness - 1.0) / 3.0).min(1.0)
+        } else if is_used {
+            rise * (1.0 - lateness)
+        } else {
+            0.0
+        };
+        self.most = Some((most * (1.0 + step)).max(FREE as f64));
+    }
+
+    fn middle(&self) -> Duration {
+        let mut late = self.late;
+        late.sort_unstable();
+        late[LOOKS / 2]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ON_TIME: Duration = Duration::from_micros(100);
+    const SINCE: Duration = Duration::from_millis(2);
+
+    fn look(limit: &mut Limit, looks: usize, late: Duration, under_way: usize) {
+        (0..looks)
+            .for_each(|_| limit.adapt(Look { late, under_way, since: SINCE, taken_on: 10, refused: 10 }));
+    }
+
+    #[test]
+    fn late_now_and_then_is_no_overload() {
+        let mut limit = Limit::default();
+        for _ in 0..100 {
+            look(&mut limit, LOOKS / 2, Duration::from_millis(90), 500);
+            look(&mut limit, LOOKS - LOOKS / 2, ON_TIME, 500);
+        }
+        assert_eq!(limit.most(), None);
+    }
+
+    #[test]
+    fn the_later_the_fewer_and_never_fewer_than_are_free() {
+        let (mut little, mut much) = (Limit::default(), Limit::default());
+        look(&mut little, LOOKS + 1, LATE * 3 / 2, 1000);
+        look(&mut much, LOOKS + 1, LATE * 100, 1000);
+        assert!(much.most() < little.most() && little.most() < Some(1000), "{much:?} {little:?}");
+        assert!(much.most() > Some(300), "not to nothing in one step: {much:?}");
+        look(&mut much, 100, LATE * 100, 1000);
+        assert_eq!(much.most(), Some(FREE));
+    }
+
+    #[test]
+    fn once_it_is_on_time_the_limit_rises_to_what_is_needed_and_goes() {
+        let mut limit = Limit::of(FREE);
+        look(&mut limit, 100, ON_TIME, FREE);
+        assert!(limit.most() > Some(FREE), "{limit:?}");
+        look(&mut limit, 1000, ON_TIME, 60);
+        assert_eq!(limit.most(), None, "more is not needed");
+        let mut limit = Limit::of(FREE);
+        look(&mut limit, 1000, ON_TIME, 1000);
+        assert!(limit.most() > Some(1000), "{limit:?}");
+    }
+
+    #[test]
+    fn where_refusing_is_what_takes_the_time_more_are_taken_on() {
+        let mut limit = Limit::of(FREE);
+        for _ in 0..20 {
+            let under_way = limit.most().expect("it is late");
+            limit.adapt(Look { late: LATE * 50, under_way, since: LATE * 50, taken_on: 10, refused: 1000 });
+        }
+        assert!(limit.most() > Some(10 * FREE), "{limit:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn fewer_than_are_free_are_never_refused(
+            looks in proptest::collection::vec((0_u64..200_000, 0_usize..10_000, 0_u64..100, 0_u64..1000), 0..300)
+        ) {
+            let mut limit = Limit::default();
+            for (late_us, under_way, taken_on, refused) in looks {
+                let late = Duration::from_micros(late_us);
+                limit.adapt(Look { late, under_way, since: late + SINCE, taken_on, refused });
+                prop_assert!(limit.most().is_none_or(|most| most >= FREE));
+            }
+        }
+    }
+}
