@@ -9,7 +9,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tests::wait::PATIENCE;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::LocalSet;
@@ -47,8 +46,11 @@ const SLOW_PAUSE: Duration = Duration::from_millis(500);
 const UNREAD_REQUESTS: usize = 2_000;
 /// Descriptors that a producer has open beyond those of clients, at most: its endpoint's connections come and go.
 const OWN_FILES_MAX: usize = 150;
-/// Memory that attackers may cost at most: a head's buffer and a task for each connection that is served at once.
-const MEMORY_MAX_BYTES: u64 = 400 << 20;
+/// Longest until their connections are gone: what the kernel had not told of its client's end is closed once it has been
+/// quiet for 80 s.
+const GONE_WITHIN: Duration = Duration::from_secs(90);
+/// Memory of the producer at most: the chart's limit.
+const MEMORY_MAX_BYTES: u64 = 128 << 20;
 
 /// A kind of attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +185,7 @@ async fn play_one(attack: Attack, options: Options, target: &Target) -> Outcome 
     }
     let (resident, files) = sampling.await.expect("sampling does not panic");
     attackers.join_all().await;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + GONE_WITHIN;
     while open_files(id) > OWN_FILES_MAX && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

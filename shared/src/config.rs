@@ -29,12 +29,16 @@ pub struct ServiceConfig {
     pub process: ProcessConfig,
 
     /// Connections served at once; further ones wait to be accepted
-    #[arg(long, env, value_name = "MAX_CONNECTIONS", default_value_t = 1024, value_parser = number(1, 1_000_000))]
+    #[arg(long, env, value_name = "MAX_CONNECTIONS", default_value_t = 2048, value_parser = number(1, 1_000_000))]
     pub max_connections: usize,
 
     /// Requests a second each tenant may make; no bound where unset
     #[arg(long, env, value_name = "TENANT_RATE_PER_SECOND")]
     pub tenant_rate_per_second: Option<NonZeroU32>,
+
+    /// Milliseconds a task may wait for its turn before requests are refused with 503; 0 refuses none
+    #[arg(long, env, value_name = "SHED_LATE_MILLIS", default_value = "2", value_parser = milliseconds(0, 60_000))]
+    pub shed_late_millis: Duration,
 
     /// Seconds after which a tenant in use is read again from Parameter Store
     #[arg(long, env, value_name = "REGISTRY_REFRESH_SECONDS", default_value = "60", value_parser = seconds(1, 86_400))]
@@ -137,6 +141,11 @@ pub fn number(min: usize, max: usize) -> impl Fn(&str) -> Result<usize, String> 
 /// A duration in whole seconds between two bounds.
 pub fn seconds(min: usize, max: usize) -> impl Fn(&str) -> Result<Duration, String> + Clone {
     move |text| number(min, max)(text).map(|value| Duration::from_secs(value as u64))
+}
+
+/// A duration in whole milliseconds between two bounds.
+fn milliseconds(min: usize, max: usize) -> impl Fn(&str) -> Result<Duration, String> + Clone {
+    move |text| number(min, max)(text).map(|value| Duration::from_millis(value as u64))
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

@@ -167,7 +167,8 @@ impl Parts {
         let tokens = Authenticator::new(&config.auth, &readiness, &metrics);
         let (environment, rate) = (config.environment.clone(), config.tenant_rate_per_second);
         let access =
-            Access::new(environment, registry.clone(), rate, Shedder::new(&metrics)).with_tokens(tokens);
+            Access::new(environment, registry.clone(), rate, Shedder::new(config.shed_late_millis, &metrics))
+                .with_tokens(tokens);
         let http = Http::new(name, version, access, readiness.clone(), metrics.clone());
         Self { http, registry, readiness, metrics, parameters }
     }

@@ -46,11 +46,10 @@ struct Inner {
     limit: Gauge,
 }
 
-#[derive(Default)]
 struct State {
     under_way: UnderWay,
     limit: Limit,
-    /// Whether the runtime is looked at.
+    /// Whether the runtime is looked at, or need not be.
     is_watched: bool,
     /// Taken on and refused since the last look.
     since_look: (u64, u64),
@@ -66,15 +65,22 @@ pub struct TakenOn {
 }
 
 impl Shedder {
-    /// One without a limit; without [`Self::watch`] it stays so.
-    pub fn new(metrics: &Metrics) -> Self {
+    /// One without a limit: there is one once a task has to wait longer than this for its turn, if that is not zero, and
+    /// somebody looks ([`Self::watch`]).
+    pub fn new(late: Duration, metrics: &Metrics) -> Self {
         metrics.describe_counter("http_requests_shed_total", "Requests refused because the process was late");
         metrics.describe_gauge(
             "http_requests_limit",
             "Requests taken on at once while it is late; 0 is no limit",
         );
         Self(Arc::new(Inner {
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                under_way: UnderWay::default(),
+                limit: Limit::new(late),
+                is_watched: late.is_zero(),
+                since_look: (0, 0),
+                untold: 0,
+            }),
             is_limited: AtomicBool::new(false),
             is_busy: Notify::new(),
             shed: metrics.counter("http_requests_shed_total", vec![]),
@@ -212,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_late_runtime_refuses_what_is_more_than_free_and_takes_it_again_when_it_is_not() {
-        let shedder = Shedder::new(&Metrics::new("producer", "pool-1"));
+        let shedder = Shedder::new(Duration::from_millis(2), &Metrics::new("producer", "pool-1"));
         let watching = tokio::spawn({
             let shedder = shedder.clone();
             async move { shedder.watch().await }

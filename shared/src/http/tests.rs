@@ -48,7 +48,7 @@ fn surface(environment: &str, rate: Option<u32>) -> Surface {
         environment.parse().expect("valid"),
         registry,
         rate.and_then(NonZeroU32::new),
-        Shedder::new(&metrics),
+        Shedder::new(std::time::Duration::ZERO, &metrics),
     );
     let own = Router::new().route("/producer", post(async || "posted")).route("/panic", get(panics));
     let router = Http::new("producer", "9.9.9", access, readiness, metrics.clone())

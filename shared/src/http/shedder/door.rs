@@ -61,7 +61,7 @@ mod tests {
 
     /// As many requests under way as may be, and a door.
     fn full() -> (Door, Vec<crate::http::shedder::TakenOn>) {
-        let shedder = Shedder::new(&Metrics::new("producer", "pool-1"));
+        let shedder = Shedder::new(std::time::Duration::from_millis(2), &Metrics::new("producer", "pool-1"));
         let tenant: TenantId = "tenant-2".parse().expect("valid");
         let taken = (0..FREE).map(|_| shedder.take_on(&tenant).expect("no limit")).collect();
         shedder.limit_to(FREE);

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use super::FREE;
 
-/// How long a task may wait for its turn. An answer takes about six turns, so this is what an overload adds to one, six
-/// times.
-const LATE: Duration = Duration::from_millis(2);
 /// Looks of which the middle one counts.
 const LOOKS: usize = 5;
+/// How long the middle one must be late before there is a limit.
+const LIMIT_AFTER: Duration = Duration::from_millis(20);
 /// Largest step down, as a part of the limit: at four times as late as may be.
 const STEP_DOWN_MAX: f64 = 0.3;
 /// How fast it rises at most, as a part of the limit a second: when nothing is late at all.
@@ -43,20 +42,38 @@ pub(super) struct Look {
 }
 
 /// The limit, and what it depends on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Limit {
+    /// How long a task may wait for its turn. An answer takes about six turns, so this is what an overload adds to one, six
+    /// times. Much less, and a process that is busy and answers soon enough would refuse.
+    may_be: Duration,
     /// None is no limit.
     most: Option<f64>,
     late: [Duration; LOOKS],
     next: usize,
+    /// How long it has been late without a limit.
+    late_for: Duration,
+    /// How long a part of the limit has not been used.
     spare: Duration,
 }
 
 impl Limit {
+    /// None yet.
+    pub(super) fn new(may_be: Duration) -> Self {
+        Self {
+            may_be,
+            most: None,
+            late: Default::default(),
+            next: 0,
+            late_for: Duration::ZERO,
+            spare: Duration::ZERO,
+        }
+    }
+
     /// One of so many.
     #[cfg(test)]
     pub(super) fn of(most: usize) -> Self {
-        Self { most: Some(most as f64), ..Self::default() }
+        Self { most: Some(most as f64), ..Self::new(Duration::from_millis(2)) }
     }
 
     /// Requests under way at most; none is no limit.
@@ -68,16 +85,17 @@ impl Limit {
     pub(super) fn adapt(&mut self, look: Look) {
         self.late[self.next % LOOKS] = look.late;
         self.next += 1;
-        let lateness = self.middle().as_secs_f64() / LATE.as_secs_f64();
+        let lateness = self.middle().as_secs_f64() / self.may_be.as_secs_f64();
         let under_way = look.under_way as f64;
         let Some(most) = self.most else {
-            self.most = (lateness > 1.0).then_some(under_way.max(FREE as f64));
+            self.late_for = if lateness > 1.0 { self.late_for + look.since } else { Duration::ZERO };
+            self.most = (self.late_for >= LIMIT_AFTER).then_some(under_way.max(FREE as f64));
             return;
         };
         let is_used = under_way >= most * USED_MIN;
         self.spare = if is_used { Duration::ZERO } else { self.spare + look.since };
         if self.spare >= LIFT_AFTER {
-            *self = Self::default();
+            *self = Self::new(self.may_be);
             return;
         }
         let rise = (RISE_PER_SECOND * look.since.as_secs_f64()).min(STEP_UP_MAX);
@@ -106,8 +124,11 @@ mod tests {
 
     use super::*;
 
+    const LATE: Duration = Duration::from_millis(2);
     const ON_TIME: Duration = Duration::from_micros(100);
     const SINCE: Duration = Duration::from_millis(2);
+    /// Looks until a late runtime has a limit.
+    const TO_LIMIT: usize = LOOKS / 2 + 10;
 
     fn look(limit: &mut Limit, looks: usize, late: Duration, under_way: usize) {
         (0..looks)
@@ -116,7 +137,7 @@ mod tests {
 
     #[test]
     fn late_now_and_then_is_no_overload() {
-        let mut limit = Limit::default();
+        let mut limit = Limit::new(LATE);
         for _ in 0..100 {
             look(&mut limit, LOOKS / 2, Duration::from_millis(90), 500);
             look(&mut limit, LOOKS - LOOKS / 2, ON_TIME, 500);
@@ -126,9 +147,9 @@ mod tests {
 
     #[test]
     fn the_later_the_fewer_and_never_fewer_than_are_free() {
-        let (mut little, mut much) = (Limit::default(), Limit::default());
-        look(&mut little, LOOKS + 1, LATE * 3 / 2, 1000);
-        look(&mut much, LOOKS + 1, LATE * 100, 1000);
+        let (mut little, mut much) = (Limit::new(LATE), Limit::new(LATE));
+        look(&mut little, TO_LIMIT + 1, LATE * 3 / 2, 1000);
+        look(&mut much, TO_LIMIT + 1, LATE * 100, 1000);
         assert!(much.most() < little.most() && little.most() < Some(1000), "{much:?} {little:?}");
         assert!(much.most() > Some(300), "not to nothing in one step: {much:?}");
         look(&mut much, 100, LATE * 100, 1000);
@@ -162,7 +183,7 @@ mod tests {
         fn fewer_than_are_free_are_never_refused(
             looks in proptest::collection::vec((0_u64..200_000, 0_usize..10_000, 0_u64..100, 0_u64..1000), 0..300)
         ) {
-            let mut limit = Limit::default();
+            let mut limit = Limit::new(LATE);
             for (late_us, under_way, taken_on, refused) in looks {
                 let late = Duration::from_micros(late_us);
                 limit.adapt(Look { late, under_way, since: late + SINCE, taken_on, refused });
