@@ -2,10 +2,10 @@
 //!
 //! What tells is how late the runtime is: how long a task that could run waits for its turn. A slow queue or table does
 //! not make it late, so nobody is refused for those; they have bounds of their own. While the runtime is late, the number
-//! of requests under way is brought down until it no longer is ([`limit`]). Within that number no tenant gets more than
-//! its share while others ask ([`under_way`]): whoever overloads a pool is the one that is refused.
+//! of requests under way is brought down until it no longer is (`limit`). Within that number no tenant gets more than
+//! its share while others ask (`under_way`): whoever overloads a pool is the one that is refused.
 //!
-//! Fewer than [`FREE`] requests are never refused, and cost nothing but a count: only above that the runtime is looked at.
+//! Fewer than `FREE` (32) requests are never refused, and cost nothing but a count: only above that the runtime is looked at.
 
 mod door;
 mod limit;
