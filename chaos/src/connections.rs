@@ -113,7 +113,7 @@ pub struct Outcome {
 impl Outcome {
     /// Whether the others were served, within bounds.
     pub fn is_kept(&self) -> bool {
-        let failed = self.beside.unanswered + self.beside.unsent + self.beside.others.values().sum::<u64>();
+        let failed = self.beside.unanswered() + self.beside.unsent + self.beside.others.values().sum::<u64>();
         // Whoever opens connections faster than they can be taken may cost others a second try, never their service.
         let is_served = self.beside.accepted.len() >= 9 * (failed + self.beside.refused.len());
         is_served && self.are_gone && self.resident <= MEMORY_MAX_BYTES
@@ -133,7 +133,7 @@ impl fmt::Display for Outcome {
             self.files,
             beside.accepted.len(),
             beside.refused.len(),
-            beside.unanswered,
+            beside.unanswered(),
             beside.accepted_ms(0.5),
             beside.accepted_ms(0.99),
             self.resident >> 20,

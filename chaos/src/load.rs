@@ -22,8 +22,9 @@ const LATENCY_US_MAX: u64 = 20_000_000;
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Pause between two looks which requests are due.
 const TICK: Duration = Duration::from_millis(1);
-/// Most requests under way in an open loop; what is due beyond is not sent, and counted.
-const UNDER_WAY_MAX: usize = 4_000;
+/// Most requests under way in an open loop, each on a connection: fewer than a service takes (`MAX_CONNECTIONS`), as a load
+/// balancer would be set to. What is due beyond is not sent, and counted.
+const UNDER_WAY_MAX: usize = 2_000;
 /// Length of one window of the series.
 pub const WINDOW: Duration = Duration::from_millis(500);
 
@@ -46,8 +47,8 @@ pub struct Seen {
     pub mute: u64,
     /// Other answers, by status.
     pub others: BTreeMap<u16, u64>,
-    /// Requests without an answer.
-    pub unanswered: u64,
+    /// Requests without an answer, by what came instead.
+    pub unanswered: BTreeMap<io::ErrorKind, u64>,
     /// Requests that were due and not sent, because too many were under way.
     pub unsent: u64,
 }
@@ -60,7 +61,7 @@ impl Default for Seen {
             refused: histogram(),
             mute: 0,
             others: BTreeMap::new(),
-            unanswered: 0,
+            unanswered: BTreeMap::new(),
             unsent: 0,
         }
     }
@@ -72,10 +73,12 @@ impl Seen {
         self.accepted.add(&other.accepted).expect("all have the same bounds");
         self.refused.add(&other.refused).expect("all have the same bounds");
         self.mute += other.mute;
-        self.unanswered += other.unanswered;
         self.unsent += other.unsent;
         for (status, count) in &other.others {
             *self.others.entry(*status).or_default() += count;
+        }
+        for (kind, count) in &other.unanswered {
+            *self.unanswered.entry(*kind).or_default() += count;
         }
     }
 
@@ -89,6 +92,11 @@ impl Seen {
         self.refused.value_at_quantile(quantile) as f64 / 1000.0
     }
 
+    /// Requests without an answer, whatever came instead.
+    pub fn unanswered(&self) -> u64 {
+        self.unanswered.values().sum()
+    }
+
     fn note(&mut self, answer: io::Result<Answer>, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(LATENCY_US_MAX);
         match answer {
@@ -98,7 +106,7 @@ impl Seen {
                 self.mute += u64::from(!has_retry_after);
             }
             Ok(Answer { status, .. }) => *self.others.entry(status).or_default() += 1,
-            Err(_) => self.unanswered += 1,
+            Err(error) => *self.unanswered.entry(error.kind()).or_default() += 1,
         }
     }
 }
@@ -268,7 +276,7 @@ mod tests {
         seen.note(Ok(Answer { status: 400, has_retry_after: false }), took);
         seen.note(Err(io::ErrorKind::TimedOut.into()), took);
         assert_eq!((seen.accepted.len(), seen.refused.len(), seen.mute), (1, 2, 1));
-        assert_eq!((seen.others.get(&400), seen.unanswered), (Some(&1), 1));
+        assert_eq!((seen.others.get(&400), seen.unanswered.len()), (Some(&1), 1));
         assert!((2.9..3.1).contains(&seen.accepted_ms(0.99)));
     }
 }

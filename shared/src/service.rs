@@ -17,7 +17,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use futures_util::future::BoxFuture;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +44,9 @@ const START_RETRY_MAX: Duration = Duration::from_secs(10);
 /// there, so under load half of everything is in it; by default it would be one task in up to 127, and whoever is in it
 /// would wait for seconds.
 const SHARED_QUEUE_INTERVAL: u32 = 2;
+/// Connections that the kernel keeps until they are accepted. With fewer, a burst of new clients meets refused handshakes,
+/// and each waits for a second before its next one.
+const ACCEPT_QUEUE: u32 = 4096;
 /// Connections of the admin port: probes and scrapers.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 
@@ -270,8 +273,8 @@ impl Service {
     /// [`RunError`] where a port is taken, or the drain does not end within the grace period.
     pub async fn serve(self, config: &ServiceConfig, shutdown: CancellationToken) -> Result<(), RunError> {
         let process = &config.process;
-        let listener = listen("PORT", process.bind_address, config.port).await?;
-        let admin = listen("ADMIN_PORT", process.bind_address, process.admin_port).await?;
+        let listener = listen("PORT", process.bind_address, config.port)?;
+        let admin = listen("ADMIN_PORT", process.bind_address, process.admin_port)?;
         tracing::info!(service = self.name, environment = %config.environment, address = %address(&listener),
             admin = %address(&admin), "listening");
         if config.auth == Auth::None {
@@ -293,7 +296,7 @@ impl Worker {
     /// # Errors
     /// [`RunError`] where the port is taken, or the drain does not end within the grace period.
     pub async fn serve(self, config: &ProcessConfig, shutdown: CancellationToken) -> Result<(), RunError> {
-        let admin = listen("ADMIN_PORT", config.bind_address, config.admin_port).await?;
+        let admin = listen("ADMIN_PORT", config.bind_address, config.admin_port)?;
         tracing::info!(service = self.name, admin = %address(&admin), "listening");
         self.attend(admin, std::future::ready(()), config.shutdown_grace_seconds, shutdown).await
     }
@@ -392,9 +395,18 @@ pub fn shutdown_signal() -> CancellationToken {
     token
 }
 
-async fn listen(variable: &'static str, bind_address: IpAddr, port: u16) -> Result<TcpListener, RunError> {
+/// As `TcpListener::bind`, with room for more than 128 clients at once.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart finds connections of the process before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(ACCEPT_QUEUE)
+}
+
+fn listen(variable: &'static str, bind_address: IpAddr, port: u16) -> Result<TcpListener, RunError> {
     let address = SocketAddr::new(bind_address, port);
-    TcpListener::bind(address).await.map_err(|reason| {
+    bind(address).map_err(|reason| {
         let is_foreign = reason.kind() == std::io::ErrorKind::AddrNotAvailable;
         RunError::Listen { variable: if is_foreign { "BIND_ADDRESS" } else { variable }, address, reason }
     })

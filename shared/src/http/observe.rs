@@ -25,7 +25,7 @@ use crate::telemetry::continue_trace;
 use crate::tenant::TenantId;
 
 /// Request and response header of the id.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// An answer is one tenant's, and the header that says whose is in no cache's key.
 const NOT_STORED: HeaderValue = HeaderValue::from_static("no-store");
 /// An answer repeats what clients sent: no browser is to take it for anything but JSON.

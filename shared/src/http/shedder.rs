@@ -5,9 +5,9 @@
 //! of requests under way is brought down until it no longer is (`limit`). Within that number no tenant gets more than
 //! its share while others ask (`under_way`): whoever overloads a pool is the one that is refused.
 //!
-//! Fewer than `FREE` (32) requests are never refused, and cost nothing but a count: only above that the runtime is looked at.
+//! Fewer than `FREE` (32) requests are never too many, and cost nothing but a count: only above that the runtime is looked
+//! at.
 
-mod door;
 mod limit;
 mod under_way;
 
@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 use metrics::{Counter, Gauge};
 use tokio::sync::Notify;
 
-pub use self::door::Door;
 use self::limit::{Limit, Look};
 use self::under_way::UnderWay;
 use super::error::ApiError;
@@ -26,7 +25,9 @@ use crate::metrics::Metrics;
 use crate::tenant::TenantId;
 
 /// Requests under way that are never too many: a few batches of ten, so calls stay full whatever is refused.
-const FREE: usize = 32;
+pub(super) const FREE: usize = 32;
+/// How long a request may wait before it is read and still count as new, in so many times what may be late.
+const NEW_FOR: u32 = 5;
 /// Pause between two looks at the runtime.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
 /// How often the log tells how many were refused: a line for each would cost more than refusing it.
@@ -37,6 +38,7 @@ const TELL_PAUSE: Duration = Duration::from_secs(1);
 pub struct Shedder(Arc<Inner>);
 
 struct Inner {
+    late: Duration,
     state: Mutex<State>,
     /// Whether there is a limit: read by every request, without the lock.
     is_limited: AtomicBool,
@@ -51,8 +53,8 @@ struct State {
     limit: Limit,
     /// Whether the runtime is looked at, or need not be.
     is_watched: bool,
-    /// Taken on and refused since the last look.
-    since_look: (u64, u64),
+    /// Longest that a request had waited before it was read, since the last look.
+    waited: Duration,
     /// Refused since that was last told.
     untold: u64,
 }
@@ -74,11 +76,12 @@ impl Shedder {
             "Requests taken on at once while it is late; 0 is no limit",
         );
         Self(Arc::new(Inner {
+            late,
             state: Mutex::new(State {
                 under_way: UnderWay::default(),
                 limit: Limit::new(late),
                 is_watched: late.is_zero(),
-                since_look: (0, 0),
+                waited: Duration::ZERO,
                 untold: 0,
             }),
             is_limited: AtomicBool::new(false),
@@ -100,7 +103,6 @@ impl Shedder {
             return Err(ApiError::too_busy());
         }
         state.under_way.begin(tenant);
-        state.since_look.0 += 1;
         if state.under_way.all() > FREE && !state.is_watched {
             state.is_watched = true;
             self.0.is_busy.notify_one();
@@ -109,14 +111,18 @@ impl Shedder {
     }
 
     /// Whether there is a limit at all.
-    fn is_limited(&self) -> bool {
+    pub(super) fn is_limited(&self) -> bool {
         self.0.is_limited.load(Ordering::Relaxed)
     }
 
-    /// Whether a request of this tenant would not be taken on; counts it as refused.
-    fn would_refuse(&self, tenant: &TenantId) -> bool {
-        let state = self.state();
-        let is_refused = state.under_way.is_too_much(tenant, state.limit.most());
+    /// Whether a request of this tenant that has waited for so long would not be taken on; counts it as refused. For one
+    /// that has waited long only half as many may be under way: it is late already, whoever asks now need not be.
+    pub(super) fn would_refuse(&self, tenant: &TenantId, waited: Duration) -> bool {
+        let mut state = self.state();
+        state.waited = state.waited.max(waited);
+        let is_new = waited <= self.0.late * NEW_FOR;
+        let most = state.limit.most().map(|most| if is_new { most } else { most / 2 });
+        let is_refused = state.under_way.is_too_much(tenant, most);
         if is_refused {
             self.refuse(state);
         }
@@ -124,7 +130,6 @@ impl Shedder {
     }
 
     fn refuse(&self, mut state: MutexGuard<'_, State>) {
-        state.since_look.1 += 1;
         state.untold += 1;
         drop(state);
         self.0.shed.increment(1);
@@ -153,8 +158,8 @@ impl Shedder {
         *last = Instant::now();
         let mut state = self.state();
         let under_way = state.under_way.all();
-        let (taken_on, refused) = std::mem::take(&mut state.since_look);
-        state.limit.adapt(Look { late, under_way, since, taken_on, refused });
+        let waited = std::mem::take(&mut state.waited);
+        state.limit.adapt(Look { late, waited, under_way, since });
         let most = state.limit.most();
         state.is_watched = most.is_some() || under_way > FREE;
         self.0.is_limited.store(most.is_some(), Ordering::Relaxed);
@@ -202,7 +207,7 @@ impl Drop for TakenOn {
 #[cfg(test)]
 impl Shedder {
     /// Sets a limit that no look has found.
-    fn limit_to(&self, most: usize) {
+    pub(super) fn limit_to(&self, most: usize) {
         self.state().limit = Limit::of(most);
         self.0.is_limited.store(true, Ordering::Relaxed);
     }

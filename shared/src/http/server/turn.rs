@@ -6,15 +6,23 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
 
 /// Whether the request of this turn has come.
 #[derive(Default)]
 pub(super) struct Turn(AtomicBool);
 
 impl Turn {
-    /// The future, whose every poll is a turn.
-    pub(super) async fn each<F: Future>(&self, mut connection: Pin<&mut F>) -> F::Output {
+    /// The future, whose every poll is a turn, where it may go on; else whoever says so wakes it.
+    pub(super) async fn each<F: Future>(
+        &self,
+        mut connection: Pin<&mut F>,
+        may_go_on: impl Fn(&Waker) -> bool,
+    ) -> F::Output {
         poll_fn(|context| {
+            if !may_go_on(context.waker()) {
+                return Poll::Pending;
+            }
             self.0.store(false, Ordering::Relaxed);
             connection.as_mut().poll(context)
         })
@@ -29,10 +37,8 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-    use std::task::Poll;
-
     use futures_util::FutureExt as _;
+    use std::pin::pin;
 
     use super::*;
 
@@ -43,7 +49,7 @@ mod tests {
             let taken = [turn.take(), turn.take()];
             if taken == [true, false] { Poll::<()>::Pending } else { panic!("{taken:?}") }
         }));
-        let mut polled = pin!(turn.each(connection));
+        let mut polled = pin!(turn.each(connection, |_| true));
         for _ in 0..3 {
             assert!(polled.as_mut().now_or_never().is_none());
         }

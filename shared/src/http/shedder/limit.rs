@@ -2,43 +2,40 @@
 //!
 //! Late now and then is no overload: a neighbour on the processor, a throttled container. Late at most looks is: work
 //! piles up. Then the number goes down, by as much as it is late; on time, it goes up, slowly near the edge, until nobody
-//! is refused any more.
+//! is refused any more. Requests that wait to be read count, too: longer than new ones do is late.
 
 use std::time::Duration;
 
-use super::FREE;
+use super::{FREE, NEW_FOR};
 
 /// Looks of which the middle one counts.
 const LOOKS: usize = 5;
 /// How long the middle one must be late before there is a limit.
 const LIMIT_AFTER: Duration = Duration::from_millis(20);
-/// Largest step down, as a part of the limit: at four times as late as may be.
-const STEP_DOWN_MAX: f64 = 0.3;
+/// How fast it falls at most, as a part of the limit a second: at twice as late as may be. Those that are under way need
+/// about ten milliseconds to end, so what a step does is seen after several looks; faster, and each burst would lead down to
+/// the least.
+const FALL_PER_SECOND: f64 = 10.0;
 /// How fast it rises at most, as a part of the limit a second: when nothing is late at all.
-const RISE_PER_SECOND: f64 = 2.5;
-/// Largest step up, as a part of the limit, however long ago the last look was.
-const STEP_UP_MAX: f64 = 0.5;
+const RISE_PER_SECOND: f64 = 5.0;
+/// Largest step, as a part of the limit, however long ago the last look was.
+const STEP_MAX: f64 = 0.3;
 /// Part of the limit that must be under way for it to rise: room that nobody needs is where a burst piles up.
 const USED_MIN: f64 = 0.8;
 /// Time with less than that under way after which there is no limit.
 const LIFT_AFTER: Duration = Duration::from_secs(1);
-/// Requests refused for each that was taken on, at most: from there on refusing is what keeps the process busy, and fewer
-/// taken on would make nothing sooner.
-const REFUSED_MAX: u64 = 3;
 
 /// What was seen at one look.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
     /// How long a task waited for its turn.
     pub(super) late: Duration,
+    /// How long a request waited before it was read.
+    pub(super) waited: Duration,
     /// Requests under way.
     pub(super) under_way: usize,
     /// Time since the last look.
     pub(super) since: Duration,
-    /// Requests taken on since.
-    pub(super) taken_on: u64,
-    /// Requests refused since.
-    pub(super) refused: u64,
 }
 
 /// The limit, and what it depends on.
@@ -83,7 +80,7 @@ impl Limit {
 
     /// Takes one look into account.
     pub(super) fn adapt(&mut self, look: Look) {
-        self.late[self.next % LOOKS] = look.late;
+        self.late[self.next % LOOKS] = look.late.max(look.waited / NEW_FOR);
         self.next += 1;
         let lateness = self.middle().as_secs_f64() / self.may_be.as_secs_f64();
         let under_way = look.under_way as f64;
@@ -98,17 +95,15 @@ impl Limit {
             *self = Self::new(self.may_be);
             return;
         }
-        let rise = (RISE_PER_SECOND * look.since.as_secs_f64()).min(STEP_UP_MAX);
-        let step = if look.refused > REFUSED_MAX * look.taken_on {
-            rise
-        } else if lateness > 1.0 {
-            -STEP_DOWN_MAX * ((lateness - 1.0) / 3.0).min(1.0)
+        let seconds = look.since.as_secs_f64();
+        let step = if lateness > 1.0 {
+            -FALL_PER_SECOND * seconds * (lateness - 1.0).min(1.0)
         } else if is_used {
-            rise * (1.0 - lateness)
+            RISE_PER_SECOND * seconds * (1.0 - lateness)
         } else {
             0.0
         };
-        self.most = Some((most * (1.0 + step)).max(FREE as f64));
+        self.most = Some((most * (1.0 + step.clamp(-STEP_MAX, STEP_MAX))).max(FREE as f64));
     }
 
     fn middle(&self) -> Duration {
@@ -131,8 +126,7 @@ mod tests {
     const TO_LIMIT: usize = LOOKS / 2 + 10;
 
     fn look(limit: &mut Limit, looks: usize, late: Duration, under_way: usize) {
-        (0..looks)
-            .for_each(|_| limit.adapt(Look { late, under_way, since: SINCE, taken_on: 10, refused: 10 }));
+        (0..looks).for_each(|_| limit.adapt(Look { late, waited: Duration::ZERO, under_way, since: SINCE }));
     }
 
     #[test]
@@ -152,7 +146,7 @@ mod tests {
         look(&mut much, TO_LIMIT + 1, LATE * 100, 1000);
         assert!(much.most() < little.most() && little.most() < Some(1000), "{much:?} {little:?}");
         assert!(much.most() > Some(300), "not to nothing in one step: {much:?}");
-        look(&mut much, 100, LATE * 100, 1000);
+        look(&mut much, 300, LATE * 100, 1000);
         assert_eq!(much.most(), Some(FREE));
     }
 
@@ -164,29 +158,31 @@ mod tests {
         look(&mut limit, 1000, ON_TIME, 60);
         assert_eq!(limit.most(), None, "more is not needed");
         let mut limit = Limit::of(FREE);
-        look(&mut limit, 1000, ON_TIME, 1000);
+        look(&mut limit, 400, ON_TIME, 1000);
         assert!(limit.most() > Some(1000), "{limit:?}");
     }
 
     #[test]
-    fn where_refusing_is_what_takes_the_time_more_are_taken_on() {
-        let mut limit = Limit::of(FREE);
-        for _ in 0..20 {
-            let under_way = limit.most().expect("it is late");
-            limit.adapt(Look { late: LATE * 50, under_way, since: LATE * 50, taken_on: 10, refused: 1000 });
+    fn requests_that_wait_to_be_read_are_late_too() {
+        let mut limit = Limit::of(1000);
+        for waited in [LATE * NEW_FOR, LATE * NEW_FOR * 2] {
+            let before = limit.most();
+            for _ in 0..LOOKS {
+                limit.adapt(Look { late: ON_TIME, waited, under_way: 1000, since: SINCE });
+            }
+            assert_eq!(limit.most() < before, waited > LATE * NEW_FOR, "{limit:?}");
         }
-        assert!(limit.most() > Some(10 * FREE), "{limit:?}");
     }
 
     proptest! {
         #[test]
         fn fewer_than_are_free_are_never_refused(
-            looks in proptest::collection::vec((0_u64..200_000, 0_usize..10_000, 0_u64..100, 0_u64..1000), 0..300)
+            looks in proptest::collection::vec((0_u64..200_000, 0_u64..200_000, 0_usize..10_000), 0..300)
         ) {
             let mut limit = Limit::new(LATE);
-            for (late_us, under_way, taken_on, refused) in looks {
-                let late = Duration::from_micros(late_us);
-                limit.adapt(Look { late, under_way, since: late + SINCE, taken_on, refused });
+            for (late_us, waited_us, under_way) in looks {
+                let (late, waited) = (Duration::from_micros(late_us), Duration::from_micros(waited_us));
+                limit.adapt(Look { late, waited, under_way, since: late + SINCE });
                 prop_assert!(limit.most().is_none_or(|most| most >= FREE));
             }
         }

@@ -1,14 +1,16 @@
 //! Where an overloaded process refuses: before a request is routed, looked up or read, because what refusing costs is what
 //! is missing for those that were taken on.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Response, Uri};
 use axum::response::IntoResponse;
 
-use super::Shedder;
-use crate::http::caller::tenant_in;
-use crate::http::error::ApiError;
-use crate::http::observe;
+use super::caller::tenant_in;
+use super::error::ApiError;
+use super::observe;
+use super::shedder::Shedder;
 
 /// What follows the service's name in the paths that are always answered: they cost no more than a refusal.
 const ALWAYS: [&str; 3] = ["", "/readiness-probe", "/openapi.json"];
@@ -21,23 +23,29 @@ pub struct Door {
 }
 
 impl Door {
-    pub(in crate::http) fn new(shedder: Shedder, service: &'static str) -> Self {
+    pub(super) fn new(shedder: Shedder, service: &'static str) -> Self {
         Self { shedder, service }
     }
 
-    /// The refusal, where the request would be refused with its body read, too. Whatever else may be wrong with it is told
-    /// by the routes.
-    pub(in crate::http) fn refusal(
+    /// Whether requests are refused at all now.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.shedder.is_limited()
+    }
+
+    /// The refusal of a request that has waited for so long, where it would be refused with its body read, too. Whatever
+    /// else may be wrong with it is told by the routes.
+    pub(super) fn refusal(
         &self,
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
+        waited: Duration,
     ) -> Option<Response<Body>> {
         if !self.shedder.is_limited() || (method == Method::GET && self.is_always_answered(uri.path())) {
             return None;
         }
         let tenant = tenant_in(headers).ok().flatten()?;
-        if !self.shedder.would_refuse(&tenant) {
+        if !self.shedder.would_refuse(&tenant, waited) {
             return None;
         }
         let request_id = observe::request_id(headers);
@@ -55,13 +63,13 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::shedder::FREE;
+    use crate::http::shedder::{FREE, TakenOn};
     use crate::metrics::Metrics;
     use crate::tenant::TenantId;
 
     /// As many requests under way as may be, and a door.
-    fn full() -> (Door, Vec<crate::http::shedder::TakenOn>) {
-        let shedder = Shedder::new(std::time::Duration::from_millis(2), &Metrics::new("producer", "pool-1"));
+    fn full() -> (Door, Vec<TakenOn>) {
+        let shedder = Shedder::new(Duration::from_millis(2), &Metrics::new("producer", "pool-1"));
         let tenant: TenantId = "tenant-2".parse().expect("valid");
         let taken = (0..FREE).map(|_| shedder.take_on(&tenant).expect("no limit")).collect();
         shedder.limit_to(FREE);
@@ -76,7 +84,7 @@ mod tests {
     ) -> Option<Response<Body>> {
         let mut headers = HeaderMap::new();
         headers.insert("tenantID", axum::http::HeaderValue::from_bytes(tenant).expect("valid"));
-        door.refusal(&method, &Uri::from_static(path), &headers)
+        door.refusal(&method, &Uri::from_static(path), &headers, Duration::ZERO)
     }
 
     #[test]
