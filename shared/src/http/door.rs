@@ -63,16 +63,11 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::shedder::{FREE, TakenOn};
-    use crate::metrics::Metrics;
-    use crate::tenant::TenantId;
+    use crate::http::shedder::TakenOn;
 
-    /// As many requests under way as may be, and a door.
+    /// A door of the producer's, for which `tenant-2` has as much as it may.
     fn full() -> (Door, Vec<TakenOn>) {
-        let shedder = Shedder::new(Duration::from_millis(2), &Metrics::new("producer", "pool-1"));
-        let tenant: TenantId = "tenant-2".parse().expect("valid");
-        let taken = (0..FREE).map(|_| shedder.take_on(&tenant).expect("no limit")).collect();
-        shedder.limit_to(FREE);
+        let (shedder, taken) = Shedder::full();
         (Door::new(shedder, "producer"), taken)
     }
 

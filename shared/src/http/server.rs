@@ -1,9 +1,8 @@
 //! Accepting connections: HTTP/1.1 with bounded headers, time and count, and an end that lets requests finish.
 //!
 //! Where all places are taken, a new client gets the one that has been quiet for longest, or, where none has, that of the
-//! next one that is answered. Of requests that a client sends
-//! without waiting for answers, one is handled a turn, so that whoever waits has its turn between; and while load is shed,
-//! requests are read a few a turn.
+//! next one that is answered. Of requests that a client sends without waiting for answers, one is handled a turn, so that
+//! whoever waits has its turn between; and while load is shed, requests are read a few a turn.
 
 mod answer;
 mod gate;
@@ -46,10 +45,10 @@ const QUIET_TIMEOUT: Duration = Duration::from_secs(75);
 const QUIET_CHECK: Duration = Duration::from_secs(5);
 /// How long a connection has been quiet before it makes room for another: its last answer is on its way by then.
 const QUIET_MIN: Duration = Duration::from_millis(100);
-/// Connections accepted one right after the other, before anything else has its turn.
-const ACCEPTS_A_TURN: u32 = 16;
 /// Pause between two looks for one; also how long one may take to close before another one is asked.
 const ROOM_PAUSE: Duration = Duration::from_millis(20);
+/// Connections accepted one right after the other, before anything else has its turn.
+const ACCEPTS_A_TURN: u32 = 16;
 /// What tells a client that its connection ends with this answer.
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// Headers one request may have.
@@ -151,7 +150,8 @@ async fn accept(
     }
 }
 
-/// A place for a new connection: a free one, or that of the connection that has been quiet for longest.
+/// A place for a new connection: a free one, that of the connection that has been quiet for longest, or that of one that is
+/// answered.
 async fn make_room(permits: &Arc<Semaphore>, places: &Places) -> OwnedSemaphorePermit {
     if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
         return permit;

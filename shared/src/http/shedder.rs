@@ -5,7 +5,7 @@
 //! of requests under way is brought down until it no longer is (`limit`). Within that number no tenant gets more than
 //! its share while others ask (`under_way`): whoever overloads a pool is the one that is refused.
 //!
-//! Fewer than `FREE` (32) requests are never too many, and cost nothing but a count: only above that the runtime is looked
+//! Fewer than `FREE` (32) requests are never too many, half of them for one that has waited long, and cost nothing but a count: only above that the runtime is looked
 //! at.
 
 mod limit;
@@ -25,9 +25,7 @@ use crate::metrics::Metrics;
 use crate::tenant::TenantId;
 
 /// Requests under way that are never too many: a few batches of ten, so calls stay full whatever is refused.
-pub(super) const FREE: usize = 32;
-/// How long a request may wait before it is read and still count as new, in so many times what may be late.
-const NEW_FOR: u32 = 5;
+const FREE: usize = 32;
 /// Pause between two looks at the runtime.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
 /// How often the log tells how many were refused: a line for each would cost more than refusing it.
@@ -38,7 +36,6 @@ const TELL_PAUSE: Duration = Duration::from_secs(1);
 pub struct Shedder(Arc<Inner>);
 
 struct Inner {
-    late: Duration,
     state: Mutex<State>,
     /// Whether there is a limit: read by every request, without the lock.
     is_limited: AtomicBool,
@@ -76,7 +73,6 @@ impl Shedder {
             "Requests taken on at once while it is late; 0 is no limit",
         );
         Self(Arc::new(Inner {
-            late,
             state: Mutex::new(State {
                 under_way: UnderWay::default(),
                 limit: Limit::new(late),
@@ -115,14 +111,11 @@ impl Shedder {
         self.0.is_limited.load(Ordering::Relaxed)
     }
 
-    /// Whether a request of this tenant that has waited for so long would not be taken on; counts it as refused. For one
-    /// that has waited long only half as many may be under way: it is late already, whoever asks now need not be.
+    /// Whether a request of this tenant that has waited for so long would not be taken on; counts it as refused.
     pub(super) fn would_refuse(&self, tenant: &TenantId, waited: Duration) -> bool {
         let mut state = self.state();
         state.waited = state.waited.max(waited);
-        let is_new = waited <= self.0.late * NEW_FOR;
-        let most = state.limit.most().map(|most| if is_new { most } else { most / 2 });
-        let is_refused = state.under_way.is_too_much(tenant, most);
+        let is_refused = state.under_way.is_too_much(tenant, state.limit.most_after(waited));
         if is_refused {
             self.refuse(state);
         }
@@ -206,10 +199,14 @@ impl Drop for TakenOn {
 
 #[cfg(test)]
 impl Shedder {
-    /// Sets a limit that no look has found.
-    pub(super) fn limit_to(&self, most: usize) {
-        self.state().limit = Limit::of(most);
-        self.0.is_limited.store(true, Ordering::Relaxed);
+    /// One of a limit that no look has found, and that `tenant-2` has used up for as long as what comes with it is kept.
+    pub(super) fn full() -> (Self, Vec<TakenOn>) {
+        let shedder = Self::new(Duration::from_millis(2), &Metrics::new("producer", "pool-1"));
+        let tenant = "tenant-2".parse().expect("valid");
+        let taken = (0..FREE).map(|_| shedder.take_on(&tenant).expect("no limit")).collect();
+        shedder.state().limit = Limit::of(FREE);
+        shedder.0.is_limited.store(true, Ordering::Relaxed);
+        (shedder, taken)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,6 @@ use tokio::sync::Notify;
 /// How many are let in each turn. A turn of the runtime is up to 61 tasks (`event_interval`), of which those of requests
 /// under way are to be most.
 const A_TURN: usize = 16;
-
 /// One of so many is who came last.
 const NEWEST_OF: usize = 4;
 
@@ -53,7 +52,7 @@ impl Gate {
         waker: &Waker,
         has_to_wait: impl FnOnce() -> bool,
     ) -> bool {
-        if visitor.is_let_in.swap(false, Ordering::Relaxed) {
+        if visitor.is_let_in.swap(false, Ordering::Acquire) {
             return true;
         }
         if visitor.is_in_line() {
@@ -89,8 +88,9 @@ impl Gate {
             let Some(Waiting { since, visitor, waker }) = next else { return false };
             let waited = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
             visitor.waited_us.store(waited, Ordering::Relaxed);
-            visitor.is_in_line.store(false, Ordering::Relaxed);
+            // In this order: never neither of both, where it would get into the line once more.
             visitor.is_let_in.store(true, Ordering::Release);
+            visitor.is_in_line.store(false, Ordering::Release);
             waker.wake();
         }
         !line.is_empty()
@@ -101,7 +101,7 @@ impl Gate {
         while self.let_some_in() {}
     }
 
-    fn line(&self) -> std::sync::MutexGuard<'_, VecDeque<Waiting>> {
+    fn line(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
         // Whoever panics leaves the line whole.
         self.0.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,7 +110,7 @@ impl Gate {
 impl Visitor {
     /// Whether it waits in the line.
     pub(super) fn is_in_line(&self) -> bool {
-        self.is_in_line.load(Ordering::Relaxed)
+        self.is_in_line.load(Ordering::Acquire)
     }
 
     /// How long it waited the last time, once.

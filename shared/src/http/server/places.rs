@@ -140,13 +140,8 @@ impl Place {
         self.holder.quiet_since.store(BUSY, Ordering::Relaxed);
     }
 
-    /// A request has ended.
+    /// A request has ended: it is quiet, from now on.
     pub(super) fn end(&self) {
-        self.touch();
-    }
-
-    /// It is quiet, from now on.
-    pub(super) fn touch(&self) {
         self.holder.quiet_since.store(self.places.now(), Ordering::Relaxed);
     }
 
@@ -176,7 +171,8 @@ impl Place {
         loop {
             self.holder.close.notified().await;
             if self.holder.visitor.is_in_line() {
-                self.touch();
+                // It has a request after all.
+                self.end();
             }
             if self.holder.quiet_since.load(Ordering::Relaxed) == CLOSING {
                 return;

@@ -8,8 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::*;
-use crate::http::shedder::{FREE, Shedder, TakenOn};
-use crate::metrics::Metrics;
+use crate::http::shedder::{Shedder, TakenOn};
 
 /// Longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,10 +23,7 @@ struct Guarded {
 
 impl Guarded {
     async fn start(max_connections: usize) -> Self {
-        let shedder = Shedder::new(Duration::from_millis(2), &Metrics::new("producer", "pool-1"));
-        let tenant = "tenant-2".parse().expect("valid");
-        let taken = (0..FREE).map(|_| shedder.take_on(&tenant).expect("no limit")).collect();
-        shedder.limit_to(FREE);
+        let (shedder, taken) = Shedder::full();
         let router = Router::new().route("/producer", post(async || "posted"));
         let answers = Answers { router, door: Some(Door::new(shedder, "producer")) };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -49,13 +49,6 @@ enum Standing {
     Unknown,
 }
 
-/// A request of which all bytes are there.
-struct Whole {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-}
-
 impl Wire {
     pub(super) fn new(stream: TcpStream, door: Option<Door>, place: Arc<Place>) -> Self {
         Self { stream, door, place, standing: Standing::Between }
@@ -68,13 +61,15 @@ impl Wire {
             return Ok(false);
         }
         let Some(door) = &self.door else { return Ok(false) };
-        let Some(request) = whole(came) else {
+        let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let Some(request) = whole(came, &mut fields) else {
             self.standing = Standing::Unknown;
             return Ok(false);
         };
         if door.is_guarded() && !self.place.is_room_wanted() {
             let waited = self.place.visitor().waited();
-            let refusal = door.refusal(&request.method, &request.uri, &request.headers, waited);
+            let refusal = head(&request)
+                .and_then(|(method, uri, headers)| door.refusal(&method, &uri, &headers, waited));
             if let Some(answer) = refusal.and_then(text) {
                 match self.stream.try_write(&answer) {
                     Ok(written) if written == answer.len() => return Ok(true),
@@ -91,34 +86,41 @@ impl Wire {
 }
 
 /// The request that these bytes are, where they are one whole request with nothing about it that changes how a connection
-/// goes on; of its headers, those that a refusal depends on.
-fn whole(bytes: &[u8]) -> Option<Whole> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut fields);
+/// goes on.
+fn whole<'fields, 'bytes>(
+    bytes: &'bytes [u8],
+    fields: &'fields mut [httparse::Header<'bytes>],
+) -> Option<httparse::Request<'fields, 'bytes>> {
+    let mut request = httparse::Request::new(fields);
     let Ok(Status::Complete(head)) = request.parse(bytes) else { return None };
-    let method = match request.method? {
-        "GET" => Method::GET,
-        "POST" => Method::POST,
-        _ => return None,
-    };
-    if request.version != Some(1) {
+    if !matches!(request.method?, "GET" | "POST") || request.version != Some(1) {
         return None;
     }
-    let mut headers = HeaderMap::with_capacity(2);
     let mut length = None;
     for field in &*request.headers {
-        let is = |name: &HeaderName| field.name.eq_ignore_ascii_case(name.as_str());
-        if CHANGE_HOW_IT_GOES_ON.iter().any(is) || (is(&CONTENT_LENGTH) && length.is_some()) {
+        if CHANGE_HOW_IT_GOES_ON.iter().any(|name| is(field, name)) {
             return None;
         }
-        if is(&CONTENT_LENGTH) {
-            length = Some(number(field.value)?);
-        } else if let Some(name) = OF_INTEREST.iter().find(|name| is(name)) {
+        if is(field, &CONTENT_LENGTH) && length.replace(number(field.value)?).is_some() {
+            return None;
+        }
+    }
+    (head.checked_add(length.unwrap_or(0))? == bytes.len()).then_some(request)
+}
+
+/// What a refusal depends on; none where hyper is to say what is wrong with it.
+fn head(request: &httparse::Request<'_, '_>) -> Option<(Method, Uri, HeaderMap)> {
+    let mut headers = HeaderMap::with_capacity(OF_INTEREST.len());
+    for field in &*request.headers {
+        if let Some(name) = OF_INTEREST.iter().find(|name| is(field, name)) {
             headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
         }
     }
-    let uri = request.path?.parse().ok()?;
-    (head.checked_add(length.unwrap_or(0))? == bytes.len()).then_some(Whole { method, uri, headers })
+    Some((request.method?.parse().ok()?, request.path?.parse().ok()?, headers))
+}
+
+fn is(field: &httparse::Header<'_>, name: &HeaderName) -> bool {
+    field.name.eq_ignore_ascii_case(name.as_str())
 }
 
 /// Digits, and nothing but digits.
@@ -158,7 +160,7 @@ impl AsyncRead for Wire {
             if came.is_empty() || !self.refused(came)? {
                 return Poll::Ready(Ok(()));
             }
-            self.place.touch();
+            self.place.end();
             into.set_filled(before);
         }
     }

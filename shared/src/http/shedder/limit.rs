@@ -6,10 +6,12 @@
 
 use std::time::Duration;
 
-use super::{FREE, NEW_FOR};
+use super::FREE;
 
 /// Looks of which the middle one counts.
 const LOOKS: usize = 5;
+/// How long a request may wait before it is read and still count as new, in so many times what may be late.
+const NEW_FOR: u32 = 5;
 /// How long the middle one must be late before there is a limit.
 const LIMIT_AFTER: Duration = Duration::from_millis(20);
 /// How fast it falls at most, as a part of the limit a second: at twice as late as may be. Those that are under way need
@@ -76,6 +78,13 @@ impl Limit {
     /// Requests under way at most; none is no limit.
     pub(super) fn most(&self) -> Option<usize> {
         self.most.map(|most| most as usize)
+    }
+
+    /// The same for a request that has waited for so long: half as many where that is long. It is late already; whoever asks
+    /// now need not be.
+    pub(super) fn most_after(&self, waited: Duration) -> Option<usize> {
+        let is_new = waited <= self.may_be * NEW_FOR;
+        self.most().map(|most| if is_new { most } else { most / 2 })
     }
 
     /// Takes one look into account.
@@ -160,6 +169,14 @@ mod tests {
         let mut limit = Limit::of(FREE);
         look(&mut limit, 400, ON_TIME, 1000);
         assert!(limit.most() > Some(1000), "{limit:?}");
+    }
+
+    #[test]
+    fn for_a_request_that_has_waited_long_there_is_half_the_room() {
+        let limit = Limit::of(100);
+        assert_eq!(limit.most_after(LATE * NEW_FOR), Some(100));
+        assert_eq!(limit.most_after(LATE * NEW_FOR * 2), Some(50));
+        assert_eq!(Limit::new(LATE).most_after(LATE * 1000), None);
     }
 
     #[test]
