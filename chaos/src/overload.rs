@@ -103,7 +103,7 @@ impl Target {
 /// Measures an overload.
 ///
 /// # Panics
-/// Where a process does not start.
+/// Where a process does not start, or refuses even a tenth of what it can do.
 pub async fn overload(options: Options) -> Overload {
     LocalSet::new().run_until(measure(options)).await
 }
