@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.tools/venv
 CHECKOV := $(CURDIR)/.tools/checkov
 CRDS := $(CURDIR)/.tools/crds
-RUFF_DIRS := tests/conformance tests/charts tests/gitops tests/images tests/openapi tests/terraform docker tenantctl/schemas
+RUFF_DIRS := tests/conformance tests/charts tests/fuzz tests/gitops tests/images tests/openapi tests/terraform docker tenantctl/schemas
 
 # One profile and one set of flags for build, tests and `make run`, so that nothing is compiled twice.
 # CI must build from the committed lock file; at a desk, cargo may add what a changed manifest asks for.
@@ -118,11 +118,8 @@ images: tools ## Build every image, run them under limits, push and pull them (n
 	docker/engine $(VENV)/bin/python -m pytest tests/images
 
 .PHONY: fuzz
-fuzz: ## Fuzz whatever reads what strangers send, half a minute a target (FUZZ_SECONDS=30), another seed each time
-	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),30) FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) cargo test \
-	  --package shared --package payments --package consumer --package tenantctl --lib --no-fail-fast \
-	  fuzz_targets -- --nocapture --test-threads=2 2>&1 | grep --line-buffered -E '^fuzz|panicked|FAILED|error' ; \
-	  test $${PIPESTATUS[0]} -eq 0
+fuzz: tools ## Fuzz whatever reads what strangers send with libFuzzer (FUZZ_SECONDS=30 a target, FUZZ=yaml chooses)
+	$(VENV)/bin/python tests/fuzz/run.py --seconds $(or $(FUZZ_SECONDS),30) $(if $(FUZZ_KEEP),--keep) $(FUZZ)
 
 ##@ Upkeep
 .PHONY: fmt

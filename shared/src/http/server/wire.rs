@@ -201,4 +201,6 @@ impl AsyncWrite for Wire {
 }
 
 #[cfg(test)]
+mod fuzz_targets;
+#[cfg(test)]
 mod tests;
