@@ -25,7 +25,9 @@ pub(crate) const MAX_METADATA_VALUE_CHARS: usize = 500;
 /// Largest body in bytes: room for the longest of everything, every character escaped.
 pub(crate) const MAX_BODY_BYTES: usize = 160 * 1024;
 /// Characters of a name of the caller's that an error repeats.
-const SHOWN_CHARS: usize = 40;
+const SHOWN_NAME_CHARS: usize = 40;
+/// Characters of the reason why a body is no JSON object, which may repeat the body.
+const SHOWN_REASON_CHARS: usize = 200;
 
 /// The body of a charge.
 ///
@@ -109,14 +111,19 @@ impl Fields {
         let Object(fields) = serde_json::from_slice::<Object<Box<RawValue>>>(body).map_err(|error| {
             ApiError::bad_request(
                 "malformed_json",
-                format!("BadRequest: the body is not a JSON object: {error}"),
+                format!(
+                    "BadRequest: the body is not a JSON object: {}",
+                    shown(&error.to_string(), SHOWN_REASON_CHARS)
+                ),
             )
         })?;
         let unknown = fields.keys().find(|name| !known.contains(&name.as_str()));
         if let Some(name) = unknown {
             let known = known.join(", ");
-            let msg =
-                format!("BadRequest: {:?} is not a field of this request; it takes {known}", shown(name));
+            let msg = format!(
+                "BadRequest: {:?} is not a field of this request; it takes {known}",
+                shown(name, SHOWN_NAME_CHARS)
+            );
             return Err(ApiError::bad_request("unknown_field", msg));
         }
         Ok(Self(fields))
@@ -128,8 +135,8 @@ impl Fields {
     }
 }
 
-fn shown(name: &str) -> String {
-    name.chars().take(SHOWN_CHARS).collect()
+fn shown(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -147,7 +154,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
                 let mut object = BTreeMap::new();
                 while let Some((name, value)) = members.next_entry::<String, T>()? {
                     if object.contains_key(&name) {
-                        return Err(A::Error::custom(format_args!("{:?} is there twice", shown(&name))));
+                        return Err(A::Error::custom(format_args!(
+                            "{:?} is there twice",
+                            shown(&name, SHOWN_NAME_CHARS)
+                        )));
                     }
                     object.insert(name, value);
                 }
@@ -210,6 +220,15 @@ mod tests {
             assert_eq!(new_refund(refund.as_bytes()).expect_err(amount).code(), "invalid_amount", "{amount}");
         }
         assert_eq!(new_refund(b" {\"amount\" : 1000000000000 } ").expect("right").minor_units(), MAX_AMOUNT);
+    }
+
+    #[test]
+    fn a_refusal_repeats_little_of_what_was_sent() {
+        let long = "x".repeat(100_000);
+        for body in [json!(long), json!({&long: 1})] {
+            let refusal = new_charge(body.to_string().as_bytes()).expect_err("no charge");
+            assert!(format!("{refusal:?}").len() < 500, "{refusal:?}");
+        }
     }
 
     #[test]
