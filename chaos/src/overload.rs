@@ -159,15 +159,21 @@ async fn measure(options: Options) -> Overload {
 async fn capacity(to: SocketAddr, request: &Rc<[u8]>, possible: f64, length: Duration) -> (f64, Seen) {
     for tenths in (1..=10).rev() {
         let rate = possible * f64::from(tenths) / 10.0;
-        let half = sum(&open(to, request, &[(rate / 2.0, length)]).await);
         let whole = sum(&open(to, request, &[(rate, length)]).await);
-        let answered = whole.accepted.len() as f64;
-        let is_in_full = answered >= (1.0 - REFUSED_MAX) * rate * length.as_secs_f64();
-        if is_in_full && whole.accepted_ms(0.99) <= NORMAL_FACTOR * half.accepted_ms(0.99) {
+        if !is_in_full(&whole, rate, length) {
+            continue;
+        }
+        let half = sum(&open(to, request, &[(rate / 2.0, length)]).await);
+        if whole.accepted_ms(0.99) <= NORMAL_FACTOR * half.accepted_ms(0.99) {
             return (rate, half);
         }
     }
     panic!("not even a tenth of what clients that never pause get is accepted in full")
+}
+
+/// Whether of requests at this rate next to none was refused, failed, or not even sent.
+fn is_in_full(seen: &Seen, rate: f64, length: Duration) -> bool {
+    seen.accepted.len() as f64 >= (1.0 - REFUSED_MAX) * rate * length.as_secs_f64()
 }
 
 /// A window of the series.
@@ -279,6 +285,18 @@ mod tests {
         seen.accepted.saturating_record(latency_ms * 1000);
         seen.refused.saturating_record_n(1000, refused);
         seen
+    }
+
+    #[test]
+    fn capacity_is_a_rate_of_which_one_in_a_thousand_may_be_missing() {
+        let second = Duration::from_secs(1);
+        for (accepted, refused, expected) in
+            [(2000, 0, true), (1998, 2, true), (1997, 3, false), (1997, 0, false)]
+        {
+            let mut seen = window(9, refused);
+            seen.accepted.saturating_record_n(9000, accepted - 1);
+            assert_eq!(is_in_full(&seen, 2000.0, second), expected, "{accepted} accepted");
+        }
     }
 
     #[test]
