@@ -276,6 +276,10 @@ impl TenantRegistry {
 impl Inner {
     /// Loads one tenant for a request that waits for it, together with others that wait.
     async fn load(&self, id: &TenantId) -> Result<Arc<Entry>, LookupError> {
+        // Somebody's load may have ended between this one's look and its turn here.
+        if self.unknown.get(id).await.is_some() {
+            return Err(LookupError::Unknown);
+        }
         let mut answer = self.loads.wait_for(id)?;
         loop {
             tokio::select! {

@@ -89,6 +89,15 @@ async fn an_unknown_name_is_remembered_briefly_and_found_once_it_is_registered()
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_looked_before_a_name_turned_out_unknown_makes_no_second_call() {
+    let store = Arc::new(Store::default());
+    let registry = registry(&store, RegistryLimits::default());
+    registry.lookup(&id("tenant-9")).await.expect_err("unknown");
+    assert_eq!(registry.0.load(&id("tenant-9")).await.err(), Some(LookupError::Unknown));
+    assert_eq!(store.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_known_stays_in_use_while_parameter_store_is_down() {
     let store = Arc::new(Store::default());
     store.register("tenant-1", "premium");
