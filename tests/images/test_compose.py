@@ -13,6 +13,8 @@ import pytest
 from containers import CPUS, MEMORY_BYTES, READY_SECONDS, ROOT, SERVICES, eventually, free_port, get, podman
 
 TENANT = {"tenantID": "tenant-2"}
+# However slow the machine is, for a command of podman-compose.
+COMPOSE_SECONDS = 180
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,14 @@ def ports() -> Iterator[dict[str, int]]:
     command = [program, "--file", ROOT / "docker" / "compose.yaml", "--project-name", project]
 
     def compose(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*command, *arguments], check=False, capture_output=True, text=True, env=environment)
+        # podman-compose waits for ever for a container that podman could not start.
+        return subprocess.run(
+            ["timeout", str(COMPOSE_SECONDS), *command, *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
 
     try:
         up = compose("up", "--detach", "--no-build")
