@@ -15,6 +15,8 @@ from conftest import Registry
 from containers import IMAGES, NONROOT, built_with, image_of, podman
 
 COMPRESSED_BYTES_MAX = 20_000_000
+# git, and the libraries it links, are more than half of it.
+COMPRESSED_BYTES_MAX_WITH_GIT = 25_000_000
 
 each_image = pytest.mark.parametrize("app", IMAGES)
 
@@ -120,4 +122,4 @@ def test_it_survives_a_registry_and_is_small(app: str, registry: Registry, figur
         compressed = sum(layer["size"] for layer in json.load(answer)["layers"])
     figures[app]["compressed"] = f"{compressed / 1e6:.1f} MB"
     figures[app]["unpacked"] = f"{int(podman('inspect', '--type=image', '--format={{.Size}}', image)) / 1e6:.1f} MB"
-    assert compressed < COMPRESSED_BYTES_MAX
+    assert compressed < (COMPRESSED_BYTES_MAX_WITH_GIT if app == "tenantctl" else COMPRESSED_BYTES_MAX)
