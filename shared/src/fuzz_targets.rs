@@ -13,7 +13,7 @@ use crate::queue::message::{Received, string_attribute};
 use crate::tenant::{TenantId, Tier};
 
 /// Inputs made up for each target by each test run, beside those kept.
-const GENERATED: usize = 20_000;
+pub(crate) const GENERATED: usize = 20_000;
 
 /// Parses a text of a stranger, which it has to be able to print again as it was.
 fn parse<T: FromStr<Err: Display> + Display>(input: &[u8]) -> Option<T> {

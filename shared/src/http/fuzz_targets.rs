@@ -8,11 +8,9 @@ use super::cursor;
 use super::error::ApiError;
 use super::idempotency::key_in;
 use super::observe::request_id;
+use crate::fuzz_targets::GENERATED;
 use crate::telemetry::continue_trace;
 use crate::tenant::TenantId;
-
-/// Inputs made up for each target by each test run, beside those kept.
-const GENERATED: usize = 20_000;
 
 /// A stranger's headers, a line each; whatever cannot be one is left out, as the server would refuse it.
 fn headers(input: &[u8]) -> HeaderMap {

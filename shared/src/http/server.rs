@@ -23,6 +23,7 @@ use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Request};
 use futures_util::future::Either;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -222,12 +223,7 @@ async fn serve_connection(
         }
     });
     let wire = Wire::new(stream, door.clone(), Arc::clone(&place));
-    let connection = hyper::server::conn::http1::Builder::new()
-        // Whoever is slow to send one is quiet, and that has a bound; a timer for each request would cost more.
-        .header_read_timeout(None)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(wire), service);
+    let connection = http1().serve_connection(TokioIo::new(wire), service);
     let mut connection = std::pin::pin!(connection);
     let may_read = |waker: &Waker| {
         let has_to_wait = || place.is_quiet() && door.as_ref().is_some_and(Door::is_guarded);
@@ -248,6 +244,14 @@ async fn serve_connection(
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");
     }
+}
+
+/// How hyper reads requests.
+fn http1() -> http1::Builder {
+    let mut http1 = http1::Builder::new();
+    // Whoever is slow to send a head is quiet, and that has a bound; a timer for each request would cost more.
+    http1.header_read_timeout(None).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES);
+    http1
 }
 
 /// Ends once no request was in progress for a while: whoever has not sent a whole head by then is not waited for.

@@ -5,8 +5,8 @@
 //! of requests under way is brought down until it no longer is (`limit`). Within that number no tenant gets more than
 //! its share while others ask (`under_way`): whoever overloads a pool is the one that is refused.
 //!
-//! Fewer than `FREE` (32) requests are never too many, half of them for one that has waited long, and cost nothing but a count: only above that the runtime is looked
-//! at.
+//! Fewer than `FREE` (32) requests are never too many, half of them for one that has waited long, and cost nothing but a
+//! count: only above that the runtime is looked at.
 
 mod limit;
 mod under_way;

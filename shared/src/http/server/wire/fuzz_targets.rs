@@ -12,10 +12,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::http::server::MAX_HEAD_BYTES;
+use crate::fuzz_targets::GENERATED;
+use crate::http::server::http1;
 
-/// Inputs made up by each test run, beside those kept.
-const GENERATED: usize = 20_000;
 /// Turns that hyper gets to read all there is to read.
 const TURNS: usize = 16;
 
@@ -32,13 +31,7 @@ async fn heard_and_said(bytes: &[u8]) -> (Vec<Request<Bytes>>, Vec<u8>) {
     });
     let (mut client, server) = tokio::io::duplex(1 << 20);
     client.write_all(bytes).await.expect("room for any input");
-    let mut connection = Box::pin(
-        hyper::server::conn::http1::Builder::new()
-            .header_read_timeout(None)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(server), service),
-    );
+    let mut connection = Box::pin(http1().serve_connection(TokioIo::new(server), service));
     for _ in 0..TURNS {
         if connection.as_mut().now_or_never().is_some() {
             break;
