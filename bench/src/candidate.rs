@@ -15,8 +15,18 @@ use crate::stub::{ENVIRONMENT, REGION, Stub, TENANT};
 
 /// What cargo has to be told to build what is measured. This crate is named, too, so that all are built with the same
 /// features of their dependencies, once.
-const BUILD: [&str; 10] =
-    ["build", "--release", "-p", "producer", "-p", "consumer", "-p", "payments", "-p", "bench"];
+const BUILD: [&str; 10] = [
+    "build",
+    "--release",
+    "-p",
+    "producer",
+    "-p",
+    "consumer",
+    "-p",
+    "payments",
+    "-p",
+    "bench",
+];
 
 /// Which service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +71,12 @@ impl Binaries {
             Some(folder) => Self(folder),
             None => {
                 build()?;
-                Self(own_binary()?.parent().map(Path::to_owned).context("the folder of this program")?)
+                Self(
+                    own_binary()?
+                        .parent()
+                        .map(Path::to_owned)
+                        .context("the folder of this program")?,
+                )
             }
         };
         found.path("producer")?;
@@ -76,17 +91,30 @@ impl Binaries {
         if path.is_file() {
             Ok(path)
         } else {
-            bail!("{} is missing; build it with: cargo {}", path.display(), BUILD.join(" "))
+            bail!(
+                "{} is missing; build it with: cargo {}",
+                path.display(),
+                BUILD.join(" ")
+            )
         }
     }
 }
 
 /// Figures of yesterday's services would be worse than none.
 fn build() -> anyhow::Result<()> {
-    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
+    let Some(cargo) = std::env::var_os("CARGO") else {
+        return Ok(());
+    };
     progress(&format!("cargo {}", BUILD.join(" ")));
-    let status = Command::new(cargo).args(BUILD).status().context("cargo cannot be started")?;
-    if status.success() { Ok(()) } else { bail!("the services cannot be built") }
+    let status = Command::new(cargo)
+        .args(BUILD)
+        .status()
+        .context("cargo cannot be started")?;
+    if status.success() {
+        Ok(())
+    } else {
+        bail!("the services cannot be built")
+    }
 }
 
 impl Candidate {
@@ -99,12 +127,22 @@ impl Candidate {
     ) -> anyhow::Result<Self> {
         let stub = Stub::start(latency_ms).await?;
         let port = free_port()?;
-        let process = Child::start(side.label(), program(side, role, &stub.url(), port, binaries)?)?;
+        let process = Child::start(
+            side.label(),
+            program(side, role, &stub.url(), port, binaries)?,
+        )?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         if side == Side::Ours || role == Role::Producer {
-            wait_until_open(address).await.with_context(|| format!("{} does not start", side.label()))?;
+            wait_until_open(address)
+                .await
+                .with_context(|| format!("{} does not start", side.label()))?;
         }
-        Ok(Self { side, stub, address, process })
+        Ok(Self {
+            side,
+            stub,
+            address,
+            process,
+        })
     }
 
     /// What it has used so far.
@@ -149,7 +187,11 @@ pub(crate) fn program(
 
 /// The POST of every measurement.
 pub(crate) fn post_request() -> Request {
-    Request::post("/producer", TENANT, r#"{"order":7,"items":[{"sku":"A-100","quantity":2}]}"#)
+    Request::post(
+        "/producer",
+        TENANT,
+        r#"{"order":7,"items":[{"sku":"A-100","quantity":2}]}"#,
+    )
 }
 
 fn command(side: Side, role: Role, port: u16, binaries: &Binaries) -> anyhow::Result<Command> {

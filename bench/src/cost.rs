@@ -50,10 +50,16 @@ mod tests {
 
     #[test]
     fn one_call_each_costs_two_point_one_requests_and_a_write() {
-        let calls =
-            |all: &[(&str, u64)]| all.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let calls = |all: &[(&str, u64)]| {
+            all.iter()
+                .map(|(name, count)| ((*name).to_owned(), *count))
+                .collect()
+        };
         let sending = Counts {
-            calls: calls(&[("AmazonSQS.SendMessage", 10), ("AmazonSSM.GetParameter", 10)]),
+            calls: calls(&[
+                ("AmazonSQS.SendMessage", 10),
+                ("AmazonSSM.GetParameter", 10),
+            ]),
             sent: 10,
             ..Counts::default()
         };
@@ -68,7 +74,10 @@ mod tests {
             ..Counts::default()
         };
         let cost = Cost::of(&sending, &consuming);
-        assert!((cost.sqs_usd - 0.84).abs() < 1e-9 && (cost.dynamodb_usd - 0.625).abs() < 1e-9, "{cost:?}");
+        assert!(
+            (cost.sqs_usd - 0.84).abs() < 1e-9 && (cost.dynamodb_usd - 0.625).abs() < 1e-9,
+            "{cost:?}"
+        );
         let _: BTreeMap<String, u64> = sending.calls;
     }
 }

@@ -16,6 +16,10 @@ pub(crate) struct Options {
 /// Serves until the process is ended.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
-    let _endpoint = localaws::start(Config { listen, ..Config::new(Storage::Memory) }).await?;
+    let _endpoint = localaws::start(Config {
+        listen,
+        ..Config::new(Storage::Memory)
+    })
+    .await?;
     std::future::pending().await
 }

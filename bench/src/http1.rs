@@ -43,7 +43,12 @@ impl Connection {
     /// Over an open stream.
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: vec![0; BUFFER_BYTES], used: 0, filled: 0 })
+        Ok(Self {
+            stream,
+            buffer: vec![0; BUFFER_BYTES],
+            used: 0,
+            filled: 0,
+        })
     }
 
     /// Reads the next message's head and all of its body; `None` where the other end closed before it.
@@ -63,7 +68,11 @@ impl Connection {
                 return Ok(Some(head));
             }
             if !self.fill(self.filled + 1).await? {
-                return if self.filled == 0 { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+                return if self.filled == 0 {
+                    Ok(None)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
             }
         }
     }
@@ -71,9 +80,16 @@ impl Connection {
     /// The message that [`Self::read`] returned the head of.
     pub(crate) fn message(&self, head: &Head) -> Message<'_> {
         let (head_bytes, body) = self.buffer[..self.used].split_at(head.bytes);
-        let line_end = head_bytes.iter().position(|byte| *byte == b'\r').unwrap_or(head_bytes.len());
+        let line_end = head_bytes
+            .iter()
+            .position(|byte| *byte == b'\r')
+            .unwrap_or(head_bytes.len());
         let (first_line, headers) = head_bytes.split_at(line_end);
-        Message { first_line, headers, body }
+        Message {
+            first_line,
+            headers,
+            body,
+        }
     }
 
     /// Writes all of it.
@@ -81,7 +97,9 @@ impl Connection {
         while !bytes.is_empty() {
             match self.stream.try_write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stream.writable().await?
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -91,7 +109,10 @@ impl Connection {
     /// Reads what is there, with room for `wanted` bytes in all; false at the end of the stream.
     async fn fill(&mut self, wanted: usize) -> io::Result<bool> {
         if wanted > MAX_MESSAGE_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "message too large"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "message too large",
+            ));
         }
         if wanted > self.buffer.len() {
             self.buffer.resize(wanted.next_power_of_two(), 0);
@@ -102,7 +123,9 @@ impl Connection {
                     self.filled += count;
                     return Ok(count > 0);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.readable().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stream.readable().await?
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -114,24 +137,37 @@ pub(crate) fn header<'a>(lines: &'a [u8], name: &str) -> Option<&'a [u8]> {
     lines.split(|byte| *byte == b'\n').find_map(|line| {
         let (found, value) = line.split_at_checked(name.len())?;
         let value = value.strip_prefix(b":")?;
-        found.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
+        found
+            .eq_ignore_ascii_case(name.as_bytes())
+            .then(|| value.trim_ascii())
     })
 }
 
 fn parse_head(bytes: &[u8]) -> io::Result<Option<Head>> {
-    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Ok(None);
+    };
     let lines = &bytes[..end];
     let body_bytes = match header(lines, "content-length") {
-        Some(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
+        Some(text) => std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse().ok()),
         None if header(lines, "transfer-encoding").is_some() => None,
         None => Some(0),
     };
     let body_bytes = body_bytes.ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidData, "a body of unknown length is not understood")
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a body of unknown length is not understood",
+        )
     })?;
     let closes = lines.starts_with(b"HTTP/1.0")
         || header(lines, "connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
-    Ok(Some(Head { bytes: end + 4, body_bytes, closes }))
+    Ok(Some(Head {
+        bytes: end + 4,
+        body_bytes,
+        closes,
+    }))
 }
 
 #[cfg(test)]
@@ -143,13 +179,25 @@ mod tests {
         let text = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
         assert_eq!(parse_head(&text[..30]).expect("no error"), None);
         let head = parse_head(text).expect("valid").expect("whole");
-        assert_eq!((head.bytes, head.body_bytes, head.closes), (text.len() - 5, 5, false));
+        assert_eq!(
+            (head.bytes, head.body_bytes, head.closes),
+            (text.len() - 5, 5, false)
+        );
     }
 
     #[test]
     fn a_sender_that_closes_is_known() {
-        for text in ["HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nConnection: Close\r\n\r\n"] {
-            assert!(parse_head(text.as_bytes()).expect("valid").expect("whole").closes, "{text}");
+        for text in [
+            "HTTP/1.0 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nConnection: Close\r\n\r\n",
+        ] {
+            assert!(
+                parse_head(text.as_bytes())
+                    .expect("valid")
+                    .expect("whole")
+                    .closes,
+                "{text}"
+            );
         }
     }
 

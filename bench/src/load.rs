@@ -69,7 +69,9 @@ pub(crate) struct Run {
 impl Request {
     /// `GET` for the tenant.
     pub(crate) fn get(path: &str, tenant: &str) -> Self {
-        Self::fixed(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\ntenantID: {tenant}\r\n\r\n"))
+        Self::fixed(format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\ntenantID: {tenant}\r\n\r\n"
+        ))
     }
 
     /// `POST` of a JSON body for the tenant.
@@ -86,27 +88,40 @@ impl Request {
         const KEY: &str = "Idempotency-Key: ";
         let headers = format!("tenantID: {tenant}\r\n{KEY}{:0NUMBER_DIGITS$}", 0);
         let mut request = Self::with_body(&format!("POST {path}"), &headers, body);
-        let key_at = request.bytes.windows(KEY.len()).position(|bytes| bytes == KEY.as_bytes());
+        let key_at = request
+            .bytes
+            .windows(KEY.len())
+            .position(|bytes| bytes == KEY.as_bytes());
         request.number_at = key_at.map(|at| at + KEY.len());
         request
     }
 
     /// The bytes to send this time.
     fn bytes(&self) -> Cow<'_, [u8]> {
-        let Some(at) = self.number_at else { return Cow::Borrowed(&self.bytes) };
+        let Some(at) = self.number_at else {
+            return Cow::Borrowed(&self.bytes);
+        };
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
         let mut bytes = self.bytes.clone();
-        bytes[at..at + NUMBER_DIGITS].copy_from_slice(format!("{number:0NUMBER_DIGITS$}").as_bytes());
+        bytes[at..at + NUMBER_DIGITS]
+            .copy_from_slice(format!("{number:0NUMBER_DIGITS$}").as_bytes());
         Cow::Owned(bytes)
     }
 
     fn fixed(text: String) -> Self {
-        Self { bytes: text.into_bytes(), number_at: None }
+        Self {
+            bytes: text.into_bytes(),
+            number_at: None,
+        }
     }
 
     /// `PUT` of a JSON body.
     pub(crate) fn put(path: &str, body: &str) -> Self {
-        Self::with_body(&format!("PUT {path}"), "content-type: application/json", body)
+        Self::with_body(
+            &format!("PUT {path}"),
+            "content-type: application/json",
+            body,
+        )
     }
 
     /// An AWS call to an endpoint that checks no signatures.
@@ -131,17 +146,28 @@ impl Clients {
     /// That many clients of one address; they connect when they first send.
     pub(crate) fn new(address: SocketAddr, request: Request, count: usize) -> Self {
         let connections = (0..count.clamp(1, MAX_CLIENTS)).map(|_| None).collect();
-        Self { address, request, connections }
+        Self {
+            address,
+            request,
+            connections,
+        }
     }
 
     /// Sends for this long, then waits for the answers under way.
     pub(crate) async fn run(&mut self, duration: Duration) -> anyhow::Result<Run> {
         let latency_us = Histogram::new_with_bounds(1, MAX_LATENCY_US, LATENCY_DIGITS)?;
         let started = Instant::now();
-        let run = RefCell::new(Run { answered: 0, errors: 0, took: Duration::ZERO, latency_us });
+        let run = RefCell::new(Run {
+            answered: 0,
+            errors: 0,
+            took: Duration::ZERO,
+            latency_us,
+        });
         let (address, request, until) = (self.address, &self.request, started + duration);
-        let clients =
-            self.connections.iter_mut().map(|connection| client(address, request, connection, until, &run));
+        let clients = self
+            .connections
+            .iter_mut()
+            .map(|connection| client(address, request, connection, until, &run));
         join_all(clients).await;
         let mut run = run.into_inner();
         run.took = started.elapsed();
@@ -170,7 +196,8 @@ async fn client(
 ) {
     while Instant::now() < until {
         let sent = Instant::now();
-        let exchanged = tokio::time::timeout(ANSWER_TIMEOUT, exchange(address, request, connection)).await;
+        let exchanged =
+            tokio::time::timeout(ANSWER_TIMEOUT, exchange(address, request, connection)).await;
         let is_answered = matches!(exchanged, Ok(Ok(true)));
         if is_answered {
             let micros = u64::try_from(sent.elapsed().as_micros()).unwrap_or(MAX_LATENCY_US);
@@ -221,7 +248,9 @@ impl Caller {
 
     /// The body of the answer, which must have a status of success.
     pub(crate) async fn ask(&mut self, request: &Request) -> anyhow::Result<Vec<u8>> {
-        tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(request)).await.context("no answer in time")?
+        tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(request))
+            .await
+            .context("no answer in time")?
     }
 
     async fn exchange(&mut self, request: &Request) -> anyhow::Result<Vec<u8>> {
@@ -229,8 +258,10 @@ impl Caller {
         let head = self.0.read().await?.context("no answer")?;
         let message = self.0.message(&head);
         if message.first_line.get(9) != Some(&b'2') {
-            let (line, body) =
-                (String::from_utf8_lossy(message.first_line), String::from_utf8_lossy(message.body));
+            let (line, body) = (
+                String::from_utf8_lossy(message.first_line),
+                String::from_utf8_lossy(message.body),
+            );
             bail!("{line}: {body}");
         }
         Ok(message.body.to_vec())
@@ -244,7 +275,11 @@ pub(crate) async fn ask(address: SocketAddr, request: &Request) -> anyhow::Resul
 
 /// `GET` without a tenant.
 pub(crate) async fn fetch(address: SocketAddr, path: &str) -> anyhow::Result<Vec<u8>> {
-    ask(address, &Request::fixed(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))).await
+    ask(
+        address,
+        &Request::fixed(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")),
+    )
+    .await
 }
 
 #[cfg(test)]
@@ -259,7 +294,8 @@ mod tests {
 
     #[test]
     fn a_request_says_how_long_its_body_is() {
-        let text = String::from_utf8(Request::post("/producer", "tenant-2", "{}").bytes).expect("text");
+        let text =
+            String::from_utf8(Request::post("/producer", "tenant-2", "{}").bytes).expect("text");
         assert!(text.contains("content-length: 2\r\n\r\n{}"), "{text}");
     }
 
@@ -275,6 +311,9 @@ mod tests {
                 .to_owned()
         };
         let (one, two) = (key(), key());
-        assert!(one != two && one.len() == NUMBER_DIGITS && two.len() == NUMBER_DIGITS, "{one} {two}");
+        assert!(
+            one != two && one.len() == NUMBER_DIGITS && two.len() == NUMBER_DIGITS,
+            "{one} {two}"
+        );
     }
 }

@@ -75,7 +75,10 @@ enum What {
     Reference(Reference),
 }
 
-#[expect(clippy::print_stderr, reason = "the one line that says what went wrong")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one line that says what went wrong"
+)]
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -88,10 +91,16 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     // Load generator and stub have one thread each; what is measured has as many as it would have by itself.
-    let one_thread = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let one_thread = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+    };
     match arguments.what {
         What::All => one_thread()?.block_on(measure(arguments, "all", &Scenario::ALL)),
-        What::One(scenario) => one_thread()?.block_on(measure(arguments, scenario.name(), &[scenario])),
+        What::One(scenario) => {
+            one_thread()?.block_on(measure(arguments, scenario.name(), &[scenario]))
+        }
         What::Peers => peers::install(),
         What::Stub(options) => {
             end_with_parent();
@@ -114,10 +123,17 @@ async fn measure(arguments: &Arguments, name: &str, scenarios: &[Scenario]) -> a
         binaries: Binaries::find(arguments.binaries.clone())?,
         quick: arguments.quick,
         rounds: arguments.rounds,
-        peers: if arguments.no_peers { Vec::new() } else { peers::installed() },
+        peers: if arguments.no_peers {
+            Vec::new()
+        } else {
+            peers::installed()
+        },
     };
     let mut report = Report::default();
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     let work = tokio::time::timeout(RUN_TIMEOUT, all(&plan, scenarios, &mut report));
     // Children die with the futures that own them.
     let failed = tokio::select! {
@@ -132,7 +148,11 @@ async fn measure(arguments: &Arguments, name: &str, scenarios: &[Scenario]) -> a
         (false, _) => format!("{date}-{name}"),
     };
     report.publish(&stem, if plan.quick { "quick-" } else { "" })?;
-    if failed > 0 { bail!("{failed} of {} scenarios failed", scenarios.len()) } else { Ok(()) }
+    if failed > 0 {
+        bail!("{failed} of {} scenarios failed", scenarios.len())
+    } else {
+        Ok(())
+    }
 }
 
 /// One after the other. One that fails is told and costs the others nothing.
@@ -141,7 +161,9 @@ async fn all(plan: &Plan, scenarios: &[Scenario], report: &mut Report) -> usize 
     for scenario in scenarios {
         if let Err(error) = scenario.run(plan, report).await {
             failed += 1;
-            report.notes.push(format!("FAILED: {}: {error:#}", scenario.name()));
+            report
+                .notes
+                .push(format!("FAILED: {}: {error:#}", scenario.name()));
             progress(&format!("{} failed: {error:#}", scenario.name()));
         }
     }
@@ -159,7 +181,10 @@ fn end_with_parent() {
 
 fn rounds(text: &str) -> Result<usize, String> {
     let wrong = || format!("a whole number from 1 to {MAX_ROUNDS} is needed");
-    text.parse().ok().filter(|count| (1..=MAX_ROUNDS).contains(count)).ok_or_else(wrong)
+    text.parse()
+        .ok()
+        .filter(|count| (1..=MAX_ROUNDS).contains(count))
+        .ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -76,13 +76,24 @@ pub(crate) async fn load(
 ) -> anyhow::Result<Load> {
     clients.run(warm_up).await?;
     candidate.stub.restart(0).await?;
-    let (before, stub_before, own_before) =
-        (candidate.usage()?, candidate.stub.process.usage()?, own_usage()?);
+    let (before, stub_before, own_before) = (
+        candidate.usage()?,
+        candidate.stub.process.usage()?,
+        own_usage()?,
+    );
     let run = clients.run(window).await?;
-    let (after, stub_after, own_after) = (candidate.usage()?, candidate.stub.process.usage()?, own_usage()?);
+    let (after, stub_after, own_after) = (
+        candidate.usage()?,
+        candidate.stub.process.usage()?,
+        own_usage()?,
+    );
     let counts = candidate.stub.counts().await?;
     if run.answered == 0 {
-        bail!("{} answered nothing ({} errors)", candidate.side.label(), run.errors);
+        bail!(
+            "{} answered nothing ({} errors)",
+            candidate.side.label(),
+            run.errors
+        );
     }
     let each = |seconds: f64| seconds * 1e6 / run.answered as f64;
     let cpu_us = each(after.cpu_s - before.cpu_s);
@@ -137,7 +148,10 @@ pub(crate) async fn drain(candidate: &Candidate, messages: u64) -> anyhow::Resul
         bail!("{} consumes nothing: {:?}", side.label(), counts.calls);
     }
     let each = |seconds: f64| seconds * 1e6 / counts.deleted as f64;
-    let (rate, cpu_us) = (counts.deleted as f64 / took.as_secs_f64(), each(after.cpu_s - before.cpu_s));
+    let (rate, cpu_us) = (
+        counts.deleted as f64 / took.as_secs_f64(),
+        each(after.cpu_s - before.cpu_s),
+    );
     progress(&format!(
         "{:<14}{rate:>8.0}/s   {} messages   CPU a message: {cpu_us:>6.1} µs (stub {:.1})",
         side.label(),
@@ -150,7 +164,13 @@ pub(crate) async fn drain(candidate: &Candidate, messages: u64) -> anyhow::Resul
         (_, 1..) => Some(format!("{unstored} deleted and not stored")),
         _ => None,
     };
-    Ok(Drain { rate, cpu_us, peak_rss_mib: after.peak_rss_mib, counts, fault })
+    Ok(Drain {
+        rate,
+        cpu_us,
+        peak_rss_mib: after.peak_rss_mib,
+        counts,
+        fault,
+    })
 }
 
 /// Measurements of several sides, round by round.
@@ -172,7 +192,10 @@ impl<T> Rounds<T> {
 
     /// A side's rounds.
     pub(crate) fn of(&self, side: Side) -> &[T] {
-        self.0.iter().find(|(known, _)| *known == side).map_or(&[], |(_, rounds)| rounds)
+        self.0
+            .iter()
+            .find(|(known, _)| *known == side)
+            .map_or(&[], |(_, rounds)| rounds)
     }
 
     /// One figure of a side's rounds.
@@ -181,7 +204,11 @@ impl<T> Rounds<T> {
     }
 
     /// The first fault of either side.
-    pub(crate) fn fault(&self, sides: [Side; 2], fault: impl Fn(&T) -> Option<&String>) -> Option<String> {
+    pub(crate) fn fault(
+        &self,
+        sides: [Side; 2],
+        fault: impl Fn(&T) -> Option<&String>,
+    ) -> Option<String> {
         sides.iter().find_map(|side| {
             let found = self.of(*side).iter().find_map(&fault)?;
             Some(format!("{}: {found}", side.label()))
@@ -190,7 +217,9 @@ impl<T> Rounds<T> {
 
     /// A side's last round.
     pub(crate) fn last(&self, side: Side) -> anyhow::Result<&T> {
-        self.of(side).last().with_context(|| format!("{} was not measured", side.label()))
+        self.of(side)
+            .last()
+            .with_context(|| format!("{} was not measured", side.label()))
     }
 }
 

@@ -15,10 +15,16 @@ pub(crate) fn installed() -> Vec<Side> {
     let python = python_binary().is_file();
     let note = |side: Side, why: &str| progress(&format!("{} is left out: {why}", side.label()));
     if !node {
-        note(Side::Node, "install it with: cargo run --release -p bench -- peers (needs Node 20 and npm)");
+        note(
+            Side::Node,
+            "install it with: cargo run --release -p bench -- peers (needs Node 20 and npm)",
+        );
     }
     if !python {
-        note(Side::Python, "install it with: cargo run --release -p bench -- peers (needs Python 3.10)");
+        note(
+            Side::Python,
+            "install it with: cargo run --release -p bench -- peers (needs Python 3.10)",
+        );
     }
     [(Side::Node, node), (Side::Python, python)]
         .into_iter()
@@ -30,7 +36,13 @@ pub(crate) fn installed() -> Vec<Side> {
 pub(crate) fn install() -> anyhow::Result<()> {
     if runs("npm") {
         progress("Node: npm ci");
-        must(Command::new("npm").arg("ci").arg("--no-fund").arg("--no-audit").current_dir(node_folder()))?;
+        must(
+            Command::new("npm")
+                .arg("ci")
+                .arg("--no-fund")
+                .arg("--no-audit")
+                .current_dir(node_folder()),
+        )?;
     } else {
         progress("Node is not installed; its peer is left out");
     }
@@ -38,7 +50,14 @@ pub(crate) fn install() -> anyhow::Result<()> {
         progress("Python: a virtual environment in .tools/bench-venv");
         must(Command::new("python3").args(["-m", "venv"]).arg(venv()))?;
         let mut pip = Command::new(python_binary());
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--requirement",
+        ]);
         must(pip.arg(python_folder().join("requirements.txt")))?;
     } else {
         progress("Python is not installed; its peer is left out");
@@ -49,7 +68,9 @@ pub(crate) fn install() -> anyhow::Result<()> {
 /// The Node peer of a role.
 pub(crate) fn node(role: &str) -> Command {
     let mut command = clean("node");
-    command.arg(node_folder().join(format!("{role}.mjs"))).env("NODE_ENV", "production");
+    command
+        .arg(node_folder().join(format!("{role}.mjs")))
+        .env("NODE_ENV", "production");
     command
 }
 
@@ -62,13 +83,22 @@ pub(crate) fn python(role: &str) -> Command {
 
 fn must(command: &mut Command) -> anyhow::Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().with_context(|| format!("{name} cannot be started"))?;
-    if status.success() { Ok(()) } else { bail!("{name} failed: {status}") }
+    let status = command
+        .status()
+        .with_context(|| format!("{name} cannot be started"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        bail!("{name} failed: {status}")
+    }
 }
 
 fn runs(program: &str) -> bool {
     let mut command = clean(program);
-    command.arg("--version").stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command
+        .arg("--version")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 

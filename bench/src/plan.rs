@@ -44,6 +44,9 @@ impl Plan {
 
     /// Ours, the reference and the peers there are.
     pub(crate) fn with_peers(&self, reference: Side) -> Vec<Side> {
-        [Side::Ours, reference].into_iter().chain(self.peers.iter().copied()).collect()
+        [Side::Ours, reference]
+            .into_iter()
+            .chain(self.peers.iter().copied())
+            .collect()
     }
 }

@@ -41,7 +41,10 @@ impl Child {
     /// Starts it with standard output and error thrown away. Its standard input is a pipe that ends with this process,
     /// so that our own helpers notice even its violent end.
     pub(crate) fn start(name: &str, mut command: Command) -> anyhow::Result<Self> {
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         Self::spawn(name, command)
     }
 
@@ -50,16 +53,28 @@ impl Child {
         name: &str,
         mut command: Command,
     ) -> anyhow::Result<(Self, std::process::ChildStdout)> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut started = Self::spawn(name, command)?;
-        let stdout = started.child.stdout.take().context("standard output is piped")?;
+        let stdout = started
+            .child
+            .stdout
+            .take()
+            .context("standard output is piped")?;
         Ok((started, stdout))
     }
 
     fn spawn(name: &str, mut command: Command) -> anyhow::Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let child = command.spawn().with_context(|| format!("{name} cannot be started ({program})"))?;
-        Ok(Self { name: name.to_owned(), child })
+        let child = command
+            .spawn()
+            .with_context(|| format!("{name} cannot be started ({program})"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+        })
     }
 
     /// What it has used so far.
@@ -98,7 +113,11 @@ pub(crate) fn own_binary() -> anyhow::Result<PathBuf> {
     let link = PathBuf::from("/proc/self/exe");
     // A child resolves "self" as itself, so the link is followed here; a replaced file has no path any more.
     let path = fs::read_link(&link).context("the path of this program")?;
-    if path.exists() { Ok(path) } else { bail!("{} was replaced while it ran", path.display()) }
+    if path.exists() {
+        Ok(path)
+    } else {
+        bail!("{} was replaced while it ran", path.display())
+    }
 }
 
 /// A port nobody listens on now, below those the kernel gives to outgoing connections: one of them could take it, or a
@@ -130,7 +149,11 @@ fn usage(id: &str) -> anyhow::Result<Usage> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
     let cpu_s = cpu_seconds(&stat).context("/proc/<pid>/stat is not understood")?;
     let memory = |name| mebibytes(&status, name).context("/proc/<pid>/status is not understood");
-    Ok(Usage { cpu_s, rss_mib: memory("VmRSS:")?, peak_rss_mib: memory("VmHWM:")? })
+    Ok(Usage {
+        cpu_s,
+        rss_mib: memory("VmRSS:")?,
+        peak_rss_mib: memory("VmHWM:")?,
+    })
 }
 
 /// User and system time of a stat line; the name in it may contain anything but its last bracket.
@@ -159,7 +182,10 @@ mod tests {
 
     #[test]
     fn memory_is_in_mebibytes() {
-        assert_eq!(mebibytes("Name:\tx\nVmHWM:\t    2048 kB\n", "VmHWM:"), Some(2.0));
+        assert_eq!(
+            mebibytes("Name:\tx\nVmHWM:\t    2048 kB\n", "VmHWM:"),
+            Some(2.0)
+        );
         assert_eq!(mebibytes("", "VmHWM:"), None);
     }
 

@@ -74,5 +74,7 @@ async fn serve(router: Router, port: u16) -> anyhow::Result<()> {
 }
 
 fn tenant_in(headers: &axum::http::HeaderMap) -> Option<&str> {
-    headers.get("tenantid").and_then(|value| value.to_str().ok())
+    headers
+        .get("tenantid")
+        .and_then(|value| value.to_str().ok())
 }

@@ -45,21 +45,37 @@ impl Clients {
     }
 
     /// One client of a tenant: posts one event after the other until all have been posted.
-    pub async fn run(&self, cast: &Cast, fleet: &Fleet, tenant: &Tenant, mut random: fastrand::Rng) {
+    pub async fn run(
+        &self,
+        cast: &Cast,
+        fleet: &Fleet,
+        tenant: &Tenant,
+        mut random: fastrand::Rng,
+    ) {
         let table = tenant.consumer;
         debug_assert!(table < cast.environments.len(), "every tenant has a table");
         while self.started.get() < self.total {
             let number = self.started.get();
             self.started.set(number + 1);
             let fill = "x".repeat(random.usize(..FILL_BYTES_MAX));
-            let payload = format!("{{\"n\":{number},\"of\":\"{}\",\"fill\":\"{fill}\"}}", tenant.id);
+            let payload = format!(
+                "{{\"n\":{number},\"of\":\"{}\",\"fill\":\"{fill}\"}}",
+                tenant.id
+            );
             let mut request = Request::event().tenant(&tenant.id).body(payload.clone());
             let is_keyed = random.usize(..3) == 0;
             if is_keyed {
                 request = request.key(&format!("key-{number}"));
             }
-            let accepted = self.post(fleet, tenant, &request, is_keyed, &mut random).await;
-            self.sent.borrow_mut().push(Sent { tenant: tenant.id.clone(), table, payload, accepted });
+            let accepted = self
+                .post(fleet, tenant, &request, is_keyed, &mut random)
+                .await;
+            self.sent.borrow_mut().push(Sent {
+                tenant: tenant.id.clone(),
+                table,
+                payload,
+                accepted,
+            });
         }
     }
 
@@ -82,7 +98,8 @@ impl Clients {
             if is_keyed && random.usize(..4) == 0 {
                 let again = self.try_once(fleet, tenant, request, random).await;
                 let differs = again.is_some_and(|again| again != id);
-                self.contradicted.set(self.contradicted.get() + u64::from(differs));
+                self.contradicted
+                    .set(self.contradicted.get() + u64::from(differs));
             }
             return Some(id);
         }
@@ -97,7 +114,9 @@ impl Clients {
         random: &mut fastrand::Rng,
     ) -> Option<String> {
         let producers = fleet.producers(tenant.producer);
-        let slot = &fleet.slots[*random.choice(&producers).expect("every tenant has a producer")];
+        let slot = &fleet.slots[*random
+            .choice(&producers)
+            .expect("every tenant has a producer")];
         match request.send(slot.address).await {
             Ok(answer) => {
                 *self.statuses.borrow_mut().entry(answer.status).or_default() += 1;
@@ -128,9 +147,10 @@ impl Clients {
         let mut seen = self.done();
         while seen < wanted {
             let what = format!("clients get on: {seen} of {}", self.total);
-            seen =
-                eventually(&what, PROGRESS_TIMEOUT, async || Some(self.done()).filter(|done| *done > seen))
-                    .await;
+            seen = eventually(&what, PROGRESS_TIMEOUT, async || {
+                Some(self.done()).filter(|done| *done > seen)
+            })
+            .await;
         }
     }
 

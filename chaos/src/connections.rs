@@ -113,7 +113,9 @@ pub struct Outcome {
 impl Outcome {
     /// Whether the others were served, within bounds.
     pub fn is_kept(&self) -> bool {
-        let failed = self.beside.unanswered() + self.beside.unsent + self.beside.others.values().sum::<u64>();
+        let failed = self.beside.unanswered()
+            + self.beside.unsent
+            + self.beside.others.values().sum::<u64>();
         // Whoever opens connections faster than they can be taken may cost others a second try, never their service.
         let is_served = self.beside.accepted.len() >= 9 * (failed + self.beside.refused.len());
         is_served && self.are_gone && self.resident <= MEMORY_MAX_BYTES
@@ -163,7 +165,11 @@ async fn play(options: Options) -> Vec<Outcome> {
 
 async fn play_one(attack: Attack, options: Options, target: &Target) -> Outcome {
     let (to, id) = (target.address(), target.producer.process.id());
-    let count = if attack == Attack::Idle { options.idle } else { options.connections };
+    let count = if attack == Attack::Idle {
+        options.idle
+    } else {
+        options.connections
+    };
     let length = Duration::from_secs(options.seconds);
     let until_end = Instant::now() + length;
     let opened: Rc<Cell<usize>> = Rc::default();
@@ -190,11 +196,24 @@ async fn play_one(attack: Attack, options: Options, target: &Target) -> Outcome 
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let are_gone = open_files(id) <= OWN_FILES_MAX;
-    Outcome { name: attack.name(), opened: opened.get(), files, beside, resident, are_gone }
+    Outcome {
+        name: attack.name(),
+        opened: opened.get(),
+        files,
+        beside,
+        resident,
+        are_gone,
+    }
 }
 
 /// One attacker: opens a connection, misuses it until the end, and again where it was closed.
-async fn attacker(attack: Attack, at: usize, to: SocketAddr, until_end: Instant, opened: Rc<Cell<usize>>) {
+async fn attacker(
+    attack: Attack,
+    at: usize,
+    to: SocketAddr,
+    until_end: Instant,
+    opened: Rc<Cell<usize>>,
+) {
     while Instant::now() < until_end {
         // Any error is the end of this connection, and that is what it is for.
         let _ = tokio::time::timeout_at(until_end, misuse(attack, at, to, &opened)).await;
@@ -206,18 +225,27 @@ async fn attacker(attack: Attack, at: usize, to: SocketAddr, until_end: Instant,
     }
 }
 
-async fn misuse(attack: Attack, at: usize, to: SocketAddr, opened: &Cell<usize>) -> std::io::Result<()> {
+async fn misuse(
+    attack: Attack,
+    at: usize,
+    to: SocketAddr,
+    opened: &Cell<usize>,
+) -> std::io::Result<()> {
     let mut stream = connect(at, to).await?;
     opened.set(opened.get() + 1);
     let post = "POST /producer HTTP/1.1\r\nhost: test\r\ntenantID: tenant-2\r\n";
     match attack {
         Attack::Idle => wait_for_end(&mut stream).await,
         Attack::SlowHeads => {
-            stream.write_all(b"POST /producer HTTP/1.1\r\nx-slow: ").await?;
+            stream
+                .write_all(b"POST /producer HTTP/1.1\r\nx-slow: ")
+                .await?;
             drip(&mut stream).await
         }
         Attack::SlowBodies => {
-            stream.write_all(format!("{post}content-length: 100000\r\n\r\n\"").as_bytes()).await?;
+            stream
+                .write_all(format!("{post}content-length: 100000\r\n\r\n\"").as_bytes())
+                .await?;
             drip(&mut stream).await
         }
         Attack::SlowReaders => {
@@ -233,13 +261,19 @@ async fn misuse(attack: Attack, at: usize, to: SocketAddr, opened: &Cell<usize>)
         Attack::HeaderFlood => {
             stream.write_all(post.as_bytes()).await?;
             loop {
-                stream.write_all(format!("x-flood-{at}: {}\r\n", "x".repeat(4_000)).as_bytes()).await?;
+                stream
+                    .write_all(format!("x-flood-{at}: {}\r\n", "x".repeat(4_000)).as_bytes())
+                    .await?;
             }
         }
         Attack::BodyFlood => {
-            stream.write_all(format!("{post}transfer-encoding: chunked\r\n\r\n").as_bytes()).await?;
+            stream
+                .write_all(format!("{post}transfer-encoding: chunked\r\n\r\n").as_bytes())
+                .await?;
             loop {
-                stream.write_all(format!("1000\r\n{}\r\n", "x".repeat(4_096)).as_bytes()).await?;
+                stream
+                    .write_all(format!("1000\r\n{}\r\n", "x".repeat(4_096)).as_bytes())
+                    .await?;
             }
         }
     }

@@ -23,8 +23,11 @@ const ENGINE: [&str; 8] = [
     "DynamoDB.PutItem",
 ];
 /// The calls that take several entries.
-const BATCHES: [&str; 3] =
-    ["SQS.SendMessageBatch", "SQS.DeleteMessageBatch", "SQS.ChangeMessageVisibilityBatch"];
+const BATCHES: [&str; 3] = [
+    "SQS.SendMessageBatch",
+    "SQS.DeleteMessageBatch",
+    "SQS.ChangeMessageVisibilityBatch",
+];
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -93,14 +96,21 @@ impl Kind {
     /// Its rules at this rate.
     pub fn rules(self, rate: f64) -> Vec<Value> {
         let on = |actions: &[&str], effect: Value| -> Vec<Value> {
-            actions.iter().map(|action| rule(action, rate, &effect)).collect()
+            actions
+                .iter()
+                .map(|action| rule(action, rate, &effect))
+                .collect()
         };
-        let error = |code: &str, status: u16| json!({ "error": { "code": code, "status": status } });
+        let error =
+            |code: &str, status: u16| json!({ "error": { "code": code, "status": status } });
         let partial = |when: &str| json!({ "partial": { "code": "InternalError" }, "when": when });
         match self {
             Self::Throttles => on(&["SQS.*"], error("RequestThrottled", 400))
                 .into_iter()
-                .chain(on(&["SSM.*", "DynamoDB.*"], error("ThrottlingException", 400)))
+                .chain(on(
+                    &["SSM.*", "DynamoDB.*"],
+                    error("ThrottlingException", 400),
+                ))
                 .collect(),
             Self::Errors500 => on(&["*"], error("InternalFailure", 500)),
             Self::Errors503 => on(&["*"], error("ServiceUnavailable", 503)),
@@ -117,15 +127,22 @@ impl Kind {
             Self::Resets => on(&["*"], json!({ "drop": true })),
             Self::LostAnswers => on(&["*"], json!({ "drop": true, "when": "after" })),
             Self::SlowAnswers => on(&["*"], json!({ "delay_ms": SLOW_MS })),
-            Self::PartialFailures => {
-                on(&BATCHES, partial("before")).into_iter().chain(on(&BATCHES, partial("after"))).collect()
+            Self::PartialFailures => on(&BATCHES, partial("before"))
+                .into_iter()
+                .chain(on(&BATCHES, partial("after")))
+                .collect(),
+            Self::UnprocessedItems => {
+                on(&["DynamoDB.BatchWriteItem"], json!({ "unprocessed": true }))
             }
-            Self::UnprocessedItems => on(&["DynamoDB.BatchWriteItem"], json!({ "unprocessed": true })),
             Self::StaleHandles => on(&["SQS.ReceiveMessage"], json!({ "stale": true })),
-            Self::Duplicates => {
-                on(&["SQS.SendMessage", "SQS.SendMessageBatch"], json!({ "duplicate": true }))
-            }
-            Self::OutOfOrder => on(&["SQS.SendMessage", "SQS.SendMessageBatch"], json!({ "late_s": 2 })),
+            Self::Duplicates => on(
+                &["SQS.SendMessage", "SQS.SendMessageBatch"],
+                json!({ "duplicate": true }),
+            ),
+            Self::OutOfOrder => on(
+                &["SQS.SendMessage", "SQS.SendMessageBatch"],
+                json!({ "late_s": 2 }),
+            ),
         }
     }
 }
@@ -170,7 +187,10 @@ mod tests {
             let rules = kind.rules(RATE);
             let rates: f64 = rules.iter().filter_map(|rule| rule["rate"].as_f64()).sum();
             assert!(!rules.is_empty() && rates > 0.0, "{kind:?}");
-            assert!(rules.iter().all(|rule| rule["action"].is_string()), "{rules:?}");
+            assert!(
+                rules.iter().all(|rule| rule["action"].is_string()),
+                "{rules:?}"
+            );
         }
     }
 
@@ -179,7 +199,10 @@ mod tests {
         let sown = || {
             let mut rules = Kind::TimeOuts.rules(RATE);
             sow(&mut rules, &mut fastrand::Rng::with_seed(7));
-            rules.iter().filter_map(|rule| rule["seed"].as_u64()).collect::<Vec<_>>()
+            rules
+                .iter()
+                .filter_map(|rule| rule["seed"].as_u64())
+                .collect::<Vec<_>>()
         };
         assert_eq!(sown(), sown());
         assert_eq!(BTreeSet::from_iter(sown()).len(), sown().len());

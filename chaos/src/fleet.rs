@@ -25,8 +25,10 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What services are configured by, beside what every test's are: the registry is read often, so that it meets every
 /// fault, and log lines, which this process would have to keep, are few.
-const VARIABLES: [(&str, &str); 2] =
-    [("REGISTRY_REFRESH_SECONDS", "5"), ("LOG_LEVEL", "error,shared::service=info")];
+const VARIABLES: [(&str, &str); 2] = [
+    ("REGISTRY_REFRESH_SECONDS", "5"),
+    ("LOG_LEVEL", "error,shared::service=info"),
+];
 
 /// What a service does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -76,11 +78,28 @@ impl Fleet {
     pub async fn start(cast: &Cast, side: Side, url: &str, visibility_seconds: u64) -> Self {
         let mut slots = Vec::new();
         for (environment, name) in cast.environments.iter().enumerate() {
-            let is_premium = cast.tenants.iter().any(|tenant| tenant.producer == environment);
-            let replicas = if environment == POOL { POOL_REPLICAS } else { 1 };
-            let roles = if is_premium { &[Role::Producer, Role::Consumer][..] } else { &[Role::Consumer] };
-            for role in roles.iter().flat_map(|role| std::iter::repeat_n(*role, replicas)) {
-                slots.push(Slot { visibility_seconds, ..Slot::new(role, environment, name, side, url) });
+            let is_premium = cast
+                .tenants
+                .iter()
+                .any(|tenant| tenant.producer == environment);
+            let replicas = if environment == POOL {
+                POOL_REPLICAS
+            } else {
+                1
+            };
+            let roles = if is_premium {
+                &[Role::Producer, Role::Consumer][..]
+            } else {
+                &[Role::Consumer]
+            };
+            for role in roles
+                .iter()
+                .flat_map(|role| std::iter::repeat_n(*role, replicas))
+            {
+                slots.push(Slot {
+                    visibility_seconds,
+                    ..Slot::new(role, environment, name, side, url)
+                });
             }
         }
         join_all(slots.iter().map(Slot::start)).await;
@@ -91,13 +110,18 @@ impl Fleet {
     /// The producers of an environment.
     pub fn producers(&self, environment: usize) -> Vec<usize> {
         let is_one = |slot: &Slot| slot.role == Role::Producer && slot.environment == environment;
-        (0..self.slots.len()).filter(|at| is_one(&self.slots[*at])).collect()
+        (0..self.slots.len())
+            .filter(|at| is_one(&self.slots[*at]))
+            .collect()
     }
 
     /// Ends all of them with SIGTERM; says how many ended as promised: in time, with 0.
     pub async fn stop(&self) -> usize {
         let exits = join_all(self.slots.iter().map(Slot::end)).await;
-        exits.into_iter().filter(|exit| *exit == Some(Exit::Code(0))).count()
+        exits
+            .into_iter()
+            .filter(|exit| *exit == Some(Exit::Code(0)))
+            .count()
     }
 }
 
@@ -128,7 +152,12 @@ impl Slot {
             Side::Ours => command(self.role.name(), &self.name, &self.url),
             Side::Reference(acknowledge) => {
                 let mut command = command("chaos", &self.name, &self.url);
-                command.args(["reference", self.role.name(), "--acknowledge", acknowledge.name()]);
+                command.args([
+                    "reference",
+                    self.role.name(),
+                    "--acknowledge",
+                    acknowledge.name(),
+                ]);
                 command
             }
         };
@@ -148,15 +177,24 @@ impl Slot {
 
     async fn ready(&self) {
         let probe = Request::get(&format!("/{}/readiness-probe", self.role.name()));
-        until(&format!("the {} is ready", self.label()), READY_TIMEOUT, async || {
-            probe.send(self.address).await.is_ok_and(|answer| answer.status == 200)
-        })
+        until(
+            &format!("the {} is ready", self.label()),
+            READY_TIMEOUT,
+            async || {
+                probe
+                    .send(self.address)
+                    .await
+                    .is_ok_and(|answer| answer.status == 200)
+            },
+        )
         .await;
     }
 
     /// Ends its service with SIGKILL and starts another; says whether there was one to kill.
     pub async fn kill(&self) -> bool {
-        let Some(mut service) = self.running.take() else { return false };
+        let Some(mut service) = self.running.take() else {
+            return false;
+        };
         service.process.kill();
         self.start().await;
         true

@@ -62,11 +62,18 @@ impl Verdict {
 
 /// Judges a run.
 pub fn judge(sent: &[Sent], found: &[Found]) -> Verdict {
-    let places: HashMap<&str, usize> =
-        sent.iter().enumerate().map(|(at, sent)| (sent.payload.as_str(), at)).collect();
+    let places: HashMap<&str, usize> = sent
+        .iter()
+        .enumerate()
+        .map(|(at, sent)| (sent.payload.as_str(), at))
+        .collect();
     let accepted = sent.iter().filter(|sent| sent.accepted.is_some()).count();
-    let mut verdict =
-        Verdict { accepted, open: sent.len() - accepted, stored: found.len(), ..Verdict::default() };
+    let mut verdict = Verdict {
+        accepted,
+        open: sent.len() - accepted,
+        stored: found.len(),
+        ..Verdict::default()
+    };
     let mut own = vec![0_usize; sent.len()];
     for item in found {
         let Some(&at) = places.get(item.payload.as_str()) else {
@@ -79,7 +86,10 @@ pub fn judge(sent: &[Sent], found: &[Found]) -> Verdict {
             continue;
         }
         own[at] += 1;
-        let is_renamed = event.accepted.as_ref().is_some_and(|id| *id != item.message_id);
+        let is_renamed = event
+            .accepted
+            .as_ref()
+            .is_some_and(|id| *id != item.message_id);
         verdict.renamed += usize::from(is_renamed);
     }
     for (event, count) in sent.iter().zip(own) {
@@ -101,14 +111,23 @@ mod tests {
             payload: payload.to_owned(),
             accepted: id.map(ToOwned::to_owned),
         };
-        vec![event("a", 0, "1", Some("id-1")), event("b", 1, "2", Some("id-2")), event("a", 0, "3", None)]
+        vec![
+            event("a", 0, "1", Some("id-1")),
+            event("b", 1, "2", Some("id-2")),
+            event("a", 0, "3", None),
+        ]
     }
 
     /// What should be found of them.
     fn found() -> Vec<Found> {
         let items = sent().into_iter().filter_map(|event| {
             let message_id = event.accepted?;
-            Some(Found { table: event.table, tenant: event.tenant, message_id, payload: event.payload })
+            Some(Found {
+                table: event.table,
+                tenant: event.tenant,
+                message_id,
+                payload: event.payload,
+            })
         });
         items.collect()
     }
@@ -128,7 +147,12 @@ mod tests {
     fn what_was_promised_is_clean_and_a_refused_event_may_be_stored_once() {
         assert_eq!(judge(&sent(), &found()), CLEAN);
         let mut more = found();
-        more.push(Found { table: 0, tenant: "a".into(), message_id: "x".into(), payload: "3".into() });
+        more.push(Found {
+            table: 0,
+            tenant: "a".into(),
+            message_id: "x".into(),
+            payload: "3".into(),
+        });
         let verdict = judge(&sent(), &more);
         assert_eq!(verdict, Verdict { stored: 3, ..CLEAN });
         assert!(verdict.is_clean());
@@ -137,32 +161,87 @@ mod tests {
     #[test]
     fn a_planted_loss_is_noticed() {
         let verdict = judge(&sent(), &found()[1..]);
-        assert_eq!(verdict, Verdict { stored: 1, lost: 1, ..CLEAN });
+        assert_eq!(
+            verdict,
+            Verdict {
+                stored: 1,
+                lost: 1,
+                ..CLEAN
+            }
+        );
         assert!(!verdict.is_clean());
     }
 
     #[test]
     fn a_planted_duplicate_is_noticed_of_accepted_and_refused_events() {
         let mut doubled = found();
-        doubled.push(Found { message_id: "another".into(), ..doubled[0].clone() });
+        doubled.push(Found {
+            message_id: "another".into(),
+            ..doubled[0].clone()
+        });
         let verdict = judge(&sent(), &doubled);
-        assert_eq!(verdict, Verdict { stored: 3, duplicated: 1, renamed: 1, ..CLEAN });
-        let refused = Found { table: 0, tenant: "a".into(), message_id: "x".into(), payload: "3".into() };
+        assert_eq!(
+            verdict,
+            Verdict {
+                stored: 3,
+                duplicated: 1,
+                renamed: 1,
+                ..CLEAN
+            }
+        );
+        let refused = Found {
+            table: 0,
+            tenant: "a".into(),
+            message_id: "x".into(),
+            payload: "3".into(),
+        };
         let mut twice = found();
-        twice.extend([refused.clone(), Found { message_id: "y".into(), ..refused }]);
-        assert_eq!(judge(&sent(), &twice), Verdict { stored: 4, duplicated: 1, ..CLEAN });
+        twice.extend([
+            refused.clone(),
+            Found {
+                message_id: "y".into(),
+                ..refused
+            },
+        ]);
+        assert_eq!(
+            judge(&sent(), &twice),
+            Verdict {
+                stored: 4,
+                duplicated: 1,
+                ..CLEAN
+            }
+        );
     }
 
     #[test]
     fn a_planted_misroute_is_noticed_by_table_and_by_key() {
         for (table, tenant) in [(1, "a"), (0, "b")] {
             let mut astray = found();
-            astray[0] = Found { table, tenant: tenant.into(), ..astray[0].clone() };
+            astray[0] = Found {
+                table,
+                tenant: tenant.into(),
+                ..astray[0].clone()
+            };
             let verdict = judge(&sent(), &astray);
-            assert_eq!(verdict, Verdict { lost: 1, misrouted: 1, ..CLEAN }, "its own table lacks it, too");
+            assert_eq!(
+                verdict,
+                Verdict {
+                    lost: 1,
+                    misrouted: 1,
+                    ..CLEAN
+                },
+                "its own table lacks it, too"
+            );
             let mut copied = found();
             copied.push(astray[0].clone());
-            assert_eq!(judge(&sent(), &copied), Verdict { stored: 3, misrouted: 1, ..CLEAN });
+            assert_eq!(
+                judge(&sent(), &copied),
+                Verdict {
+                    stored: 3,
+                    misrouted: 1,
+                    ..CLEAN
+                }
+            );
         }
     }
 
@@ -170,9 +249,34 @@ mod tests {
     fn another_id_and_another_payload_are_noticed() {
         let mut items = found();
         items[0].message_id = "another".into();
-        assert_eq!(judge(&sent(), &items), Verdict { renamed: 1, ..CLEAN });
+        assert_eq!(
+            judge(&sent(), &items),
+            Verdict {
+                renamed: 1,
+                ..CLEAN
+            }
+        );
         items[1].payload = "2 and more".into();
-        assert_eq!(judge(&sent(), &items), Verdict { renamed: 1, altered: 1, lost: 1, ..CLEAN });
-        assert!(!Verdict { renamed: 1, ..CLEAN }.is_clean() && !Verdict { altered: 1, ..CLEAN }.is_clean());
+        assert_eq!(
+            judge(&sent(), &items),
+            Verdict {
+                renamed: 1,
+                altered: 1,
+                lost: 1,
+                ..CLEAN
+            }
+        );
+        assert!(
+            !Verdict {
+                renamed: 1,
+                ..CLEAN
+            }
+            .is_clean()
+                && !Verdict {
+                    altered: 1,
+                    ..CLEAN
+                }
+                .is_clean()
+        );
     }
 }

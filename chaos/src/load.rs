@@ -55,7 +55,8 @@ pub struct Seen {
 
 impl Default for Seen {
     fn default() -> Self {
-        let histogram = || Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("the bounds are in order");
+        let histogram =
+            || Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("the bounds are in order");
         Self {
             accepted: histogram(),
             refused: histogram(),
@@ -70,8 +71,12 @@ impl Default for Seen {
 impl Seen {
     /// Adds what another saw.
     pub fn add(&mut self, other: &Self) {
-        self.accepted.add(&other.accepted).expect("all have the same bounds");
-        self.refused.add(&other.refused).expect("all have the same bounds");
+        self.accepted
+            .add(&other.accepted)
+            .expect("all have the same bounds");
+        self.refused
+            .add(&other.refused)
+            .expect("all have the same bounds");
         self.mute += other.mute;
         self.unsent += other.unsent;
         for (status, count) in &other.others {
@@ -101,7 +106,10 @@ impl Seen {
         let micros = u64::try_from(took.as_micros()).unwrap_or(LATENCY_US_MAX);
         match answer {
             Ok(Answer { status: 200, .. }) => self.accepted.saturating_record(micros),
-            Ok(Answer { status: 429 | 503, has_retry_after }) => {
+            Ok(Answer {
+                status: 429 | 503,
+                has_retry_after,
+            }) => {
                 self.refused.saturating_record(micros);
                 self.mute += u64::from(!has_retry_after);
             }
@@ -142,8 +150,11 @@ pub async fn closed(to: SocketAddr, request: &Rc<[u8]>, clients: usize, length: 
 pub async fn open(to: SocketAddr, request: &Rc<[u8]>, stretches: &[(f64, Duration)]) -> Vec<Seen> {
     let length: Duration = stretches.iter().map(|(_, length)| *length).sum();
     let windows = length.as_secs_f64() / WINDOW.as_secs_f64();
-    let series: Rc<RefCell<Vec<Seen>>> =
-        Rc::new(RefCell::new((0..windows.ceil() as usize).map(|_| Seen::default()).collect()));
+    let series: Rc<RefCell<Vec<Seen>>> = Rc::new(RefCell::new(
+        (0..windows.ceil() as usize)
+            .map(|_| Seen::default())
+            .collect(),
+    ));
     let idle: Rc<RefCell<Vec<Connection>>> = Rc::default();
     let (began, mut sent) = (Instant::now(), 0_u64);
     let mut under_way = tokio::task::JoinSet::new();
@@ -158,7 +169,8 @@ pub async fn open(to: SocketAddr, request: &Rc<[u8]>, stretches: &[(f64, Duratio
                 series.borrow_mut()[window].unsent += 1;
                 continue;
             }
-            let (series, idle, request) = (Rc::clone(&series), Rc::clone(&idle), Rc::clone(request));
+            let (series, idle, request) =
+                (Rc::clone(&series), Rc::clone(&idle), Rc::clone(request));
             under_way.spawn_local(async move {
                 // The one used last is the one least likely to have been closed.
                 let mut connection = idle.borrow_mut().pop();
@@ -171,7 +183,9 @@ pub async fn open(to: SocketAddr, request: &Rc<[u8]>, stretches: &[(f64, Duratio
         tokio::time::sleep(TICK).await;
     }
     under_way.join_all().await;
-    Rc::try_unwrap(series).unwrap_or_else(|_| unreachable!("every task has ended")).into_inner()
+    Rc::try_unwrap(series)
+        .unwrap_or_else(|_| unreachable!("every task has ended"))
+        .into_inner()
 }
 
 /// When the request of this number is due; none beyond the last.
@@ -189,7 +203,11 @@ fn due(stretches: &[(f64, Duration)], mut number: u64) -> Option<Duration> {
 }
 
 /// One request and its answer, over this connection or a new one.
-async fn exchange(to: SocketAddr, connection: &mut Option<Connection>, request: &[u8]) -> io::Result<Answer> {
+async fn exchange(
+    to: SocketAddr,
+    connection: &mut Option<Connection>,
+    request: &[u8],
+) -> io::Result<Answer> {
     let exchanged = tokio::time::timeout(ANSWER_TIMEOUT, async {
         if connection.is_none() {
             let stream = TcpStream::connect(to).await?;
@@ -200,7 +218,9 @@ async fn exchange(to: SocketAddr, connection: &mut Option<Connection>, request: 
         open.0.write_all(request).await?;
         open.answer().await
     });
-    let answer = exchanged.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let answer = exchanged
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     if answer.as_ref().map_or(true, |(_, closes)| *closes) {
         *connection = None;
     }
@@ -232,18 +252,34 @@ impl Connection {
 
 /// The answer in these bytes, once it is whole.
 fn parse(bytes: &[u8]) -> io::Result<Option<(Answer, bool)>> {
-    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Ok(None);
+    };
     let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-    let header =
-        |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let length: usize = header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let header = |name: &str| {
+        head.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .map(str::trim)
+    };
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    let length: usize = header("content-length")
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(0);
     if bytes.len() < end + 4 + length {
         return Ok(None);
     }
     let closes = header("connection") == Some("close");
     let status = status.ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Some((Answer { status, has_retry_after: header("retry-after").is_some() }, closes)))
+    Ok(Some((
+        Answer {
+            status,
+            has_retry_after: header("retry-after").is_some(),
+        },
+        closes,
+    )))
 }
 
 #[cfg(test)]
@@ -252,31 +288,71 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_once_it_is_whole() {
-        let text = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}";
+        let text =
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}";
         assert!(parse(&text[..text.len() - 1]).expect("no error").is_none());
         let (answer, closes) = parse(text).expect("valid").expect("whole");
-        assert_eq!((answer.status, answer.has_retry_after, closes), (503, true, false));
+        assert_eq!(
+            (answer.status, answer.has_retry_after, closes),
+            (503, true, false)
+        );
         assert!(parse(b"nonsense\r\n\r\n").is_err());
     }
 
     #[test]
     fn one_stretch_follows_right_after_the_other() {
-        let stretches = [(10.0, Duration::from_secs(2)), (4.0, Duration::from_secs(1))];
+        let stretches = [
+            (10.0, Duration::from_secs(2)),
+            (4.0, Duration::from_secs(1)),
+        ];
         let due = |number| due(&stretches, number).map(|due| due.as_millis());
-        assert_eq!([0, 19, 20, 23, 24].map(due), [Some(0), Some(1900), Some(2000), Some(2750), None]);
+        assert_eq!(
+            [0, 19, 20, 23, 24].map(due),
+            [Some(0), Some(1900), Some(2000), Some(2750), None]
+        );
     }
 
     #[test]
     fn what_was_seen_is_told_apart() {
         let mut seen = Seen::default();
         let took = Duration::from_millis(3);
-        seen.note(Ok(Answer { status: 200, has_retry_after: false }), took);
-        seen.note(Ok(Answer { status: 503, has_retry_after: false }), took);
-        seen.note(Ok(Answer { status: 429, has_retry_after: true }), took);
-        seen.note(Ok(Answer { status: 400, has_retry_after: false }), took);
+        seen.note(
+            Ok(Answer {
+                status: 200,
+                has_retry_after: false,
+            }),
+            took,
+        );
+        seen.note(
+            Ok(Answer {
+                status: 503,
+                has_retry_after: false,
+            }),
+            took,
+        );
+        seen.note(
+            Ok(Answer {
+                status: 429,
+                has_retry_after: true,
+            }),
+            took,
+        );
+        seen.note(
+            Ok(Answer {
+                status: 400,
+                has_retry_after: false,
+            }),
+            took,
+        );
         seen.note(Err(io::ErrorKind::TimedOut.into()), took);
-        assert_eq!((seen.accepted.len(), seen.refused.len(), seen.mute), (1, 2, 1));
-        assert_eq!((seen.others.get(&400), seen.unanswered.len()), (Some(&1), 1));
+        assert_eq!(
+            (seen.accepted.len(), seen.refused.len(), seen.mute),
+            (1, 2, 1)
+        );
+        assert_eq!(
+            (seen.others.get(&400), seen.unanswered.len()),
+            (Some(&1), 1)
+        );
         assert!((2.9..3.1).contains(&seen.accepted_ms(0.99)));
     }
 }

@@ -52,7 +52,10 @@ enum What {
     },
 }
 
-#[expect(clippy::print_stderr, reason = "the one line that says what went wrong")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one line that says what went wrong"
+)]
 fn main() -> ExitCode {
     match run(Arguments::parse().what) {
         Ok(code) => code,
@@ -65,7 +68,11 @@ fn main() -> ExitCode {
 
 fn run(what: What) -> anyhow::Result<ExitCode> {
     match what {
-        What::Run { plan, seed, reference } => {
+        What::Run {
+            plan,
+            seed,
+            reference,
+        } => {
             let side = reference.map_or(Side::Ours, Side::Reference);
             let seed = seed.unwrap_or_else(|| fastrand::u64(..));
             let report = one_thread()?.block_on(bounded(chaos::run::run(plan, side, seed)))?;
@@ -73,18 +80,24 @@ fn run(what: What) -> anyhow::Result<ExitCode> {
             Ok(code(report.is_clean()))
         }
         What::Overload(options) => {
-            let measured = one_thread()?.block_on(bounded(async { Ok(overload(options).await) }))?;
+            let measured =
+                one_thread()?.block_on(bounded(async { Ok(overload(options).await) }))?;
             print(&measured);
-            Ok(code(measured.promises().iter().all(|(_, _, is_kept)| *is_kept)))
+            Ok(code(
+                measured.promises().iter().all(|(_, _, is_kept)| *is_kept),
+            ))
         }
         What::Connections(options) => {
-            let outcomes = one_thread()?.block_on(bounded(async { Ok(connections(options).await) }))?;
+            let outcomes =
+                one_thread()?.block_on(bounded(async { Ok(connections(options).await) }))?;
             let lines: Vec<_> = outcomes.iter().map(ToString::to_string).collect();
             print(&lines.join("\n"));
             Ok(code(outcomes.iter().all(Outcome::is_kept)))
         }
         What::Reference { role, acknowledge } => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(chaos::reference::run(role, acknowledge))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -93,17 +106,26 @@ fn run(what: What) -> anyhow::Result<ExitCode> {
 
 /// 1 where a promise was not kept.
 fn code(is_kept: bool) -> ExitCode {
-    if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if is_kept {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// The driver shares the machine with what it drives: one thread is enough.
 fn one_thread() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
 }
 
 /// Ends with the work, or when it is asked to, or has taken too long; children end with it.
 async fn bounded<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     tokio::select! {
         done = tokio::time::timeout(RUN_TIMEOUT, work) => done.context("it took too long")?,
         _ = interrupt.recv() => bail!("interrupted"),

@@ -83,10 +83,19 @@ impl Target {
         let stub = Stub::start(delay_ms);
         // Log lines would fill the memory of this process: only how it starts is logged, and what is broken.
         // One worker thread: what is to overload it, and its endpoint, need the machine's other core.
-        let variables = [("LOG_LEVEL", "error,shared::service=info"), ("TOKIO_WORKER_THREADS", "1")];
-        let producer = Service::start("producer", "pool-1", &stub.url(), &variables).await.ready().await;
+        let variables = [
+            ("LOG_LEVEL", "error,shared::service=info"),
+            ("TOKIO_WORKER_THREADS", "1"),
+        ];
+        let producer = Service::start("producer", "pool-1", &stub.url(), &variables)
+            .await
+            .ready()
+            .await;
         producer.post("tenant-2", "").await;
-        Self { producer, _stub: stub }
+        Self {
+            producer,
+            _stub: stub,
+        }
     }
 
     /// Where it serves.
@@ -96,7 +105,10 @@ impl Target {
 
     /// The request of every measurement.
     pub(crate) fn request() -> Rc<[u8]> {
-        post("tenant-2", r#"{"order":7,"items":[{"sku":"A-100","quantity":2}]}"#)
+        post(
+            "tenant-2",
+            r#"{"order":7,"items":[{"sku":"A-100","quantity":2}]}"#,
+        )
     }
 }
 
@@ -128,7 +140,10 @@ async fn measure(options: Options) -> Overload {
 
     let asked = capacity * options.factor;
     let length = Duration::from_secs(options.seconds);
-    progress(&format!("{asked:.0} requests a second for {} s", options.seconds));
+    progress(&format!(
+        "{asked:.0} requests a second for {} s",
+        options.seconds
+    ));
     let id = target.producer.process.id();
     let sampling = tokio::task::spawn_local(async move {
         let mut resident = Vec::new();
@@ -141,22 +156,44 @@ async fn measure(options: Options) -> Overload {
         }
     });
     // Without a pause between: what the overload leaves behind is part of the recovery.
-    let series = open(to, &request, &[(asked, length), (capacity / 2.0, calm_length)]).await;
+    let series = open(
+        to,
+        &request,
+        &[(asked, length), (capacity / 2.0, calm_length)],
+    )
+    .await;
     let windows = (length.as_secs_f64() / WINDOW.as_secs_f64()) as usize;
     let (during, after) = series.split_at(windows.min(series.len()));
     let over = sum(during);
     if options.series {
-        series.iter().enumerate().for_each(|(at, window)| progress(&line(WINDOW * at as u32, window)));
+        series
+            .iter()
+            .enumerate()
+            .for_each(|(at, window)| progress(&line(WINDOW * at as u32, window)));
     }
     let resident = sampling.await.expect("sampling does not panic");
     let recovery = recovery(after, calm.accepted_ms(0.99) * NORMAL_FACTOR);
     drop(target);
-    Overload { possible, capacity, asked, length, calm, over, recovery, resident }
+    Overload {
+        possible,
+        capacity,
+        asked,
+        length,
+        calm,
+        over,
+        recovery,
+        resident,
+    }
 }
 
 /// The highest rate, in tenths of what is possible, of which all but [`REFUSED_MAX`] is accepted in about the time it takes
 /// at half of that rate; and what was seen at half of it.
-async fn capacity(to: SocketAddr, request: &Rc<[u8]>, possible: f64, length: Duration) -> (f64, Seen) {
+async fn capacity(
+    to: SocketAddr,
+    request: &Rc<[u8]>,
+    possible: f64,
+    length: Duration,
+) -> (f64, Seen) {
     for tenths in (1..=10).rev() {
         let rate = possible * f64::from(tenths) / 10.0;
         let whole = sum(&open(to, request, &[(rate, length)]).await);
@@ -216,35 +253,57 @@ impl Overload {
     /// The promises, each with what was measured and whether it was kept.
     pub fn promises(&self) -> Vec<(&'static str, String, bool)> {
         let (normal, accepted) = (self.calm.accepted_ms(0.99), self.over.accepted_ms(0.99));
-        let middle = self.resident.get(self.resident.len() / 2).copied().unwrap_or(1).max(1);
+        let middle = self
+            .resident
+            .get(self.resident.len() / 2)
+            .copied()
+            .unwrap_or(1)
+            .max(1);
         let end = self.resident.last().copied().unwrap_or_default();
         let growth = end as f64 / middle as f64;
-        let strange = self.over.mute + self.over.unanswered() + self.over.others.values().sum::<u64>();
+        let strange =
+            self.over.mute + self.over.unanswered() + self.over.others.values().sum::<u64>();
         vec![
             (
                 "accepted: p99 within 3 x normal",
-                format!("{accepted:.1} ms, normal {normal:.1} ms, {:.1} x", accepted / normal),
+                format!(
+                    "{accepted:.1} ms, normal {normal:.1} ms, {:.1} x",
+                    accepted / normal
+                ),
                 accepted <= LATENCY_FACTOR * normal,
             ),
             (
                 "the rest: 429 or 503 with Retry-After",
-                format!("{} refused, {strange} anything else", self.over.refused.len()),
+                format!(
+                    "{} refused, {strange} anything else",
+                    self.over.refused.len()
+                ),
                 strange == 0 && !self.over.refused.is_empty(),
             ),
             (
                 "refusals: at once, p99 within 100 ms",
-                format!("p50 {:.1} ms, p99 {:.1} ms", self.over.refused_ms(0.5), self.over.refused_ms(0.99)),
+                format!(
+                    "p50 {:.1} ms, p99 {:.1} ms",
+                    self.over.refused_ms(0.5),
+                    self.over.refused_ms(0.99)
+                ),
                 !self.over.refused.is_empty() && self.over.refused_ms(0.99) <= AT_ONCE_MS,
             ),
             (
                 "memory: flat",
-                format!("{} MiB in the middle, {} MiB at the end, {growth:.2} x", middle >> 20, end >> 20),
+                format!(
+                    "{} MiB in the middle, {} MiB at the end, {growth:.2} x",
+                    middle >> 20,
+                    end >> 20
+                ),
                 growth <= MEMORY_FACTOR,
             ),
             (
                 "normal again within 5 s",
-                self.recovery
-                    .map_or_else(|| "never".to_owned(), |took| format!("{:.1} s", took.as_secs_f64())),
+                self.recovery.map_or_else(
+                    || "never".to_owned(),
+                    |took| format!("{:.1} s", took.as_secs_f64()),
+                ),
                 self.recovery.is_some_and(|took| took <= RECOVERY_MAX),
             ),
         ]
@@ -254,9 +313,21 @@ impl Overload {
 impl fmt::Display for Overload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.length.as_secs_f64();
-        writeln!(f, "{:<40} {:.0} requests a second", "clients that never pause", self.possible)?;
-        writeln!(f, "{:<40} {:.0} requests a second", "capacity", self.capacity)?;
-        writeln!(f, "{:<40} {:.0} requests a second for {seconds:.0} s", "asked for", self.asked)?;
+        writeln!(
+            f,
+            "{:<40} {:.0} requests a second",
+            "clients that never pause", self.possible
+        )?;
+        writeln!(
+            f,
+            "{:<40} {:.0} requests a second",
+            "capacity", self.capacity
+        )?;
+        writeln!(
+            f,
+            "{:<40} {:.0} requests a second for {seconds:.0} s",
+            "asked for", self.asked
+        )?;
         writeln!(
             f,
             "{:<40} {:.0} requests a second, p50 {:.1} ms",
@@ -290,19 +361,36 @@ mod tests {
     #[test]
     fn capacity_is_a_rate_of_which_one_in_a_thousand_may_be_missing() {
         let second = Duration::from_secs(1);
-        for (accepted, refused, expected) in
-            [(2000, 0, true), (1998, 2, true), (1997, 3, false), (1997, 0, false)]
-        {
+        for (accepted, refused, expected) in [
+            (2000, 0, true),
+            (1998, 2, true),
+            (1997, 3, false),
+            (1997, 0, false),
+        ] {
             let mut seen = window(9, refused);
             seen.accepted.saturating_record_n(9000, accepted - 1);
-            assert_eq!(is_in_full(&seen, 2000.0, second), expected, "{accepted} accepted");
+            assert_eq!(
+                is_in_full(&seen, 2000.0, second),
+                expected,
+                "{accepted} accepted"
+            );
         }
     }
 
     #[test]
     fn it_has_recovered_where_all_windows_but_one_are_normal() {
-        let series = [window(90, 0), window(9, 3), window(9, 0), window(9, 0), window(99, 0), window(9, 0)];
+        let series = [
+            window(90, 0),
+            window(9, 3),
+            window(9, 0),
+            window(9, 0),
+            window(99, 0),
+            window(9, 0),
+        ];
         assert_eq!(recovery(&series, 20.0), Some(WINDOW * 2));
-        assert_eq!(recovery(&[window(90, 0), window(90, 0), window(9, 0)], 20.0), None);
+        assert_eq!(
+            recovery(&[window(90, 0), window(90, 0), window(9, 0)], 20.0),
+            None
+        );
     }
 }

@@ -75,8 +75,13 @@ pub enum Outage {
 
 impl Outage {
     /// All of them, in the order they are played.
-    pub const ALL: [Self; 5] =
-        [Self::Frozen, Self::Killed, Self::NoParameters, Self::ExpiredCredentials, Self::FullDisk];
+    pub const ALL: [Self; 5] = [
+        Self::Frozen,
+        Self::Killed,
+        Self::NoParameters,
+        Self::ExpiredCredentials,
+        Self::FullDisk,
+    ];
 
     /// What the table calls it.
     pub const fn name(self) -> &'static str {
@@ -103,7 +108,11 @@ impl Plan {
     /// The parts in order. The last lasts until all events are finished.
     pub fn parts(&self) -> Vec<Part> {
         let has = |wanted| self.schedule == wanted || self.schedule == Schedule::Full;
-        let kinds = if self.kinds.is_empty() { &Kind::ALL[..] } else { &self.kinds };
+        let kinds = if self.kinds.is_empty() {
+            &Kind::ALL[..]
+        } else {
+            &self.kinds
+        };
         let mut parts = Vec::new();
         if has(Schedule::Each) {
             let share = match self.schedule {
@@ -111,7 +120,12 @@ impl Plan {
                 _ => 1.0 / kinds.len() as f64,
             };
             let until = |at: usize| (self.messages as f64 * share * (at + 1) as f64) as usize;
-            parts.extend(kinds.iter().enumerate().map(|(at, kind)| Part::Faults(vec![*kind], until(at))));
+            parts.extend(
+                kinds
+                    .iter()
+                    .enumerate()
+                    .map(|(at, kind)| Part::Faults(vec![*kind], until(at))),
+            );
         }
         if has(Schedule::Outages) {
             parts.extend(Outage::ALL.map(|outage| Part::Outage(outage, self.length(outage))));
@@ -134,7 +148,9 @@ impl Plan {
         let spread = |count: usize, is_asked: bool| {
             (0..count).map(move |at| (self.messages * (at + 1) / (count + 1), is_asked))
         };
-        let mut ends: Vec<_> = spread(self.kills, false).chain(spread(self.terminations, true)).collect();
+        let mut ends: Vec<_> = spread(self.kills, false)
+            .chain(spread(self.terminations, true))
+            .collect();
         ends.sort_unstable();
         ends
     }
@@ -170,13 +186,20 @@ mod tests {
 
     #[test]
     fn each_alone_uses_all_events_up() {
-        let parts = Plan { schedule: Schedule::Each, ..PLAN }.parts();
+        let parts = Plan {
+            schedule: Schedule::Each,
+            ..PLAN
+        }
+        .parts();
         assert_eq!(parts.len(), 12);
         assert_eq!(parts[11], Part::Faults(vec![Kind::OutOfOrder], 1000));
     }
 
     #[test]
     fn kills_are_spread_over_the_run() {
-        assert_eq!(PLAN.ends(), [(250, false), (500, false), (500, true), (750, false)]);
+        assert_eq!(
+            PLAN.ends(),
+            [(250, false), (500, false), (500, true), (750, false)]
+        );
     }
 }

@@ -21,7 +21,10 @@ pub struct Recovery {
 
 impl Default for Recovery {
     fn default() -> Self {
-        Self { calm_since: Cell::new(Some(Instant::now())), longest: RefCell::default() }
+        Self {
+            calm_since: Cell::new(Some(Instant::now())),
+            longest: RefCell::default(),
+        }
     }
 }
 
@@ -46,7 +49,11 @@ impl Recovery {
             tokio::time::sleep(PAUSE).await;
         }
         // A service that was killed during an outage may have had to wait for its end.
-        let took = self.calm_since.get().map_or(ended, |calm_since| ended.max(calm_since)).elapsed();
+        let took = self
+            .calm_since
+            .get()
+            .map_or(ended, |calm_since| ended.max(calm_since))
+            .elapsed();
         let mut longest = self.longest.borrow_mut();
         let entry = longest.entry(fault).or_default();
         *entry = took.max(*entry);

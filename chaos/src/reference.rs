@@ -38,7 +38,9 @@ pub async fn run(role: Role, acknowledge: Acknowledge) -> anyhow::Result<()> {
     let environment = variable("ENVIRONMENT")?;
     match role {
         Role::Producer => {
-            let router = Router::new().route("/producer", post(accept)).with_state((clients, environment));
+            let router = Router::new()
+                .route("/producer", post(accept))
+                .with_state((clients, environment));
             axum::serve(listener, router.merge(probe(role))).await?;
         }
         Role::Consumer => {
@@ -51,22 +53,38 @@ pub async fn run(role: Role, acknowledge: Acknowledge) -> anyhow::Result<()> {
 
 /// Always ready.
 fn probe(role: Role) -> Router {
-    Router::new().route(&format!("/{}/readiness-probe", role.name()), get(async || "ok"))
+    Router::new().route(
+        &format!("/{}/readiness-probe", role.name()),
+        get(async || "ok"),
+    )
 }
 
-#[expect(clippy::print_stdout, reason = "whoever starts the program reads the address from this line")]
+#[expect(
+    clippy::print_stdout,
+    reason = "whoever starts the program reads the address from this line"
+)]
 fn announce(line: &str) {
     println!("{line}");
 }
 
 async fn parameter(clients: &AwsClients, name: &str) -> anyhow::Result<String> {
     let found = clients.ssm.get_parameter().name(name).send().await?;
-    found.parameter.and_then(|parameter| parameter.value).context("a parameter has a value")
+    found
+        .parameter
+        .and_then(|parameter| parameter.value)
+        .context("a parameter has a value")
 }
 
 async fn queue_url(clients: &AwsClients, holder: &str) -> anyhow::Result<String> {
-    let arn: QueueArn = parameter(clients, &format!("/{holder}/consumer_sqs")).await?.parse()?;
-    let found = clients.sqs.get_queue_url().queue_name(arn.name()).send().await?;
+    let arn: QueueArn = parameter(clients, &format!("/{holder}/consumer_sqs"))
+        .await?
+        .parse()?;
+    let found = clients
+        .sqs
+        .get_queue_url()
+        .queue_name(arn.name())
+        .send()
+        .await?;
     found.queue_url.context("a queue has a URL")
 }
 
@@ -75,7 +93,10 @@ async fn accept(
     headers: HeaderMap,
     body: String,
 ) -> Response {
-    let Some(tenant) = headers.get("tenantid").and_then(|value| value.to_str().ok()) else {
+    let Some(tenant) = headers
+        .get("tenantid")
+        .and_then(|value| value.to_str().ok())
+    else {
         return StatusCode::NOT_FOUND.into_response();
     };
     match send(&clients, &environment, tenant, body).await {
@@ -90,7 +111,12 @@ async fn send(
     tenant: &str,
     body: String,
 ) -> anyhow::Result<Option<String>> {
-    let text = |value: &str| MessageAttributeValue::builder().data_type("String").string_value(value).build();
+    let text = |value: &str| {
+        MessageAttributeValue::builder()
+            .data_type("String")
+            .string_value(value)
+            .build()
+    };
     let sent = clients
         .sqs
         .send_message()
@@ -103,9 +129,15 @@ async fn send(
     Ok(sent.message_id)
 }
 
-async fn consume(clients: &AwsClients, environment: &str, acknowledge: Acknowledge) -> anyhow::Result<()> {
+async fn consume(
+    clients: &AwsClients,
+    environment: &str,
+    acknowledge: Acknowledge,
+) -> anyhow::Result<()> {
     let resources = async || -> anyhow::Result<(String, TableArn)> {
-        let table = parameter(clients, &format!("/{environment}/consumer_ddb")).await?.parse()?;
+        let table = parameter(clients, &format!("/{environment}/consumer_ddb"))
+            .await?
+            .parse()?;
         Ok((queue_url(clients, environment).await?, table))
     };
     // Its start is tried again, as a kubelet would, so that it is there to be judged.
@@ -116,8 +148,16 @@ async fn consume(clients: &AwsClients, environment: &str, acknowledge: Acknowled
         }
     };
     loop {
-        let receive = clients.sqs.receive_message().queue_url(&url).max_number_of_messages(10);
-        let received = receive.wait_time_seconds(WAIT_S).message_attribute_names("All").send().await;
+        let receive = clients
+            .sqs
+            .receive_message()
+            .queue_url(&url)
+            .max_number_of_messages(10);
+        let received = receive
+            .wait_time_seconds(WAIT_S)
+            .message_attribute_names("All")
+            .send()
+            .await;
         let Ok(received) = received else {
             tokio::time::sleep(PAUSE).await;
             continue;
@@ -135,7 +175,10 @@ async fn consume(clients: &AwsClients, environment: &str, acknowledge: Acknowled
                     let _ = store(clients, table.name(), environment, &message).await;
                 }
                 Acknowledge::After => {
-                    if store(clients, table.name(), environment, &message).await.is_ok() {
+                    if store(clients, table.name(), environment, &message)
+                        .await
+                        .is_ok()
+                    {
                         let _ = delete.send().await;
                     }
                 }
@@ -150,14 +193,22 @@ async fn store(
     environment: &str,
     message: &Message,
 ) -> anyhow::Result<()> {
-    let attributes = message.message_attributes.as_ref().context("a message has attributes")?;
-    let tenant = attributes.get("tenant_id").and_then(|value| value.string_value.clone());
+    let attributes = message
+        .message_attributes
+        .as_ref()
+        .context("a message has attributes")?;
+    let tenant = attributes
+        .get("tenant_id")
+        .and_then(|value| value.string_value.clone());
     let text = |value: &str| AttributeValue::S(value.to_owned());
     clients
         .dynamodb
         .put_item()
         .table_name(table)
-        .item("tenant_id", AttributeValue::S(tenant.context("a message names its tenant")?))
+        .item(
+            "tenant_id",
+            AttributeValue::S(tenant.context("a message names its tenant")?),
+        )
         .item("message_id", text(&uuid::Uuid::new_v4().to_string()))
         .item("consumer_environment", text(environment))
         .item("payload", text(message.body.as_deref().unwrap_or_default()))

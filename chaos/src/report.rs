@@ -57,7 +57,10 @@ impl fmt::Display for Report {
         let [basic, advanced, premium] = self.tiers;
         let mut row = |name: &str, value: String| writeln!(f, "{name:<34} {value}");
         row("seed", self.seed.to_string())?;
-        row("tenants", format!("{basic} basic, {advanced} advanced, {premium} premium"))?;
+        row(
+            "tenants",
+            format!("{basic} basic, {advanced} advanced, {premium} premium"),
+        )?;
         row("services", self.services.to_string())?;
         row("events", (verdict.accepted + verdict.open).to_string())?;
         row("accepted", verdict.accepted.to_string())?;
@@ -69,28 +72,46 @@ impl fmt::Display for Report {
         row("with another payload", verdict.altered.to_string())?;
         row("repeats answered otherwise", self.contradicted.to_string())?;
         row("set aside, then sent back", self.set_aside.to_string())?;
-        row("left in queues, dead-letter queues", format!("{}, {}", self.left.waiting, self.left.set_aside))?;
+        row(
+            "left in queues, dead-letter queues",
+            format!("{}, {}", self.left.waiting, self.left.set_aside),
+        )?;
         for (status, count) in &self.statuses {
             row(&format!("answers {status}"), count.to_string())?;
         }
         row("requests without an answer", self.unanswered.to_string())?;
-        row("faults injected", self.strikes.values().sum::<u64>().to_string())?;
+        row(
+            "faults injected",
+            self.strikes.values().sum::<u64>().to_string(),
+        )?;
         for (name, count) in &self.strikes {
             row(&format!("  {name}"), count.to_string())?;
         }
         row("killed (SIGKILL)", self.kills.to_string())?;
-        row("ended (SIGTERM), as promised", format!("{}, {}", self.terminations, self.clean))?;
+        row(
+            "ended (SIGTERM), as promised",
+            format!("{}, {}", self.terminations, self.clean),
+        )?;
         row("recovery, longest", String::new())?;
         for (name, longest) in &self.recovery {
-            row(&format!("  after {name}"), format!("{:.2} s", longest.as_secs_f64()))?;
+            row(
+                &format!("  after {name}"),
+                format!("{:.2} s", longest.as_secs_f64()),
+            )?;
         }
-        row("clients posted for", format!("{:.0} s", self.posted.as_secs_f64()))?;
+        row(
+            "clients posted for",
+            format!("{:.0} s", self.posted.as_secs_f64()),
+        )?;
         row("took", format!("{:.0} s", self.took.as_secs_f64()))
     }
 }
 
 /// A line on the way.
-#[expect(clippy::print_stderr, reason = "who waits for minutes wants to know what for")]
+#[expect(
+    clippy::print_stderr,
+    reason = "who waits for minutes wants to know what for"
+)]
 pub fn progress(line: &str) {
     eprintln!("chaos: {line}");
 }

@@ -63,9 +63,18 @@ async fn play(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
     let cast = Cast::of(plan.tenants.into());
     let installation = Installation::create(&cast, &endpoint).await;
     let fleet = Fleet::start(&cast, side, &endpoint.url(), plan.visibility_seconds).await;
-    progress(&format!("{} services are ready, seed {seed}", fleet.slots.len()));
+    progress(&format!(
+        "{} services are ready, seed {seed}",
+        fleet.slots.len()
+    ));
     let clients = Clients::new(plan.messages);
-    let shared = Rc::new(Shared { plan, cast, fleet, clients, recovery: Recovery::default() });
+    let shared = Rc::new(Shared {
+        plan,
+        cast,
+        fleet,
+        clients,
+        recovery: Recovery::default(),
+    });
 
     let mut tasks = start_clients(&shared, &mut random);
     let ending = tokio::task::spawn_local(end_services(Rc::clone(&shared), random.fork()));
@@ -112,7 +121,10 @@ fn start_clients(shared: &Rc<Shared>, random: &mut fastrand::Rng) -> Vec<JoinHan
             let (shared, random) = (Rc::clone(shared), random.fork());
             tasks.push(tokio::task::spawn_local(async move {
                 let tenant = &shared.cast.tenants[tenant];
-                shared.clients.run(&shared.cast, &shared.fleet, tenant, random).await;
+                shared
+                    .clients
+                    .run(&shared.cast, &shared.fleet, tenant, random)
+                    .await;
             }));
         }
     }
@@ -144,12 +156,20 @@ async fn end_services(shared: Rc<Shared>, mut random: fastrand::Rng) -> Ends {
 }
 
 /// Watches one service come back.
-async fn watch(shared: &Rc<Shared>, fault: &'static str, at: usize, is_new: bool) -> JoinHandle<()> {
+async fn watch(
+    shared: &Rc<Shared>,
+    fault: &'static str,
+    at: usize,
+    is_new: bool,
+) -> JoinHandle<()> {
     let before = Recovery::done(&shared.fleet.slots[at], is_new).await;
     let shared = Rc::clone(shared);
     tokio::task::spawn_local(async move {
         let slot = &shared.fleet.slots[at];
-        shared.recovery.watch(fault, slot, before, &shared.clients).await;
+        shared
+            .recovery
+            .watch(fault, slot, before, &shared.clients)
+            .await;
     })
 }
 
@@ -200,7 +220,11 @@ async fn strike(
         rules.extend(of_kind);
     }
     sow(&mut rules, random);
-    let names = if let [one] = kinds { one.name() } else { "all together" };
+    let names = if let [one] = kinds {
+        one.name()
+    } else {
+        "all together"
+    };
     progress(&format!("{names}, until {until} events are finished"));
     endpoint.inject(Value::Array(rules)).await;
     let mut until = until;

@@ -37,7 +37,9 @@ pub struct Left {
 /// Lets every further write of the endpoint fail, as on a disk that is full. A limit on the size of its files does that
 /// without another file system and without being root; it ends with the process.
 pub fn fill_disk(endpoint: &Endpoint) -> anyhow::Result<()> {
-    let process = i32::try_from(endpoint.process.id()).ok().and_then(Pid::from_raw);
+    let process = i32::try_from(endpoint.process.id())
+        .ok()
+        .and_then(Pid::from_raw);
     let mut limit = getrlimit(Resource::Fsize);
     limit.current = Some(FULL_DISK_BYTES);
     prlimit(process, Resource::Fsize, limit)?;
@@ -55,7 +57,8 @@ impl Installation {
             resources.push(created);
         }
         for tenant in &cast.tenants {
-            aws.register(&tenant.id, tenant.tier, &resources[tenant.consumer]).await;
+            aws.register(&tenant.id, tenant.tier, &resources[tenant.consumer])
+                .await;
         }
         Self { resources, aws }
     }
@@ -94,7 +97,10 @@ impl Installation {
                 continue;
             }
             let task = self.aws.sqs.start_message_move_task();
-            task.source_arn(arn(&of.dead_letters)).destination_arn(arn(&of.queue)).send().await?;
+            task.source_arn(arn(&of.dead_letters))
+                .destination_arn(arn(&of.queue))
+                .send()
+                .await?;
             let deadline = Instant::now() + DRAIN_TIMEOUT;
             // What the consumer sets aside again stays there; only what moves is waited for.
             let mut before = u64::MAX;
@@ -131,7 +137,10 @@ impl Installation {
 /// The ARN of the queue at this URL.
 fn arn(url: &str) -> String {
     let mut parts = url.rsplit('/');
-    let (name, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let (name, account) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
     format!("arn:aws:sqs:{REGION}:{account}:{name}")
 }
 
@@ -142,6 +151,9 @@ mod tests {
     #[test]
     fn a_queue_url_tells_its_arn() {
         let url = "http://127.0.0.1:4566/000000000000/consumer-pool-1-x7k-dlq";
-        assert_eq!(arn(url), "arn:aws:sqs:us-east-1:000000000000:consumer-pool-1-x7k-dlq");
+        assert_eq!(
+            arn(url),
+            "arn:aws:sqs:us-east-1:000000000000:consumer-pool-1-x7k-dlq"
+        );
     }
 }

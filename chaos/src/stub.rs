@@ -22,8 +22,15 @@ impl Stub {
         let (port, latency) = (address.port().to_string(), latency_ms.to_string());
         command.args(["stub", "--port", &port, "--latency-ms", &latency]);
         // It ends when its standard input does: with this process, however that ends.
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        Self { child: child.expect("the stub can be started"), address }
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self {
+            child: child.expect("the stub can be started"),
+            address,
+        }
     }
 
     /// Its URL.

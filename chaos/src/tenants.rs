@@ -33,7 +33,10 @@ impl Cast {
     /// This many tenants: as many advanced as premium ones, and all others basic.
     pub fn of(count: usize) -> Self {
         let silos = count.div_ceil(TENANTS_A_SILO).min(count / 3);
-        let mut cast = Self { environments: vec!["pool-1".to_owned()], tenants: Vec::with_capacity(count) };
+        let mut cast = Self {
+            environments: vec!["pool-1".to_owned()],
+            tenants: Vec::with_capacity(count),
+        };
         for at in 0..count {
             let (tier, has_silo) = match at {
                 at if at < silos => ("premium", true),
@@ -41,19 +44,31 @@ impl Cast {
                 _ => ("basic", false),
             };
             let id = format!("tenant-{}", at + 1);
-            let consumer = if has_silo { cast.environments.len() } else { POOL };
+            let consumer = if has_silo {
+                cast.environments.len()
+            } else {
+                POOL
+            };
             if has_silo {
                 cast.environments.push(id.clone());
             }
             let producer = if tier == "premium" { consumer } else { POOL };
-            cast.tenants.push(Tenant { id, tier, producer, consumer });
+            cast.tenants.push(Tenant {
+                id,
+                tier,
+                producer,
+                consumer,
+            });
         }
         cast
     }
 
     /// How many tenants have this tier.
     pub fn of_tier(&self, tier: &str) -> usize {
-        self.tenants.iter().filter(|tenant| tenant.tier == tier).count()
+        self.tenants
+            .iter()
+            .filter(|tenant| tenant.tier == tier)
+            .count()
     }
 }
 
@@ -64,10 +79,16 @@ mod tests {
     #[test]
     fn fifty_tenants_are_of_three_tiers_and_every_silo_has_one_owner() {
         let cast = Cast::of(50);
-        assert_eq!(["premium", "advanced", "basic"].map(|tier| cast.of_tier(tier)), [4, 4, 42]);
+        assert_eq!(
+            ["premium", "advanced", "basic"].map(|tier| cast.of_tier(tier)),
+            [4, 4, 42]
+        );
         assert_eq!(cast.environments.len(), 9);
         for tenant in &cast.tenants {
-            let (takes, stores) = (&cast.environments[tenant.producer], &cast.environments[tenant.consumer]);
+            let (takes, stores) = (
+                &cast.environments[tenant.producer],
+                &cast.environments[tenant.consumer],
+            );
             let expected = match tenant.tier {
                 "premium" => (tenant.id.as_str(), tenant.id.as_str()),
                 "advanced" => ("pool-1", tenant.id.as_str()),
@@ -80,6 +101,9 @@ mod tests {
     #[test]
     fn three_tenants_are_enough_for_three_tiers() {
         let cast = Cast::of(3);
-        assert_eq!(["premium", "advanced", "basic"].map(|tier| cast.of_tier(tier)), [1, 1, 1]);
+        assert_eq!(
+            ["premium", "advanced", "basic"].map(|tier| cast.of_tier(tier)),
+            [1, 1, 1]
+        );
     }
 }

@@ -14,11 +14,16 @@ const BOUND: (&str, &str) = ("MAX_CONNECTIONS", "20");
 async fn connections_without_a_request_make_room_for_one_with() {
     let world = World::new().await;
     let producer = world.service("producer", "pool-1", &[BOUND]).await;
-    let starts: [&[u8]; 3] =
-        [b"", b"POST /producer HTTP/1.1\r\nx-slow: ", b"GET /producer HTTP/1.1\r\nhost: x\r\n\r\n"];
+    let starts: [&[u8]; 3] = [
+        b"",
+        b"POST /producer HTTP/1.1\r\nx-slow: ",
+        b"GET /producer HTTP/1.1\r\nhost: x\r\n\r\n",
+    ];
     let mut held = Vec::new();
     for start in starts.iter().cycle().take(3 * PLACES) {
-        let mut stream = TcpStream::connect(producer.address).await.expect("it listens");
+        let mut stream = TcpStream::connect(producer.address)
+            .await
+            .expect("it listens");
         stream.write_all(start).await.expect("it reads");
         held.push(stream);
     }
@@ -28,7 +33,9 @@ async fn connections_without_a_request_make_room_for_one_with() {
     // Who was there first has been quiet for longest.
     let mut sink = [0; 1024];
     let closed = async { while held[0].read(&mut sink).await.is_ok_and(|read| read > 0) {} };
-    tokio::time::timeout(PATIENCE, closed).await.expect("the oldest is closed");
+    tokio::time::timeout(PATIENCE, closed)
+        .await
+        .expect("the oldest is closed");
 }
 
 #[tokio::test]
@@ -40,16 +47,24 @@ async fn a_request_in_progress_is_never_closed_for_others() {
     world.endpoint.inject(slow).await;
     world.endpoint.forget_calls().await;
     let request = Request::event().tenant("tenant-2");
-    let in_progress = futures_util::future::join_all((0..PLACES).map(|_| request.ask(producer.address)));
+    let in_progress =
+        futures_util::future::join_all((0..PLACES).map(|_| request.ask(producer.address)));
     let beside = async {
         let sending = async || world.endpoint.calls().await.of("SQS.SendMessageBatch") > 0;
         until("events are on their way", PATIENCE, sending).await;
         let mut held = Vec::new();
         for _ in 0..PLACES {
-            held.push(TcpStream::connect(producer.address).await.expect("it listens"));
+            held.push(
+                TcpStream::connect(producer.address)
+                    .await
+                    .expect("it listens"),
+            );
         }
         held
     };
     let (answers, _held) = tokio::join!(in_progress, beside);
-    assert!(answers.iter().all(|answer| answer.status == 200), "each is answered");
+    assert!(
+        answers.iter().all(|answer| answer.status == 200),
+        "each is answered"
+    );
 }

@@ -23,14 +23,34 @@ const SHORT: Plan = Plan {
 
 /// Every promise was kept, and there was something to keep it against.
 async fn keeps_every_promise(seed: u64) {
-    progress(&format!("play it again with: chaos run --messages 1500 --tenants 12 --kills 5 --seed {seed}"));
-    let report = run(SHORT, Side::Ours, seed).await.expect("the machine lets it");
+    progress(&format!(
+        "play it again with: chaos run --messages 1500 --tenants 12 --kills 5 --seed {seed}"
+    ));
+    let report = run(SHORT, Side::Ours, seed)
+        .await
+        .expect("the machine lets it");
     assert!(report.is_clean(), "\n{report}");
-    assert!(report.verdict.accepted > SHORT.messages / 2, "most events are accepted\n{report}");
-    assert_eq!((report.kills, report.terminations), (5, 2 + report.services), "\n{report}");
-    assert_eq!(report.clean, report.terminations, "every service ends in time\n{report}");
+    assert!(
+        report.verdict.accepted > SHORT.messages / 2,
+        "most events are accepted\n{report}"
+    );
+    assert_eq!(
+        (report.kills, report.terminations),
+        (5, 2 + report.services),
+        "\n{report}"
+    );
+    assert_eq!(
+        report.clean, report.terminations,
+        "every service ends in time\n{report}"
+    );
     for kind in Kind::ALL {
-        assert!(report.strikes.get(kind.name()).is_some_and(|count| *count > 0), "{kind:?}\n{report}");
+        assert!(
+            report
+                .strikes
+                .get(kind.name())
+                .is_some_and(|count| *count > 0),
+            "{kind:?}\n{report}"
+        );
     }
 }
 
@@ -55,14 +75,20 @@ async fn reference(acknowledge: Acknowledge, kinds: Vec<Kind>) -> Report {
         rate: 0.2,
         ..SHORT
     };
-    let report = run(plan, Side::Reference(acknowledge), 7).await.expect("the machine lets it");
+    let report = run(plan, Side::Reference(acknowledge), 7)
+        .await
+        .expect("the machine lets it");
     assert!(!report.is_clean(), "\n{report}");
     report
 }
 
 #[tokio::test]
 async fn the_driver_notices_what_is_stored_twice() {
-    let report = reference(Acknowledge::After, vec![Kind::LostAnswers, Kind::Duplicates]).await;
+    let report = reference(
+        Acknowledge::After,
+        vec![Kind::LostAnswers, Kind::Duplicates],
+    )
+    .await;
     assert!(report.verdict.duplicated > 0, "\n{report}");
 }
 

@@ -99,7 +99,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 
 /// Assembles the service over these clients.
 pub fn service(config: &Config, aws: &AwsClients) -> Service {
-    let parts = Parts::new(NAME, env!("CARGO_PKG_VERSION"), &config.service, Arc::new(aws.ssm.clone()));
+    let parts = Parts::new(
+        NAME,
+        env!("CARGO_PKG_VERSION"),
+        &config.service,
+        Arc::new(aws.ssm.clone()),
+    );
     let resources = Resources::default();
     let credentials = config
         .tenant_role_arn
@@ -107,11 +112,15 @@ pub fn service(config: &Config, aws: &AwsClients) -> Service {
         .map(|role| TenantCredentials::new(aws.sts.clone(), role.clone(), NAME, &parts.metrics));
     let reader = Reader::new(aws.dynamodb.clone(), credentials);
     let messages = Messages::new(parts.http.clone(), reader, Arc::clone(&resources));
-    let own = Router::new().route("/consumer/messages", get(messages::list)).with_state(messages);
+    let own = Router::new()
+        .route("/consumer/messages", get(messages::list))
+        .with_state(messages);
     let answers = parts.http.finish(own, openapi::document());
     let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
-    let (keep_registry, consume) =
-        (parts.keep_registry(), Consume::new(parts, config.receiver_limits(), aws, resources));
+    let (keep_registry, consume) = (
+        parts.keep_registry(),
+        Consume::new(parts, config.receiver_limits(), aws, resources),
+    );
     Service {
         name: NAME,
         answers,
@@ -119,7 +128,10 @@ pub fn service(config: &Config, aws: &AwsClients) -> Service {
         metrics,
         background: Box::new(|shutdown| {
             Box::pin(async move {
-                tokio::join!(shutdown.run_until_cancelled(keep_registry), consume.run(&shutdown));
+                tokio::join!(
+                    shutdown.run_until_cancelled(keep_registry),
+                    consume.run(&shutdown)
+                );
             })
         }),
     }
@@ -136,38 +148,73 @@ struct Consume {
 
 impl Consume {
     fn new(parts: Parts, limits: ReceiverLimits, aws: &AwsClients, resources: Resources) -> Self {
-        Self { parts, limits, sqs: aws.sqs.clone(), dynamodb: aws.dynamodb.clone(), resources }
+        Self {
+            parts,
+            limits,
+            sqs: aws.sqs.clone(),
+            dynamodb: aws.dynamodb.clone(),
+            resources,
+        }
     }
 
     /// Finds queue and table, waiting for them as long as it takes, then consumes.
     async fn run(self, shutdown: &CancellationToken) {
         let receiving = self.parts.readiness.condition("queue");
         let storing = self.parts.readiness.condition("table");
-        let Some((queue, table)) = shutdown.run_until_cancelled(self.find_resources()).await else { return };
+        let Some((queue, table)) = shutdown.run_until_cancelled(self.find_resources()).await else {
+            return;
+        };
         let find_source = || {
             let (sqs, queue) = (self.sqs.clone(), queue.clone());
-            async move { Source::find(&sqs, &queue).await.map_err(|error| error.to_string()) }
+            async move {
+                Source::find(&sqs, &queue)
+                    .await
+                    .map_err(|error| error.to_string())
+            }
         };
-        let Some(source) = shutdown.run_until_cancelled(retry_forever("the queue", find_source)).await else {
+        let Some(source) = shutdown
+            .run_until_cancelled(retry_forever("the queue", find_source))
+            .await
+        else {
             return;
         };
         tracing::info!(queue = queue.name(), table = table.name(), "consuming");
         storing.set(true);
-        let serves = Serves::new(self.parts.http.environment().clone(), queue, self.parts.registry.clone());
+        let serves = Serves::new(
+            self.parts.http.environment().clone(),
+            queue,
+            self.parts.registry.clone(),
+        );
         let table = Table::new(self.dynamodb, table.name().to_owned());
         let (writer, writing) = Writer::new(table);
-        let store = Store::new(serves, writer, storing, &self.parts.metrics, shutdown.clone());
-        let receiver = Receiver::new(self.sqs, source, store, self.limits, &self.parts.metrics, receiving);
+        let store = Store::new(
+            serves,
+            writer,
+            storing,
+            &self.parts.metrics,
+            shutdown.clone(),
+        );
+        let receiver = Receiver::new(
+            self.sqs,
+            source,
+            store,
+            self.limits,
+            &self.parts.metrics,
+            receiving,
+        );
         tokio::join!(receiver.run(shutdown.clone()), writing);
     }
 
     async fn find_resources(&self) -> (QueueArn, TableArn) {
         let find = || {
-            let (parameters, environment) =
-                (Arc::clone(&self.parts.parameters), self.parts.http.environment().clone());
+            let (parameters, environment) = (
+                Arc::clone(&self.parts.parameters),
+                self.parts.http.environment().clone(),
+            );
             async move {
-                let wanted =
-                    format!("parameters /{environment}/consumer_sqs and /{environment}/consumer_ddb");
+                let wanted = format!(
+                    "parameters /{environment}/consumer_sqs and /{environment}/consumer_ddb"
+                );
                 let found = environment_resources(&*parameters, &environment).await;
                 found.map_err(|error| match error {
                     LookupError::Unknown => format!("{wanted} do not both exist yet"),

@@ -73,7 +73,11 @@ struct Message {
 
 impl Messages {
     pub(crate) fn new(http: Http, reader: Reader, resources: Resources) -> Self {
-        Self(Arc::new(Inner { http, reader, resources }))
+        Self(Arc::new(Inner {
+            http,
+            reader,
+            resources,
+        }))
     }
 
     /// The table that holds the tenant's messages, if this environment does.
@@ -83,7 +87,11 @@ impl Messages {
         let (queue, table) = self.0.resources.get().ok_or_else(query::unavailable)?;
         if registered.is_some_and(|registered| registered.queue.as_ref() != Some(queue)) {
             let msg = "Forbidden: the tenant's messages are kept in another environment";
-            return Err(ApiError::new(axum::http::StatusCode::FORBIDDEN, "tenant_not_served", msg));
+            return Err(ApiError::new(
+                axum::http::StatusCode::FORBIDDEN,
+                "tenant_not_served",
+                msg,
+            ));
         }
         Ok(table.name())
     }
@@ -104,10 +112,18 @@ pub(crate) async fn list(
     let table = messages.table_of(&tenant).await?;
     let asked = listing::query(asked)?;
     let limit = listing::limit(asked.limit)?;
-    let after =
-        asked.cursor.as_deref().map(|text| Cursor::parse(&tenant, text)).transpose()?.unwrap_or_default();
+    let after = asked
+        .cursor
+        .as_deref()
+        .map(|text| Cursor::parse(&tenant, text))
+        .transpose()?
+        .unwrap_or_default();
     let _taken_on = messages.0.http.access().take_on(&tenant)?;
-    let (by_id, by_time) = messages.0.reader.newest(table, &tenant, limit, &after).await?;
+    let (by_id, by_time) = messages
+        .0
+        .reader
+        .newest(table, &tenant, limit, &after)
+        .await?;
     let page = page::merge(by_id, by_time, limit, after);
     Ok(Json(Listed {
         messages: page.items.iter().filter_map(message).collect(),

@@ -6,7 +6,10 @@ use crate::messages;
 
 /// The routes of the consumer.
 #[derive(OpenApi)]
-#[openapi(info(title = "Consumer", description = "Stored messages of a tenant"), paths(messages::list))]
+#[openapi(
+    info(title = "Consumer", description = "Stored messages of a tenant"),
+    paths(messages::list)
+)]
 struct Document;
 
 /// What the consumer's own routes take and answer.
@@ -25,7 +28,9 @@ mod tests {
     fn it_describes_the_route_and_the_bounds_that_are_checked() {
         let document = serde_json::to_value(document()).expect("it serialises");
         let parameters = &document["paths"]["/consumer/messages"]["get"]["parameters"];
-        let limit = parameters.as_array().and_then(|all| all.iter().find(|one| one["name"] == "limit"));
+        let limit = parameters
+            .as_array()
+            .and_then(|all| all.iter().find(|one| one["name"] == "limit"));
         let limit = &limit.expect("a limit")["schema"];
         assert_eq!(
             (&limit["minimum"], &limit["maximum"], &limit["default"]),

@@ -66,7 +66,11 @@ enum State {
 
 impl Serves {
     pub(crate) fn new(environment: Environment, queue: QueueArn, registry: TenantRegistry) -> Self {
-        Self { environment, queue, registry }
+        Self {
+            environment,
+            queue,
+            registry,
+        }
     }
 
     /// A silo serves its owner; a pool serves the tenants whose registered queue is its own.
@@ -75,10 +79,19 @@ impl Serves {
     /// be of a tenant that has come, or moved here, since.
     async fn check(&self, tenant: &TenantId, sent_at: DateTime<Utc>) -> Served {
         if let Environment::Silo(owner) = &self.environment {
-            return if owner == tenant { Served::Yes } else { Served::No };
+            return if owner == tenant {
+                Served::Yes
+            } else {
+                Served::No
+            };
         }
         let is_ours = |registered: &Tenant| registered.queue.as_ref() == Some(&self.queue);
-        if self.registry.lookup(tenant).await.is_ok_and(|registered| is_ours(&registered)) {
+        if self
+            .registry
+            .lookup(tenant)
+            .await
+            .is_ok_and(|registered| is_ours(&registered))
+        {
             return Served::Yes;
         }
         match self.registry.lookup_since(tenant, sent_at).await {
@@ -98,9 +111,21 @@ impl Store {
         shutdown: CancellationToken,
     ) -> Self {
         metrics.describe_counter("stored_total", "Messages whose item is stored");
-        metrics.describe_counter("poison_total", "Messages that can never be stored, by reason");
-        metrics.describe_counter("store_retries_total", "Messages tried again because storing failed");
-        Self { serves, writer, storing, metrics: metrics.clone(), shutdown }
+        metrics.describe_counter(
+            "poison_total",
+            "Messages that can never be stored, by reason",
+        );
+        metrics.describe_counter(
+            "store_retries_total",
+            "Messages tried again because storing failed",
+        );
+        Self {
+            serves,
+            writer,
+            storing,
+            metrics: metrics.clone(),
+            shutdown,
+        }
     }
 
     /// Decides what can be decided of a message whose tenant is known.
@@ -117,7 +142,9 @@ impl Store {
 
     fn poisoned(&self, message: &Received, poison: &Poison) -> State {
         tracing::warn!(message_id = message.message_id, code = poison.code(), reason = %poison, "poison message");
-        self.metrics.counter("poison_total", vec![label("reason", poison.code())]).increment(1);
+        self.metrics
+            .counter("poison_total", vec![label("reason", poison.code())])
+            .increment(1);
         State::Settled(Verdict::SetAside(format!("{}: {poison}", poison.code())))
     }
 
@@ -127,13 +154,19 @@ impl Store {
             State::Waiting(item) => Some((at, item.clone())),
             _ => None,
         };
-        let (places, items): (Vec<_>, Vec<_>) = states.iter().enumerate().filter_map(waiting).unzip();
+        let (places, items): (Vec<_>, Vec<_>) =
+            states.iter().enumerate().filter_map(waiting).unzip();
         if items.is_empty() {
             return;
         }
         let written = self.writer.write(items).await;
-        let stored = written.iter().filter(|written| **written == Written::Stored).count();
-        self.metrics.counter("stored_total", vec![]).increment(stored as u64);
+        let stored = written
+            .iter()
+            .filter(|written| **written == Written::Stored)
+            .count();
+        self.metrics
+            .counter("stored_total", vec![])
+            .increment(stored as u64);
         for (at, written) in places.into_iter().zip(written) {
             match written {
                 Written::Stored => {
@@ -143,8 +176,14 @@ impl Store {
                     states[at] = State::Settled(Verdict::Done);
                 }
                 Written::Never(reason) => {
-                    tracing::warn!(message_id = batch[at].message_id, reason, "the table refuses the item");
-                    self.metrics.counter("poison_total", vec![label("reason", "refused")]).increment(1);
+                    tracing::warn!(
+                        message_id = batch[at].message_id,
+                        reason,
+                        "the table refuses the item"
+                    );
+                    self.metrics
+                        .counter("poison_total", vec![label("reason", "refused")])
+                        .increment(1);
                     states[at] = State::Settled(Verdict::SetAside(format!("refused: {reason}")));
                 }
                 Written::NotYet => {}
@@ -154,12 +193,17 @@ impl Store {
 
     /// Whether everything is settled; tells readiness how storing goes.
     fn is_settled(&self, states: &[State], since: Instant) -> bool {
-        let open = states.iter().filter(|state| !matches!(state, State::Settled(_))).count();
+        let open = states
+            .iter()
+            .filter(|state| !matches!(state, State::Settled(_)))
+            .count();
         if open == 0 {
             self.storing.set(true);
             return true;
         }
-        self.metrics.counter("store_retries_total", vec![]).increment(open as u64);
+        self.metrics
+            .counter("store_retries_total", vec![])
+            .increment(open as u64);
         if since.elapsed() >= UNREADY_AFTER && self.storing.set(false) {
             tracing::error!(messages = open, "storing keeps failing; not ready");
         }
@@ -184,8 +228,12 @@ impl Handler for Store {
             if self.is_settled(&states, since) || since.elapsed() >= HOLD_MAX {
                 break;
             }
-            let pause =
-                tokio::time::sleep(backoff_from_half(attempt, RETRY_BASE, RETRY_MAX, fastrand::f64()));
+            let pause = tokio::time::sleep(backoff_from_half(
+                attempt,
+                RETRY_BASE,
+                RETRY_MAX,
+                fastrand::f64(),
+            ));
             attempt += 1;
             if self.shutdown.run_until_cancelled(pause).await.is_none() {
                 break;
@@ -206,7 +254,11 @@ impl Handler for Store {
 
 /// The span of a message: part of the trace of the request it came from.
 fn span_of(message: &Received) -> tracing::Span {
-    let span = tracing::info_span!("store", otel.kind = "consumer", message_id = message.message_id);
+    let span = tracing::info_span!(
+        "store",
+        otel.kind = "consumer",
+        message_id = message.message_id
+    );
     continue_trace(&span, message.attribute(TRACE_ATTRIBUTE));
     // A span's time starts when it is first entered.
     span.in_scope(|| {});

@@ -41,7 +41,10 @@ type Key = (String, String);
 
 impl Table {
     pub(crate) fn new(client: aws_sdk_dynamodb::Client, name: String) -> Self {
-        Self { client, name: name.into() }
+        Self {
+            client,
+            name: name.into(),
+        }
     }
 
     /// Writes up to [`MAX_BATCH_ITEMS`] items, once each; tells of each, in order, what became of it.
@@ -49,24 +52,42 @@ impl Table {
         let mut outcomes: HashMap<Key, Written> = HashMap::new();
         // BatchWriteItem refuses a call with the same key twice; two deliveries of one message are one item.
         let unique: HashMap<Key, &Item> = items.iter().map(|item| (key_of(item), item)).collect();
-        let (guarded, plain): (Vec<_>, Vec<_>) =
-            unique.into_iter().partition(|(_, item)| is_id_of_key(&item.message_id));
+        let (guarded, plain): (Vec<_>, Vec<_>) = unique
+            .into_iter()
+            .partition(|(_, item)| is_id_of_key(&item.message_id));
         // Their repeats may carry another payload: the first is kept.
-        let puts = guarded.into_iter().map(|(key, item)| self.put_guarded(key, item.clone()));
+        let puts = guarded
+            .into_iter()
+            .map(|(key, item)| self.put_guarded(key, item.clone()));
         outcomes.extend(join_all(puts).await);
         for chunk in plain.chunks(MAX_BATCH_ITEMS) {
             self.write_batch(chunk, &mut outcomes).await;
         }
-        items.iter().map(|item| outcomes.get(&key_of(item)).cloned().unwrap_or(Written::NotYet)).collect()
+        items
+            .iter()
+            .map(|item| {
+                outcomes
+                    .get(&key_of(item))
+                    .cloned()
+                    .unwrap_or(Written::NotYet)
+            })
+            .collect()
     }
 
     /// One BatchWriteItem; where it is refused for one item's sake, that item is found by writing each alone.
     async fn write_batch(&self, chunk: &[(Key, &Item)], outcomes: &mut HashMap<Key, Written>) {
         let puts = chunk.iter().map(|(_, item)| {
-            let put = PutRequest::builder().set_item(Some((*item).clone().into_attributes())).build();
-            WriteRequest::builder().put_request(put.expect("the item is set")).build()
+            let put = PutRequest::builder()
+                .set_item(Some((*item).clone().into_attributes()))
+                .build();
+            WriteRequest::builder()
+                .put_request(put.expect("the item is set"))
+                .build()
         });
-        let request = self.client.batch_write_item().request_items(&*self.name, puts.collect());
+        let request = self
+            .client
+            .batch_write_item()
+            .request_items(&*self.name, puts.collect());
         match request.send().await.map_err(|error| classify(&error)) {
             Ok(output) => {
                 let left: Vec<Key> = output
@@ -78,7 +99,11 @@ impl Table {
                     .filter_map(|request| key_in(request.put_request()?.item()))
                     .collect();
                 for (key, _) in chunk {
-                    let written = if left.contains(key) { Written::NotYet } else { Written::Stored };
+                    let written = if left.contains(key) {
+                        Written::NotYet
+                    } else {
+                        Written::Stored
+                    };
                     outcomes.insert(key.clone(), written);
                 }
             }
@@ -121,7 +146,11 @@ fn failed(failure: &Failure) -> Written {
     if failure.code == INVALID {
         return Written::Never(failure.reason.clone());
     }
-    tracing::warn!(code = failure.code, reason = failure.reason, "items not stored yet");
+    tracing::warn!(
+        code = failure.code,
+        reason = failure.reason,
+        "items not stored yet"
+    );
     Written::NotYet
 }
 

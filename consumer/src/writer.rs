@@ -10,8 +10,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::table::{MAX_BATCH_ITEMS, Table, Written};
 
 /// Bounds of the writes. Bytes need none: 25 items of the largest size are within DynamoDB's 16 MB.
-const LIMITS: BatchLimits =
-    BatchLimits { entries: MAX_BATCH_ITEMS, bytes: usize::MAX, billed_bytes: usize::MAX, in_flight: 32 };
+const LIMITS: BatchLimits = BatchLimits {
+    entries: MAX_BATCH_ITEMS,
+    bytes: usize::MAX,
+    billed_bytes: usize::MAX,
+    in_flight: 32,
+};
 /// Batches that may wait to be taken; more than are ever in hand.
 const MAX_ARRIVALS: usize = 1024;
 
@@ -35,7 +39,10 @@ impl Writer {
     /// A writer, and the work it hands over to: it ends once every clone of the writer is gone.
     pub(crate) fn new(table: Table) -> (Self, impl Future<Output = ()>) {
         let (sender, arrivals) = mpsc::channel(MAX_ARRIVALS);
-        (Self(sender), group_commit(LIMITS, arrivals, move |batch| write(table.clone(), batch)))
+        (
+            Self(sender),
+            group_commit(LIMITS, arrivals, move |batch| write(table.clone(), batch)),
+        )
     }
 
     /// Writes items; tells of each, in order, what became of it.
@@ -61,7 +68,10 @@ impl Writer {
 
 /// One batch; says how many items it had.
 async fn write(table: Table, batch: Vec<Entry>) -> usize {
-    let (items, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|entry| (entry.item, entry.reply)).unzip();
+    let (items, replies): (Vec<_>, Vec<_>) = batch
+        .into_iter()
+        .map(|entry| (entry.item, entry.reply))
+        .unzip();
     let written = table.write(&items).await;
     for (reply, written) in replies.into_iter().zip(written) {
         // Whoever stopped waiting has left its message to redelivery.

@@ -29,17 +29,35 @@ pub(crate) fn print(topology: &Topology, places: &Places) {
 }
 
 fn text(topology: &Topology, places: &Places) -> String {
-    let Places { gateway, endpoint, admin, folder, repository } = places;
+    let Places {
+        gateway,
+        endpoint,
+        admin,
+        folder,
+        repository,
+    } = places;
     let mut text = String::from("\nTenantry is ready. Which environment runs which app:\n\n");
     let mut row = |cells: [&str; 5]| {
         let line = cells.map(|cell| format!("{cell:<12}")).concat();
         writeln!(text, "  {}", line.trim_end()).expect("writing to a string succeeds");
     };
-    row(["tenant", "tier", App::ALL[0].as_str(), App::ALL[1].as_str(), App::ALL[2].as_str()]);
+    row([
+        "tenant",
+        "tier",
+        App::ALL[0].as_str(),
+        App::ALL[1].as_str(),
+        App::ALL[2].as_str(),
+    ]);
     for (tenant, tier) in topology.onboard().take(MAX_LISTED) {
         let [producer, consumer, payments] =
             App::ALL.map(|app| tenant.environment_of(app).map_or("-", Environment::as_str));
-        row([tenant.id.as_str(), tier.as_str(), producer, consumer, payments]);
+        row([
+            tenant.id.as_str(),
+            tier.as_str(),
+            producer,
+            consumer,
+            payments,
+        ]);
     }
     let unlisted = topology.onboard().count().saturating_sub(MAX_LISTED);
     if unlisted > 0 {
@@ -99,7 +117,10 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("http://127.0.0.1:8080\n") && text.contains("http://127.0.0.1:4566"));
-        assert!(text.contains("tenant-3    advanced    pool-1      tenant-3    pool-1\n"), "{text}");
+        assert!(
+            text.contains("tenant-3    advanced    pool-1      tenant-3    pool-1\n"),
+            "{text}"
+        );
         assert_eq!(text.matches("curl").count(), 3);
     }
 }

@@ -17,7 +17,9 @@ pub(crate) struct DataFolder {
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// It cannot be created or written.
-    #[error("--data-dir: cannot write to {folder}: {reason}; choose another folder, or --ephemeral for none")]
+    #[error(
+        "--data-dir: cannot write to {folder}: {reason}; choose another folder, or --ephemeral for none"
+    )]
     Unwritable {
         /// The folder.
         folder: PathBuf,
@@ -48,7 +50,10 @@ impl DataFolder {
 
 /// Opens the folder, creating it where it is missing.
 pub(crate) fn open(folder: &Path) -> Result<DataFolder, DataError> {
-    let unwritable = |reason| DataError::Unwritable { folder: folder.into(), reason };
+    let unwritable = |reason| DataError::Unwritable {
+        folder: folder.into(),
+        reason,
+    };
     fs::create_dir_all(folder).map_err(unwritable)?;
     let lock = File::create(folder.join("lock")).map_err(unwritable)?;
     match lock.try_lock() {
@@ -60,14 +65,20 @@ pub(crate) fn open(folder: &Path) -> Result<DataFolder, DataError> {
     match fs::read_to_string(&version) {
         Ok(found) if found.trim() == FORMAT => {}
         Ok(found) => {
-            return Err(DataError::OtherVersion { folder: folder.into(), found: found.trim().to_owned() });
+            return Err(DataError::OtherVersion {
+                folder: folder.into(),
+                found: found.trim().to_owned(),
+            });
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::write(&version, format!("{FORMAT}\n")).map_err(unwritable)?;
         }
         Err(reason) => return Err(unwritable(reason)),
     }
-    Ok(DataFolder { folder: folder.into(), _lock: lock })
+    Ok(DataFolder {
+        folder: folder.into(),
+        _lock: lock,
+    })
 }
 
 #[cfg(test)]
@@ -89,11 +100,17 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         fs::write(scratch.path().join("format"), "99\n").unwrap();
         let other = open(scratch.path()).err().unwrap().to_string();
-        assert!(other.contains("format 99") && other.contains("choose another folder"), "{other}");
+        assert!(
+            other.contains("format 99") && other.contains("choose another folder"),
+            "{other}"
+        );
         let file = scratch.path().join("file");
         fs::write(&file, "").unwrap();
         let unwritable = open(&file.join("data")).err().unwrap().to_string();
-        assert!(unwritable.contains("cannot write") && unwritable.contains("--ephemeral"), "{unwritable}");
+        assert!(
+            unwritable.contains("cannot write") && unwritable.contains("--ephemeral"),
+            "{unwritable}"
+        );
         assert!(!other.contains('\n') && !unwritable.contains('\n'));
     }
 }

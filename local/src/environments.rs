@@ -54,14 +54,22 @@ impl Backend {
 impl Environments {
     /// None yet; theirs will be these clients.
     pub(crate) fn new(aws: AwsClients) -> Self {
-        Self { aws, running: Mutex::default(), leaving: TaskTracker::new() }
+        Self {
+            aws,
+            running: Mutex::default(),
+            leaving: TaskTracker::new(),
+        }
     }
 
     /// Starts what is not running, and waits until it is ready.
     ///
     /// # Errors
     /// An app's settings are wrong, or what was still being waited for when the time was over.
-    pub(crate) async fn start(&self, targets: &BTreeSet<Target>, within: Duration) -> Result<(), String> {
+    pub(crate) async fn start(
+        &self,
+        targets: &BTreeSet<Target>,
+        within: Duration,
+    ) -> Result<(), String> {
         for target in targets {
             let is_running = self.running().contains_key(target);
             if !is_running {
@@ -80,14 +88,21 @@ impl Environments {
                 .iter()
                 .filter(|(target, app)| targets.contains(target) && !app.readiness.is_ready())
                 .map(|((environment, app), running)| {
-                    format!("{environment}/{} {:?}", app.as_str(), running.readiness.unmet())
+                    format!(
+                        "{environment}/{} {:?}",
+                        app.as_str(),
+                        running.readiness.unmet()
+                    )
                 })
                 .collect();
             if waiting.is_empty() {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(format!("not ready after {within:?}: waiting for {}", waiting.join(", ")));
+                return Err(format!(
+                    "not ready after {within:?}: waiting for {}",
+                    waiting.join(", ")
+                ));
             }
             tokio::time::sleep(READY_POLL).await;
         }
@@ -109,7 +124,9 @@ impl Environments {
         let (environment, app) = (segments.next()?, segments.next()?);
         let environment: Environment = environment.parse().ok()?;
         let app = App::ALL.into_iter().find(|known| known.as_str() == app)?;
-        self.running().get(&(environment, app)).map(|running| running.admin.clone())
+        self.running()
+            .get(&(environment, app))
+            .map(|running| running.admin.clone())
     }
 
     /// Ends an app, to which no more requests are brought: those it has are answered first. Gives what ends when it has.
@@ -152,14 +169,22 @@ impl Running {
 
 fn start(target: &Target, aws: &AwsClients) -> Result<Running, String> {
     let (environment, app) = target;
-    let Service { name, answers, readiness, metrics, background } =
-        assemble(*app, environment.as_str(), aws)?;
+    let Service {
+        name,
+        answers,
+        readiness,
+        metrics,
+        background,
+    } = assemble(*app, environment.as_str(), aws)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(background(stop.clone()));
     tasks.spawn(upkeep(metrics.clone(), stop.clone()));
     let admin = admin_routes(readiness.clone(), metrics);
     Ok(Running {
-        backend: Backend { router: answers.router, requests: TaskTracker::new() },
+        backend: Backend {
+            router: answers.router,
+            requests: TaskTracker::new(),
+        },
         admin: Router::new().nest(&format!("/{environment}/{name}"), admin),
         readiness,
         tasks,
@@ -169,7 +194,13 @@ fn start(target: &Target, aws: &AwsClients) -> Result<Running, String> {
 
 /// The production service, configured as its own process would be; ports are given because they are not used.
 fn assemble(app: App, environment: &str, aws: &AwsClients) -> Result<Service, String> {
-    let arguments = [app.as_str(), "--environment", environment, "--port=0", "--admin-port=0"];
+    let arguments = [
+        app.as_str(),
+        "--environment",
+        environment,
+        "--port=0",
+        "--admin-port=0",
+    ];
     let wrong = |error: shared::config::ConfigError| error.to_string();
     Ok(match app {
         App::Producer => producer::service(&parse_from(arguments).map_err(wrong)?, aws),

@@ -39,19 +39,29 @@ impl Gateway {
             ApiError::new(StatusCode::NOT_FOUND, "no_rule", msg)
         });
         let no_match = with_middleware(no_match, Metrics::new("load-balancer", "local"));
-        Self(Arc::new(Inner { rules: RwLock::default(), no_match }))
+        Self(Arc::new(Inner {
+            rules: RwLock::default(),
+            no_match,
+        }))
     }
 
     /// One rule per tenant and app that is routed and runs.
     pub(crate) fn set_rules(&self, topology: &Topology, environments: &Environments) {
         let rule = |tenant: &TenantSpec, app: App, place: &Place| {
-            let backend = environments.backend(&(place.environment.clone(), app)).filter(|_| place.routed)?;
+            let backend = environments
+                .backend(&(place.environment.clone(), app))
+                .filter(|_| place.routed)?;
             Some(((tenant.id.to_string(), app), backend))
         };
         let rules = topology
             .tenants
             .values()
-            .flat_map(|tenant| tenant.places.iter().filter_map(move |(app, place)| rule(tenant, *app, place)))
+            .flat_map(|tenant| {
+                tenant
+                    .places
+                    .iter()
+                    .filter_map(move |(app, place)| rule(tenant, *app, place))
+            })
             .collect();
         *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }
@@ -63,19 +73,29 @@ impl Gateway {
 
     fn backend(&self, tenants: &HeaderMap, app: App) -> Option<(Router, TaskTrackerToken)> {
         // Like the load balancer: any of the header's values may match, and only an exact one does.
-        let values = tenants.get_all(TENANT_HEADER).iter().filter_map(|value| value.to_str().ok());
+        let values = tenants
+            .get_all(TENANT_HEADER)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
         let rules = self.0.rules.read().unwrap_or_else(PoisonError::into_inner);
-        values.filter_map(|tenant| rules.get(&(tenant.to_owned(), app))).next().map(Backend::take)
+        values
+            .filter_map(|tenant| rules.get(&(tenant.to_owned(), app)))
+            .next()
+            .map(Backend::take)
     }
 }
 
 async fn route(State(gateway): State<Gateway>, request: Request) -> Response {
-    let target = app_of(request.uri().path()).and_then(|app| gateway.backend(request.headers(), app));
+    let target =
+        app_of(request.uri().path()).and_then(|app| gateway.backend(request.headers(), app));
     let (router, _until_answered) = match target {
         Some((router, token)) => (router, Some(token)),
         None => (gateway.0.no_match.clone(), None),
     };
-    router.oneshot(request).await.unwrap_or_else(|never| match never {})
+    router
+        .oneshot(request)
+        .await
+        .unwrap_or_else(|never| match never {})
 }
 
 /// The app whose prefix the path has: `/producer` and everything below it.
@@ -92,7 +112,14 @@ mod tests {
     fn a_prefix_is_a_whole_path_segment() {
         assert_eq!(app_of("/producer"), Some(App::Producer));
         assert_eq!(app_of("/consumer/messages"), Some(App::Consumer));
-        for path in ["/", "/producers", "/x/producer", "", "//producer", "/PRODUCER"] {
+        for path in [
+            "/",
+            "/producers",
+            "/x/producer",
+            "",
+            "//producer",
+            "/PRODUCER",
+        ] {
             assert_eq!(app_of(path), None, "{path}");
         }
     }

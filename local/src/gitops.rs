@@ -26,11 +26,17 @@ impl Gitops {
                 Ok(folder) => Some(folder),
                 Err(reason) => {
                     tracing::warn!(%reason, "no temporary folder for a GitOps repository: the sample tenants are all there will be");
-                    return Ok(Self { source: None, place: None, _temporary: None });
+                    return Ok(Self {
+                        source: None,
+                        place: None,
+                        _temporary: None,
+                    });
                 }
             },
         };
-        let folder = data.or_else(|| temporary.as_ref().map(TempDir::path)).expect("it is one of them");
+        let folder = data
+            .or_else(|| temporary.as_ref().map(TempDir::path))
+            .expect("it is one of them");
         let source = match Source::open(folder) {
             Ok(source) => Some(source),
             Err(GitError::NoProgram(reason)) => {
@@ -40,13 +46,18 @@ impl Gitops {
             Err(error) => return Err(error.into()),
         };
         let place = source.is_some().then(|| folder.join(REPOSITORY));
-        Ok(Self { source, place, _temporary: temporary })
+        Ok(Self {
+            source,
+            place,
+            _temporary: temporary,
+        })
     }
 
     /// What it asks for, or asked for last before it was broken.
     pub(crate) fn wanted(&self) -> Result<Topology, LocalError> {
         let Some(source) = &self.source else {
-            return topology_of(&seed::tree()).map_err(|broken| LocalError::Broken(broken.to_string()));
+            return topology_of(&seed::tree())
+                .map_err(|broken| LocalError::Broken(broken.to_string()));
         };
         let head = source.head()?;
         match head.topology {

@@ -82,7 +82,12 @@ pub struct Config {
     pub log_format: LogFormat,
 
     /// What is logged: a level, or directives such as info,shared=debug
-    #[arg(long, env, value_name = "LOG_LEVEL", default_value = "warn,dynoxide=error,local=info")]
+    #[arg(
+        long,
+        env,
+        value_name = "LOG_LEVEL",
+        default_value = "warn,dynoxide=error,local=info"
+    )]
     pub log_level: String,
 }
 
@@ -114,7 +119,9 @@ pub enum LocalError {
     #[error("the GitOps repository: {0}")]
     Repository(#[from] GitError),
     /// The GitOps repository asks for what cannot be, and no earlier commit is known that did not.
-    #[error("the GitOps repository is broken: mend and push, or delete gitops.git in the data folder\n{0}")]
+    #[error(
+        "the GitOps repository is broken: mend and push, or delete gitops.git in the data folder\n{0}"
+    )]
     Broken(String),
     /// A variable that the worker of the lifecycle queues reads cannot be used.
     #[error(transparent)]
@@ -129,15 +136,20 @@ pub enum LocalError {
 /// # Errors
 /// [`LocalError`], one line that says what to do.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), LocalError> {
-    let data = if config.ephemeral { None } else { Some(data::open(&config.data_dir)?) };
+    let data = if config.ephemeral {
+        None
+    } else {
+        Some(data::open(&config.data_dir)?)
+    };
     // Addresses first: a port in use must not leave anything half started.
     let listener = listen("--listen", config.listen).await?;
     let admin = match config.admin_listen {
         Some(address) => Some(listen("--admin-listen", address).await?),
         None => None,
     };
-    let storage =
-        data.as_ref().map_or(localaws::Storage::Memory, |data| localaws::Storage::Dir(data.folder().into()));
+    let storage = data.as_ref().map_or(localaws::Storage::Memory, |data| {
+        localaws::Storage::Dir(data.folder().into())
+    });
     let endpoint = localaws::start(localaws::Config {
         listen: config.aws_listen,
         storage,
@@ -158,7 +170,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         gateway: gateway.clone(),
         applied: Topology::default(),
     };
-    let followed = repository.source.clone().map(|source| (source.stamp(), source));
+    let followed = repository
+        .source
+        .clone()
+        .map(|source| (source.stamp(), source));
     let wanted = repository.wanted()?;
     reconciler.carry_out(wanted).await?;
 
@@ -178,11 +193,23 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     banner::print(&reconciler.applied, &places);
 
     let control_plane = lifecycle.as_ref().map(|lifecycle| lifecycle.admin.clone());
-    let admin =
-        admin.map(|listener| serve_admin(listener, Arc::clone(&environments), control_plane, &shutdown));
-    let following =
-        followed.map(|(seen, source)| tokio::spawn(reconciler.follow(source, seen, shutdown.clone())));
-    server::serve(listener, gateway.router(), MAX_CONNECTIONS, shutdown.clone()).await;
+    let admin = admin.map(|listener| {
+        serve_admin(
+            listener,
+            Arc::clone(&environments),
+            control_plane,
+            &shutdown,
+        )
+    });
+    let following = followed
+        .map(|(seen, source)| tokio::spawn(reconciler.follow(source, seen, shutdown.clone())));
+    server::serve(
+        listener,
+        gateway.router(),
+        MAX_CONNECTIONS,
+        shutdown.clone(),
+    )
+    .await;
     // An idle long poll would hold the end up for as long as it waits.
     endpoint.release_long_polls();
     let end = async {
@@ -196,7 +223,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         environments.drain().await;
     };
     if tokio::time::timeout(DRAIN_WITHIN, end).await.is_err() {
-        tracing::warn!("messages in hand were not finished; they are delivered again at the next start");
+        tracing::warn!(
+            "messages in hand were not finished; they are delivered again at the next start"
+        );
     }
     if let Some(admin) = admin {
         admin.abort();
@@ -215,15 +244,33 @@ fn serve_admin(
     let routes = axum::Router::new().fallback(async move |request: Request| -> Response {
         let path = request.uri().path();
         let is_control_plane = path.split('/').nth(1) == Some(CONTROL_PLANE);
-        let router = if is_control_plane { control_plane.clone() } else { environments.admin(path) };
+        let router = if is_control_plane {
+            control_plane.clone()
+        } else {
+            environments.admin(path)
+        };
         match router {
-            Some(router) => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
+            Some(router) => router
+                .oneshot(request)
+                .await
+                .unwrap_or_else(|never| match never {}),
             None => StatusCode::NOT_FOUND.into_response(),
         }
     });
-    tokio::spawn(server::serve(listener, routes, MAX_CONNECTIONS, shutdown.clone()))
+    tokio::spawn(server::serve(
+        listener,
+        routes,
+        MAX_CONNECTIONS,
+        shutdown.clone(),
+    ))
 }
 
 async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, LocalError> {
-    TcpListener::bind(address).await.map_err(|reason| LocalError::Listen { flag, address, reason })
+    TcpListener::bind(address)
+        .await
+        .map_err(|reason| LocalError::Listen {
+            flag,
+            address,
+            reason,
+        })
 }

@@ -48,11 +48,19 @@ impl Lifecycle {
             format!("--deployment-queue={deployment}"),
             "--admin-port=0".to_owned(),
         ])?;
-        let Worker { name, readiness, metrics, background } = worker(&config, repository, aws);
+        let Worker {
+            name,
+            readiness,
+            metrics,
+            background,
+        } = worker(&config, repository, aws);
         let tasks = TaskTracker::new();
         tasks.spawn(background(shutdown.clone()));
         tasks.spawn(upkeep(metrics.clone(), shutdown.clone()));
-        let admin = Router::new().nest(&format!("/{CONTROL_PLANE}/{name}"), admin_routes(readiness, metrics));
+        let admin = Router::new().nest(
+            &format!("/{CONTROL_PLANE}/{name}"),
+            admin_routes(readiness, metrics),
+        );
         Ok(Self { admin, tasks })
     }
 

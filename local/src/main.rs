@@ -24,12 +24,18 @@ fn start() -> Result<(), (String, ExitCode)> {
     let config: local::Config = match config::parse() {
         Ok(config) => config,
         Err(ConfigError::Asked(text)) => {
-            return std::io::stdout().write_all(text.as_bytes()).map_err(failure);
+            return std::io::stdout()
+                .write_all(text.as_bytes())
+                .map_err(failure);
         }
         Err(ConfigError::Wrong(line)) => return Err((line, EXIT_CONFIG.into())),
     };
-    let telemetry = telemetry::start("local", config.log_format, &config.log_level).map_err(failure)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failure)?;
+    let telemetry =
+        telemetry::start("local", config.log_format, &config.log_level).map_err(failure)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(failure)?;
     let outcome = runtime.block_on(async { local::run(config, service::shutdown_signal()).await });
     runtime.shutdown_background();
     telemetry.end();

@@ -33,8 +33,11 @@ const DEAD_LETTER_RETENTION: &str = "1209600";
 const SUFFIX_CHARS: usize = 3;
 
 /// Queues that lifecycle messages come by, as the contract names them.
-pub(crate) const LIFECYCLE_QUEUES: [&str; 3] =
-    ["argoworkflows-onboarding-queue", "argoworkflows-offboarding-queue", "argoworkflows-deployment-queue"];
+pub(crate) const LIFECYCLE_QUEUES: [&str; 3] = [
+    "argoworkflows-onboarding-queue",
+    "argoworkflows-offboarding-queue",
+    "argoworkflows-deployment-queue",
+];
 
 /// A call of the provisioning failed.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +66,9 @@ impl Provisioner {
 
     /// The queues of the tenant lifecycle.
     pub(crate) async fn create_lifecycle_queues(&self) -> Result<(), ProvisionError> {
-        try_join_all(LIFECYCLE_QUEUES.map(|name| self.create_queue(name))).await.map(drop)
+        try_join_all(LIFECYCLE_QUEUES.map(|name| self.create_queue(name)))
+            .await
+            .map(drop)
     }
 
     /// What a pool's apps work on.
@@ -81,7 +86,11 @@ impl Provisioner {
         let silo = tenant.silo();
         match tenant.life {
             Life::Onboard { tier, status } => {
-                self.provision_apps(&silo, App::ALL.into_iter().filter(|app| tenant.is_siloed(*app))).await?;
+                self.provision_apps(
+                    &silo,
+                    App::ALL.into_iter().filter(|app| tenant.is_siloed(*app)),
+                )
+                .await?;
                 self.register(tenant, tier).await?;
                 self.put_status(&tenant.id, status).await
             }
@@ -97,27 +106,47 @@ impl Provisioner {
     /// Deletes an offboarded tenant's queues, tables and parameters. What it stored in a pool's tables stays there.
     pub(crate) async fn delete_data(&self, tenant: &TenantSpec) -> Result<(), ProvisionError> {
         let (silo, id) = (tenant.silo(), &tenant.id);
-        let names = ["consumer_sqs", "consumer_ddb", payments_table::PARAMETER, "tier", "status"];
+        let names = [
+            "consumer_sqs",
+            "consumer_ddb",
+            payments_table::PARAMETER,
+            "tier",
+            "status",
+        ];
         let names = names.map(|name| format!("/{id}/{name}"));
-        let deleted = self.ssm.delete_parameters().set_names(Some(names.into())).send().await;
+        let deleted = self
+            .ssm
+            .delete_parameters()
+            .set_names(Some(names.into()))
+            .send()
+            .await;
         deleted.map_err(|error| failed("parameters", &error))?;
         let consumer = resource_name(App::Consumer, &silo);
         self.delete_queue(&consumer).await?;
         self.delete_queue(&format!("{consumer}-dlq")).await?;
         self.delete_table(&consumer).await?;
-        self.delete_table(&resource_name(App::Payments, &silo)).await
+        self.delete_table(&resource_name(App::Payments, &silo))
+            .await
     }
 
     async fn delete_queue(&self, name: &str) -> Result<(), ProvisionError> {
         let found = match self.sqs.get_queue_url().queue_name(name).send().await {
             Ok(found) => found,
-            Err(error) if error.as_service_error().is_some_and(GetQueueUrlError::is_queue_does_not_exist) => {
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(GetQueueUrlError::is_queue_does_not_exist) =>
+            {
                 return Ok(());
             }
             Err(error) => return Err(failed(name, &error)),
         };
         let request = self.sqs.delete_queue().set_queue_url(found.queue_url);
-        request.send().await.map(drop).map_err(|error| failed(name, &error))
+        request
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| failed(name, &error))
     }
 
     async fn delete_table(&self, name: &str) -> Result<(), ProvisionError> {
@@ -166,7 +195,10 @@ impl Provisioner {
             .queue_name(&dead_letters)
             .attributes(Attribute::MessageRetentionPeriod, DEAD_LETTER_RETENTION)
             .attributes(Attribute::SqsManagedSseEnabled, "true");
-        request.send().await.map_err(|error| failed(&dead_letters, &error))?;
+        request
+            .send()
+            .await
+            .map_err(|error| failed(&dead_letters, &error))?;
         let redrive = serde_json::json!({
             "deadLetterTargetArn": queue_arn(&dead_letters), "maxReceiveCount": MAX_RECEIVE_COUNT,
         });
@@ -184,9 +216,12 @@ impl Provisioner {
     async fn create_payments_table(&self, owner: &Environment) -> Result<(), ProvisionError> {
         use payments_table::{EXPIRES_AT, OUTBOX, OUTBOX_AT, OUTBOX_SHARD, RANGE};
         let name = resource_name(App::Payments, owner);
-        self.create_table(&name, RANGE, OUTBOX, (OUTBOX_SHARD, OUTBOX_AT)).await?;
-        let time_to_live =
-            TimeToLiveSpecification::builder().enabled(true).attribute_name(EXPIRES_AT).build();
+        self.create_table(&name, RANGE, OUTBOX, (OUTBOX_SHARD, OUTBOX_AT))
+            .await?;
+        let time_to_live = TimeToLiveSpecification::builder()
+            .enabled(true)
+            .attribute_name(EXPIRES_AT)
+            .build();
         let request = self
             .dynamodb
             .update_time_to_live()
@@ -212,14 +247,24 @@ impl Provisioner {
         let attributes: BTreeSet<_> = [hash, range, index_hash, index_range].into();
         let index = GlobalSecondaryIndex::builder()
             .index_name(index)
-            .set_key_schema(Some(vec![key(index_hash, KeyType::Hash), key(index_range, KeyType::Range)]))
-            .projection(Projection::builder().projection_type(ProjectionType::All).build());
+            .set_key_schema(Some(vec![
+                key(index_hash, KeyType::Hash),
+                key(index_range, KeyType::Range),
+            ]))
+            .projection(
+                Projection::builder()
+                    .projection_type(ProjectionType::All)
+                    .build(),
+            );
         let request = self
             .dynamodb
             .create_table()
             .table_name(name)
             .set_attribute_definitions(Some(attributes.into_iter().map(attribute).collect()))
-            .set_key_schema(Some(vec![key(hash, KeyType::Hash), key(range, KeyType::Range)]))
+            .set_key_schema(Some(vec![
+                key(hash, KeyType::Hash),
+                key(range, KeyType::Range),
+            ]))
             .global_secondary_indexes(index.build().expect("name, keys and projection are set"))
             .billing_mode(BillingMode::PayPerRequest);
         match request.send().await {
@@ -231,14 +276,18 @@ impl Provisioner {
 
     /// Point-in-time recovery.
     async fn protect(&self, table: &str) -> Result<(), ProvisionError> {
-        let recovery =
-            PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true).build();
+        let recovery = PointInTimeRecoverySpecification::builder()
+            .point_in_time_recovery_enabled(true)
+            .build();
         let request = self
             .dynamodb
             .update_continuous_backups()
             .table_name(table)
             .point_in_time_recovery_specification(recovery.expect("the flag is set"));
-        request.send().await.map_err(|error| failed(table, &error))?;
+        request
+            .send()
+            .await
+            .map_err(|error| failed(table, &error))?;
         Ok(())
     }
 
@@ -255,31 +304,45 @@ impl Provisioner {
     }
 
     async fn put_status(&self, tenant: &TenantId, status: Status) -> Result<(), ProvisionError> {
-        self.put(&format!("/{tenant}/status"), status.as_str()).await
+        self.put(&format!("/{tenant}/status"), status.as_str())
+            .await
     }
 
     async fn put_arns(&self, holder: &str, owner: &Environment) -> Result<(), ProvisionError> {
         let name = resource_name(App::Consumer, owner);
-        self.put(&format!("/{holder}/consumer_sqs"), &queue_arn(&name)).await?;
-        self.put(&format!("/{holder}/consumer_ddb"), &table_arn(&name)).await
+        self.put(&format!("/{holder}/consumer_sqs"), &queue_arn(&name))
+            .await?;
+        self.put(&format!("/{holder}/consumer_ddb"), &table_arn(&name))
+            .await
     }
 
-    async fn put_payments_arn(&self, holder: &str, owner: &Environment) -> Result<(), ProvisionError> {
+    async fn put_payments_arn(
+        &self,
+        holder: &str,
+        owner: &Environment,
+    ) -> Result<(), ProvisionError> {
         let arn = table_arn(&resource_name(App::Payments, owner));
-        self.put(&format!("/{holder}/{}", payments_table::PARAMETER), &arn).await
+        self.put(&format!("/{holder}/{}", payments_table::PARAMETER), &arn)
+            .await
     }
 
     async fn put(&self, name: &str, value: &str) -> Result<(), ProvisionError> {
-        let request =
-            self.ssm.put_parameter().name(name).value(value).r#type(ParameterType::String).overwrite(true);
+        let request = self
+            .ssm
+            .put_parameter()
+            .name(name)
+            .value(value)
+            .r#type(ParameterType::String)
+            .overwrite(true);
         request.send().await.map_err(|error| failed(name, &error))?;
         Ok(())
     }
 }
 
 fn attribute(name: &str) -> AttributeDefinition {
-    let definition =
-        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
+    let definition = AttributeDefinition::builder()
+        .attribute_name(name)
+        .attribute_type(ScalarAttributeType::S);
     definition.build().expect("name and type are set")
 }
 
@@ -312,7 +375,10 @@ fn table_arn(name: &str) -> String {
 }
 
 fn failed(what: &str, error: &(dyn std::error::Error + 'static)) -> ProvisionError {
-    ProvisionError { what: what.to_owned(), reason: DisplayErrorContext(error).to_string() }
+    ProvisionError {
+        what: what.to_owned(),
+        reason: DisplayErrorContext(error).to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -324,10 +390,19 @@ mod tests {
         let pool: Environment = "pool-1".parse().expect("valid");
         let name = resource_name(App::Consumer, &pool);
         assert_eq!(name, resource_name(App::Consumer, &pool));
-        let suffix = name.strip_prefix("consumer-pool-1-").expect("the owner is in the name");
+        let suffix = name
+            .strip_prefix("consumer-pool-1-")
+            .expect("the owner is in the name");
         assert_eq!(suffix.len(), 3);
-        assert!(suffix.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()));
-        assert_ne!(name, resource_name(App::Consumer, &"tenant-1".parse().expect("valid")));
+        assert!(
+            suffix
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        );
+        assert_ne!(
+            name,
+            resource_name(App::Consumer, &"tenant-1".parse().expect("valid"))
+        );
         assert!(resource_name(App::Payments, &pool).starts_with("payments-pool-1-"));
     }
 }

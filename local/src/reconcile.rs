@@ -50,7 +50,10 @@ impl Reconciler {
     /// [`ReconcileError`]: what runs already goes on, and the next call begins anew.
     pub(crate) async fn carry_out(&mut self, wanted: Topology) -> Result<usize, ReconcileError> {
         let (provisioner, applied) = (&self.provisioner, &self.applied);
-        for (pool, apps) in wanted.pools.iter().filter(|(pool, apps)| applied.pools.get(*pool) != Some(*apps))
+        for (pool, apps) in wanted
+            .pools
+            .iter()
+            .filter(|(pool, apps)| applied.pools.get(*pool) != Some(*apps))
         {
             provisioner.provision_pool(pool, apps).await?;
         }
@@ -59,19 +62,30 @@ impl Reconciler {
             .values()
             .filter(|tenant| applied.tenants.get(&tenant.id) != Some(*tenant))
             .collect();
-        let each: Vec<_> =
-            changed.iter().map(|tenant| provisioner.provision_tenant(tenant).boxed()).collect();
-        stream::iter(each).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        let each: Vec<_> = changed
+            .iter()
+            .map(|tenant| provisioner.provision_tenant(tenant).boxed())
+            .collect();
+        stream::iter(each)
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
 
         // Whoever vanished without a tombstone keeps its data and is served no more.
-        let vanished = applied.tenants.keys().filter(|id| !wanted.tenants.contains_key(*id));
+        let vanished = applied
+            .tenants
+            .keys()
+            .filter(|id| !wanted.tenants.contains_key(*id));
         let vanished: Vec<_> = vanished.collect();
         for tenant in &vanished {
             provisioner.suspend(tenant).await?;
         }
 
         let targets = wanted.targets();
-        self.environments.start(&targets, READY_WITHIN).await.map_err(ReconcileError::Environment)?;
+        self.environments
+            .start(&targets, READY_WITHIN)
+            .await
+            .map_err(ReconcileError::Environment)?;
         self.gateway.set_rules(&wanted, &self.environments);
         let ending: Vec<_> = self
             .environments
@@ -81,8 +95,11 @@ impl Reconciler {
             .collect();
 
         let deleted = |tenant: &TenantSpec| tenant.life == Life::Offboarded { delete_data: true };
-        let deletions: Vec<_> =
-            changed.iter().filter(|tenant| deleted(tenant)).map(|tenant| (*tenant).clone()).collect();
+        let deletions: Vec<_> = changed
+            .iter()
+            .filter(|tenant| deleted(tenant))
+            .map(|tenant| (*tenant).clone())
+            .collect();
         if !deletions.is_empty() {
             // Nothing must be written into what is deleted; the others' apps end in their own time.
             for (environment, ended) in ending {
@@ -90,9 +107,14 @@ impl Reconciler {
                     ended.await;
                 }
             }
-            let each: Vec<_> =
-                deletions.iter().map(|tenant| provisioner.delete_data(tenant).boxed()).collect();
-            stream::iter(each).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+            let each: Vec<_> = deletions
+                .iter()
+                .map(|tenant| provisioner.delete_data(tenant).boxed())
+                .collect();
+            stream::iter(each)
+                .buffer_unordered(AT_ONCE)
+                .try_collect::<()>()
+                .await?;
         }
         let changed = changed.len() + vanished.len();
         self.applied = wanted;
@@ -101,9 +123,18 @@ impl Reconciler {
 
     /// Follows the repository until the token is cancelled, from what it looked like before it was read for the first
     /// time: what was pushed while that was carried out must not wait for the next push.
-    pub(crate) async fn follow(mut self, source: Source, mut seen: Stamp, shutdown: CancellationToken) {
+    pub(crate) async fn follow(
+        mut self,
+        source: Source,
+        mut seen: Stamp,
+        shutdown: CancellationToken,
+    ) {
         let mut last = None;
-        while shutdown.run_until_cancelled(source.changed_since(&seen)).await.is_some() {
+        while shutdown
+            .run_until_cancelled(source.changed_since(&seen))
+            .await
+            .is_some()
+        {
             let stamp = source.stamp();
             let begun = Instant::now();
             let reading = source.clone();
@@ -114,7 +145,9 @@ impl Reconciler {
                 Ok(desired) => desired,
                 Err(error) => {
                     tracing::error!(%error, "the GitOps repository cannot be read; what runs stays as it is");
-                    shutdown.run_until_cancelled(tokio::time::sleep(RETRY_AFTER)).await;
+                    shutdown
+                        .run_until_cancelled(tokio::time::sleep(RETRY_AFTER))
+                        .await;
                     continue;
                 }
             };
@@ -145,7 +178,9 @@ impl Reconciler {
                     Err(error) => {
                         tracing::error!(commit = short, %error, "not carried out; trying again");
                         let pause = tokio::time::sleep(RETRY_AFTER);
-                        if shutdown.run_until_cancelled(pause).await.is_none() || source.stamp() != seen {
+                        if shutdown.run_until_cancelled(pause).await.is_none()
+                            || source.stamp() != seen
+                        {
                             break;
                         }
                     }

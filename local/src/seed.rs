@@ -13,7 +13,10 @@ pub(crate) fn files() -> Vec<Edit> {
     while let Some(folder) = folders.pop() {
         folders.extend(folder.dirs());
         files.extend(folder.files().map(|file| {
-            let path = file.path().to_str().and_then(|path| path.parse::<RepoPath>().ok());
+            let path = file
+                .path()
+                .to_str()
+                .and_then(|path| path.parse::<RepoPath>().ok());
             Edit {
                 path: path.expect("the seed's paths are the project's own"),
                 content: Some(file.contents_utf8().expect("the seed is text").to_owned()),

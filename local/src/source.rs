@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tenantctl::git::{self, Address, Author, Branch, DEFAULT_TIMEOUT, GitError, Oid, Repository, Settings};
+use tenantctl::git::{
+    self, Address, Author, Branch, DEFAULT_TIMEOUT, GitError, Oid, Repository, Settings,
+};
 use tenantctl::lint::{Finding, lint};
 use tenantctl::release::releases;
 use tenantctl::tree::Tree;
@@ -64,7 +66,10 @@ impl Source {
     /// # Errors
     /// [`GitError::NoProgram`] where there is no `git`; the folder cannot be written.
     pub(crate) fn open(data: &Path) -> Result<Self, GitError> {
-        let unreadable = |source| GitError::Cache { folder: data.to_owned(), source };
+        let unreadable = |source| GitError::Cache {
+            folder: data.to_owned(),
+            source,
+        };
         let data = data.canonicalize().map_err(unreadable)?;
         let folder = data.join(REPOSITORY);
         let branch: Branch = BRANCH.parse().expect("main is a branch");
@@ -75,7 +80,10 @@ impl Source {
         let address: Result<Address, _> = format!("file://{}", folder.display()).parse();
         let address = address.map_err(|error| {
             let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
-            GitError::Cache { folder: folder.clone(), source }
+            GitError::Cache {
+                folder: folder.clone(),
+                source,
+            }
         })?;
         let repository = Repository::open(Settings {
             address,
@@ -85,7 +93,11 @@ impl Source {
             credentials: None,
             timeout: DEFAULT_TIMEOUT,
         })?;
-        let source = Self { repository, folder, last_good: data.join(LAST_GOOD) };
+        let source = Self {
+            repository,
+            folder,
+            last_good: data.join(LAST_GOOD),
+        };
         if is_seeded {
             // A unit test lints the seed: nobody needs to wait for that again.
             source.remember(&source.repository.turn()?.fetch()?);
@@ -136,8 +148,11 @@ impl Source {
     fn at(&self, commit: Oid) -> Result<Desired, GitError> {
         let snapshot = self.repository.snapshot(&commit)?;
         // What was carried out before passed the lint then.
-        let topology =
-            if self.good().as_ref() == Some(&commit) { asked_for(&snapshot) } else { topology_of(&snapshot) };
+        let topology = if self.good().as_ref() == Some(&commit) {
+            asked_for(&snapshot)
+        } else {
+            topology_of(&snapshot)
+        };
         Ok(Desired { commit, topology })
     }
 }
@@ -164,7 +179,13 @@ fn asked_for(tree: &dyn Tree) -> Result<Topology, Broken> {
 
 /// One line: where, what, and what to do.
 fn told(finding: &Finding) -> String {
-    let Finding { path, line, message, fix, .. } = finding;
+    let Finding {
+        path,
+        line,
+        message,
+        fix,
+        ..
+    } = finding;
     let line = line.map_or_else(String::new, |line| format!(":{line}"));
     format!("{path}{line}: {message}; {fix}")
 }

@@ -81,7 +81,12 @@ impl Topology {
     pub(crate) fn of(releases: &[Release]) -> Result<Self, InvalidRelease> {
         let mut topology = Self::default();
         let environment = |release: &Release| {
-            let wrong = |_| invalid(release, format!("{:?} is no tenant and no pool", release.tenant));
+            let wrong = |_| {
+                invalid(
+                    release,
+                    format!("{:?} is no tenant and no pool", release.tenant),
+                )
+            };
             release.tenant.parse::<Environment>().map_err(wrong)
         };
         for release in releases {
@@ -101,45 +106,77 @@ impl Topology {
 
     fn tenant(&self, release: &Release, id: TenantId) -> Result<TenantSpec, InvalidRelease> {
         let life = if release.offboarded_from.is_some() {
-            Life::Offboarded { delete_data: release.delete_data }
+            Life::Offboarded {
+                delete_data: release.delete_data,
+            }
         } else {
             let wrong = |error| invalid(release, format!("tier {:?}: {error}", release.tier));
-            let status = if release.suspended { Status::Suspended } else { Status::Active };
-            Life::Onboard { tier: release.tier.parse().map_err(wrong)?, status }
+            let status = if release.suspended {
+                Status::Suspended
+            } else {
+                Status::Active
+            };
+            Life::Onboard {
+                tier: release.tier.parse().map_err(wrong)?,
+                status,
+            }
         };
         let mut places = BTreeMap::new();
         for app in App::ALL {
-            let Some(placement) = release.apps.get(app.as_str()) else { continue };
+            let Some(placement) = release.apps.get(app.as_str()) else {
+                continue;
+            };
             let environment = if placement.enabled {
                 Environment::Silo(id.clone())
             } else if let Some(pool) = placement.env_id.as_deref().filter(|pool| !pool.is_empty()) {
-                let found =
-                    self.pools.iter().find(|(name, apps)| name.as_str() == pool && apps.contains(&app));
-                let none = || invalid(release, format!("there is no pool {pool} that runs {}", app.as_str()));
+                let found = self
+                    .pools
+                    .iter()
+                    .find(|(name, apps)| name.as_str() == pool && apps.contains(&app));
+                let none = || {
+                    invalid(
+                        release,
+                        format!("there is no pool {pool} that runs {}", app.as_str()),
+                    )
+                };
                 found.ok_or_else(none)?.0.clone()
             } else {
                 continue;
             };
-            places.insert(app, Place { environment, routed: placement.route && !release.suspended });
+            places.insert(
+                app,
+                Place {
+                    environment,
+                    routed: placement.route && !release.suspended,
+                },
+            );
         }
         Ok(TenantSpec { id, life, places })
     }
 
     /// Every app that runs somewhere.
     pub(crate) fn targets(&self) -> BTreeSet<Target> {
-        let pools = self.pools.iter().flat_map(|(pool, apps)| apps.iter().map(|app| (pool.clone(), *app)));
+        let pools = self
+            .pools
+            .iter()
+            .flat_map(|(pool, apps)| apps.iter().map(|app| (pool.clone(), *app)));
         let silos = self.tenants.values().flat_map(|tenant| {
-            App::ALL.into_iter().filter(|app| tenant.is_siloed(*app)).map(|app| (tenant.silo(), app))
+            App::ALL
+                .into_iter()
+                .filter(|app| tenant.is_siloed(*app))
+                .map(|app| (tenant.silo(), app))
         });
         pools.chain(silos).collect()
     }
 
     /// The tenants that are served.
     pub(crate) fn onboard(&self) -> impl Iterator<Item = (&TenantSpec, Tier)> {
-        self.tenants.values().filter_map(|tenant| match tenant.life {
-            Life::Onboard { tier, .. } => Some((tenant, tier)),
-            Life::Offboarded { .. } => None,
-        })
+        self.tenants
+            .values()
+            .filter_map(|tenant| match tenant.life {
+                Life::Onboard { tier, .. } => Some((tenant, tier)),
+                Life::Offboarded { .. } => None,
+            })
     }
 }
 
@@ -161,11 +198,17 @@ impl TenantSpec {
 }
 
 fn is_enabled(release: &Release, app: App) -> bool {
-    release.apps.get(app.as_str()).is_some_and(|placement| placement.enabled)
+    release
+        .apps
+        .get(app.as_str())
+        .is_some_and(|placement| placement.enabled)
 }
 
 fn invalid(release: &Release, message: String) -> InvalidRelease {
-    InvalidRelease { path: release.path.to_string(), message }
+    InvalidRelease {
+        path: release.path.to_string(),
+        message,
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +217,8 @@ pub(crate) mod tests {
 
     /// The topology of the seed.
     pub(crate) fn seeded() -> Topology {
-        let releases = tenantctl::release::releases(&crate::seed::tree()).expect("the seed is whole");
+        let releases =
+            tenantctl::release::releases(&crate::seed::tree()).expect("the seed is whole");
         Topology::of(&releases).expect("the seed is right")
     }
 
@@ -184,7 +228,12 @@ pub(crate) mod tests {
         let table: Vec<Vec<String>> = topology
             .onboard()
             .map(|(tenant, tier)| {
-                let at = |app| tenant.environment_of(app).expect("it runs somewhere").to_string();
+                let at = |app| {
+                    tenant
+                        .environment_of(app)
+                        .expect("it runs somewhere")
+                        .to_string()
+                };
                 let mut row = vec![tenant.id.to_string(), tier.to_string()];
                 row.extend(App::ALL.map(at));
                 row
@@ -203,15 +252,27 @@ pub(crate) mod tests {
     #[test]
     fn a_silo_runs_only_what_its_release_gives_it() {
         let targets = seeded().targets();
-        let of = |name: &str| targets.iter().filter(|(environment, _)| environment.as_str() == name).count();
-        assert_eq!((of("pool-1"), of("tenant-1"), of("tenant-2"), of("tenant-3")), (3, 3, 0, 1));
+        let of = |name: &str| {
+            targets
+                .iter()
+                .filter(|(environment, _)| environment.as_str() == name)
+                .count()
+        };
+        assert_eq!(
+            (of("pool-1"), of("tenant-1"), of("tenant-2"), of("tenant-3")),
+            (3, 3, 0, 1)
+        );
     }
 
     #[test]
     fn a_pool_that_is_not_there_is_named_with_the_file() {
-        let mut releases = tenantctl::release::releases(&crate::seed::tree()).expect("the seed is whole");
+        let mut releases =
+            tenantctl::release::releases(&crate::seed::tree()).expect("the seed is whole");
         releases.retain(|release| release.tenant != "pool-1");
         let error = Topology::of(&releases).expect_err("no pool").to_string();
-        assert!(error.contains("/tenant-2.yaml") && error.contains("pool-1"), "{error}");
+        assert!(
+            error.contains("/tenant-2.yaml") && error.contains("pool-1"),
+            "{error}"
+        );
     }
 }

@@ -53,7 +53,9 @@ impl Caller {
         loop {
             let received: Value =
                 serde_json::from_slice(&self.call("ReceiveMessage", receive.clone()).await?)?;
-            let Some(messages) = received["Messages"].as_array() else { return Ok(rounds) };
+            let Some(messages) = received["Messages"].as_array() else {
+                return Ok(rounds);
+            };
             let entries: Vec<_> = messages
                 .iter()
                 .enumerate()
@@ -87,11 +89,21 @@ async fn main() -> anyhow::Result<()> {
     let mut number = |default: usize| arguments.next().map_or(Ok(default), |text| text.parse());
     let (calls, connections, body_bytes) = (number(10_000)?, number(16)?, number(200)?);
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let mut caller = Caller { client, url, queue: String::new() };
+    let mut caller = Caller {
+        client,
+        url,
+        queue: String::new(),
+    };
     let name = format!("throughput-{}", std::process::id());
-    let created: Value =
-        serde_json::from_slice(&caller.call("CreateQueue", json!({"QueueName": name}).to_string()).await?)?;
-    caller.queue = created["QueueUrl"].as_str().context("a queue URL")?.to_owned();
+    let created: Value = serde_json::from_slice(
+        &caller
+            .call("CreateQueue", json!({"QueueName": name}).to_string())
+            .await?,
+    )?;
+    caller.queue = created["QueueUrl"]
+        .as_str()
+        .context("a queue URL")?
+        .to_owned();
 
     let attribute = |value: &str| json!({"DataType": "String", "StringValue": value});
     let entries: Vec<_> = (0..10)
@@ -110,10 +122,17 @@ async fn main() -> anyhow::Result<()> {
     let per_connection = calls / connections;
     let (sent, took) =
         all((0..connections).map(|_| caller.clone().send(per_connection, body.clone()))).await?;
-    println!("send    {:>7.0} batch calls/s ({sent} calls, {took:.2?})", sent as f64 / took.as_secs_f64());
+    println!(
+        "send    {:>7.0} batch calls/s ({sent} calls, {took:.2?})",
+        sent as f64 / took.as_secs_f64()
+    );
     let (rounds, took) = all((0..connections).map(|_| caller.clone().drain())).await?;
     let rate = 2.0 * rounds as f64 / took.as_secs_f64();
-    println!("receive {rate:>7.0} calls/s, half receives, half deletes ({rounds} of each, {took:.2?})");
-    caller.call("DeleteQueue", json!({"QueueUrl": caller.queue}).to_string()).await?;
+    println!(
+        "receive {rate:>7.0} calls/s, half receives, half deletes ({rounds} of each, {took:.2?})"
+    );
+    caller
+        .call("DeleteQueue", json!({"QueueUrl": caller.queue}).to_string())
+        .await?;
     Ok(())
 }

@@ -11,7 +11,13 @@ use crate::{
 };
 
 /// Answers one request; `path` is what follows `/_localaws/`.
-pub(crate) fn answer(app: &App, method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Reply {
+pub(crate) fn answer(
+    app: &App,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Reply {
     let get = method == Method::GET;
     match path {
         "health" if get => health(app),
@@ -41,9 +47,10 @@ pub(crate) fn answer(app: &App, method: &Method, path: &str, headers: &HeaderMap
             no_content()
         }
         "session" if get => session(headers),
-        "health" | "calls" | "faults" | "principals" | "leading-keys" | "session" => {
-            json_reply(StatusCode::METHOD_NOT_ALLOWED, &json!({"msg": format!("no {method} on {path}")}))
-        }
+        "health" | "calls" | "faults" | "principals" | "leading-keys" | "session" => json_reply(
+            StatusCode::METHOD_NOT_ALLOWED,
+            &json!({"msg": format!("no {method} on {path}")}),
+        ),
         _ => json_reply(
             StatusCode::NOT_FOUND,
             &json!({"msg": "try health, calls, principals, faults, leading-keys or session"}),

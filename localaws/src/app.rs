@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
-    calls::Calls, dynamodb::DynamoDb, faults::Faults, leading_keys::LeadingKeys, principals::Principals,
-    sqs::Sqs, ssm::Ssm, store::Store,
+    calls::Calls, dynamodb::DynamoDb, faults::Faults, leading_keys::LeadingKeys,
+    principals::Principals, sqs::Sqs, ssm::Ssm, store::Store,
 };
 
 /// What the connections of one endpoint share.

@@ -25,7 +25,11 @@ impl Calls {
             *count += 1;
             return;
         }
-        let name = if counts.len() < ACTIONS_MAX { action } else { OTHER };
+        let name = if counts.len() < ACTIONS_MAX {
+            action
+        } else {
+            OTHER
+        };
         *counts.entry(name.to_owned()).or_default() += 1;
     }
 

@@ -72,7 +72,10 @@ impl Config {
     /// For tests: a free port of this machine, and nothing kept.
     #[must_use]
     pub fn ephemeral() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..Self::new(Storage::Memory) }
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            ..Self::new(Storage::Memory)
+        }
     }
 }
 
@@ -151,11 +154,19 @@ pub struct Endpoint {
 pub async fn start(config: Config) -> Result<Endpoint, StartError> {
     check(&config)?;
     let listener = bind(config.listen).await?;
-    let addr = listener.local_addr().map_err(|source| StartError::Listen { addr: config.listen, source })?;
-    let realm = Realm { region: config.region.into(), account_id: config.account_id.into() };
+    let addr = listener.local_addr().map_err(|source| StartError::Listen {
+        addr: config.listen,
+        source,
+    })?;
+    let realm = Realm {
+        region: config.region.into(),
+        account_id: config.account_id.into(),
+    };
     let files = Files::open(&config.storage)?;
-    let loaded = Sqs::load(realm.clone(), files.conn.as_ref()).map_err(|error| files.error(error))?;
-    let parameters = Ssm::load(realm.clone(), files.conn.as_ref()).map_err(|error| files.error(error))?;
+    let loaded =
+        Sqs::load(realm.clone(), files.conn.as_ref()).map_err(|error| files.error(error))?;
+    let parameters =
+        Ssm::load(realm.clone(), files.conn.as_ref()).map_err(|error| files.error(error))?;
     let recoverable = match &files.conn {
         Some(conn) => dynamodb::load(conn).map_err(|error| files.error(error))?,
         None => std::collections::BTreeSet::new(),
@@ -171,7 +182,13 @@ pub async fn start(config: Config) -> Result<Endpoint, StartError> {
         None => (Store::ephemeral(), None),
     };
     let file = dir.as_ref().map(|dir| dir.join(DYNAMODB_FILE));
-    let dynamodb = DynamoDb::start(file.as_deref(), realm.clone(), recoverable, store.clone(), &background);
+    let dynamodb = DynamoDb::start(
+        file.as_deref(),
+        realm.clone(),
+        recoverable,
+        store.clone(),
+        &background,
+    );
     let (dynamodb, engine) = match dynamodb {
         Ok(started) => started,
         Err(reason) => {
@@ -185,7 +202,10 @@ pub async fn start(config: Config) -> Result<Endpoint, StartError> {
         }
     };
     let sqs = loaded.serve(store.clone(), &background);
-    let stops = Stops { graceful: CancellationToken::new(), now: CancellationToken::new() };
+    let stops = Stops {
+        graceful: CancellationToken::new(),
+        now: CancellationToken::new(),
+    };
     let app = App {
         root_id: realm.account_id.clone(),
         account_id: realm.account_id.clone(),
@@ -201,7 +221,15 @@ pub async fn start(config: Config) -> Result<Endpoint, StartError> {
     };
     let accepting = server::accept(listener, Arc::new(app), stops.clone(), connections.clone());
     connections.spawn(accepting);
-    Ok(Endpoint { addr, sqs, stops, connections, background, engine: Some(engine), writer })
+    Ok(Endpoint {
+        addr,
+        sqs,
+        stops,
+        connections,
+        background,
+        engine: Some(engine),
+        writer,
+    })
 }
 
 impl Endpoint {
@@ -229,7 +257,10 @@ impl Endpoint {
         self.sqs.end();
         self.stops.graceful.cancel();
         self.connections.close();
-        if tokio::time::timeout(DRAIN_TIMEOUT, self.connections.wait()).await.is_err() {
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.connections.wait())
+            .await
+            .is_err()
+        {
             self.stops.now.cancel();
             self.connections.wait().await;
         }
@@ -237,7 +268,10 @@ impl Endpoint {
             engine.stop().await;
         }
         self.background.close();
-        if tokio::time::timeout(END_TIMEOUT, self.background.wait()).await.is_err() {
+        if tokio::time::timeout(END_TIMEOUT, self.background.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("background tasks did not end in time");
         }
         if let Some(writer) = self.writer.take() {
@@ -266,12 +300,22 @@ struct Files {
 
 impl Files {
     fn open(storage: &Storage) -> Result<Self, StartError> {
-        let Storage::Dir(dir) = storage else { return Ok(Self { conn: None, dir: None }) };
-        std::fs::create_dir_all(dir)
-            .map_err(|error| StartError::DataDir { path: dir.clone(), reason: error.to_string() })?;
+        let Storage::Dir(dir) = storage else {
+            return Ok(Self {
+                conn: None,
+                dir: None,
+            });
+        };
+        std::fs::create_dir_all(dir).map_err(|error| StartError::DataDir {
+            path: dir.clone(),
+            reason: error.to_string(),
+        })?;
         let schema = [sqs::SCHEMA, ssm::SCHEMA, dynamodb::SCHEMA].concat();
         let conn = store::open(&dir.join(FILE), &schema).map_err(|error| data_error(dir, error))?;
-        Ok(Self { conn: Some(conn), dir: Some(dir.clone()) })
+        Ok(Self {
+            conn: Some(conn),
+            dir: Some(dir.clone()),
+        })
     }
 
     fn error(&self, error: LoadError) -> StartError {
@@ -283,14 +327,25 @@ fn data_error(dir: &Path, error: LoadError) -> StartError {
     use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
     let path = dir.join(FILE);
     match error {
-        LoadError::InUse => StartError::DataInUse { path: dir.to_owned() },
+        LoadError::InUse => StartError::DataInUse {
+            path: dir.to_owned(),
+        },
         LoadError::OtherVersion { found } => StartError::OtherVersion { path, found },
         LoadError::Sqlite(error)
-            if matches!(error.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly)) =>
+            if matches!(
+                error.sqlite_error_code(),
+                Some(CannotOpen | PermissionDenied | ReadOnly)
+            ) =>
         {
-            StartError::DataDir { path: dir.to_owned(), reason: error.to_string() }
+            StartError::DataDir {
+                path: dir.to_owned(),
+                reason: error.to_string(),
+            }
         }
-        error => StartError::Unreadable { path, reason: error.to_string() },
+        error => StartError::Unreadable {
+            path,
+            reason: error.to_string(),
+        },
     }
 }
 
@@ -298,21 +353,30 @@ async fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
     if !addr.ip().is_loopback() {
         tracing::warn!(%addr, "listening beyond this machine: anyone who reaches it may read and change all data");
     }
-    TcpListener::bind(addr).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => StartError::PortInUse(addr),
-        _ => StartError::Listen { addr, source },
-    })
+    TcpListener::bind(addr)
+        .await
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => StartError::PortInUse(addr),
+            _ => StartError::Listen { addr, source },
+        })
 }
 
 fn check(config: &Config) -> Result<(), StartError> {
     let account = &config.account_id;
     if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(StartError::Config(format!("the account id {account:?} must be twelve digits")));
+        return Err(StartError::Config(format!(
+            "the account id {account:?} must be twelve digits"
+        )));
     }
     let region = &config.region;
-    if region.is_empty() || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    if region.is_empty()
+        || !region
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     {
-        return Err(StartError::Config(format!("the region {region:?} must be a name like us-east-1")));
+        return Err(StartError::Config(format!(
+            "the region {region:?} must be a name like us-east-1"
+        )));
     }
     Ok(())
 }

@@ -92,7 +92,10 @@ fn always() -> f64 {
     1.0
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
 fn is_false(flag: &bool) -> bool {
     !flag
 }
@@ -156,14 +159,21 @@ impl Faults {
             format!("expected a JSON list of rules like {{\"action\":\"SQS.*\",\"rate\":0.1,\"drop\":true}}: {error}")
         })?;
         if specs.len() > RULES_MAX {
-            return Err(format!("{} rules are too many, the limit is {RULES_MAX}", specs.len()));
+            return Err(format!(
+                "{} rules are too many, the limit is {RULES_MAX}",
+                specs.len()
+            ));
         }
         for (index, spec) in specs.iter().enumerate() {
             check(spec).map_err(|reason| format!("rule {index} ({}): {reason}", spec.action))?;
         }
         let rules = specs
             .into_iter()
-            .map(|spec| Rule { random: fastrand::Rng::with_seed(spec.seed), spec, injected: 0 })
+            .map(|spec| Rule {
+                random: fastrand::Rng::with_seed(spec.seed),
+                spec,
+                injected: 0,
+            })
             .collect();
         *self.rules() = rules;
         self.any.store(!self.rules().is_empty(), Ordering::Relaxed);
@@ -178,7 +188,13 @@ impl Faults {
 
     /// The rules and how often each acted.
     pub(crate) fn report(&self) -> Vec<RuleReport> {
-        self.rules().iter().map(|r| RuleReport { spec: r.spec.clone(), injected: r.injected }).collect()
+        self.rules()
+            .iter()
+            .map(|r| RuleReport {
+                spec: r.spec.clone(),
+                injected: r.injected,
+            })
+            .collect()
     }
 
     /// Decides what happens to a call of `action`, e.g. `SQS.SendMessage`.
@@ -187,7 +203,10 @@ impl Faults {
         if !self.any.load(Ordering::Relaxed) {
             return plan;
         }
-        for rule in self.rules().iter_mut().filter(|rule| rule.concerns(action) && rule.spec.is_whole_call())
+        for rule in self
+            .rules()
+            .iter_mut()
+            .filter(|rule| rule.concerns(action) && rule.spec.is_whole_call())
         {
             let steps = match rule.spec.when {
                 When::Before => &mut plan.before,
@@ -208,7 +227,10 @@ impl Faults {
     /// The injected failures of single entries of a call of `action`.
     pub(crate) fn entries(self: &Arc<Self>, action: &str) -> EntryFaults {
         let concerned = self.any.load(Ordering::Relaxed)
-            && self.rules().iter().any(|r| r.concerns(action) && !r.spec.is_whole_call());
+            && self
+                .rules()
+                .iter()
+                .any(|r| r.concerns(action) && !r.spec.is_whole_call());
         EntryFaults(concerned.then(|| (Arc::clone(self), action.to_owned())))
     }
 
@@ -246,7 +268,8 @@ impl EntryFaults {
 
     /// Whether the next item of a `BatchWriteItem` is left unprocessed.
     pub(crate) fn draw_unprocessed(&self) -> bool {
-        self.draw_of(|spec| spec.unprocessed.then_some(())).is_some()
+        self.draw_of(|spec| spec.unprocessed.then_some(()))
+            .is_some()
     }
 
     /// Whether the lease of the next received message ends at once.
@@ -280,7 +303,11 @@ impl EntryFaults {
 
 impl Spec {
     fn is_whole_call(&self) -> bool {
-        self.partial.is_none() && !self.unprocessed && !self.stale && !self.duplicate && self.late_s.is_none()
+        self.partial.is_none()
+            && !self.unprocessed
+            && !self.stale
+            && !self.duplicate
+            && self.late_s.is_none()
     }
 }
 
@@ -305,8 +332,11 @@ impl Rule {
 fn check(spec: &Spec) -> Result<(), String> {
     let well_formed = spec.action == "*"
         || spec.action.split_once('.').is_some_and(|(service, name)| {
-            matches!(service, "SQS" | "SSM" | "STS" | "DynamoDB" | "DynamoDBStreams")
-                && (name == "*" || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric())))
+            matches!(
+                service,
+                "SQS" | "SSM" | "STS" | "DynamoDB" | "DynamoDBStreams"
+            ) && (name == "*"
+                || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric())))
         });
     if !well_formed {
         return Err(
@@ -335,9 +365,15 @@ fn check(spec: &Spec) -> Result<(), String> {
     if let Some(error) = &spec.error
         && !(400..=599).contains(&error.status)
     {
-        return Err(format!("error.status {} must be between 400 and 599", error.status));
+        return Err(format!(
+            "error.status {} must be between 400 and 599",
+            error.status
+        ));
     }
-    let codes = [spec.error.as_ref().map(|e| &e.code), spec.partial.as_ref().map(|p| &p.code)];
+    let codes = [
+        spec.error.as_ref().map(|e| &e.code),
+        spec.partial.as_ref().map(|p| &p.code),
+    ];
     if codes
         .into_iter()
         .flatten()
@@ -351,7 +387,12 @@ fn check(spec: &Spec) -> Result<(), String> {
     if spec.partial.is_some() && !(spec.action.starts_with("SQS.") || spec.action == "*") {
         return Err("partial is for the batch actions of SQS".into());
     }
-    if spec.unprocessed && !matches!(spec.action.as_str(), "DynamoDB.BatchWriteItem" | "DynamoDB.*" | "*") {
+    if spec.unprocessed
+        && !matches!(
+            spec.action.as_str(),
+            "DynamoDB.BatchWriteItem" | "DynamoDB.*" | "*"
+        )
+    {
         return Err("unprocessed is for DynamoDB.BatchWriteItem".into());
     }
     if spec.unprocessed && spec.when == When::After {
@@ -363,14 +404,21 @@ fn check(spec: &Spec) -> Result<(), String> {
 /// What befalls single messages, and only with the calls that send or receive them.
 fn check_messages(spec: &Spec) -> Result<(), String> {
     let any = matches!(spec.action.as_str(), "*" | "SQS.*");
-    let sends = any || matches!(spec.action.as_str(), "SQS.SendMessage" | "SQS.SendMessageBatch");
+    let sends = any
+        || matches!(
+            spec.action.as_str(),
+            "SQS.SendMessage" | "SQS.SendMessageBatch"
+        );
     if spec.stale && !any && spec.action != "SQS.ReceiveMessage" {
         return Err("stale is for SQS.ReceiveMessage".into());
     }
     if (spec.duplicate || spec.late_s.is_some()) && !sends {
         return Err("duplicate and late_s are for SQS.SendMessage and SQS.SendMessageBatch".into());
     }
-    if spec.late_s.is_some_and(|late_s| !(1..=LATE_S_MAX).contains(&late_s)) {
+    if spec
+        .late_s
+        .is_some_and(|late_s| !(1..=LATE_S_MAX).contains(&late_s))
+    {
         return Err(format!("late_s must be between 1 and {LATE_S_MAX}"));
     }
     if (spec.stale || spec.duplicate || spec.late_s.is_some()) && spec.when == When::After {
@@ -393,7 +441,9 @@ mod tests {
     fn the_same_seed_repeats_the_same_faults() {
         let rule = r#"[{"action":"SQS.*","rate":0.3,"seed":7,"drop":true}]"#;
         let run = |faults: &Faults| {
-            (0..100).map(|_| faults.plan("SQS.SendMessage").before.end.is_some()).collect::<Vec<_>>()
+            (0..100)
+                .map(|_| faults.plan("SQS.SendMessage").before.end.is_some())
+                .collect::<Vec<_>>()
         };
         let first = run(&faults(rule));
         assert_eq!(first, run(&faults(rule)));
@@ -403,11 +453,14 @@ mod tests {
 
     #[test]
     fn a_rule_concerns_its_action_service_or_everything() {
-        for (action, hits) in
-            [("SQS.SendMessage", [true, false]), ("SQS.*", [true, false]), ("*", [true, true])]
-        {
+        for (action, hits) in [
+            ("SQS.SendMessage", [true, false]),
+            ("SQS.*", [true, false]),
+            ("*", [true, true]),
+        ] {
             let faults = faults(&format!(r#"[{{"action":"{action}","drop":true}}]"#));
-            let got = ["SQS.SendMessage", "SSM.GetParameter"].map(|a| faults.plan(a).before.end.is_some());
+            let got = ["SQS.SendMessage", "SSM.GetParameter"]
+                .map(|a| faults.plan(a).before.end.is_some());
             assert_eq!(got, hits, "{action}");
         }
     }
@@ -419,17 +472,40 @@ mod tests {
                 {"action":"*","error":{"code":"ThrottlingException"},"limit":1},{"action":"*","drop":true}]"#,
         );
         let first = faults.plan("SSM.GetParameter");
-        let error = InjectedError { code: "ThrottlingException".into(), status: 400 };
-        assert_eq!(first.before, Steps { delay: Duration::from_millis(10), end: Some(End::Error(error)) });
-        assert_eq!(first.after, Steps { delay: Duration::from_millis(5), end: None });
+        let error = InjectedError {
+            code: "ThrottlingException".into(),
+            status: 400,
+        };
+        assert_eq!(
+            first.before,
+            Steps {
+                delay: Duration::from_millis(10),
+                end: Some(End::Error(error))
+            }
+        );
+        assert_eq!(
+            first.after,
+            Steps {
+                delay: Duration::from_millis(5),
+                end: None
+            }
+        );
         assert_eq!(faults.plan("SSM.GetParameter").before.end, Some(End::Drop));
-        assert_eq!(faults.report().iter().map(|r| r.injected).collect::<Vec<_>>(), [2, 2, 1, 1]);
+        assert_eq!(
+            faults
+                .report()
+                .iter()
+                .map(|r| r.injected)
+                .collect::<Vec<_>>(),
+            [2, 2, 1, 1]
+        );
     }
 
     #[test]
     fn entries_fail_one_by_one() {
-        let faults =
-            faults(r#"[{"action":"SQS.SendMessageBatch","partial":{"code":"InternalError"},"limit":2}]"#);
+        let faults = faults(
+            r#"[{"action":"SQS.SendMessageBatch","partial":{"code":"InternalError"},"limit":2}]"#,
+        );
         let entries = faults.entries("SQS.SendMessageBatch");
         let drawn: Vec<_> = (0..3).map(|_| entries.draw().is_some()).collect();
         assert_eq!(drawn, [true, true, false]);
@@ -445,23 +521,41 @@ mod tests {
             (r#"[{"action":"S3.GetObject","drop":true}]"#, "action"),
             (r#"[{"action":"*","rate":2,"drop":true}]"#, "rate"),
             (r#"[{"action":"*"}]"#, "exactly one"),
-            (r#"[{"action":"*","drop":true,"delay_ms":1}]"#, "exactly one"),
-            (r#"[{"action":"*","error":{"code":"X","status":200}}]"#, "status"),
+            (
+                r#"[{"action":"*","drop":true,"delay_ms":1}]"#,
+                "exactly one",
+            ),
+            (
+                r#"[{"action":"*","error":{"code":"X","status":200}}]"#,
+                "status",
+            ),
             (r#"[{"action":"*","error":{"code":"X Y"}}]"#, "code"),
             (r#"[{"action":"*","delay_ms":999999}]"#, "delay_ms"),
             (r#"[{"action":"SSM.*","partial":{"code":"X"}}]"#, "partial"),
             (r#"[{"action":"SQS.*","unprocessed":true}]"#, "unprocessed"),
             (r#"[{"action":"*","dropp":true}]"#, "dropp"),
-            (r#"[{"action":"SQS.DeleteMessageBatch","stale":true}]"#, "stale"),
-            (r#"[{"action":"SQS.ReceiveMessage","duplicate":true}]"#, "duplicate"),
+            (
+                r#"[{"action":"SQS.DeleteMessageBatch","stale":true}]"#,
+                "stale",
+            ),
+            (
+                r#"[{"action":"SQS.ReceiveMessage","duplicate":true}]"#,
+                "duplicate",
+            ),
             (r#"[{"action":"SQS.SendMessage","late_s":901}]"#, "late_s"),
-            (r#"[{"action":"SQS.SendMessage","late_s":1,"when":"after"}]"#, "when"),
+            (
+                r#"[{"action":"SQS.SendMessage","late_s":1,"when":"after"}]"#,
+                "when",
+            ),
         ] {
             let error = faults.replace(json.as_bytes()).unwrap_err();
             assert!(error.contains(word), "{json}: {error}");
         }
         assert_eq!(faults.report().len(), 1);
-        let many = format!("[{}]", vec![r#"{"action":"*","drop":true}"#; RULES_MAX + 1].join(","));
+        let many = format!(
+            "[{}]",
+            vec![r#"{"action":"*","drop":true}"#; RULES_MAX + 1].join(",")
+        );
         assert!(faults.replace(many.as_bytes()).is_err());
     }
 }

@@ -12,7 +12,10 @@ pub(crate) struct Form(BTreeMap<String, String>);
 impl Form {
     /// Reads a form; what is not valid percent-encoding is kept as it stands.
     pub(crate) fn parse(text: &str) -> Self {
-        let pairs = text.split('&').filter(|pair| !pair.is_empty()).take(PARAMETERS_MAX);
+        let pairs = text
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .take(PARAMETERS_MAX);
         Self(
             pairs
                 .map(|pair| {
@@ -59,8 +62,9 @@ mod tests {
 
     #[test]
     fn forms_are_decoded() {
-        let form =
-            Form::parse("Action=AssumeRole&Tags.member.1.Value=a%20b+c%2F%C3%A4&empty=&bad=%zz&flag&&");
+        let form = Form::parse(
+            "Action=AssumeRole&Tags.member.1.Value=a%20b+c%2F%C3%A4&empty=&bad=%zz&flag&&",
+        );
         assert_eq!(form.get("Action"), Some("AssumeRole"));
         assert_eq!(form.get("Tags.member.1.Value"), Some("a b c/ä"));
         assert_eq!(form.get("empty"), Some(""));

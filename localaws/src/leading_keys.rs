@@ -31,7 +31,9 @@ impl LeadingKeys {
     /// A sentence that says what is wrong; what was enforced before stays.
     pub(crate) fn enforce(&self, json: &[u8]) -> Result<(), String> {
         let rule = serde_json::from_slice(json).map_err(|error| {
-            format!("expected {{\"tag\":\"<session tag>\",\"attribute\":\"<partition key>\"}}: {error}")
+            format!(
+                "expected {{\"tag\":\"<session tag>\",\"attribute\":\"<partition key>\"}}: {error}"
+            )
         })?;
         *self.lock() = Some(rule);
         Ok(())
@@ -56,10 +58,21 @@ impl LeadingKeys {
     ///
     /// # Errors
     /// `AccessDeniedException`; `ExpiredToken` for a session that is over.
-    pub(crate) fn check(&self, headers: &HeaderMap, action: &str, body: &[u8]) -> Result<(), AwsError> {
-        let Some(rule) = self.rule() else { return Ok(()) };
-        let Some(session) = sts::session(headers)? else { return Ok(()) };
-        let Some((_, value)) = session.tags.iter().find(|(key, _)| *key == rule.tag) else { return Ok(()) };
+    pub(crate) fn check(
+        &self,
+        headers: &HeaderMap,
+        action: &str,
+        body: &[u8],
+    ) -> Result<(), AwsError> {
+        let Some(rule) = self.rule() else {
+            return Ok(());
+        };
+        let Some(session) = sts::session(headers)? else {
+            return Ok(());
+        };
+        let Some((_, value)) = session.tags.iter().find(|(key, _)| *key == rule.tag) else {
+            return Ok(());
+        };
         let request: Value = serde_json::from_slice(body).unwrap_or_default();
         let keys = leading_keys(action, &request, &rule.attribute);
         if keys.is_some_and(|keys| keys.iter().all(|key| key == value)) {
@@ -70,7 +83,11 @@ impl LeadingKeys {
              dynamodb:{action} action",
             session.arn()
         );
-        Err(AwsError::new(StatusCode::BAD_REQUEST, "AccessDeniedException", message))
+        Err(AwsError::new(
+            StatusCode::BAD_REQUEST,
+            "AccessDeniedException",
+            message,
+        ))
     }
 }
 
@@ -83,18 +100,32 @@ fn leading_keys<'a>(action: &str, request: &'a Value, attribute: &str) -> Option
         "Query" => vec![of_condition(request, attribute)],
         "BatchGetItem" => {
             let tables = request["RequestItems"].as_object()?.values();
-            tables.flat_map(|table| table["Keys"].as_array().into_iter().flatten()).map(of).collect()
+            tables
+                .flat_map(|table| table["Keys"].as_array().into_iter().flatten())
+                .map(of)
+                .collect()
         }
         "BatchWriteItem" => {
-            let writes = request["RequestItems"].as_object()?.values().filter_map(Value::as_array).flatten();
+            let writes = request["RequestItems"]
+                .as_object()?
+                .values()
+                .filter_map(Value::as_array)
+                .flatten();
             writes
-                .map(|write| of(&write["PutRequest"]["Item"]).or_else(|| of(&write["DeleteRequest"]["Key"])))
+                .map(|write| {
+                    of(&write["PutRequest"]["Item"]).or_else(|| of(&write["DeleteRequest"]["Key"]))
+                })
                 .collect()
         }
         "TransactWriteItems" | "TransactGetItems" => {
-            let parts = request["TransactItems"].as_array()?.iter().filter_map(Value::as_object);
+            let parts = request["TransactItems"]
+                .as_array()?
+                .iter()
+                .filter_map(Value::as_object);
             let operations = parts.flat_map(serde_json::Map::values);
-            operations.map(|operation| of(&operation["Key"]).or_else(|| of(&operation["Item"]))).collect()
+            operations
+                .map(|operation| of(&operation["Key"]).or_else(|| of(&operation["Item"])))
+                .collect()
         }
         _ => return None,
     };
@@ -110,10 +141,17 @@ fn of_condition<'a>(request: &'a Value, attribute: &str) -> Option<&'a str> {
         false => name == attribute,
     };
     // The equality is a term of its own, whatever stands beside it.
-    let terms =
-        condition.split(" AND ").flat_map(|term| term.split(" and ")).filter_map(|term| term.split_once('='));
+    let terms = condition
+        .split(" AND ")
+        .flat_map(|term| term.split(" and "))
+        .filter_map(|term| term.split_once('='));
     let value = terms
-        .map(|(name, value)| (name.trim_matches([' ', '(']), value.trim_matches([' ', ')'])))
+        .map(|(name, value)| {
+            (
+                name.trim_matches([' ', '(']),
+                value.trim_matches([' ', ')']),
+            )
+        })
         .find_map(|(name, value)| named(name).then_some(value))?;
     request["ExpressionAttributeValues"][value]["S"].as_str()
 }
@@ -125,7 +163,8 @@ mod tests {
     use super::*;
 
     fn keys(action: &str, request: &Value) -> Option<Vec<String>> {
-        leading_keys(action, request, "owner").map(|keys| keys.into_iter().map(ToOwned::to_owned).collect())
+        leading_keys(action, request, "owner")
+            .map(|keys| keys.into_iter().map(ToOwned::to_owned).collect())
     }
 
     #[test]
@@ -134,7 +173,11 @@ mod tests {
         let cases = [
             ("GetItem", json!({"Key": item("a")}), &["a"][..]),
             ("PutItem", json!({"Item": item("a")}), &["a"]),
-            ("BatchGetItem", json!({"RequestItems": {"t": {"Keys": [item("a"), item("b")]}}}), &["a", "b"]),
+            (
+                "BatchGetItem",
+                json!({"RequestItems": {"t": {"Keys": [item("a"), item("b")]}}}),
+                &["a", "b"],
+            ),
             (
                 "BatchWriteItem",
                 json!({"RequestItems": {"t": [{"PutRequest": {"Item": item("a")}}, {"DeleteRequest": {"Key": item("b")}}]}}),
@@ -160,7 +203,11 @@ mod tests {
             "id = :i and #o = :o",
             "(owner = :o) AND (id < :i)",
         ] {
-            assert_eq!(keys("Query", &query(condition)), Some(vec!["a".to_owned()]), "{condition}");
+            assert_eq!(
+                keys("Query", &query(condition)),
+                Some(vec!["a".to_owned()]),
+                "{condition}"
+            );
         }
     }
 
@@ -176,7 +223,10 @@ mod tests {
                 json!({"KeyConditionExpression": "id = :i", "ExpressionAttributeValues": {":i": {"S": "a"}}}),
             ),
             ("BatchGetItem", json!({"RequestItems": {}})),
-            ("TransactWriteItems", json!({"TransactItems": [{"Put": {"Item": {"id": {"S": "1"}}}}]})),
+            (
+                "TransactWriteItems",
+                json!({"TransactItems": [{"Put": {"Item": {"id": {"S": "1"}}}}]}),
+            ),
         ] {
             assert_eq!(keys(action, &request), None, "{action} {request}");
         }

@@ -33,8 +33,12 @@ const SIGXFSZ: i32 = 25;
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,dynoxide=error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,dynoxide=error"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     match run(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -45,10 +49,17 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     // Caught, the write fails like any other on a full disk; left alone, the signal would end the program.
     let _full = signal(SignalKind::from_raw(SIGXFSZ))?;
-    let storage = if args.ephemeral { Storage::Memory } else { Storage::Dir(args.data_dir) };
+    let storage = if args.ephemeral {
+        Storage::Memory
+    } else {
+        Storage::Dir(args.data_dir)
+    };
     let config = Config {
         listen: args.listen,
         account_id: args.account_id,
@@ -65,12 +76,18 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "whoever starts the program reads the address from its first line")]
+#[expect(
+    clippy::print_stdout,
+    reason = "whoever starts the program reads the address from its first line"
+)]
 fn announce(url: &str) {
     println!("localaws listens on {url}");
 }
 
-#[expect(clippy::print_stderr, reason = "the one line that says why the program did not start")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one line that says why the program did not start"
+)]
 fn complain(error: &dyn std::error::Error) {
     eprintln!("localaws: {error}");
 }

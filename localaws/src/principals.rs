@@ -40,7 +40,9 @@ pub(crate) struct Report {
 impl Principals {
     /// Counts one call of `action`.
     pub(crate) fn record(&self, session: Option<&Session>, action: &str) {
-        let Some(session) = session else { return self.account.record(action) };
+        let Some(session) = session else {
+            return self.account.record(action);
+        };
         let arn = session.arn();
         let mut sessions = self.sessions();
         if sessions.len() >= PRINCIPALS_MAX && !sessions.contains_key(&arn) {
@@ -49,14 +51,21 @@ impl Principals {
         let tags = || session.tags.iter().cloned().collect();
         sessions
             .entry(arn)
-            .or_insert_with(|| Entry { tags: tags(), calls: Calls::default() })
+            .or_insert_with(|| Entry {
+                tags: tags(),
+                calls: Calls::default(),
+            })
             .calls
             .record(action);
     }
 
     /// Everybody's counts, the account's first.
     pub(crate) fn report(&self) -> Vec<Report> {
-        let account = Report { session: None, tags: BTreeMap::new(), calls: self.account.snapshot() };
+        let account = Report {
+            session: None,
+            tags: BTreeMap::new(),
+            calls: self.account.snapshot(),
+        };
         let sessions = self.sessions();
         let reports = sessions.iter().map(|(arn, entry)| Report {
             session: Some(arn.clone()),
@@ -101,12 +110,21 @@ mod tests {
         principals.record(Some(&session("s-0000")), "DynamoDB.Query");
         let report = principals.report();
         assert_eq!(report.len(), 1 + PRINCIPALS_MAX);
-        assert_eq!((report[0].calls["SQS.SendMessage"], report[0].calls["DynamoDB.Query"]), (1, 5));
+        assert_eq!(
+            (
+                report[0].calls["SQS.SendMessage"],
+                report[0].calls["DynamoDB.Query"]
+            ),
+            (1, 5)
+        );
         assert_eq!(
             report[1].session.as_deref(),
             Some("arn:aws:sts::000000000000:assumed-role/reader/s-0000")
         );
-        assert_eq!((report[1].calls["DynamoDB.Query"], &*report[1].tags["team"]), (2, "blue"));
+        assert_eq!(
+            (report[1].calls["DynamoDB.Query"], &*report[1].tags["team"]),
+            (2, "blue")
+        );
         principals.reset();
         assert_eq!(principals.report().len(), 1);
     }

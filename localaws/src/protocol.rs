@@ -27,8 +27,17 @@ pub(crate) struct AwsError {
 
 impl AwsError {
     /// An error with the name of its shape and a sentence.
-    pub(crate) fn new(status: StatusCode, shape: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { status, shape: shape.into(), query_code: None, message: message.into() }
+    pub(crate) fn new(
+        status: StatusCode,
+        shape: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            shape: shape.into(),
+            query_code: None,
+            message: message.into(),
+        }
     }
 
     /// A caller's mistake: status 400.
@@ -51,17 +60,23 @@ impl AwsError {
     /// The error in the given protocol.
     pub(crate) fn reply(&self, protocol: Protocol) -> Reply {
         match protocol {
-            Protocol::Json { content_type, namespace } => self.json_reply(content_type, namespace),
+            Protocol::Json {
+                content_type,
+                namespace,
+            } => self.json_reply(content_type, namespace),
             Protocol::Query { namespace } => self.query_reply(namespace),
         }
     }
 
     fn json_reply(&self, content_type: &'static str, namespace: &str) -> Reply {
-        let body =
-            serde_json::json!({"__type": format!("{namespace}{}", self.shape), "message": self.message});
+        let body = serde_json::json!({"__type": format!("{namespace}{}", self.shape), "message": self.message});
         let mut reply = raw(self.status, content_type, body.to_string());
         if let Some(code) = &self.query_code {
-            let fault = if self.status.is_server_error() { "Receiver" } else { "Sender" };
+            let fault = if self.status.is_server_error() {
+                "Receiver"
+            } else {
+                "Sender"
+            };
             if let Ok(value) = HeaderValue::try_from(format!("{code};{fault}")) {
                 reply.headers_mut().insert(QUERY_ERROR, value);
             }
@@ -70,7 +85,11 @@ impl AwsError {
     }
 
     fn query_reply(&self, namespace: &str) -> Reply {
-        let fault = if self.status.is_server_error() { "Receiver" } else { "Sender" };
+        let fault = if self.status.is_server_error() {
+            "Receiver"
+        } else {
+            "Sender"
+        };
         let id = request_id();
         let body = format!(
             "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>{fault}</Type><Code>{}</Code><Message>{}</Message>\
@@ -100,17 +119,24 @@ pub(crate) enum Protocol {
 }
 
 /// SQS.
-pub(crate) const SQS: Protocol =
-    Protocol::Json { content_type: "application/x-amz-json-1.0", namespace: "com.amazonaws.sqs#" };
+pub(crate) const SQS: Protocol = Protocol::Json {
+    content_type: "application/x-amz-json-1.0",
+    namespace: "com.amazonaws.sqs#",
+};
 /// SSM.
-pub(crate) const SSM: Protocol = Protocol::Json { content_type: "application/x-amz-json-1.1", namespace: "" };
+pub(crate) const SSM: Protocol = Protocol::Json {
+    content_type: "application/x-amz-json-1.1",
+    namespace: "",
+};
 /// DynamoDB, for the few answers that are ours.
 pub(crate) const DYNAMODB: Protocol = Protocol::Json {
     content_type: "application/x-amz-json-1.0",
     namespace: "com.amazonaws.dynamodb.v20120810#",
 };
 /// STS.
-pub(crate) const STS: Protocol = Protocol::Query { namespace: "https://sts.amazonaws.com/doc/2011-06-15/" };
+pub(crate) const STS: Protocol = Protocol::Query {
+    namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
+};
 
 /// A successful answer with a JSON body.
 pub(crate) fn json(protocol: Protocol, body: &impl Serialize) -> Reply {
@@ -145,16 +171,23 @@ pub(crate) fn raw_with_id(
 
 /// A fresh request id. Only a name for logs, so the thread's own generator will do.
 pub(crate) fn request_id() -> String {
-    uuid::Builder::from_random_bytes(fastrand::u128(..).to_le_bytes()).into_uuid().to_string()
+    uuid::Builder::from_random_bytes(fastrand::u128(..).to_le_bytes())
+        .into_uuid()
+        .to_string()
 }
 
 /// Text with the characters escaped that XML gives a meaning to.
 pub(crate) fn xml_text(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
-    let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let elapsed = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }

@@ -54,7 +54,12 @@ pub(crate) struct Stops {
 }
 
 /// Accepts connections until told to stop; each is a task on `tracker`.
-pub(crate) async fn accept(listener: TcpListener, app: Arc<App>, stops: Stops, tracker: TaskTracker) {
+pub(crate) async fn accept(
+    listener: TcpListener,
+    app: Arc<App>,
+    stops: Stops,
+    tracker: TaskTracker,
+) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let accepted = tokio::select! {
@@ -77,7 +82,10 @@ async fn next_connection(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
+    let permit = Arc::clone(room)
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed");
     let (stream, _) = listener.accept().await?;
     // Answers are small and awaited: do not hold them back.
     stream.set_nodelay(true)?;
@@ -146,7 +154,10 @@ impl Target {
             "DynamoDBStreams_20120810" => (Service::DynamoDb, "DynamoDBStreams"),
             _ => return None,
         };
-        Some(Self { service, action: format!("{short}.{name}") })
+        Some(Self {
+            service,
+            action: format!("{short}.{name}"),
+        })
     }
 
     fn name(&self) -> &str {
@@ -162,12 +173,21 @@ impl App {
             Err(error) => return Ok(unreadable(&*error)),
         };
         if let Some(path) = head.uri.path().strip_prefix("/_localaws/") {
-            return Ok(admin::answer(&self, &head.method, path, &head.headers, &body));
+            return Ok(admin::answer(
+                &self,
+                &head.method,
+                path,
+                &head.headers,
+                &body,
+            ));
         }
         if let Some(header) = head.headers.get(TARGET) {
             let target = header.to_str().ok().and_then(Target::parse);
             return match target {
-                Some(target) => self.run(&target, &head.headers, body, &Form::default()).await,
+                Some(target) => {
+                    self.run(&target, &head.headers, body, &Form::default())
+                        .await
+                }
                 None => Ok(AwsError::bad_request(
                     "UnknownOperationException",
                     "This endpoint serves SQS, SSM, STS and DynamoDB.",
@@ -178,9 +198,11 @@ impl App {
         let query = head.uri.query().unwrap_or_default();
         match query_form(&head.method, query, &head.headers, &body) {
             Some(form) => self.run_query(&head.headers, &form).await,
-            None if head.method == Method::GET && head.uri.path() == "/" => {
-                Ok(protocol::raw(StatusCode::OK, "text/plain", "localaws: SQS, SSM, STS and DynamoDB\n"))
-            }
+            None if head.method == Method::GET && head.uri.path() == "/" => Ok(protocol::raw(
+                StatusCode::OK,
+                "text/plain",
+                "localaws: SQS, SSM, STS and DynamoDB\n",
+            )),
             None => Ok(AwsError::new(
                 StatusCode::NOT_FOUND,
                 "UnknownOperationException",
@@ -199,7 +221,10 @@ impl App {
             );
             return Ok(AwsError::bad_request("InvalidAction", message).reply(protocol::STS));
         }
-        let target = Target { service: Service::Sts, action: format!("STS.{action}") };
+        let target = Target {
+            service: Service::Sts,
+            action: format!("STS.{action}"),
+        };
         self.run(&target, headers, Bytes::new(), form).await
     }
 
@@ -212,7 +237,10 @@ impl App {
         form: &Form,
     ) -> Result<Reply, Dropped> {
         self.calls.record(&target.action);
-        self.principals.record(sts::session(headers).ok().flatten().as_ref(), &target.action);
+        self.principals.record(
+            sts::session(headers).ok().flatten().as_ref(),
+            &target.action,
+        );
         let plan = self.faults.plan(&target.action);
         if let Some(reply) = suffer(plan.before, target.service).await? {
             return Ok(reply);
@@ -230,7 +258,11 @@ impl App {
             Service::DynamoDb => {
                 let faults = self.faults.entries(&target.action);
                 match self.leading_keys.check(headers, target.name(), &body) {
-                    Ok(()) => self.dynamodb.call(target.name(), headers, body, &faults).await,
+                    Ok(()) => {
+                        self.dynamodb
+                            .call(target.name(), headers, body, &faults)
+                            .await
+                    }
                     Err(denied) => Err(denied),
                 }
             }
@@ -240,7 +272,10 @@ impl App {
     }
 
     fn caller(&self, headers: &HeaderMap, action: &str) -> Caller {
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty());
+        let host = headers
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .filter(|host| !host.is_empty());
         let sender_id = match sts::session(headers) {
             Ok(None) => Arc::clone(&self.root_id),
             _ => sts::identity(headers, &self.account_id).user_id.into(),
@@ -287,9 +322,16 @@ fn query_form(method: &Method, query: &str, headers: &HeaderMap, body: &Bytes) -
 fn unreadable(error: &(dyn std::error::Error + 'static)) -> Reply {
     if error.is::<http_body_util::LengthLimitError>() {
         let message = format!("The request is larger than {BODY_BYTES_MAX} bytes.");
-        return AwsError::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
-            .reply(protocol::SQS);
+        return AwsError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestEntityTooLarge",
+            message,
+        )
+        .reply(protocol::SQS);
     }
-    AwsError::bad_request("SerializationException", format!("Cannot read the request: {error}"))
-        .reply(protocol::SQS)
+    AwsError::bad_request(
+        "SerializationException",
+        format!("Cannot read the request: {error}"),
+    )
+    .reply(protocol::SQS)
 }

@@ -86,14 +86,21 @@ pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LoadError> {
     // the process, however it ends, and spares SQLite its shared-memory index.
     conn.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     let in_use = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => LoadError::InUse,
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+            LoadError::InUse
+        }
         Some(rusqlite::ErrorCode::NotADatabase) => LoadError::Foreign,
         _ => LoadError::Sqlite(error),
     };
-    let pragma = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(in_use);
+    let pragma = |name: &str| {
+        conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            .map_err(in_use)
+    };
     let (application, version) = (pragma("application_id")?, pragma("user_version")?);
     let is_new = conn
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| {
+            row.get::<_, i64>(0)
+        })
         .map_err(in_use)?
         == 0;
     match (is_new, application, version) {
@@ -101,7 +108,8 @@ pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LoadError> {
         (false, APPLICATION_ID, found) => return Err(LoadError::OtherVersion { found }),
         _ => return Err(LoadError::Foreign),
     }
-    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(in_use)?;
+    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+        .map_err(in_use)?;
     conn.pragma_update(None, "synchronous", "NORMAL")?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
@@ -113,7 +121,8 @@ pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LoadError> {
         .map_err(in_use)?;
     } else {
         // Takes the lock now, so that a second process fails at its start and not at its first write.
-        conn.execute_batch("BEGIN IMMEDIATE; COMMIT;").map_err(in_use)?;
+        conn.execute_batch("BEGIN IMMEDIATE; COMMIT;")
+            .map_err(in_use)?;
     }
     Ok(conn)
 }
@@ -183,20 +192,36 @@ impl Store {
         let thread = thread::Builder::new()
             .name("localaws-store".into())
             .spawn(move || write_until_closed(conn, &theirs))?;
-        Ok((Self { shared: Some(Arc::clone(&shared)) }, Writer { shared, thread }))
+        Ok((
+            Self {
+                shared: Some(Arc::clone(&shared)),
+            },
+            Writer { shared, thread },
+        ))
     }
 
     /// Waits for leave to submit. To be called before taking the lock of the state.
     pub(crate) async fn room(&self) -> Room {
-        let Some(shared) = &self.shared else { return Room(None) };
+        let Some(shared) = &self.shared else {
+            return Room(None);
+        };
         let permit = Arc::clone(&shared.room).acquire_owned().await;
         Room(Some(permit.expect("the semaphore is never closed")))
     }
 
     /// Hands changes to the writer; to be called under the lock of the state they belong to.
-    pub(crate) fn submit(&self, room: Room, changes: impl IntoIterator<Item = impl Change>) -> Pending {
-        let (Some(shared), Some(room)) = (&self.shared, room.0) else { return Pending(None) };
-        let changes: Vec<_> = changes.into_iter().map(|change| Box::new(change) as Box<dyn Change>).collect();
+    pub(crate) fn submit(
+        &self,
+        room: Room,
+        changes: impl IntoIterator<Item = impl Change>,
+    ) -> Pending {
+        let (Some(shared), Some(room)) = (&self.shared, room.0) else {
+            return Pending(None);
+        };
+        let changes: Vec<_> = changes
+            .into_iter()
+            .map(|change| Box::new(change) as Box<dyn Change>)
+            .collect();
         if changes.is_empty() {
             return Pending(None);
         }
@@ -206,7 +231,11 @@ impl Store {
             // Ignored on purpose: the receiver is in our hands, a line below.
             let _ = done.send(Err(StoreError::Closed));
         } else {
-            inbox.jobs.push(Job { changes, done, _room: room });
+            inbox.jobs.push(Job {
+                changes,
+                done,
+                _room: room,
+            });
             if inbox.jobs.len() == 1 {
                 shared.arrived.notify_one();
             }
@@ -216,7 +245,9 @@ impl Store {
 
     /// Whether changes are still taken.
     pub(crate) fn is_healthy(&self) -> bool {
-        self.shared.as_ref().is_none_or(|shared| !shared.broken.load(Ordering::Relaxed))
+        self.shared
+            .as_ref()
+            .is_none_or(|shared| !shared.broken.load(Ordering::Relaxed))
     }
 }
 
@@ -255,14 +286,21 @@ fn write_until_closed(mut conn: Connection, shared: &Shared) {
         let jobs = {
             let mut inbox = lock(&shared.inbox);
             while inbox.jobs.is_empty() && !inbox.closed {
-                inbox = shared.arrived.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+                inbox = shared
+                    .arrived
+                    .wait(inbox)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
             std::mem::take(&mut inbox.jobs)
         };
         if jobs.is_empty() {
             break;
         }
-        let outcome = if broken { Err(StoreError::Broken) } else { commit(&mut conn, &jobs) };
+        let outcome = if broken {
+            Err(StoreError::Broken)
+        } else {
+            commit(&mut conn, &jobs)
+        };
         if outcome.is_err() && !broken {
             broken = true;
             shared.broken.store(true, Ordering::Relaxed);

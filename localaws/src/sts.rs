@@ -62,12 +62,24 @@ impl Session {
 
     /// ARN of the session.
     pub(crate) fn arn(&self) -> String {
-        format!("arn:aws:sts::{}:assumed-role/{}/{}", self.account(), self.role_name(), self.session_name)
+        format!(
+            "arn:aws:sts::{}:assumed-role/{}/{}",
+            self.account(),
+            self.role_name(),
+            self.session_name
+        )
     }
 
     fn identity(&self) -> Identity {
-        let user_id = format!("{}:{}", unique_id("AROA", &self.role_arn), self.session_name);
-        Identity { user_id, arn: self.arn() }
+        let user_id = format!(
+            "{}:{}",
+            unique_id("AROA", &self.role_arn),
+            self.session_name
+        );
+        Identity {
+            user_id,
+            arn: self.arn(),
+        }
     }
 
     fn to_token(&self) -> String {
@@ -89,9 +101,13 @@ impl Session {
 /// # Errors
 /// `ExpiredToken` for a session that is over, `InvalidClientTokenId` for a token that is not ours.
 pub(crate) fn session(headers: &HeaderMap) -> Result<Option<Session>, AwsError> {
-    let Some(token) = headers.get(TOKEN_HEADER) else { return Ok(None) };
+    let Some(token) = headers.get(TOKEN_HEADER) else {
+        return Ok(None);
+    };
     // Clients may run with real-looking or made-up tokens; only ours mean anything here.
-    let Some(session) = token.to_str().ok().and_then(Session::of_token) else { return Ok(None) };
+    let Some(session) = token.to_str().ok().and_then(Session::of_token) else {
+        return Ok(None);
+    };
     if session.expires_ms < now_ms() {
         return Err(AwsError::new(
             StatusCode::FORBIDDEN,
@@ -106,7 +122,10 @@ pub(crate) fn session(headers: &HeaderMap) -> Result<Option<Session>, AwsError> 
 pub(crate) fn identity(headers: &HeaderMap, account_id: &str) -> Identity {
     match session(headers) {
         Ok(Some(session)) => session.identity(),
-        _ => Identity { user_id: account_id.to_owned(), arn: format!("arn:aws:iam::{account_id}:root") },
+        _ => Identity {
+            user_id: account_id.to_owned(),
+            arn: format!("arn:aws:iam::{account_id}:root"),
+        },
     }
 }
 
@@ -187,7 +206,9 @@ fn requested_session(form: &Form) -> Result<Session, AwsError> {
     }
     let session_name = required(form, "RoleSessionName")?;
     let name_fits = SESSION_NAME_CHARS.contains(&session_name.len())
-        && session_name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b));
+        && session_name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b));
     if !name_fits {
         return Err(invalid(format!(
             "1 validation error detected: Value '{session_name}' at 'roleSessionName' failed to satisfy constraint: \
@@ -215,8 +236,12 @@ fn requested_session(form: &Form) -> Result<Session, AwsError> {
 fn session_tags(form: &Form) -> Result<Vec<(String, String)>, AwsError> {
     let mut tags: Vec<(String, String)> = Vec::new();
     for n in 1.. {
-        let Some(key) = form.get(&format!("Tags.member.{n}.Key")) else { break };
-        let value = form.get(&format!("Tags.member.{n}.Value")).unwrap_or_default();
+        let Some(key) = form.get(&format!("Tags.member.{n}.Key")) else {
+            break;
+        };
+        let value = form
+            .get(&format!("Tags.member.{n}.Value"))
+            .unwrap_or_default();
         let fits = (1..=TAG_KEY_CHARS_MAX).contains(&key.chars().count())
             && value.chars().count() <= TAG_VALUE_CHARS_MAX
             && n <= TAGS_MAX;
@@ -229,7 +254,10 @@ fn session_tags(form: &Form) -> Result<Vec<(String, String)>, AwsError> {
                 ),
             ));
         }
-        if tags.iter().any(|(other, _)| other.eq_ignore_ascii_case(key)) {
+        if tags
+            .iter()
+            .any(|(other, _)| other.eq_ignore_ascii_case(key))
+        {
             return Err(AwsError::bad_request(
                 "InvalidParameterValue",
                 "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
@@ -238,8 +266,13 @@ fn session_tags(form: &Form) -> Result<Vec<(String, String)>, AwsError> {
         tags.push((key.to_owned(), value.to_owned()));
     }
     for n in 1..=TAGS_MAX {
-        let Some(key) = form.get(&format!("TransitiveTagKeys.member.{n}")) else { break };
-        if !tags.iter().any(|(other, _)| other.eq_ignore_ascii_case(key)) {
+        let Some(key) = form.get(&format!("TransitiveTagKeys.member.{n}")) else {
+            break;
+        };
+        if !tags
+            .iter()
+            .any(|(other, _)| other.eq_ignore_ascii_case(key))
+        {
             return Err(AwsError::bad_request(
                 "InvalidParameterValue",
                 "One of the specified transitive tag keys cannot be found in the requested tags.",
@@ -268,7 +301,9 @@ fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str, AwsError> {
 fn unique_id(prefix: &str, seed: &str) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let digest = Md5::digest(seed.as_bytes());
-    let letters = digest.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)]));
+    let letters = digest
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(byte & 31)]));
     prefix.chars().chain(letters).collect()
 }
 
@@ -286,29 +321,45 @@ mod tests {
     use super::*;
 
     fn form(extra: &str) -> Form {
-        Form::parse(&format!("RoleArn=arn:aws:iam::000000000000:role/tenant/app&RoleSessionName=s-1&{extra}"))
+        Form::parse(&format!(
+            "RoleArn=arn:aws:iam::000000000000:role/tenant/app&RoleSessionName=s-1&{extra}"
+        ))
     }
 
     #[test]
     fn a_session_token_carries_role_name_and_tags() {
-        let session =
-            requested_session(&form("Tags.member.1.Key=TenantID&Tags.member.1.Value=tenant-1")).unwrap();
-        assert_eq!(session.tags, [("TenantID".to_owned(), "tenant-1".to_owned())]);
+        let session = requested_session(&form(
+            "Tags.member.1.Key=TenantID&Tags.member.1.Value=tenant-1",
+        ))
+        .unwrap();
+        assert_eq!(
+            session.tags,
+            [("TenantID".to_owned(), "tenant-1".to_owned())]
+        );
         let mut headers = HeaderMap::new();
         headers.insert(TOKEN_HEADER, session.to_token().parse().unwrap());
         assert_eq!(super::session(&headers).unwrap(), Some(session));
-        assert_eq!(identity(&headers, "000000000000").arn, "arn:aws:sts::000000000000:assumed-role/app/s-1");
+        assert_eq!(
+            identity(&headers, "000000000000").arn,
+            "arn:aws:sts::000000000000:assumed-role/app/s-1"
+        );
     }
 
     #[test]
     fn foreign_tokens_mean_root_and_expired_ones_are_refused() {
         let mut headers = HeaderMap::new();
         headers.insert(TOKEN_HEADER, "somebody-elses".parse().unwrap());
-        assert_eq!(identity(&headers, "000000000000").arn, "arn:aws:iam::000000000000:root");
+        assert_eq!(
+            identity(&headers, "000000000000").arn,
+            "arn:aws:iam::000000000000:root"
+        );
         let mut over = requested_session(&form("")).unwrap();
         over.expires_ms = 1;
         headers.insert(TOKEN_HEADER, over.to_token().parse().unwrap());
-        assert_eq!(super::session(&headers).unwrap_err().shape(), "ExpiredToken");
+        assert_eq!(
+            super::session(&headers).unwrap_err().shape(),
+            "ExpiredToken"
+        );
     }
 
     #[test]

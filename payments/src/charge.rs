@@ -125,9 +125,23 @@ impl Status {
 impl NewCharge {
     /// The charge, once it has an id and a time.
     pub(crate) fn recorded(self, id: Uuid, tenant: TenantId, now: DateTime<Utc>) -> Charge {
-        let Self { amount, currency, reference, metadata } = self;
+        let Self {
+            amount,
+            currency,
+            reference,
+            metadata,
+        } = self;
         let created_at = timestamp(now);
-        Charge { id, tenant, amount, currency, reference, metadata, refunded: 0, created_at }
+        Charge {
+            id,
+            tenant,
+            amount,
+            currency,
+            reference,
+            metadata,
+            refunded: 0,
+            created_at,
+        }
     }
 }
 
@@ -140,7 +154,10 @@ impl Charge {
     /// The refund of an amount; `None` where less is left.
     pub(crate) fn refund(&self, amount: Amount, id: Uuid, now: DateTime<Utc>) -> Option<Refund> {
         let refunded = self.refunded.checked_add(amount.minor_units())?;
-        let charge = Self { refunded, ..self.clone() };
+        let charge = Self {
+            refunded,
+            ..self.clone()
+        };
         (refunded <= self.amount.minor_units()).then(|| Refund {
             id,
             amount,
@@ -226,7 +243,11 @@ pub(crate) mod tests {
             reference: "order-7".to_owned(),
             metadata: BTreeMap::from([("shop".to_owned(), "north".to_owned())]),
         };
-        new.recorded(Uuid::from_u128(7), "tenant-2".parse().expect("valid"), noon())
+        new.recorded(
+            Uuid::from_u128(7),
+            "tenant-2".parse().expect("valid"),
+            noon(),
+        )
     }
 
     pub(crate) fn noon() -> DateTime<Utc> {
@@ -240,8 +261,9 @@ pub(crate) mod tests {
             serde_json::to_string(&charge.body()).unwrap(),
             r#"{"id":"00000000-0000-0000-0000-000000000007","amount":1250,"currency":"EUR","reference":"order-7","metadata":{"shop":"north"},"refunded":0,"status":"recorded","created_at":"2026-12-01T12:00:00.000Z","tenant_id":"tenant-2"}"#
         );
-        let refund =
-            charge.refund(Amount::new(500).unwrap(), Uuid::from_u128(8), noon()).expect("enough is left");
+        let refund = charge
+            .refund(Amount::new(500).unwrap(), Uuid::from_u128(8), noon())
+            .expect("enough is left");
         assert_eq!(
             serde_json::to_string(&refund.body()).unwrap(),
             r#"{"id":"00000000-0000-0000-0000-000000000008","charge_id":"00000000-0000-0000-0000-000000000007","amount":500,"currency":"EUR","refunded":500,"status":"partially_refunded","created_at":"2026-12-01T12:00:00.000Z","tenant_id":"tenant-2"}"#

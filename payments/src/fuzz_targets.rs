@@ -18,23 +18,30 @@ fn assert_is_refusal(error: &ApiError) {
 
 #[test]
 fn a_body_is_a_charge_within_every_bound_or_a_400() {
-    check!(name = "charge").with_iterations(GENERATED).for_each(|input: &[u8]| match new_charge(input) {
-        Ok(charge) => {
-            assert!((1..=MAX_AMOUNT).contains(&charge.amount.minor_units()));
-            assert!(charge.reference.chars().count() <= MAX_REFERENCE_CHARS);
-            assert!(charge.metadata.len() <= MAX_METADATA && !charge.metadata.contains_key(""));
-            // A float, a string or an exponent would have been rounded somewhere: the digits are in the text.
-            let text = String::from_utf8_lossy(input);
-            assert!(text.contains(&charge.amount.minor_units().to_string()), "{text}");
-        }
-        Err(error) => assert_is_refusal(&error),
-    });
+    check!(name = "charge")
+        .with_iterations(GENERATED)
+        .for_each(|input: &[u8]| match new_charge(input) {
+            Ok(charge) => {
+                assert!((1..=MAX_AMOUNT).contains(&charge.amount.minor_units()));
+                assert!(charge.reference.chars().count() <= MAX_REFERENCE_CHARS);
+                assert!(charge.metadata.len() <= MAX_METADATA && !charge.metadata.contains_key(""));
+                // A float, a string or an exponent would have been rounded somewhere: the digits are in the text.
+                let text = String::from_utf8_lossy(input);
+                assert!(
+                    text.contains(&charge.amount.minor_units().to_string()),
+                    "{text}"
+                );
+            }
+            Err(error) => assert_is_refusal(&error),
+        });
 }
 
 #[test]
 fn a_body_is_a_refund_within_every_bound_or_a_400() {
-    check!(name = "refund").with_iterations(GENERATED).for_each(|input: &[u8]| match new_refund(input) {
-        Ok(amount) => assert!((1..=MAX_AMOUNT).contains(&amount.minor_units())),
-        Err(error) => assert_is_refusal(&error),
-    });
+    check!(name = "refund")
+        .with_iterations(GENERATED)
+        .for_each(|input: &[u8]| match new_refund(input) {
+            Ok(amount) => assert!((1..=MAX_AMOUNT).contains(&amount.minor_units())),
+            Err(error) => assert_is_refusal(&error),
+        });
 }

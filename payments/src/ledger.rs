@@ -102,20 +102,43 @@ struct Counters {
 
 impl Ledger {
     pub(crate) fn new(client: Client, table: String, clock: Clock, metrics: &Metrics) -> Self {
-        metrics.describe_counter("ledger_requests_total", "Charges and refunds answered, by outcome");
-        let count = |outcome| metrics.counter("ledger_requests_total", vec![label("outcome", outcome)]);
-        let counters = Counters { recorded: count("recorded"), replayed: count("replayed") };
+        metrics.describe_counter(
+            "ledger_requests_total",
+            "Charges and refunds answered, by outcome",
+        );
+        let count =
+            |outcome| metrics.counter("ledger_requests_total", vec![label("outcome", outcome)]);
+        let counters = Counters {
+            recorded: count("recorded"),
+            replayed: count("replayed"),
+        };
         let transactions = Transactions::new(client.clone(), metrics);
-        Self { client, table, transactions, clock, counters }
+        Self {
+            client,
+            table,
+            transactions,
+            clock,
+            counters,
+        }
     }
 
     /// Records a charge.
-    pub(crate) async fn charge(&self, request: &Request, new: NewCharge) -> Result<Outcome, LedgerError> {
+    pub(crate) async fn charge(
+        &self,
+        request: &Request,
+        new: NewCharge,
+    ) -> Result<Outcome, LedgerError> {
         let until = Instant::now() + WITHIN;
-        let asked = Asked { id: Uuid::now_v7(), fingerprint: items::of_charge(&new) };
+        let asked = Asked {
+            id: Uuid::now_v7(),
+            fingerprint: items::of_charge(&new),
+        };
         let now = self.clock.now();
         let charge = new.recorded(asked.id, request.tenant.clone(), now);
-        let answer = Answer { charge: charge.id, body: json(&charge.body()) };
+        let answer = Answer {
+            charge: charge.id,
+            body: json(&charge.body()),
+        };
         let entry = Entry::new(request.tenant.clone(), &charge.event(), now);
         let parts = [
             self.put(self.key_item(request, &asked, &answer)),
@@ -124,9 +147,14 @@ impl Ledger {
         ];
         match self.transactions.carry_out(asked.id, &parts, until).await {
             End::Committed => Ok(self.recorded(answer, entry)),
-            End::KeyTaken(item) => self.taken(until, request, &asked, (answer, entry), item).await,
+            End::KeyTaken(item) => {
+                self.taken(until, request, &asked, (answer, entry), item)
+                    .await
+            }
             // An id of ours that is there already: not this one's, or the key would be there, too.
-            End::ChargeDiffers(_) | End::Unclear | End::Unavailable => Err(LedgerError::Unavailable),
+            End::ChargeDiffers(_) | End::Unclear | End::Unavailable => {
+                Err(LedgerError::Unavailable)
+            }
         }
     }
 
@@ -138,16 +166,25 @@ impl Ledger {
         amount: Amount,
     ) -> Result<Outcome, LedgerError> {
         let until = Instant::now() + WITHIN;
-        let asked = Asked { id: Uuid::now_v7(), fingerprint: items::of_refund(charge_id, amount) };
-        let mut charge =
-            self.find_until(until, &request.tenant, charge_id).await?.ok_or(LedgerError::NoCharge)?;
+        let asked = Asked {
+            id: Uuid::now_v7(),
+            fingerprint: items::of_refund(charge_id, amount),
+        };
+        let mut charge = self
+            .find_until(until, &request.tenant, charge_id)
+            .await?
+            .ok_or(LedgerError::NoCharge)?;
         for race in 0..MAX_RACES {
             // Each content has a token of its own; the refund's id is the same in all of them.
             let token = Uuid::now_v7();
             let end = match charge.refund(amount, asked.id, self.clock.now()) {
                 Some(refund) => {
-                    let answer = Answer { charge: charge_id, body: json(&refund.body()) };
-                    let entry = Entry::new(request.tenant.clone(), &refund.event(), self.clock.now());
+                    let answer = Answer {
+                        charge: charge_id,
+                        body: json(&refund.body()),
+                    };
+                    let entry =
+                        Entry::new(request.tenant.clone(), &refund.event(), self.clock.now());
                     let parts = [
                         self.put(self.key_item(request, &asked, &answer)),
                         self.raise_refunded(&charge, refund.charge.refunded),
@@ -157,13 +194,18 @@ impl Ledger {
                     match self.transactions.carry_out(token, &parts, until).await {
                         End::Committed => return Ok(self.recorded(answer, entry)),
                         End::KeyTaken(item) => {
-                            return self.taken(until, request, &asked, (answer, entry), item).await;
+                            return self
+                                .taken(until, request, &asked, (answer, entry), item)
+                                .await;
                         }
                         end => end,
                     }
                 }
                 // Unless this very request is what took it: asked at once, because the two are read one after the other.
-                None => match self.transactions.carry_out(token, &self.checks(request, &charge), until).await
+                None => match self
+                    .transactions
+                    .carry_out(token, &self.checks(request, &charge), until)
+                    .await
                 {
                     End::Committed => return Err(LedgerError::TooMuch(charge.left())),
                     End::KeyTaken(item) => {
@@ -185,7 +227,11 @@ impl Ledger {
     }
 
     /// A charge of the tenant's.
-    pub(crate) async fn find(&self, tenant: &TenantId, id: Uuid) -> Result<Option<Charge>, LedgerError> {
+    pub(crate) async fn find(
+        &self,
+        tenant: &TenantId,
+        id: Uuid,
+    ) -> Result<Option<Charge>, LedgerError> {
         self.find_until(Instant::now() + WITHIN, tenant, id).await
     }
 
@@ -211,7 +257,11 @@ impl Ledger {
         let output = read(Instant::now() + WITHIN, || call.clone().send()).await?;
         let found = output.items.unwrap_or_default();
         let has_more = found.len() > limit || output.last_evaluated_key.is_some();
-        let charges = found.iter().take(limit).map(readable).collect::<Result<_, _>>()?;
+        let charges = found
+            .iter()
+            .take(limit)
+            .map(readable)
+            .collect::<Result<_, _>>()?;
         Ok((charges, has_more))
     }
 
@@ -221,12 +271,23 @@ impl Ledger {
         tenant: &TenantId,
         id: Uuid,
     ) -> Result<Option<Charge>, LedgerError> {
-        let item = self.get(until, items::key(tenant, items::charge_sk(id))).await?;
+        let item = self
+            .get(until, items::key(tenant, items::charge_sk(id)))
+            .await?;
         item.map(|item| readable(&item)).transpose()
     }
 
-    async fn get(&self, until: Instant, key: Attributes) -> Result<Option<Attributes>, LedgerError> {
-        let call = self.client.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
+    async fn get(
+        &self,
+        until: Instant,
+        key: Attributes,
+    ) -> Result<Option<Attributes>, LedgerError> {
+        let call = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key))
+            .consistent_read(true);
         Ok(read(until, || call.clone().send()).await?.item)
     }
 
@@ -257,7 +318,10 @@ impl Ledger {
             return Err(LedgerError::KeyReused);
         }
         self.counters.replayed.increment(1);
-        Ok(Outcome::Replayed(Answer { charge: record.charge, body: record.answer }))
+        Ok(Outcome::Replayed(Answer {
+            charge: record.charge,
+            body: record.answer,
+        }))
     }
 
     /// What was carried out under the key that is taken; read where DynamoDB did not give it.
@@ -271,7 +335,10 @@ impl Ledger {
             Some(item) => item,
             // Gone where its time to live ended just now: the next try comes first.
             None => self
-                .get(until, items::key(&request.tenant, items::key_sk(&request.key)))
+                .get(
+                    until,
+                    items::key(&request.tenant, items::key_sk(&request.key)),
+                )
                 .await?
                 .ok_or(LedgerError::Unavailable)?,
         };
@@ -288,7 +355,10 @@ impl Ledger {
     ) -> Result<Charge, LedgerError> {
         match item.filter(|item| !item.is_empty()) {
             Some(item) => readable(&item),
-            None => self.find_until(until, &request.tenant, id).await?.ok_or(LedgerError::NoCharge),
+            None => self
+                .find_until(until, &request.tenant, id)
+                .await?
+                .ok_or(LedgerError::NoCharge),
         }
     }
 
@@ -309,14 +379,19 @@ impl Ledger {
             .set_item(Some(item))
             .condition_expression(NOT_THERE)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        TransactWriteItem::builder().put(put.build().expect("table and item are set")).build()
+        TransactWriteItem::builder()
+            .put(put.build().expect("table and item are set"))
+            .build()
     }
 
     /// A part that sets what was refunded of a charge, which must be as it was read.
     fn raise_refunded(&self, charge: &Charge, refunded: u64) -> TransactWriteItem {
         let update = Update::builder()
             .table_name(&self.table)
-            .set_key(Some(items::key(&charge.tenant, items::charge_sk(charge.id))))
+            .set_key(Some(items::key(
+                &charge.tenant,
+                items::charge_sk(charge.id),
+            )))
             .update_expression("SET refunded = :after")
             .condition_expression("refunded = :before AND amount >= :after")
             .expression_attribute_values(":before", number(charge.refunded))
@@ -333,7 +408,9 @@ impl Ledger {
             ConditionCheck::builder()
                 .table_name(&self.table)
                 .set_key(Some(items::key(&request.tenant, sk)))
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .return_values_on_condition_check_failure(
+                    ReturnValuesOnConditionCheckFailure::AllOld,
+                )
         };
         let key = check(items::key_sk(&request.key)).condition_expression(NOT_THERE);
         let charge = check(items::charge_sk(charge.id))
@@ -375,12 +452,18 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     for attempt in 0..MAX_READS {
-        let Ok(outcome) = tokio::time::timeout_at(until, Box::pin(call())).await else { break };
+        let Ok(outcome) = tokio::time::timeout_at(until, Box::pin(call())).await else {
+            break;
+        };
         let failure = match outcome {
             Ok(found) => return Ok(found),
             Err(error) => classify(&error),
         };
-        tracing::warn!(code = failure.code, reason = failure.reason, "the ledger was not read");
+        tracing::warn!(
+            code = failure.code,
+            reason = failure.reason,
+            "the ledger was not read"
+        );
         if !failure.transient {
             break;
         }

@@ -82,8 +82,13 @@ pub fn service(config: &Config, aws: &AwsClients) -> Service {
 /// As [`service`], with another clock.
 pub fn service_at(config: &Config, aws: &AwsClients, clock: Clock) -> Service {
     let parameters = Arc::new(aws.ssm.clone());
-    let parts =
-        Parts::with_table(NAME, env!("CARGO_PKG_VERSION"), &config.service, parameters, table::PARAMETER);
+    let parts = Parts::with_table(
+        NAME,
+        env!("CARGO_PKG_VERSION"),
+        &config.service,
+        parameters,
+        table::PARAMETER,
+    );
     let (open, tasks) = (Arc::<OnceLock<Open>>::default(), TaskTracker::new());
     let payments = Payments::new(parts.http.clone(), Arc::clone(&open), tasks.clone());
     let own = Router::new()
@@ -94,7 +99,10 @@ pub fn service_at(config: &Config, aws: &AwsClients, clock: Clock) -> Service {
     let answers = parts.http.finish(own, openapi::document());
     let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
     let keep_registry = parts.keep_registry();
-    let limits = SenderLimits { max_in_flight: MAX_SENDS, ..SenderLimits::default() };
+    let limits = SenderLimits {
+        max_in_flight: MAX_SENDS,
+        ..SenderLimits::default()
+    };
     let work = Work {
         looked_up: readiness.condition("table"),
         sender: Sender::new(aws.sqs.clone(), limits, &metrics),
@@ -112,7 +120,10 @@ pub fn service_at(config: &Config, aws: &AwsClients, clock: Clock) -> Service {
         metrics,
         background: Box::new(|shutdown| {
             Box::pin(async move {
-                tokio::join!(shutdown.run_until_cancelled(keep_registry), work.run(&shutdown));
+                tokio::join!(
+                    shutdown.run_until_cancelled(keep_registry),
+                    work.run(&shutdown)
+                );
             })
         }),
     }
@@ -133,17 +144,39 @@ struct Work {
 impl Work {
     /// Finds the table, waiting for it as long as it takes; then sweeps. Ends when what is in hand is finished.
     async fn run(self, shutdown: &CancellationToken) {
-        let Some(table) = shutdown.run_until_cancelled(self.find_table()).await else { return };
+        let Some(table) = shutdown.run_until_cancelled(self.find_table()).await else {
+            return;
+        };
         tracing::info!(table = table.name(), "recording");
         let (name, metrics) = (table.name().to_owned(), &self.parts.metrics);
         let (clearer, clearing) = Clearer::new(self.dynamodb.clone(), name.clone());
         let environment = self.parts.http.environment().clone();
-        let publisher =
-            Publisher::new(environment, self.parts.registry.clone(), self.sender.clone(), clearer, metrics);
-        let ledger = Ledger::new(self.dynamodb.clone(), name.clone(), self.clock.clone(), metrics);
+        let publisher = Publisher::new(
+            environment,
+            self.parts.registry.clone(),
+            self.sender.clone(),
+            clearer,
+            metrics,
+        );
+        let ledger = Ledger::new(
+            self.dynamodb.clone(),
+            name.clone(),
+            self.clock.clone(),
+            metrics,
+        );
         let place = (self.dynamodb.clone(), name);
-        let sweeper = Sweeper::new(place, publisher.clone(), self.clock.clone(), self.sweep_every, metrics);
-        self.open.get_or_init(|| Open { table, ledger, publisher });
+        let sweeper = Sweeper::new(
+            place,
+            publisher.clone(),
+            self.clock.clone(),
+            self.sweep_every,
+            metrics,
+        );
+        self.open.get_or_init(|| Open {
+            table,
+            ledger,
+            publisher,
+        });
         self.looked_up.set(true);
         let finish = async {
             shutdown.run_until_cancelled(sweeper.sweep_forever()).await;
@@ -175,7 +208,13 @@ impl Work {
                     tracing::warn!(parameter, %error, "no payments table yet: charges are answered with 503");
                 }
             }
-            tokio::time::sleep(backoff_from_half(attempt, LOOK_UP_BASE, LOOK_UP_MAX, fastrand::f64())).await;
+            tokio::time::sleep(backoff_from_half(
+                attempt,
+                LOOK_UP_BASE,
+                LOOK_UP_MAX,
+                fastrand::f64(),
+            ))
+            .await;
             attempt += 1;
         }
     }

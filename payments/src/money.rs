@@ -16,7 +16,9 @@ pub(crate) struct Currency(iso_currency::Currency);
 impl Amount {
     /// The amount, unless it is none.
     pub(crate) fn new(minor_units: u64) -> Option<Self> {
-        (1..=MAX_AMOUNT).contains(&minor_units).then_some(Self(minor_units))
+        (1..=MAX_AMOUNT)
+            .contains(&minor_units)
+            .then_some(Self(minor_units))
     }
 
     pub(crate) const fn minor_units(self) -> u64 {
@@ -28,7 +30,9 @@ impl Currency {
     /// The currency of a code, as ISO 4217 spells it: three capital letters. Precious metals and the codes for tests and
     /// for "no currency" have no minor units to count in.
     pub(crate) fn of(code: &str) -> Option<Self> {
-        iso_currency::Currency::from_code(code).filter(|currency| currency.exponent().is_some()).map(Self)
+        iso_currency::Currency::from_code(code)
+            .filter(|currency| currency.exponent().is_some())
+            .map(Self)
     }
 
     pub(crate) fn code(self) -> &'static str {
@@ -50,7 +54,10 @@ mod tests {
     fn an_amount_is_one_minor_unit_or_more_up_to_its_bound() {
         assert_eq!(Amount::new(0), None);
         assert_eq!(Amount::new(1).map(Amount::minor_units), Some(1));
-        assert_eq!(Amount::new(MAX_AMOUNT).map(Amount::minor_units), Some(1_000_000_000_000));
+        assert_eq!(
+            Amount::new(MAX_AMOUNT).map(Amount::minor_units),
+            Some(1_000_000_000_000)
+        );
         assert_eq!(Amount::new(MAX_AMOUNT + 1), None);
     }
 
@@ -59,7 +66,18 @@ mod tests {
         for code in ["EUR", "USD", "JPY", "KWD", "XCG"] {
             assert_eq!(Currency::of(code).map(Currency::code), Some(code));
         }
-        for wrong in ["eur", "EU", "EURO", "", "ZZZ", "XXX", "XTS", "XAU", "978", "€€€"] {
+        for wrong in [
+            "eur",
+            "EU",
+            "EURO",
+            "",
+            "ZZZ",
+            "XXX",
+            "XTS",
+            "XAU",
+            "978",
+            "€€€",
+        ] {
             assert_eq!(Currency::of(wrong), None, "{wrong:?}");
         }
     }

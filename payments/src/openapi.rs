@@ -1,7 +1,10 @@
 //! The OpenAPI document: made from the handlers and the types they answer with. What is checked by hand when a request
 //! is read is described here, and tests compare the two.
 
-#![expect(dead_code, reason = "these types describe; the ones that read and write are elsewhere")]
+#![expect(
+    dead_code,
+    reason = "these types describe; the ones that read and write are elsewhere"
+)]
 
 use std::collections::BTreeMap;
 
@@ -14,7 +17,10 @@ use crate::{charge, routes};
 /// The routes of payments.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Payments", description = "Idempotent charges and refunds of a tenant"),
+    info(
+        title = "Payments",
+        description = "Idempotent charges and refunds of a tenant"
+    ),
     paths(routes::charge, routes::list, routes::find, routes::refund),
     components(schemas(charge::ChargeBody, charge::RefundBody, charge::Status, routes::Listed))
 )]
@@ -51,7 +57,9 @@ fn metadata() -> Object {
         .schema_type(Type::String)
         .min_length(Some(1))
         .max_length(Some(MAX_METADATA_NAME_CHARS));
-    let text = Object::builder().schema_type(Type::String).max_length(Some(MAX_METADATA_VALUE_CHARS));
+    let text = Object::builder()
+        .schema_type(Type::String)
+        .max_length(Some(MAX_METADATA_VALUE_CHARS));
     Object::builder()
         .description(Some(said))
         .property_names(Some(name))
@@ -89,7 +97,10 @@ mod tests {
         let routes: Vec<_> = paths
             .iter()
             .flat_map(|(path, item)| {
-                item.as_object().expect("methods").keys().map(move |method| format!("{method} {path}"))
+                item.as_object()
+                    .expect("methods")
+                    .keys()
+                    .map(move |method| format!("{method} {path}"))
             })
             .collect();
         assert_eq!(
@@ -102,9 +113,19 @@ mod tests {
             ]
         );
         let new = &document["components"]["schemas"]["NewCharge"];
-        assert_eq!(new["properties"]["amount"]["maximum"], json!(MAX_AMOUNT), "{new}");
-        assert_eq!(new["properties"]["reference"]["maxLength"], json!(MAX_REFERENCE_CHARS));
-        assert_eq!(new["properties"]["metadata"]["maxProperties"], json!(MAX_METADATA));
+        assert_eq!(
+            new["properties"]["amount"]["maximum"],
+            json!(MAX_AMOUNT),
+            "{new}"
+        );
+        assert_eq!(
+            new["properties"]["reference"]["maxLength"],
+            json!(MAX_REFERENCE_CHARS)
+        );
+        assert_eq!(
+            new["properties"]["metadata"]["maxProperties"],
+            json!(MAX_METADATA)
+        );
         assert_eq!(new["required"], json!(["amount", "currency", "reference"]));
         assert_eq!(new["additionalProperties"], json!(false));
     }
@@ -113,14 +134,28 @@ mod tests {
     fn what_is_answered_has_the_fields_it_describes() {
         let charge = charge(10);
         let amount = Amount::new(3).expect("an amount");
-        let refund = charge.refund(amount, uuid::Uuid::nil(), crate::charge::tests::noon()).expect("enough");
+        let refund = charge
+            .refund(amount, uuid::Uuid::nil(), crate::charge::tests::noon())
+            .expect("enough");
         for (name, body) in [
-            ("Charge", serde_json::to_value(charge.body()).expect("it serialises")),
-            ("Refund", serde_json::to_value(refund.body()).expect("it serialises")),
+            (
+                "Charge",
+                serde_json::to_value(charge.body()).expect("it serialises"),
+            ),
+            (
+                "Refund",
+                serde_json::to_value(refund.body()).expect("it serialises"),
+            ),
         ] {
             let schema = &document()["components"]["schemas"][name];
-            let keys =
-                |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+            let keys = |value: &Value| {
+                value
+                    .as_object()
+                    .expect("an object")
+                    .keys()
+                    .cloned()
+                    .collect::<Vec<_>>()
+            };
             assert_eq!(keys(&schema["properties"]), keys(&body), "{name}");
         }
     }

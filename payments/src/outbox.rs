@@ -39,7 +39,12 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn new(tenant: TenantId, event: &PaymentEvent, now: DateTime<Utc>) -> Self {
-        Self { tenant, id: event.id(), at: timestamp(now), json: event.to_json() }
+        Self {
+            tenant,
+            id: event.id(),
+            at: timestamp(now),
+            json: event.to_json(),
+        }
     }
 
     /// The entry as an item.
@@ -103,9 +108,14 @@ mod tests {
     fn entries_are_spread_over_all_shards() {
         let mut count = [0; SHARDS as usize];
         for n in 0..800 {
-            count[usize::from(shard_of(Uuid::new_v5(&Uuid::nil(), &[(n % 256) as u8, (n / 256) as u8])))] +=
-                1;
+            count[usize::from(shard_of(Uuid::new_v5(
+                &Uuid::nil(),
+                &[(n % 256) as u8, (n / 256) as u8],
+            )))] += 1;
         }
-        assert!(count.iter().all(|count| (50..=150).contains(count)), "{count:?}");
+        assert!(
+            count.iter().all(|count| (50..=150).contains(count)),
+            "{count:?}"
+        );
     }
 }

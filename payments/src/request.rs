@@ -59,7 +59,11 @@ fn amount(fields: &Fields) -> Result<Amount, ApiError> {
         ApiError::bad_request("invalid_amount", msg)
     };
     // The library reads 1250.0, 1e3 and what is larger than a u64 as floats, and floats are not taken here.
-    fields.read::<u64>("amount").flatten().and_then(Amount::new).ok_or_else(wrong)
+    fields
+        .read::<u64>("amount")
+        .flatten()
+        .and_then(Amount::new)
+        .ok_or_else(wrong)
 }
 
 fn currency(fields: &Fields) -> Result<Currency, ApiError> {
@@ -67,20 +71,28 @@ fn currency(fields: &Fields) -> Result<Currency, ApiError> {
         let msg = "BadRequest: currency is a code of ISO 4217 with minor units, in capitals, for example EUR";
         ApiError::bad_request("invalid_currency", msg)
     };
-    let code = fields.read::<String>("currency").flatten().ok_or_else(wrong)?;
+    let code = fields
+        .read::<String>("currency")
+        .flatten()
+        .ok_or_else(wrong)?;
     Currency::of(&code).ok_or_else(wrong)
 }
 
 fn reference(fields: &Fields) -> Result<String, ApiError> {
     let text = fields.read::<String>("reference").flatten();
-    text.filter(|text| is_at_most(text, MAX_REFERENCE_CHARS)).ok_or_else(|| {
-        let msg = format!("BadRequest: reference is a text of at most {MAX_REFERENCE_CHARS} characters");
-        ApiError::bad_request("invalid_reference", msg)
-    })
+    text.filter(|text| is_at_most(text, MAX_REFERENCE_CHARS))
+        .ok_or_else(|| {
+            let msg = format!(
+                "BadRequest: reference is a text of at most {MAX_REFERENCE_CHARS} characters"
+            );
+            ApiError::bad_request("invalid_reference", msg)
+        })
 }
 
 fn metadata(fields: &Fields) -> Result<BTreeMap<String, String>, ApiError> {
-    let Some(read) = fields.read::<Object<String>>("metadata") else { return Ok(BTreeMap::new()) };
+    let Some(read) = fields.read::<Object<String>>("metadata") else {
+        return Ok(BTreeMap::new());
+    };
     let fits = |(name, value): (&String, &String)| {
         !name.is_empty()
             && is_at_most(name, MAX_METADATA_NAME_CHARS)
@@ -108,15 +120,16 @@ struct Fields(BTreeMap<String, Box<RawValue>>);
 
 impl Fields {
     fn parse(body: &[u8], known: &[&str]) -> Result<Self, ApiError> {
-        let Object(fields) = serde_json::from_slice::<Object<Box<RawValue>>>(body).map_err(|error| {
-            ApiError::bad_request(
-                "malformed_json",
-                format!(
-                    "BadRequest: the body is not a JSON object: {}",
-                    shown(&error.to_string(), SHOWN_REASON_CHARS)
-                ),
-            )
-        })?;
+        let Object(fields) =
+            serde_json::from_slice::<Object<Box<RawValue>>>(body).map_err(|error| {
+                ApiError::bad_request(
+                    "malformed_json",
+                    format!(
+                        "BadRequest: the body is not a JSON object: {}",
+                        shown(&error.to_string(), SHOWN_REASON_CHARS)
+                    ),
+                )
+            })?;
         let unknown = fields.keys().find(|name| !known.contains(&name.as_str()));
         if let Some(name) = unknown {
             let known = known.join(", ");
@@ -131,7 +144,9 @@ impl Fields {
 
     /// A field's value: `None` where it is not there, `Some(None)` where it is something else.
     fn read<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<Option<T>> {
-        self.0.get(name).map(|text| serde_json::from_str(text.get()).ok())
+        self.0
+            .get(name)
+            .map(|text| serde_json::from_str(text.get()).ok())
     }
 }
 
@@ -181,10 +196,16 @@ mod tests {
     }
 
     fn body(field: &str, value: &str) -> String {
-        let mut fields =
-            BTreeMap::from([("amount", "1250"), ("currency", "\"EUR\""), ("reference", "\"order-7\"")]);
+        let mut fields = BTreeMap::from([
+            ("amount", "1250"),
+            ("currency", "\"EUR\""),
+            ("reference", "\"order-7\""),
+        ]);
         fields.insert(field, value);
-        let members: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let members: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| format!("\"{name}\":{value}"))
+            .collect();
         format!("{{{}}}", members.join(","))
     }
 
@@ -192,9 +213,20 @@ mod tests {
     fn a_whole_body_is_read_and_metadata_may_be_left_out() {
         let whole = br#"{"amount":1250,"currency":"EUR","reference":"order-7","metadata":{"shop":"north"}}"#;
         let charge = new_charge(whole).expect("right");
-        assert_eq!((charge.amount.minor_units(), charge.currency.code()), (1250, "EUR"));
-        assert_eq!((charge.reference.as_str(), charge.metadata["shop"].as_str()), ("order-7", "north"));
-        assert_eq!(new_charge(body("amount", "1250").as_bytes()).expect("right").metadata, BTreeMap::new());
+        assert_eq!(
+            (charge.amount.minor_units(), charge.currency.code()),
+            (1250, "EUR")
+        );
+        assert_eq!(
+            (charge.reference.as_str(), charge.metadata["shop"].as_str()),
+            ("order-7", "north")
+        );
+        assert_eq!(
+            new_charge(body("amount", "1250").as_bytes())
+                .expect("right")
+                .metadata,
+            BTreeMap::new()
+        );
     }
 
     #[test]
@@ -217,9 +249,18 @@ mod tests {
         ] {
             assert_eq!(code(&body("amount", amount)), "invalid_amount", "{amount}");
             let refund = format!("{{\"amount\":{amount}}}");
-            assert_eq!(new_refund(refund.as_bytes()).expect_err(amount).code(), "invalid_amount", "{amount}");
+            assert_eq!(
+                new_refund(refund.as_bytes()).expect_err(amount).code(),
+                "invalid_amount",
+                "{amount}"
+            );
         }
-        assert_eq!(new_refund(b" {\"amount\" : 1000000000000 } ").expect("right").minor_units(), MAX_AMOUNT);
+        assert_eq!(
+            new_refund(b" {\"amount\" : 1000000000000 } ")
+                .expect("right")
+                .minor_units(),
+            MAX_AMOUNT
+        );
     }
 
     #[test]
@@ -234,7 +275,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let (long, pairs) = ("x".repeat(141), |count: usize| {
-            let pairs: serde_json::Map<_, _> = (0..count).map(|n| (n.to_string(), json!("v"))).collect();
+            let pairs: serde_json::Map<_, _> =
+                (0..count).map(|n| (n.to_string(), json!("v"))).collect();
             json!(pairs).to_string()
         });
         for (field, value, expected) in [
@@ -247,8 +289,16 @@ mod tests {
             ("metadata", r#"{"a":1}"#, "invalid_metadata"),
             ("metadata", r#"{"":"a"}"#, "invalid_metadata"),
             ("metadata", r#"{"a":"1","a":"2"}"#, "invalid_metadata"),
-            ("metadata", &json!({"a": "x".repeat(501)}).to_string(), "invalid_metadata"),
-            ("metadata", &json!({"x".repeat(41): "a"}).to_string(), "invalid_metadata"),
+            (
+                "metadata",
+                &json!({"a": "x".repeat(501)}).to_string(),
+                "invalid_metadata",
+            ),
+            (
+                "metadata",
+                &json!({"x".repeat(41): "a"}).to_string(),
+                "invalid_metadata",
+            ),
             ("metadata", &pairs(21), "invalid_metadata"),
             ("amuont", "1", "unknown_field"),
         ] {
@@ -264,12 +314,24 @@ mod tests {
         }
         assert!(new_charge(body("metadata", &pairs(20)).as_bytes()).is_ok());
         let widest = json!("ü".repeat(140)).to_string();
-        assert!(new_charge(body("reference", &widest).as_bytes()).is_ok(), "characters, not bytes");
+        assert!(
+            new_charge(body("reference", &widest).as_bytes()).is_ok(),
+            "characters, not bytes"
+        );
     }
 
     #[test]
     fn what_is_no_object_or_says_a_thing_twice_is_malformed() {
-        for body in ["", "1", "[]", "null", "{", r#"{"amount":1,"amount":2}"#, "{} {}", "\u{feff}{}"] {
+        for body in [
+            "",
+            "1",
+            "[]",
+            "null",
+            "{",
+            r#"{"amount":1,"amount":2}"#,
+            "{} {}",
+            "\u{feff}{}",
+        ] {
             assert_eq!(code(body), "malformed_json", "{body:?}");
         }
     }
@@ -278,7 +340,8 @@ mod tests {
     fn the_longest_of_everything_fits_the_body_in_any_spelling() {
         // The widest a character can be spelled: two escapes of six bytes for one outside the basic plane.
         let escaped = |chars: usize| 12 * chars + 6;
-        let pairs = MAX_METADATA * (escaped(MAX_METADATA_NAME_CHARS) + escaped(MAX_METADATA_VALUE_CHARS));
+        let pairs =
+            MAX_METADATA * (escaped(MAX_METADATA_NAME_CHARS) + escaped(MAX_METADATA_VALUE_CHARS));
         assert!(pairs + escaped(MAX_REFERENCE_CHARS) + 200 <= MAX_BODY_BYTES);
     }
 

@@ -82,7 +82,11 @@ impl Payments {
             return Ok(open);
         }
         let msg = "Forbidden: the tenant's payments are kept in another environment";
-        Err(ApiError::new(StatusCode::FORBIDDEN, "tenant_not_served", msg))
+        Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "tenant_not_served",
+            msg,
+        ))
     }
 
     fn take_on(&self, tenant: &TenantId) -> Result<TakenOn, ApiError> {
@@ -113,12 +117,19 @@ impl Payments {
             outcome
         };
         // A panic was told by the panic hook already.
-        let outcome = self.0.tasks.spawn(work.instrument(span)).await.map_err(|_| ApiError::internal())?;
+        let outcome = self
+            .0
+            .tasks
+            .spawn(work.instrument(span))
+            .await
+            .map_err(|_| ApiError::internal())?;
         Ok(match outcome? {
             Outcome::Recorded(answer, _) => answered(StatusCode::CREATED, answer),
             Outcome::Replayed(answer) => {
                 let mut response = answered(StatusCode::OK, answer);
-                response.headers_mut().insert(REPLAYED, header::HeaderValue::from_static("true"));
+                response
+                    .headers_mut()
+                    .insert(REPLAYED, header::HeaderValue::from_static("true"));
                 response
             }
         })
@@ -160,11 +171,20 @@ pub(crate) async fn charge(
     request: Body,
 ) -> Result<Response, ApiError> {
     let open = payments.open_for(&tenant).await?;
-    let new = new_charge(&payments.0.http.bodies().read(request, MAX_BODY_BYTES).await?)?;
+    let new = new_charge(
+        &payments
+            .0
+            .http
+            .bodies()
+            .read(request, MAX_BODY_BYTES)
+            .await?,
+    )?;
     let (ledger, request) = (open.ledger.clone(), Request { tenant, key });
     let taken_on = payments.take_on(&request.tenant)?;
     let change = || async move { ledger.charge(&request, new).await };
-    payments.change(&context, taken_on, open.publisher.clone(), change).await
+    payments
+        .change(&context, taken_on, open.publisher.clone(), change)
+        .await
 }
 
 /// Refund a charge, or a part of it
@@ -194,11 +214,20 @@ pub(crate) async fn refund(
 ) -> Result<Response, ApiError> {
     let open = payments.open_for(&tenant).await?;
     let id = charge_id(id)?;
-    let amount = new_refund(&payments.0.http.bodies().read(request, MAX_BODY_BYTES).await?)?;
+    let amount = new_refund(
+        &payments
+            .0
+            .http
+            .bodies()
+            .read(request, MAX_BODY_BYTES)
+            .await?,
+    )?;
     let (ledger, request) = (open.ledger.clone(), Request { tenant, key });
     let taken_on = payments.take_on(&request.tenant)?;
     let change = || async move { ledger.refund(&request, id, amount).await };
-    payments.change(&context, taken_on, open.publisher.clone(), change).await
+    payments
+        .change(&context, taken_on, open.publisher.clone(), change)
+        .await
 }
 
 /// One charge
@@ -217,7 +246,9 @@ pub(crate) async fn find(
     let id = charge_id(id)?;
     let _taken_on = payments.take_on(&tenant)?;
     let found = open.ledger.find(&tenant, id).await?;
-    found.map(|charge| Json(charge.body()).into_response()).ok_or_else(no_charge)
+    found
+        .map(|charge| Json(charge.body()).into_response())
+        .ok_or_else(no_charge)
 }
 
 /// The tenant's charges, newest first
@@ -236,12 +267,16 @@ pub(crate) async fn list(
     let asked = page::query(asked)?;
     let limit = page::limit(asked.limit)?;
     let position = |text: &str| text.strip_prefix(CURSOR_PREFIX)?.parse().ok();
-    let before = asked.cursor.map(|text| cursor::parse(&tenant, &text, position)).transpose()?;
+    let before = asked
+        .cursor
+        .map(|text| cursor::parse(&tenant, &text, position))
+        .transpose()?;
     let _taken_on = payments.take_on(&tenant)?;
     let (charges, has_more) = open.ledger.newest(&tenant, limit, before).await?;
     let last = charges.last().filter(|_| has_more);
     Ok(Json(Listed {
-        next_cursor: last.map(|last| cursor::to_text(&tenant, &format!("{CURSOR_PREFIX}{}", last.id))),
+        next_cursor: last
+            .map(|last| cursor::to_text(&tenant, &format!("{CURSOR_PREFIX}{}", last.id))),
         charges: charges
             .iter()
             .map(|charge| to_raw_value(&charge.body()).expect("strings and numbers serialise"))
@@ -256,8 +291,12 @@ const CURSOR_PREFIX: &str = "charges/";
 fn charge_id(path: Result<Path<String>, PathRejection>) -> Result<Uuid, ApiError> {
     let text = path.ok().map(|Path(text)| text);
     // As it was given, not in another of the ways a UUID can be written.
-    text.and_then(|text| Uuid::parse_str(&text).ok().filter(|id| id.to_string() == text))
-        .ok_or_else(no_charge)
+    text.and_then(|text| {
+        Uuid::parse_str(&text)
+            .ok()
+            .filter(|id| id.to_string() == text)
+    })
+    .ok_or_else(no_charge)
 }
 
 fn no_charge() -> ApiError {
@@ -267,7 +306,10 @@ fn no_charge() -> ApiError {
 
 fn answered(status: StatusCode, answer: Answer) -> Response {
     let location = format!("/payments/charges/{}", answer.charge);
-    let headers = [(header::CONTENT_TYPE, "application/json".to_owned()), (header::LOCATION, location)];
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::LOCATION, location),
+    ];
     (status, headers, answer.body).into_response()
 }
 
@@ -307,14 +349,20 @@ mod tests {
             id: "tenant-3".parse().expect("valid"),
             tier,
             // Of its own consumer: it says nothing of payments.
-            queue: Some("arn:aws:sqs:us-east-1:000000000000:consumer-tenant-3-x11".parse().expect("valid")),
+            queue: Some(
+                "arn:aws:sqs:us-east-1:000000000000:consumer-tenant-3-x11"
+                    .parse()
+                    .expect("valid"),
+            ),
             table: table.map(arn),
             status: Status::Active,
         }
     }
 
     fn arn(name: &str) -> TableArn {
-        format!("arn:aws:dynamodb:us-east-1:000000000000:table/{name}").parse().expect("valid")
+        format!("arn:aws:dynamodb:us-east-1:000000000000:table/{name}")
+            .parse()
+            .expect("valid")
     }
 
     #[test]
@@ -327,11 +375,25 @@ mod tests {
             (None, None, &pool, true),
             (Some(Tier::Premium), None, &pool, false),
             (Some(Tier::Premium), None, &silo, true),
-            (Some(Tier::Advanced), Some("payments-pool-1-x7k"), &pool, true),
+            (
+                Some(Tier::Advanced),
+                Some("payments-pool-1-x7k"),
+                &pool,
+                true,
+            ),
             (Some(Tier::Basic), Some("payments-pool-2-abc"), &pool, false),
-            (Some(Tier::Premium), Some("payments-tenant-3-abc"), &pool, false),
+            (
+                Some(Tier::Premium),
+                Some("payments-tenant-3-abc"),
+                &pool,
+                false,
+            ),
         ] {
-            assert_eq!(is_kept_in(&ours, environment, &tenant(tier, table)), expected, "{tier:?} {table:?}");
+            assert_eq!(
+                is_kept_in(&ours, environment, &tenant(tier, table)),
+                expected,
+                "{tier:?} {table:?}"
+            );
         }
     }
 }

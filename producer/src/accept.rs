@@ -13,7 +13,9 @@ use shared::event::{Event, Payload, id_of_key};
 use shared::http::caller::CallingTenant;
 use shared::http::error::ApiError;
 use shared::http::idempotency::IdempotencyKey;
-use shared::http::openapi::{AnyJson, BodyErrors, Errors, OptionalKeyHeader, TenantHeader, TraceHeader};
+use shared::http::openapi::{
+    AnyJson, BodyErrors, Errors, OptionalKeyHeader, TenantHeader, TraceHeader,
+};
 use shared::http::{Http, RequestContext};
 use shared::queue::message::Outgoing;
 use shared::queue::sender::Sender;
@@ -66,20 +68,36 @@ pub(crate) struct ClaimedTier(Option<Tier>);
 
 impl Producer {
     pub(crate) fn new(http: Http, sender: Sender, max_body_bytes: usize) -> Self {
-        Self(Arc::new(Inner { http, sender, replays: Replays::default(), max_body_bytes }))
+        Self(Arc::new(Inner {
+            http,
+            sender,
+            replays: Replays::default(),
+            max_body_bytes,
+        }))
     }
 
     /// Looks the tenant up and checks the claimed tier against its own.
-    async fn registered(&self, tenant: &TenantId, claimed: Option<Tier>) -> Result<Arc<Tenant>, ApiError> {
+    async fn registered(
+        &self,
+        tenant: &TenantId,
+        claimed: Option<Tier>,
+    ) -> Result<Arc<Tenant>, ApiError> {
         let registered = self.0.http.access().registered(tenant).await?;
         match (claimed, registered.tier) {
-            (Some(claimed), Some(actual)) if claimed != actual => Err(ApiError::wrong_tier(tenant, actual)),
+            (Some(claimed), Some(actual)) if claimed != actual => {
+                Err(ApiError::wrong_tier(tenant, actual))
+            }
             _ => Ok(registered),
         }
     }
 
     /// Sends the event; ends once its queue has confirmed it, or this time is over.
-    async fn send(&self, within: Duration, registered: &Tenant, message: Outgoing) -> Result<(), ApiError> {
+    async fn send(
+        &self,
+        within: Duration,
+        registered: &Tenant,
+        message: Outgoing,
+    ) -> Result<(), ApiError> {
         let queue = registered.queue.as_ref().ok_or_else(|| {
             let msg =
                 "Unavailable: the tenant's queue is still being created; try again after Retry-After seconds";
@@ -113,21 +131,42 @@ pub(crate) async fn accept(
     let registered = producer.registered(&tenant, claimed).await?;
     let left = ANSWER_WITHIN.saturating_sub(asked.elapsed());
     http.access().check_rate(&tenant)?;
-    let payload = payload(&http.bodies().read(request, producer.0.max_body_bytes).await?)?;
+    let payload = payload(
+        &http
+            .bodies()
+            .read(request, producer.0.max_body_bytes)
+            .await?,
+    )?;
     let _taken_on = http.access().take_on(&tenant)?;
-    let message_id = key.as_ref().map_or_else(Uuid::now_v7, |key| id_of_key(&tenant, key.as_str()));
+    let message_id = key
+        .as_ref()
+        .map_or_else(Uuid::now_v7, |key| id_of_key(&tenant, key.as_str()));
     let replay = match &key {
-        Some(_) => producer.0.replays.find(message_id, payload.as_ref()).await?,
+        Some(_) => {
+            producer
+                .0
+                .replays
+                .find(message_id, payload.as_ref())
+                .await?
+        }
         None => Replay::New,
     };
     context.set_message_id(message_id);
     if let Replay::New = replay {
-        let event = Event { tenant: tenant.clone(), message_id, payload: payload.clone() };
+        let event = Event {
+            tenant: tenant.clone(),
+            message_id,
+            payload: payload.clone(),
+        };
         let mut message = event.into_message(http.environment());
         message.trace(traceparent(&tracing::Span::current()));
         producer.send(left, &registered, message).await?;
         if key.is_some() {
-            producer.0.replays.remember(message_id, payload.as_ref()).await;
+            producer
+                .0
+                .replays
+                .remember(message_id, payload.as_ref())
+                .await;
         }
     }
     Ok(Json(Accepted {
@@ -151,8 +190,14 @@ fn payload(body: &[u8]) -> Result<Option<Payload>, ApiError> {
 
 fn claimed_tier(headers: &HeaderMap) -> Result<Option<Tier>, ApiError> {
     let mut values = headers.get_all(TIER_HEADER).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let tier = value.to_str().ok().and_then(|text| text.parse().ok()).filter(|_| values.next().is_none());
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let tier = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .filter(|_| values.next().is_none());
     tier.map(Some).ok_or_else(ApiError::invalid_tier)
 }
 

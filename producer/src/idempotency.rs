@@ -33,7 +33,12 @@ pub(crate) enum Replay {
 
 impl Default for Replays {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(REMEMBERED_FOR).build())
+        Self(
+            Cache::builder()
+                .max_capacity(MAX_REMEMBERED)
+                .time_to_live(REMEMBERED_FOR)
+                .build(),
+        )
     }
 }
 
@@ -42,7 +47,11 @@ impl Replays {
     ///
     /// # Errors
     /// 422 where the key came with another body.
-    pub(crate) async fn find(&self, message_id: Uuid, payload: Option<&Payload>) -> Result<Replay, ApiError> {
+    pub(crate) async fn find(
+        &self,
+        message_id: Uuid,
+        payload: Option<&Payload>,
+    ) -> Result<Replay, ApiError> {
         match self.0.get(&message_id).await {
             None => Ok(Replay::New),
             Some(seen) if seen == digest(payload) => Ok(Replay::Confirmed),
@@ -75,7 +84,10 @@ mod tests {
     async fn a_repeat_is_known_and_another_body_is_refused() {
         let replays = Replays::default();
         let id = id_of_key(&"tenant-1".parse().expect("valid"), "k");
-        let (one, two) = (Payload::parse(b"1").expect("JSON"), Payload::parse(b"2").expect("JSON"));
+        let (one, two) = (
+            Payload::parse(b"1").expect("JSON"),
+            Payload::parse(b"2").expect("JSON"),
+        );
         assert_eq!(replays.find(id, Some(&one)).await, Ok(Replay::New));
         replays.remember(id, Some(&one)).await;
         assert_eq!(replays.find(id, Some(&one)).await, Ok(Replay::Confirmed));
@@ -84,6 +96,10 @@ mod tests {
             assert_eq!(error.status(), StatusCode::UNPROCESSABLE_ENTITY);
         }
         let theirs = id_of_key(&"tenant-2".parse().expect("valid"), "k");
-        assert_eq!(replays.find(theirs, Some(&two)).await, Ok(Replay::New), "keys are the tenant's own");
+        assert_eq!(
+            replays.find(theirs, Some(&two)).await,
+            Ok(Replay::New),
+            "keys are the tenant's own"
+        );
     }
 }

@@ -60,12 +60,22 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 
 /// Assembles the service over these clients.
 pub fn service(config: &Config, aws: &AwsClients) -> Service {
-    let parts = Parts::new(NAME, env!("CARGO_PKG_VERSION"), &config.service, Arc::new(aws.ssm.clone()));
+    let parts = Parts::new(
+        NAME,
+        env!("CARGO_PKG_VERSION"),
+        &config.service,
+        Arc::new(aws.ssm.clone()),
+    );
     let keep_registry = parts.keep_registry();
-    let limits = SenderLimits { max_batch_bytes: config.max_batch_bytes, ..SenderLimits::default() };
+    let limits = SenderLimits {
+        max_batch_bytes: config.max_batch_bytes,
+        ..SenderLimits::default()
+    };
     let sender = Sender::new(aws.sqs.clone(), limits, &parts.metrics);
     let producer = Producer::new(parts.http.clone(), sender.clone(), config.max_body_bytes);
-    let own = Router::new().route("/producer", post(accept::accept)).with_state(producer);
+    let own = Router::new()
+        .route("/producer", post(accept::accept))
+        .with_state(producer);
     Service {
         name: NAME,
         answers: parts.http.finish(own, openapi::document()),

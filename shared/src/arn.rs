@@ -57,7 +57,9 @@ impl QueueArn {
 impl TableArn {
     /// The table's name.
     pub fn name(&self) -> &str {
-        parts(&self.0).and_then(|parts| parts.resource.strip_prefix("table/")).unwrap_or("")
+        parts(&self.0)
+            .and_then(|parts| parts.resource.strip_prefix("table/"))
+            .unwrap_or("")
     }
 
     /// The whole ARN.
@@ -84,15 +86,18 @@ impl FromStr for RoleArn {
                 && !name.ends_with('/')
                 && name.bytes().all(in_names)
         };
-        let is_account =
-            |account: &str| account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+        let is_account = |account: &str| {
+            account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit())
+        };
         let fits = parts(text).is_some_and(|parts| {
             parts.service == "iam"
                 && is_account(parts.account)
                 && parts.resource.strip_prefix("role/").is_some_and(is_name)
         });
-        fits.then(|| Self(text.into()))
-            .ok_or_else(|| InvalidArn { text: text.to_owned(), wanted: "an IAM role" })
+        fits.then(|| Self(text.into())).ok_or_else(|| InvalidArn {
+            text: text.to_owned(),
+            wanted: "an IAM role",
+        })
     }
 }
 
@@ -109,8 +114,10 @@ impl FromStr for QueueArn {
         let fits = parts(text).is_some_and(|parts| {
             parts.service == "sqs" && !parts.account.is_empty() && is_name(parts.resource, 80)
         });
-        fits.then(|| Self(text.into()))
-            .ok_or_else(|| InvalidArn { text: text.to_owned(), wanted: "an SQS queue" })
+        fits.then(|| Self(text.into())).ok_or_else(|| InvalidArn {
+            text: text.to_owned(),
+            wanted: "an SQS queue",
+        })
     }
 }
 
@@ -120,26 +127,43 @@ impl FromStr for TableArn {
     fn from_str(text: &str) -> Result<Self, InvalidArn> {
         let fits = parts(text).is_some_and(|parts| {
             parts.service == "dynamodb"
-                && parts.resource.strip_prefix("table/").is_some_and(|name| is_name(name, 255))
+                && parts
+                    .resource
+                    .strip_prefix("table/")
+                    .is_some_and(|name| is_name(name, 255))
         });
-        fits.then(|| Self(text.into()))
-            .ok_or_else(|| InvalidArn { text: text.to_owned(), wanted: "a DynamoDB table" })
+        fits.then(|| Self(text.into())).ok_or_else(|| InvalidArn {
+            text: text.to_owned(),
+            wanted: "a DynamoDB table",
+        })
     }
 }
 
 /// Splits an ARN; `None` where it has too few parts or another prefix.
 fn parts(text: &str) -> Option<Parts<'_>> {
     let mut fields = text.splitn(6, ':');
-    let (arn, partition, service, _region, account, resource) =
-        (fields.next()?, fields.next()?, fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    (arn == "arn" && !partition.is_empty()).then_some(Parts { service, account, resource })
+    let (arn, partition, service, _region, account, resource) = (
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+    );
+    (arn == "arn" && !partition.is_empty()).then_some(Parts {
+        service,
+        account,
+        resource,
+    })
 }
 
 /// Whether the text can be a queue's or table's name: letters, digits, `-`, `_` and `.`, at most `max` characters.
 fn is_name(text: &str, max: usize) -> bool {
     !text.is_empty()
         && text.len() <= max
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 impl fmt::Display for QueueArn {
@@ -172,9 +196,10 @@ mod tests {
 
     #[test]
     fn a_role_is_named_whole() {
-        for good in
-            ["arn:aws:iam::000000000000:role/reader-role-pool-1", "arn:aws-cn:iam::000000000000:role/a/b/c"]
-        {
+        for good in [
+            "arn:aws:iam::000000000000:role/reader-role-pool-1",
+            "arn:aws-cn:iam::000000000000:role/a/b/c",
+        ] {
             assert_eq!(good.parse::<RoleArn>().expect(good).as_str(), good);
         }
         for wrong in [
@@ -194,11 +219,17 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_queue_and_a_table_are_found() {
-        let queue: QueueArn =
-            "arn:aws:sqs:us-east-1:000000000000:consumer-pool-1-x7k".parse().expect("valid");
-        assert_eq!((queue.name(), queue.account()), ("consumer-pool-1-x7k", "000000000000"));
+        let queue: QueueArn = "arn:aws:sqs:us-east-1:000000000000:consumer-pool-1-x7k"
+            .parse()
+            .expect("valid");
+        assert_eq!(
+            (queue.name(), queue.account()),
+            ("consumer-pool-1-x7k", "000000000000")
+        );
         let table: TableArn =
-            "arn:aws-cn:dynamodb:cn-north-1:111122223333:table/consumer-pool-1-x7k".parse().expect("valid");
+            "arn:aws-cn:dynamodb:cn-north-1:111122223333:table/consumer-pool-1-x7k"
+                .parse()
+                .expect("valid");
         assert_eq!(table.name(), "consumer-pool-1-x7k");
     }
 
@@ -216,7 +247,10 @@ mod tests {
             let error = text.parse::<QueueArn>().expect_err(text);
             assert!(error.to_string().contains("SQS queue"), "{error}");
         }
-        for text in ["arn:aws:dynamodb:us-east-1:000000000000:q", "arn:aws:sqs:us-east-1:0:table/q"] {
+        for text in [
+            "arn:aws:dynamodb:us-east-1:000000000000:q",
+            "arn:aws:sqs:us-east-1:0:table/q",
+        ] {
             assert!(text.parse::<TableArn>().is_err(), "{text:?}");
         }
     }

@@ -46,18 +46,39 @@ struct Inner {
 impl Authenticator {
     /// As configured. With tokens, readiness waits for the first keys.
     pub fn new(auth: &Auth, readiness: &Readiness, metrics: &Metrics) -> Self {
-        let Auth::Jwt(config) = auth else { return Self(None) };
+        let Auth::Jwt(config) = auth else {
+            return Self(None);
+        };
         let source: Box<dyn KeySource> = match &config.source {
             TokenSource::Authorization(place) => Box::new(PublishedSet::at(place.clone())),
-            TokenSource::LoadBalancer { keys, .. } => Box::new(LoadBalancerKeys::under(keys.clone())),
+            TokenSource::LoadBalancer { keys, .. } => {
+                Box::new(LoadBalancerKeys::under(keys.clone()))
+            }
         };
         Self::over(JwtConfig::clone(config), source, readiness, metrics)
     }
 
-    fn over(config: JwtConfig, source: Box<dyn KeySource>, readiness: &Readiness, metrics: &Metrics) -> Self {
-        metrics.describe_counter("auth_refused_total", "Requests refused for their token, by reason");
-        let keys = Keys::new(source, config.refresh, readiness.condition("auth_keys"), metrics);
-        Self(Some(Arc::new(Inner { config, keys, metrics: metrics.clone() })))
+    fn over(
+        config: JwtConfig,
+        source: Box<dyn KeySource>,
+        readiness: &Readiness,
+        metrics: &Metrics,
+    ) -> Self {
+        metrics.describe_counter(
+            "auth_refused_total",
+            "Requests refused for their token, by reason",
+        );
+        let keys = Keys::new(
+            source,
+            config.refresh,
+            readiness.condition("auth_keys"),
+            metrics,
+        );
+        Self(Some(Arc::new(Inner {
+            config,
+            keys,
+            metrics: metrics.clone(),
+        })))
     }
 
     /// One that asks for nothing.
@@ -78,7 +99,13 @@ impl Authenticator {
         let Some(inner) = &self.0 else { return Ok(()) };
         let checked = inner.check(headers, tenant).await;
         if let Err(refusal) = &checked {
-            inner.metrics.counter("auth_refused_total", vec![label("reason", refusal.reason())]).increment(1);
+            inner
+                .metrics
+                .counter(
+                    "auth_refused_total",
+                    vec![label("reason", refusal.reason())],
+                )
+                .increment(1);
         }
         checked
     }
@@ -101,14 +128,21 @@ impl Inner {
         {
             return Err(Refusal::Signer);
         }
-        let key = self.keys.find(token.header.kid.as_deref(), token.algorithm).await?;
+        let key = self
+            .keys
+            .find(token.header.kid.as_deref(), token.algorithm)
+            .await?;
         let claims = token.verified(&key)?;
         judge::judge(&self.config, &token.header, &claims, tenant, now_seconds())
     }
 
     fn text_in<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Refusal> {
         let is_bearer = matches!(self.config.source, TokenSource::Authorization(_));
-        let name = if is_bearer { AUTHORIZATION } else { LOAD_BALANCER_DATA };
+        let name = if is_bearer {
+            AUTHORIZATION
+        } else {
+            LOAD_BALANCER_DATA
+        };
         let mut values = headers.get_all(name).iter();
         let value = values.next().ok_or(Refusal::Missing)?;
         if values.next().is_some() {
@@ -119,12 +153,18 @@ impl Inner {
             return Ok(text);
         }
         let (scheme, token) = text.split_once(' ').ok_or(Refusal::Missing)?;
-        if scheme.eq_ignore_ascii_case(BEARER) { Ok(token.trim_matches(' ')) } else { Err(Refusal::Missing) }
+        if scheme.eq_ignore_ascii_case(BEARER) {
+            Ok(token.trim_matches(' '))
+        } else {
+            Err(Refusal::Missing)
+        }
     }
 }
 
 fn now_seconds() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
 }
 
 #[cfg(test)]

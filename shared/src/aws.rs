@@ -36,13 +36,17 @@ pub struct AwsClients {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AwsSettingsError {
     /// No region is configured.
-    #[error("AWS_REGION is not set: set it to the region of the queues and tables, for example us-east-1")]
+    #[error(
+        "AWS_REGION is not set: set it to the region of the queues and tables, for example us-east-1"
+    )]
     NoRegion,
     /// The region is no region's name.
     #[error("{0} is {1:?}: a region is lower-case letters, digits and -, for example us-east-1")]
     Region(&'static str, String),
     /// An endpoint is no URL.
-    #[error("{0} is {1:?}: an endpoint is a URL with scheme and host, for example http://127.0.0.1:4566")]
+    #[error(
+        "{0} is {1:?}: an endpoint is a URL with scheme and host, for example http://127.0.0.1:4566"
+    )]
     Endpoint(&'static str, String),
 }
 
@@ -63,16 +67,24 @@ fn check_settings(variable: impl Fn(&str) -> Option<String>) -> Result<String, A
     for name in ENDPOINT_VARIABLES {
         let Some(value) = set(name) else { continue };
         let uri = value.parse::<axum::http::Uri>().ok();
-        if !uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
-        {
+        if !uri.is_some_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+        }) {
             return Err(AwsSettingsError::Endpoint(name, value));
         }
     }
-    let found = REGION_VARIABLES.into_iter().find_map(|name| Some((name, set(name)?)));
+    let found = REGION_VARIABLES
+        .into_iter()
+        .find_map(|name| Some((name, set(name)?)));
     let (name, region) = found.ok_or(AwsSettingsError::NoRegion)?;
-    let is_region =
-        region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    if is_region { Ok(region) } else { Err(AwsSettingsError::Region(name, region)) }
+    let is_region = region
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if is_region {
+        Ok(region)
+    } else {
+        Err(AwsSettingsError::Region(name, region))
+    }
 }
 
 impl AwsClients {
@@ -82,15 +94,24 @@ impl AwsClients {
     /// [`AwsSettingsError`] where the region is missing, or a setting cannot work. Credentials are looked up by the SDK
     /// when first needed.
     pub async fn from_env() -> Result<Self, AwsSettingsError> {
-        let region = check_settings(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))?;
-        Ok(Self::new(&aws_config::defaults(behavior()).region(Region::new(region)).load().await))
+        let region =
+            check_settings(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))?;
+        Ok(Self::new(
+            &aws_config::defaults(behavior())
+                .region(Region::new(region))
+                .load()
+                .await,
+        ))
     }
 
     /// Clients of a given configuration, with this module's time-outs and retries.
     pub fn new(config: &SdkConfig) -> Self {
         // The SDK watches streams for a minimum throughput; answers here are small and every attempt has its time-out.
         let no_stall_watch = StalledStreamProtectionConfig::disabled();
-        let config = &config.to_builder().stalled_stream_protection(no_stall_watch).build();
+        let config = &config
+            .to_builder()
+            .stalled_stream_protection(no_stall_watch)
+            .build();
         let engine_retries = RetryConfig::disabled();
         let sdk_retries = RetryConfig::standard().with_max_attempts(SDK_MAX_ATTEMPTS);
         Self {
@@ -145,7 +166,10 @@ pub(crate) fn long_poll_timeout(wait: Duration) -> TimeoutConfig {
 }
 
 fn attempt_timeout(attempt: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(attempt).build()
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(attempt)
+        .build()
 }
 
 #[cfg(test)]
@@ -153,22 +177,38 @@ mod tests {
     use super::*;
 
     fn check(settings: &[(&str, &str)]) -> Result<String, AwsSettingsError> {
-        let find = |name: &str| Some(settings.iter().find(|(known, _)| *known == name)?.1.to_owned());
+        let find = |name: &str| {
+            Some(
+                settings
+                    .iter()
+                    .find(|(known, _)| *known == name)?
+                    .1
+                    .to_owned(),
+            )
+        };
         check_settings(find)
     }
 
     #[test]
     fn clients_and_settings_print_no_secret() {
         let secrets = ["s3cret-key", "s3ssion-token"];
-        let credentials =
-            Credentials::new("AKIDEXAMPLE", secrets[0], Some(secrets[1].to_owned()), None, "test");
+        let credentials = Credentials::new(
+            "AKIDEXAMPLE",
+            secrets[0],
+            Some(secrets[1].to_owned()),
+            None,
+            "test",
+        );
         let config = SdkConfig::builder()
             .behavior_version(behavior())
             .region(Region::new("us-east-1"))
             .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
             .build();
         let printed = format!("{credentials:?} {config:?} {:#?}", AwsClients::new(&config));
-        assert!(printed.contains("AKIDEXAMPLE"), "the credentials are in what is printed: {printed}");
+        assert!(
+            printed.contains("AKIDEXAMPLE"),
+            "the credentials are in what is printed: {printed}"
+        );
         for secret in secrets {
             assert!(!printed.contains(secret), "{secret} is printed");
         }
@@ -176,7 +216,10 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_work_are_named() {
-        assert_eq!(check(&[("AWS_REGION", "eu-west-1")]).as_deref(), Ok("eu-west-1"));
+        assert_eq!(
+            check(&[("AWS_REGION", "eu-west-1")]).as_deref(),
+            Ok("eu-west-1")
+        );
         assert_eq!(
             check(&[("AWS_REGION", ""), ("AWS_DEFAULT_REGION", "eu-west-1")]).as_deref(),
             Ok("eu-west-1")
@@ -188,9 +231,13 @@ mod tests {
             ("AWS_ENDPOINT_URL_SQS", "nonsense"),
             ("AWS_ENDPOINT_URL_SSM", "ftp://host"),
         ] {
-            let line =
-                check(&[(name, value), ("AWS_DEFAULT_REGION", "eu-west-1")]).expect_err(value).to_string();
-            assert!(line.starts_with(name) && line.contains("for example"), "{line}");
+            let line = check(&[(name, value), ("AWS_DEFAULT_REGION", "eu-west-1")])
+                .expect_err(value)
+                .to_string();
+            assert!(
+                line.starts_with(name) && line.contains("for example"),
+                "{line}"
+            );
         }
     }
 }

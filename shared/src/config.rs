@@ -125,7 +125,9 @@ where
         }
     }
     C::try_parse_from(arguments).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ConfigError::Asked(error.render().to_string()),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            ConfigError::Asked(error.render().to_string())
+        }
         _ => ConfigError::Wrong(one_line(&error, &command)),
     })
 }
@@ -134,7 +136,10 @@ where
 pub fn number(min: usize, max: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| {
         let wrong = || format!("a whole number from {min} to {max} is needed");
-        text.parse().ok().filter(|value| (min..=max).contains(value)).ok_or_else(wrong)
+        text.parse()
+            .ok()
+            .filter(|value| (min..=max).contains(value))
+            .ok_or_else(wrong)
     }
 }
 
@@ -149,13 +154,20 @@ fn milliseconds(min: usize, max: usize) -> impl Fn(&str) -> Result<Duration, Str
 }
 
 fn log_filter(text: &str) -> Result<String, String> {
-    tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+    tracing_subscriber::EnvFilter::try_new(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
 }
 
 /// The library's error as one line that names the variable, or the flag of what has none.
 fn one_line(error: &clap::Error, command: &clap::Command) -> String {
     let text = error.render().to_string();
-    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let first = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("error: ")
+        .to_owned();
     let usage = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(usage)) => usage.clone(),
         Some(ContextValue::Strings(usages)) => usages.first().cloned().unwrap_or_default(),
@@ -165,7 +177,9 @@ fn one_line(error: &clap::Error, command: &clap::Command) -> String {
     let argument = command
         .get_arguments()
         .find(|known| known.get_long().map(|long| format!("--{long}")).as_deref() == Some(flag));
-    let variable = argument.and_then(clap::Arg::get_env).and_then(std::ffi::OsStr::to_str);
+    let variable = argument
+        .and_then(clap::Arg::get_env)
+        .and_then(std::ffi::OsStr::to_str);
     let name = variable.unwrap_or(flag);
     if error.kind() == ErrorKind::MissingRequiredArgument {
         return format!("{name} is not set; --help says what it takes");
@@ -191,7 +205,10 @@ mod tests {
     fn the_environment_alone_is_enough() {
         let config = parse(&["--environment=pool-1"]).expect("complete").service;
         assert_eq!((config.port, config.process.admin_port), (8080, 9090));
-        assert_eq!(config.process.shutdown_grace_seconds, Duration::from_secs(25));
+        assert_eq!(
+            config.process.shutdown_grace_seconds,
+            Duration::from_secs(25)
+        );
         assert_eq!(config.tenant_rate_per_second, None);
     }
 
@@ -205,12 +222,23 @@ mod tests {
             (&["--environment=pool-1", "--port=70000"], "PORT"),
             (&["--environment=pool-1", "--log-format=xml"], "LOG_FORMAT"),
             (&["--environment=pool-1", "--log-level=a=b=c"], "LOG_LEVEL"),
-            (&["--environment=pool-1", "--shutdown-grace-seconds=0"], "SHUTDOWN_GRACE_SECONDS"),
-            (&["--environment=pool-1", "--tenant-rate-per-second=0"], "TENANT_RATE_PER_SECOND"),
+            (
+                &["--environment=pool-1", "--shutdown-grace-seconds=0"],
+                "SHUTDOWN_GRACE_SECONDS",
+            ),
+            (
+                &["--environment=pool-1", "--tenant-rate-per-second=0"],
+                "TENANT_RATE_PER_SECOND",
+            ),
         ] {
             let error = parse(arguments).expect_err(variable);
-            let ConfigError::Wrong(line) = &error else { panic!("{error:?}") };
-            assert!(line.contains(variable) && !line.contains('\n') && !line.contains("--port"), "{line:?}");
+            let ConfigError::Wrong(line) = &error else {
+                panic!("{error:?}")
+            };
+            assert!(
+                line.contains(variable) && !line.contains('\n') && !line.contains("--port"),
+                "{line:?}"
+            );
         }
     }
 }

@@ -66,15 +66,30 @@ pub struct NoCredentials;
 
 impl TenantCredentials {
     /// Credentials of sessions of this role, named after the service.
-    pub fn new(sts: aws_sdk_sts::Client, role: RoleArn, service: &'static str, metrics: &Metrics) -> Self {
-        metrics.describe_counter("tenant_roles_assumed_total", "AssumeRole calls for one tenant, by outcome");
-        let assumed =
-            |outcome| metrics.counter("tenant_roles_assumed_total", vec![label("outcome", outcome)]);
+    pub fn new(
+        sts: aws_sdk_sts::Client,
+        role: RoleArn,
+        service: &'static str,
+        metrics: &Metrics,
+    ) -> Self {
+        metrics.describe_counter(
+            "tenant_roles_assumed_total",
+            "AssumeRole calls for one tenant, by outcome",
+        );
+        let assumed = |outcome| {
+            metrics.counter(
+                "tenant_roles_assumed_total",
+                vec![label("outcome", outcome)],
+            )
+        };
         Self(Arc::new(Inner {
             sts,
             role,
             service,
-            kept: Cache::builder().max_capacity(MAX_TENANTS).expire_after(UntilTheirEnd).build(),
+            kept: Cache::builder()
+                .max_capacity(MAX_TENANTS)
+                .expire_after(UntilTheirEnd)
+                .build(),
             places: Semaphore::new(MAX_IN_FLIGHT),
             assumed_ok: assumed("ok"),
             assumed_failed: assumed("error"),
@@ -86,7 +101,10 @@ impl TenantCredentials {
     /// # Errors
     /// [`NoCredentials`], in time for a request to be answered.
     pub async fn of(&self, tenant: &TenantId) -> Result<Credentials, NoCredentials> {
-        let kept = self.0.kept.try_get_with_by_ref(tenant, self.0.assume(tenant));
+        let kept = self
+            .0
+            .kept
+            .try_get_with_by_ref(tenant, self.0.assume(tenant));
         match tokio::time::timeout(WITHIN, kept).await {
             Ok(Ok(kept)) => Ok(kept.credentials),
             Ok(Err(_)) => Err(NoCredentials),
@@ -100,8 +118,16 @@ impl TenantCredentials {
 
 impl Inner {
     async fn assume(&self, tenant: &TenantId) -> Result<Kept, NoCredentials> {
-        let _place = self.places.acquire().await.expect("the semaphore is never closed");
-        let tag = Tag::builder().key(TAG).value(tenant.as_str()).build().expect("key and value are set");
+        let _place = self
+            .places
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
+        let tag = Tag::builder()
+            .key(TAG)
+            .value(tenant.as_str())
+            .build()
+            .expect("key and value are set");
         let call = self
             .sts
             .assume_role()
@@ -122,10 +148,20 @@ impl Inner {
         let given = given.ok_or(NoCredentials)?;
         self.assumed_ok.increment(1);
         let end = SystemTime::try_from(given.expiration).map_err(|_| NoCredentials)?;
-        let keep = keep_for(end.duration_since(SystemTime::now()).unwrap_or_default(), fastrand::f64());
-        let (id, secret, token) = (given.access_key_id, given.secret_access_key, given.session_token);
+        let keep = keep_for(
+            end.duration_since(SystemTime::now()).unwrap_or_default(),
+            fastrand::f64(),
+        );
+        let (id, secret, token) = (
+            given.access_key_id,
+            given.secret_access_key,
+            given.session_token,
+        );
         // Their end is this module's to watch, not the SDK's: it could only fail.
-        Ok(Kept { credentials: Credentials::new(id, secret, Some(token), None, "tenant role"), keep })
+        Ok(Kept {
+            credentials: Credentials::new(id, secret, Some(token), None, "tenant role"),
+            keep,
+        })
     }
 }
 
@@ -165,13 +201,23 @@ mod tests {
         let hour = Duration::from_secs(3600);
         assert_eq!(keep_for(hour, 0.0), hour - MARGIN);
         assert_eq!(keep_for(hour, 1.0), hour - MARGIN - JITTER);
-        assert_eq!(keep_for(Duration::from_secs(60), 0.0), Duration::ZERO, "used once, and not kept");
+        assert_eq!(
+            keep_for(Duration::from_secs(60), 0.0),
+            Duration::ZERO,
+            "used once, and not kept"
+        );
     }
 
     #[test]
     fn a_sessions_name_fits_whatever_the_tenants() {
         let longest: TenantId = "t".repeat(32).parse().expect("valid");
-        assert_eq!(session_name("consumer", &longest), format!("consumer-{longest}"));
-        assert_eq!(session_name(&"s".repeat(80), &longest).len(), MAX_SESSION_NAME_CHARS);
+        assert_eq!(
+            session_name("consumer", &longest),
+            format!("consumer-{longest}")
+        );
+        assert_eq!(
+            session_name(&"s".repeat(80), &longest).len(),
+            MAX_SESSION_NAME_CHARS
+        );
     }
 }

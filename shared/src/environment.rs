@@ -71,8 +71,10 @@ mod tests {
 
     #[test]
     fn a_pool_answers_every_tenant_and_a_silo_its_owner_alone() {
-        let (one, two): (TenantId, TenantId) =
-            ("tenant-1".parse().expect("valid"), "tenant-2".parse().expect("valid"));
+        let (one, two): (TenantId, TenantId) = (
+            "tenant-1".parse().expect("valid"),
+            "tenant-2".parse().expect("valid"),
+        );
         let pool: Environment = "pool-1".parse().expect("valid");
         let silo: Environment = "tenant-1".parse().expect("valid");
         assert!(pool.admits(&one) && pool.admits(&two));
@@ -82,8 +84,15 @@ mod tests {
 
     #[test]
     fn what_is_neither_pool_nor_silo_is_refused() {
-        for text in ["", "pool-", "pool", "Pool-1", "kube-system", "a/b", &format!("pool-{}", "x".repeat(28))]
-        {
+        for text in [
+            "",
+            "pool-",
+            "pool",
+            "Pool-1",
+            "kube-system",
+            "a/b",
+            &format!("pool-{}", "x".repeat(28)),
+        ] {
             assert!(text.parse::<Environment>().is_err(), "{text:?}");
         }
     }

@@ -122,8 +122,9 @@ pub fn id_of_key(tenant: &TenantId, key: &str) -> Uuid {
 
 /// When an event was accepted, by its id alone, in milliseconds since 1970; none for ids without a time.
 pub fn time_of_id(message_id: &str) -> Option<u64> {
-    let id =
-        Uuid::parse_str(message_id).ok().filter(|id| id.get_version() == Some(uuid::Version::SortRand))?;
+    let id = Uuid::parse_str(message_id)
+        .ok()
+        .filter(|id| id.get_version() == Some(uuid::Version::SortRand))?;
     let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
     Some(seconds * 1000 + u64::from(nanoseconds / 1_000_000))
 }
@@ -142,8 +143,14 @@ impl Payload {
     pub fn parse(bytes: &[u8]) -> Result<Self, NotJson> {
         let text = serde_json::from_slice::<&RawValue>(bytes)?.get();
         // JSON allows two characters that SQS does not; inside a JSON text they only occur in strings.
-        let text = text.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff");
-        Ok(Self(if text == DEFAULT_BODY { SPELLED_OUT_BODY.to_owned() } else { text }))
+        let text = text
+            .replace('\u{fffe}', "\\ufffe")
+            .replace('\u{ffff}', "\\uffff");
+        Ok(Self(if text == DEFAULT_BODY {
+            SPELLED_OUT_BODY.to_owned()
+        } else {
+            text
+        }))
     }
 
     /// The JSON text.
@@ -156,7 +163,8 @@ impl Event {
     /// The event as a message.
     pub fn into_message(self, producer: &Environment) -> Outgoing {
         let mut message = Outgoing::new(
-            self.payload.map_or_else(|| DEFAULT_BODY.to_owned(), |payload| payload.0),
+            self.payload
+                .map_or_else(|| DEFAULT_BODY.to_owned(), |payload| payload.0),
             self.tenant.as_str().to_owned(),
         );
         message.attribute(TENANT_ATTRIBUTE, self.tenant.as_str());
@@ -171,7 +179,11 @@ impl Event {
 /// # Errors
 /// [`Poison`] where it does not say, or says nonsense.
 pub fn tenant_of(message: &Received) -> Result<TenantId, Poison> {
-    message.attribute(TENANT_ATTRIBUTE).ok_or(Poison::NoTenant)?.parse().map_err(|_| Poison::InvalidTenant)
+    message
+        .attribute(TENANT_ATTRIBUTE)
+        .ok_or(Poison::NoTenant)?
+        .parse()
+        .map_err(|_| Poison::InvalidTenant)
 }
 
 impl Item {
@@ -179,8 +191,14 @@ impl Item {
     ///
     /// # Errors
     /// [`Poison`] where no table could take it.
-    pub fn of(message: &Received, tenant: TenantId, consumer: &Environment) -> Result<Self, Poison> {
-        let message_id = message.attribute(ID_ATTRIBUTE).unwrap_or(&message.message_id);
+    pub fn of(
+        message: &Received,
+        tenant: TenantId,
+        consumer: &Environment,
+    ) -> Result<Self, Poison> {
+        let message_id = message
+            .attribute(ID_ATTRIBUTE)
+            .unwrap_or(&message.message_id);
         if message_id.is_empty() || message_id.len() > MAX_ID_BYTES {
             return Err(Poison::InvalidId);
         }
@@ -201,7 +219,11 @@ impl Item {
             },
         };
         let bytes = item.bytes();
-        if bytes > MAX_ITEM_BYTES { Err(Poison::TooLarge(bytes)) } else { Ok(item) }
+        if bytes > MAX_ITEM_BYTES {
+            Err(Poison::TooLarge(bytes))
+        } else {
+            Ok(item)
+        }
     }
 
     /// The item as DynamoDB takes it.
@@ -227,7 +249,9 @@ impl Item {
     /// Milliseconds and id, so that text order is time order; only where the id alone does not tell the time.
     fn listed_at(&self) -> Option<String> {
         let time = self.accepted_at.timestamp_millis();
-        time_of_id(&self.message_id).is_none().then(|| format!("{time:013}#{}", self.message_id))
+        time_of_id(&self.message_id)
+            .is_none()
+            .then(|| format!("{time:013}#{}", self.message_id))
     }
 
     /// The time as the item spells it.
@@ -237,7 +261,8 @@ impl Item {
 
     /// DynamoDB's measure: the UTF-8 bytes of names and values.
     fn bytes(&self) -> usize {
-        const NAMES: usize = "tenant_idmessage_idproducer_environmentconsumer_environmenttimestamp".len();
+        const NAMES: usize =
+            "tenant_idmessage_idproducer_environmentconsumer_environmenttimestamp".len();
         const TIMESTAMP: usize = "2024-07-12T16:31:39+0000".len();
         NAMES
             + TIMESTAMP
@@ -245,8 +270,13 @@ impl Item {
             + self.message_id.len()
             + self.producer_environment.len()
             + self.consumer_environment.len()
-            + self.payload.as_ref().map_or(0, |payload| "payload".len() + payload.len())
-            + self.listed_at().map_or(0, |listed_at| LISTED_AT.len() + listed_at.len())
+            + self
+                .payload
+                .as_ref()
+                .map_or(0, |payload| "payload".len() + payload.len())
+            + self
+                .listed_at()
+                .map_or(0, |listed_at| LISTED_AT.len() + listed_at.len())
     }
 }
 

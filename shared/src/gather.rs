@@ -61,7 +61,10 @@ pub struct Gather<T> {
 impl<T: Measured> Gather<T> {
     /// Nothing waits.
     pub const fn new(limits: BatchLimits) -> Self {
-        Self { waiting: VecDeque::new(), limits }
+        Self {
+            waiting: VecDeque::new(),
+            limits,
+        }
     }
 
     /// Adds an entry.
@@ -101,7 +104,10 @@ impl<T: Measured> Gather<T> {
                 best = (count, units);
             }
         }
-        (best.0, best.0 == self.limits.entries || best.0 < self.waiting.len())
+        (
+            best.0,
+            best.0 == self.limits.entries || best.0 < self.waiting.len(),
+        )
     }
 }
 
@@ -118,7 +124,12 @@ mod tests {
     }
 
     const KIB: usize = 1024;
-    const LIMITS: BatchLimits = BatchLimits { entries: 10, bytes: 100, billed_bytes: 64 * KIB, in_flight: 4 };
+    const LIMITS: BatchLimits = BatchLimits {
+        entries: 10,
+        bytes: 100,
+        billed_bytes: 64 * KIB,
+        in_flight: 4,
+    };
 
     fn gather(sizes: &[usize]) -> Gather<usize> {
         let mut gather = Gather::new(LIMITS);
@@ -128,31 +139,55 @@ mod tests {
 
     /// That many batches, all full.
     const fn full(batches: usize) -> Wire {
-        Wire { batches, entries: batches * LIMITS.entries }
+        Wire {
+            batches,
+            entries: batches * LIMITS.entries,
+        }
     }
 
     #[test]
     fn a_message_leaves_at_once_beside_a_few_and_waits_beside_many() {
         assert_eq!(gather(&[1]).next_batch(Wire::default()), Some(vec![1]));
-        assert_eq!(gather(&[1]).next_batch(Wire { batches: 3, entries: 9 }), Some(vec![1]));
+        assert_eq!(
+            gather(&[1]).next_batch(Wire {
+                batches: 3,
+                entries: 9
+            }),
+            Some(vec![1])
+        );
         assert_eq!(gather(&[1]).next_batch(full(1)), None);
     }
 
     #[test]
     fn a_full_batch_leaves_beside_others_up_to_the_bound() {
-        assert_eq!(gather(&[1; 10]).next_batch(full(3)).map(|batch| batch.len()), Some(10));
+        assert_eq!(
+            gather(&[1; 10])
+                .next_batch(full(3))
+                .map(|batch| batch.len()),
+            Some(10)
+        );
         assert_eq!(gather(&[1; 10]).next_batch(full(4)), None);
         assert_eq!(
-            gather(&[1]).next_batch(Wire { batches: 4, entries: 4 }),
+            gather(&[1]).next_batch(Wire {
+                batches: 4,
+                entries: 4
+            }),
             None,
             "few entries, but no room"
         );
-        assert_eq!(gather(&[60, 60]).next_batch(full(1)), Some(vec![60]), "full by bytes");
+        assert_eq!(
+            gather(&[60, 60]).next_batch(full(1)),
+            Some(vec![60]),
+            "full by bytes"
+        );
     }
 
     /// Batches of entries of this size, as many as arrive, with room for 1 MiB.
     fn batch_of(size: usize) -> Option<usize> {
-        let mut gather = Gather::new(BatchLimits { bytes: 1024 * KIB, ..LIMITS });
+        let mut gather = Gather::new(BatchLimits {
+            bytes: 1024 * KIB,
+            ..LIMITS
+        });
         (0..40).for_each(|_| gather.push(size));
         gather.next_batch(full(1)).map(|batch| batch.len())
     }
@@ -161,7 +196,11 @@ mod tests {
     fn a_batch_stops_where_a_billed_step_would_make_its_messages_dearer() {
         assert_eq!(batch_of(KIB), Some(10));
         assert_eq!(batch_of(10 * KIB), Some(6), "6 in one unit, not 10 in two");
-        assert_eq!(batch_of(40 * KIB), Some(8), "8 in five units, not 10 in seven");
+        assert_eq!(
+            batch_of(40 * KIB),
+            Some(8),
+            "8 in five units, not 10 in seven"
+        );
         assert_eq!(batch_of(64 * KIB), Some(10), "a unit each, however many");
     }
 

@@ -23,7 +23,10 @@ pub struct Condition {
 impl Readiness {
     /// Adds a condition, unmet until somebody says otherwise.
     pub fn condition(&self, name: &'static str) -> Condition {
-        let condition = Condition { name, met: Arc::new(AtomicBool::new(false)) };
+        let condition = Condition {
+            name,
+            met: Arc::new(AtomicBool::new(false)),
+        };
         self.lock().push(condition.clone());
         condition
     }
@@ -53,7 +56,9 @@ impl Readiness {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Condition>> {
-        self.conditions.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.conditions
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -78,7 +83,10 @@ mod tests {
         assert!(readiness.is_ready(), "nothing to wait for");
         let (queue, table) = (readiness.condition("queue"), readiness.condition("table"));
         assert_eq!(readiness.unmet(), ["queue", "table"]);
-        assert!(queue.set(true) && table.set(true) && !table.set(true), "a change is told once");
+        assert!(
+            queue.set(true) && table.set(true) && !table.set(true),
+            "a change is told once"
+        );
         assert!(readiness.is_ready());
         readiness.drain();
         assert_eq!(readiness.unmet(), ["draining"]);

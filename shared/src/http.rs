@@ -89,7 +89,14 @@ impl Http {
         readiness: Readiness,
         metrics: Metrics,
     ) -> Self {
-        Self(Arc::new(Inner { service, version, access, bodies: Bodies::default(), readiness, metrics }))
+        Self(Arc::new(Inner {
+            service,
+            version,
+            access,
+            bodies: Bodies::default(),
+            readiness,
+            metrics,
+        }))
     }
 
     /// The environment the service runs in.
@@ -135,7 +142,10 @@ impl Http {
             .fallback(async || ApiError::no_route());
         let routes = bound::to_tokens(routes, self.0.access.tokens(), service);
         let door = Door::new(self.0.access.shedder().clone(), service);
-        Answers { router: with_middleware(routes, self.0.metrics.clone()), door: Some(door) }
+        Answers {
+            router: with_middleware(routes, self.0.metrics.clone()),
+            door: Some(door),
+        }
     }
 }
 
@@ -191,7 +201,11 @@ async fn readiness_probe(
     Ok(if http.0.readiness.is_ready() {
         Json(Probe { status: "OK" }).into_response()
     } else {
-        (StatusCode::INTERNAL_SERVER_ERROR, Json(Probe { status: "NotReady" })).into_response()
+        (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Json(Probe { status: "NotReady" }),
+        )
+            .into_response()
     })
 }
 

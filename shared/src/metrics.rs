@@ -8,11 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Label, with_local_recorder};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 
 /// Upper bounds, in seconds, of every duration histogram: from a cached answer to a message a day old.
-const DURATION_BUCKETS_SECONDS: [f64; 16] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0, 300.0, 86_400.0];
+const DURATION_BUCKETS_SECONDS: [f64; 16] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0, 300.0,
+    86_400.0,
+];
 
 /// How often buffered histogram samples are folded in; without it the recorder's memory grows between scrapes.
 pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -30,11 +34,17 @@ impl Metrics {
         let recorder = PrometheusBuilder::new()
             .add_global_label("service", service)
             .add_global_label("environment", environment)
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATION_BUCKETS_SECONDS)
+            .set_buckets_for_metric(
+                Matcher::Suffix("_seconds".to_owned()),
+                &DURATION_BUCKETS_SECONDS,
+            )
             .expect("the list of buckets is not empty")
             .build_recorder();
         let handle = recorder.handle();
-        Self { recorder: Arc::new(recorder), handle }
+        Self {
+            recorder: Arc::new(recorder),
+            handle,
+        }
     }
 
     /// The counter of this name and labels, created at first use. Names end in `_total`.
@@ -92,8 +102,12 @@ mod tests {
 
     #[test]
     fn two_services_in_one_process_keep_their_figures_apart() {
-        let (one, two) = (Metrics::new("producer", "pool-1"), Metrics::new("consumer", "pool-1"));
-        one.counter("sent_total", vec![label("outcome", "ok")]).increment(3);
+        let (one, two) = (
+            Metrics::new("producer", "pool-1"),
+            Metrics::new("consumer", "pool-1"),
+        );
+        one.counter("sent_total", vec![label("outcome", "ok")])
+            .increment(3);
         one.histogram("lag_seconds", vec![]).record(0.2);
         one.upkeep();
         let text = one.render();
@@ -102,7 +116,9 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains(r#"lag_seconds_bucket{service="producer",environment="pool-1",le="0.25"} 1"#),
+            text.contains(
+                r#"lag_seconds_bucket{service="producer",environment="pool-1",le="0.25"} 1"#
+            ),
             "{text}"
         );
         assert!(!two.render().contains("sent_total"));

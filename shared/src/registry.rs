@@ -143,7 +143,10 @@ pub enum LookupError {
 /// Where parameters are read from: Parameter Store, or a stand-in in tests.
 pub trait ParameterSource: Send + Sync + 'static {
     /// The values of up to [`MAX_NAMES_PER_CALL`] parameters; those that do not exist are missing from the map.
-    fn get(&self, names: Vec<String>) -> BoxFuture<'_, Result<HashMap<String, String>, SourceError>>;
+    fn get(
+        &self,
+        names: Vec<String>,
+    ) -> BoxFuture<'_, Result<HashMap<String, String>, SourceError>>;
 }
 
 /// The parameter source did not answer.
@@ -178,7 +181,11 @@ struct Entry {
 
 impl TenantRegistry {
     /// An empty registry over the source.
-    pub fn new(source: Arc<dyn ParameterSource>, limits: RegistryLimits, metrics: &Metrics) -> Self {
+    pub fn new(
+        source: Arc<dyn ParameterSource>,
+        limits: RegistryLimits,
+        metrics: &Metrics,
+    ) -> Self {
         Self::of(source, limits, metrics, None)
     }
 
@@ -198,7 +205,10 @@ impl TenantRegistry {
         metrics: &Metrics,
         table: Option<&'static str>,
     ) -> Self {
-        metrics.describe_counter("registry_calls_total", "Calls to Parameter Store, by purpose and outcome");
+        metrics.describe_counter(
+            "registry_calls_total",
+            "Calls to Parameter Store, by purpose and outcome",
+        );
         Self(Arc::new(Inner {
             source,
             table,
@@ -301,8 +311,15 @@ impl Inner {
         if waiting.is_empty() {
             return;
         }
-        let read_all =
-            self.source.get(waiting.iter().flat_map(|waiting| self.names(&waiting.id)).collect()).await;
+        let read_all = self
+            .source
+            .get(
+                waiting
+                    .iter()
+                    .flat_map(|waiting| self.names(&waiting.id))
+                    .collect(),
+            )
+            .await;
         self.count("load", if read_all.is_ok() { "ok" } else { "error" });
         for Waiting { id, reply } in waiting {
             let loaded = match &read_all {
@@ -338,7 +355,8 @@ impl Inner {
         self.known
             .iter()
             .filter(|(_, entry)| {
-                entry.loaded_at.elapsed() >= self.limits.refresh_after && entry.used.load(Ordering::Relaxed)
+                entry.loaded_at.elapsed() >= self.limits.refresh_after
+                    && entry.used.load(Ordering::Relaxed)
             })
             .map(|(id, _)| (*id).clone())
             .collect()
@@ -346,7 +364,11 @@ impl Inner {
 
     /// Reads up to [`Self::tenants_per_call`] known tenants again.
     async fn refresh(&self, ids: &[TenantId]) {
-        let values = match self.source.get(ids.iter().flat_map(|id| self.names(id)).collect()).await {
+        let values = match self
+            .source
+            .get(ids.iter().flat_map(|id| self.names(id)).collect())
+            .await
+        {
             Ok(values) => values,
             Err(SourceError(reason)) => {
                 self.count("refresh", "error");
@@ -377,11 +399,17 @@ impl Inner {
     }
 
     fn names(&self, id: &TenantId) -> impl Iterator<Item = String> + use<> {
-        always(id).into_iter().chain(self.table.map(|table| format!("/{id}/{table}")))
+        always(id)
+            .into_iter()
+            .chain(self.table.map(|table| format!("/{id}/{table}")))
     }
 
     /// The tenant in the values read; `None` where it has neither queue nor tier.
-    fn read(&self, id: &TenantId, values: &HashMap<String, String>) -> Result<Option<Tenant>, LookupError> {
+    fn read(
+        &self,
+        id: &TenantId,
+        values: &HashMap<String, String>,
+    ) -> Result<Option<Tenant>, LookupError> {
         let [queue, tier, status] = always(id);
         let (queue, tier) = (value(values, &queue)?, value(values, &tier)?);
         let status = value(values, &status)?.unwrap_or_default();
@@ -389,13 +417,22 @@ impl Inner {
             Some(table) => value(values, &format!("/{id}/{table}"))?,
             None => None,
         };
-        let tenant = Tenant { id: id.clone(), tier, queue, status, table };
+        let tenant = Tenant {
+            id: id.clone(),
+            tier,
+            queue,
+            status,
+            table,
+        };
         Ok((tenant.queue.is_some() || tenant.tier.is_some()).then_some(tenant))
     }
 
     fn count(&self, purpose: &'static str, outcome: &'static str) {
         self.metrics
-            .counter("registry_calls_total", vec![label("purpose", purpose), label("outcome", outcome)])
+            .counter(
+                "registry_calls_total",
+                vec![label("purpose", purpose), label("outcome", outcome)],
+            )
             .increment(1);
     }
 }
@@ -408,7 +445,10 @@ pub async fn environment_resources(
     source: &dyn ParameterSource,
     environment: &Environment,
 ) -> Result<(QueueArn, TableArn), LookupError> {
-    let (queue, table) = (format!("/{environment}/consumer_sqs"), format!("/{environment}/consumer_ddb"));
+    let (queue, table) = (
+        format!("/{environment}/consumer_sqs"),
+        format!("/{environment}/consumer_ddb"),
+    );
     let values = read(source, vec![queue.clone(), table.clone()]).await?;
     match (value(&values, &queue)?, value(&values, &table)?) {
         (Some(queue), Some(table)) => Ok((queue, table)),
@@ -440,7 +480,10 @@ async fn read(
     source: &dyn ParameterSource,
     names: Vec<String>,
 ) -> Result<HashMap<String, String>, LookupError> {
-    source.get(names).await.map_err(|SourceError(reason)| LookupError::Unavailable(reason))
+    source
+        .get(names)
+        .await
+        .map_err(|SourceError(reason)| LookupError::Unavailable(reason))
 }
 
 /// A parameter's value, parsed.
@@ -448,9 +491,13 @@ fn value<T>(values: &HashMap<String, String>, name: &str) -> Result<Option<T>, L
 where
     T: FromStr<Err: std::fmt::Display>,
 {
-    let Some(text) = values.get(name) else { return Ok(None) };
-    let wrong =
-        |error: T::Err| LookupError::Misconfigured { name: name.to_owned(), reason: error.to_string() };
+    let Some(text) = values.get(name) else {
+        return Ok(None);
+    };
+    let wrong = |error: T::Err| LookupError::Misconfigured {
+        name: name.to_owned(),
+        reason: error.to_string(),
+    };
     text.trim().parse().map(Some).map_err(wrong)
 }
 
@@ -465,14 +512,25 @@ fn entry(tenant: Tenant) -> Arc<Entry> {
 
 /// Parameter Store itself.
 impl ParameterSource for aws_sdk_ssm::Client {
-    fn get(&self, names: Vec<String>) -> BoxFuture<'_, Result<HashMap<String, String>, SourceError>> {
+    fn get(
+        &self,
+        names: Vec<String>,
+    ) -> BoxFuture<'_, Result<HashMap<String, String>, SourceError>> {
         Box::pin(async move {
-            let found =
-                self.get_parameters().set_names(Some(names)).with_decryption(true).send().await.map_err(
-                    |error| SourceError(aws_sdk_ssm::error::DisplayErrorContext(&error).to_string()),
-                )?;
+            let found = self
+                .get_parameters()
+                .set_names(Some(names))
+                .with_decryption(true)
+                .send()
+                .await
+                .map_err(|error| {
+                    SourceError(aws_sdk_ssm::error::DisplayErrorContext(&error).to_string())
+                })?;
             let parameters = found.parameters.unwrap_or_default();
-            Ok(parameters.into_iter().filter_map(|found| Some((found.name?, found.value?))).collect())
+            Ok(parameters
+                .into_iter()
+                .filter_map(|found| Some((found.name?, found.value?)))
+                .collect())
         })
     }
 }

@@ -31,7 +31,9 @@ use crate::http::server::{self, Answers};
 use crate::http::shedder::Shedder;
 use crate::metrics::{Metrics, UPKEEP_INTERVAL};
 use crate::queue::retry::backoff_from_half;
-use crate::registry::{LookupError, ParameterSource, RegistryLimits, TenantRegistry, environment_resources};
+use crate::registry::{
+    LookupError, ParameterSource, RegistryLimits, TenantRegistry, environment_resources,
+};
 use crate::telemetry::{self, TelemetryError};
 
 /// Exit code of a configuration that cannot be used.
@@ -86,7 +88,9 @@ pub enum RunError {
     #[error(transparent)]
     Aws(#[from] AwsSettingsError),
     /// An address or port cannot be listened on.
-    #[error("{variable}: cannot listen on {address}: {reason}; choose another, or end what uses it")]
+    #[error(
+        "{variable}: cannot listen on {address}: {reason}; choose another, or end what uses it"
+    )]
     Listen {
         /// The variable that sets what is wrong.
         variable: &'static str,
@@ -169,19 +173,35 @@ impl Parts {
         };
         let tokens = Authenticator::new(&config.auth, &readiness, &metrics);
         let (environment, rate) = (config.environment.clone(), config.tenant_rate_per_second);
-        let access =
-            Access::new(environment, registry.clone(), rate, Shedder::new(config.shed_late_millis, &metrics))
-                .with_tokens(tokens);
+        let access = Access::new(
+            environment,
+            registry.clone(),
+            rate,
+            Shedder::new(config.shed_late_millis, &metrics),
+        )
+        .with_tokens(tokens);
         let http = Http::new(name, version, access, readiness.clone(), metrics.clone());
-        Self { http, registry, readiness, metrics, parameters }
+        Self {
+            http,
+            registry,
+            readiness,
+            metrics,
+            parameters,
+        }
     }
 
     /// Ready once Parameter Store has answered for the first time; from then on what is known is kept fresh, and too many
     /// requests are refused.
     pub fn keep_registry(&self) -> BoxFuture<'static, ()> {
         let (registry, parameters) = (self.registry.clone(), Arc::clone(&self.parameters));
-        let (tokens, shedder) = (self.http.access().tokens().clone(), self.http.access().shedder().clone());
-        let (environment, reached) = (self.http.environment().clone(), self.readiness.condition("registry"));
+        let (tokens, shedder) = (
+            self.http.access().tokens().clone(),
+            self.http.access().shedder().clone(),
+        );
+        let (environment, reached) = (
+            self.http.environment().clone(),
+            self.readiness.condition("registry"),
+        );
         Box::pin(async move {
             let first_answer = || {
                 let (parameters, environment) = (Arc::clone(&parameters), environment.clone());
@@ -213,8 +233,13 @@ where
             Ok(found) => return found,
             Err(reason) => tracing::warn!(reason, "waiting for {what}"),
         }
-        tokio::time::sleep(backoff_from_half(times, START_RETRY_BASE, START_RETRY_MAX, fastrand::f64()))
-            .await;
+        tokio::time::sleep(backoff_from_half(
+            times,
+            START_RETRY_BASE,
+            START_RETRY_MAX,
+            fastrand::f64(),
+        ))
+        .await;
         times += 1;
     }
 }
@@ -233,7 +258,9 @@ where
 {
     let config: C = match config::parse() {
         Ok(config) => config,
-        Err(ConfigError::Asked(text)) => return say(&mut std::io::stdout(), &text, ExitCode::SUCCESS),
+        Err(ConfigError::Asked(text)) => {
+            return say(&mut std::io::stdout(), &text, ExitCode::SUCCESS);
+        }
         Err(ConfigError::Wrong(line)) => return complain(name, &line, EXIT_CONFIG.into()),
     };
     let process = &config.service().process;
@@ -243,14 +270,21 @@ where
         Err(error) => return complain(name, &error, EXIT_CONFIG.into()),
     };
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match runtime.enable_all().global_queue_interval(SHARED_QUEUE_INTERVAL).build() {
+    let runtime = match runtime
+        .enable_all()
+        .global_queue_interval(SHARED_QUEUE_INTERVAL)
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return complain(name, &error, ExitCode::FAILURE),
     };
     let outcome = runtime.block_on(async { run(config, shutdown_signal()).await });
     runtime.shutdown_background();
     telemetry.end();
-    outcome.map_or_else(|error| complain(name, &error, error.exit_code()), |()| ExitCode::SUCCESS)
+    outcome.map_or_else(
+        |error| complain(name, &error, error.exit_code()),
+        |()| ExitCode::SUCCESS,
+    )
 }
 
 /// Assembles a service over the clients the environment describes, and serves until the token is cancelled.
@@ -263,7 +297,9 @@ pub async fn run<C: Configured>(
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let aws = AwsClients::from_env().await?;
-    assemble(&config, &aws).serve(config.service(), shutdown).await
+    assemble(&config, &aws)
+        .serve(config.service(), shutdown)
+        .await
 }
 
 impl Service {
@@ -271,7 +307,11 @@ impl Service {
     ///
     /// # Errors
     /// [`RunError`] where a port is taken, or the drain does not end within the grace period.
-    pub async fn serve(self, config: &ServiceConfig, shutdown: CancellationToken) -> Result<(), RunError> {
+    pub async fn serve(
+        self,
+        config: &ServiceConfig,
+        shutdown: CancellationToken,
+    ) -> Result<(), RunError> {
         let process = &config.process;
         let listener = listen("PORT", process.bind_address, config.port)?;
         let admin = listen("ADMIN_PORT", process.bind_address, process.admin_port)?;
@@ -283,10 +323,28 @@ impl Service {
                  this port, or set AUTH=jwt"
             );
         }
-        let requests = server::serve(listener, self.answers, config.max_connections, shutdown.clone());
-        let Self { name, readiness, metrics, background, .. } = self;
-        let worker = Worker { name, readiness, metrics, background };
-        worker.attend(admin, requests, process.shutdown_grace_seconds, shutdown).await
+        let requests = server::serve(
+            listener,
+            self.answers,
+            config.max_connections,
+            shutdown.clone(),
+        );
+        let Self {
+            name,
+            readiness,
+            metrics,
+            background,
+            ..
+        } = self;
+        let worker = Worker {
+            name,
+            readiness,
+            metrics,
+            background,
+        };
+        worker
+            .attend(admin, requests, process.shutdown_grace_seconds, shutdown)
+            .await
     }
 }
 
@@ -295,10 +353,20 @@ impl Worker {
     ///
     /// # Errors
     /// [`RunError`] where the port is taken, or the drain does not end within the grace period.
-    pub async fn serve(self, config: &ProcessConfig, shutdown: CancellationToken) -> Result<(), RunError> {
+    pub async fn serve(
+        self,
+        config: &ProcessConfig,
+        shutdown: CancellationToken,
+    ) -> Result<(), RunError> {
         let admin = listen("ADMIN_PORT", config.bind_address, config.admin_port)?;
         tracing::info!(service = self.name, admin = %address(&admin), "listening");
-        self.attend(admin, std::future::ready(()), config.shutdown_grace_seconds, shutdown).await
+        self.attend(
+            admin,
+            std::future::ready(()),
+            config.shutdown_grace_seconds,
+            shutdown,
+        )
+        .await
     }
 
     /// Everything between listening and the end.
@@ -311,8 +379,12 @@ impl Worker {
     ) -> Result<(), RunError> {
         let admin_stop = CancellationToken::new();
         let admin_router = admin_routes(self.readiness.clone(), self.metrics.clone());
-        let admin_server =
-            tokio::spawn(server::serve(admin, admin_router, MAX_ADMIN_CONNECTIONS, admin_stop.clone()));
+        let admin_server = tokio::spawn(server::serve(
+            admin,
+            admin_router,
+            MAX_ADMIN_CONNECTIONS,
+            admin_stop.clone(),
+        ));
         let upkeep = tokio::spawn(upkeep(self.metrics.clone(), admin_stop.clone()));
 
         let mut background = tokio::spawn((self.background)(shutdown.clone()));
@@ -329,7 +401,13 @@ impl Worker {
         shutdown.cancel();
         let is_background_open = died.is_none();
         let drained = tokio::time::timeout(grace, async {
-            let background = async { if is_background_open { background.await } else { Ok(()) } };
+            let background = async {
+                if is_background_open {
+                    background.await
+                } else {
+                    Ok(())
+                }
+            };
             let (background, requests) = tokio::join!(background, requests);
             background.and(requests)
         })
@@ -354,16 +432,35 @@ impl Worker {
 pub fn admin_routes(readiness: Readiness, metrics: Metrics) -> Router {
     let ready = async |State(readiness): State<Readiness>| {
         let unmet = readiness.unmet();
-        let status = if unmet.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        (status, axum::Json(serde_json::json!({ "ready": unmet.is_empty(), "waiting_for": unmet })))
+        let status = if unmet.is_empty() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        (
+            status,
+            axum::Json(serde_json::json!({ "ready": unmet.is_empty(), "waiting_for": unmet })),
+        )
     };
     let scrape = async |State(metrics): State<Metrics>| {
-        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()).into_response()
+        (
+            [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+            metrics.render(),
+        )
+            .into_response()
     };
     Router::new()
         .route("/livez", get(async || "ok\n"))
-        .merge(Router::new().route("/readyz", get(ready)).with_state(readiness))
-        .merge(Router::new().route("/metrics", get(scrape)).with_state(metrics))
+        .merge(
+            Router::new()
+                .route("/readyz", get(ready))
+                .with_state(readiness),
+        )
+        .merge(
+            Router::new()
+                .route("/metrics", get(scrape))
+                .with_state(metrics),
+        )
 }
 
 /// Folds metric samples in until the token is cancelled.
@@ -397,23 +494,37 @@ pub fn shutdown_signal() -> CancellationToken {
 
 /// As `TcpListener::bind`, with room for more than 128 clients at once.
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     // A restart finds connections of the process before.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(ACCEPT_QUEUE)
 }
 
-fn listen(variable: &'static str, bind_address: IpAddr, port: u16) -> Result<TcpListener, RunError> {
+fn listen(
+    variable: &'static str,
+    bind_address: IpAddr,
+    port: u16,
+) -> Result<TcpListener, RunError> {
     let address = SocketAddr::new(bind_address, port);
     bind(address).map_err(|reason| {
         let is_foreign = reason.kind() == std::io::ErrorKind::AddrNotAvailable;
-        RunError::Listen { variable: if is_foreign { "BIND_ADDRESS" } else { variable }, address, reason }
+        RunError::Listen {
+            variable: if is_foreign { "BIND_ADDRESS" } else { variable },
+            address,
+            reason,
+        }
     })
 }
 
 fn address(listener: &TcpListener) -> String {
-    listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
+    listener
+        .local_addr()
+        .map_or_else(|error| error.to_string(), |address| address.to_string())
 }
 
 /// One line on standard error: log lines may not be set up yet.

@@ -50,17 +50,29 @@ pub struct Telemetry {
 ///
 /// # Errors
 /// [`TelemetryError`], one line that names the variable.
-pub fn start(service: &'static str, format: LogFormat, filter: &str) -> Result<Telemetry, TelemetryError> {
-    let traces = exporter_wanted().then(|| tracer_provider(service)).transpose()?;
+pub fn start(
+    service: &'static str,
+    format: LogFormat,
+    filter: &str,
+) -> Result<Telemetry, TelemetryError> {
+    let traces = exporter_wanted()
+        .then(|| tracer_provider(service))
+        .transpose()?;
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // Lines say all they have to in their own fields: spans are for the exporter alone.
-    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is too narrow in its lifetime")]
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method is too narrow in its lifetime"
+    )]
     let filter = filter.and(filter_fn(|metadata| metadata.is_event()));
     let lines = tracing_subscriber::fmt::layer().with_target(false);
     let lines = match format {
-        LogFormat::Json => {
-            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
-        }
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed(),
         LogFormat::Pretty if std::io::stdout().is_terminal() => lines.compact().boxed(),
         LogFormat::Pretty => lines.compact().with_ansi(false).boxed(),
     };
@@ -69,14 +81,20 @@ pub fn start(service: &'static str, format: LogFormat, filter: &str) -> Result<T
     match &traces {
         Some(provider) => {
             let export = tracing_opentelemetry::layer().with_tracer(provider.tracer(service));
-            subscriber.with(export.with_filter(LevelFilter::INFO)).try_init()
+            subscriber
+                .with(export.with_filter(LevelFilter::INFO))
+                .try_init()
         }
         None => subscriber.try_init(),
     }
     .map_err(|_| TelemetryError::Started)?;
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
-        tracing::error!(place, reason = panic.payload_as_str(), "a panic: this is a defect");
+        tracing::error!(
+            place,
+            reason = panic.payload_as_str(),
+            "a panic: this is a defect"
+        );
     }));
     Ok(Telemetry { traces })
 }
@@ -126,5 +144,8 @@ fn tracer_provider(service: &'static str) -> Result<SdkTracerProvider, Telemetry
         .build()
         .map_err(|error| TelemetryError::Exporter(error.to_string()))?;
     let resource = Resource::builder().with_service_name(service).build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(resource)
+        .build())
 }

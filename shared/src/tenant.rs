@@ -15,8 +15,18 @@ pub const TENANT_HEADER: &str = "tenantid";
 pub const MAX_TENANT_ID_CHARS: usize = 32;
 
 /// Names that mean something else in a cluster or in the GitOps repository.
-const RESERVED: [&str; 10] =
-    ["amazon", "argo", "argocd", "default", "flux", "flux-system", "kube", "kubernetes", "pool", "tenantry"];
+const RESERVED: [&str; 10] = [
+    "amazon",
+    "argo",
+    "argocd",
+    "default",
+    "flux",
+    "flux-system",
+    "kube",
+    "kubernetes",
+    "pool",
+    "tenantry",
+];
 /// Prefixes of such names: pools are environments, the others are system namespaces and AWS's own.
 const RESERVED_PREFIXES: [&str; 6] = ["pool-", "kube-", "argo-", "argocd-", "flux-", "aws-"];
 
@@ -69,7 +79,11 @@ impl FromStr for TenantId {
 
     fn from_str(text: &str) -> Result<Self, InvalidTenantId> {
         check_label(text.as_bytes())?;
-        if RESERVED.contains(&text) || RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+        if RESERVED.contains(&text)
+            || RESERVED_PREFIXES
+                .iter()
+                .any(|prefix| text.starts_with(prefix))
+        {
             return Err(InvalidTenantId::Reserved);
         }
         Ok(Self(text.into()))
@@ -133,7 +147,10 @@ impl FromStr for Tier {
     type Err = InvalidTier;
 
     fn from_str(text: &str) -> Result<Self, InvalidTier> {
-        Self::ALL.into_iter().find(|tier| tier.as_str() == text).ok_or(InvalidTier)
+        Self::ALL
+            .into_iter()
+            .find(|tier| tier.as_str() == text)
+            .ok_or(InvalidTier)
     }
 }
 
@@ -150,7 +167,14 @@ mod tests {
 
     #[test]
     fn the_sample_tenants_are_valid() {
-        for id in ["tenant-1", "tenant-t1d6c", "a", "0", "acme", &"x".repeat(32)] {
+        for id in [
+            "tenant-1",
+            "tenant-t1d6c",
+            "a",
+            "0",
+            "acme",
+            &"x".repeat(32),
+        ] {
             assert_eq!(id.parse::<TenantId>().expect(id).as_str(), id);
         }
     }

@@ -95,7 +95,9 @@ pub enum ApplyError {
     #[error(transparent)]
     Git(#[from] GitError),
     /// Others moved the branch each time.
-    #[error("the branch moved on {attempts} times while this was planned; nothing was changed, try again")]
+    #[error(
+        "the branch moved on {attempts} times while this was planned; nothing was changed, try again"
+    )]
     Contended {
         /// Pushes tried.
         attempts: u32,
@@ -141,7 +143,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { on_step: Arc::new(|_| {}), max_attempts: MAX_ATTEMPTS }
+        Self {
+            on_step: Arc::new(|_| {}),
+            max_attempts: MAX_ATTEMPTS,
+        }
     }
 }
 
@@ -210,10 +215,11 @@ pub async fn apply_all(
             plans: lost.as_ref().map(|lost| Arc::clone(&lost.plans)),
         };
         let tried = tokio::task::spawn_blocking(move || attempt(tried)).await;
-        let failed = match tried.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
-            Ok(results) => return Ok(numbered(results, rejected + 1)),
-            Err(failed) => failed,
-        };
+        let failed =
+            match tried.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+                Ok(results) => return Ok(numbered(results, rejected + 1)),
+                Err(failed) => failed,
+            };
         let pause = match failed {
             Failed::Rejected => {
                 rejected += 1;
@@ -266,12 +272,23 @@ impl Lost {
         source: GitError,
         wanted: &[Wanted],
     ) -> Result<Self, ApplyError> {
-        let (times, known) = before.map_or((0, Plans::default()), |before| (before.times + 1, before.plans));
+        let (times, known) = before.map_or((0, Plans::default()), |before| {
+            (before.times + 1, before.plans)
+        });
         if times >= MAX_LOST {
-            let id = wanted.first().map_or_else(RequestId::random, |wanted| wanted.id.clone());
+            let id = wanted
+                .first()
+                .map_or_else(RequestId::random, |wanted| wanted.id.clone());
             return Err(ApplyError::Lost { id, source });
         }
-        Ok(Self { times, plans: if plans.is_empty() { known } else { Arc::new(plans) } })
+        Ok(Self {
+            times,
+            plans: if plans.is_empty() {
+                known
+            } else {
+                Arc::new(plans)
+            },
+        })
     }
 }
 

@@ -35,7 +35,9 @@ pub fn main() -> ExitCode {
         Err(asked) => {
             // Nobody is left to tell if this fails, too.
             let _ = asked.print();
-            return u8::try_from(asked.exit_code()).unwrap_or(Exit::Unexpected.code()).into();
+            return u8::try_from(asked.exit_code())
+                .unwrap_or(Exit::Unexpected.code())
+                .into();
         }
     };
     let output = cli.global.output;
@@ -53,7 +55,10 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Diff { change } => change::diff(&global, change),
         Command::List { tier } => list::run(&global, tier),
         Command::Lint => lint::run(&global),
-        Command::Handle { kind, message_base64 } => handle::run(&global, kind, &message_base64),
+        Command::Handle {
+            kind,
+            message_base64,
+        } => handle::run(&global, kind, &message_base64),
         Command::Worker(worker) => work::run(&global, worker),
         Command::Completion { shell } => {
             let mut script = Vec::new();

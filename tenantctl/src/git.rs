@@ -97,15 +97,34 @@ impl Repository {
     /// # Errors
     /// There is no `git`, or the cache folder cannot be written.
     pub fn open(settings: Settings) -> Result<Self, GitError> {
-        let Settings { address, branch, author, cache, credentials, timeout } = settings;
+        let Settings {
+            address,
+            branch,
+            author,
+            cache,
+            credentials,
+            timeout,
+        } = settings;
         let folder = cache.join(address.folder_name());
-        let unwritable = |source| GitError::Cache { folder: folder.clone(), source };
+        let unwritable = |source| GitError::Cache {
+            folder: folder.clone(),
+            source,
+        };
         std::fs::create_dir_all(&folder).map_err(unwritable)?;
         let git = Git::new(&folder, credentials, timeout);
-        let repository = Self(Arc::new(Inner { git, folder: folder.clone(), address, branch, author }));
+        let repository = Self(Arc::new(Inner {
+            git,
+            folder: folder.clone(),
+            address,
+            branch,
+            author,
+        }));
         let _turn = repository.turn()?;
         if !folder.join("HEAD").exists() {
-            repository.0.git.done(&["init", "--quiet", "--bare", "--template=", "."], &[])?;
+            repository
+                .0
+                .git
+                .done(&["init", "--quiet", "--bare", "--template=", "."], &[])?;
         }
         Ok(repository)
     }
@@ -125,10 +144,17 @@ impl Repository {
     /// # Errors
     /// The cache folder cannot be written.
     pub fn turn(&self) -> Result<Turn, GitError> {
-        let unwritable = |source| GitError::Cache { folder: self.0.folder.clone(), source };
+        let unwritable = |source| GitError::Cache {
+            folder: self.0.folder.clone(),
+            source,
+        };
         let lock = File::create(self.0.folder.join(LOCK_FILE)).map_err(unwritable)?;
         lock.lock().map_err(unwritable)?;
-        Ok(Turn { repository: self.clone(), _lock: lock, has_pending: false })
+        Ok(Turn {
+            repository: self.clone(),
+            _lock: lock,
+            has_pending: false,
+        })
     }
 
     /// The repository as it is at a commit.
@@ -143,7 +169,11 @@ impl Repository {
     ///
     /// # Errors
     /// The mirror cannot be read.
-    pub fn commits_with_lines(&self, head: &Oid, lines: &[String]) -> Result<Vec<(Oid, String)>, GitError> {
+    pub fn commits_with_lines(
+        &self,
+        head: &Oid,
+        lines: &[String],
+    ) -> Result<Vec<(Oid, String)>, GitError> {
         if lines.is_empty() {
             return Ok(Vec::new());
         }
@@ -155,9 +185,16 @@ impl Repository {
         let found = self.0.git.done(&arguments, &[])?;
         let commits = found.split_terminator('\0').filter_map(|part| {
             let (first, message) = part.trim_start().split_once('\n')?;
-            Some((Oid::parse(first.strip_prefix("commit ")?)?, message.trim_end().to_owned()))
+            Some((
+                Oid::parse(first.strip_prefix("commit ")?)?,
+                message.trim_end().to_owned(),
+            ))
         });
-        let has_line = |message: &str| message.lines().any(|line| lines.iter().any(|wanted| wanted == line));
+        let has_line = |message: &str| {
+            message
+                .lines()
+                .any(|line| lines.iter().any(|wanted| wanted == line))
+        };
         Ok(commits.filter(|(_, message)| has_line(message)).collect())
     }
 
@@ -173,7 +210,13 @@ impl Turn {
     /// # Errors
     /// See [`GitError`].
     pub fn fetch(&self) -> Result<Oid, GitError> {
-        let Inner { git, folder, address, branch, .. } = &*self.repository.0;
+        let Inner {
+            git,
+            folder,
+            address,
+            branch,
+            ..
+        } = &*self.repository.0;
         let refspec = format!("+refs/heads/{branch}:{TRACKING}{branch}");
         // Also repacks the mirror when it has grown, and ends with that: nothing is left running.
         let arguments = [
@@ -203,7 +246,12 @@ impl Turn {
     /// The mirror cannot be written.
     pub fn commit(&mut self, parent: &Oid, edits: &[Edit], message: &str) -> Result<Oid, GitError> {
         let inner = &*self.repository.0;
-        let commit = import::Commit { parent: Some(parent), author: &inner.author, message, edits };
+        let commit = import::Commit {
+            parent: Some(parent),
+            author: &inner.author,
+            message,
+            edits,
+        };
         self.has_pending = true;
         import::run(&inner.git, PENDING, &[commit])
     }
@@ -213,7 +261,13 @@ impl Turn {
     /// # Errors
     /// See [`GitError`]; where its [`GitError::may_have_arrived`] says so, the commit may be on the branch.
     pub fn push(&self, commit: &Oid, expected: &Oid) -> Result<Pushed, GitError> {
-        let Inner { git, folder, address, branch, .. } = &*self.repository.0;
+        let Inner {
+            git,
+            folder,
+            address,
+            branch,
+            ..
+        } = &*self.repository.0;
         // The lease is what keeps a push from creating a branch anew that somebody has just deleted.
         let lease = format!("--force-with-lease=refs/heads/{branch}:{expected}");
         let refspec = format!("{commit}:refs/heads/{branch}");
@@ -235,7 +289,9 @@ impl Turn {
         }
         match failure::of_push(&pushed.stdout_text()) {
             Some(failure::Refusal::Moved) => Ok(Pushed::Rejected),
-            Some(failure::Refusal::Declined(reason)) => Err(failure::declined(address, &reason, &pushed)),
+            Some(failure::Refusal::Declined(reason)) => {
+                Err(failure::declined(address, &reason, &pushed))
+            }
             None => Err(failure::of_remote(address, branch, &pushed, folder)),
         }
     }
@@ -245,7 +301,12 @@ impl Drop for Turn {
     fn drop(&mut self) {
         if self.has_pending {
             // At worst a commit that nobody needs stays in the mirror until the next one replaces it.
-            drop(self.repository.0.git.done(&["update-ref", "-d", PENDING], &[]));
+            drop(
+                self.repository
+                    .0
+                    .git
+                    .done(&["update-ref", "-d", PENDING], &[]),
+            );
         }
     }
 }

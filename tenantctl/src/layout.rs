@@ -76,10 +76,13 @@ pub fn tombstone(tenant: &TenantId) -> RepoPath {
 
 /// The list of a folder.
 pub(crate) fn kustomization(folder: &RepoPath) -> RepoPath {
-    folder.join(KUSTOMIZATION).expect("the name is a constant without a slash")
+    folder
+        .join(KUSTOMIZATION)
+        .expect("the name is a constant without a slash")
 }
 
 fn path(below: std::fmt::Arguments<'_>) -> RepoPath {
     let path = format!("{APPLICATION_PLANE}/{below}");
-    path.parse().expect("constants, tiers and tenant ids have neither slashes nor dots")
+    path.parse()
+        .expect("constants, tiers and tenant ids have neither slashes nor dots")
 }

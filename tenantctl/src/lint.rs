@@ -52,8 +52,20 @@ pub fn lint(tree: &dyn Tree) -> Vec<Finding> {
 
 impl Finding {
     /// A finding of a whole file.
-    fn file(path: &RepoPath, rule: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { path: path.clone(), line: None, column: None, rule, message: message.into(), fix: fix.into() }
+    fn file(
+        path: &RepoPath,
+        rule: &'static str,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self {
+            path: path.clone(),
+            line: None,
+            column: None,
+            rule,
+            message: message.into(),
+            fix: fix.into(),
+        }
     }
 
     /// The same, at a place.
@@ -72,6 +84,9 @@ struct Place {
 
 impl From<&crate::yaml::Node<'_>> for Place {
     fn from(node: &crate::yaml::Node<'_>) -> Self {
-        Self { line: node.line, column: node.column }
+        Self {
+            line: node.line,
+            column: node.column,
+        }
     }
 }

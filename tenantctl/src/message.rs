@@ -88,7 +88,11 @@ impl Message {
     pub fn wanted(self, delivered_under: Option<RequestId>) -> Wanted {
         let id = self.id.or(delivered_under);
         let may_be_repeat = id.is_some();
-        Wanted { request: self.request, id: id.unwrap_or_else(RequestId::random), may_be_repeat }
+        Wanted {
+            request: self.request,
+            id: id.unwrap_or_else(RequestId::random),
+            may_be_repeat,
+        }
     }
 }
 
@@ -133,16 +137,33 @@ impl Onboarding {
         let tenant = field("tenant_id", &self.tenant_id)?;
         let tier = field("tenant_tier", &self.tenant_tier)?;
         let release = field("release_version", &self.release_version)?;
-        Ok(Message { request: Request::Onboard { tenant, tier, release }, id: id(self.request_id)? })
+        Ok(Message {
+            request: Request::Onboard {
+                tenant,
+                tier,
+                release,
+            },
+            id: id(self.request_id)?,
+        })
     }
 }
 
 impl Offboarding {
     fn message(self) -> Result<Message, BadMessage> {
         let tenant: TenantId = field("tenant_id", &self.tenant_id)?;
-        let tier: Option<Tier> = self.tenant_tier.map(|tier| field("tenant_tier", &tier)).transpose()?;
-        let request = Request::Offboard { tenant, tier, delete_data: self.delete_data };
-        Ok(Message { request, id: id(self.request_id)? })
+        let tier: Option<Tier> = self
+            .tenant_tier
+            .map(|tier| field("tenant_tier", &tier))
+            .transpose()?;
+        let request = Request::Offboard {
+            tenant,
+            tier,
+            delete_data: self.delete_data,
+        };
+        Ok(Message {
+            request,
+            id: id(self.request_id)?,
+        })
     }
 }
 
@@ -154,13 +175,22 @@ impl Deployment {
             (None, None, false) => Wave::All,
             (None, None, true) => Wave::Rest,
             (None, Some(share), false) => {
-                let rule = |error: crate::request::InvalidPercent| bad("percent", &share.to_string(), &error);
+                let rule = |error: crate::request::InvalidPercent| {
+                    bad("percent", &share.to_string(), &error)
+                };
                 Wave::Percent(Percent::try_from(share).map_err(rule)?)
             }
             (Some(tenants), None, false) => canary(&tenants)?,
             _ => return Err(BadMessage::Wave),
         };
-        Ok(Message { request: Request::Deploy { tier, release, wave }, id: id(self.request_id)? })
+        Ok(Message {
+            request: Request::Deploy {
+                tier,
+                release,
+                wave,
+            },
+            id: id(self.request_id)?,
+        })
     }
 }
 
@@ -173,7 +203,10 @@ fn canary(tenants: &[String]) -> Result<Wave, BadMessage> {
             &format!("a canary wave names at most {MAX_CANARY_TENANTS} tenants"),
         ));
     }
-    let tenants: Result<_, _> = tenants.iter().map(|tenant| field("canary", tenant)).collect();
+    let tenants: Result<_, _> = tenants
+        .iter()
+        .map(|tenant| field("canary", tenant))
+        .collect();
     Ok(Wave::Canary { tenants: tenants? })
 }
 
@@ -184,7 +217,10 @@ fn id(text: Option<String>) -> Result<Option<RequestId>, BadMessage> {
 fn object<T: DeserializeOwned>(body: &str) -> Result<T, BadMessage> {
     // A derived structure would take a list of its fields' values as well.
     if !body.trim_start().starts_with('{') {
-        return Err(BadMessage::Shape(format!("the message is {}, not a JSON object", quoted(body))));
+        return Err(BadMessage::Shape(format!(
+            "the message is {}, not a JSON object",
+            quoted(body)
+        )));
     }
     // The library's words quote what it met.
     serde_json::from_str(body).map_err(|error| BadMessage::Shape(printable(&error.to_string())))
@@ -198,7 +234,11 @@ fn field<T: std::str::FromStr<Err: std::fmt::Display>>(
 }
 
 fn bad(field: &'static str, value: &str, rule: &dyn std::fmt::Display) -> BadMessage {
-    BadMessage::Field { field, value: quoted(value), rule: rule.to_string() }
+    BadMessage::Field {
+        field,
+        value: quoted(value),
+        rule: rule.to_string(),
+    }
 }
 
 /// A stranger's text in quotes: escaped, and cut.
@@ -211,8 +251,18 @@ fn quoted(text: &str) -> String {
 /// Text that an attribute may hold: no control character and nothing that is no character at all (SQS refuses U+FFFE and
 /// U+FFFF), bounded.
 fn printable(text: &str) -> String {
-    let fits = |character: char| !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}');
-    text.chars().map(|character| if fits(character) { character } else { '\u{fffd}' }).take(400).collect()
+    let fits =
+        |character: char| !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}');
+    text.chars()
+        .map(|character| {
+            if fits(character) {
+                character
+            } else {
+                '\u{fffd}'
+            }
+        })
+        .take(400)
+        .collect()
 }
 
 #[cfg(test)]
@@ -226,7 +276,8 @@ mod tests {
 
     #[test]
     fn the_contracts_messages_are_understood() {
-        let onboarding = r#"{"tenant_id":"tenant-1","tenant_tier":"premium","release_version":"0.0"}"#;
+        let onboarding =
+            r#"{"tenant_id":"tenant-1","tenant_tier":"premium","release_version":"0.0"}"#;
         assert_eq!(
             request(Kind::Onboarding, onboarding),
             Request::Onboard {
@@ -237,16 +288,31 @@ mod tests {
         );
         let tenant: TenantId = "tenant-t1d6c".parse().expect("an id");
         assert_eq!(
-            request(Kind::Offboarding, r#"{"tenant_id":"tenant-t1d6c","tenant_tier":"advanced"}"#),
-            Request::Offboard { tenant: tenant.clone(), tier: Some(Tier::Advanced), delete_data: false }
+            request(
+                Kind::Offboarding,
+                r#"{"tenant_id":"tenant-t1d6c","tenant_tier":"advanced"}"#
+            ),
+            Request::Offboard {
+                tenant: tenant.clone(),
+                tier: Some(Tier::Advanced),
+                delete_data: false
+            }
         );
         assert_eq!(
-            request(Kind::Offboarding, r#"{"tenant_id":"tenant-t1d6c","delete_data":true}"#),
-            Request::Offboard { tenant, tier: None, delete_data: true }
+            request(
+                Kind::Offboarding,
+                r#"{"tenant_id":"tenant-t1d6c","delete_data":true}"#
+            ),
+            Request::Offboard {
+                tenant,
+                tier: None,
+                delete_data: true
+            }
         );
-        let Request::Deploy { tier, wave, .. } =
-            request(Kind::Deployment, r#"{"tenant_tier":"basic","release_version":"0.1"}"#)
-        else {
+        let Request::Deploy { tier, wave, .. } = request(
+            Kind::Deployment,
+            r#"{"tenant_tier":"basic","release_version":"0.1"}"#,
+        ) else {
             panic!("a deployment")
         };
         assert_eq!((tier, wave), (Tier::Basic, Wave::All));
@@ -263,10 +329,18 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(wave(r#""rest":true"#), Wave::Rest);
-        assert_eq!(wave(r#""percent":10"#), Wave::Percent(10.try_into().expect("a share")));
-        let Wave::Canary { tenants } = wave(r#""canary":["tenant-1"]"#) else { panic!("a canary wave") };
+        assert_eq!(
+            wave(r#""percent":10"#),
+            Wave::Percent(10.try_into().expect("a share"))
+        );
+        let Wave::Canary { tenants } = wave(r#""canary":["tenant-1"]"#) else {
+            panic!("a canary wave")
+        };
         assert_eq!(tenants.len(), 1);
-        assert_eq!(of(r#""request_id":"r-1""#).expect("fine").id, Some("r-1".parse().expect("an id")));
+        assert_eq!(
+            of(r#""request_id":"r-1""#).expect("fine").id,
+            Some("r-1".parse().expect("an id"))
+        );
         assert_eq!(of(r#""rest":true,"percent":10"#), Err(BadMessage::Wave));
         let many = vec!["\"t\""; MAX_CANARY_TENANTS + 1].join(",");
         for bad in [
@@ -276,7 +350,10 @@ mod tests {
             r#""canary":["../x"]"#,
             &format!("\"canary\":[{many}]"),
         ] {
-            assert!(matches!(of(bad), Err(BadMessage::Field { .. })), "{bad:.60}");
+            assert!(
+                matches!(of(bad), Err(BadMessage::Field { .. })),
+                "{bad:.60}"
+            );
         }
         assert!(matches!(of(r#""percent":300"#), Err(BadMessage::Shape(_))));
     }
@@ -286,12 +363,17 @@ mod tests {
         let body = |more: &str| format!(r#"{{"tenant_id":"t"{more}}}"#);
         let wanted = |more: &str, under: Option<&str>| {
             let under = under.map(|id| id.parse().expect("an id"));
-            Kind::Offboarding.parse(&body(more)).expect("fine").wanted(under)
+            Kind::Offboarding
+                .parse(&body(more))
+                .expect("fine")
+                .wanted(under)
         };
         let own = r#","request_id":"order-17""#;
-        for (more, under, id) in
-            [(own, Some("m-1"), "order-17"), (own, None, "order-17"), ("", Some("m-1"), "m-1")]
-        {
+        for (more, under, id) in [
+            (own, Some("m-1"), "order-17"),
+            (own, None, "order-17"),
+            ("", Some("m-1"), "m-1"),
+        ] {
             let wanted = wanted(more, under);
             assert_eq!((wanted.id.as_str(), wanted.may_be_repeat), (id, true));
         }
@@ -306,30 +388,56 @@ mod tests {
                 r#"{"tenant_id":"../../clusters/production","tenant_tier":"basic","release_version":"0.0"}"#,
                 "tenant_id",
             ),
-            (r#"{"tenant_id":"a\nb","tenant_tier":"basic","release_version":"0.0"}"#, "tenant_id"),
-            (r#"{"tenant_id":"kube-system","tenant_tier":"basic","release_version":"0.0"}"#, "reserved"),
+            (
+                r#"{"tenant_id":"a\nb","tenant_tier":"basic","release_version":"0.0"}"#,
+                "tenant_id",
+            ),
+            (
+                r#"{"tenant_id":"kube-system","tenant_tier":"basic","release_version":"0.0"}"#,
+                "reserved",
+            ),
             (
                 r#"{"tenant_id":"t","tenant_tier":"../../../clusters/production","release_version":"0.0"}"#,
                 "tenant_tier",
             ),
-            (r#"{"tenant_id":"t","tenant_tier":"Basic","release_version":"0.0"}"#, "tenant_tier"),
-            (r#"{"tenant_id":"t","tenant_tier":"basic","release_version":"0.0 # x"}"#, "release_version"),
-            (r#"{"tenant_id":"t","tenant_tier":"basic"}"#, "release_version"),
-            (r#"{"tenant_id":"t","tenant_tier":"basic","release_version":"0.0","admin":true}"#, "admin"),
+            (
+                r#"{"tenant_id":"t","tenant_tier":"Basic","release_version":"0.0"}"#,
+                "tenant_tier",
+            ),
+            (
+                r#"{"tenant_id":"t","tenant_tier":"basic","release_version":"0.0 # x"}"#,
+                "release_version",
+            ),
+            (
+                r#"{"tenant_id":"t","tenant_tier":"basic"}"#,
+                "release_version",
+            ),
+            (
+                r#"{"tenant_id":"t","tenant_tier":"basic","release_version":"0.0","admin":true}"#,
+                "admin",
+            ),
             (
                 r#"{"tenant_id":"t","tenant_id":"u","tenant_tier":"basic","release_version":"0.0"}"#,
                 "duplicate",
             ),
-            (r#"{"tenant_id":1,"tenant_tier":"basic","release_version":"0.0"}"#, "string"),
+            (
+                r#"{"tenant_id":1,"tenant_tier":"basic","release_version":"0.0"}"#,
+                "string",
+            ),
             (r#"["t","basic","0.0",null]"#, "not a JSON object"),
             ("", "not a JSON object"),
             (
-                &format!(r#"{{"tenant_id":"{long}","tenant_tier":"basic","release_version":"0.0"}}"#),
+                &format!(
+                    r#"{{"tenant_id":"{long}","tenant_tier":"basic","release_version":"0.0"}}"#
+                ),
                 "tenant_id",
             ),
             (&format!(r#"{{"{long}":1}}"#), "unknown field"),
         ] {
-            let reason = Kind::Onboarding.parse(body).expect_err(&body[..body.len().min(80)]).to_string();
+            let reason = Kind::Onboarding
+                .parse(body)
+                .expect_err(&body[..body.len().min(80)])
+                .to_string();
             assert!(reason.contains(named), "{reason}");
         }
     }

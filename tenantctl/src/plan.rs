@@ -134,7 +134,9 @@ pub enum PlanErrorKind {
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// The id is the one that templates have in their place.
-    #[error("{tenant} is the name that tier templates hold a tenant's place with; choose another id")]
+    #[error(
+        "{tenant} is the name that tier templates hold a tenant's place with; choose another id"
+    )]
     TemplateName {
         /// The id.
         tenant: TenantId,
@@ -159,7 +161,9 @@ pub enum PlanError {
         asked: Tier,
     },
     /// The tenant exists with another release.
-    #[error("{tenant} exists with release {release}, not {asked}; `tenantctl deploy` changes a release")]
+    #[error(
+        "{tenant} exists with release {release}, not {asked}; `tenantctl deploy` changes a release"
+    )]
     OtherRelease {
         /// The tenant.
         tenant: TenantId,
@@ -252,13 +256,27 @@ pub enum PlanError {
 /// See [`PlanError`]; none of them has changed anything.
 pub fn plan(tree: &dyn Tree, request: &Request) -> Result<Plan, PlanError> {
     match request {
-        Request::Onboard { tenant, tier, release } => onboard::onboard(tree, tenant, *tier, *release),
-        Request::Offboard { tenant, tier, delete_data } => {
-            offboard::offboard(tree, tenant, *tier, *delete_data)
-        }
+        Request::Onboard {
+            tenant,
+            tier,
+            release,
+        } => onboard::onboard(tree, tenant, *tier, *release),
+        Request::Offboard {
+            tenant,
+            tier,
+            delete_data,
+        } => offboard::offboard(tree, tenant, *tier, *delete_data),
         Request::Forget { tenant } => forget::forget(tree, tenant),
-        Request::Deploy { tier, release, wave } => deploy::deploy(tree, *tier, *release, wave),
-        Request::Move { tenant, to, leave_data } => transfer::transfer(tree, tenant, *to, *leave_data),
+        Request::Deploy {
+            tier,
+            release,
+            wave,
+        } => deploy::deploy(tree, *tier, *release, wave),
+        Request::Move {
+            tenant,
+            to,
+            leave_data,
+        } => transfer::transfer(tree, tenant, *to, *leave_data),
         Request::Suspend { tenant } => switch::suspend(tree, tenant),
         Request::Resume { tenant } => switch::resume(tree, tenant),
         Request::Hold { tenant, reason } => switch::hold(tree, tenant, reason),
@@ -268,7 +286,11 @@ pub fn plan(tree: &dyn Tree, request: &Request) -> Result<Plan, PlanError> {
 
 impl PlanError {
     fn in_file(path: &RepoPath, error: YamlError) -> Self {
-        Self::Broken { path: path.clone(), line: Some(error.line), message: error.message }
+        Self::Broken {
+            path: path.clone(),
+            line: Some(error.line),
+            message: error.message,
+        }
     }
 
     /// The stable name of the error, for programs.

@@ -95,7 +95,11 @@ fn follow(
 ) -> Result<(), ReleaseError> {
     let list = layout::kustomization(folder);
     let Some(text) = tree.read(&list)? else {
-        return Err(broken(&list, 1, "this file is missing; it lists what the folder has"));
+        return Err(broken(
+            &list,
+            1,
+            "this file is missing; it lists what the folder has",
+        ));
     };
     let entries = kustomization::entries(&text).map_err(|error| in_file(&list, error))?;
     let mut seen = BTreeSet::new();
@@ -112,14 +116,19 @@ fn follow(
         }
         let Some(text) = tree.read(&path)? else {
             if tree.read(&layout::kustomization(&path))?.is_none() {
-                return Err(at_line("there is no such file or folder; take the line out or add the file"));
+                return Err(at_line(
+                    "there is no such file or folder; take the line out or add the file",
+                ));
             }
             follow(tree, &path, depth - 1, found)?;
             continue;
         };
         for release in in_text(&path, &text)? {
             if let Some(other) = found.get(&release.tenant) {
-                let message = format!("{} has another HelmRelease in {}", release.tenant, other.path);
+                let message = format!(
+                    "{} has another HelmRelease in {}",
+                    release.tenant, other.path
+                );
                 return Err(broken(&path, 1, &message));
             }
             found.insert(release.tenant.clone(), release);
@@ -135,7 +144,9 @@ fn in_text(path: &RepoPath, text: &str) -> Result<Vec<Release>, ReleaseError> {
         return Ok(Vec::new());
     }
     let file = TenantFile::of(documents).map_err(|error| in_file(path, error))?;
-    Release::of(path, &file).map(|release| vec![release]).map_err(|error| in_file(path, error))
+    Release::of(path, &file)
+        .map(|release| vec![release])
+        .map_err(|error| in_file(path, error))
 }
 
 impl Release {
@@ -143,21 +154,33 @@ impl Release {
     pub(crate) fn of(path: &RepoPath, file: &TenantFile<'_>) -> Result<Self, YamlError> {
         let release = file.release();
         let text = |path: &[&str]| file.text(path).map(str::to_owned);
-        let missing =
-            |what: &str| crate::tenant_file::wrong(release, &format!("{what} is missing or no text"));
+        let missing = |what: &str| {
+            crate::tenant_file::wrong(release, &format!("{what} is missing or no text"))
+        };
         let tenant = text(&["metadata", "name"]).ok_or_else(|| missing("metadata.name"))?;
         if file.text(&["metadata", "namespace"]) != Some(NAMESPACE) {
-            return Err(missing(&format!("metadata.namespace, which must be {NAMESPACE},")));
+            return Err(missing(&format!(
+                "metadata.namespace, which must be {NAMESPACE},"
+            )));
         }
         let values = release.at(&["spec", "values"]);
-        let said = values.and_then(|values| values.get("tenantId")).and_then(Node::string);
+        let said = values
+            .and_then(|values| values.get("tenantId"))
+            .and_then(Node::string);
         if said != Some(&tenant) {
             let message = format!("spec.values.tenantId must be {tenant}, as metadata.name is");
-            return Err(crate::tenant_file::wrong(values.unwrap_or(release), &message));
+            return Err(crate::tenant_file::wrong(
+                values.unwrap_or(release),
+                &message,
+            ));
         }
         let values = values.map(Node::to_json).unwrap_or_default();
         let merged = chart::merged(&values);
-        let is = |path: &[&str]| chart::at(&merged, path).and_then(Value::as_bool).unwrap_or(false);
+        let is = |path: &[&str]| {
+            chart::at(&merged, path)
+                .and_then(Value::as_bool)
+                .unwrap_or(false)
+        };
         let retain = chart::at(&merged, &["infra", "retain"]).and_then(Value::as_array);
         Ok(Self {
             tier: text(&["metadata", "labels", TIER_LABEL]).ok_or_else(|| missing(TIER_LABEL))?,
@@ -166,9 +189,16 @@ impl Release {
             delete_data: is(&["infra", "deleteData"]),
             hold: text(&["metadata", "annotations", HOLD_ANNOTATION]),
             offboarded_from: text(&["metadata", "annotations", OFFBOARDED_ANNOTATION]),
-            apps: chart::map(merged.get("apps")).map(|(app, said)| (app.clone(), placement(said))).collect(),
+            apps: chart::map(merged.get("apps"))
+                .map(|(app, said)| (app.clone(), placement(said)))
+                .collect(),
             infra: is(&["infra", "enabled"]),
-            retain: retain.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
+            retain: retain
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
             path: path.clone(),
             tenant,
             values,
@@ -183,8 +213,15 @@ impl Release {
 
 /// Where the values of one app place it.
 fn placement(app: &Value) -> AppPlacement {
-    let is = |path: &[&str]| chart::at(app, path).and_then(Value::as_bool).unwrap_or(false);
-    let env_id = app.get("envId").and_then(Value::as_str).filter(|pool| !pool.is_empty());
+    let is = |path: &[&str]| {
+        chart::at(app, path)
+            .and_then(Value::as_bool)
+            .unwrap_or(false)
+    };
+    let env_id = app
+        .get("envId")
+        .and_then(Value::as_str)
+        .filter(|pool| !pool.is_empty());
     AppPlacement {
         enabled: is(&["enabled"]),
         env_id: env_id.map(str::to_owned),
@@ -197,5 +234,9 @@ fn in_file(path: &RepoPath, error: YamlError) -> ReleaseError {
 }
 
 fn broken(path: &RepoPath, line: usize, message: &str) -> ReleaseError {
-    ReleaseError::Broken { path: path.clone(), line, message: message.to_owned() }
+    ReleaseError::Broken {
+        path: path.clone(),
+        line,
+        message: message.to_owned(),
+    }
 }

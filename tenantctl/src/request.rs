@@ -126,7 +126,9 @@ pub struct HoldReason(String);
 
 /// A text that is no reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a reason is one line of 1 to {MAX_HOLD_REASON_CHARS} characters, without control characters")]
+#[error(
+    "a reason is one line of 1 to {MAX_HOLD_REASON_CHARS} characters, without control characters"
+)]
 pub struct InvalidHoldReason;
 
 impl Percent {
@@ -140,7 +142,11 @@ impl TryFrom<u8> for Percent {
     type Error = InvalidPercent;
 
     fn try_from(number: u8) -> Result<Self, InvalidPercent> {
-        if (1..=100).contains(&number) { Ok(Self(number)) } else { Err(InvalidPercent) }
+        if (1..=100).contains(&number) {
+            Ok(Self(number))
+        } else {
+            Err(InvalidPercent)
+        }
     }
 }
 
@@ -148,7 +154,10 @@ impl FromStr for Percent {
     type Err = InvalidPercent;
 
     fn from_str(text: &str) -> Result<Self, InvalidPercent> {
-        number(text).and_then(|number| u8::try_from(number).ok()).ok_or(InvalidPercent)?.try_into()
+        number(text)
+            .and_then(|number| u8::try_from(number).ok())
+            .ok_or(InvalidPercent)?
+            .try_into()
     }
 }
 
@@ -172,13 +181,22 @@ impl FromStr for ReleaseVersion {
     type Err = InvalidReleaseVersion;
 
     fn from_str(text: &str) -> Result<Self, InvalidReleaseVersion> {
-        let mut numbers = text.split('.').map(|text| number(text).ok_or(InvalidReleaseVersion));
-        let (Some(major), Some(minor), patch, None) =
-            (numbers.next(), numbers.next(), numbers.next(), numbers.next())
-        else {
+        let mut numbers = text
+            .split('.')
+            .map(|text| number(text).ok_or(InvalidReleaseVersion));
+        let (Some(major), Some(minor), patch, None) = (
+            numbers.next(),
+            numbers.next(),
+            numbers.next(),
+            numbers.next(),
+        ) else {
             return Err(InvalidReleaseVersion);
         };
-        Ok(Self { major: major?, minor: minor?, patch: patch.transpose()? })
+        Ok(Self {
+            major: major?,
+            minor: minor?,
+            patch: patch.transpose()?,
+        })
     }
 }
 
@@ -205,7 +223,11 @@ impl FromStr for HoldReason {
         };
         let text = text.trim();
         let fits = !text.is_empty() && text.chars().count() <= MAX_HOLD_REASON_CHARS;
-        if fits && text.chars().all(is_line) { Ok(Self(text.to_owned())) } else { Err(InvalidHoldReason) }
+        if fits && text.chars().all(is_line) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidHoldReason)
+        }
     }
 }
 
@@ -219,5 +241,9 @@ impl fmt::Display for HoldReason {
 fn number(text: &str) -> Option<u32> {
     let is_decimal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_canonical = text == "0" || !text.starts_with('0');
-    if is_decimal && is_canonical { text.parse().ok() } else { None }
+    if is_decimal && is_canonical {
+        text.parse().ok()
+    } else {
+        None
+    }
 }

@@ -28,10 +28,18 @@ impl<'t> TenantFile<'t> {
     /// # Errors
     /// There is not exactly one `HelmRelease`.
     pub(crate) fn of(documents: Vec<Document<'t>>) -> Result<Self, YamlError> {
-        let mut releases = documents.iter().enumerate().filter(|(_, document)| is_release(&document.root));
+        let mut releases = documents
+            .iter()
+            .enumerate()
+            .filter(|(_, document)| is_release(&document.root));
         let Some((index, _)) = releases.next() else {
-            let message = "no HelmRelease (helm.toolkit.fluxcd.io/v2); a tenant's file has exactly one";
-            return Err(YamlError { line: 1, column: 1, message: message.to_owned() });
+            let message =
+                "no HelmRelease (helm.toolkit.fluxcd.io/v2); a tenant's file has exactly one";
+            return Err(YamlError {
+                line: 1,
+                column: 1,
+                message: message.to_owned(),
+            });
         };
         if let Some((_, second)) = releases.next() {
             let message = "a second HelmRelease; a tenant's file has exactly one";
@@ -51,9 +59,15 @@ impl<'t> TenantFile<'t> {
     /// There is none, or it is no text: then an edit could not keep the file's shape.
     pub(crate) fn version(&self) -> Result<&str, YamlError> {
         let release = self.release();
-        let node =
-            release.at(&VERSION).ok_or_else(|| wrong(release, "spec.chart.spec.version is missing"))?;
-        node.string().ok_or_else(|| wrong(node, "spec.chart.spec.version must be text: put it in quotes"))
+        let node = release
+            .at(&VERSION)
+            .ok_or_else(|| wrong(release, "spec.chart.spec.version is missing"))?;
+        node.string().ok_or_else(|| {
+            wrong(
+                node,
+                "spec.chart.spec.version must be text: put it in quotes",
+            )
+        })
     }
 
     /// The text at a path of the `HelmRelease`.
@@ -69,11 +83,17 @@ impl<'t> TenantFile<'t> {
 
 /// Whether a document is a `HelmRelease`, of whichever version.
 pub(crate) fn is_release(root: &Node<'_>) -> bool {
-    let is_flux =
-        root.get("apiVersion").and_then(Node::text).is_some_and(|api| api.starts_with("helm.toolkit."));
+    let is_flux = root
+        .get("apiVersion")
+        .and_then(Node::text)
+        .is_some_and(|api| api.starts_with("helm.toolkit."));
     is_flux && root.get("kind").and_then(Node::text) == Some("HelmRelease")
 }
 
 pub(crate) fn wrong(node: &Node<'_>, message: &str) -> YamlError {
-    YamlError { line: node.line, column: node.column, message: message.to_owned() }
+    YamlError {
+        line: node.line,
+        column: node.column,
+        message: message.to_owned(),
+    }
 }

@@ -113,7 +113,11 @@ impl RepoPath {
     /// `name` is no path inside the repository.
     pub fn join(&self, name: &str) -> Result<Self, InvalidPath> {
         let below: Self = name.parse()?;
-        Ok(if self.0.is_empty() { below } else { Self(format!("{}/{}", self.0, below.0)) })
+        Ok(if self.0.is_empty() {
+            below
+        } else {
+            Self(format!("{}/{}", self.0, below.0))
+        })
     }
 
     /// The folder it is in; `None` for the root.
@@ -121,7 +125,11 @@ impl RepoPath {
         if self.0.is_empty() {
             return None;
         }
-        Some(self.0.rsplit_once('/').map_or_else(Self::root, |(folder, _)| Self(folder.to_owned())))
+        Some(
+            self.0
+                .rsplit_once('/')
+                .map_or_else(Self::root, |(folder, _)| Self(folder.to_owned())),
+        )
     }
 
     /// The last segment; empty for the root.
@@ -132,7 +140,8 @@ impl RepoPath {
     /// The last segment without `.yaml` or `.yml`, where it has one of them.
     pub fn yaml_stem(&self) -> Option<&str> {
         let name = self.file_name();
-        name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"))
+        name.strip_suffix(".yaml")
+            .or_else(|| name.strip_suffix(".yml"))
     }
 }
 
@@ -141,7 +150,10 @@ impl FromStr for RepoPath {
 
     fn from_str(text: &str) -> Result<Self, InvalidPath> {
         let segment = |segment: &str| {
-            !segment.is_empty() && segment != "." && segment != ".." && !segment.eq_ignore_ascii_case(".git")
+            !segment.is_empty()
+                && segment != "."
+                && segment != ".."
+                && !segment.eq_ignore_ascii_case(".git")
         };
         let character = |character: char| !character.is_control() && character != '\\';
         if text.split('/').all(segment) && text.chars().all(character) {
@@ -225,10 +237,16 @@ impl Tree for MemoryTree {
     }
 
     fn list(&self, folder: &RepoPath) -> Result<Vec<Entry>, TreeError> {
-        let prefix = if folder.0.is_empty() { String::new() } else { format!("{}/", folder.0) };
+        let prefix = if folder.0.is_empty() {
+            String::new()
+        } else {
+            format!("{}/", folder.0)
+        };
         let mut entries: Vec<Entry> = Vec::new();
-        let below =
-            self.0.range(RepoPath(prefix.clone())..).map_while(|(path, _)| path.0.strip_prefix(&prefix));
+        let below = self
+            .0
+            .range(RepoPath(prefix.clone())..)
+            .map_while(|(path, _)| path.0.strip_prefix(&prefix));
         for rest in below {
             let (name, kind) = match rest.split_once('/') {
                 Some((name, _)) => (name, EntryKind::Folder),
@@ -266,7 +284,10 @@ impl FolderTree {
 
 impl Tree for FolderTree {
     fn read(&self, path: &RepoPath) -> Result<Option<String>, TreeError> {
-        let failed = |source| TreeError::Io { path: path.clone(), source };
+        let failed = |source| TreeError::Io {
+            path: path.clone(),
+            source,
+        };
         let on_disk = self.on_disk(path);
         if self.leaves_the_tree(path) {
             return Ok(None);
@@ -280,14 +301,22 @@ impl Tree for FolderTree {
             return Ok(None);
         }
         if metadata.len() > MAX_FILE_BYTES {
-            return Err(TreeError::TooLarge { path: path.clone(), bytes: metadata.len() });
+            return Err(TreeError::TooLarge {
+                path: path.clone(),
+                bytes: metadata.len(),
+            });
         }
         let bytes = std::fs::read(&on_disk).map_err(failed)?;
-        String::from_utf8(bytes).map(Some).map_err(|_| TreeError::NotText { path: path.clone() })
+        String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_| TreeError::NotText { path: path.clone() })
     }
 
     fn list(&self, folder: &RepoPath) -> Result<Vec<Entry>, TreeError> {
-        let failed = |source| TreeError::Io { path: folder.clone(), source };
+        let failed = |source| TreeError::Io {
+            path: folder.clone(),
+            source,
+        };
         let on_disk = self.on_disk(folder);
         let is_link = !folder.0.is_empty() && on_disk.is_symlink();
         if is_link || self.leaves_the_tree(folder) {
@@ -302,7 +331,11 @@ impl Tree for FolderTree {
         for entry in found {
             let entry = entry.map_err(failed)?;
             // A name that is no path of ours (`.git`, bytes that are no text) is not the repository's.
-            let Some(path) = entry.file_name().to_str().and_then(|name| folder.join(name).ok()) else {
+            let Some(path) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| folder.join(name).ok())
+            else {
                 continue;
             };
             let kind = entry.file_type().map_err(failed)?;
@@ -320,7 +353,10 @@ impl Tree for FolderTree {
 
 /// Whether nothing is there, or the path goes through a file.
 fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 #[cfg(test)]
@@ -368,7 +404,12 @@ mod tests {
     fn both_trees_list_and_read_the_same() {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let mut memory = MemoryTree::new();
-        for (file, text) in [("a.yaml", "1"), ("b/c.yaml", "2"), ("b/d/e", "3"), ("b-c", "4")] {
+        for (file, text) in [
+            ("a.yaml", "1"),
+            ("b/c.yaml", "2"),
+            ("b/d/e", "3"),
+            ("b-c", "4"),
+        ] {
             let on_disk = folder.path().join(file);
             std::fs::create_dir_all(on_disk.parent().expect("below the root")).expect("a folder");
             std::fs::write(on_disk, text).expect("written");
@@ -376,7 +417,13 @@ mod tests {
         }
         std::fs::create_dir(folder.path().join(".git")).expect("git's own");
         let disk = FolderTree::new(folder.path());
-        for folder in [RepoPath::root(), path("b"), path("b/d"), path("a.yaml"), path("none")] {
+        for folder in [
+            RepoPath::root(),
+            path("b"),
+            path("b/d"),
+            path("a.yaml"),
+            path("none"),
+        ] {
             assert_eq!(
                 disk.list(&folder).expect("listed"),
                 memory.list(&folder).expect("listed"),
@@ -390,7 +437,10 @@ mod tests {
                 "{file}"
             );
         }
-        assert_eq!(MemoryTree::copy_of(&disk, &RepoPath::root()).expect("copied"), memory);
+        assert_eq!(
+            MemoryTree::copy_of(&disk, &RepoPath::root()).expect("copied"),
+            memory
+        );
     }
 
     #[cfg(unix)]
@@ -403,8 +453,12 @@ mod tests {
         std::os::unix::fs::symlink(outside.path().join("secret"), folder.path().join("file"))
             .expect("linked");
         let tree = FolderTree::new(folder.path());
-        let kinds: Vec<EntryKind> =
-            tree.list(&RepoPath::root()).expect("listed").into_iter().map(|entry| entry.kind).collect();
+        let kinds: Vec<EntryKind> = tree
+            .list(&RepoPath::root())
+            .expect("listed")
+            .into_iter()
+            .map(|entry| entry.kind)
+            .collect();
         assert_eq!(kinds, [EntryKind::Other, EntryKind::Other]);
         for file in ["file", "link/secret"] {
             assert_eq!(tree.read(&path(file)).expect("read"), None, "{file}");
@@ -419,7 +473,13 @@ mod tests {
         let large = std::fs::File::create(folder.path().join("large")).expect("created");
         large.set_len(MAX_FILE_BYTES + 1).expect("grown");
         let tree = FolderTree::new(folder.path());
-        assert!(matches!(tree.read(&path("bytes")), Err(TreeError::NotText { .. })));
-        assert!(matches!(tree.read(&path("large")), Err(TreeError::TooLarge { .. })));
+        assert!(matches!(
+            tree.read(&path("bytes")),
+            Err(TreeError::NotText { .. })
+        ));
+        assert!(matches!(
+            tree.read(&path("large")),
+            Err(TreeError::TooLarge { .. })
+        ));
     }
 }

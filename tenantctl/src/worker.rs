@@ -32,15 +32,30 @@ pub const NAME: &str = "tenantctl";
 #[derive(Debug, Clone, Args)]
 pub struct WorkerConfig {
     /// The queue of new tenants
-    #[arg(long, env, value_name = "ONBOARDING_QUEUE", default_value = "argoworkflows-onboarding-queue")]
+    #[arg(
+        long,
+        env,
+        value_name = "ONBOARDING_QUEUE",
+        default_value = "argoworkflows-onboarding-queue"
+    )]
     pub onboarding_queue: QueueName,
 
     /// The queue of tenants that leave
-    #[arg(long, env, value_name = "OFFBOARDING_QUEUE", default_value = "argoworkflows-offboarding-queue")]
+    #[arg(
+        long,
+        env,
+        value_name = "OFFBOARDING_QUEUE",
+        default_value = "argoworkflows-offboarding-queue"
+    )]
     pub offboarding_queue: QueueName,
 
     /// The queue of releases
-    #[arg(long, env, value_name = "DEPLOYMENT_QUEUE", default_value = "argoworkflows-deployment-queue")]
+    #[arg(
+        long,
+        env,
+        value_name = "DEPLOYMENT_QUEUE",
+        default_value = "argoworkflows-deployment-queue"
+    )]
     pub deployment_queue: QueueName,
 
     /// What every process is configured by.
@@ -97,7 +112,9 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let aws = AwsClients::from_env().await?;
-    worker(&config, repository, &aws).serve(&config.process, shutdown).await
+    worker(&config, repository, &aws)
+        .serve(&config.process, shutdown)
+        .await
 }
 
 /// Assembles the worker over these clients.
@@ -122,7 +139,12 @@ pub fn worker(config: &WorkerConfig, repository: Repository, aws: &AwsClients) -
                 // Ready means that the repository can be reached, before any message comes.
                 let reach = shutdown.run_until_cancelled(repositories.reach());
                 let queues = queues.into_iter().map(|queue| {
-                    queue.drain(sqs.clone(), repositories.clone(), &background_metrics, shutdown.clone())
+                    queue.drain(
+                        sqs.clone(),
+                        repositories.clone(),
+                        &background_metrics,
+                        shutdown.clone(),
+                    )
                 });
                 tokio::join!(reach, join_all(queues));
             })
@@ -148,7 +170,9 @@ impl Queue {
         shutdown: CancellationToken,
     ) {
         let find = || find_source(&sqs, &self.name);
-        let Some(source) = shutdown.run_until_cancelled(retry_forever("a lifecycle queue", find)).await
+        let Some(source) = shutdown
+            .run_until_cancelled(retry_forever("a lifecycle queue", find))
+            .await
         else {
             return;
         };
@@ -158,9 +182,20 @@ impl Queue {
                 "no dead-letter queue: bad messages are left to redelivery until they expire"
             );
         }
-        tracing::info!(queue = source.arn.name(), kind = self.kind.as_str(), "working");
+        tracing::info!(
+            queue = source.arn.name(),
+            kind = self.kind.as_str(),
+            "working"
+        );
         let handler = CarryOut::new(self.kind, repositories, metrics, shutdown.clone());
-        let receiver = Receiver::new(sqs.clone(), source, handler, self.limits, metrics, self.receiving);
+        let receiver = Receiver::new(
+            sqs.clone(),
+            source,
+            handler,
+            self.limits,
+            metrics,
+            self.receiving,
+        );
         receiver.run(shutdown).await;
     }
 }

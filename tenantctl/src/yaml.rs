@@ -55,9 +55,18 @@ pub(crate) struct Node<'t> {
 
 #[derive(Debug)]
 pub(crate) enum Kind<'t> {
-    Scalar { text: Cow<'t, str>, style: Style },
-    Map { entries: Vec<Pair<'t>>, is_flow: bool },
-    List { items: Vec<Node<'t>>, is_flow: bool },
+    Scalar {
+        text: Cow<'t, str>,
+        style: Style,
+    },
+    Map {
+        entries: Vec<Pair<'t>>,
+        is_flow: bool,
+    },
+    List {
+        items: Vec<Node<'t>>,
+        is_flow: bool,
+    },
 }
 
 /// How a scalar is written.
@@ -85,7 +94,9 @@ impl<'t> Node<'t> {
 
     /// A key of a map with its value.
     pub(crate) fn pair(&self, key: &str) -> Option<&Pair<'t>> {
-        self.entries().iter().find(|pair| pair.key.text() == Some(key))
+        self.entries()
+            .iter()
+            .find(|pair| pair.key.text() == Some(key))
     }
 
     /// The value at the end of a path of keys.
@@ -95,17 +106,29 @@ impl<'t> Node<'t> {
 
     /// The keys and values of a map; none for anything else.
     pub(crate) fn entries(&self) -> &[Pair<'t>] {
-        if let Kind::Map { entries, .. } = &self.kind { entries } else { &[] }
+        if let Kind::Map { entries, .. } = &self.kind {
+            entries
+        } else {
+            &[]
+        }
     }
 
     /// The items of a list; none for anything else.
     pub(crate) fn items(&self) -> &[Self] {
-        if let Kind::List { items, .. } = &self.kind { items } else { &[] }
+        if let Kind::List { items, .. } = &self.kind {
+            items
+        } else {
+            &[]
+        }
     }
 
     /// A scalar's text as it is written, without its quotes.
     pub(crate) fn text(&self) -> Option<&str> {
-        if let Kind::Scalar { text, .. } = &self.kind { Some(text) } else { None }
+        if let Kind::Scalar { text, .. } = &self.kind {
+            Some(text)
+        } else {
+            None
+        }
     }
 
     /// The text of a scalar that is text, and not a number, a truth value or nothing.
@@ -128,7 +151,12 @@ impl<'t> Node<'t> {
             Kind::List { items, .. } => items.iter().map(Node::to_json).collect(),
             Kind::Map { entries, .. } => entries
                 .iter()
-                .map(|pair| (pair.key.text().unwrap_or_default().to_owned(), pair.value.to_json()))
+                .map(|pair| {
+                    (
+                        pair.key.text().unwrap_or_default().to_owned(),
+                        pair.value.to_json(),
+                    )
+                })
                 .collect::<serde_json::Map<_, _>>()
                 .into(),
         }
@@ -155,13 +183,19 @@ impl<'t> Node<'t> {
         for step in path {
             let below = match &node.kind {
                 Kind::Map { .. } => node.pair(step).map(|pair| (&pair.key, &pair.value)),
-                Kind::List { items, .. } => {
-                    step.parse::<usize>().ok().and_then(|at| items.get(at)).map(|item| (item, item))
-                }
+                Kind::List { items, .. } => step
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|at| items.get(at))
+                    .map(|item| (item, item)),
                 Kind::Scalar { .. } => None,
             };
             let Some((key, below)) = below else { break };
-            sign = if matches!(below.kind, Kind::Scalar { .. }) { below } else { key };
+            sign = if matches!(below.kind, Kind::Scalar { .. }) {
+                below
+            } else {
+                key
+            };
             node = below;
         }
         sign

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
-    Projection, ProjectionType, ScalarAttributeType,
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement,
+    KeyType, Projection, ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sqs::types::{
@@ -56,7 +56,10 @@ pub struct Depth {
 
 impl Depth {
     /// No message at all.
-    pub const EMPTY: Self = Self { visible: 0, in_flight: 0 };
+    pub const EMPTY: Self = Self {
+        visible: 0,
+        in_flight: 0,
+    };
 }
 
 impl Aws {
@@ -83,20 +86,31 @@ impl Aws {
     pub async fn create(&self, environment: &str) -> Resources {
         let name = format!("consumer-{environment}-x7k");
         let dead_letters = self.create_queue(&format!("{name}-dlq"), None).await;
-        let policy =
-            json!({ "deadLetterTargetArn": queue_arn(&format!("{name}-dlq")), "maxReceiveCount": 5 });
+        let policy = json!({ "deadLetterTargetArn": queue_arn(&format!("{name}-dlq")), "maxReceiveCount": 5 });
         let queue = self.create_queue(&name, Some(policy.to_string())).await;
         let (hash, range, listed) = ("tenant_id", "message_id", "listed_at");
         let attribute = |name: &str| {
-            AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
+            AttributeDefinition::builder()
+                .attribute_name(name)
+                .attribute_type(ScalarAttributeType::S)
+                .build()
         };
-        let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
+        let key = |name: &str, kind| {
+            KeySchemaElement::builder()
+                .attribute_name(name)
+                .key_type(kind)
+                .build()
+        };
         let complete = "all required fields are set";
         let index = GlobalSecondaryIndex::builder()
             .index_name("listed")
             .key_schema(key(hash, KeyType::Hash).expect(complete))
             .key_schema(key(listed, KeyType::Range).expect(complete))
-            .projection(Projection::builder().projection_type(ProjectionType::All).build())
+            .projection(
+                Projection::builder()
+                    .projection_type(ProjectionType::All)
+                    .build(),
+            )
             .build();
         let request = self
             .dynamodb
@@ -110,7 +124,12 @@ impl Aws {
             .global_secondary_indexes(index.expect(complete))
             .billing_mode(BillingMode::PayPerRequest);
         request.send().await.expect("the table is created");
-        Resources { queue, dead_letters, table: name.clone(), name }
+        Resources {
+            queue,
+            dead_letters,
+            table: name.clone(),
+            name,
+        }
     }
 
     /// Creates the payments table of an environment, without telling anyone; gives its name.
@@ -121,18 +140,27 @@ impl Aws {
         let name = format!("payments-{environment}-x7k");
         let complete = "all required fields are set";
         let attribute = |name: &str| {
-            let built =
-                AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
+            let built = AttributeDefinition::builder()
+                .attribute_name(name)
+                .attribute_type(ScalarAttributeType::S);
             built.build().expect(complete)
         };
         let key = |name: &str, kind| {
-            KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect(complete)
+            KeySchemaElement::builder()
+                .attribute_name(name)
+                .key_type(kind)
+                .build()
+                .expect(complete)
         };
         let outbox = GlobalSecondaryIndex::builder()
             .index_name("outbox")
             .key_schema(key("outbox_shard", KeyType::Hash))
             .key_schema(key("outbox_at", KeyType::Range))
-            .projection(Projection::builder().projection_type(ProjectionType::All).build());
+            .projection(
+                Projection::builder()
+                    .projection_type(ProjectionType::All)
+                    .build(),
+            );
         let names = ["tenant_id", "sk", "outbox_shard", "outbox_at"];
         let request = self
             .dynamodb
@@ -155,13 +183,23 @@ impl Aws {
 
     async fn create_queue(&self, name: &str, redrive: Option<String>) -> String {
         let redrive = redrive.map(|policy| [(Attribute::RedrivePolicy, policy)].into());
-        let created = self.sqs.create_queue().queue_name(name).set_attributes(redrive).send().await;
-        created.expect("the queue is created").queue_url.expect("a queue has a URL")
+        let created = self
+            .sqs
+            .create_queue()
+            .queue_name(name)
+            .set_attributes(redrive)
+            .send()
+            .await;
+        created
+            .expect("the queue is created")
+            .queue_url
+            .expect("a queue has a URL")
     }
 
     /// Writes the parameters that lead an environment or tenant to its queue and table.
     pub async fn point(&self, holder: &str, to: &Resources) {
-        self.put(&format!("/{holder}/consumer_sqs"), &queue_arn(&to.name)).await;
+        self.put(&format!("/{holder}/consumer_sqs"), &queue_arn(&to.name))
+            .await;
         let table = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{}", to.name);
         self.put(&format!("/{holder}/consumer_ddb"), &table).await;
     }
@@ -177,9 +215,20 @@ impl Aws {
     /// # Panics
     /// Where the call fails.
     pub async fn remove(&self, tenant: &str) {
-        let names = ["consumer_sqs", "consumer_ddb", "tier"].map(|name| format!("/{tenant}/{name}"));
-        let deleted = self.ssm.delete_parameters().set_names(Some(names.into())).send().await;
-        assert!(deleted.expect("the registry is there").invalid_parameters().is_empty());
+        let names =
+            ["consumer_sqs", "consumer_ddb", "tier"].map(|name| format!("/{tenant}/{name}"));
+        let deleted = self
+            .ssm
+            .delete_parameters()
+            .set_names(Some(names.into()))
+            .send()
+            .await;
+        assert!(
+            deleted
+                .expect("the registry is there")
+                .invalid_parameters()
+                .is_empty()
+        );
     }
 
     /// Writes a parameter.
@@ -187,8 +236,13 @@ impl Aws {
     /// # Panics
     /// Where the call fails.
     pub async fn put(&self, name: &str, value: &str) {
-        let request =
-            self.ssm.put_parameter().name(name).value(value).r#type(ParameterType::String).overwrite(true);
+        let request = self
+            .ssm
+            .put_parameter()
+            .name(name)
+            .value(value)
+            .r#type(ParameterType::String)
+            .overwrite(true);
         request.send().await.expect("the parameter is written");
     }
 
@@ -197,18 +251,33 @@ impl Aws {
     /// # Panics
     /// Where a call fails.
     pub async fn items(&self, of: &Resources) -> Vec<Item> {
-        let mut pages =
-            self.dynamodb.scan().table_name(&of.table).consistent_read(true).into_paginator().send();
+        let mut pages = self
+            .dynamodb
+            .scan()
+            .table_name(&of.table)
+            .consistent_read(true)
+            .into_paginator()
+            .send();
         let mut items = Vec::new();
         while let Some(page) = pages.next().await {
-            items.extend(page.expect("the table is read").items.unwrap_or_default().into_iter().map(strings));
+            items.extend(
+                page.expect("the table is read")
+                    .items
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(strings),
+            );
         }
         items
     }
 
     /// The message ids in the environment's table. Several items of one id, of two tenants say, count once.
     pub async fn stored_ids(&self, of: &Resources) -> BTreeSet<String> {
-        self.items(of).await.into_iter().filter_map(|mut item| item.remove("message_id")).collect()
+        self.items(of)
+            .await
+            .into_iter()
+            .filter_map(|mut item| item.remove("message_id"))
+            .collect()
     }
 
     /// How full a queue is.
@@ -216,9 +285,23 @@ impl Aws {
     /// # Panics
     /// Where the call fails.
     pub async fn depth(&self, url: &str) -> Depth {
-        let request = self.sqs.get_queue_attributes().queue_url(url).attribute_names(Attribute::All);
-        let attributes = request.send().await.expect("the queue is there").attributes.unwrap_or_default();
-        let number = |name| attributes.get(&name).and_then(|text| text.parse().ok()).unwrap_or_default();
+        let request = self
+            .sqs
+            .get_queue_attributes()
+            .queue_url(url)
+            .attribute_names(Attribute::All);
+        let attributes = request
+            .send()
+            .await
+            .expect("the queue is there")
+            .attributes
+            .unwrap_or_default();
+        let number = |name| {
+            attributes
+                .get(&name)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or_default()
+        };
         Depth {
             visible: number(Attribute::ApproximateNumberOfMessages),
             in_flight: number(Attribute::ApproximateNumberOfMessagesNotVisible),
@@ -238,7 +321,12 @@ impl Aws {
             .visibility_timeout(hidden_s)
             .message_attribute_names("All")
             .message_system_attribute_names(MessageSystemAttributeName::All);
-        request.send().await.expect("the queue is there").messages.unwrap_or_default()
+        request
+            .send()
+            .await
+            .expect("the queue is there")
+            .messages
+            .unwrap_or_default()
     }
 
     /// Sends one message with these string attributes; gives the id SQS gave it.
@@ -250,7 +338,12 @@ impl Aws {
         for (name, value) in attributes {
             request = request.message_attributes(*name, string_attribute(value));
         }
-        request.send().await.expect("the queue is there").message_id.expect("a message has an id")
+        request
+            .send()
+            .await
+            .expect("the queue is there")
+            .message_id
+            .expect("a message has an id")
     }
 
     /// Sends messages as a producer would, without one: their ids are given.
@@ -270,15 +363,26 @@ impl Aws {
                     .expect("id and body are set")
             };
             let entries = chunk.iter().enumerate().map(entry).collect();
-            let sent = self.sqs.send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
-            assert!(sent.expect("the queue is there").failed.is_empty(), "every message is accepted");
+            let sent = self
+                .sqs
+                .send_message_batch()
+                .queue_url(url)
+                .set_entries(Some(entries))
+                .send()
+                .await;
+            assert!(
+                sent.expect("the queue is there").failed.is_empty(),
+                "every message is accepted"
+            );
         }
     }
 }
 
 /// This many ids, as a producer makes them.
 pub fn event_ids(count: usize) -> Vec<String> {
-    (0..count).map(|_| uuid::Uuid::new_v4().to_string()).collect()
+    (0..count)
+        .map(|_| uuid::Uuid::new_v4().to_string())
+        .collect()
 }
 
 fn strings(attributes: std::collections::HashMap<String, AttributeValue>) -> Item {
@@ -286,11 +390,17 @@ fn strings(attributes: std::collections::HashMap<String, AttributeValue>) -> Ite
         AttributeValue::S(text) => text,
         other => panic!("an item has strings alone, not {other:?}"),
     };
-    attributes.into_iter().map(|(name, value)| (name, text(value))).collect()
+    attributes
+        .into_iter()
+        .map(|(name, value)| (name, text(value)))
+        .collect()
 }
 
 fn string_attribute(value: &str) -> MessageAttributeValue {
-    let built = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+    let built = MessageAttributeValue::builder()
+        .data_type("String")
+        .string_value(value)
+        .build();
     built.expect("the data type is set")
 }
 

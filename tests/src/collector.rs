@@ -43,22 +43,32 @@ impl Collector {
     /// # Panics
     /// Where no port is free.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
         let address = listener.local_addr().expect("it listens");
         let spans = Arc::<Mutex<Vec<Span>>>::default();
         let take = async |State(spans): State<Arc<Mutex<Vec<Span>>>>, body: Bytes| {
-            let request = ExportTraceServiceRequest::decode(body).expect("an exporter sends what OTLP says");
+            let request =
+                ExportTraceServiceRequest::decode(body).expect("an exporter sends what OTLP says");
             spans
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .extend(request.resource_spans.into_iter().flat_map(read));
         };
-        let routes = Router::new().route("/v1/traces", post(take)).with_state(Arc::clone(&spans));
-        let server =
-            tokio::spawn(
-                async move { axum::serve(listener, routes).await.expect("it serves until dropped") },
-            );
-        Self { address, spans, server }
+        let routes = Router::new()
+            .route("/v1/traces", post(take))
+            .with_state(Arc::clone(&spans));
+        let server = tokio::spawn(async move {
+            axum::serve(listener, routes)
+                .await
+                .expect("it serves until dropped")
+        });
+        Self {
+            address,
+            spans,
+            server,
+        }
     }
 
     /// Its URL, for `OTEL_EXPORTER_OTLP_ENDPOINT`.
@@ -68,7 +78,10 @@ impl Collector {
 
     /// What it was sent so far.
     pub fn spans(&self) -> Vec<Span> {
-        self.spans.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.spans
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -79,13 +92,21 @@ impl Drop for Collector {
 }
 
 fn read(of_resource: ResourceSpans) -> Vec<Span> {
-    let attributes = of_resource.resource.map(|resource| resource.attributes).unwrap_or_default();
-    let service = attributes.into_iter().find(|attribute| attribute.key == "service.name");
+    let attributes = of_resource
+        .resource
+        .map(|resource| resource.attributes)
+        .unwrap_or_default();
+    let service = attributes
+        .into_iter()
+        .find(|attribute| attribute.key == "service.name");
     let service = match service.and_then(|attribute| attribute.value?.value) {
         Some(Value::StringValue(name)) => name,
         _ => String::new(),
     };
-    let spans = of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
+    let spans = of_resource
+        .scope_spans
+        .into_iter()
+        .flat_map(|scope| scope.spans);
     spans
         .map(|span| Span {
             service: service.clone(),

@@ -27,7 +27,11 @@ impl Endpoint {
 
     /// One that keeps its data in this folder, and can be started again where it was.
     pub async fn kept(data: PathBuf) -> Self {
-        Self::start(SocketAddr::from((Ipv4Addr::LOCALHOST, fixed_port())), Some(data)).await
+        Self::start(
+            SocketAddr::from((Ipv4Addr::LOCALHOST, fixed_port())),
+            Some(data),
+        )
+        .await
     }
 
     async fn start(listen: SocketAddr, data: Option<PathBuf>) -> Self {
@@ -39,9 +43,17 @@ impl Endpoint {
         };
         let mut process = Process::start("localaws", command);
         let address = process
-            .line("where it listens", |line| line.strip_prefix("localaws listens on http://")?.parse().ok())
+            .line("where it listens", |line| {
+                line.strip_prefix("localaws listens on http://")?
+                    .parse()
+                    .ok()
+            })
             .await;
-        Self { process, address, data }
+        Self {
+            process,
+            address,
+            data,
+        }
     }
 
     /// Starts it again, on the same port and the same data, after it has ended.
@@ -82,7 +94,10 @@ impl Endpoint {
     pub async fn injected(&self) -> Vec<u64> {
         let rules = self.own("GET", "faults", None).await.json();
         let rules = rules.as_array().cloned().unwrap_or_default();
-        rules.iter().filter_map(|rule| rule.get("injected")?.as_u64()).collect()
+        rules
+            .iter()
+            .filter_map(|rule| rule.get("injected")?.as_u64())
+            .collect()
     }
 
     /// Who made which calls so far.
@@ -94,9 +109,16 @@ impl Endpoint {
         let read = |report: &Value| Principal {
             session: report["session"].as_str().map(ToOwned::to_owned),
             tags: serde_json::from_value(report["tags"].clone()).expect("tags by name"),
-            calls: Calls(serde_json::from_value(report["calls"].clone()).expect("counts by action")),
+            calls: Calls(
+                serde_json::from_value(report["calls"].clone()).expect("counts by action"),
+            ),
         };
-        reports.as_array().expect("a list").iter().map(read).collect()
+        reports
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(read)
+            .collect()
     }
 
     /// Has sessions with this tag reach the partitions of its value alone, in tables whose partition key is `attribute`.
@@ -107,7 +129,10 @@ impl Endpoint {
 
     async fn own(&self, method: &str, page: &str, body: Option<&Value>) -> Answer {
         let request = Request::new(method, &format!("/_localaws/{page}"));
-        let answer = request.body(body.map(Value::to_string).unwrap_or_default()).ask(self.address).await;
+        let answer = request
+            .body(body.map(Value::to_string).unwrap_or_default())
+            .ask(self.address)
+            .await;
         assert!(answer.status < 300, "{method} {page}: {}", answer.text());
         answer
     }
@@ -136,7 +161,11 @@ impl Calls {
 
     /// Calls of all actions that begin so.
     pub fn with_prefix(&self, prefix: &str) -> u64 {
-        self.0.iter().filter(|(action, _)| action.starts_with(prefix)).map(|(_, count)| count).sum()
+        self.0
+            .iter()
+            .filter(|(action, _)| action.starts_with(prefix))
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// The counts without one action's.

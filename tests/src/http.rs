@@ -85,7 +85,9 @@ impl Request {
     /// # Errors
     /// Where nobody listens, or the answer is cut off, late or no HTTP.
     pub async fn send(&self, to: SocketAddr) -> io::Result<Answer> {
-        tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(to)).await.map_err(|_| io::ErrorKind::TimedOut)?
+        tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(to))
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)?
     }
 
     /// Sends it to a server that is known to be there.
@@ -93,11 +95,17 @@ impl Request {
     /// # Panics
     /// Where no whole answer comes.
     pub async fn ask(&self, of: SocketAddr) -> Answer {
-        self.send(of).await.unwrap_or_else(|error| panic!("{} of {of}: {error}", self.first_line()))
+        self.send(of)
+            .await
+            .unwrap_or_else(|error| panic!("{} of {of}: {error}", self.first_line()))
     }
 
     fn first_line(&self) -> String {
-        String::from_utf8_lossy(&self.head).lines().next().unwrap_or_default().to_owned()
+        String::from_utf8_lossy(&self.head)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     async fn exchange(&self, to: SocketAddr) -> io::Result<Answer> {
@@ -107,7 +115,10 @@ impl Request {
         bytes.extend_from_slice(&self.body);
         let mut answer = Vec::new();
         // A server may answer, and close, before it has read everything: the answer counts.
-        let (written, read) = tokio::join!(sending.write_all(&bytes), receiving.read_to_end(&mut answer));
+        let (written, read) = tokio::join!(
+            sending.write_all(&bytes),
+            receiving.read_to_end(&mut answer)
+        );
         Answer::parse(&answer).or_else(|error| {
             read?;
             written?;
@@ -142,8 +153,14 @@ impl Connection {
                 if self.0.read_buf(&mut bytes).await? == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
-                let Ok(answer) = Answer::parse(&bytes) else { continue };
-                let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or_default() + 4;
+                let Ok(answer) = Answer::parse(&bytes) else {
+                    continue;
+                };
+                let head = bytes
+                    .windows(4)
+                    .position(|four| four == b"\r\n\r\n")
+                    .unwrap_or_default()
+                    + 4;
                 return if bytes.len() == head + answer.body.len() {
                     Ok(answer)
                 } else {
@@ -151,21 +168,31 @@ impl Connection {
                 };
             }
         };
-        tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.map_err(|_| io::ErrorKind::TimedOut)?
+        tokio::time::timeout(ANSWER_TIMEOUT, exchange)
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)?
     }
 }
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = &self.head[..self.head.len().min(300)];
-        write!(f, "{:?} with {} bytes of body", String::from_utf8_lossy(head), self.body.len())
+        write!(
+            f,
+            "{:?} with {} bytes of body",
+            String::from_utf8_lossy(head),
+            self.body.len()
+        )
     }
 }
 
 impl Answer {
     /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
@@ -181,13 +208,18 @@ impl Answer {
     /// # Panics
     /// Where it is not.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error} in the body of {}: {:?}", self.status, self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
+            panic!("{error} in the body of {}: {:?}", self.status, self.text())
+        })
     }
 
     /// A string of the JSON body, empty where it has none.
     pub fn field(&self, name: &str) -> String {
-        self.json().get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+        self.json()
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The answer in these bytes.
@@ -199,7 +231,10 @@ impl Answer {
             .ok_or_else(|| wrong("no complete answer"))?;
         let head = String::from_utf8_lossy(&bytes[..end]);
         let (first, rest) = head.split_once("\r\n").unwrap_or((&head, ""));
-        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = first
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
         let headers = rest
             .split("\r\n")
             .filter_map(|line| line.split_once(':'))
@@ -210,7 +245,9 @@ impl Answer {
             headers,
             body: bytes[end + 4..].to_vec(),
         };
-        if let Some(length) = answer.header("content-length").and_then(|length| length.parse::<usize>().ok())
+        if let Some(length) = answer
+            .header("content-length")
+            .and_then(|length| length.parse::<usize>().ok())
         {
             if answer.body.len() < length {
                 return Err(wrong("the body was cut off"));

@@ -47,10 +47,26 @@ impl Local {
             let (_, rest) = line.trim().strip_prefix(before)?.split_once("http://")?;
             rest.split_whitespace().next()?.parse().ok()
         };
-        let gateway = process.line("where the load balancer is", |line| address(line, "load balancer")).await;
-        let endpoint = process.line("where the endpoint is", |line| address(line, "AWS endpoint")).await;
-        process.line("how it ends", |line| line.starts_with("Ctrl-C").then_some(())).await;
-        Self { process, gateway, endpoint }
+        let gateway = process
+            .line("where the load balancer is", |line| {
+                address(line, "load balancer")
+            })
+            .await;
+        let endpoint = process
+            .line("where the endpoint is", |line| {
+                address(line, "AWS endpoint")
+            })
+            .await;
+        process
+            .line("how it ends", |line| {
+                line.starts_with("Ctrl-C").then_some(())
+            })
+            .await;
+        Self {
+            process,
+            gateway,
+            endpoint,
+        }
     }
 
     /// The SDK's clients for its endpoint.
@@ -68,8 +84,10 @@ impl Local {
     /// # Panics
     /// Where it does not take them.
     pub async fn inject(&self, rules: &serde_json::Value) {
-        let answer =
-            Request::new("PUT", "/_localaws/faults").body(rules.to_string()).ask(self.endpoint).await;
+        let answer = Request::new("PUT", "/_localaws/faults")
+            .body(rules.to_string())
+            .ask(self.endpoint)
+            .await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 

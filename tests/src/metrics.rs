@@ -26,7 +26,10 @@ impl Metrics {
     }
 
     fn samples(&self, name: &str, labels: &[(&str, &str)]) -> impl Iterator<Item = f64> {
-        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}=\"{value}\""))
+            .collect();
         self.0.lines().filter_map(move |line| {
             let (sample, value) = line.rsplit_once(' ')?;
             let (found, has) = sample.split_once('{').unwrap_or((sample, ""));

@@ -41,14 +41,22 @@ pub enum Exit {
 /// Where it was not built.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
-    test.ancestors().skip(1).map(|folder| folder.join(name)).find(|path| path.is_file()).unwrap_or_else(
-        || panic!("there is no binary {name}: run `cargo build --workspace` first (make test does)"),
-    )
+    test.ancestors()
+        .skip(1)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| {
+            panic!(
+                "there is no binary {name}: run `cargo build --workspace` first (make test does)"
+            )
+        })
 }
 
 /// The folder of the repository.
 pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate is in the repository")
 }
 
 /// A command for a program that sees nothing of this process's environment but the search path.
@@ -69,7 +77,8 @@ pub fn fixed_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let ports = FIXED_PORTS.end - FIXED_PORTS.start;
     // Test processes that run at once start at different places.
-    let first = u16::try_from(std::process::id() % u32::from(ports)).expect("less than the number of ports");
+    let first = u16::try_from(std::process::id() % u32::from(ports))
+        .expect("less than the number of ports");
     (0..ports)
         .map(|_| FIXED_PORTS.start + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % ports)
         .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
@@ -93,7 +102,14 @@ impl Process {
             follow(child.stdout.take().expect("piped"), &stdout),
             follow(child.stderr.take().expect("piped"), &stderr),
         ];
-        Self { name: name.to_owned(), child, stdout, stderr, readers, exit: None }
+        Self {
+            name: name.to_owned(),
+            child,
+            stdout,
+            stderr,
+            readers,
+            exit: None,
+        }
     }
 
     /// Its process id.
@@ -161,7 +177,10 @@ impl Process {
         self.signal("STOP");
         let what = format!("{} is frozen", self.name);
         // The signal arrives at once, but each thread stops when it is next looked at.
-        until(&what, PATIENCE, async || thread_states(self.id()).iter().all(|state| *state == 'T')).await;
+        until(&what, PATIENCE, async || {
+            thread_states(self.id()).iter().all(|state| *state == 'T')
+        })
+        .await;
     }
 
     /// Lets a frozen process go on.
@@ -218,28 +237,47 @@ impl Process {
 /// # Panics
 /// Where it cannot be sent.
 pub fn send_signal(signal: &str, id: u32) {
-    let sent =
-        Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status().expect("there is a shell");
+    let sent = Command::new("sh")
+        .args(["-c", &format!("kill -{signal} {id}")])
+        .status()
+        .expect("there is a shell");
     assert!(sent.success(), "SIG{signal} was not sent to {id}");
 }
 
 /// A figure of memory that Linux keeps of a process (`VmRSS`, `VmHWM`), in bytes; none where it has ended.
 pub fn status_bytes(id: u32, field: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
-    Some(value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(
+        value
+            .trim()
+            .strip_suffix(" kB")?
+            .trim()
+            .parse::<u64>()
+            .ok()?
+            * 1024,
+    )
 }
 
 /// The state of each thread of a process, as Linux abbreviates it.
 fn thread_states(id: u32) -> Vec<char> {
-    let threads = std::fs::read_dir(format!("/proc/{id}/task")).expect("it runs").filter_map(Result::ok);
+    let threads = std::fs::read_dir(format!("/proc/{id}/task"))
+        .expect("it runs")
+        .filter_map(Result::ok);
     // The name before the state may contain anything but ends with the last parenthesis.
     let state = |text: String| text.rsplit_once(") ")?.1.chars().next();
-    threads.filter_map(|thread| state(std::fs::read_to_string(thread.path().join("stat")).ok()?)).collect()
+    threads
+        .filter_map(|thread| state(std::fs::read_to_string(thread.path().join("stat")).ok()?))
+        .collect()
 }
 
 impl Drop for Process {
-    #[expect(clippy::print_stderr, reason = "what the processes of a failed test said is what explains it")]
+    #[expect(
+        clippy::print_stderr,
+        reason = "what the processes of a failed test said is what explains it"
+    )]
     fn drop(&mut self) {
         if self.exit.is_none() {
             // Either fails only where it has ended already.

@@ -41,10 +41,19 @@ pub fn command(name: &str, environment: &str, url: &str) -> std::process::Comman
 
 impl Service {
     /// Starts a service with further variables; it listens, and may not be ready yet.
-    pub async fn start(name: &str, environment: &str, url: &str, variables: &[(&str, &str)]) -> Self {
+    pub async fn start(
+        name: &str,
+        environment: &str,
+        url: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut command = command(name, environment, url);
         command.envs(variables.iter().copied());
-        Self::of(name, Process::start(&format!("{name} of {environment}"), command)).await
+        Self::of(
+            name,
+            Process::start(&format!("{name} of {environment}"), command),
+        )
+        .await
     }
 
     /// The service that this process is, once it listens.
@@ -56,15 +65,24 @@ impl Service {
             .line("where it listens", |line| {
                 let line: Value = serde_json::from_str(line).ok()?;
                 let address = |field| line.get(field)?.as_str()?.parse().ok();
-                (line.get("message")? == "listening").then_some((address("address")?, address("admin")?))
+                (line.get("message")? == "listening")
+                    .then_some((address("address")?, address("admin")?))
             })
             .await;
-        Self { process, address, admin, name: name.to_owned() }
+        Self {
+            process,
+            address,
+            admin,
+            name: name.to_owned(),
+        }
     }
 
     /// Waits until its probe says OK.
     pub async fn ready(self) -> Self {
-        until(&format!("{} is ready", self.name), PATIENCE, async || self.is_ready().await).await;
+        until(&format!("{} is ready", self.name), PATIENCE, async || {
+            self.is_ready().await
+        })
+        .await;
         self
     }
 
@@ -102,7 +120,9 @@ impl Service {
     /// Where a line is anything else.
     pub fn log(&self) -> Vec<Value> {
         let parse = |line: &String| {
-            let parsed = serde_json::from_str::<Value>(line).ok().filter(Value::is_object);
+            let parsed = serde_json::from_str::<Value>(line)
+                .ok()
+                .filter(Value::is_object);
             parsed.unwrap_or_else(|| panic!("a log line that is no JSON object: {line:?}"))
         };
         self.process.stdout().iter().map(parse).collect()
@@ -112,7 +132,9 @@ impl Service {
     pub async fn log_line(&self, field: &str, value: &str) -> Value {
         let what = format!("a log line of {} with {field} {value:?}", self.name);
         eventually(&what, PATIENCE, async || {
-            self.log().into_iter().find(|line| line.get(field).and_then(Value::as_str) == Some(value))
+            self.log()
+                .into_iter()
+                .find(|line| line.get(field).and_then(Value::as_str) == Some(value))
         })
         .await
     }
@@ -123,7 +145,12 @@ impl Service {
     /// Where it ends otherwise.
     pub async fn stop(mut self) -> Process {
         self.process.signal("TERM");
-        assert_eq!(self.process.exit(PATIENCE).await, Exit::Code(0), "{} drains on SIGTERM", self.name);
+        assert_eq!(
+            self.process.exit(PATIENCE).await,
+            Exit::Code(0),
+            "{} drains on SIGTERM",
+            self.name
+        );
         self.process
     }
 }

@@ -29,10 +29,15 @@ impl Traffic {
             if self.stopped.get() {
                 return;
             }
-            let event = Request::event().tenant(tenant).body(format!("{{\"client\":{client},\"n\":{n}}}"));
+            let event = Request::event()
+                .tenant(tenant)
+                .body(format!("{{\"client\":{client},\"n\":{n}}}"));
             if keyed {
                 let event = event.key(&format!("{client}-{n}"));
-                until("the event is accepted", 2 * PATIENCE, async || self.try_once(&event, to).await).await;
+                until("the event is accepted", 2 * PATIENCE, async || {
+                    self.try_once(&event, to).await
+                })
+                .await;
             } else {
                 self.try_once(&event, to).await;
             }
@@ -46,7 +51,12 @@ impl Traffic {
                 true
             }
             Ok(answer) => {
-                assert_eq!(answer.status, 503, "the only refusal while things fail: {}", answer.text());
+                assert_eq!(
+                    answer.status,
+                    503,
+                    "the only refusal while things fail: {}",
+                    answer.text()
+                );
                 self.refused.set(self.refused.get() + 1);
                 false
             }
@@ -73,7 +83,10 @@ impl Traffic {
     pub async fn more(&self, count: usize) {
         let wanted = self.accepted.borrow().len() + count;
         let what = format!("{count} more events are accepted");
-        until(&what, 2 * PATIENCE, async || self.accepted.borrow().len() >= wanted).await;
+        until(&what, 2 * PATIENCE, async || {
+            self.accepted.borrow().len() >= wanted
+        })
+        .await;
     }
 
     /// How many events were refused with a 503, and how many had no answer.

@@ -13,7 +13,11 @@ const PAUSE: Duration = Duration::from_millis(15);
 ///
 /// # Panics
 /// When the time is over; `what` says what was waited for.
-pub async fn eventually<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let deadline = Instant::now() + within;
     loop {
         if let Some(seen) = look().await {

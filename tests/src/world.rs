@@ -51,12 +51,28 @@ impl World {
             aws.point_payments(holder, &payments).await;
         }
         aws.point_payments("tenant-1", &silo_payments).await;
-        Self { endpoint, aws, pool, silo, hybrid, payments, silo_payments }
+        Self {
+            endpoint,
+            aws,
+            pool,
+            silo,
+            hybrid,
+            payments,
+            silo_payments,
+        }
     }
 
     /// Starts a service with further variables and waits until it is ready.
-    pub async fn service(&self, name: &str, environment: &str, variables: &[(&str, &str)]) -> Service {
-        Service::start(name, environment, &self.endpoint.url(), variables).await.ready().await
+    pub async fn service(
+        &self,
+        name: &str,
+        environment: &str,
+        variables: &[(&str, &str)],
+    ) -> Service {
+        Service::start(name, environment, &self.endpoint.url(), variables)
+            .await
+            .ready()
+            .await
     }
 
     /// The pool's producer.
@@ -71,12 +87,19 @@ impl World {
 
     /// Waits until this many items are stored and their messages deleted.
     pub async fn stored(&self, count: usize, of: &Resources) {
-        until(&format!("{count} items in {}", of.table), PATIENCE, async || {
-            self.aws.items(of).await.len() >= count
-        })
+        until(
+            &format!("{count} items in {}", of.table),
+            PATIENCE,
+            async || self.aws.items(of).await.len() >= count,
+        )
         .await;
         self.drained(of).await;
-        assert_eq!(self.aws.items(of).await.len(), count, "items in {}", of.table);
+        assert_eq!(
+            self.aws.items(of).await.len(),
+            count,
+            "items in {}",
+            of.table
+        );
     }
 
     /// Waits until the queue is empty, nothing in flight.

@@ -23,14 +23,25 @@ struct Ended {
 async fn run_to_its_end(name: &str, command: Command) -> Ended {
     let mut process = Process::start(name, command);
     let exit = process.exit(PATIENCE).await;
-    Ended { exit, stdout: process.stdout(), stderr: process.stderr() }
+    Ended {
+        exit,
+        stdout: process.stdout(),
+        stderr: process.stderr(),
+    }
 }
 
 /// Asserts the one line, and the code.
 async fn assert_refused(name: &str, variable: &str, command: Command) {
     let ended = run_to_its_end(name, command).await;
-    assert_eq!(ended.exit, Exit::Code(2), "{name}, {variable}: {:#?}", ended.stderr);
-    let [line] = &ended.stderr[..] else { panic!("{name}, {variable}: one line, not {:#?}", ended.stderr) };
+    assert_eq!(
+        ended.exit,
+        Exit::Code(2),
+        "{name}, {variable}: {:#?}",
+        ended.stderr
+    );
+    let [line] = &ended.stderr[..] else {
+        panic!("{name}, {variable}: one line, not {:#?}", ended.stderr)
+    };
     assert!(line.contains(variable), "{name}, {variable}: {line}");
     assert_eq!(ended.stdout, [""; 0], "{name}, {variable}");
 }
@@ -76,8 +87,9 @@ async fn a_wrong_value_is_one_line_that_names_the_variable() {
         ("consumer", "MAX_POLLS", "0"),
         ("consumer", "MAX_IN_HAND", "many"),
     ];
-    let of_all =
-        SERVICES.into_iter().flat_map(|name| of_all.map(|(variable, value)| (name, variable, value)));
+    let of_all = SERVICES
+        .into_iter()
+        .flat_map(|name| of_all.map(|(variable, value)| (name, variable, value)));
     for (name, variable, value) in of_all.chain(of_one) {
         let mut command = command(name, "pool-1", NOWHERE);
         command.env(variable, value);
@@ -94,9 +106,11 @@ async fn a_value_that_is_no_text_is_one_line_that_names_the_variable() {
 
 #[tokio::test]
 async fn aws_settings_that_cannot_work_are_one_line_that_names_the_variable() {
-    for (variable, value) in
-        [("AWS_ENDPOINT_URL", "nonsense"), ("AWS_ENDPOINT_URL", "localhost:4566"), ("AWS_REGION", "us east")]
-    {
+    for (variable, value) in [
+        ("AWS_ENDPOINT_URL", "nonsense"),
+        ("AWS_ENDPOINT_URL", "localhost:4566"),
+        ("AWS_REGION", "us east"),
+    ] {
         let mut command = command("producer", "pool-1", NOWHERE);
         command.env(variable, value);
         assert_refused("producer", variable, command).await;
@@ -112,7 +126,9 @@ async fn an_exporter_that_is_not_built_in_is_one_line_that_names_the_variable() 
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense"),
         ] {
             let mut command = command(name, "pool-1", NOWHERE);
-            command.env("OTEL_EXPORTER_OTLP_ENDPOINT", NOWHERE).env(variable, value);
+            command
+                .env("OTEL_EXPORTER_OTLP_ENDPOINT", NOWHERE)
+                .env(variable, value);
             assert_refused(name, variable, command).await;
         }
     }
@@ -128,21 +144,34 @@ async fn help_documents_every_variable_and_ends_well() {
         "SHUTDOWN_GRACE_SECONDS",
         "TENANT_RATE_PER_SECOND",
     ];
-    for (name, own) in
-        [("producer", "MAX_BODY_BYTES"), ("consumer", "RECEIVE_WAIT_SECONDS"), ("payments", "PORT")]
-    {
+    for (name, own) in [
+        ("producer", "MAX_BODY_BYTES"),
+        ("consumer", "RECEIVE_WAIT_SECONDS"),
+        ("payments", "PORT"),
+    ] {
         let mut command = clean(tests::process::binary(name));
         command.arg("--help");
         let ended = run_to_its_end(name, command).await;
-        assert_eq!((ended.exit, ended.stderr.len()), (Exit::Code(0), 0), "{name}: {:#?}", ended.stderr);
+        assert_eq!(
+            (ended.exit, ended.stderr.len()),
+            (Exit::Code(0), 0),
+            "{name}: {:#?}",
+            ended.stderr
+        );
         let text = ended.stdout.join("\n");
         for variable in common.into_iter().chain([own]) {
-            assert!(text.contains(&format!("[env: {variable}=")), "{name} {variable}: {text}");
+            assert!(
+                text.contains(&format!("[env: {variable}=")),
+                "{name} {variable}: {text}"
+            );
         }
         let mut command = clean(tests::process::binary(name));
         command.arg("--version");
         let ended = run_to_its_end(name, command).await;
-        assert_eq!((ended.exit, ended.stdout), (Exit::Code(0), vec![format!("{name} {}", tests::VERSION)]));
+        assert_eq!(
+            (ended.exit, ended.stdout),
+            (Exit::Code(0), vec![format!("{name} {}", tests::VERSION)])
+        );
     }
 }
 
@@ -155,9 +184,18 @@ async fn a_port_in_use_is_one_line_that_names_its_variable() {
             let mut command = command(name, "pool-1", NOWHERE);
             command.env(variable, &port);
             let ended = run_to_its_end(name, command).await;
-            assert!(matches!(ended.exit, Exit::Code(code) if code != 0), "{name}: {:?}", ended.exit);
-            let [line] = &ended.stderr[..] else { panic!("{name}: one line, not {:#?}", ended.stderr) };
-            assert!(line.contains(&format!("{variable}:")) && line.contains(&port), "{name}: {line}");
+            assert!(
+                matches!(ended.exit, Exit::Code(code) if code != 0),
+                "{name}: {:?}",
+                ended.exit
+            );
+            let [line] = &ended.stderr[..] else {
+                panic!("{name}: one line, not {:#?}", ended.stderr)
+            };
+            assert!(
+                line.contains(&format!("{variable}:")) && line.contains(&port),
+                "{name}: {line}"
+            );
         }
     }
 }
@@ -168,8 +206,14 @@ async fn an_address_that_is_not_this_machines_names_its_variable() {
     // TEST-NET-1: nobody has it.
     command.env("BIND_ADDRESS", "192.0.2.1");
     let ended = run_to_its_end("payments", command).await;
-    assert!(matches!(ended.exit, Exit::Code(code) if code != 0), "{:?}", ended.exit);
-    let [line] = &ended.stderr[..] else { panic!("one line, not {:#?}", ended.stderr) };
+    assert!(
+        matches!(ended.exit, Exit::Code(code) if code != 0),
+        "{:?}",
+        ended.exit
+    );
+    let [line] = &ended.stderr[..] else {
+        panic!("one line, not {:#?}", ended.stderr)
+    };
     assert!(line.contains("BIND_ADDRESS"), "{line}");
 }
 
@@ -190,7 +234,11 @@ async fn both_signals_end_a_ready_service_with_0() {
         for signal in ["TERM", "INT"] {
             let mut service = world.service(name, "pool-1", &[]).await;
             service.process.signal(signal);
-            assert_eq!(service.process.exit(PATIENCE).await, Exit::Code(0), "{name} on SIG{signal}");
+            assert_eq!(
+                service.process.exit(PATIENCE).await,
+                Exit::Code(0),
+                "{name} on SIG{signal}"
+            );
         }
     }
 }
@@ -199,7 +247,14 @@ async fn both_signals_end_a_ready_service_with_0() {
 async fn as_process_1() -> Option<Vec<&'static str>> {
     for way in [
         &["unshare", "--pid", "--fork", "--kill-child"][..],
-        &["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"],
+        &[
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ],
     ] {
         let mut command = clean(way[0]);
         command.args(&way[1..]).arg("true");
@@ -217,16 +272,32 @@ async fn a_consumer_drains_as_process_1() {
         return;
     };
     let world = World::new().await;
-    world.endpoint.inject(serde_json::json!([{"action": "DynamoDB.BatchWriteItem", "delay_ms": 1000}])).await;
-    world.aws.send_events(&world.pool.queue, "tenant-2", &["held".to_owned()]).await;
+    world
+        .endpoint
+        .inject(serde_json::json!([{"action": "DynamoDB.BatchWriteItem", "delay_ms": 1000}]))
+        .await;
+    world
+        .aws
+        .send_events(&world.pool.queue, "tenant-2", &["held".to_owned()])
+        .await;
     let inner = command("consumer", "pool-1", &world.endpoint.url());
     let mut outer = clean(way[0]);
-    outer.args(&way[1..]).arg(inner.get_program()).envs(inner.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    outer
+        .args(&way[1..])
+        .arg(inner.get_program())
+        .envs(inner.get_envs().filter_map(|(k, v)| Some((k, v?))));
     let mut consumer = Service::of("consumer", Process::start("unshare", outer)).await;
     let id = child_of(consumer.process.id()).await;
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
-    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).expect("Linux tells");
-    assert_eq!(ids.split_whitespace().last(), Some("1"), "it is process 1 of its own");
+    let ids = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))
+        .expect("Linux tells");
+    assert_eq!(
+        ids.split_whitespace().last(),
+        Some("1"),
+        "it is process 1 of its own"
+    );
     until("the message is being stored", PATIENCE, async || {
         world.endpoint.calls().await.of("DynamoDB.BatchWriteItem") > 0
     })
@@ -234,13 +305,19 @@ async fn a_consumer_drains_as_process_1() {
     send_signal("TERM", id);
     assert_eq!(consumer.process.exit(PATIENCE).await, Exit::Code(0));
     world.drained(&world.pool).await;
-    assert_eq!(world.aws.items(&world.pool).await.len(), 1, "what was in hand is finished");
+    assert_eq!(
+        world.aws.items(&world.pool).await.len(),
+        1,
+        "what was in hand is finished"
+    );
 }
 
 /// The one process that this one has started.
 async fn child_of(parent: u32) -> u32 {
     eventually("the child is there", PATIENCE, async || {
-        let processes = std::fs::read_dir("/proc").expect("Linux has it").filter_map(Result::ok);
+        let processes = std::fs::read_dir("/proc")
+            .expect("Linux has it")
+            .filter_map(Result::ok);
         let mut ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         ids.find(|id| {
             let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
@@ -254,8 +331,14 @@ async fn child_of(parent: u32) -> u32 {
 #[tokio::test]
 async fn a_grace_period_that_is_too_short_is_said_and_the_message_is_not_lost() {
     let world = World::new().await;
-    world.endpoint.inject(serde_json::json!([{"action": "DynamoDB.*", "delay_ms": 60_000}])).await;
-    world.aws.send_events(&world.pool.queue, "tenant-2", &["held".to_owned()]).await;
+    world
+        .endpoint
+        .inject(serde_json::json!([{"action": "DynamoDB.*", "delay_ms": 60_000}]))
+        .await;
+    world
+        .aws
+        .send_events(&world.pool.queue, "tenant-2", &["held".to_owned()])
+        .await;
     let variables = [("SHUTDOWN_GRACE_SECONDS", "1"), ("VISIBILITY_SECONDS", "2")];
     let mut consumer = world.service("consumer", "pool-1", &variables).await;
     until("the message is being stored", PATIENCE, async || {
@@ -265,7 +348,10 @@ async fn a_grace_period_that_is_too_short_is_said_and_the_message_is_not_lost() 
     consumer.process.signal("TERM");
     assert_eq!(consumer.process.exit(PATIENCE).await, Exit::Code(1));
     let stderr = consumer.process.stderr();
-    assert!(stderr.len() == 1 && stderr[0].contains("SHUTDOWN_GRACE_SECONDS"), "{stderr:#?}");
+    assert!(
+        stderr.len() == 1 && stderr[0].contains("SHUTDOWN_GRACE_SECONDS"),
+        "{stderr:#?}"
+    );
     world.endpoint.inject(serde_json::json!([])).await;
     let _next = world.service("consumer", "pool-1", &variables).await;
     world.stored(1, &world.pool).await;
@@ -275,9 +361,19 @@ async fn a_grace_period_that_is_too_short_is_said_and_the_message_is_not_lost() 
 async fn the_endpoint_says_in_one_line_why_it_does_not_start() {
     let first = Endpoint::ephemeral().await;
     let mut command = clean(tests::process::binary("localaws"));
-    command.arg("--ephemeral").arg(format!("--listen={}", first.address));
+    command
+        .arg("--ephemeral")
+        .arg(format!("--listen={}", first.address));
     let ended = run_to_its_end("localaws", command).await;
-    assert!(matches!(ended.exit, Exit::Code(code) if code != 0), "{:?}", ended.exit);
+    assert!(
+        matches!(ended.exit, Exit::Code(code) if code != 0),
+        "{:?}",
+        ended.exit
+    );
     assert_eq!(ended.stderr.len(), 1, "{:#?}", ended.stderr);
-    assert!(ended.stderr[0].contains(&first.address.to_string()), "{:#?}", ended.stderr);
+    assert!(
+        ended.stderr[0].contains(&first.address.to_string()),
+        "{:#?}",
+        ended.stderr
+    );
 }

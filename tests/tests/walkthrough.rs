@@ -20,7 +20,11 @@ const MIB: u64 = 1024 * 1024;
 const LOCAL_BYTES: u64 = 60 * MIB;
 /// What a service may use at its peak while idle. Most of a debug build's memory is its unoptimised code, mapped from
 /// the file; the promise is about what is shipped.
-const SERVICE_BYTES: u64 = if cfg!(debug_assertions) { 40 * MIB } else { 20 * MIB };
+const SERVICE_BYTES: u64 = if cfg!(debug_assertions) {
+    40 * MIB
+} else {
+    20 * MIB
+};
 
 /// Set to run without the AWS CLI; `make test` installs it.
 const WITHOUT_CLI: &str = "TENANTRY_TEST_WITHOUT_AWS_CLI";
@@ -30,7 +34,9 @@ fn aws_cli() -> Option<PathBuf> {
     let installed = repository().join(".tools/venv/bin/aws");
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|folder| folder.join("aws"));
-    let found = std::iter::once(installed).chain(on_path).find(|path| path.is_file());
+    let found = std::iter::once(installed)
+        .chain(on_path)
+        .find(|path| path.is_file());
     assert!(
         found.is_some() || std::env::var_os(WITHOUT_CLI).is_some(),
         "there is no AWS CLI: run `make tools`, or set {WITHOUT_CLI}=1 to do without"
@@ -41,17 +47,25 @@ fn aws_cli() -> Option<PathBuf> {
 /// What the AWS CLI prints, as JSON.
 async fn cli(aws: &Path, endpoint: &str, arguments: &[&str]) -> Value {
     let mut command = clean(aws);
-    command.args(["--endpoint-url", endpoint, "--output", "json"]).args(arguments).envs([
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_DEFAULT_REGION", REGION),
-        ("AWS_EC2_METADATA_DISABLED", "true"),
-        ("AWS_CONFIG_FILE", "/dev/null"),
-        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
-    ]);
+    command
+        .args(["--endpoint-url", endpoint, "--output", "json"])
+        .args(arguments)
+        .envs([
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_DEFAULT_REGION", REGION),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+            ("AWS_CONFIG_FILE", "/dev/null"),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+        ]);
     let mut process = Process::start("aws", command);
     let exit = process.exit(PATIENCE).await;
-    assert_eq!(exit, Exit::Code(0), "aws {arguments:?}: {}", process.stderr().join("\n"));
+    assert_eq!(
+        exit,
+        Exit::Code(0),
+        "aws {arguments:?}: {}",
+        process.stderr().join("\n")
+    );
     serde_json::from_str(&process.stdout().join("\n")).expect("the CLI prints JSON")
 }
 
@@ -66,18 +80,38 @@ async fn the_walk_through_works_by_http_and_aws_cli() {
         ("tenant-3", "producer", "pool-1"),
         ("tenant-3", "consumer", "tenant-3"),
     ] {
-        let answer = local.ask(&Request::get(&format!("/{service}")).tenant(tenant)).await;
-        assert_eq!((answer.status, &*answer.field("environment")), (200, environment), "{tenant} {service}");
+        let answer = local
+            .ask(&Request::get(&format!("/{service}")).tenant(tenant))
+            .await;
+        assert_eq!(
+            (answer.status, &*answer.field("environment")),
+            (200, environment),
+            "{tenant} {service}"
+        );
     }
-    let posted = local.ask(&Request::event().tenant("tenant-3").header("tier", "advanced")).await;
+    let posted = local
+        .ask(
+            &Request::event()
+                .tenant("tenant-3")
+                .header("tier", "advanced"),
+        )
+        .await;
     assert_eq!(posted.status, 200, "{}", posted.text());
 
     let Some(aws) = aws_cli() else { return };
     let endpoint = local.endpoint_url();
     let tables = cli(&aws, &endpoint, &["dynamodb", "list-tables"]).await;
-    let names: Vec<_> =
-        tables["TableNames"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
-    let [table] = names.iter().filter(|name| name.contains("tenant-3")).collect::<Vec<_>>()[..] else {
+    let names: Vec<_> = tables["TableNames"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let [table] = names
+        .iter()
+        .filter(|name| name.contains("tenant-3"))
+        .collect::<Vec<_>>()[..]
+    else {
         panic!("one table whose name contains tenant-3: {names:?}")
     };
     let scan = ["dynamodb", "scan", "--table-name", table];
@@ -90,23 +124,50 @@ async fn the_walk_through_works_by_http_and_aws_cli() {
     let text = |name: &str| item[name]["S"].as_str().unwrap_or_default().to_owned();
     assert_eq!(text("message_id"), posted.field("message_id"));
     assert_eq!(text("tenant_id"), "tenant-3");
-    assert_eq!((&*text("producer_environment"), &*text("consumer_environment")), ("pool-1", "tenant-3"));
-    assert_eq!(text("timestamp").len(), "2024-07-12T16:31:39+0000".len(), "{item}");
+    assert_eq!(
+        (
+            &*text("producer_environment"),
+            &*text("consumer_environment")
+        ),
+        ("pool-1", "tenant-3")
+    );
+    assert_eq!(
+        text("timestamp").len(),
+        "2024-07-12T16:31:39+0000".len(),
+        "{item}"
+    );
 }
 
 /// The acceptance script, where somebody has put one beside the repository.
 #[tokio::test]
 async fn the_acceptance_script_beside_the_repository_passes() {
-    let script = repository().with_file_name("shared").join("accept/walkthrough.sh");
-    let Some(aws) = aws_cli().filter(|_| script.is_file()) else { return };
+    let script = repository()
+        .with_file_name("shared")
+        .join("accept/walkthrough.sh");
+    let Some(aws) = aws_cli().filter(|_| script.is_file()) else {
+        return;
+    };
     let local = Local::start(None).await;
     let mut command = Command::new("bash");
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = aws.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
+    let folders = aws
+        .parent()
+        .map(Path::to_owned)
+        .into_iter()
+        .chain(std::env::split_paths(&path));
     let path: OsString = std::env::join_paths(folders).expect("they came from a path");
-    command.arg(script).arg(format!("http://{}", local.gateway)).arg(local.endpoint_url()).env("PATH", path);
+    command
+        .arg(script)
+        .arg(format!("http://{}", local.gateway))
+        .arg(local.endpoint_url())
+        .env("PATH", path);
     let mut process = Process::start("walkthrough.sh", command);
-    assert_eq!(process.exit(Duration::from_secs(60)).await, Exit::Code(0), "{}", process.stdout().join("\n"));
+    assert_eq!(
+        process.exit(Duration::from_secs(60)).await,
+        Exit::Code(0),
+        "{}",
+        process.stdout().join("\n")
+    );
 }
 
 #[tokio::test]
@@ -117,7 +178,10 @@ async fn it_tells_in_one_screen_who_is_where_and_what_to_try() {
         lines.len() <= 24 && lines.iter().all(|line| line.chars().count() <= 100),
         "one screen: {lines:#?}"
     );
-    let words: Vec<Vec<_>> = lines.iter().map(|line| line.split_whitespace().collect()).collect();
+    let words: Vec<Vec<_>> = lines
+        .iter()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
     for row in [
         ["tenant-1", "premium", "tenant-1", "tenant-1", "tenant-1"],
         ["tenant-2", "basic", "pool-1", "pool-1", "pool-1"],
@@ -125,9 +189,17 @@ async fn it_tells_in_one_screen_who_is_where_and_what_to_try() {
     ] {
         assert!(words.contains(&row.to_vec()), "{row:?}: {lines:#?}");
     }
-    let curls: Vec<_> = lines.iter().filter(|line| line.trim_start().starts_with("curl ")).collect();
+    let curls: Vec<_> = lines
+        .iter()
+        .filter(|line| line.trim_start().starts_with("curl "))
+        .collect();
     assert_eq!(curls.len(), 3, "{curls:?}");
-    assert!(curls.iter().all(|line| line.contains(&local.gateway.to_string())), "{curls:?}");
+    assert!(
+        curls
+            .iter()
+            .all(|line| line.contains(&local.gateway.to_string())),
+        "{curls:?}"
+    );
     assert_eq!(local.process.stderr(), [""; 0]);
 }
 
@@ -139,7 +211,9 @@ async fn messages_are_kept_when_it_is_ended_and_when_it_is_killed() {
         let mut local = Local::start(Some(folder.path())).await;
         assert_listed(&local, &posted).await;
         for tenant in ["tenant-1", "tenant-2", "tenant-3"] {
-            let answer = local.ask(&Request::event().tenant(tenant).body(format!("\"{round}\""))).await;
+            let answer = local
+                .ask(&Request::event().tenant(tenant).body(format!("\"{round}\"")))
+                .await;
             assert_eq!(answer.status, 200, "{}", answer.text());
             posted.push((tenant, answer.field("message_id")));
         }
@@ -162,11 +236,22 @@ async fn assert_listed(local: &Local, posted: &[(&str, String)]) {
             .filter(|(of, _)| *of == tenant)
             .map(|(_, id)| Value::from(id.as_str()))
             .collect();
-        until(&format!("{tenant} has its {} messages", expected.len()), PATIENCE, async || {
-            let answer = local.ask(&Request::get("/consumer/messages").tenant(tenant)).await.json();
-            let listed = answer["messages"].as_array().cloned().unwrap_or_default();
-            listed.iter().map(|message| message["message_id"].clone()).collect::<Vec<_>>() == expected
-        })
+        until(
+            &format!("{tenant} has its {} messages", expected.len()),
+            PATIENCE,
+            async || {
+                let answer = local
+                    .ask(&Request::get("/consumer/messages").tenant(tenant))
+                    .await
+                    .json();
+                let listed = answer["messages"].as_array().cloned().unwrap_or_default();
+                listed
+                    .iter()
+                    .map(|message| message["message_id"].clone())
+                    .collect::<Vec<_>>()
+                    == expected
+            },
+        )
         .await;
     }
 }
@@ -176,7 +261,11 @@ async fn it_ends_with_0_on_either_signal() {
     for signal in ["TERM", "INT"] {
         let mut local = Local::start(None).await;
         local.process.signal(signal);
-        assert_eq!(local.process.exit(PATIENCE).await, Exit::Code(0), "SIG{signal}");
+        assert_eq!(
+            local.process.exit(PATIENCE).await,
+            Exit::Code(0),
+            "SIG{signal}"
+        );
         assert_eq!(local.process.stderr(), [""; 0], "SIG{signal}");
     }
 }
@@ -197,7 +286,11 @@ async fn what_keeps_it_from_starting_is_one_line() {
     admin_taken.args(["--admin-listen", &taken]);
     for (flag, says, command) in [
         ("--listen", taken.as_str(), command(&taken, ANYWHERE, None)),
-        ("--aws-listen", taken.as_str(), command(ANYWHERE, &taken, None)),
+        (
+            "--aws-listen",
+            taken.as_str(),
+            command(ANYWHERE, &taken, None),
+        ),
         ("--admin-listen", taken.as_str(), admin_taken),
         ("--data-dir", "in use", with_data(running.path())),
         ("--data-dir", "format 0", with_data(other_format.path())),
@@ -207,13 +300,24 @@ async fn what_keeps_it_from_starting_is_one_line() {
         assert_refused(flag, says, command).await;
     }
     // Who was there first goes on.
-    assert_eq!(local.ask(&Request::get("/producer").tenant("tenant-1")).await.status, 200);
+    assert_eq!(
+        local
+            .ask(&Request::get("/producer").tenant("tenant-1"))
+            .await
+            .status,
+        200
+    );
 }
 
 #[tokio::test]
 async fn a_flag_that_is_wrong_is_one_line_that_names_it() {
     assert_refused("--listen", "nowhere", command("nowhere", ANYWHERE, None)).await;
-    assert_refused("--aws-listen", "nowhere", command(ANYWHERE, "nowhere", None)).await;
+    assert_refused(
+        "--aws-listen",
+        "nowhere",
+        command(ANYWHERE, "nowhere", None),
+    )
+    .await;
     let mut unknown = command(ANYWHERE, ANYWHERE, None);
     unknown.arg("--nonsense");
     assert_refused("--nonsense", "unexpected", unknown).await;
@@ -223,11 +327,23 @@ async fn a_flag_that_is_wrong_is_one_line_that_names_it() {
 async fn assert_refused(flag: &str, says: &str, command: Command) {
     let mut process = Process::start("local", command);
     let exit = process.exit(PATIENCE).await;
-    assert!(matches!(exit, Exit::Code(code) if code != 0), "{flag} {says}: {exit:?}");
+    assert!(
+        matches!(exit, Exit::Code(code) if code != 0),
+        "{flag} {says}: {exit:?}"
+    );
     let stderr = process.stderr();
-    let [line] = &stderr[..] else { panic!("{flag} {says}: one line, not {stderr:#?}") };
-    assert!(line.contains(flag) && line.contains(says), "{flag} {says}: {line}");
-    assert_eq!(process.stdout(), [""; 0], "{flag} {says}: nothing was ready");
+    let [line] = &stderr[..] else {
+        panic!("{flag} {says}: one line, not {stderr:#?}")
+    };
+    assert!(
+        line.contains(flag) && line.contains(says),
+        "{flag} {says}: {line}"
+    );
+    assert_eq!(
+        process.stdout(),
+        [""; 0],
+        "{flag} {says}: nothing was ready"
+    );
 }
 
 #[tokio::test]
@@ -244,7 +360,12 @@ async fn no_variable_of_the_users_leads_it_elsewhere() {
     ]);
     let local = Local::of(Process::start("local", command)).await;
     let posted = local.ask(&Request::event().tenant("tenant-1")).await;
-    assert_eq!((posted.status, &*posted.field("environment")), (200, "tenant-1"), "{}", posted.text());
+    assert_eq!(
+        (posted.status, &*posted.field("environment")),
+        (200, "tenant-1"),
+        "{}",
+        posted.text()
+    );
     assert_listed(&local, &[("tenant-1", posted.field("message_id"))]).await;
 }
 
@@ -254,7 +375,13 @@ async fn it_is_ready_in_under_a_second() {
     for _ in 0..3 {
         let started = Instant::now();
         let local = Local::start(None).await;
-        assert_eq!(local.ask(&Request::get("/consumer").tenant("tenant-3")).await.status, 200);
+        assert_eq!(
+            local
+                .ask(&Request::get("/consumer").tenant("tenant-3"))
+                .await
+                .status,
+            200
+        );
         fastest = fastest.min(started.elapsed());
     }
     println!("local: first answer {fastest:?} after its start");
@@ -274,7 +401,10 @@ async fn idle_memory_stays_within_what_is_promised() {
     let pool = aws.create("pool-1").await;
     aws.point("pool-1", &pool).await;
     for name in ["producer", "consumer", "payments"] {
-        let service = Service::start(name, "pool-1", &endpoint.url(), &[]).await.ready().await;
+        let service = Service::start(name, "pool-1", &endpoint.url(), &[])
+            .await
+            .ready()
+            .await;
         let used = service.process.peak_resident_bytes();
         println!("{name}, idle: {:.1} MiB at its peak", in_mib(used));
         assert!(used < SERVICE_BYTES, "{name} uses {:.1} MiB", in_mib(used));

@@ -13,7 +13,12 @@ const WAIT_S: i32 = 2;
 
 pub(super) async fn run() -> anyhow::Result<()> {
     let clients = AwsClients::from_env().await?;
-    let found = clients.sqs.get_queue_url().queue_name(RESOURCE).send().await?;
+    let found = clients
+        .sqs
+        .get_queue_url()
+        .queue_name(RESOURCE)
+        .send()
+        .await?;
     let url = found.queue_url.context("the queue has a URL")?;
     loop {
         let received = clients
@@ -29,14 +34,23 @@ pub(super) async fn run() -> anyhow::Result<()> {
         for message in received.messages.unwrap_or_default() {
             store(&clients.dynamodb, &message).await?;
             let handle = message.receipt_handle.context("a message has a handle")?;
-            clients.sqs.delete_message().queue_url(&url).receipt_handle(handle).send().await?;
+            clients
+                .sqs
+                .delete_message()
+                .queue_url(&url)
+                .receipt_handle(handle)
+                .send()
+                .await?;
         }
     }
 }
 
 async fn store(client: &aws_sdk_dynamodb::Client, message: &Message) -> anyhow::Result<()> {
     let attribute = |name: &str| {
-        let found = message.message_attributes.as_ref().and_then(|all| all.get(name)?.string_value.clone());
+        let found = message
+            .message_attributes
+            .as_ref()
+            .and_then(|all| all.get(name)?.string_value.clone());
         AttributeValue::S(found.unwrap_or_default())
     };
     client
@@ -45,8 +59,18 @@ async fn store(client: &aws_sdk_dynamodb::Client, message: &Message) -> anyhow::
         .item("tenant_id", attribute("tenant_id"))
         .item("message_id", attribute("message_id"))
         .item("producer_environment", attribute("producer_environment"))
-        .item("consumer_environment", AttributeValue::S(ENVIRONMENT.to_owned()))
-        .item("timestamp", AttributeValue::S(chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S+0000").to_string()))
+        .item(
+            "consumer_environment",
+            AttributeValue::S(ENVIRONMENT.to_owned()),
+        )
+        .item(
+            "timestamp",
+            AttributeValue::S(
+                chrono::Utc::now()
+                    .format("%Y-%m-%dT%H:%M:%S+0000")
+                    .to_string(),
+            ),
+        )
         .send()
         .await?;
     Ok(())

@@ -23,11 +23,15 @@ pub(super) async fn router() -> anyhow::Result<Router> {
     let client = AwsClients::from_env().await?.sqs;
     let found = client.get_queue_url().queue_name(RESOURCE).send().await?;
     let url = found.queue_url.context("the queue has a URL")?;
-    Ok(Router::new().route("/producer", get(async || "ok").post(accept)).with_state(Queue { client, url }))
+    Ok(Router::new()
+        .route("/producer", get(async || "ok").post(accept))
+        .with_state(Queue { client, url }))
 }
 
 async fn accept(State(queue): State<Queue>, headers: HeaderMap, body: String) -> Response {
-    let Some(tenant) = tenant_in(&headers) else { return StatusCode::NOT_FOUND.into_response() };
+    let Some(tenant) = tenant_in(&headers) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     let id = Uuid::now_v7().to_string();
     let sent = queue
         .client
@@ -47,6 +51,9 @@ async fn accept(State(queue): State<Queue>, headers: HeaderMap, body: String) ->
 }
 
 fn text(value: &str) -> MessageAttributeValue {
-    let built = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+    let built = MessageAttributeValue::builder()
+        .data_type("String")
+        .string_value(value)
+        .build();
     built.expect("the data type is set")
 }

@@ -90,7 +90,10 @@ impl Scale {
 fn linear_ticks(max: f64) -> Vec<f64> {
     let max = if max > 0.0 { max } else { 1.0 };
     let power = 10_f64.powf(max.log10().floor());
-    let step = [0.1, 0.2, 0.5, 1.0, 2.0].map(|part| part * power).into_iter().find(|step| max / step <= 8.0);
+    let step = [0.1, 0.2, 0.5, 1.0, 2.0]
+        .map(|part| part * power)
+        .into_iter()
+        .find(|step| max / step <= 8.0);
     let step = step.unwrap_or(power);
     let count = (max / step).ceil() as u32;
     (0..=count.max(1)).map(|at| f64::from(at) * step).collect()
@@ -99,8 +102,13 @@ fn linear_ticks(max: f64) -> Vec<f64> {
 fn powers(base: f64, min: f64, max: f64) -> Vec<f64> {
     let exponent = |value: f64| value.max(f64::MIN_POSITIVE).log(base);
     // A hair inwards, so that a value that is a power itself is the end.
-    let (first, last) = ((exponent(min) + 1e-9).floor() as i32, (exponent(max) - 1e-9).ceil() as i32);
-    (first..=last.max(first + 1)).map(|power| base.powi(power)).collect()
+    let (first, last) = (
+        (exponent(min) + 1e-9).floor() as i32,
+        (exponent(max) - 1e-9).ceil() as i32,
+    );
+    (first..=last.max(first + 1))
+        .map(|power| base.powi(power))
+        .collect()
 }
 
 #[cfg(test)]

@@ -68,7 +68,15 @@ impl Row {
     /// A row of our rounds alone.
     pub(crate) fn new(figure: impl Into<String>, unit: Unit, ours: Vec<f64>) -> Self {
         let (reference_name, reference) = ("", Vec::new());
-        Self { figure: figure.into(), unit, ours, reference_name, reference, bound: None, fault: None }
+        Self {
+            figure: figure.into(),
+            unit,
+            ours,
+            reference_name,
+            reference,
+            bound: None,
+            fault: None,
+        }
     }
 
     /// Compared with this.
@@ -109,14 +117,20 @@ impl Row {
         if self.fault.is_some() {
             return Met::Invalid;
         }
-        let (ratio, value) = (self.ratio().map(|ratio| ratio.median), self.value().map(|value| value.median));
+        let (ratio, value) = (
+            self.ratio().map(|ratio| ratio.median),
+            self.value().map(|value| value.median),
+        );
         let is_met = match self.bound {
             None => return Met::Unbound,
             Some(Bound::RatioAtLeast(least)) => ratio.map(|ratio| ratio >= least),
             Some(Bound::RatioAtMost(most)) => ratio.map(|ratio| ratio <= most),
             Some(Bound::AtMost(most)) => value.map(|value| value <= most),
         };
-        is_met.map_or(Met::Invalid, |is_met| if is_met { Met::Yes } else { Met::No })
+        is_met.map_or(
+            Met::Invalid,
+            |is_met| if is_met { Met::Yes } else { Met::No },
+        )
     }
 }
 
@@ -125,20 +139,34 @@ mod tests {
     use super::*;
 
     fn row(ours: &[f64], reference: &[f64], bound: Bound) -> Row {
-        Row::new("x", Unit::Number, ours.to_vec()).against("y", reference.to_vec()).bound(bound)
+        Row::new("x", Unit::Number, ours.to_vec())
+            .against("y", reference.to_vec())
+            .bound(bound)
     }
 
     #[test]
     fn the_median_of_the_rounds_decides() {
-        assert_eq!(row(&[9.0, 30.0, 31.0], &[10.0; 3], Bound::RatioAtLeast(3.0)).met(), Met::Yes);
-        assert_eq!(row(&[9.0, 29.0, 31.0], &[10.0; 3], Bound::RatioAtLeast(3.0)).met(), Met::No);
-        assert_eq!(row(&[1.0], &[10.0], Bound::RatioAtMost(0.1)).met(), Met::Yes);
+        assert_eq!(
+            row(&[9.0, 30.0, 31.0], &[10.0; 3], Bound::RatioAtLeast(3.0)).met(),
+            Met::Yes
+        );
+        assert_eq!(
+            row(&[9.0, 29.0, 31.0], &[10.0; 3], Bound::RatioAtLeast(3.0)).met(),
+            Met::No
+        );
+        assert_eq!(
+            row(&[1.0], &[10.0], Bound::RatioAtMost(0.1)).met(),
+            Met::Yes
+        );
         assert_eq!(row(&[3.0], &[], Bound::AtMost(3.0)).met(), Met::Yes);
     }
 
     #[test]
     fn a_row_without_reference_or_with_a_fault_says_nothing() {
-        assert_eq!(row(&[1.0], &[], Bound::RatioAtMost(0.1)).met(), Met::Invalid);
+        assert_eq!(
+            row(&[1.0], &[], Bound::RatioAtMost(0.1)).met(),
+            Met::Invalid
+        );
         let faulty = row(&[1.0], &[], Bound::AtMost(3.0)).fault(Some("3 errors".to_owned()));
         assert_eq!(faulty.met(), Met::Invalid);
         assert_eq!(Row::new("x", Unit::Number, vec![1.0]).met(), Met::Unbound);

@@ -16,17 +16,28 @@ pub(crate) struct Spread {
 impl Spread {
     /// Of these values; `None` of none. What is not a number is left out.
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
-        let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+        let mut sorted: Vec<f64> = values
+            .iter()
+            .copied()
+            .filter(|value| value.is_finite())
+            .collect();
         sorted.sort_by(f64::total_cmp);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
         let (lower, upper) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
-        Some(Self { min, median: f64::midpoint(lower, upper), max })
+        Some(Self {
+            min,
+            median: f64::midpoint(lower, upper),
+            max,
+        })
     }
 }
 
 /// Of each round, ours over the reference's. Rounds are interleaved, so a slow minute of the machine hits both.
 pub(crate) fn ratios(ours: &[f64], reference: &[f64]) -> Vec<f64> {
-    ours.iter().zip(reference).map(|(ours, reference)| ours / reference).collect()
+    ours.iter()
+        .zip(reference)
+        .map(|(ours, reference)| ours / reference)
+        .collect()
 }
 
 /// The value below which this share of the values lies (nearest rank); `None` of none.
@@ -44,8 +55,18 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_and_the_spread_its_ends() {
-        assert_eq!(Spread::of(&[3.0, 1.0, 2.0]), Some(Spread { min: 1.0, median: 2.0, max: 3.0 }));
-        assert_eq!(Spread::of(&[4.0, 1.0]).map(|spread| spread.median), Some(2.5));
+        assert_eq!(
+            Spread::of(&[3.0, 1.0, 2.0]),
+            Some(Spread {
+                min: 1.0,
+                median: 2.0,
+                max: 3.0
+            })
+        );
+        assert_eq!(
+            Spread::of(&[4.0, 1.0]).map(|spread| spread.median),
+            Some(2.5)
+        );
         assert_eq!(Spread::of(&[f64::NAN]), None);
     }
 
@@ -57,7 +78,13 @@ mod tests {
     #[test]
     fn a_quantile_is_one_of_the_values() {
         let values: Vec<f64> = (1..=100).map(f64::from).collect();
-        assert_eq!((quantile(&values, 0.99), quantile(&values, 1.0)), (Some(99.0), Some(100.0)));
-        assert_eq!((quantile(&[7.0], 0.5), quantile(&[], 0.5)), (Some(7.0), None));
+        assert_eq!(
+            (quantile(&values, 0.99), quantile(&values, 1.0)),
+            (Some(99.0), Some(100.0))
+        );
+        assert_eq!(
+            (quantile(&[7.0], 0.5), quantile(&[], 0.5)),
+            (Some(7.0), None)
+        );
     }
 }

@@ -31,7 +31,9 @@ pub(super) fn draw(chart: &Chart, subtitle: &str) -> String {
             .iter()
             .flat_map(|line| line.points.iter().map(pick))
             .filter(|value| value.is_finite());
-        all.fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), value| (min.min(value), max.max(value)))
+        all.fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), value| {
+            (min.min(value), max.max(value))
+        })
     };
     let x = Fitted::new(&chart.x, values(|point| point.0), LEFT, WIDTH - RIGHT);
     let y = Fitted::new(&chart.y, values(|point| point.1), HEIGHT - BOTTOM, TOP);
@@ -48,14 +50,26 @@ pub(super) fn draw(chart: &Chart, subtitle: &str) -> String {
 
 impl<'a> Fitted<'a> {
     fn new(axis: &'a Axis, (min, max): (f64, f64), from: f64, to: f64) -> Self {
-        let (min, max) = if min.is_finite() { (min, max) } else { (0.0, 1.0) };
-        Self { axis, ticks: axis.scale.ticks(min, max), from, to }
+        let (min, max) = if min.is_finite() {
+            (min, max)
+        } else {
+            (0.0, 1.0)
+        };
+        Self {
+            axis,
+            ticks: axis.scale.ticks(min, max),
+            from,
+            to,
+        }
     }
 
     /// Where a value lies in the drawing.
     fn at(&self, value: f64) -> f64 {
         let place = |value| self.axis.scale.place(value);
-        let (first, last) = (place(self.ticks[0]), place(self.ticks[self.ticks.len() - 1]));
+        let (first, last) = (
+            place(self.ticks[0]),
+            place(self.ticks[self.ticks.len() - 1]),
+        );
         let share = ((place(value) - first) / (last - first)).clamp(0.0, 1.0);
         self.from + share * (self.to - self.from)
     }
@@ -153,7 +167,9 @@ fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -167,7 +183,10 @@ mod tests {
             title: "a < b".to_owned(),
             x: Axis::new("clients", Scale::Doubling),
             y: Axis::new("requests a second", Scale::Linear),
-            lines: vec![Line { name: "ours".to_owned(), points }],
+            lines: vec![Line {
+                name: "ours".to_owned(),
+                points,
+            }],
         }
     }
 

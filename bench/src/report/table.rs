@@ -4,10 +4,21 @@ use super::Report;
 use super::row::{Bound, Met, Row, Unit};
 use super::stats::Spread;
 
-const COLUMNS: [&str; 7] = ["figure", "ours", "reference", "ratio", "spread", "to reach", "met"];
+const COLUMNS: [&str; 7] = [
+    "figure",
+    "ours",
+    "reference",
+    "ratio",
+    "spread",
+    "to reach",
+    "met",
+];
 
 /// Prints the table and the notes.
-#[expect(clippy::print_stdout, reason = "the table is what the program is run for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the table is what the program is run for"
+)]
 pub(super) fn print(report: &Report) {
     if !report.rows.is_empty() {
         println!("\n{}", render(&report.rows));
@@ -26,18 +37,27 @@ pub(super) fn render(rows: &[Row]) -> String {
     };
     let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
     let line = |cells: &[String]| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let padded = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
         format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "))
     };
     let mut text = line(&COLUMNS.map(str::to_owned));
-    text.push_str(&line(&widths.iter().map(|width| "-".repeat(*width)).collect::<Vec<_>>()));
+    text.push_str(&line(
+        &widths
+            .iter()
+            .map(|width| "-".repeat(*width))
+            .collect::<Vec<_>>(),
+    ));
     cells.iter().for_each(|row| text.push_str(&line(row)));
     text
 }
 
 fn cells(row: &Row) -> [String; 7] {
-    let value =
-        |spread: Option<Spread>| spread.map_or_else(String::new, |spread| write(spread.median, row.unit));
+    let value = |spread: Option<Spread>| {
+        spread.map_or_else(String::new, |spread| write(spread.median, row.unit))
+    };
     let reference = match row.reference_value() {
         Some(_) => format!("{} ({})", value(row.reference_value()), row.reference_name),
         None => String::new(),
@@ -46,14 +66,19 @@ fn cells(row: &Row) -> [String; 7] {
         row.figure.clone(),
         value(row.value()),
         reference,
-        row.ratio().map_or_else(String::new, |ratio| times(ratio.median)),
+        row.ratio()
+            .map_or_else(String::new, |ratio| times(ratio.median)),
         spread(row),
-        row.bound.map_or_else(String::new, |bound| to_reach(bound, row.unit)),
+        row.bound
+            .map_or_else(String::new, |bound| to_reach(bound, row.unit)),
         match row.met() {
             Met::Yes => "yes".to_owned(),
             Met::No => "NO".to_owned(),
             Met::Unbound => String::new(),
-            Met::Invalid => format!("INVALID: {}", row.fault.as_deref().unwrap_or("no reference")),
+            Met::Invalid => format!(
+                "INVALID: {}",
+                row.fault.as_deref().unwrap_or("no reference")
+            ),
         },
     ]
 }
@@ -114,7 +139,11 @@ fn significant(value: f64) -> String {
 
 fn thousands(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
-    let mut text = if value < 0 { "-".to_owned() } else { String::new() };
+    let mut text = if value < 0 {
+        "-".to_owned()
+    } else {
+        String::new()
+    };
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
@@ -130,8 +159,30 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits_that_matter() {
-        let written = [0.0, 0.004_2, 0.104, 2.1, 45.67, 254.4, 17_148.3, 1_000_000.0].map(significant);
-        assert_eq!(written, ["0.00", "0.004", "0.10", "2.10", "45.7", "254", "17,148", "1,000,000"]);
+        let written = [
+            0.0,
+            0.004_2,
+            0.104,
+            2.1,
+            45.67,
+            254.4,
+            17_148.3,
+            1_000_000.0,
+        ]
+        .map(significant);
+        assert_eq!(
+            written,
+            [
+                "0.00",
+                "0.004",
+                "0.10",
+                "2.10",
+                "45.7",
+                "254",
+                "17,148",
+                "1,000,000"
+            ]
+        );
     }
 
     #[test]
@@ -142,11 +193,23 @@ mod tests {
         let text = render(&[row]);
         let last = text.lines().last().expect("a row");
         let cells: Vec<_> = last.split('|').map(str::trim).collect();
-        let expected =
-            ["", "POST/s", "315/s", "100/s (one call each)", "3.15 ×", "3.00 ×–3.30 ×", "≥ 3 ×", "yes", ""];
+        let expected = [
+            "",
+            "POST/s",
+            "315/s",
+            "100/s (one call each)",
+            "3.15 ×",
+            "3.00 ×–3.30 ×",
+            "≥ 3 ×",
+            "yes",
+            "",
+        ];
         assert_eq!(cells, expected);
         assert_eq!(
-            text.lines().map(|line| line.chars().count()).collect::<std::collections::HashSet<_>>().len(),
+            text.lines()
+                .map(|line| line.chars().count())
+                .collect::<std::collections::HashSet<_>>()
+                .len(),
             1
         );
     }

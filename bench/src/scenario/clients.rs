@@ -11,7 +11,10 @@ use crate::report::{Report, progress};
 const LATENCY_MS: u64 = 5;
 
 pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
-    let counts: Vec<usize> = (0..).map(|power| 1 << power).take_while(|count| *count <= FULL_LOAD).collect();
+    let counts: Vec<usize> = (0..)
+        .map(|power| 1 << power)
+        .take_while(|count| *count <= FULL_LOAD)
+        .collect();
     let (mut rates, mut calls) = (Vec::new(), Vec::new());
     for side in [Side::Ours, Side::OneCall] {
         let candidate = Candidate::start(side, Role::Producer, LATENCY_MS, &plan.binaries).await?;
@@ -20,12 +23,20 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         for count in &counts {
             progress(&format!("POST, {count} clients, {LATENCY_MS} ms a call"));
             let mut clients = Clients::new(candidate.address, post_request(), *count);
-            let measured =
-                load(&candidate, &mut clients, (plan.warm_up() / 2, plan.window() / 2), true).await?;
+            let measured = load(
+                &candidate,
+                &mut clients,
+                (plan.warm_up() / 2, plan.window() / 2),
+                true,
+            )
+            .await?;
             rate_points.push((*count as f64, measured.rate));
             call_points.push((*count as f64, measured.calls_per_message()));
         }
-        let line = |points| Line { name: side.label().to_owned(), points };
+        let line = |points| Line {
+            name: side.label().to_owned(),
+            points,
+        };
         rates.push(line(rate_points));
         calls.push(line(call_points));
     }
@@ -36,7 +47,17 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         y: Axis::new(label, Scale::Linear),
         lines,
     };
-    report.charts.push(chart("throughput", "requests a second over clients", "requests a second", rates));
-    report.charts.push(chart("calls", "AWS calls for each message over clients", "calls a message", calls));
+    report.charts.push(chart(
+        "throughput",
+        "requests a second over clients",
+        "requests a second",
+        rates,
+    ));
+    report.charts.push(chart(
+        "calls",
+        "AWS calls for each message over clients",
+        "calls a message",
+        calls,
+    ));
     Ok(())
 }

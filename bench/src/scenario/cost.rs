@@ -15,13 +15,27 @@ const MESSAGES_DRAINED: (u64, u64) = (20_000, 200);
 
 pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     // The Python peer works as the original does; where it is not installed, its calls are known all the same.
-    let original = if plan.peers.contains(&Side::Python) { Side::Python } else { Side::OneCall };
-    let (ours, other) = (measure(Side::Ours, plan).await?, measure(original, plan).await?);
-    let row = |what: &str, figure: fn(Cost) -> f64| {
-        Row::new(format!("{what} for {MESSAGES} messages"), Unit::Dollars, vec![figure(ours)])
-            .against(original.label(), vec![figure(other)])
+    let original = if plan.peers.contains(&Side::Python) {
+        Side::Python
+    } else {
+        Side::OneCall
     };
-    report.rows.extend([row("SQS requests", |cost| cost.sqs_usd), row("SQS and DynamoDB", Cost::total_usd)]);
+    let (ours, other) = (
+        measure(Side::Ours, plan).await?,
+        measure(original, plan).await?,
+    );
+    let row = |what: &str, figure: fn(Cost) -> f64| {
+        Row::new(
+            format!("{what} for {MESSAGES} messages"),
+            Unit::Dollars,
+            vec![figure(ours)],
+        )
+        .against(original.label(), vec![figure(other)])
+    };
+    report.rows.extend([
+        row("SQS requests", |cost| cost.sqs_usd),
+        row("SQS and DynamoDB", Cost::total_usd),
+    ]);
     report.notes.push(
         "Costs are at assumed list prices of us-east-1, not compared with AWS's pages (bench/src/cost.rs), from the calls counted \
          at 256 clients and on a backlog, 5 ms a call."
@@ -35,9 +49,19 @@ async fn measure(side: Side, plan: &Plan) -> anyhow::Result<Cost> {
     let producer = Candidate::start(side, Role::Producer, LATENCY_MS, &plan.binaries).await?;
     producer.must_answer(&post_request()).await?;
     let mut clients = Clients::new(producer.address, post_request(), FULL_LOAD);
-    let sending = load(&producer, &mut clients, (plan.warm_up(), plan.window()), true).await?;
+    let sending = load(
+        &producer,
+        &mut clients,
+        (plan.warm_up(), plan.window()),
+        true,
+    )
+    .await?;
     let consumer = Candidate::start(side, Role::Consumer, LATENCY_MS, &plan.binaries).await?;
-    let messages = if side == Side::Ours { MESSAGES_DRAINED.0 } else { MESSAGES_DRAINED.1 };
+    let messages = if side == Side::Ours {
+        MESSAGES_DRAINED.0
+    } else {
+        MESSAGES_DRAINED.1
+    };
     let consuming = drain(&consumer, messages).await?;
     Ok(Cost::of(&sending.counts, &consuming.counts))
 }

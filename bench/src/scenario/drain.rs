@@ -20,15 +20,25 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     for latency_ms in LATENCIES_MS {
         let mut candidates = Vec::new();
         for side in plan.with_peers(Side::OneCall) {
-            let candidate = Candidate::start(side, Role::Consumer, latency_ms, &plan.binaries).await?;
-            progress(&format!("drain, {latency_ms} ms a call: warming up {}", side.label()));
+            let candidate =
+                Candidate::start(side, Role::Consumer, latency_ms, &plan.binaries).await?;
+            progress(&format!(
+                "drain, {latency_ms} ms a call: warming up {}",
+                side.label()
+            ));
             drain(&candidate, messages(side, latency_ms, plan) / 10).await?;
             candidates.push(candidate);
         }
         let mut rounds = Rounds::new();
         for round in 1..=plan.rounds {
-            progress(&format!("drain, {latency_ms} ms a call, round {round} of {}", plan.rounds));
-            for candidate in candidates.iter().filter(|candidate| plan.takes_part(candidate.side, round)) {
+            progress(&format!(
+                "drain, {latency_ms} ms a call, round {round} of {}",
+                plan.rounds
+            ));
+            for candidate in candidates
+                .iter()
+                .filter(|candidate| plan.takes_part(candidate.side, round))
+            {
                 let count = messages(candidate.side, latency_ms, plan);
                 rounds.push(candidate.side, drain(candidate, count).await?);
             }
@@ -52,27 +62,77 @@ const fn messages(side: Side, latency_ms: u64, plan: &Plan) -> u64 {
 
 fn rows(rounds: &Rounds<Drain>, latency_ms: u64, plan: &Plan, report: &mut Report) {
     let row = |what: &str, unit, figure: fn(&Drain) -> f64, reference: Side, bound| {
-        let row =
-            Row::new(format!("{what}, {latency_ms} ms a call"), unit, rounds.values(Side::Ours, figure))
-                .against(reference.label(), rounds.values(reference, figure))
-                .fault(rounds.fault([Side::Ours, reference], |drain| drain.fault.as_ref()));
-        if latency_ms == BOUND_MS { row.bound(bound) } else { row }
+        let row = Row::new(
+            format!("{what}, {latency_ms} ms a call"),
+            unit,
+            rounds.values(Side::Ours, figure),
+        )
+        .against(reference.label(), rounds.values(reference, figure))
+        .fault(rounds.fault([Side::Ours, reference], |drain| drain.fault.as_ref()));
+        if latency_ms == BOUND_MS {
+            row.bound(bound)
+        } else {
+            row
+        }
     };
-    let (rate, cpu, calls) =
-        (|drain: &Drain| drain.rate, |drain: &Drain| drain.cpu_us, Drain::calls_per_message);
+    let (rate, cpu, calls) = (
+        |drain: &Drain| drain.rate,
+        |drain: &Drain| drain.cpu_us,
+        Drain::calls_per_message,
+    );
     let one = Side::OneCall;
     report.rows.extend([
-        row("messages drained", Unit::PerSecond, rate, one, Bound::RatioAtLeast(150.0)),
-        row("CPU a message consumed", Unit::Microseconds, cpu, one, Bound::RatioAtMost(0.15)),
-        row("AWS calls a message consumed", Unit::Number, calls, one, Bound::AtMost(0.30)),
-        row("consumer's peak memory", Unit::Mebibytes, |drain| drain.peak_rss_mib, one, Bound::AtMost(32.0)),
+        row(
+            "messages drained",
+            Unit::PerSecond,
+            rate,
+            one,
+            Bound::RatioAtLeast(150.0),
+        ),
+        row(
+            "CPU a message consumed",
+            Unit::Microseconds,
+            cpu,
+            one,
+            Bound::RatioAtMost(0.15),
+        ),
+        row(
+            "AWS calls a message consumed",
+            Unit::Number,
+            calls,
+            one,
+            Bound::AtMost(0.30),
+        ),
+        row(
+            "consumer's peak memory",
+            Unit::Mebibytes,
+            |drain| drain.peak_rss_mib,
+            one,
+            Bound::AtMost(32.0),
+        ),
     ]);
     for peer in &plan.peers {
         let per_cpu_second = |drain: &Drain| 1e6 / drain.cpu_us;
-        let bound = if *peer == Side::Node { MIN_RATIO_TO_NODE } else { MIN_RATIO_TO_PEERS };
+        let bound = if *peer == Side::Node {
+            MIN_RATIO_TO_NODE
+        } else {
+            MIN_RATIO_TO_PEERS
+        };
         report.rows.extend([
-            row("messages drained", Unit::PerSecond, rate, *peer, MIN_RATIO_TO_PEERS),
-            row("messages consumed a CPU-second", Unit::Number, per_cpu_second, *peer, bound),
+            row(
+                "messages drained",
+                Unit::PerSecond,
+                rate,
+                *peer,
+                MIN_RATIO_TO_PEERS,
+            ),
+            row(
+                "messages consumed a CPU-second",
+                Unit::Number,
+                per_cpu_second,
+                *peer,
+                bound,
+            ),
         ]);
     }
 }

@@ -53,13 +53,21 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let alone_for = plan.pick(Duration::from_secs(15), Duration::from_secs(5));
     let (mut alone, mut flooded) = (Dwell::default(), Dwell::default());
     for round in 1..=plan.rounds {
-        progress(&format!("fairness, round {round} of {}: {QUIET} alone for {alone_for:?}", plan.rounds));
+        progress(&format!(
+            "fairness, round {round} of {}: {QUIET} alone for {alone_for:?}",
+            plan.rounds
+        ));
         alone.add(&dwell_ms(&world, tokio::time::sleep(alone_for)).await?);
-        progress(&format!("fairness, round {round} of {}: {NOISY} sends {flood} messages", plan.rounds));
+        progress(&format!(
+            "fairness, round {round} of {}: {NOISY} sends {flood} messages",
+            plan.rounds
+        ));
         let (started, before) = (Instant::now(), world.stored.noisy());
         flooded.add(&dwell_ms(&world, drown(&world, before, flood)).await?);
         let rate = (world.stored.noisy() - before) as f64 / started.elapsed().as_secs_f64();
-        progress(&format!("{NOISY}: {rate:.0} messages a second, sent and stored"));
+        progress(&format!(
+            "{NOISY}: {rate:.0} messages a second, sent and stored"
+        ));
     }
     let row = |what: &str, flooded: &[f64], alone: &[f64]| {
         Row::new(
@@ -69,8 +77,12 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         )
         .against("alone", alone.to_vec())
     };
-    report.rows.push(row("p99", &flooded.p99_ms, &alone.p99_ms).bound(Bound::RatioAtMost(3.0)));
-    report.rows.push(row("median", &flooded.p50_ms, &alone.p50_ms));
+    report
+        .rows
+        .push(row("p99", &flooded.p99_ms, &alone.p99_ms).bound(Bound::RatioAtMost(3.0)));
+    report
+        .rows
+        .push(row("median", &flooded.p50_ms, &alone.p50_ms));
     Ok(())
 }
 
@@ -114,7 +126,9 @@ async fn dwell_ms(world: &World, meanwhile: impl Future<Output = ()>) -> anyhow:
         let stored_at = loop {
             match world.stored.time_of(&id) {
                 Some(time) => break time,
-                None if Instant::now() > deadline => anyhow::bail!("a message of {QUIET} was not stored"),
+                None if Instant::now() > deadline => {
+                    anyhow::bail!("a message of {QUIET} was not stored")
+                }
                 None => tokio::time::sleep(LOOK).await,
             }
         };

@@ -21,7 +21,10 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     }
     let mut rounds: Rounds<Load> = Rounds::new();
     for round in 1..=plan.rounds {
-        progress(&format!("GET, {CLIENTS} clients, round {round} of {}", plan.rounds));
+        progress(&format!(
+            "GET, {CLIENTS} clients, round {round} of {}",
+            plan.rounds
+        ));
         for (candidate, clients) in &mut candidates {
             rounds.push(
                 candidate.side,
@@ -30,9 +33,13 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         }
     }
     let row = |what: &str, unit, figure: fn(&Load) -> f64| {
-        Row::new(format!("{what}, {CLIENTS} clients"), unit, rounds.values(Side::Ours, figure))
-            .against(Side::Bare.label(), rounds.values(Side::Bare, figure))
-            .fault(rounds.fault([Side::Ours, Side::Bare], |load| load.fault.as_ref()))
+        Row::new(
+            format!("{what}, {CLIENTS} clients"),
+            unit,
+            rounds.values(Side::Ours, figure),
+        )
+        .against(Side::Bare.label(), rounds.values(Side::Bare, figure))
+        .fault(rounds.fault([Side::Ours, Side::Bare], |load| load.fault.as_ref()))
     };
     report.rows.extend([
         row("GET", Unit::PerSecond, |load| load.rate).bound(Bound::RatioAtLeast(0.85)),

@@ -31,14 +31,27 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let receives = consumer.stub.counts().await?.of("ReceiveMessage") as f64;
     let minutes = window.as_secs_f64() / 60.0;
     let busy = |before: f64, after: f64| vec![(after - before) / window.as_secs_f64() * 100.0];
-    let memory = |figure: &str, usage: Usage| Row::new(figure, Unit::Mebibytes, vec![usage.rss_mib]);
+    let memory =
+        |figure: &str, usage: Usage| Row::new(figure, Unit::Mebibytes, vec![usage.rss_mib]);
     report.rows.extend([
-        Row::new("receives a minute, idle queue", Unit::Number, vec![receives / minutes])
-            .bound(Bound::AtMost(3.0)),
-        Row::new("consumer's CPU, idle", Unit::Percent, busy(consumer_before.cpu_s, consumer_after.cpu_s))
-            .bound(Bound::AtMost(0.2)),
-        Row::new("producer's CPU, idle", Unit::Percent, busy(producer_before.cpu_s, producer_after.cpu_s))
-            .bound(Bound::AtMost(0.2)),
+        Row::new(
+            "receives a minute, idle queue",
+            Unit::Number,
+            vec![receives / minutes],
+        )
+        .bound(Bound::AtMost(3.0)),
+        Row::new(
+            "consumer's CPU, idle",
+            Unit::Percent,
+            busy(consumer_before.cpu_s, consumer_after.cpu_s),
+        )
+        .bound(Bound::AtMost(0.2)),
+        Row::new(
+            "producer's CPU, idle",
+            Unit::Percent,
+            busy(producer_before.cpu_s, producer_after.cpu_s),
+        )
+        .bound(Bound::AtMost(0.2)),
         memory("consumer's memory, idle", consumer_fresh).bound(Bound::AtMost(16.0)),
         memory("consumer's memory, idle after work", consumer_after),
         memory("producer's memory, idle", producer_fresh).bound(Bound::AtMost(16.0)),

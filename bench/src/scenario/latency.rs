@@ -20,20 +20,35 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     }
     let mut rounds: Rounds<Load> = Rounds::new();
     for round in 1..=plan.rounds {
-        progress(&format!("POST, 1 client, {LATENCY_MS} ms a call, round {round} of {}", plan.rounds));
+        progress(&format!(
+            "POST, 1 client, {LATENCY_MS} ms a call, round {round} of {}",
+            plan.rounds
+        ));
         for (candidate, clients) in &mut candidates {
-            rounds
-                .push(candidate.side, load(candidate, clients, (plan.warm_up(), plan.window()), true).await?);
+            rounds.push(
+                candidate.side,
+                load(candidate, clients, (plan.warm_up(), plan.window()), true).await?,
+            );
         }
     }
     let row = |what: &str, unit, figure: fn(&Load) -> f64| {
-        Row::new(format!("{what}, 1 client, {LATENCY_MS} ms a call"), unit, rounds.values(Side::Ours, figure))
-            .against(Side::OneCall.label(), rounds.values(Side::OneCall, figure))
-            .fault(rounds.fault([Side::Ours, Side::OneCall], |load| load.fault.as_ref()))
+        Row::new(
+            format!("{what}, 1 client, {LATENCY_MS} ms a call"),
+            unit,
+            rounds.values(Side::Ours, figure),
+        )
+        .against(Side::OneCall.label(), rounds.values(Side::OneCall, figure))
+        .fault(rounds.fault([Side::Ours, Side::OneCall], |load| load.fault.as_ref()))
     };
     report.rows.extend([
-        row("p50 of a POST", Unit::Milliseconds, |load| load.p50_ms).bound(Bound::RatioAtMost(1.05)),
-        row("AWS calls a message sent", Unit::Number, Load::calls_per_message).bound(Bound::AtMost(1.0)),
+        row("p50 of a POST", Unit::Milliseconds, |load| load.p50_ms)
+            .bound(Bound::RatioAtMost(1.05)),
+        row(
+            "AWS calls a message sent",
+            Unit::Number,
+            Load::calls_per_message,
+        )
+        .bound(Bound::AtMost(1.0)),
     ]);
     Ok(())
 }

@@ -31,9 +31,10 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let (run, samples) = tokio::join!(clients.run(window), watch(&both, window));
     let (run, samples) = (run?, samples?);
     let fault = (run.errors > 0).then(|| format!("{} errors", run.errors));
-    for (candidate, name, line) in
-        [(&producer, "producer", &samples[0]), (&consumer, "consumer", &samples[1])]
-    {
+    for (candidate, name, line) in [
+        (&producer, "producer", &samples[0]),
+        (&consumer, "consumer", &samples[1]),
+    ] {
         report.rows.extend([
             Row::new(
                 format!("{name}'s peak memory, full load"),
@@ -60,16 +61,27 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let names = ["producer", "consumer"].into_iter();
     report.charts.push(Chart {
         name: "memory",
-        title: format!("Resident memory under full load, {FULL_LOAD} clients and an endless backlog"),
+        title: format!(
+            "Resident memory under full load, {FULL_LOAD} clients and an endless backlog"
+        ),
         x: Axis::new("seconds", Scale::Linear),
         y: Axis::new("MiB", Scale::Linear),
-        lines: names.zip(samples).map(|(name, points)| Line { name: name.to_owned(), points }).collect(),
+        lines: names
+            .zip(samples)
+            .map(|(name, points)| Line {
+                name: name.to_owned(),
+                points,
+            })
+            .collect(),
     });
     Ok(())
 }
 
 /// Looks at each candidate's memory until the time is over: seconds and mebibytes.
-async fn watch(candidates: &[&Candidate], window: Duration) -> anyhow::Result<Vec<Vec<(f64, f64)>>> {
+async fn watch(
+    candidates: &[&Candidate],
+    window: Duration,
+) -> anyhow::Result<Vec<Vec<(f64, f64)>>> {
     let started = Instant::now();
     let mut samples = vec![Vec::new(); candidates.len()];
     while started.elapsed() < window {
@@ -97,8 +109,10 @@ mod tests {
 
     #[test]
     fn growth_leaves_the_start_out() {
-        let samples: Vec<_> =
-            [1.0, 5.0, 8.0, 8.0, 8.0, 8.0, 9.0, 9.0].into_iter().map(|mebibytes| (0.0, mebibytes)).collect();
+        let samples: Vec<_> = [1.0, 5.0, 8.0, 8.0, 8.0, 8.0, 9.0, 9.0]
+            .into_iter()
+            .map(|mebibytes| (0.0, mebibytes))
+            .collect();
         assert!((growth(&samples) - 1.0).abs() < f64::EPSILON);
         assert!(growth(&[]).is_nan());
     }

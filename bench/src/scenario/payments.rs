@@ -20,7 +20,8 @@ const CLIENTS: [usize; 3] = [1, 8, FULL_LOAD];
 const SETTLE: Duration = Duration::from_secs(3);
 
 fn charge() -> Request {
-    let body = r#"{"amount":1250,"currency":"EUR","reference":"order-7","metadata":{"shop":"north"}}"#;
+    let body =
+        r#"{"amount":1250,"currency":"EUR","reference":"order-7","metadata":{"shop":"north"}}"#;
     Request::post_once_each("/payments/charges", TENANT, body)
 }
 
@@ -30,7 +31,12 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     payments.must_answer(&charge()).await?;
     let idle = payments.usage()?;
     report.rows.push(
-        Row::new("payments' memory, idle", Unit::Mebibytes, vec![idle.rss_mib]).bound(Bound::AtMost(16.0)),
+        Row::new(
+            "payments' memory, idle",
+            Unit::Mebibytes,
+            vec![idle.rss_mib],
+        )
+        .bound(Bound::AtMost(16.0)),
     );
     for clients in CLIENTS {
         let mut loading = Clients::new(payments.address, charge(), clients);
@@ -43,7 +49,13 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
             // Events are sent after their charge was answered: some of a window's are sent in the next.
             rounds.push(
                 Side::Ours,
-                load(&payments, &mut loading, (plan.warm_up(), plan.window()), false).await?,
+                load(
+                    &payments,
+                    &mut loading,
+                    (plan.warm_up(), plan.window()),
+                    false,
+                )
+                .await?,
             );
         }
         rows(&rounds, clients, report);
@@ -64,15 +76,25 @@ fn rows(rounds: &Rounds<Load>, clients: usize, report: &mut Report) {
         .fault(rounds.fault([Side::Ours, Side::Ours], |load| load.fault.as_ref()))
     };
     let p99 = row("p99 of a charge", Unit::Milliseconds, |load| load.p99_ms);
-    let memory = row("payments' peak memory", Unit::Mebibytes, |load| load.peak_rss_mib);
+    let memory = row("payments' peak memory", Unit::Mebibytes, |load| {
+        load.peak_rss_mib
+    });
     let is_full = clients == FULL_LOAD;
     report.rows.extend([
         row("charges", Unit::PerSecond, |load| load.rate),
         // Under full load the processors are the limit, not the calls.
-        if is_full { p99 } else { p99.bound(Bound::AtMost(CALLS_TO_ANSWER * LATENCY_MS as f64)) },
+        if is_full {
+            p99
+        } else {
+            p99.bound(Bound::AtMost(CALLS_TO_ANSWER * LATENCY_MS as f64))
+        },
         row("CPU a charge", Unit::Microseconds, |load| load.cpu_us),
         row("AWS calls a charge", Unit::Number, calls_per_charge),
-        if is_full { memory.bound(Bound::AtMost(32.0)) } else { memory },
+        if is_full {
+            memory.bound(Bound::AtMost(32.0))
+        } else {
+            memory
+        },
     ]);
 }
 

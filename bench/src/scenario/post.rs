@@ -11,16 +11,29 @@ use crate::report::{Report, progress};
 /// Milliseconds a call (as in one zone, as usual, as on a bad day) and clients. At 20 ms, 256 clients that wait for
 /// their answers cannot make more than 12,800 requests a second of any service; four times as many show what it can do.
 const LOADS: [Conditions; 4] = [
-    Conditions { latency_ms: 0, clients: FULL_LOAD },
-    Conditions { latency_ms: 5, clients: FULL_LOAD },
-    Conditions { latency_ms: 20, clients: FULL_LOAD },
-    Conditions { latency_ms: 20, clients: MAX_CLIENTS },
+    Conditions {
+        latency_ms: 0,
+        clients: FULL_LOAD,
+    },
+    Conditions {
+        latency_ms: 5,
+        clients: FULL_LOAD,
+    },
+    Conditions {
+        latency_ms: 20,
+        clients: FULL_LOAD,
+    },
+    Conditions {
+        latency_ms: 20,
+        clients: MAX_CLIENTS,
+    },
 ];
 /// The latency whose answers are drawn.
 const DRAWN_MS: u64 = 5;
 /// Shares of the answers that make up the drawing.
-const DRAWN_SHARES: [f64; 14] =
-    [0.0, 0.1, 0.25, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999];
+const DRAWN_SHARES: [f64; 14] = [
+    0.0, 0.1, 0.25, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999,
+];
 
 /// What a load is like.
 #[derive(Clone, Copy)]
@@ -54,14 +67,18 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
 async fn measure(plan: &Plan, conditions: Conditions) -> anyhow::Result<Rounds<Load>> {
     let mut candidates = Vec::new();
     for side in sides(plan, conditions) {
-        let candidate = Candidate::start(side, Role::Producer, conditions.latency_ms, &plan.binaries).await?;
+        let candidate =
+            Candidate::start(side, Role::Producer, conditions.latency_ms, &plan.binaries).await?;
         candidate.must_answer(&post_request()).await?;
         let clients = Clients::new(candidate.address, post_request(), conditions.clients);
         candidates.push((candidate, clients));
     }
     let mut rounds = Rounds::new();
     for round in 1..=plan.rounds {
-        progress(&format!("POST, {conditions}, round {round} of {}", plan.rounds));
+        progress(&format!(
+            "POST, {conditions}, round {round} of {}",
+            plan.rounds
+        ));
         for (candidate, clients) in &mut candidates {
             if !plan.takes_part(candidate.side, round) {
                 continue;
@@ -84,24 +101,45 @@ fn sides(plan: &Plan, conditions: Conditions) -> Vec<Side> {
 
 fn rows(rounds: &Rounds<Load>, conditions: Conditions, plan: &Plan, report: &mut Report) {
     let row = |what: &str, unit, figure: fn(&Load) -> f64, reference: Side| {
-        Row::new(format!("{what}, {conditions}"), unit, rounds.values(Side::Ours, figure))
-            .against(reference.label(), rounds.values(reference, figure))
-            .fault(rounds.fault([Side::Ours, reference], |load| load.fault.as_ref()))
+        Row::new(
+            format!("{what}, {conditions}"),
+            unit,
+            rounds.values(Side::Ours, figure),
+        )
+        .against(reference.label(), rounds.values(reference, figure))
+        .fault(rounds.fault([Side::Ours, reference], |load| load.fault.as_ref()))
     };
     let (rate, cpu) = (|load: &Load| load.rate, |load: &Load| load.cpu_us);
     let one = Side::OneCall;
     report.rows.extend([
         row("POST", Unit::PerSecond, rate, one).bound(Bound::RatioAtLeast(3.0)),
         row("CPU a POST", Unit::Microseconds, cpu, one).bound(Bound::RatioAtMost(0.30)),
-        row("AWS calls a message sent", Unit::Number, Load::calls_per_message, one)
-            .bound(Bound::AtMost(0.11)),
+        row(
+            "AWS calls a message sent",
+            Unit::Number,
+            Load::calls_per_message,
+            one,
+        )
+        .bound(Bound::AtMost(0.11)),
         row("p99 of a POST", Unit::Milliseconds, |load| load.p99_ms, one),
     ]);
-    let memory = row("producer's peak memory", Unit::Mebibytes, |load| load.peak_rss_mib, one);
+    let memory = row(
+        "producer's peak memory",
+        Unit::Mebibytes,
+        |load| load.peak_rss_mib,
+        one,
+    );
     // What has to be reached is about the usual number of clients: each connection has buffers of its own.
     let is_usual = conditions.clients == FULL_LOAD;
-    report.rows.push(if is_usual { memory.bound(Bound::AtMost(32.0)) } else { memory });
-    for peer in sides(plan, conditions).iter().filter(|side| plan.peers.contains(side)) {
+    report.rows.push(if is_usual {
+        memory.bound(Bound::AtMost(32.0))
+    } else {
+        memory
+    });
+    for peer in sides(plan, conditions)
+        .iter()
+        .filter(|side| plan.peers.contains(side))
+    {
         report.rows.extend([
             row("POST", Unit::PerSecond, rate, *peer),
             row("CPU a POST", Unit::Microseconds, cpu, *peer),
@@ -112,14 +150,26 @@ fn rows(rounds: &Rounds<Load>, conditions: Conditions, plan: &Plan, report: &mut
 fn distribution(rounds: &Rounds<Load>, plan: &Plan) -> Chart {
     let line = |side: Side| {
         let load = rounds.last(side).ok()?;
-        let point = |share: &f64| (*share, load.latency_us.value_at_quantile(*share) as f64 / 1000.0);
-        Some(Line { name: side.label().to_owned(), points: DRAWN_SHARES.iter().map(point).collect() })
+        let point = |share: &f64| {
+            (
+                *share,
+                load.latency_us.value_at_quantile(*share) as f64 / 1000.0,
+            )
+        };
+        Some(Line {
+            name: side.label().to_owned(),
+            points: DRAWN_SHARES.iter().map(point).collect(),
+        })
     };
     Chart {
         name: "latency",
         title: format!("POST: time to answer at {FULL_LOAD} clients, {DRAWN_MS} ms a call"),
         x: Axis::new("share of requests answered within", Scale::Percentiles),
         y: Axis::new("milliseconds", Scale::Decades),
-        lines: plan.with_peers(Side::OneCall).into_iter().filter_map(line).collect(),
+        lines: plan
+            .with_peers(Side::OneCall)
+            .into_iter()
+            .filter_map(line)
+            .collect(),
     }
 }

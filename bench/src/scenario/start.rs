@@ -23,7 +23,11 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let stub = Stub::start(0).await?;
-    let sides = [(Side::Ours, Role::Producer), (Side::Ours, Role::Consumer), (Side::OneCall, Role::Producer)];
+    let sides = [
+        (Side::Ours, Role::Producer),
+        (Side::Ours, Role::Consumer),
+        (Side::OneCall, Role::Producer),
+    ];
     let mut took_ms = [Vec::new(), Vec::new(), Vec::new()];
     progress(&format!("{STARTS} starts of each"));
     for _ in 0..STARTS {
@@ -33,11 +37,17 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     }
     let [producer, consumer, reference] = took_ms;
     let row = |name: &str, rounds| {
-        Row::new(format!("{name}: start to first 200"), Unit::Milliseconds, rounds)
-            .against(Side::OneCall.label(), reference.clone())
-            .bound(Bound::AtMost(30.0))
+        Row::new(
+            format!("{name}: start to first 200"),
+            Unit::Milliseconds,
+            rounds,
+        )
+        .against(Side::OneCall.label(), reference.clone())
+        .bound(Bound::AtMost(30.0))
     };
-    report.rows.extend([row("producer", producer), row("consumer", consumer)]);
+    report
+        .rows
+        .extend([row("producer", producer), row("consumer", consumer)]);
     Ok(())
 }
 
@@ -45,7 +55,11 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
 async fn start(side: Side, role: Role, stub: &Stub, plan: &Plan) -> anyhow::Result<f64> {
     let port = free_port()?;
     let command = program(side, role, &stub.url(), port, &plan.binaries)?;
-    let path = if role == Role::Producer { "/producer" } else { "/consumer" };
+    let path = if role == Role::Producer {
+        "/producer"
+    } else {
+        "/consumer"
+    };
     let started = Instant::now();
     let _process = Child::start(side.label(), command)?;
     let address = SocketAddr::from(([127, 0, 0, 1], port));

@@ -121,9 +121,10 @@ pub(super) fn answer(action: &str, body: &[u8], own_url: &str, ledger: &mut Ledg
     let text = match name {
         "ReceiveMessage" => {
             return match serde_json::from_slice::<Receive>(body) {
-                Ok(asked) => {
-                    Answer::Messages { max: asked.max_number_of_messages, wait_s: asked.wait_time_seconds }
-                }
+                Ok(asked) => Answer::Messages {
+                    max: asked.max_number_of_messages,
+                    wait_s: asked.wait_time_seconds,
+                },
                 Err(error) => Answer::Refused(error.to_string()),
             };
         }
@@ -132,9 +133,8 @@ pub(super) fn answer(action: &str, body: &[u8], own_url: &str, ledger: &mut Ledg
         "DeleteMessage" => delete(body, ledger),
         "DeleteMessageBatch" => delete_batch(body, ledger),
         "ChangeMessageVisibility" => Ok("{}".to_owned()),
-        "ChangeMessageVisibilityBatch" => {
-            serde_json::from_slice::<Batch<HandleEntry<'_>>>(body).map(|batch| confirm(&batch.entries))
-        }
+        "ChangeMessageVisibilityBatch" => serde_json::from_slice::<Batch<HandleEntry<'_>>>(body)
+            .map(|batch| confirm(&batch.entries)),
         "PutItem" => {
             ledger.count_stored(1);
             Ok("{}".to_owned())
@@ -142,11 +142,14 @@ pub(super) fn answer(action: &str, body: &[u8], own_url: &str, ledger: &mut Ledg
         "BatchWriteItem" => write_items(body, ledger),
         "TransactWriteItems" => Ok("{}".to_owned()),
         "Query" => Ok(r#"{"Items":[],"Count":0,"ScannedCount":0}"#.to_owned()),
-        "GetQueueUrl" => serde_json::from_slice(body)
-            .map(|Named { queue_name }| json!({ "QueueUrl": queue_url(own_url, &queue_name) }).to_string()),
+        "GetQueueUrl" => serde_json::from_slice(body).map(|Named { queue_name }| {
+            json!({ "QueueUrl": queue_url(own_url, &queue_name) }).to_string()
+        }),
         "GetQueueAttributes" => queue_attributes(body),
         "GetParameter" => serde_json::from_slice(body).map(|OneName { name }| one_parameter(&name)),
-        "GetParameters" => serde_json::from_slice(body).map(|ManyNames { names }| parameters(&names)),
+        "GetParameters" => {
+            serde_json::from_slice(body).map(|ManyNames { names }| parameters(&names))
+        }
         _ => return Answer::Refused(format!("the stub has no {action}")),
     };
     text.map_or_else(|error| Answer::Refused(error.to_string()), Answer::Now)
@@ -159,7 +162,11 @@ pub(super) fn messages(numbers: Range<u64>) -> String {
     }
     let mut text = String::with_capacity(1024 * 8);
     for number in numbers {
-        text.push_str(if text.is_empty() { r#"{"Messages":["# } else { "," });
+        text.push_str(if text.is_empty() {
+            r#"{"Messages":["#
+        } else {
+            ","
+        });
         // Writing to a string cannot fail.
         let _ = write!(
             text,
@@ -193,7 +200,10 @@ fn send(body: &[u8], ledger: &mut Ledger) -> serde_json::Result<String> {
     let sent: Send<'_> = serde_json::from_slice(body)?;
     ledger.count_sent(1);
     let md5 = md5_hex(&sent.message_body);
-    Ok(format!(r#"{{"MessageId":"{}","MD5OfMessageBody":"{md5}"}}"#, message_id(0)))
+    Ok(format!(
+        r#"{{"MessageId":"{}","MD5OfMessageBody":"{md5}"}}"#,
+        message_id(0)
+    ))
 }
 
 fn send_batch(body: &[u8], ledger: &mut Ledger) -> serde_json::Result<String> {
@@ -201,9 +211,16 @@ fn send_batch(body: &[u8], ledger: &mut Ledger) -> serde_json::Result<String> {
     ledger.count_sent(batch.entries.len() as u64);
     let entry = |entry: &SendEntry<'_>| {
         let md5 = md5_hex(&entry.message_body);
-        format!(r#"{{"Id":"{}","MessageId":"{}","MD5OfMessageBody":"{md5}"}}"#, entry.id, message_id(0))
+        format!(
+            r#"{{"Id":"{}","MessageId":"{}","MD5OfMessageBody":"{md5}"}}"#,
+            entry.id,
+            message_id(0)
+        )
     };
-    Ok(format!(r#"{{"Successful":[{}],"Failed":[]}}"#, joined(batch.entries.iter().map(entry))))
+    Ok(format!(
+        r#"{{"Successful":[{}],"Failed":[]}}"#,
+        joined(batch.entries.iter().map(entry))
+    ))
 }
 
 fn delete(body: &[u8], ledger: &mut Ledger) -> serde_json::Result<String> {
@@ -214,7 +231,10 @@ fn delete(body: &[u8], ledger: &mut Ledger) -> serde_json::Result<String> {
 
 fn delete_batch(body: &[u8], ledger: &mut Ledger) -> serde_json::Result<String> {
     let batch: Batch<HandleEntry<'_>> = serde_json::from_slice(body)?;
-    batch.entries.iter().for_each(|entry| delete_one(&entry.receipt_handle, ledger));
+    batch
+        .entries
+        .iter()
+        .for_each(|entry| delete_one(&entry.receipt_handle, ledger));
     Ok(confirm(&batch.entries))
 }
 
@@ -226,19 +246,27 @@ fn delete_one(handle: &str, ledger: &mut Ledger) {
 
 fn confirm(entries: &[HandleEntry<'_>]) -> String {
     let entry = |entry: &HandleEntry<'_>| format!(r#"{{"Id":"{}"}}"#, entry.id);
-    format!(r#"{{"Successful":[{}],"Failed":[]}}"#, joined(entries.iter().map(entry)))
+    format!(
+        r#"{{"Successful":[{}],"Failed":[]}}"#,
+        joined(entries.iter().map(entry))
+    )
 }
 
 fn write_items(body: &[u8], ledger: &mut Ledger) -> serde_json::Result<String> {
     let writes: WriteItems = serde_json::from_slice(body)?;
-    ledger.count_stored(writes.request_items.values().map(|items| items.len() as u64).sum());
+    ledger.count_stored(
+        writes
+            .request_items
+            .values()
+            .map(|items| items.len() as u64)
+            .sum(),
+    );
     Ok(r#"{"UnprocessedItems":{}}"#.to_owned())
 }
 
 fn queue_attributes(body: &[u8]) -> serde_json::Result<String> {
     let queue: Queue<'_> = serde_json::from_slice(body)?;
-    let policy =
-        json!({ "deadLetterTargetArn": format!("{}{DEAD_LETTERS}", queue_arn()), "maxReceiveCount": 5 });
+    let policy = json!({ "deadLetterTargetArn": format!("{}{DEAD_LETTERS}", queue_arn()), "maxReceiveCount": 5 });
     let attributes = if queue.queue_url.ends_with(DEAD_LETTERS) {
         json!({})
     } else {
@@ -306,7 +334,9 @@ mod tests {
     fn ask(action: &str, body: &Value, ledger: &mut Ledger) -> Value {
         match answer(action, body.to_string().as_bytes(), URL, ledger) {
             Answer::Now(text) => serde_json::from_str(&text).expect("an answer is JSON"),
-            Answer::Messages { .. } | Answer::Refused(_) => panic!("{action}: another answer was expected"),
+            Answer::Messages { .. } | Answer::Refused(_) => {
+                panic!("{action}: another answer was expected")
+            }
         }
     }
 
@@ -318,7 +348,10 @@ mod tests {
         let answer = ask("AmazonSQS.SendMessageBatch", &entries, &mut ledger);
         assert_eq!(answer["Successful"][0]["Id"], "0");
         assert_eq!(answer["Successful"][0]["MD5OfMessageBody"], md5_hex("a\"b"));
-        assert_eq!(answer["Successful"][1]["MD5OfMessageBody"], "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(
+            answer["Successful"][1]["MD5OfMessageBody"],
+            "d41d8cd98f00b204e9800998ecf8427e"
+        );
         assert_eq!((ledger.counts().sent, ledger.counts().all()), (2, 1));
     }
 
@@ -329,13 +362,20 @@ mod tests {
         let received: Value = serde_json::from_str(&messages(ledger.take(10))).expect("JSON");
         let all = received["Messages"].as_array().expect("messages");
         assert_eq!(all.len(), 3);
-        assert_eq!(all[0]["MD5OfBody"], md5_hex(all[0]["Body"].as_str().expect("text")));
+        assert_eq!(
+            all[0]["MD5OfBody"],
+            md5_hex(all[0]["Body"].as_str().expect("text"))
+        );
         let handles: Vec<_> = all
             .iter()
             .enumerate()
             .map(|(at, message)| json!({"Id": at.to_string(), "ReceiptHandle": message["ReceiptHandle"]}))
             .collect();
-        let answer = ask("AmazonSQS.DeleteMessageBatch", &json!({ "Entries": handles }), &mut ledger);
+        let answer = ask(
+            "AmazonSQS.DeleteMessageBatch",
+            &json!({ "Entries": handles }),
+            &mut ledger,
+        );
         assert_eq!(answer["Successful"].as_array().map(Vec::len), Some(3));
         assert!(ledger.counts().drained_after_us.is_some());
         assert_eq!(messages(ledger.take(10)), "{}");
@@ -354,10 +394,19 @@ mod tests {
     fn the_queue_has_a_dead_letter_queue_that_has_none() {
         let mut ledger = Ledger::default();
         let mut attributes = |name: &str| {
-            let url = ask("AmazonSQS.GetQueueUrl", &json!({ "QueueName": name }), &mut ledger);
+            let url = ask(
+                "AmazonSQS.GetQueueUrl",
+                &json!({ "QueueName": name }),
+                &mut ledger,
+            );
             ask("AmazonSQS.GetQueueAttributes", &url, &mut ledger)["Attributes"].clone()
         };
-        assert!(attributes(RESOURCE)["RedrivePolicy"].as_str().expect("a policy").contains(DEAD_LETTERS));
+        assert!(
+            attributes(RESOURCE)["RedrivePolicy"]
+                .as_str()
+                .expect("a policy")
+                .contains(DEAD_LETTERS)
+        );
         assert_eq!(attributes(&format!("{RESOURCE}{DEAD_LETTERS}")), json!({}));
     }
 
@@ -371,8 +420,12 @@ mod tests {
 
     #[test]
     fn what_it_has_not_is_refused() {
-        let refused =
-            |action, body| matches!(answer(action, body, URL, &mut Ledger::default()), Answer::Refused(_));
+        let refused = |action, body| {
+            matches!(
+                answer(action, body, URL, &mut Ledger::default()),
+                Answer::Refused(_)
+            )
+        };
         assert!(refused("AmazonSQS.CreateQueue", b"{}") && refused("AmazonSQS.SendMessage", b"{"));
     }
 }

@@ -18,7 +18,12 @@ pub(super) struct Backlog {
 impl Backlog {
     /// Starts over with this many messages; numbers are never used twice.
     pub(super) fn fill(&mut self, count: u64, now: Instant) {
-        *self = Self { next: self.end, end: self.end + count, filled_at: Some(now), ..Self::default() };
+        *self = Self {
+            next: self.end,
+            end: self.end + count,
+            filled_at: Some(now),
+            ..Self::default()
+        };
     }
 
     /// Hands out up to this many.
@@ -67,7 +72,10 @@ mod tests {
     fn each_message_is_handed_out_once_and_the_end_is_when_the_last_is_deleted() {
         let (mut backlog, now) = (Backlog::default(), Instant::now());
         backlog.fill(12, now);
-        assert_eq!((backlog.take(10), backlog.take(10), backlog.take(10)), (0..10, 10..12, 12..12));
+        assert_eq!(
+            (backlog.take(10), backlog.take(10), backlog.take(10)),
+            (0..10, 10..12, 12..12)
+        );
         (0..11).for_each(|number| backlog.delete(number, now));
         backlog.delete(0, now);
         assert_eq!((backlog.deleted(), backlog.drained_after_us()), (11, None));

@@ -20,10 +20,18 @@ impl Stub {
     pub(crate) async fn start(latency_ms: u64) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut command = std::process::Command::new(own_binary()?);
-        command.args(["stub", "--port", &port.to_string(), "--latency-ms", &latency_ms.to_string()]);
+        command.args([
+            "stub",
+            "--port",
+            &port.to_string(),
+            "--latency-ms",
+            &latency_ms.to_string(),
+        ]);
         let process = Child::start("stub", command)?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        wait_until_open(address).await.context("the stub does not listen")?;
+        wait_until_open(address)
+            .await
+            .context("the stub does not listen")?;
         Ok(Self { process, address })
     }
 
@@ -34,7 +42,9 @@ impl Stub {
 
     /// Counts from zero, with this many messages to hand out.
     pub(crate) async fn restart(&self, backlog: u64) -> anyhow::Result<()> {
-        fetch(self.address, &format!("/restart/{backlog}")).await.map(drop)
+        fetch(self.address, &format!("/restart/{backlog}"))
+            .await
+            .map(drop)
     }
 
     /// What was counted since.

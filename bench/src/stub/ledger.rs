@@ -36,12 +36,20 @@ impl Counts {
     /// Calls of one action of any service.
     pub(crate) fn of(&self, action: &str) -> u64 {
         let is_it = |(name, _): &(&String, &u64)| name.rsplit('.').next() == Some(action);
-        self.calls.iter().filter(is_it).map(|(_, count)| count).sum()
+        self.calls
+            .iter()
+            .filter(is_it)
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// Calls that a service's bill has a line for, by the prefix of its actions.
     pub(crate) fn of_service(&self, prefix: &str) -> u64 {
-        self.calls.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, count)| count).sum()
+        self.calls
+            .iter()
+            .filter(|(name, _)| name.starts_with(prefix))
+            .map(|(_, count)| count)
+            .sum()
     }
 }
 
@@ -89,7 +97,11 @@ impl Ledger {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        let receives = self.calls.get("AmazonSQS.ReceiveMessage").copied().unwrap_or(0);
+        let receives = self
+            .calls
+            .get("AmazonSQS.ReceiveMessage")
+            .copied()
+            .unwrap_or(0);
         Counts {
             calls: self.calls.clone(),
             // A receive that waited while the counts were set to zero is answered and not counted.
@@ -121,11 +133,18 @@ mod tests {
     #[test]
     fn calls_are_found_by_action_and_by_service() {
         let mut ledger = Ledger::default();
-        for action in ["AmazonSQS.SendMessage", "AmazonSQS.SendMessage", "DynamoDB_20120810.PutItem"] {
+        for action in [
+            "AmazonSQS.SendMessage",
+            "AmazonSQS.SendMessage",
+            "DynamoDB_20120810.PutItem",
+        ] {
             ledger.count_call(action);
         }
         let counts = ledger.counts();
-        assert_eq!((counts.all(), counts.of("SendMessage"), counts.of("Send")), (3, 2, 0));
+        assert_eq!(
+            (counts.all(), counts.of("SendMessage"), counts.of("Send")),
+            (3, 2, 0)
+        );
         assert_eq!(counts.of_service("AmazonSQS."), 2);
     }
 }

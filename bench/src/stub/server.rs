@@ -89,7 +89,8 @@ async fn respond(connection: &Connection, head: &Head, state: &State) -> (&'stat
         Answer::Now(text) => ("200 OK", text),
         Answer::Messages { max, wait_s } => ("200 OK", state.receive(max, wait_s).await),
         Answer::Refused(reason) => {
-            let body = serde_json::json!({ "__type": "com.amazonaws#InvalidRequest", "message": reason });
+            let body =
+                serde_json::json!({ "__type": "com.amazonaws#InvalidRequest", "message": reason });
             ("400 Bad Request", body.to_string())
         }
     }
@@ -118,7 +119,10 @@ impl State {
         let line = std::str::from_utf8(first_line).unwrap_or_default();
         let path = line.split(' ').nth(1).unwrap_or_default();
         let mut parts = path.split('/').skip(1);
-        let (what, number) = (parts.next(), parts.next().and_then(|text| text.parse().ok()));
+        let (what, number) = (
+            parts.next(),
+            parts.next().and_then(|text| text.parse().ok()),
+        );
         match (what, number) {
             (Some("counts"), None) => {
                 let counts = serde_json::to_string(&self.ledger().counts());

@@ -53,7 +53,10 @@ impl Cursor {
         cursor::parse(tenant, text, |positions| {
             let (by_id, by_time) = positions.split_once('\n')?;
             let fits = by_id.len().max(by_time.len()) <= MAX_POSITION_BYTES;
-            fits.then(|| Self { by_id: by_id.to_owned(), by_time: by_time.to_owned() })
+            fits.then(|| Self {
+                by_id: by_id.to_owned(),
+                by_time: by_time.to_owned(),
+            })
         })
     }
 }
@@ -66,7 +69,11 @@ pub(super) fn merge(mut by_id: Source, mut by_time: Source, limit: usize, after:
             (None, None) => break,
             (one, other) => other.map(time) > one.map(time),
         };
-        let item = if from_index { by_time.items.pop_front() } else { by_id.items.pop_front() };
+        let item = if from_index {
+            by_time.items.pop_front()
+        } else {
+            by_id.items.pop_front()
+        };
         let Some(item) = item else { break };
         if from_index {
             next.by_time = text(&item, LISTED_AT).unwrap_or_default();
@@ -75,7 +82,9 @@ pub(super) fn merge(mut by_id: Source, mut by_time: Source, limit: usize, after:
         }
         items.push(item);
     }
-    let is_end = [&by_id, &by_time].iter().all(|source| source.items.is_empty() && source.more.is_none());
+    let is_end = [&by_id, &by_time]
+        .iter()
+        .all(|source| source.items.is_empty() && source.more.is_none());
     // A source that was read to its end without yielding all it looked at goes on from there.
     if let (true, Some(position)) = (by_id.items.is_empty(), by_id.more) {
         next.by_id = position;
@@ -83,7 +92,10 @@ pub(super) fn merge(mut by_id: Source, mut by_time: Source, limit: usize, after:
     if let (true, Some(position)) = (by_time.items.is_empty(), by_time.more) {
         next.by_time = position;
     }
-    Page { items, next: (!is_end).then_some(next) }
+    Page {
+        items,
+        next: (!is_end).then_some(next),
+    }
 }
 
 impl Source {
@@ -96,7 +108,9 @@ impl Source {
 /// When an item was accepted, in milliseconds since 1970.
 fn time(item: &Attributes) -> u64 {
     let listed = text(item, LISTED_AT).and_then(|listed| listed.split('#').next()?.parse().ok());
-    listed.or_else(|| time_of_id(&text(item, "message_id")?)).unwrap_or(0)
+    listed
+        .or_else(|| time_of_id(&text(item, "message_id")?))
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -112,31 +126,51 @@ mod tests {
 
     /// An item accepted at this millisecond, in the table's order or the index's.
     fn item(ms: u64, is_indexed: bool) -> Attributes {
-        let id = if is_indexed { format!("key-{ms}") } else { format!("{ms:012x}").to_owned() };
-        let id = if is_indexed { id } else { format!("{}-{}-7000-8000-000000000000", &id[..8], &id[8..]) };
+        let id = if is_indexed {
+            format!("key-{ms}")
+        } else {
+            format!("{ms:012x}").to_owned()
+        };
+        let id = if is_indexed {
+            id
+        } else {
+            format!("{}-{}-7000-8000-000000000000", &id[..8], &id[8..])
+        };
         let mut item = Attributes::from([("message_id".to_owned(), AttributeValue::S(id.clone()))]);
         if is_indexed {
-            item.insert(LISTED_AT.to_owned(), AttributeValue::S(format!("{ms:013}#{id}")));
+            item.insert(
+                LISTED_AT.to_owned(),
+                AttributeValue::S(format!("{ms:013}#{id}")),
+            );
         }
         item
     }
 
     /// What a query of at most `most` items would bring from all items, newest first, after a position.
     fn query(all: &[Attributes], key: &str, after: &str, most: usize) -> Source {
-        let rest = all
-            .iter()
-            .filter(|item| after.is_empty() || text(item, key).is_some_and(|at| at.as_str() < after));
+        let rest = all.iter().filter(|item| {
+            after.is_empty() || text(item, key).is_some_and(|at| at.as_str() < after)
+        });
         let items: VecDeque<_> = rest.clone().take(most).cloned().collect();
-        let more = (rest.count() > most).then(|| text(&items[items.len() - 1], key).expect("its key"));
+        let more =
+            (rest.count() > most).then(|| text(&items[items.len() - 1], key).expect("its key"));
         Source { items, more }
     }
 
     #[test]
     fn a_cursor_is_worth_something_to_its_own_tenant_only() {
-        let cursor = Cursor { by_id: "some-id".to_owned(), by_time: String::new() };
+        let cursor = Cursor {
+            by_id: "some-id".to_owned(),
+            by_time: String::new(),
+        };
         let text = cursor.to_text(&tenant("tenant-1"));
         assert_eq!(Cursor::parse(&tenant("tenant-1"), &text), Ok(cursor));
-        assert_eq!(Cursor::parse(&tenant("tenant-2"), &text).expect_err("foreign").code(), "invalid_cursor");
+        assert_eq!(
+            Cursor::parse(&tenant("tenant-2"), &text)
+                .expect_err("foreign")
+                .code(),
+            "invalid_cursor"
+        );
     }
 
     proptest! {

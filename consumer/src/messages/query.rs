@@ -35,7 +35,10 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(client: Client, credentials: Option<TenantCredentials>) -> Self {
-        Self { client, credentials }
+        Self {
+            client,
+            credentials,
+        }
     }
 
     /// What both sources have after the cursor, one item more than a page needs, to see whether there is a next.
@@ -50,7 +53,14 @@ impl Reader {
             Some(credentials) => Some(credentials.of(tenant).await?),
             None => None,
         };
-        newest(&self.client, credentials.as_ref(), (table, tenant), limit, after).await
+        newest(
+            &self.client,
+            credentials.as_ref(),
+            (table, tenant),
+            limit,
+            after,
+        )
+        .await
     }
 }
 
@@ -79,7 +89,10 @@ async fn newest(
         .index_name(LISTED_INDEX)
         .key_condition_expression("tenant_id = :tenant")
         .set_exclusive_start_key(index_key(tenant, &after.by_time));
-    match tokio::try_join!(run(timed, "message_id", credentials), run(listed, LISTED_AT, credentials)) {
+    match tokio::try_join!(
+        run(timed, "message_id", credentials),
+        run(listed, LISTED_AT, credentials)
+    ) {
         Ok(sources) => Ok(sources),
         Err(Failure::Other(error)) => Err(error),
         // A table of an older installation: in the order of its ids, whatever they tell.
@@ -116,7 +129,10 @@ async fn run(
     };
     match sent {
         Ok(output) => Ok(Source {
-            more: output.last_evaluated_key.as_ref().and_then(|key| text(key, position)),
+            more: output
+                .last_evaluated_key
+                .as_ref()
+                .and_then(|key| text(key, position)),
             items: output.items.unwrap_or_default().into(),
         }),
         Err(error) if classify(&error).code == "ValidationException" => Err(Failure::NoIndex),
@@ -128,14 +144,22 @@ async fn run(
 }
 
 fn table_key(tenant: &TenantId, message_id: &str) -> Option<HashMap<String, AttributeValue>> {
-    (!message_id.is_empty()).then(|| key(&[("tenant_id", tenant.as_str()), ("message_id", message_id)]))
+    (!message_id.is_empty())
+        .then(|| key(&[("tenant_id", tenant.as_str()), ("message_id", message_id)]))
 }
 
 fn index_key(tenant: &TenantId, listed_at: &str) -> Option<HashMap<String, AttributeValue>> {
     let (_, message_id) = listed_at.split_once('#')?;
-    Some(key(&[("tenant_id", tenant.as_str()), ("message_id", message_id), (LISTED_AT, listed_at)]))
+    Some(key(&[
+        ("tenant_id", tenant.as_str()),
+        ("message_id", message_id),
+        (LISTED_AT, listed_at),
+    ]))
 }
 
 fn key(parts: &[(&str, &str)]) -> HashMap<String, AttributeValue> {
-    parts.iter().map(|(name, value)| ((*name).to_owned(), AttributeValue::S((*value).to_owned()))).collect()
+    parts
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), AttributeValue::S((*value).to_owned())))
+        .collect()
 }

@@ -10,8 +10,14 @@ use crate::realm::Realm;
 /// How dynoxide's ARNs start, after the service's name.
 const THEIRS: &str = ":dynoxide:000000000000:";
 /// Actions whose answers show ARNs. Others may hold the customer's data, which is left alone.
-const SHOWING_ARNS: [&str; 6] =
-    ["CreateTable", "DescribeTable", "UpdateTable", "DeleteTable", "ListStreams", "DescribeStream"];
+const SHOWING_ARNS: [&str; 6] = [
+    "CreateTable",
+    "DescribeTable",
+    "UpdateTable",
+    "DeleteTable",
+    "ListStreams",
+    "DescribeStream",
+];
 /// Members of answers that have tables as keys.
 const KEYED_BY_TABLE: [&str; 3] = ["UnprocessedItems", "UnprocessedKeys", "Responses"];
 
@@ -25,7 +31,10 @@ pub(super) struct Arns {
 
 impl Arns {
     pub(super) fn new(realm: Realm) -> Self {
-        let prefix = format!("arn:aws:dynamodb:{}:{}:table/", realm.region, realm.account_id);
+        let prefix = format!(
+            "arn:aws:dynamodb:{}:{}:table/",
+            realm.region, realm.account_id
+        );
         Self { realm, prefix }
     }
 
@@ -38,14 +47,22 @@ impl Arns {
         let mut request: Value = serde_json::from_slice(body).ok()?;
         let mut named = BTreeSet::new();
         self.rename_member(&mut request, &mut named);
-        if let Some(tables) = request.get_mut("RequestItems").and_then(Value::as_object_mut) {
+        if let Some(tables) = request
+            .get_mut("RequestItems")
+            .and_then(Value::as_object_mut)
+        {
             let renamed: Map<_, _> = std::mem::take(tables)
                 .into_iter()
                 .map(|(table, requests)| (self.rename(table, &mut named), requests))
                 .collect();
             *tables = renamed;
         }
-        for item in request.get_mut("TransactItems").and_then(Value::as_array_mut).into_iter().flatten() {
+        for item in request
+            .get_mut("TransactItems")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
                 self.rename_member(operation, &mut named);
             }
@@ -56,11 +73,17 @@ impl Arns {
     /// Puts ARNs back as keys where the request had them.
     pub(super) fn to_arns(&self, answer: &mut Value, named: &BTreeSet<String>) {
         for member in KEYED_BY_TABLE {
-            let Some(tables) = answer.get_mut(member).and_then(Value::as_object_mut) else { continue };
+            let Some(tables) = answer.get_mut(member).and_then(Value::as_object_mut) else {
+                continue;
+            };
             let renamed: Map<_, _> = std::mem::take(tables)
                 .into_iter()
                 .map(|(table, entries)| {
-                    let key = if named.contains(&table) { format!("{}{table}", self.prefix) } else { table };
+                    let key = if named.contains(&table) {
+                        format!("{}{table}", self.prefix)
+                    } else {
+                        table
+                    };
                     (key, entries)
                 })
                 .collect();
@@ -104,11 +127,16 @@ mod tests {
     const ARN: &str = "arn:aws:dynamodb:us-east-1:000000000000:table/items";
 
     fn arns() -> Arns {
-        Arns::new(Realm { region: "us-east-1".into(), account_id: "000000000000".into() })
+        Arns::new(Realm {
+            region: "us-east-1".into(),
+            account_id: "000000000000".into(),
+        })
     }
 
     fn names(request: &Value) -> Option<Value> {
-        arns().to_names(request.to_string().as_bytes()).map(|(request, _)| request)
+        arns()
+            .to_names(request.to_string().as_bytes())
+            .map(|(request, _)| request)
     }
 
     #[test]
@@ -122,14 +150,18 @@ mod tests {
             Some(json!({"RequestItems": {"items": [1]}}))
         );
         let transaction = json!({"TransactItems": [{"Put": {"TableName": ARN}}]});
-        assert_eq!(names(&transaction), Some(json!({"TransactItems": [{"Put": {"TableName": "items"}}]})));
+        assert_eq!(
+            names(&transaction),
+            Some(json!({"TransactItems": [{"Put": {"TableName": "items"}}]}))
+        );
     }
 
     #[test]
     fn requests_without_arns_and_items_that_hold_some_are_left_alone() {
-        for request in
-            [json!({"TableName": "items"}), json!({"TableName": "items", "Item": {"a": {"S": ARN}}})]
-        {
+        for request in [
+            json!({"TableName": "items"}),
+            json!({"TableName": "items", "Item": {"a": {"S": ARN}}}),
+        ] {
             assert_eq!(names(&request), None, "{request}");
         }
     }
@@ -138,13 +170,19 @@ mod tests {
     fn answers_name_tables_as_the_request_did() {
         let mut answer = json!({"UnprocessedItems": {"items": [1], "other": [2]}});
         arns().to_arns(&mut answer, &BTreeSet::from(["items".to_owned()]));
-        assert_eq!(answer, json!({"UnprocessedItems": {ARN: [1], "other": [2]}}));
+        assert_eq!(
+            answer,
+            json!({"UnprocessedItems": {ARN: [1], "other": [2]}})
+        );
     }
 
     #[test]
     fn shown_arns_are_ours() {
         let theirs = br#"{"TableArn":"arn:aws:dynamodb:dynoxide:000000000000:table/items"}"#;
-        assert_eq!(arns().localize("DescribeTable", theirs).unwrap(), format!(r#"{{"TableArn":"{ARN}"}}"#));
+        assert_eq!(
+            arns().localize("DescribeTable", theirs).unwrap(),
+            format!(r#"{{"TableArn":"{ARN}"}}"#)
+        );
         assert_eq!(arns().localize("GetItem", theirs), None);
     }
 }

@@ -32,10 +32,12 @@ impl store::Change for Change {
     fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         match self {
             Self::Recoverable(name) => {
-                tx.prepare_cached("INSERT OR IGNORE INTO recoverable_tables VALUES (?1)")?.execute([name])?;
+                tx.prepare_cached("INSERT OR IGNORE INTO recoverable_tables VALUES (?1)")?
+                    .execute([name])?;
             }
             Self::NotRecoverable(name) => {
-                tx.prepare_cached("DELETE FROM recoverable_tables WHERE name = ?1")?.execute([name])?;
+                tx.prepare_cached("DELETE FROM recoverable_tables WHERE name = ?1")?
+                    .execute([name])?;
             }
         }
         Ok(())
@@ -48,29 +50,43 @@ impl store::Change for Change {
 /// What SQLite answers.
 pub(crate) fn load(conn: &Connection) -> Result<BTreeSet<String>, LoadError> {
     let mut statement = conn.prepare("SELECT name FROM recoverable_tables")?;
-    let names = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let names = statement
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
     Ok(names)
 }
 
 impl DynamoDb {
-    pub(super) async fn describe_backups(&self, headers: &HeaderMap, body: &[u8]) -> Result<Reply, AwsError> {
+    pub(super) async fn describe_backups(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Reply, AwsError> {
         let name = self.existing_table(headers, body).await?;
         Ok(self.backups(&name))
     }
 
-    pub(super) async fn update_backups(&self, headers: &HeaderMap, body: &[u8]) -> Result<Reply, AwsError> {
+    pub(super) async fn update_backups(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Reply, AwsError> {
         let name = self.existing_table(headers, body).await?;
         let request: Value = serde_json::from_slice(body).unwrap_or_default();
         let enabled = &request["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"];
-        let enabled = enabled
-            .as_bool()
-            .ok_or_else(|| missing("pointInTimeRecoverySpecification.pointInTimeRecoveryEnabled"))?;
+        let enabled = enabled.as_bool().ok_or_else(|| {
+            missing("pointInTimeRecoverySpecification.pointInTimeRecoveryEnabled")
+        })?;
         self.set_recoverable(&name, enabled).await?;
         Ok(self.backups(&name))
     }
 
     /// Deletes a table, and its flag with it.
-    pub(super) async fn delete_table(&self, headers: &HeaderMap, body: Bytes) -> Result<Reply, AwsError> {
+    pub(super) async fn delete_table(
+        &self,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, AwsError> {
         let name = table_name(&body);
         let reply = self.forward(headers, body).await?;
         if reply.status().is_success()
@@ -96,33 +112,54 @@ impl DynamoDb {
             "ContinuousBackupsStatus": "ENABLED",
             "PointInTimeRecoveryDescription": recovery,
         });
-        protocol::json(protocol::DYNAMODB, &json!({"ContinuousBackupsDescription": description}))
+        protocol::json(
+            protocol::DYNAMODB,
+            &json!({"ContinuousBackupsDescription": description}),
+        )
     }
 
     /// The table a request names, if dynoxide has it.
     async fn existing_table(&self, headers: &HeaderMap, body: &[u8]) -> Result<String, AwsError> {
         let name = table_name(body).ok_or_else(|| missing("tableName"))?;
         let mut headers = headers.clone();
-        headers.insert(TARGET, HeaderValue::from_static("DynamoDB_20120810.DescribeTable"));
+        headers.insert(
+            TARGET,
+            HeaderValue::from_static("DynamoDB_20120810.DescribeTable"),
+        );
         let probe = json!({"TableName": name}).to_string();
         let reply = self.forward(&headers, probe.into()).await?;
         if reply.status().is_success() {
             return Ok(name);
         }
-        Err(AwsError::bad_request("TableNotFoundException", format!("Table not found: {name}")))
+        Err(AwsError::bad_request(
+            "TableNotFoundException",
+            format!("Table not found: {name}"),
+        ))
     }
 
     async fn set_recoverable(&self, name: &str, enabled: bool) -> Result<(), AwsError> {
         let room = self.store.room().await;
         let pending = {
             let mut tables = self.recoverable();
-            let changed = if enabled { tables.insert(name.to_owned()) } else { tables.remove(name) };
-            let change = if enabled { Change::Recoverable } else { Change::NotRecoverable };
+            let changed = if enabled {
+                tables.insert(name.to_owned())
+            } else {
+                tables.remove(name)
+            };
+            let change = if enabled {
+                Change::Recoverable
+            } else {
+                Change::NotRecoverable
+            };
             let change = changed.then(|| change(name.to_owned()));
             self.store.submit(room, change)
         };
         pending.committed().await.map_err(|error| {
-            AwsError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", error.to_string())
+            AwsError::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalServerError",
+                error.to_string(),
+            )
         })
     }
 }

@@ -40,7 +40,10 @@ impl Engine {
             // Nobody waits any more when the shutdown timed out.
             let _ = ended.send(());
         };
-        thread::Builder::new().name("localaws-dynamodb".into()).spawn(run).map_err(text)?;
+        thread::Builder::new()
+            .name("localaws-dynamodb".into())
+            .spawn(run)
+            .map_err(text)?;
         Ok((addr, Self { stop, stopped }))
     }
 
@@ -48,7 +51,10 @@ impl Engine {
     pub(crate) async fn stop(self) {
         // A receiver that is gone means the thread has ended already.
         let _ = self.stop.send(());
-        if tokio::time::timeout(CLOSE_TIMEOUT, self.stopped).await.is_err() {
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.stopped)
+            .await
+            .is_err()
+        {
             tracing::warn!("dynoxide did not stop in time; its file recovers at the next start");
         }
     }
@@ -62,17 +68,23 @@ fn open(file: Option<&Path>) -> Result<dynoxide::Database, String> {
     let database = dynoxide::Database::new(path).map_err(|error| error.to_string())?;
     // Its end-of-import call sets what we want from the start: `synchronous=NORMAL`, which is safe in WAL mode
     // against a killed process and spares a disk flush per write.
-    database.disable_bulk_loading().map_err(|error| error.to_string())?;
+    database
+        .disable_bulk_loading()
+        .map_err(|error| error.to_string())?;
     Ok(database)
 }
 
 fn serve(listener: TcpListener, database: dynoxide::Database, stopping: oneshot::Receiver<()>) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "cannot start dynoxide's runtime"),
     };
     let outcome = runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| error.to_string())?;
+        let listener =
+            tokio::net::TcpListener::from_std(listener).map_err(|error| error.to_string())?;
         let stop = async {
             // A sender that is gone means the same as one that says so.
             let _ = stopping.await;

@@ -87,7 +87,16 @@ impl DynamoDb {
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .build(connector);
         let arns = Arns::new(realm);
-        Ok((Self { addr, client, arns, recoverable: Mutex::new(recoverable), store }, engine))
+        Ok((
+            Self {
+                addr,
+                client,
+                arns,
+                recoverable: Mutex::new(recoverable),
+                store,
+            },
+            engine,
+        ))
     }
 
     /// Runs one operation; `action` is the part of the target after the dot.
@@ -108,7 +117,9 @@ impl DynamoDb {
         let reply = match action {
             "DescribeContinuousBackups" => self.describe_backups(headers, &body).await?,
             "UpdateContinuousBackups" => self.update_backups(headers, &body).await?,
-            "BatchWriteItem" if !faults.is_empty() => self.write_some(headers, body, faults).await?,
+            "BatchWriteItem" if !faults.is_empty() => {
+                self.write_some(headers, body, faults).await?
+            }
             "DeleteTable" => self.delete_table(headers, body).await?,
             _ => self.forward(headers, body).await?,
         };
@@ -116,7 +127,12 @@ impl DynamoDb {
     }
 
     /// Lets the answer speak of this endpoint's tables, the way the request did.
-    async fn translate(&self, action: &str, reply: Reply, named_by_arn: &BTreeSet<String>) -> Reply {
+    async fn translate(
+        &self,
+        action: &str,
+        reply: Reply,
+        named_by_arn: &BTreeSet<String>,
+    ) -> Reply {
         let (mut head, body) = reply.into_parts();
         let body = whole_body(body).await;
         let mut changed = self.arns.localize(action, &body);
@@ -124,8 +140,11 @@ impl DynamoDb {
             && let Ok(mut answer) = serde_json::from_slice::<Value>(&body)
         {
             self.arns.to_arns(&mut answer, named_by_arn);
-            changed =
-                Some(self.arns.localize(action, answer.to_string().as_bytes()).unwrap_or(answer.to_string()));
+            changed = Some(
+                self.arns
+                    .localize(action, answer.to_string().as_bytes())
+                    .unwrap_or(answer.to_string()),
+            );
         }
         if changed.is_some() {
             head.headers.remove(CRC32);
@@ -136,7 +155,9 @@ impl DynamoDb {
     async fn forward(&self, headers: &HeaderMap, body: Bytes) -> Result<Reply, AwsError> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = format!("http://{}/", self.addr).parse().expect("an address makes a URI");
+        *request.uri_mut() = format!("http://{}/", self.addr)
+            .parse()
+            .expect("an address makes a URI");
         *request.headers_mut() = headers.clone();
         for hop in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, HOST] {
             request.headers_mut().remove(hop);
@@ -149,9 +170,17 @@ impl DynamoDb {
                 "The table engine did not answer.",
             )
         };
-        let response = self.client.request(request).await.map_err(|error| failed(&error))?;
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| failed(&error))?;
         let (mut head, body) = response.into_parts();
-        let body = body.collect().await.map_err(|error| failed(&error))?.to_bytes();
+        let body = body
+            .collect()
+            .await
+            .map_err(|error| failed(&error))?
+            .to_bytes();
         for hop in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
             head.headers.remove(hop);
         }
@@ -160,11 +189,15 @@ impl DynamoDb {
 
     fn recoverable(&self) -> MutexGuard<'_, BTreeSet<String>> {
         // A set of names stays whole whoever panics.
-        self.recoverable.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recoverable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The bytes of a body that is in memory already.
 async fn whole_body(body: Full<Bytes>) -> Bytes {
-    body.collect().await.map_or_else(|never| match never {}, http_body_util::Collected::to_bytes)
+    body.collect()
+        .await
+        .map_or_else(|never| match never {}, http_body_util::Collected::to_bytes)
 }

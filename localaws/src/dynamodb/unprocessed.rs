@@ -26,29 +26,44 @@ impl DynamoDb {
         if held_back.is_empty() {
             return self.forward(headers, body).await;
         }
-        if request["RequestItems"].as_object().is_none_or(Map::is_empty) {
-            return Ok(protocol::json(protocol::DYNAMODB, &json!({"UnprocessedItems": held_back})));
+        if request["RequestItems"]
+            .as_object()
+            .is_none_or(Map::is_empty)
+        {
+            return Ok(protocol::json(
+                protocol::DYNAMODB,
+                &json!({"UnprocessedItems": held_back}),
+            ));
         }
         let reply = self.forward(headers, request.to_string().into()).await?;
         if !reply.status().is_success() {
             return Ok(reply);
         }
         let (mut head, body) = reply.into_parts();
-        let mut answer = serde_json::from_slice(&whole_body(body).await).unwrap_or_else(|_| json!({}));
+        let mut answer =
+            serde_json::from_slice(&whole_body(body).await).unwrap_or_else(|_| json!({}));
         merge(&mut answer, held_back);
         head.headers.remove(CRC32);
-        Ok(Reply::from_parts(head, Full::new(answer.to_string().into())))
+        Ok(Reply::from_parts(
+            head,
+            Full::new(answer.to_string().into()),
+        ))
     }
 }
 
 /// Takes the write requests out of `request` that `draw` picks; returns them by table.
 fn hold_back(request: &mut Value, mut draw: impl FnMut() -> bool) -> Map<String, Value> {
     let mut held_back = Map::new();
-    let Some(tables) = request.get_mut("RequestItems").and_then(Value::as_object_mut) else {
+    let Some(tables) = request
+        .get_mut("RequestItems")
+        .and_then(Value::as_object_mut)
+    else {
         return held_back;
     };
     for (table, writes) in tables.iter_mut() {
-        let Some(list) = writes.as_array_mut() else { continue };
+        let Some(list) = writes.as_array_mut() else {
+            continue;
+        };
         let (held, kept): (Vec<_>, Vec<_>) = std::mem::take(list).into_iter().partition(|_| draw());
         *list = kept;
         if !held.is_empty() {
@@ -85,7 +100,10 @@ mod tests {
             n % 2 == 0
         });
         assert_eq!(request, json!({"RequestItems": {"a": [1, 3]}}));
-        assert_eq!(Value::Object(held_back.clone()), json!({"a": [2], "b": [4]}));
+        assert_eq!(
+            Value::Object(held_back.clone()),
+            json!({"a": [2], "b": [4]})
+        );
         let mut answer = json!({"UnprocessedItems": {"a": [9]}});
         merge(&mut answer, held_back);
         assert_eq!(answer, json!({"UnprocessedItems": {"a": [9, 2], "b": [4]}}));

@@ -51,8 +51,13 @@ pub(crate) struct RawAttribute {
 }
 
 fn base64_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
-    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-    BASE64_STANDARD.decode(text).map(Some).map_err(|_| D::Error::custom("BinaryValue is not base64"))
+    let Some(text) = Option::<String>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    BASE64_STANDARD
+        .decode(text)
+        .map(Some)
+        .map_err(|_| D::Error::custom("BinaryValue is not base64"))
 }
 
 impl Serialize for AttributeValue {
@@ -61,7 +66,9 @@ impl Serialize for AttributeValue {
         let mut map = serializer.serialize_map(Some(2))?;
         match &self.value {
             Value::Text(text) => map.serialize_entry("StringValue", text)?,
-            Value::Binary(bytes) => map.serialize_entry("BinaryValue", &BASE64_STANDARD.encode(bytes))?,
+            Value::Binary(bytes) => {
+                map.serialize_entry("BinaryValue", &BASE64_STANDARD.encode(bytes))?
+            }
         }
         map.serialize_entry("DataType", &self.data_type)?;
         map.end()
@@ -98,14 +105,23 @@ pub(crate) fn parse_stored(json: &[u8]) -> Option<Attributes> {
                 (None, Some(bytes)) => Value::Binary(bytes),
                 _ => return None,
             };
-            Some((name, AttributeValue { data_type: raw.data_type?, value }))
+            Some((
+                name,
+                AttributeValue {
+                    data_type: raw.data_type?,
+                    value,
+                },
+            ))
         })
         .collect()
 }
 
 /// Bytes the attributes count towards a message's size: names, types and values.
 pub(crate) fn size_bytes(attributes: &Attributes) -> usize {
-    attributes.iter().map(|(name, a)| name.len() + a.data_type.len() + a.value_bytes()).sum()
+    attributes
+        .iter()
+        .map(|(name, a)| name.len() + a.data_type.len() + a.value_bytes())
+        .sum()
 }
 
 /// Whether every character may appear in a message body or text attribute.
@@ -115,14 +131,19 @@ pub(crate) fn is_valid_text(text: &str) -> bool {
     if !text.bytes().any(suspicious) {
         return true;
     }
-    text.chars().all(|c| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{FFFD}' | '\u{10000}'..='\u{10FFFF}'))
+    text.chars().all(
+        |c| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{FFFD}' | '\u{10000}'..='\u{10FFFF}'),
+    )
 }
 
 fn check_name(name: &str) -> SqsResult<()> {
     let lower = name.to_ascii_lowercase();
     let reason = if name.is_empty() || name.chars().count() > ATTRIBUTE_NAME_CHARS_MAX {
         "Message (user) attribute name must be between 1 and 256 characters long."
-    } else if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+    } else if !name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    {
         "Message (user) attribute name can only contain alphanumeric characters, '_', '-' and '.'."
     } else if name.starts_with('.') || name.ends_with('.') || name.contains("..") {
         "Message (user) attribute name cannot start or end with '.', or contain two of them in a row."
@@ -131,7 +152,9 @@ fn check_name(name: &str) -> SqsResult<()> {
     } else {
         return Ok(());
     };
-    Err(SqsError::InvalidParameterValue(format!("{reason} Invalid name: '{name}'.")))
+    Err(SqsError::InvalidParameterValue(format!(
+        "{reason} Invalid name: '{name}'."
+    )))
 }
 
 fn parse_value(name: &str, raw: RawAttribute) -> SqsResult<AttributeValue> {
@@ -139,7 +162,9 @@ fn parse_value(name: &str, raw: RawAttribute) -> SqsResult<AttributeValue> {
     let data_type = raw.data_type.unwrap_or_default();
     let kind = data_type.split('.').next().unwrap_or_default();
     if data_type.chars().count() > ATTRIBUTE_NAME_CHARS_MAX {
-        return invalid(format!("The message attribute '{name}' has a type longer than 256 characters."));
+        return invalid(format!(
+            "The message attribute '{name}' has a type longer than 256 characters."
+        ));
     }
     let empty = || {
         SqsError::InvalidParameterValue(format!(
@@ -153,7 +178,10 @@ fn parse_value(name: &str, raw: RawAttribute) -> SqsResult<AttributeValue> {
                     "The message attribute '{name}' of type '{kind}' has a binary value."
                 ));
             }
-            let text = raw.string_value.filter(|text| !text.is_empty()).ok_or_else(empty)?;
+            let text = raw
+                .string_value
+                .filter(|text| !text.is_empty())
+                .ok_or_else(empty)?;
             if !is_valid_text(&text) {
                 return invalid(SqsError::InvalidMessageContents.to_string());
             }
@@ -166,12 +194,20 @@ fn parse_value(name: &str, raw: RawAttribute) -> SqsResult<AttributeValue> {
         }
         "Binary" => {
             if raw.string_value.is_some() {
-                return invalid(format!("The message attribute '{name}' of type '{kind}' has a text value."));
+                return invalid(format!(
+                    "The message attribute '{name}' of type '{kind}' has a text value."
+                ));
             }
-            Value::Binary(raw.binary_value.filter(|bytes| !bytes.is_empty()).ok_or_else(empty)?)
+            Value::Binary(
+                raw.binary_value
+                    .filter(|bytes| !bytes.is_empty())
+                    .ok_or_else(empty)?,
+            )
         }
         "" => {
-            return invalid(format!("The message attribute '{name}' must contain a message attribute type."));
+            return invalid(format!(
+                "The message attribute '{name}' must contain a message attribute type."
+            ));
         }
         _ => {
             return invalid(format!(
@@ -211,7 +247,10 @@ impl Selection {
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.all
             || self.names.iter().any(|wanted| wanted == name)
-            || self.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))
+            || self
+                .prefixes
+                .iter()
+                .any(|prefix| name.starts_with(prefix.as_str()))
     }
 }
 
@@ -220,7 +259,10 @@ mod tests {
     use super::*;
 
     fn one(name: &str, json: &str) -> SqsResult<Attributes> {
-        parse(BTreeMap::from([(name.to_owned(), serde_json::from_str(json).unwrap())]))
+        parse(BTreeMap::from([(
+            name.to_owned(),
+            serde_json::from_str(json).unwrap(),
+        )]))
     }
 
     #[test]
@@ -236,7 +278,16 @@ mod tests {
     #[test]
     fn names_and_values_follow_the_rules_of_aws() {
         let good = r#"{"DataType":"String","StringValue":"x"}"#;
-        for name in ["", ".a", "a.", "a..b", "aws.x", "Amazon.x", "a b", &"n".repeat(257)] {
+        for name in [
+            "",
+            ".a",
+            "a.",
+            "a..b",
+            "aws.x",
+            "Amazon.x",
+            "a b",
+            &"n".repeat(257),
+        ] {
             assert!(one(name, good).is_err(), "{name}");
         }
         for name in ["a", "a.b", "A-_9", &"n".repeat(256)] {
@@ -261,7 +312,8 @@ mod tests {
         let many = |n: usize| {
             (0..n)
                 .map(|i| {
-                    let raw = serde_json::from_str(r#"{"DataType":"String","StringValue":"x"}"#).unwrap();
+                    let raw =
+                        serde_json::from_str(r#"{"DataType":"String","StringValue":"x"}"#).unwrap();
                     (format!("a{i}"), raw)
                 })
                 .collect()
@@ -281,7 +333,9 @@ mod tests {
     #[test]
     fn a_receive_chooses_by_name_prefix_or_all() {
         let selection = Selection::new(vec!["id".into(), "trace.*".into()]);
-        assert!(selection.wants("id") && selection.wants("trace.parent") && !selection.wants("other"));
+        assert!(
+            selection.wants("id") && selection.wants("trace.parent") && !selection.wants("other")
+        );
         assert!(Selection::new(vec!["All".into()]).wants("x"));
         assert!(Selection::new(vec![".*".into()]).wants("x"));
         assert!(!Selection::default().wants("x"));

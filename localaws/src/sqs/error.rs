@@ -133,6 +133,7 @@ impl From<SqsError> for AwsError {
             _ if error.sender_fault() => StatusCode::BAD_REQUEST,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::new(status, error.shape().to_owned(), error.to_string()).with_query_code(error.query_code())
+        Self::new(status, error.shape().to_owned(), error.to_string())
+            .with_query_code(error.query_code())
     }
 }

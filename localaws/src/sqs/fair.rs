@@ -38,16 +38,26 @@ impl FairIndex {
             return;
         }
         self.clock += 1;
-        let group = Group { ready: BTreeMap::new(), in_flight: 0, last_served: self.clock, members: 1 };
+        let group = Group {
+            ready: BTreeMap::new(),
+            in_flight: 0,
+            last_served: self.clock,
+            members: 1,
+        };
         self.groups.insert(key.clone(), group);
     }
 
     /// A message of the group left the queue; it must be neither ready nor in flight any more.
     pub(crate) fn leave(&mut self, key: &GroupKey) {
-        let Some(group) = self.groups.get_mut(key) else { return };
+        let Some(group) = self.groups.get_mut(key) else {
+            return;
+        };
         group.members -= 1;
         if group.members == 0 {
-            debug_assert!(group.ready.is_empty() && group.in_flight == 0, "a group leaves only when empty");
+            debug_assert!(
+                group.ready.is_empty() && group.in_flight == 0,
+                "a group leaves only when empty"
+            );
             self.groups.remove(key);
         }
     }
@@ -56,9 +66,13 @@ impl FairIndex {
     pub(crate) fn line_up(&mut self, key: &GroupKey, seq: Seq) -> u64 {
         self.clock += 1;
         let turn = self.clock;
-        let group = self.groups.get_mut(key).expect("a message joins before it lines up");
+        let group = self
+            .groups
+            .get_mut(key)
+            .expect("a message joins before it lines up");
         if group.ready.is_empty() {
-            self.order.insert((group.in_flight, group.last_served, key.clone()));
+            self.order
+                .insert((group.in_flight, group.last_served, key.clone()));
         }
         group.ready.insert(turn, seq);
         turn
@@ -66,17 +80,24 @@ impl FairIndex {
 
     /// A ready message stops being so without being served (deleted, expired, set aside).
     pub(crate) fn step_out(&mut self, key: &GroupKey, turn: u64) {
-        let Some(group) = self.groups.get_mut(key) else { return };
+        let Some(group) = self.groups.get_mut(key) else {
+            return;
+        };
         group.ready.remove(&turn);
         if group.ready.is_empty() {
-            self.order.remove(&(group.in_flight, group.last_served, key.clone()));
+            self.order
+                .remove(&(group.in_flight, group.last_served, key.clone()));
         }
     }
 
     /// The message whose turn it is.
     pub(crate) fn first(&self) -> Option<Seq> {
         let (_, _, key) = self.order.first()?;
-        self.groups.get(key)?.ready.first_key_value().map(|(_, seq)| *seq)
+        self.groups
+            .get(key)?
+            .ready
+            .first_key_value()
+            .map(|(_, seq)| *seq)
     }
 
     /// The ready message with this turn is served: it counts as in flight from now on.
@@ -101,7 +122,10 @@ impl FairIndex {
     }
 
     fn reorder(&mut self, key: &GroupKey, change: impl FnOnce(&mut Group)) {
-        let group = self.groups.get_mut(key).expect("the group of a message in the queue exists");
+        let group = self
+            .groups
+            .get_mut(key)
+            .expect("the group of a message in the queue exists");
         let was_in_line = !group.ready.is_empty();
         let before = (group.in_flight, group.last_served);
         change(group);
@@ -169,11 +193,19 @@ mod tests {
         }
         fill(&mut index, &mut turns, "idle", 100..110);
         let served: Vec<_> = (0..5).map(|_| serve(&mut index, &turns)).collect();
-        assert_eq!(served, [100, 101, 102, 103, 104], "until both have five in flight");
+        assert_eq!(
+            served,
+            [100, 101, 102, 103, 104],
+            "until both have five in flight"
+        );
         for _ in 0..5 {
             index.land(&key("busy"));
         }
-        assert_eq!(serve(&mut index, &turns), 5, "busy has landed all and goes first again");
+        assert_eq!(
+            serve(&mut index, &turns),
+            5,
+            "busy has landed all and goes first again"
+        );
     }
 
     #[test]
@@ -190,7 +222,10 @@ mod tests {
             index.land(&group);
             index.leave(&group);
         }
-        assert!(long_served >= 1, "the long group was served {long_served} times");
+        assert!(
+            long_served >= 1,
+            "the long group was served {long_served} times"
+        );
     }
 
     #[test]

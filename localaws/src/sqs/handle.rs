@@ -55,7 +55,10 @@ impl Handle {
 }
 
 fn checksum(fields: &[u8]) -> [u8; CHECK] {
-    let digest = Md5::new().chain_update(b"receipt handle").chain_update(fields).finalize();
+    let digest = Md5::new()
+        .chain_update(b"receipt handle")
+        .chain_update(fields)
+        .finalize();
     let mut check = [0; CHECK];
     check.copy_from_slice(&digest[..CHECK]);
     check
@@ -67,13 +70,20 @@ mod tests {
 
     #[test]
     fn handles_round_trip_and_mangled_ones_are_refused() {
-        let handle = Handle { queue: QueueId(7), seq: Seq(1 << 40), receive: 3 };
+        let handle = Handle {
+            queue: QueueId(7),
+            seq: Seq(1 << 40),
+            receive: 3,
+        };
         let text = handle.encode();
         assert_eq!(Handle::decode(&text), Some(handle));
         assert_eq!(Handle::decode(""), None);
         assert_eq!(Handle::decode("garbage"), None);
-        let mangled =
-            if text.starts_with('B') { text.replacen('B', "C", 1) } else { text.replacen('A', "B", 1) };
+        let mangled = if text.starts_with('B') {
+            text.replacen('B', "C", 1)
+        } else {
+            text.replacen('A', "B", 1)
+        };
         assert_eq!(Handle::decode(&mangled), None);
     }
 }

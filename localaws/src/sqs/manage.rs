@@ -7,9 +7,9 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use super::{
     Caller, Sqs,
     api::{
-        CreateQueue, GetQueueAttributes, GetQueueUrl, ListDeadLetterSourceQueues, ListQueues, Nothing,
-        OfQueue, QueueAttributes, QueueTags, QueueUrl, QueueUrls, SetQueueAttributes, SourceQueueUrls,
-        TagQueue, UntagQueue,
+        CreateQueue, GetQueueAttributes, GetQueueUrl, ListDeadLetterSourceQueues, ListQueues,
+        Nothing, OfQueue, QueueAttributes, QueueTags, QueueUrl, QueueUrls, SetQueueAttributes,
+        SourceQueueUrls, TagQueue, UntagQueue,
     },
     error::{SqsError, SqsResult},
     limits::{LIST_RESULTS, MS_PER_S, TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX, TAGS_MAX},
@@ -22,37 +22,59 @@ use crate::realm::Realm;
 type Map = BTreeMap<String, String>;
 
 impl Sqs {
-    pub(super) async fn create_queue(&self, request: CreateQueue, caller: &Caller) -> SqsResult<QueueUrl> {
+    pub(super) async fn create_queue(
+        &self,
+        request: CreateQueue,
+        caller: &Caller,
+    ) -> SqsResult<QueueUrl> {
         let name = QueueName::parse(&required(request.queue_name, "QueueName")?)?;
         let attributes = request.attributes.unwrap_or_default();
         let tags = request.tags.unwrap_or_default();
         check_tags(&tags)?;
         self.transact(|state, now_ms| {
             state.core.create(&name, &attributes, tags, now_ms)?;
-            Ok(QueueUrl { queue_url: state.core.realm.queue_url(&caller.host, &name) })
+            Ok(QueueUrl {
+                queue_url: state.core.realm.queue_url(&caller.host, &name),
+            })
         })
         .await
     }
 
-    pub(super) fn get_queue_url(&self, request: GetQueueUrl, caller: &Caller) -> SqsResult<QueueUrl> {
+    pub(super) fn get_queue_url(
+        &self,
+        request: GetQueueUrl,
+        caller: &Caller,
+    ) -> SqsResult<QueueUrl> {
         let text = required(request.queue_name, "QueueName")?;
         let state = self.state();
         let realm = &state.core.realm;
-        if request.owner.is_some_and(|owner| owner != *realm.account_id) {
+        if request
+            .owner
+            .is_some_and(|owner| owner != *realm.account_id)
+        {
             return Err(SqsError::QueueDoesNotExist);
         }
         let name = QueueName::parse(&text).or(Err(SqsError::QueueDoesNotExist))?;
         state.core.find(&name)?;
-        Ok(QueueUrl { queue_url: realm.queue_url(&caller.host, &name) })
+        Ok(QueueUrl {
+            queue_url: realm.queue_url(&caller.host, &name),
+        })
     }
 
-    pub(super) fn list_queues(&self, request: &ListQueues, caller: &Caller) -> SqsResult<QueueUrls> {
+    pub(super) fn list_queues(
+        &self,
+        request: &ListQueues,
+        caller: &Caller,
+    ) -> SqsResult<QueueUrls> {
         let page = Page::parse(request.max_results, request.next_token.as_deref())?;
         let prefix = request.queue_name_prefix.as_deref().unwrap_or_default();
         let state = self.state();
         let names = state.core.list(prefix, page.after.as_ref(), page.size + 1);
         let (queue_urls, next_token) = page.cut(names, &state.core.realm, caller);
-        Ok(QueueUrls { queue_urls, next_token: next_token.filter(|_| request.max_results.is_some()) })
+        Ok(QueueUrls {
+            queue_urls,
+            next_token: next_token.filter(|_| request.max_results.is_some()),
+        })
     }
 
     pub(super) fn list_sources(
@@ -65,9 +87,15 @@ impl Sqs {
         let state = self.state();
         let name = state.core.realm.queue_of_url(&url)?;
         state.core.find(&name)?;
-        let names = state.core.sources_of(&name).filter(|name| page.after.as_ref().is_none_or(|a| *name > a));
+        let names = state
+            .core
+            .sources_of(&name)
+            .filter(|name| page.after.as_ref().is_none_or(|a| *name > a));
         let (queue_urls, next_token) = page.cut(names, &state.core.realm, caller);
-        Ok(SourceQueueUrls { queue_urls, next_token })
+        Ok(SourceQueueUrls {
+            queue_urls,
+            next_token,
+        })
     }
 
     pub(super) async fn delete_queue(&self, request: OfQueue) -> SqsResult<Nothing> {
@@ -96,7 +124,10 @@ impl Sqs {
     ) -> SqsResult<QueueAttributes> {
         let url = required(request.queue_url, "QueueUrl")?;
         let wanted = request.attribute_names.unwrap_or_default();
-        if let Some(unknown) = wanted.iter().find(|name| *name != "All" && !settings::is_known(name)) {
+        if let Some(unknown) = wanted
+            .iter()
+            .find(|name| *name != "All" && !settings::is_known(name))
+        {
             return Err(SqsError::InvalidAttributeName(unknown.clone()));
         }
         // A transaction, because bringing the queue to the present may expire messages.
@@ -112,7 +143,10 @@ impl Sqs {
         .await
     }
 
-    pub(super) async fn set_queue_attributes(&self, request: SetQueueAttributes) -> SqsResult<Nothing> {
+    pub(super) async fn set_queue_attributes(
+        &self,
+        request: SetQueueAttributes,
+    ) -> SqsResult<Nothing> {
         let url = required(request.queue_url, "QueueUrl")?;
         let attributes = required(request.attributes, "Attributes")?;
         self.transact(|state, now_ms| {
@@ -146,7 +180,13 @@ impl Sqs {
         let url = required(request.queue_url, "QueueUrl")?;
         let state = self.state();
         let id = state.core.find(&state.core.realm.queue_of_url(&url)?)?;
-        Ok(QueueTags { tags: state.core.queue(id).map(|queue| queue.tags.clone()).unwrap_or_default() })
+        Ok(QueueTags {
+            tags: state
+                .core
+                .queue(id)
+                .map(|queue| queue.tags.clone())
+                .unwrap_or_default(),
+        })
     }
 
     async fn change_tags(
@@ -171,10 +211,22 @@ fn describe(queue: &Queue, realm: &Realm) -> BTreeMap<&'static str, String> {
     map.extend([
         ("QueueArn", realm.queue_arn(&queue.name)),
         ("ApproximateNumberOfMessages", counts.ready.to_string()),
-        ("ApproximateNumberOfMessagesNotVisible", counts.leased.to_string()),
-        ("ApproximateNumberOfMessagesDelayed", counts.delayed.to_string()),
-        ("CreatedTimestamp", (queue.created_ms / MS_PER_S).to_string()),
-        ("LastModifiedTimestamp", (queue.modified_ms / MS_PER_S).to_string()),
+        (
+            "ApproximateNumberOfMessagesNotVisible",
+            counts.leased.to_string(),
+        ),
+        (
+            "ApproximateNumberOfMessagesDelayed",
+            counts.delayed.to_string(),
+        ),
+        (
+            "CreatedTimestamp",
+            (queue.created_ms / MS_PER_S).to_string(),
+        ),
+        (
+            "LastModifiedTimestamp",
+            (queue.modified_ms / MS_PER_S).to_string(),
+        ),
     ]);
     map
 }
@@ -182,11 +234,20 @@ fn describe(queue: &Queue, realm: &Realm) -> BTreeMap<&'static str, String> {
 fn check_tags(tags: &Map) -> SqsResult<()> {
     let reason = if tags.len() > TAGS_MAX {
         format!("Too many tags for queue, maximum {TAGS_MAX} allowed.")
-    } else if tags.keys().any(|key| key.is_empty() || key.chars().count() > TAG_KEY_CHARS_MAX) {
+    } else if tags
+        .keys()
+        .any(|key| key.is_empty() || key.chars().count() > TAG_KEY_CHARS_MAX)
+    {
         format!("Tag keys must be between 1 and {TAG_KEY_CHARS_MAX} characters in length.")
-    } else if tags.keys().any(|key| key.to_ascii_lowercase().starts_with("aws:")) {
+    } else if tags
+        .keys()
+        .any(|key| key.to_ascii_lowercase().starts_with("aws:"))
+    {
         "Tag keys must not start with 'aws:'.".to_owned()
-    } else if tags.values().any(|value| value.chars().count() > TAG_VALUE_CHARS_MAX) {
+    } else if tags
+        .values()
+        .any(|value| value.chars().count() > TAG_VALUE_CHARS_MAX)
+    {
         format!("Tag values must be at most {TAG_VALUE_CHARS_MAX} characters in length.")
     } else {
         return Ok(());
@@ -205,7 +266,11 @@ impl Page {
         let largest = *LIST_RESULTS.end();
         let asked = max_results.unwrap_or(largest);
         if !LIST_RESULTS.contains(&asked) {
-            return Err(SqsError::parameter(asked, "MaxResults", "MaxResults must be between 1 and 1000."));
+            return Err(SqsError::parameter(
+                asked,
+                "MaxResults",
+                "MaxResults must be between 1 and 1000.",
+            ));
         }
         let decode = |token: &str| {
             let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
@@ -213,10 +278,14 @@ impl Page {
         };
         let after = token
             .map(|token| {
-                decode(token).ok_or_else(|| SqsError::parameter(token, "NextToken", "Not a valid token."))
+                decode(token)
+                    .ok_or_else(|| SqsError::parameter(token, "NextToken", "Not a valid token."))
             })
             .transpose()?;
-        Ok(Self { size: usize::try_from(asked).unwrap_or(usize::MAX), after })
+        Ok(Self {
+            size: usize::try_from(asked).unwrap_or(usize::MAX),
+            after,
+        })
     }
 
     /// The URLs of the page and the token of the next, if names go on after it.
@@ -229,7 +298,15 @@ impl Page {
         let names: Vec<_> = names.take(self.size + 1).collect();
         let page = &names[..names.len().min(self.size)];
         let more = names.len() > self.size;
-        let token = page.last().filter(|_| more).map(|name| BASE64_URL_SAFE_NO_PAD.encode(name.as_str()));
-        (page.iter().map(|name| realm.queue_url(&caller.host, name)).collect(), token)
+        let token = page
+            .last()
+            .filter(|_| more)
+            .map(|name| BASE64_URL_SAFE_NO_PAD.encode(name.as_str()));
+        (
+            page.iter()
+                .map(|name| realm.queue_url(&caller.host, name))
+                .collect(),
+            token,
+        )
     }
 }

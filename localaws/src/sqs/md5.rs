@@ -69,7 +69,10 @@ mod tests {
     use super::*;
 
     fn text(data_type: &str, value: &str) -> AttributeValue {
-        AttributeValue { data_type: data_type.into(), value: Value::Text(value.into()) }
+        AttributeValue {
+            data_type: data_type.into(),
+            value: Value::Text(value.into()),
+        }
     }
 
     #[test]
@@ -79,14 +82,19 @@ mod tests {
             "fafb00f5732ab283681e124bf8747ed1",
             "the vector of the SQS API reference"
         );
-        assert_eq!(Digest::of_body("").hex(), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(
+            Digest::of_body("").hex(),
+            "d41d8cd98f00b204e9800998ecf8427e"
+        );
     }
 
     #[test]
     fn attribute_digest_matches_vectors_computed_by_boto_tooling() {
         let one = text("String", "attribute1");
         assert_eq!(
-            Digest::of_attributes([("timestamp", &text("Number", "1493147359900"))]).unwrap().hex(),
+            Digest::of_attributes([("timestamp", &text("Number", "1493147359900"))])
+                .unwrap()
+                .hex(),
             "235c5c510d26fb653d073faed50ae77c",
             "the vector moto checks against AWS"
         );

@@ -105,17 +105,29 @@ impl Sqs {
     ///
     /// # Errors
     /// What AWS would answer, or a store that cannot be written.
-    pub(crate) async fn call(&self, action: &str, body: &Bytes, caller: &Caller) -> Result<Reply, AwsError> {
+    pub(crate) async fn call(
+        &self,
+        action: &str,
+        body: &Bytes,
+        caller: &Caller,
+    ) -> Result<Reply, AwsError> {
         let outcome = match action {
             "SendMessage" => self.send_message(parse(body)?, caller).await.map(answer),
-            "SendMessageBatch" => self.send_message_batch(parse(body)?, caller).await.map(answer),
+            "SendMessageBatch" => self
+                .send_message_batch(parse(body)?, caller)
+                .await
+                .map(answer),
             "ReceiveMessage" => self.receive_message(parse(body)?, caller).await,
             "DeleteMessage" => self.delete_message(parse(body)?).await.map(answer),
-            "DeleteMessageBatch" => self.delete_message_batch(parse(body)?, caller).await.map(answer),
+            "DeleteMessageBatch" => self
+                .delete_message_batch(parse(body)?, caller)
+                .await
+                .map(answer),
             "ChangeMessageVisibility" => self.change_visibility(parse(body)?).await.map(answer),
-            "ChangeMessageVisibilityBatch" => {
-                self.change_visibility_batch(parse(body)?, caller).await.map(answer)
-            }
+            "ChangeMessageVisibilityBatch" => self
+                .change_visibility_batch(parse(body)?, caller)
+                .await
+                .map(answer),
             "CreateQueue" => self.create_queue(parse(body)?, caller).await.map(answer),
             "GetQueueUrl" => self.get_queue_url(parse(body)?, caller).map(answer),
             "ListQueues" => self.list_queues(&parse(body)?, caller).map(answer),
@@ -144,7 +156,10 @@ impl Sqs {
     }
 
     /// Decides under the lock, then waits until what changed is on disk.
-    async fn transact<T>(&self, decide: impl FnOnce(&mut State, u64) -> SqsResult<T>) -> SqsResult<T> {
+    async fn transact<T>(
+        &self,
+        decide: impl FnOnce(&mut State, u64) -> SqsResult<T>,
+    ) -> SqsResult<T> {
         let room = self.shared.store.room().await;
         let (outcome, pending) = {
             let mut state = self.state();
@@ -237,7 +252,9 @@ fn batch_ids<'a>(
     for id in ids {
         let id = required(id, "Id")?;
         let fits = (1..=BATCH_ENTRY_ID_CHARS_MAX).contains(&id.len())
-            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if !fits {
             return Err(SqsError::InvalidBatchEntryId);
         }

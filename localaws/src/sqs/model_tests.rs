@@ -30,10 +30,17 @@ fn name(text: &str) -> QueueName {
 }
 
 fn core_with(queues: &[(&str, &[(&str, &str)])]) -> Core {
-    let mut core = Core::new(Realm { region: "us-east-1".into(), account_id: "000000000000".into() });
+    let mut core = Core::new(Realm {
+        region: "us-east-1".into(),
+        account_id: "000000000000".into(),
+    });
     for (queue, attributes) in queues {
-        let attributes = attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        core.create(&name(queue), &attributes, BTreeMap::new(), 0).unwrap();
+        let attributes = attributes
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        core.create(&name(queue), &attributes, BTreeMap::new(), 0)
+            .unwrap();
     }
     core
 }
@@ -50,7 +57,10 @@ fn draft(number: u128, group: Option<&str>, delay_s: Option<u32>, now_ms: u64) -
         sender_id: "me".into(),
         sent_ms: now_ms,
     };
-    Draft { payload: Arc::new(payload), delay_s }
+    Draft {
+        payload: Arc::new(payload),
+        delay_s,
+    }
 }
 
 fn number(lease: &Lease) -> u128 {
@@ -124,7 +134,8 @@ struct Model {
 impl Model {
     fn expire(&mut self) {
         let now_ms = self.now_ms;
-        self.messages.retain(|_, m| m.sent_ms + RETENTION_MS > now_ms);
+        self.messages
+            .retain(|_, m| m.sent_ms + RETENTION_MS > now_ms);
     }
 
     fn counts(&self) -> Counts {
@@ -136,12 +147,20 @@ impl Model {
                 (true, _) => leased += 1,
             }
         }
-        Counts { ready, leased, delayed }
+        Counts {
+            ready,
+            leased,
+            delayed,
+        }
     }
 
     fn in_flight_by_group(&self) -> HashMap<u8, usize> {
         let mut counts = HashMap::new();
-        for m in self.messages.values().filter(|m| m.receives > 0 && m.ready_at_ms > self.now_ms) {
+        for m in self
+            .messages
+            .values()
+            .filter(|m| m.receives > 0 && m.ready_at_ms > self.now_ms)
+        {
             *counts.entry(m.group).or_default() += 1;
         }
         counts
@@ -149,7 +168,11 @@ impl Model {
 
     fn ready_by_group(&self) -> HashMap<u8, usize> {
         let mut counts = HashMap::new();
-        for m in self.messages.values().filter(|m| m.ready_at_ms <= self.now_ms) {
+        for m in self
+            .messages
+            .values()
+            .filter(|m| m.ready_at_ms <= self.now_ms)
+        {
             *counts.entry(m.group).or_default() += 1;
         }
         counts
@@ -163,29 +186,51 @@ impl Model {
         self.expire();
         let now_ms = self.now_ms;
         match *step {
-            Step::Send { group, delay_s, count } => {
+            Step::Send {
+                group,
+                delay_s,
+                count,
+            } => {
                 let text = format!("g{group}");
                 let drafts = (0..count)
                     .map(|_| {
                         self.sent += 1;
                         let ready_at_ms = now_ms + u64::from(delay_s) * MS_PER_S;
-                        let known = Known { group, sent_ms: now_ms, ready_at_ms, receives: 0 };
+                        let known = Known {
+                            group,
+                            sent_ms: now_ms,
+                            ready_at_ms,
+                            receives: 0,
+                        };
                         self.messages.insert(self.sent, known);
-                        draft(self.sent, (group > 0).then_some(&*text), Some(delay_s), now_ms)
+                        draft(
+                            self.sent,
+                            (group > 0).then_some(&*text),
+                            Some(delay_s),
+                            now_ms,
+                        )
                     })
                     .collect();
                 core.send(id, drafts, now_ms);
             }
             Step::Receive { max, visibility_s } => self.receive(core, id, max, visibility_s)?,
             Step::Delete { handle } => {
-                let Some(held) = self.pick(handle) else { return Ok(()) };
+                let Some(held) = self.pick(handle) else {
+                    return Ok(());
+                };
                 core.acknowledge(id, held.seq, held.receive, now_ms);
-                if self.messages.get(&held.number).is_some_and(|m| m.receives == held.receive) {
+                if self
+                    .messages
+                    .get(&held.number)
+                    .is_some_and(|m| m.receives == held.receive)
+                {
                     self.messages.remove(&held.number);
                 }
             }
             Step::ChangeVisibility { handle, timeout_s } => {
-                let Some(held) = self.pick(handle) else { return Ok(()) };
+                let Some(held) = self.pick(handle) else {
+                    return Ok(());
+                };
                 let outcome = core.change_visibility(id, held.seq, held.receive, timeout_s, now_ms);
                 match self.messages.get_mut(&held.number) {
                     Some(m) if m.receives == held.receive && m.ready_at_ms > now_ms => {
@@ -193,7 +238,9 @@ impl Model {
                         m.ready_at_ms = now_ms + u64::from(timeout_s) * MS_PER_S;
                     }
                     Some(_) => prop_assert_eq!(outcome, Err(SqsError::MessageNotInflight)),
-                    None => prop_assert!(matches!(outcome, Err(SqsError::InvalidParameterValue(_)))),
+                    None => {
+                        prop_assert!(matches!(outcome, Err(SqsError::InvalidParameterValue(_))))
+                    }
                 }
             }
             Step::Pass { ms } => self.now_ms += ms,
@@ -216,24 +263,41 @@ impl Model {
         let (now_ms, before) = (self.now_ms, self.counts());
         let (in_flight, ready) = (self.in_flight_by_group(), self.ready_by_group());
         let leases = core.receive(id, max, Some(visibility_s), now_ms).unwrap();
-        prop_assert_eq!(leases.len(), max.min(before.ready), "a receive takes all it may and finds");
+        prop_assert_eq!(
+            leases.len(),
+            max.min(before.ready),
+            "a receive takes all it may and finds"
+        );
         let mut served: HashMap<u8, usize> = HashMap::new();
         let mut seen = HashSet::new();
         for lease in &leases {
-            prop_assert!(seen.insert(number(lease)), "a message comes once per receive");
+            prop_assert!(
+                seen.insert(number(lease)),
+                "a message comes once per receive"
+            );
             let m = self.messages.get_mut(&number(lease));
             let Some(m) = m else {
-                return Err(TestCaseError::fail("a deleted or expired message came back"));
+                return Err(TestCaseError::fail(
+                    "a deleted or expired message came back",
+                ));
             };
-            prop_assert!(m.ready_at_ms <= now_ms, "a delayed or leased message was received");
+            prop_assert!(
+                m.ready_at_ms <= now_ms,
+                "a delayed or leased message was received"
+            );
             m.receives += 1;
             prop_assert_eq!(lease.receipt.receives, m.receives);
             m.ready_at_ms = now_ms + u64::from(visibility_s) * MS_PER_S;
             *served.entry(m.group).or_default() += 1;
-            self.held.push(Held { number: number(lease), seq: lease.seq, receive: m.receives });
+            self.held.push(Held {
+                number: number(lease),
+                seq: lease.seq,
+                receive: m.receives,
+            });
         }
         // Fairness: a group that could have been served one more is never two behind in flight.
-        let load = |group: &u8| in_flight.get(group).unwrap_or(&0) + served.get(group).unwrap_or(&0);
+        let load =
+            |group: &u8| in_flight.get(group).unwrap_or(&0) + served.get(group).unwrap_or(&0);
         for (waiting, count) in &ready {
             if served.get(waiting).unwrap_or(&0) < count {
                 for group in served.keys() {
@@ -258,17 +322,32 @@ impl Disk {
     fn apply(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
-                Change::Insert { seq, queue, payload, .. } => {
+                Change::Insert {
+                    seq,
+                    queue,
+                    payload,
+                    ..
+                } => {
                     self.0.insert(seq, (payload.id.as_u128(), Some(queue), 0));
                 }
                 Change::Lease { seq, receipt, .. } => {
-                    self.0.get_mut(&seq).expect("only stored messages are leased").2 = receipt.receives;
+                    self.0
+                        .get_mut(&seq)
+                        .expect("only stored messages are leased")
+                        .2 = receipt.receives;
                 }
-                Change::Move { seq, queue, receipt, .. } => {
+                Change::Move {
+                    seq,
+                    queue,
+                    receipt,
+                    ..
+                } => {
                     let row = self.0.get_mut(&seq).expect("only stored messages move");
                     (row.1, row.2) = (Some(queue), receipt.receives);
                 }
-                Change::DeleteMessage(seq) => assert!(self.0.remove(&seq).is_some(), "deleted twice"),
+                Change::DeleteMessage(seq) => {
+                    assert!(self.0.remove(&seq).is_some(), "deleted twice")
+                }
                 Change::DeleteMessages(seqs) => {
                     for seq in seqs {
                         assert!(self.0.remove(&seq).is_some(), "deleted twice");
@@ -329,9 +408,13 @@ proptest! {
 }
 
 fn dead_letter_core() -> (Core, QueueId, QueueId) {
-    let policy = r#"{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:dlq","maxReceiveCount":2}"#;
+    let policy =
+        r#"{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:dlq","maxReceiveCount":2}"#;
     let core = core_with(&[("dlq", &[]), ("q", &[("RedrivePolicy", policy)])]);
-    let (q, dlq) = (core.find(&name("q")).unwrap(), core.find(&name("dlq")).unwrap());
+    let (q, dlq) = (
+        core.find(&name("q")).unwrap(),
+        core.find(&name("dlq")).unwrap(),
+    );
     (core, q, dlq)
 }
 
@@ -342,13 +425,26 @@ fn a_message_received_too_often_moves_with_its_identity() {
     for time in [10, 20] {
         assert_eq!(core.receive(q, 10, Some(0), time).unwrap().len(), 1);
     }
-    assert!(core.receive(q, 10, Some(0), 30).unwrap().is_empty(), "the third receive sets it aside");
-    assert_eq!(core.queue(q).unwrap().counts(), Counts { ready: 0, leased: 0, delayed: 0 });
+    assert!(
+        core.receive(q, 10, Some(0), 30).unwrap().is_empty(),
+        "the third receive sets it aside"
+    );
+    assert_eq!(
+        core.queue(q).unwrap().counts(),
+        Counts {
+            ready: 0,
+            leased: 0,
+            delayed: 0
+        }
+    );
     let set_aside = core.receive(dlq, 10, None, 40).unwrap();
     assert_eq!(number(&set_aside[0]), 7);
     assert_eq!(set_aside[0].payload.sent_ms, 5);
     assert_eq!(set_aside[0].payload.group.as_deref(), Some("g"));
-    assert_eq!(set_aside[0].redriven_from.as_deref(), Some("arn:aws:sqs:us-east-1:000000000000:q"));
+    assert_eq!(
+        set_aside[0].redriven_from.as_deref(),
+        Some("arn:aws:sqs:us-east-1:000000000000:q")
+    );
 }
 
 #[test]
@@ -363,7 +459,10 @@ fn messages_go_back_to_where_they_came_from() {
     assert_eq!(core.redrive_back(dlq, None, 100, 50), 2);
     let back = core.receive(q, 10, None, 60).unwrap();
     assert_eq!(back.len(), 5);
-    assert!(back.iter().all(|lease| lease.receipt.receives == 1 && lease.redriven_from.is_none()));
+    assert!(
+        back.iter()
+            .all(|lease| lease.receipt.receives == 1 && lease.redriven_from.is_none())
+    );
 }
 
 #[test]
@@ -378,7 +477,8 @@ fn without_its_dead_letter_queue_a_message_is_delivered_on() {
 
 #[test]
 fn a_queue_that_is_its_own_dead_letter_queue_still_delivers() {
-    let policy = r#"{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:q","maxReceiveCount":1}"#;
+    let policy =
+        r#"{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:q","maxReceiveCount":1}"#;
     let mut core = core_with(&[("q", &[])]);
     let attributes = [("RedrivePolicy".to_owned(), policy.to_owned())].into();
     core.set_attributes(&name("q"), &attributes, 0).unwrap();
@@ -394,7 +494,13 @@ fn no_more_than_the_limit_is_in_flight() {
     let mut core = core_with(&[("q", &[])]);
     let id = core.find(&name("q")).unwrap();
     let total = IN_FLIGHT_MAX + 5;
-    core.send(id, (0..total as u128).map(|n| draft(n, None, None, 0)).collect(), 0);
+    core.send(
+        id,
+        (0..total as u128)
+            .map(|n| draft(n, None, None, 0))
+            .collect(),
+        0,
+    );
     let mut first = None;
     let mut leased = 0;
     loop {
@@ -411,7 +517,11 @@ fn no_more_than_the_limit_is_in_flight() {
     let (seq, receive) = first.unwrap();
     core.take_effects();
     core.acknowledge(id, seq, receive, 2);
-    assert_eq!(core.take_effects().touched, [id], "room in flight wakes a waiter");
+    assert_eq!(
+        core.take_effects().touched,
+        [id],
+        "room in flight wakes a waiter"
+    );
     assert_eq!(core.receive(id, 10, None, 3).unwrap().len(), 1);
 }
 
@@ -423,9 +533,15 @@ fn a_lease_lasts_twelve_hours_at_most() {
     let lease = core.receive(id, 1, None, 0).unwrap().remove(0);
     let hour_ms = 3_600 * MS_PER_S;
     assert_eq!(core.change_visibility(id, lease.seq, 1, 43_200, 0), Ok(()));
-    assert_eq!(core.change_visibility(id, lease.seq, 1, 39_600, hour_ms), Ok(()));
+    assert_eq!(
+        core.change_visibility(id, lease.seq, 1, 39_600, hour_ms),
+        Ok(())
+    );
     let beyond = core.change_visibility(id, lease.seq, 1, 43_200, hour_ms);
-    assert!(matches!(beyond, Err(SqsError::InvalidParameterValue(_))), "{beyond:?}");
+    assert!(
+        matches!(beyond, Err(SqsError::InvalidParameterValue(_))),
+        "{beyond:?}"
+    );
 }
 
 #[test]
@@ -434,7 +550,8 @@ fn a_queue_made_again_knows_nothing_of_the_old_one() {
     let old = core.find(&name("q")).unwrap();
     core.send(old, vec![draft(1, None, None, 0)], 0);
     core.delete(&name("q")).unwrap();
-    core.create(&name("q"), &BTreeMap::new(), BTreeMap::new(), 1).unwrap();
+    core.create(&name("q"), &BTreeMap::new(), BTreeMap::new(), 1)
+        .unwrap();
     let new = core.find(&name("q")).unwrap();
     assert_ne!(old, new);
     assert!(core.receive(new, 10, None, 2).unwrap().is_empty());
@@ -444,12 +561,22 @@ fn a_queue_made_again_knows_nothing_of_the_old_one() {
 fn costs_do_not_grow_with_queues_groups_or_messages() {
     let mut core = core_with(&[]);
     for n in 0..10_000 {
-        core.create(&name(&format!("q{n}")), &BTreeMap::new(), BTreeMap::new(), 0).unwrap();
+        core.create(
+            &name(&format!("q{n}")),
+            &BTreeMap::new(),
+            BTreeMap::new(),
+            0,
+        )
+        .unwrap();
     }
     let id = core.find(&name("q77")).unwrap();
     let messages: u128 = 100_000;
     for n in 0..messages {
-        core.send(id, vec![draft(n, Some(&format!("g{}", n % 10_000)), None, 0)], 0);
+        core.send(
+            id,
+            vec![draft(n, Some(&format!("g{}", n % 10_000)), None, 0)],
+            0,
+        );
     }
     core.take_effects();
     let started = std::time::Instant::now();
@@ -463,5 +590,9 @@ fn costs_do_not_grow_with_queues_groups_or_messages() {
     }
     assert_eq!(received.len() as u128, messages);
     // Linear scans would take minutes here; this takes about a second without optimisation.
-    assert!(started.elapsed().as_secs() < 60, "took {:?}", started.elapsed());
+    assert!(
+        started.elapsed().as_secs() < 60,
+        "took {:?}",
+        started.elapsed()
+    );
 }

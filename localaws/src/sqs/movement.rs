@@ -9,7 +9,8 @@ use std::{collections::VecDeque, time::Duration};
 use super::{
     Sqs,
     api::{
-        CancelMoveTask, MoveTask, MoveTaskCancelled, MoveTaskStarted, MoveTaskState, MoveTasks as Listing,
+        CancelMoveTask, MoveTask, MoveTaskCancelled, MoveTaskStarted, MoveTaskState,
+        MoveTasks as Listing,
     },
     core::QueueId,
     error::{SqsError, SqsResult},
@@ -40,7 +41,9 @@ impl MoveTasks {
     }
 
     fn is_running(&self, source_arn: &str) -> bool {
-        self.tasks.iter().any(|task| task.state.source_arn == source_arn && task.state.status == "RUNNING")
+        self.tasks
+            .iter()
+            .any(|task| task.state.source_arn == source_arn && task.state.status == "RUNNING")
     }
 }
 
@@ -58,7 +61,10 @@ impl Sqs {
         let handle = request_id();
         let mut state = self.state();
         let source_name = self.queue_of_arn(&state, &source_arn)?;
-        let source = state.core.find(&source_name).map_err(|_| missing(&source_arn))?;
+        let source = state
+            .core
+            .find(&source_name)
+            .map_err(|_| missing(&source_arn))?;
         let destination = match &request.destination_arn {
             Some(arn) => {
                 let name = self.queue_of_arn(&state, arn)?;
@@ -94,9 +100,13 @@ impl Sqs {
         });
         state.moves.tasks.truncate(TASKS_KEPT);
         drop(state);
-        let task = self.clone().run_move_task(handle.clone(), source, destination, to_move, rate);
+        let task = self
+            .clone()
+            .run_move_task(handle.clone(), source, destination, to_move, rate);
         self.shared.tracker.spawn(task);
-        Ok(MoveTaskStarted { task_handle: handle })
+        Ok(MoveTaskStarted {
+            task_handle: handle,
+        })
     }
 
     pub(super) fn list_move_tasks(&self, request: MoveTask) -> SqsResult<Listing> {
@@ -105,21 +115,39 @@ impl Sqs {
         let name = self.queue_of_arn(&state, &source_arn)?;
         state.core.find(&name).map_err(|_| missing(&source_arn))?;
         let asked = request.max_results.unwrap_or(1);
-        let max = usize::try_from(asked).ok().filter(|max| (1..=MOVE_TASKS_KEPT).contains(max)).ok_or_else(
-            || SqsError::parameter(asked, "MaxResults", "Must be between 1 and 10, if provided."),
-        )?;
-        let of_source = state.moves.tasks.iter().filter(|task| task.state.source_arn == source_arn);
-        Ok(Listing { results: of_source.take(max).map(|task| task.state.clone()).collect() })
+        let max = usize::try_from(asked)
+            .ok()
+            .filter(|max| (1..=MOVE_TASKS_KEPT).contains(max))
+            .ok_or_else(|| {
+                SqsError::parameter(
+                    asked,
+                    "MaxResults",
+                    "Must be between 1 and 10, if provided.",
+                )
+            })?;
+        let of_source = state
+            .moves
+            .tasks
+            .iter()
+            .filter(|task| task.state.source_arn == source_arn);
+        Ok(Listing {
+            results: of_source.take(max).map(|task| task.state.clone()).collect(),
+        })
     }
 
     pub(super) fn cancel_move_task(&self, request: CancelMoveTask) -> SqsResult<MoveTaskCancelled> {
         let handle = required(request.task_handle, "TaskHandle")?;
         let mut state = self.state();
-        let task = state.moves.find(&handle).filter(|task| task.state.status == "RUNNING");
+        let task = state
+            .moves
+            .find(&handle)
+            .filter(|task| task.state.status == "RUNNING");
         let task = task.ok_or_else(|| SqsError::ResourceNotFound("Task does not exist.".into()))?;
         task.state.status = "CANCELLED";
         task.state.task_handle = None;
-        Ok(MoveTaskCancelled { moved: task.state.approximate_number_of_messages_moved })
+        Ok(MoveTaskCancelled {
+            moved: task.state.approximate_number_of_messages_moved,
+        })
     }
 
     async fn run_move_task(
@@ -132,15 +160,22 @@ impl Sqs {
     ) {
         let rate = rate.and_then(|rate| usize::try_from(rate).ok());
         let chunk = rate.map_or(MOVE_CHUNK, |rate| rate.min(MOVE_CHUNK));
-        let pause = rate.map_or(Duration::ZERO, |rate| Duration::from_millis((chunk * 1_000 / rate) as u64));
+        let pause = rate.map_or(Duration::ZERO, |rate| {
+            Duration::from_millis((chunk * 1_000 / rate) as u64)
+        });
         let mut left = to_move;
         while left > 0 {
             let moved = self.transact(|state, now_ms| {
-                let running = state.moves.find(&handle).is_some_and(|task| task.state.status == "RUNNING");
+                let running = state
+                    .moves
+                    .find(&handle)
+                    .is_some_and(|task| task.state.status == "RUNNING");
                 if !running {
                     return Ok(0);
                 }
-                let moved = state.core.redrive_back(source, destination, chunk.min(left), now_ms);
+                let moved = state
+                    .core
+                    .redrive_back(source, destination, chunk.min(left), now_ms);
                 if let Some(task) = state.moves.find(&handle) {
                     task.state.approximate_number_of_messages_moved += moved;
                 }
@@ -168,10 +203,16 @@ impl Sqs {
     }
 
     fn queue_of_arn(&self, state: &super::State, arn: &str) -> SqsResult<QueueName> {
-        state.core.realm.queue_of_arn(arn).ok_or_else(|| missing(arn))
+        state
+            .core
+            .realm
+            .queue_of_arn(arn)
+            .ok_or_else(|| missing(arn))
     }
 }
 
 fn missing(arn: &str) -> SqsError {
-    SqsError::ResourceNotFound(format!("The resource that you specified for the ARN {arn} doesn't exist."))
+    SqsError::ResourceNotFound(format!(
+        "The resource that you specified for the ARN {arn} doesn't exist."
+    ))
 }

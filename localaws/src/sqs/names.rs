@@ -18,10 +18,14 @@ impl QueueName {
         let chars_fit = |text: &str| {
             !text.is_empty()
                 && text.len() <= QUEUE_NAME_CHARS_MAX
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         };
         if text.strip_suffix(".fifo").is_some_and(chars_fit) {
-            return Err(SqsError::UnsupportedOperation("This endpoint has no FIFO queues.".into()));
+            return Err(SqsError::UnsupportedOperation(
+                "This endpoint has no FIFO queues.".into(),
+            ));
         }
         if !chars_fit(text) {
             return Err(SqsError::InvalidParameterValue(
@@ -51,7 +55,10 @@ impl Realm {
 
     /// The queue an ARN of this account and region names, if it can exist here.
     pub(crate) fn queue_of_arn(&self, arn: &str) -> Option<QueueName> {
-        let rest = arn.strip_prefix("arn:aws:sqs:")?.strip_prefix(&*self.region)?.strip_prefix(':')?;
+        let rest = arn
+            .strip_prefix("arn:aws:sqs:")?
+            .strip_prefix(&*self.region)?
+            .strip_prefix(':')?;
         let name = rest.strip_prefix(&*self.account_id)?.strip_prefix(':')?;
         QueueName::parse(name).ok()
     }
@@ -80,7 +87,9 @@ impl Realm {
             if name.len() > QUEUE_NAME_CHARS_MAX || name.ends_with(".fifo") {
                 SqsError::QueueDoesNotExist
             } else {
-                SqsError::InvalidAddress(format!("The address {url} is not valid for this endpoint."))
+                SqsError::InvalidAddress(format!(
+                    "The address {url} is not valid for this endpoint."
+                ))
             }
         })
     }
@@ -91,7 +100,10 @@ mod tests {
     use super::*;
 
     fn realm() -> Realm {
-        Realm { region: "us-east-1".into(), account_id: "000000000000".into() }
+        Realm {
+            region: "us-east-1".into(),
+            account_id: "000000000000".into(),
+        }
     }
 
     #[test]
@@ -100,31 +112,47 @@ mod tests {
             assert_eq!(QueueName::parse(good).unwrap().as_str(), good);
         }
         for bad in ["", "a b", "ä", "a.b", &"x".repeat(81), ".fifo"] {
-            assert!(matches!(QueueName::parse(bad), Err(SqsError::InvalidParameterValue(_))), "{bad}");
+            assert!(
+                matches!(
+                    QueueName::parse(bad),
+                    Err(SqsError::InvalidParameterValue(_))
+                ),
+                "{bad}"
+            );
         }
-        assert!(matches!(QueueName::parse("a.fifo"), Err(SqsError::UnsupportedOperation(_))));
+        assert!(matches!(
+            QueueName::parse("a.fifo"),
+            Err(SqsError::UnsupportedOperation(_))
+        ));
     }
 
     #[test]
     fn a_queue_is_found_by_path_alone() {
         let name = QueueName::parse("jobs").unwrap();
-        for url in
-            ["http://127.0.0.1:4566/000000000000/jobs", "https://sqs.example/000000000000/jobs/", "jobs"]
-        {
+        for url in [
+            "http://127.0.0.1:4566/000000000000/jobs",
+            "https://sqs.example/000000000000/jobs/",
+            "jobs",
+        ] {
             assert_eq!(realm().queue_of_url(url).unwrap(), name, "{url}");
         }
         let other = realm().queue_of_url("http://h/111111111111/jobs");
         assert!(matches!(other, Err(SqsError::QueueDoesNotExist)));
-        assert!(matches!(realm().queue_of_url("http://h/"), Err(SqsError::InvalidAddress(_)) | Ok(_)));
+        assert!(matches!(
+            realm().queue_of_url("http://h/"),
+            Err(SqsError::InvalidAddress(_)) | Ok(_)
+        ));
     }
 
     #[test]
     fn arns_round_trip_and_foreign_ones_name_nothing() {
         let name = QueueName::parse("jobs").unwrap();
         assert_eq!(realm().queue_of_arn(&realm().queue_arn(&name)), Some(name));
-        for foreign in
-            ["arn:aws:sqs:eu-west-1:000000000000:jobs", "arn:aws:sns:us-east-1:000000000000:jobs", ""]
-        {
+        for foreign in [
+            "arn:aws:sqs:eu-west-1:000000000000:jobs",
+            "arn:aws:sns:us-east-1:000000000000:jobs",
+            "",
+        ] {
             assert_eq!(realm().queue_of_arn(foreign), None, "{foreign}");
         }
     }

@@ -67,11 +67,25 @@ pub(crate) enum Change {
     /// A queue is gone; its messages go by [`Change::DeleteMessages`].
     DeleteQueue(QueueId),
     /// A message was sent.
-    Insert { seq: Seq, queue: QueueId, payload: Arc<Payload>, ready_at_ms: u64 },
+    Insert {
+        seq: Seq,
+        queue: QueueId,
+        payload: Arc<Payload>,
+        ready_at_ms: u64,
+    },
     /// A message was received, or its lease changed.
-    Lease { seq: Seq, receipt: Receipt, until_ms: u64 },
+    Lease {
+        seq: Seq,
+        receipt: Receipt,
+        until_ms: u64,
+    },
     /// A message went to another queue and is ready there.
-    Move { seq: Seq, queue: QueueId, redriven_from: Option<Arc<str>>, receipt: Receipt },
+    Move {
+        seq: Seq,
+        queue: QueueId,
+        redriven_from: Option<Arc<str>>,
+        receipt: Receipt,
+    },
     /// A message is gone.
     DeleteMessage(Seq),
     /// Many messages are gone.
@@ -98,7 +112,14 @@ impl Change {
 impl store::Change for Change {
     fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         match self {
-            Self::PutQueue { id, name, created_ms, modified_ms, attributes, tags } => {
+            Self::PutQueue {
+                id,
+                name,
+                created_ms,
+                modified_ms,
+                attributes,
+                tags,
+            } => {
                 let json = |map: serde_json::Result<String>| map.expect("a map of strings is JSON");
                 tx.prepare_cached(
                     "INSERT INTO queues (id, name, created_ms, modified_ms, attributes, tags)
@@ -115,13 +136,28 @@ impl store::Change for Change {
                 ])?;
             }
             Self::DeleteQueue(id) => {
-                tx.prepare_cached("DELETE FROM queues WHERE id = ?1")?.execute([column(id.0)])?;
+                tx.prepare_cached("DELETE FROM queues WHERE id = ?1")?
+                    .execute([column(id.0)])?;
             }
-            Self::Insert { seq, queue, payload, ready_at_ms } => {
+            Self::Insert {
+                seq,
+                queue,
+                payload,
+                ready_at_ms,
+            } => {
                 insert(tx, *seq, *queue, payload, *ready_at_ms)?;
             }
-            Self::Lease { seq, receipt, until_ms } => put_lease(tx, *seq, *receipt, *until_ms)?,
-            Self::Move { seq, queue, redriven_from, receipt } => {
+            Self::Lease {
+                seq,
+                receipt,
+                until_ms,
+            } => put_lease(tx, *seq, *receipt, *until_ms)?,
+            Self::Move {
+                seq,
+                queue,
+                redriven_from,
+                receipt,
+            } => {
                 tx.prepare_cached(
                     "UPDATE messages SET queue = ?2, redriven_from = ?3, ready_at_ms = 0 WHERE seq = ?1",
                 )?
@@ -156,36 +192,46 @@ fn insert(
 ) -> rusqlite::Result<()> {
     let attributes = (!payload.attributes.is_empty())
         .then(|| serde_json::to_vec(&payload.attributes).expect("attributes are JSON"));
-    tx.prepare_cached("INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, NULL)")?
-        .execute(params![
-            column(seq.0),
-            column(queue.0),
-            payload.id.as_bytes().as_slice(),
-            payload.body,
-            attributes,
-            payload.group.as_deref(),
-            payload.trace_header,
-            &*payload.sender_id,
-            column(payload.sent_ms),
-            column(ready_at_ms),
-        ])?;
-    Ok(())
-}
-
-fn put_lease(tx: &Transaction<'_>, seq: Seq, receipt: Receipt, until_ms: u64) -> rusqlite::Result<()> {
-    tx.prepare_cached("INSERT OR REPLACE INTO leases VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+    tx.prepare_cached(
+        "INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, NULL)",
+    )?
+    .execute(params![
         column(seq.0),
-        receipt.receives,
-        column(receipt.first_ms),
-        column(receipt.latest_ms),
-        column(until_ms),
+        column(queue.0),
+        payload.id.as_bytes().as_slice(),
+        payload.body,
+        attributes,
+        payload.group.as_deref(),
+        payload.trace_header,
+        &*payload.sender_id,
+        column(payload.sent_ms),
+        column(ready_at_ms),
     ])?;
     Ok(())
 }
 
+fn put_lease(
+    tx: &Transaction<'_>,
+    seq: Seq,
+    receipt: Receipt,
+    until_ms: u64,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached("INSERT OR REPLACE INTO leases VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![
+            column(seq.0),
+            receipt.receives,
+            column(receipt.first_ms),
+            column(receipt.latest_ms),
+            column(until_ms),
+        ])?;
+    Ok(())
+}
+
 fn delete(tx: &Transaction<'_>, seq: Seq) -> rusqlite::Result<()> {
-    tx.prepare_cached("DELETE FROM messages WHERE seq = ?1")?.execute([column(seq.0)])?;
-    tx.prepare_cached("DELETE FROM leases WHERE seq = ?1")?.execute([column(seq.0)])?;
+    tx.prepare_cached("DELETE FROM messages WHERE seq = ?1")?
+        .execute([column(seq.0)])?;
+    tx.prepare_cached("DELETE FROM leases WHERE seq = ?1")?
+        .execute([column(seq.0)])?;
     Ok(())
 }
 
@@ -212,7 +258,8 @@ pub(crate) fn load(conn: &Connection, core: &mut Core, now_ms: u64) -> Result<()
             None => BTreeMap::new(),
         };
         let payload = Payload {
-            id: Uuid::from_slice(row.get_ref(2)?.as_blob().map_err(|_| bad("id"))?).map_err(|_| bad("id"))?,
+            id: Uuid::from_slice(row.get_ref(2)?.as_blob().map_err(|_| bad("id"))?)
+                .map_err(|_| bad("id"))?,
             body_md5: Digest::of_body(&body),
             body,
             attributes_md5: Digest::of_attributes(attributes.iter().map(|(n, v)| (n.as_str(), v))),
@@ -225,20 +272,29 @@ pub(crate) fn load(conn: &Connection, core: &mut Core, now_ms: u64) -> Result<()
         let mut ready_at_ms = number(9)?;
         let mut receipt = Receipt::default();
         if let Some(receives) = row.get::<_, Option<u32>>(11)? {
-            receipt = Receipt { receives, first_ms: number(12)?, latest_ms: number(13)? };
+            receipt = Receipt {
+                receives,
+                first_ms: number(12)?,
+                latest_ms: number(13)?,
+            };
             ready_at_ms = ready_at_ms.max(number(14)?);
         }
         let redriven_from = row.get::<_, Option<String>>(10)?.map(Into::into);
-        let entry =
-            Entry { payload: Arc::new(payload), redriven_from, receipt, place: Place::Ready { turn: 0 } };
+        let entry = Entry {
+            payload: Arc::new(payload),
+            redriven_from,
+            receipt,
+            place: Place::Ready { turn: 0 },
+        };
         core.adopt_message(QueueId(number(1)?), seq, entry, ready_at_ms, now_ms);
     }
     Ok(())
 }
 
 fn load_queues(conn: &Connection, core: &mut Core) -> Result<(), LoadError> {
-    let mut statement =
-        conn.prepare("SELECT id, name, created_ms, modified_ms, attributes, tags FROM queues ORDER BY id")?;
+    let mut statement = conn.prepare(
+        "SELECT id, name, created_ms, modified_ms, attributes, tags FROM queues ORDER BY id",
+    )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let number = |index: usize| row.get::<_, i64>(index).map(i64::unsigned_abs);
@@ -249,17 +305,29 @@ fn load_queues(conn: &Connection, core: &mut Core) -> Result<(), LoadError> {
             serde_json::from_str(&row.get::<_, String>(4)?).map_err(|_| bad("attributes"))?;
         let settings = Settings::default()
             .with(&attributes, &core.realm)
-            .map_err(|error| bad(&format!("{error} (was it made for another account or region?)")))?;
+            .map_err(|error| {
+                bad(&format!(
+                    "{error} (was it made for another account or region?)"
+                ))
+            })?;
         let tags = serde_json::from_str(&row.get::<_, String>(5)?).map_err(|_| bad("tags"))?;
         let mut queue = Queue::new(QueueId(number(0)?), name, settings, tags, number(2)?);
         queue.modified_ms = number(3)?;
         core.adopt(queue);
     }
     let last_queue: Option<i64> = conn
-        .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'queues'", [], |row| row.get(0))
+        .query_row(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'queues'",
+            [],
+            |row| row.get(0),
+        )
         .optional()?;
-    let last_seq: Option<i64> =
-        conn.query_row("SELECT seq FROM last_seq", [], |row| row.get(0)).optional()?;
-    core.resume_keys(last_queue.unwrap_or(0).unsigned_abs(), last_seq.unwrap_or(0).unsigned_abs());
+    let last_seq: Option<i64> = conn
+        .query_row("SELECT seq FROM last_seq", [], |row| row.get(0))
+        .optional()?;
+    core.resume_keys(
+        last_queue.unwrap_or(0).unsigned_abs(),
+        last_seq.unwrap_or(0).unsigned_abs(),
+    );
     Ok(())
 }

@@ -132,9 +132,13 @@ impl Queue {
         entry.place = if ready_at_ms > now_ms {
             self.delayed += 1;
             self.timers.insert((ready_at_ms, seq));
-            Place::Delayed { until_ms: ready_at_ms }
+            Place::Delayed {
+                until_ms: ready_at_ms,
+            }
         } else {
-            Place::Ready { turn: self.fair.line_up(group, seq) }
+            Place::Ready {
+                turn: self.fair.line_up(group, seq),
+            }
         };
         self.entries.insert(seq, entry);
     }
@@ -161,19 +165,29 @@ impl Queue {
         effects: &mut Effects,
     ) -> Received {
         let mut received = Received::default();
-        let max_receives = self.settings.redrive.as_ref().filter(|_| redrive).map(|r| r.max_receives);
+        let max_receives = self
+            .settings
+            .redrive
+            .as_ref()
+            .filter(|_| redrive)
+            .map(|r| r.max_receives);
         while received.leases.len() < max
             && self.leased < IN_FLIGHT_MAX
             && received.set_aside.len() < REDRIVES_PER_RECEIVE_MAX
         {
             let Some(seq) = self.fair.first() else { break };
-            let entry = self.entries.get_mut(&seq).expect("only messages of the queue are in line");
+            let entry = self
+                .entries
+                .get_mut(&seq)
+                .expect("only messages of the queue are in line");
             if max_receives.is_some_and(|max| entry.receipt.receives >= max) {
                 let entry = self.take(seq).expect("it was found a line above");
                 received.set_aside.push((seq, entry));
                 continue;
             }
-            let Place::Ready { turn } = entry.place else { unreachable!("only ready messages are in line") };
+            let Place::Ready { turn } = entry.place else {
+                unreachable!("only ready messages are in line")
+            };
             entry.receipt.receives += 1;
             entry.receipt.latest_ms = now_ms;
             if entry.receipt.receives == 1 {
@@ -184,7 +198,11 @@ impl Queue {
             self.fair.serve(&entry.payload.group, turn);
             self.timers.insert((until_ms, seq));
             self.leased += 1;
-            effects.changes.push(Change::Lease { seq, receipt: entry.receipt, until_ms });
+            effects.changes.push(Change::Lease {
+                seq,
+                receipt: entry.receipt,
+                until_ms,
+            });
             received.leases.push(Lease {
                 seq,
                 payload: Arc::clone(&entry.payload),
@@ -203,7 +221,11 @@ impl Queue {
     /// Deletes the message a handle stands for. As on AWS's standard queues this succeeds, without effect,
     /// when the message is gone or was received again since.
     pub(crate) fn acknowledge(&mut self, seq: Seq, receive: u32, effects: &mut Effects) {
-        if self.entries.get(&seq).is_some_and(|entry| entry.receipt.receives == receive) {
+        if self
+            .entries
+            .get(&seq)
+            .is_some_and(|entry| entry.receipt.receives == receive)
+        {
             self.take(seq);
             effects.changes.push(Change::DeleteMessage(seq));
         }
@@ -229,7 +251,10 @@ impl Queue {
                     .into(),
             ));
         };
-        let Place::Leased { until_ms: before_ms } = entry.place else {
+        let Place::Leased {
+            until_ms: before_ms,
+        } = entry.place
+        else {
             return Err(SqsError::MessageNotInflight);
         };
         if entry.receipt.receives != receive {
@@ -246,7 +271,11 @@ impl Queue {
             ));
         }
         entry.place = Place::Leased { until_ms };
-        effects.changes.push(Change::Lease { seq, receipt: entry.receipt, until_ms });
+        effects.changes.push(Change::Lease {
+            seq,
+            receipt: entry.receipt,
+            until_ms,
+        });
         self.timers.remove(&(before_ms, seq));
         self.timers.insert((until_ms, seq));
         if timeout_s == 0 {
@@ -271,7 +300,9 @@ impl Queue {
         let mut taken = Vec::new();
         while taken.len() < max {
             let Some(seq) = self.fair.first() else { break };
-            let entry = self.take(seq).expect("only messages of the queue are in line");
+            let entry = self
+                .take(seq)
+                .expect("only messages of the queue are in line");
             taken.push((seq, entry));
         }
         taken
@@ -309,7 +340,10 @@ impl Queue {
 
     /// Ends the delay or lease of a message.
     fn make_ready(&mut self, seq: Seq) {
-        let entry = self.entries.get_mut(&seq).expect("only messages of the queue have a timer");
+        let entry = self
+            .entries
+            .get_mut(&seq)
+            .expect("only messages of the queue have a timer");
         let group = &entry.payload.group;
         match entry.place {
             Place::Ready { .. } => return,
@@ -323,7 +357,9 @@ impl Queue {
                 self.fair.land(group);
             }
         }
-        entry.place = Place::Ready { turn: self.fair.line_up(group, seq) };
+        entry.place = Place::Ready {
+            turn: self.fair.line_up(group, seq),
+        };
     }
 
     /// Takes a message out of every index.

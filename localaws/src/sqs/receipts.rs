@@ -29,7 +29,8 @@ impl Sqs {
         request: OfReceipts,
         caller: &Caller,
     ) -> SqsResult<BatchResult<Done>> {
-        self.act_on_each(request, caller, "DeleteMessageBatchRequestEntry", delete).await
+        self.act_on_each(request, caller, "DeleteMessageBatchRequestEntry", delete)
+            .await
     }
 
     pub(super) async fn change_visibility_batch(
@@ -37,7 +38,13 @@ impl Sqs {
         request: OfReceipts,
         caller: &Caller,
     ) -> SqsResult<BatchResult<Done>> {
-        self.act_on_each(request, caller, "ChangeMessageVisibilityBatchRequestEntry", change_visibility).await
+        self.act_on_each(
+            request,
+            caller,
+            "ChangeMessageVisibilityBatchRequestEntry",
+            change_visibility,
+        )
+        .await
     }
 
     async fn act(&self, request: OfReceipt, act: Act) -> SqsResult<Nothing> {
@@ -62,7 +69,10 @@ impl Sqs {
         let ids = batch_ids(entries.iter().map(|e| e.id.as_deref()), entry_type)?;
         self.transact(|state, now_ms| {
             let queue = state.core.find(&state.core.realm.queue_of_url(&url)?)?;
-            let mut result = BatchResult { successful: Vec::with_capacity(ids.len()), failed: Vec::new() };
+            let mut result = BatchResult {
+                successful: Vec::with_capacity(ids.len()),
+                failed: Vec::new(),
+            };
             for (id, entry) in ids.into_iter().zip(&entries) {
                 let fault = caller.entry_faults.draw();
                 let outcome = match &fault {
@@ -71,7 +81,9 @@ impl Sqs {
                 };
                 match (outcome, fault) {
                     (Err(error), _) => result.failed.push(failed(id, &error)),
-                    (Ok(()), Some(fault)) => result.failed.push(failed(id, &SqsError::Injected(fault.code))),
+                    (Ok(()), Some(fault)) => result
+                        .failed
+                        .push(failed(id, &SqsError::Injected(fault.code))),
                     (Ok(()), None) => result.successful.push(Done { id }),
                 }
             }
@@ -83,21 +95,38 @@ impl Sqs {
 
 fn delete(state: &mut State, queue: QueueId, entry: &ReceiptEntry, now_ms: u64) -> SqsResult<()> {
     let handle = parse_handle(entry, queue)?;
-    state.core.acknowledge(queue, handle.seq, handle.receive, now_ms);
+    state
+        .core
+        .acknowledge(queue, handle.seq, handle.receive, now_ms);
     Ok(())
 }
 
-fn change_visibility(state: &mut State, queue: QueueId, entry: &ReceiptEntry, now_ms: u64) -> SqsResult<()> {
+fn change_visibility(
+    state: &mut State,
+    queue: QueueId,
+    entry: &ReceiptEntry,
+    now_ms: u64,
+) -> SqsResult<()> {
     let handle = parse_handle(entry, queue)?;
     let asked_s = required(entry.visibility_timeout, "VisibilityTimeout")?;
-    let timeout_s =
-        u32::try_from(asked_s).ok().filter(|_| VISIBILITY_S.contains(&asked_s)).ok_or_else(|| {
-            SqsError::parameter(asked_s, "VisibilityTimeout", "VisibilityTimeout must be >= 0 and <= 43200.")
+    let timeout_s = u32::try_from(asked_s)
+        .ok()
+        .filter(|_| VISIBILITY_S.contains(&asked_s))
+        .ok_or_else(|| {
+            SqsError::parameter(
+                asked_s,
+                "VisibilityTimeout",
+                "VisibilityTimeout must be >= 0 and <= 43200.",
+            )
         })?;
-    state.core.change_visibility(queue, handle.seq, handle.receive, timeout_s, now_ms)
+    state
+        .core
+        .change_visibility(queue, handle.seq, handle.receive, timeout_s, now_ms)
 }
 
 fn parse_handle(entry: &ReceiptEntry, queue: QueueId) -> SqsResult<Handle> {
     let text = required(entry.receipt_handle.as_deref(), "ReceiptHandle")?;
-    Handle::decode(text).filter(|handle| handle.queue == queue).ok_or(SqsError::ReceiptHandleIsInvalid)
+    Handle::decode(text)
+        .filter(|handle| handle.queue == queue)
+        .ok_or(SqsError::ReceiptHandleIsInvalid)
 }

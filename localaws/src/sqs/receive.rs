@@ -46,7 +46,11 @@ enum Look {
 }
 
 impl Sqs {
-    pub(super) async fn receive_message(&self, request: ReceiveMessage, caller: &Caller) -> SqsResult<Reply> {
+    pub(super) async fn receive_message(
+        &self,
+        request: ReceiveMessage,
+        caller: &Caller,
+    ) -> SqsResult<Reply> {
         let url = required(request.queue_url, "QueueUrl")?;
         let max = in_range(
             request.max_number_of_messages,
@@ -67,7 +71,10 @@ impl Sqs {
             WAIT_S,
             "Must be >= 0 and <= 20, if provided.",
         )?;
-        let system = system_selection(request.attribute_names, request.message_system_attribute_names)?;
+        let system = system_selection(
+            request.attribute_names,
+            request.message_system_attribute_names,
+        )?;
         let user = Selection::new(request.message_attribute_names.unwrap_or_default());
 
         let started = Instant::now();
@@ -86,7 +93,9 @@ impl Sqs {
                     for lease in leases.iter().filter(|_| caller.entry_faults.draw_stale()) {
                         let receive = lease.receipt.receives;
                         // Left leased it would be no fault, and nothing else can be wrong with a lease just given.
-                        let _ = state.core.change_visibility(id, lease.seq, receive, 0, now_ms);
+                        let _ = state
+                            .core
+                            .change_visibility(id, lease.seq, receive, 0, now_ms);
                     }
                     return Ok((id, Look::Found(leases)));
                 }
@@ -104,7 +113,12 @@ impl Sqs {
             match look.await? {
                 (id, Look::Found(leases)) => return Ok(render(id, &leases, &system, &user)),
                 (_, Look::Empty) => {
-                    return Ok(protocol::json(protocol::SQS, &Messages { messages: Vec::new() }));
+                    return Ok(protocol::json(
+                        protocol::SQS,
+                        &Messages {
+                            messages: Vec::new(),
+                        },
+                    ));
                 }
                 (_, Look::Wait(mut waiting, until)) => {
                     last_look = self.wait(&mut waiting, until).await;
@@ -142,18 +156,29 @@ fn in_range(
 fn system_selection(old: Option<Vec<String>>, new: Option<Vec<String>>) -> SqsResult<Selection> {
     let mut wanted = old.unwrap_or_default();
     wanted.extend(new.unwrap_or_default());
-    if let Some(unknown) = wanted.iter().find(|name| !SYSTEM_ATTRIBUTES.contains(&name.as_str())) {
+    if let Some(unknown) = wanted
+        .iter()
+        .find(|name| !SYSTEM_ATTRIBUTES.contains(&name.as_str()))
+    {
         return Err(SqsError::InvalidAttributeName(unknown.clone()));
     }
     Ok(Selection::new(wanted))
 }
 
 fn render(queue: QueueId, leases: &[Lease], system: &Selection, user: &Selection) -> Reply {
-    let messages = leases.iter().map(|lease| message(queue, lease, system, user)).collect();
+    let messages = leases
+        .iter()
+        .map(|lease| message(queue, lease, system, user))
+        .collect();
     protocol::json(protocol::SQS, &Messages { messages })
 }
 
-fn message<'a>(queue: QueueId, lease: &'a Lease, system: &Selection, user: &Selection) -> Message<'a> {
+fn message<'a>(
+    queue: QueueId,
+    lease: &'a Lease,
+    system: &Selection,
+    user: &Selection,
+) -> Message<'a> {
     let payload = &lease.payload;
     let chosen: BTreeMap<_, _> = payload
         .attributes
@@ -169,7 +194,12 @@ fn message<'a>(queue: QueueId, lease: &'a Lease, system: &Selection, user: &Sele
     };
     Message {
         message_id: payload.id.to_string(),
-        receipt_handle: Handle { queue, seq: lease.seq, receive: lease.receipt.receives }.encode(),
+        receipt_handle: Handle {
+            queue,
+            seq: lease.seq,
+            receive: lease.receipt.receives,
+        }
+        .encode(),
         body_md5: payload.body_md5.hex(),
         body: &payload.body,
         attributes: system_attributes(lease, system),
@@ -190,10 +220,18 @@ fn system_attributes(lease: &Lease, wanted: &Selection) -> BTreeMap<&'static str
     };
     add("SenderId", &|| Some(payload.sender_id.to_string()));
     add("SentTimestamp", &|| Some(payload.sent_ms.to_string()));
-    add("ApproximateReceiveCount", &|| Some(lease.receipt.receives.to_string()));
-    add("ApproximateFirstReceiveTimestamp", &|| Some(lease.receipt.first_ms.to_string()));
-    add("MessageGroupId", &|| payload.group.as_deref().map(ToOwned::to_owned));
+    add("ApproximateReceiveCount", &|| {
+        Some(lease.receipt.receives.to_string())
+    });
+    add("ApproximateFirstReceiveTimestamp", &|| {
+        Some(lease.receipt.first_ms.to_string())
+    });
+    add("MessageGroupId", &|| {
+        payload.group.as_deref().map(ToOwned::to_owned)
+    });
     add("AWSTraceHeader", &|| payload.trace_header.clone());
-    add("DeadLetterQueueSourceArn", &|| lease.redriven_from.as_deref().map(ToOwned::to_owned));
+    add("DeadLetterQueueSourceArn", &|| {
+        lease.redriven_from.as_deref().map(ToOwned::to_owned)
+    });
     map
 }

@@ -41,8 +41,8 @@ impl RedrivePolicy {
             max_receive_count: Option<Count>,
         }
         let invalid = |reason: &str| SqsError::parameter(json, "RedrivePolicy", reason);
-        let raw: Raw =
-            serde_json::from_str(json).map_err(|_| invalid("Redrive policy is not a valid JSON map."))?;
+        let raw: Raw = serde_json::from_str(json)
+            .map_err(|_| invalid("Redrive policy is not a valid JSON map."))?;
         let target_arn = raw.dead_letter_target_arn.ok_or_else(|| {
             invalid("Redrive policy does not contain mandatory attribute: deadLetterTargetArn.")
         })?;
@@ -51,14 +51,22 @@ impl RedrivePolicy {
             Some(Count::Text(text)) => Some(text.trim().parse().unwrap_or(0)),
             None => None,
         }
-        .ok_or_else(|| invalid("Redrive policy does not contain mandatory attribute: maxReceiveCount."))?;
+        .ok_or_else(|| {
+            invalid("Redrive policy does not contain mandatory attribute: maxReceiveCount.")
+        })?;
         let max_receives = u32::try_from(count).ok().filter(|_| MAX_RECEIVES.contains(&count)).ok_or_else(|| {
             invalid(&format!(
                 "Invalid value for maxReceiveCount: {count}, valid values are from 1 to 1000 both inclusive."
             ))
         })?;
-        let target = realm.queue_of_arn(&target_arn).ok_or_else(|| Self::missing_target(json))?;
-        Ok(Self { target, target_arn, max_receives })
+        let target = realm
+            .queue_of_arn(&target_arn)
+            .ok_or_else(|| Self::missing_target(json))?;
+        Ok(Self {
+            target,
+            target_arn,
+            max_receives,
+        })
     }
 
     /// The attribute as it is shown: the count always a number.
@@ -97,8 +105,8 @@ impl RedriveAllowPolicy {
             source_queue_arns: Option<Vec<String>>,
         }
         let invalid = |reason: &str| SqsError::parameter(json, "RedriveAllowPolicy", reason);
-        let raw: Raw =
-            serde_json::from_str(json).map_err(|_| invalid("Redrive allow policy is not valid JSON."))?;
+        let raw: Raw = serde_json::from_str(json)
+            .map_err(|_| invalid("Redrive allow policy is not valid JSON."))?;
         match (raw.redrive_permission.as_str(), raw.source_queue_arns) {
             ("allowAll", None) => Ok(Self::AllowAll),
             ("denyAll", None) => Ok(Self::DenyAll),
@@ -106,8 +114,12 @@ impl RedriveAllowPolicy {
                 Ok(Self::ByQueue(arns))
             }
             ("byQueue", _) => Err(invalid("byQueue needs one to ten sourceQueueArns.")),
-            ("allowAll" | "denyAll", Some(_)) => Err(invalid("sourceQueueArns is only for byQueue.")),
-            _ => Err(invalid("redrivePermission must be one of allowAll, denyAll, byQueue.")),
+            ("allowAll" | "denyAll", Some(_)) => {
+                Err(invalid("sourceQueueArns is only for byQueue."))
+            }
+            _ => Err(invalid(
+                "redrivePermission must be one of allowAll, denyAll, byQueue.",
+            )),
         }
     }
 
@@ -117,7 +129,8 @@ impl RedriveAllowPolicy {
             Self::AllowAll => r#"{"redrivePermission":"allowAll"}"#.into(),
             Self::DenyAll => r#"{"redrivePermission":"denyAll"}"#.into(),
             Self::ByQueue(arns) => {
-                serde_json::json!({"redrivePermission": "byQueue", "sourceQueueArns": arns}).to_string()
+                serde_json::json!({"redrivePermission": "byQueue", "sourceQueueArns": arns})
+                    .to_string()
             }
         }
     }
@@ -137,17 +150,28 @@ mod tests {
     use super::*;
 
     fn parse(json: &str) -> SqsResult<RedrivePolicy> {
-        RedrivePolicy::parse(json, &Realm { region: "us-east-1".into(), account_id: "000000000000".into() })
+        RedrivePolicy::parse(
+            json,
+            &Realm {
+                region: "us-east-1".into(),
+                account_id: "000000000000".into(),
+            },
+        )
     }
 
     #[test]
     fn the_count_may_be_a_number_or_a_string() {
         let arn = "arn:aws:sqs:us-east-1:000000000000:d";
         for count in ["5", "\"5\""] {
-            let policy =
-                parse(&format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":{count}}}"#)).unwrap();
+            let policy = parse(&format!(
+                r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":{count}}}"#
+            ))
+            .unwrap();
             assert_eq!(policy.max_receives, 5);
-            assert_eq!(policy.render(), format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":5}}"#));
+            assert_eq!(
+                policy.render(),
+                format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":5}}"#)
+            );
         }
     }
 
@@ -162,14 +186,18 @@ mod tests {
             r#"{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:d","maxReceiveCount":1001}"#,
             r#"{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:999999999999:d","maxReceiveCount":5}"#,
         ] {
-            assert!(matches!(parse(bad), Err(SqsError::InvalidParameterValue(_))), "{bad}");
+            assert!(
+                matches!(parse(bad), Err(SqsError::InvalidParameterValue(_))),
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn permissions_decide_by_source() {
         let by_queue =
-            RedriveAllowPolicy::parse(r#"{"redrivePermission":"byQueue","sourceQueueArns":["a"]}"#).unwrap();
+            RedriveAllowPolicy::parse(r#"{"redrivePermission":"byQueue","sourceQueueArns":["a"]}"#)
+                .unwrap();
         assert!(by_queue.allows("a") && !by_queue.allows("b"));
         assert!(RedriveAllowPolicy::parse(r#"{"redrivePermission":"byQueue"}"#).is_err());
         assert!(RedriveAllowPolicy::parse(r#"{"redrivePermission":"some"}"#).is_err());

@@ -35,13 +35,20 @@ struct Checked {
 }
 
 impl Sqs {
-    pub(super) async fn send_message(&self, request: SendMessage, caller: &Caller) -> SqsResult<Sent> {
+    pub(super) async fn send_message(
+        &self,
+        request: SendMessage,
+        caller: &Caller,
+    ) -> SqsResult<Sent> {
         let url = required(request.queue_url, "QueueUrl")?;
         let checked = check(request.entry)?;
         self.transact(|state, now_ms| {
             let name = state.core.realm.queue_of_url(&url)?;
             let id = state.core.find(&name)?;
-            let limit = state.core.queue(id).map_or(0, |queue| queue.settings.message_size_bytes);
+            let limit = state
+                .core
+                .queue(id)
+                .map_or(0, |queue| queue.settings.message_size_bytes);
             check_size(checked.size_bytes, limit)?;
             let (sent, draft) = accept(None, checked, state, caller, now_ms);
             state.core.send(id, copies(draft, caller), now_ms);
@@ -57,7 +64,10 @@ impl Sqs {
     ) -> SqsResult<BatchResult<Sent>> {
         let url = required(request.queue_url, "QueueUrl")?;
         let entries = request.entries.unwrap_or_default();
-        let ids = batch_ids(entries.iter().map(|e| e.id.as_deref()), "SendMessageBatchRequestEntry")?;
+        let ids = batch_ids(
+            entries.iter().map(|e| e.id.as_deref()),
+            "SendMessageBatchRequestEntry",
+        )?;
         let checked: Vec<_> = entries.into_iter().map(check).collect();
         let total: usize = checked.iter().flatten().map(|entry| entry.size_bytes).sum();
         if total > PAYLOAD_BYTES_MAX {
@@ -66,22 +76,33 @@ impl Sqs {
         self.transact(|state, now_ms| {
             let name = state.core.realm.queue_of_url(&url)?;
             let id = state.core.find(&name)?;
-            let limit = state.core.queue(id).map_or(0, |queue| queue.settings.message_size_bytes);
-            let mut result = BatchResult { successful: Vec::with_capacity(ids.len()), failed: Vec::new() };
+            let limit = state
+                .core
+                .queue(id)
+                .map_or(0, |queue| queue.settings.message_size_bytes);
+            let mut result = BatchResult {
+                successful: Vec::with_capacity(ids.len()),
+                failed: Vec::new(),
+            };
             let mut drafts = Vec::with_capacity(ids.len());
             for (entry_id, checked) in ids.into_iter().zip(checked) {
                 let fault = caller.entry_faults.draw();
                 if let Some(fault) = fault.as_ref().filter(|fault| !fault.after) {
-                    result.failed.push(failed(entry_id, &SqsError::Injected(fault.code.clone())));
+                    result
+                        .failed
+                        .push(failed(entry_id, &SqsError::Injected(fault.code.clone())));
                     continue;
                 }
                 let checked = checked.and_then(|c| check_size(c.size_bytes, limit).map(|()| c));
                 match checked {
                     Ok(checked) => {
-                        let (sent, draft) = accept(Some(entry_id.clone()), checked, state, caller, now_ms);
+                        let (sent, draft) =
+                            accept(Some(entry_id.clone()), checked, state, caller, now_ms);
                         drafts.extend(copies(draft, caller));
                         if let Some(fault) = fault {
-                            result.failed.push(failed(entry_id, &SqsError::Injected(fault.code)));
+                            result
+                                .failed
+                                .push(failed(entry_id, &SqsError::Injected(fault.code)));
                         } else {
                             result.successful.push(sent);
                         }
@@ -103,7 +124,11 @@ fn copies(mut draft: Draft, caller: &Caller) -> Vec<Draft> {
     if let Some(late_s) = caller.entry_faults.draw_late_s() {
         draft.delay_s = Some(late_s);
     }
-    let count = if caller.entry_faults.draw_duplicate() { 2 } else { 1 };
+    let count = if caller.entry_faults.draw_duplicate() {
+        2
+    } else {
+        1
+    };
     vec![draft; count]
 }
 
@@ -139,7 +164,10 @@ fn check(entry: SendEntry) -> SqsResult<Checked> {
         attributes,
         system_attributes_md5: Digest::of_attributes(system.iter().map(|(n, v)| (n.as_str(), v))),
         trace_header: trace_header(system)?,
-        group: entry.message_group_id.map(|id| check_group(&id)).transpose()?,
+        group: entry
+            .message_group_id
+            .map(|id| check_group(&id))
+            .transpose()?,
         delay_s: entry.delay_seconds.map(check_delay).transpose()?,
     })
 }
@@ -148,7 +176,9 @@ fn trace_header(system: Attributes) -> SqsResult<Option<String>> {
     let mut header = None;
     for (name, attribute) in system {
         match (name.as_str(), attribute.value) {
-            (TRACE_HEADER, Value::Text(text)) if attribute.data_type == "String" => header = Some(text),
+            (TRACE_HEADER, Value::Text(text)) if attribute.data_type == "String" => {
+                header = Some(text)
+            }
             _ => {
                 return Err(SqsError::InvalidParameterValue(format!(
                     "Message system attribute name '{name}' is invalid, or its type is not String."
@@ -161,7 +191,8 @@ fn trace_header(system: Attributes) -> SqsResult<Option<String>> {
 
 /// A message group id: 1–128 ASCII letters, digits and punctuation.
 fn check_group(id: &str) -> SqsResult<Arc<str>> {
-    let fits = (1..=GROUP_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    let fits =
+        (1..=GROUP_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
     if !fits {
         return Err(SqsError::parameter(
             id,
@@ -176,7 +207,13 @@ fn check_delay(delay_s: i64) -> SqsResult<u32> {
     u32::try_from(delay_s)
         .ok()
         .filter(|_| DELAY_S.contains(&delay_s))
-        .ok_or_else(|| SqsError::parameter(delay_s, "DelaySeconds", "DelaySeconds must be >= 0 and <= 900."))
+        .ok_or_else(|| {
+            SqsError::parameter(
+                delay_s,
+                "DelaySeconds",
+                "DelaySeconds must be >= 0 and <= 900.",
+            )
+        })
 }
 
 fn accept(
@@ -186,7 +223,8 @@ fn accept(
     caller: &Caller,
     now_ms: u64,
 ) -> (Sent, Draft) {
-    let id: Uuid = uuid::Builder::from_random_bytes(state.random.u128(..).to_le_bytes()).into_uuid();
+    let id: Uuid =
+        uuid::Builder::from_random_bytes(state.random.u128(..).to_le_bytes()).into_uuid();
     let sent = Sent {
         id: entry_id,
         message_id: id.to_string(),
@@ -205,5 +243,11 @@ fn accept(
         sender_id: Arc::clone(&caller.sender_id),
         sent_ms: now_ms,
     };
-    (sent, Draft { payload: Arc::new(payload), delay_s: checked.delay_s })
+    (
+        sent,
+        Draft {
+            payload: Arc::new(payload),
+            delay_s: checked.delay_s,
+        },
+    )
 }

@@ -25,8 +25,12 @@ const SETTABLE: [&str; 11] = [
 ];
 
 /// Attributes only AWS's FIFO queues have.
-const FIFO_ONLY: [&str; 4] =
-    ["FifoQueue", "ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit"];
+const FIFO_ONLY: [&str; 4] = [
+    "FifoQueue",
+    "ContentBasedDeduplication",
+    "DeduplicationScope",
+    "FifoThroughputLimit",
+];
 
 /// Attributes that are computed, never set.
 const COMPUTED: [&str; 6] = [
@@ -88,7 +92,11 @@ impl Settings {
     ///
     /// # Errors
     /// `InvalidAttributeName`, `InvalidAttributeValue`, or `InvalidParameterValue` for a redrive policy.
-    pub(crate) fn with(&self, attributes: &BTreeMap<String, String>, realm: &Realm) -> SqsResult<Self> {
+    pub(crate) fn with(
+        &self,
+        attributes: &BTreeMap<String, String>,
+        realm: &Realm,
+    ) -> SqsResult<Self> {
         let mut settings = self.clone();
         for (name, value) in attributes {
             settings.set(name, value, realm)?;
@@ -97,10 +105,13 @@ impl Settings {
     }
 
     fn set(&mut self, name: &str, value: &str, realm: &Realm) -> SqsResult<()> {
-        let invalid = || SqsError::InvalidAttributeValue(format!("Invalid value for the parameter {name}."));
+        let invalid =
+            || SqsError::InvalidAttributeValue(format!("Invalid value for the parameter {name}."));
         let number = |range: std::ops::RangeInclusive<i64>| {
             let parsed = value.parse::<i64>().ok().filter(|n| range.contains(n));
-            parsed.and_then(|n| u32::try_from(n).ok()).ok_or_else(invalid)
+            parsed
+                .and_then(|n| u32::try_from(n).ok())
+                .ok_or_else(invalid)
         };
         let text = || (!value.is_empty()).then(|| value.to_owned());
         match name {
@@ -109,13 +120,18 @@ impl Settings {
             "MessageRetentionPeriod" => self.retention_s = number(RETENTION_S)?,
             "ReceiveMessageWaitTimeSeconds" => self.wait_s = number(WAIT_S)?,
             "MaximumMessageSize" => self.message_size_bytes = number(MESSAGE_SIZE_BYTES)?,
-            "RedrivePolicy" => self.redrive = text().map(|t| RedrivePolicy::parse(&t, realm)).transpose()?,
+            "RedrivePolicy" => {
+                self.redrive = text()
+                    .map(|t| RedrivePolicy::parse(&t, realm))
+                    .transpose()?
+            }
             "RedriveAllowPolicy" => {
                 self.redrive_allow = text().map(|t| RedriveAllowPolicy::parse(&t)).transpose()?;
             }
             "Policy" => {
-                let is_object =
-                    |t: &String| serde_json::from_str::<serde_json::Value>(t).is_ok_and(|v| v.is_object());
+                let is_object = |t: &String| {
+                    serde_json::from_str::<serde_json::Value>(t).is_ok_and(|v| v.is_object())
+                };
                 if text().is_some_and(|t| !is_object(&t)) {
                     return Err(invalid());
                 }
@@ -153,15 +169,30 @@ impl Settings {
             ("MaximumMessageSize", self.message_size_bytes.to_string()),
             ("SqsManagedSseEnabled", self.sse.to_string()),
         ]);
-        let reuse_s = self.kms_reuse_s.or_else(|| self.kms_key_id.is_some().then_some(300));
+        let reuse_s = self
+            .kms_reuse_s
+            .or_else(|| self.kms_key_id.is_some().then_some(300));
         let optional = [
-            ("RedrivePolicy", self.redrive.as_ref().map(RedrivePolicy::render)),
-            ("RedriveAllowPolicy", self.redrive_allow.as_ref().map(RedriveAllowPolicy::render)),
+            (
+                "RedrivePolicy",
+                self.redrive.as_ref().map(RedrivePolicy::render),
+            ),
+            (
+                "RedriveAllowPolicy",
+                self.redrive_allow.as_ref().map(RedriveAllowPolicy::render),
+            ),
             ("Policy", self.policy.clone()),
             ("KmsMasterKeyId", self.kms_key_id.clone()),
-            ("KmsDataKeyReusePeriodSeconds", reuse_s.map(|s| s.to_string())),
+            (
+                "KmsDataKeyReusePeriodSeconds",
+                reuse_s.map(|s| s.to_string()),
+            ),
         ];
-        map.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        map.extend(
+            optional
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
         map
     }
 
@@ -194,7 +225,10 @@ mod tests {
     use super::*;
 
     fn realm() -> Realm {
-        Realm { region: "us-east-1".into(), account_id: "000000000000".into() }
+        Realm {
+            region: "us-east-1".into(),
+            account_id: "000000000000".into(),
+        }
     }
 
     fn with(name: &str, value: &str) -> SqsResult<Settings> {
@@ -215,10 +249,19 @@ mod tests {
             ("DelaySeconds", "0", "-1"),
         ] {
             assert!(with(name, good).is_ok(), "{name} {good}");
-            assert!(matches!(with(name, bad), Err(SqsError::InvalidAttributeValue(_))), "{name} {bad}");
+            assert!(
+                matches!(with(name, bad), Err(SqsError::InvalidAttributeValue(_))),
+                "{name} {bad}"
+            );
         }
-        assert!(matches!(with("QueueArn", "x"), Err(SqsError::InvalidAttributeName(_))));
-        assert!(matches!(with("Nonsense", "x"), Err(SqsError::InvalidAttributeName(_))));
+        assert!(matches!(
+            with("QueueArn", "x"),
+            Err(SqsError::InvalidAttributeName(_))
+        ));
+        assert!(matches!(
+            with("Nonsense", "x"),
+            Err(SqsError::InvalidAttributeName(_))
+        ));
     }
 
     #[test]
@@ -237,7 +280,11 @@ mod tests {
                 &realm(),
             )
             .unwrap();
-        let rendered = all.render().into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        let rendered = all
+            .render()
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), v))
+            .collect();
         let back = Settings::default().with(&rendered, &realm()).unwrap();
         assert_eq!(back.render(), all.render());
     }
@@ -245,7 +292,12 @@ mod tests {
     #[test]
     fn an_empty_policy_removes_it() {
         let set = with("Policy", "{}").unwrap();
-        let unset = set.with(&BTreeMap::from([("Policy".into(), String::new())]), &realm()).unwrap();
+        let unset = set
+            .with(
+                &BTreeMap::from([("Policy".into(), String::new())]),
+                &realm(),
+            )
+            .unwrap();
         assert_eq!(unset.policy, None);
     }
 
@@ -255,7 +307,18 @@ mod tests {
         let same = BTreeMap::from([("DelaySeconds".into(), "5".into())]);
         let other = BTreeMap::from([("DelaySeconds".into(), "6".into())]);
         assert_eq!(settings.first_difference(&same, &realm()).unwrap(), None);
-        assert_eq!(settings.first_difference(&BTreeMap::new(), &realm()).unwrap(), None);
-        assert_eq!(settings.first_difference(&other, &realm()).unwrap().as_deref(), Some("DelaySeconds"));
+        assert_eq!(
+            settings
+                .first_difference(&BTreeMap::new(), &realm())
+                .unwrap(),
+            None
+        );
+        assert_eq!(
+            settings
+                .first_difference(&other, &realm())
+                .unwrap()
+                .as_deref(),
+            Some("DelaySeconds")
+        );
     }
 }

@@ -38,7 +38,11 @@ impl Waits {
     /// Lets the queue's alarm ring at `at_ms`, or earlier if it was to ring earlier anyway: an alarm that
     /// rings for nothing costs less than one that is moved on every call.
     fn set_alarm(&mut self, id: QueueId, at_ms: u64) -> bool {
-        if self.alarm_of.get(&id).is_some_and(|&earlier| earlier <= at_ms) {
+        if self
+            .alarm_of
+            .get(&id)
+            .is_some_and(|&earlier| earlier <= at_ms)
+        {
             return false;
         }
         self.clear_alarm(id);
@@ -78,15 +82,18 @@ impl Drop for Waiting {
 impl Shared {
     /// Registers a waiter; under the lock, in the same breath as the look that found nothing.
     pub(crate) fn wait_on(self: &Arc<Self>, state: &mut State, id: QueueId) -> Waiting {
-        let waiters = state
-            .waits
-            .waiting
-            .entry(id)
-            .or_insert_with(|| Waiters { count: 0, notify: Arc::new(Notify::new()) });
+        let waiters = state.waits.waiting.entry(id).or_insert_with(|| Waiters {
+            count: 0,
+            notify: Arc::new(Notify::new()),
+        });
         waiters.count += 1;
         let turn = Box::pin(Arc::clone(&waiters.notify).notified_owned());
         self.look_after(state, id);
-        Waiting { shared: Arc::clone(self), id, turn }
+        Waiting {
+            shared: Arc::clone(self),
+            id,
+            turn,
+        }
     }
 
     /// Wakes whom the effects concern.
@@ -103,7 +110,9 @@ impl Shared {
     }
 
     fn look_after(&self, state: &mut State, id: QueueId) {
-        let Some(queue) = state.core.queue(id) else { return };
+        let Some(queue) = state.core.queue(id) else {
+            return;
+        };
         let mut at_ms = queue.next_expiry_ms();
         if let Some(waiters) = state.waits.waiting.get(&id) {
             if queue.is_deliverable() {
@@ -150,7 +159,9 @@ pub(crate) async fn ring_alarms(shared: Arc<Shared>) {
 
 async fn sleep_until(at_ms: Option<u64>) {
     match at_ms {
-        Some(at_ms) => tokio::time::sleep(Duration::from_millis(at_ms.saturating_sub(now_ms()))).await,
+        Some(at_ms) => {
+            tokio::time::sleep(Duration::from_millis(at_ms.saturating_sub(now_ms()))).await
+        }
         None => std::future::pending().await,
     }
 }

@@ -9,13 +9,17 @@ use crate::{protocol::AwsError, store::StoreError};
 pub(crate) enum SsmError {
     #[error("Parameter {0} not found.")]
     ParameterNotFound(String),
-    #[error("Systems Manager could not find version {version} of {name}. Verify the version and try again.")]
+    #[error(
+        "Systems Manager could not find version {version} of {name}. Verify the version and try again."
+    )]
     ParameterVersionNotFound { name: String, version: String },
     #[error(
         "The parameter already exists. To overwrite this value, set the overwrite option in the request to true."
     )]
     ParameterAlreadyExists,
-    #[error("Parameter Store does not support changing a parameter's type; create a new parameter.")]
+    #[error(
+        "Parameter Store does not support changing a parameter's type; create a new parameter."
+    )]
     HierarchyTypeMismatch,
     #[error("The parameter type {0} is not supported.")]
     UnsupportedParameterType(String),

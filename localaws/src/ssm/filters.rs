@@ -34,7 +34,10 @@ pub(crate) fn parse(filters: Vec<Filter>) -> SsmResult<Vec<Condition>> {
 impl Condition {
     fn parse(filter: Filter) -> SsmResult<Self> {
         let key = filter.key.unwrap_or_default();
-        let known = matches!(key.as_str(), "Name" | "Type" | "KeyId" | "Path" | "Tier" | "DataType");
+        let known = matches!(
+            key.as_str(),
+            "Name" | "Type" | "KeyId" | "Path" | "Tier" | "DataType"
+        );
         if !known && !key.starts_with("tag:") {
             return Err(SsmError::InvalidFilterKey(format!(
                 "The filter key {key:?} is not valid here: use Name, Type, KeyId, Path, Tier, DataType or tag:<key>."
@@ -51,11 +54,17 @@ impl Condition {
             ("Name", "Contains") => Test::Contains,
             _ => return Err(Self::bad_option(&key, option)),
         };
-        Ok(Self { key, test, values: filter.values.unwrap_or_default() })
+        Ok(Self {
+            key,
+            test,
+            values: filter.values.unwrap_or_default(),
+        })
     }
 
     fn bad_option(key: &str, option: &str) -> SsmError {
-        SsmError::InvalidFilterOption(format!("The filter option {option:?} is not valid for the key {key}."))
+        SsmError::InvalidFilterOption(format!(
+            "The filter option {option:?} is not valid for the key {key}."
+        ))
     }
 
     /// Whether the parameter meets the condition: any of its values will do.
@@ -67,17 +76,28 @@ impl Condition {
             "KeyId" => latest.key_id.as_deref(),
             "Tier" => Some(latest.tier.as_str()),
             "DataType" => Some(latest.data_type.as_str()),
-            tag => parameter.tags.get(tag.trim_start_matches("tag:")).map(String::as_str),
+            tag => parameter
+                .tags
+                .get(tag.trim_start_matches("tag:"))
+                .map(String::as_str),
         };
         let Some(subject) = subject else { return false };
         // Without values a tag filter asks only whether there is the tag.
-        self.values.is_empty() || self.values.iter().any(|value| self.test.holds(subject, value))
+        self.values.is_empty()
+            || self
+                .values
+                .iter()
+                .any(|value| self.test.holds(subject, value))
     }
 }
 
 impl Test {
     fn holds(self, subject: &str, value: &str) -> bool {
-        let below = || subject.strip_prefix(value.trim_end_matches('/'))?.strip_prefix('/');
+        let below = || {
+            subject
+                .strip_prefix(value.trim_end_matches('/'))?
+                .strip_prefix('/')
+        };
         match self {
             // A name with and without its leading slash is the same to this filter.
             Self::Equals => subject.trim_start_matches('/') == value.trim_start_matches('/'),
@@ -116,8 +136,10 @@ mod tests {
             modified_ms: 0,
             modified_by: String::new(),
         };
-        let parameter =
-            Parameter { versions: [version].into(), tags: [("team".to_owned(), "a".to_owned())].into() };
+        let parameter = Parameter {
+            versions: [version].into(),
+            tags: [("team".to_owned(), "a".to_owned())].into(),
+        };
         for (key, option, value, expected) in [
             ("Name", None, "/a/b", true),
             ("Name", Some("BeginsWith"), "/a", true),

@@ -25,7 +25,9 @@ use serde_json::{Value, json};
 
 pub(crate) use self::persist::SCHEMA;
 use self::{
-    api::{DescribeParameters, GetParameterHistory, GetParametersByPath, OfName, OfNames, PutParameter},
+    api::{
+        DescribeParameters, GetParameterHistory, GetParametersByPath, OfName, OfNames, PutParameter,
+    },
     error::{SsmError, SsmResult},
     names::Selector,
     parameters::{Draft, Kind, Parameter, Parameters, Version},
@@ -60,7 +62,11 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// Starts serving: changes go to `store`.
     pub(crate) fn serve(self, store: Store) -> Ssm {
-        Ssm { realm: self.realm, parameters: Mutex::new(self.parameters), store }
+        Ssm {
+            realm: self.realm,
+            parameters: Mutex::new(self.parameters),
+            store,
+        }
     }
 }
 
@@ -78,7 +84,12 @@ impl Ssm {
     ///
     /// # Errors
     /// What AWS would answer, or a store that cannot be written.
-    pub(crate) async fn call(&self, action: &str, body: &Bytes, user: &str) -> Result<Reply, AwsError> {
+    pub(crate) async fn call(
+        &self,
+        action: &str,
+        body: &Bytes,
+        user: &str,
+    ) -> Result<Reply, AwsError> {
         let answer = match action {
             "GetParameter" => self.get_parameter(parse(body)?),
             "GetParameters" => self.get_parameters(parse(body)?),
@@ -113,7 +124,9 @@ impl Ssm {
         for name in &names {
             let selector = Selector::parse(name, &self.realm);
             match parameters.select(&selector) {
-                Ok(version) => found.push(self.show(&selector.name, version, decrypt, selector.version)),
+                Ok(version) => {
+                    found.push(self.show(&selector.name, version, decrypt, selector.version))
+                }
                 Err(_) => invalid.push(name),
             }
         }
@@ -137,7 +150,10 @@ impl Ssm {
             .below(&path, request.recursive.unwrap_or(false), after.as_deref())
             .filter(|(name, parameter)| conditions.iter().all(|c| c.is_met(name, parameter)));
         let (page, token) = page(found, size);
-        let shown: Vec<_> = page.iter().map(|(name, p)| self.show(name, p.latest(), decrypt, None)).collect();
+        let shown: Vec<_> = page
+            .iter()
+            .map(|(name, p)| self.show(name, p.latest(), decrypt, None))
+            .collect();
         Ok(with_token(json!({"Parameters": shown}), token))
     }
 
@@ -170,8 +186,11 @@ impl Ssm {
             let put = parameters.put(draft, now_ms())?;
             let answer = json!({"Version": put.version.version, "Tier": put.version.tier});
             let version = Box::new(put.version.clone());
-            let mut changes =
-                vec![persist::Change::Put { name: name.clone(), version, dropped: put.dropped }];
+            let mut changes = vec![persist::Change::Put {
+                name: name.clone(),
+                version,
+                dropped: put.dropped,
+            }];
             if !tags.is_empty()
                 && let Some(place) = parameters.tags_mut(&name)
             {
@@ -201,7 +220,8 @@ impl Ssm {
                 .into_iter()
                 .partition(|name| parameters.delete(&Selector::parse(name, &self.realm).name));
             let answer = json!({"DeletedParameters": deleted, "InvalidParameters": invalid});
-            let gone = |name: String| persist::Change::Delete(Selector::parse(&name, &self.realm).name);
+            let gone =
+                |name: String| persist::Change::Delete(Selector::parse(&name, &self.realm).name);
             Ok((answer, deleted.into_iter().map(gone).collect()))
         })
         .await
@@ -233,14 +253,25 @@ impl Ssm {
         let name = Selector::parse(&required(request.name, "name")?, &self.realm).name;
         let size = page_size(request.max_results, PAGE_MAX, PAGE_MAX)?;
         let after = request.next_token.as_deref().map(token_name).transpose()?;
-        let after: u64 = after.map_or(Ok(0), |text| text.parse().map_err(|_| SsmError::InvalidNextToken))?;
+        let after: u64 = after.map_or(Ok(0), |text| {
+            text.parse().map_err(|_| SsmError::InvalidNextToken)
+        })?;
         let parameters = self.parameters();
-        let parameter = parameters.get(&name).ok_or(SsmError::ParameterNotFound(name.clone()))?;
+        let parameter = parameters
+            .get(&name)
+            .ok_or(SsmError::ParameterNotFound(name.clone()))?;
         let decrypt = request.with_decryption.unwrap_or(false);
-        let mut left = parameter.versions.iter().filter(|v| v.version > after).peekable();
+        let mut left = parameter
+            .versions
+            .iter()
+            .filter(|v| v.version > after)
+            .peekable();
         let page: Vec<_> = left.by_ref().take(size).collect();
         let more = left.peek().is_some();
-        let token = page.last().filter(|_| more).map(|last| name_token(&last.version.to_string()));
+        let token = page
+            .last()
+            .filter(|_| more)
+            .map(|last| name_token(&last.version.to_string()));
         let shown: Vec<_> = page
             .iter()
             .map(|version| {
@@ -287,7 +318,9 @@ impl Ssm {
 
     fn parameters(&self) -> MutexGuard<'_, Parameters> {
         // A panic under the lock is a bug; going on with what is there beats failing every later call.
-        self.parameters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.parameters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -308,7 +341,11 @@ fn required<T>(value: Option<T>, member: &str) -> SsmResult<T> {
 fn check_names(names: Option<Vec<String>>) -> SsmResult<Vec<String>> {
     let mut names = required(names, "names")?;
     if names.is_empty() || names.len() > NAMES_MAX {
-        let bound = if names.is_empty() { "greater than or equal to 1" } else { "less than or equal to 10" };
+        let bound = if names.is_empty() {
+            "greater than or equal to 1"
+        } else {
+            "less than or equal to 10"
+        };
         return Err(SsmError::Validation(format!(
             "1 validation error detected: Value '[{}]' at 'names' failed to satisfy constraint: Member must have length \
              {bound}",
@@ -337,7 +374,10 @@ fn page<'a>(
 ) -> (Vec<(&'a String, &'a Parameter)>, Option<String>) {
     let page: Vec<_> = found.by_ref().take(size).collect();
     let more = found.next().is_some();
-    let token = page.last().filter(|_| more).map(|(name, _)| name_token(name));
+    let token = page
+        .last()
+        .filter(|_| more)
+        .map(|(name, _)| name_token(name));
     (page, token)
 }
 
@@ -346,7 +386,9 @@ fn name_token(name: &str) -> String {
 }
 
 fn token_name(token: &str) -> SsmResult<String> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|_| SsmError::InvalidNextToken)?;
+    let bytes = BASE64_URL_SAFE_NO_PAD
+        .decode(token)
+        .map_err(|_| SsmError::InvalidNextToken)?;
     String::from_utf8(bytes).map_err(|_| SsmError::InvalidNextToken)
 }
 
@@ -389,14 +431,19 @@ fn value_of(version: &Version, decrypt: bool) -> String {
     }
     let mut opaque = Vec::with_capacity(64);
     for n in 0..4_u8 {
-        let block = Md5::new().chain_update([n]).chain_update(version.modified_ms.to_be_bytes());
+        let block = Md5::new()
+            .chain_update([n])
+            .chain_update(version.modified_ms.to_be_bytes());
         opaque.extend_from_slice(&block.chain_update(&version.value).finalize());
     }
     BASE64_STANDARD.encode(opaque)
 }
 
 /// A time as AWS JSON writes it: seconds, with the milliseconds as a fraction.
-#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a double's 53 bits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds since 1970 fit a double's 53 bits"
+)]
 fn seconds(ms: u64) -> f64 {
     ms as f64 / 1_000.0
 }

@@ -15,13 +15,22 @@ const LEVELS_MAX: usize = 15;
 pub(crate) fn check(name: &str) -> SsmResult<()> {
     let invalid = |text: String| Err(SsmError::Validation(text));
     if name.is_empty() || name.len() > NAME_CHARS_MAX {
-        return invalid(format!("The parameter name must be 1 to {NAME_CHARS_MAX} characters long."));
+        return invalid(format!(
+            "The parameter name must be 1 to {NAME_CHARS_MAX} characters long."
+        ));
     }
-    let first_level = name.trim_start_matches('/').split('/').next().unwrap_or_default().to_ascii_lowercase();
+    let first_level = name
+        .trim_start_matches('/')
+        .split('/')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     if first_level.starts_with("aws") {
         return Err(SsmError::ReservedName(name.to_owned()));
     }
-    let well_formed = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-/".contains(&b))
+    let well_formed = name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"_.-/".contains(&b))
         && !name.contains("//")
         && !name.ends_with('/')
         && !first_level.starts_with("ssm");
@@ -54,14 +63,23 @@ pub(crate) struct Selector<'a> {
 impl<'a> Selector<'a> {
     /// Takes apart `name`, `name:version`, or either as an ARN.
     pub(crate) fn parse(text: &'a str, realm: &Realm) -> Self {
-        let prefix = format!("arn:aws:ssm:{}:{}:parameter/", realm.region, realm.account_id);
-        let (path, is_arn) = text.strip_prefix(&prefix).map_or((text, false), |rest| (rest, true));
+        let prefix = format!(
+            "arn:aws:ssm:{}:{}:parameter/",
+            realm.region, realm.account_id
+        );
+        let (path, is_arn) = text
+            .strip_prefix(&prefix)
+            .map_or((text, false), |rest| (rest, true));
         let (name, version) = match path.split_once(':') {
             Some((name, version)) => (name, Some(version)),
             None => (path, None),
         };
         // An ARN has one slash before the name, whether the name starts with one or not.
-        let name = if is_arn && name.contains('/') { format!("/{name}") } else { name.to_owned() };
+        let name = if is_arn && name.contains('/') {
+            format!("/{name}")
+        } else {
+            name.to_owned()
+        };
         Self { name, version }
     }
 }
@@ -69,7 +87,10 @@ impl<'a> Selector<'a> {
 /// The ARN of a parameter.
 pub(crate) fn arn(name: &str, realm: &Realm) -> String {
     let slash = if name.starts_with('/') { "" } else { "/" };
-    format!("arn:aws:ssm:{}:{}:parameter{slash}{name}", realm.region, realm.account_id)
+    format!(
+        "arn:aws:ssm:{}:{}:parameter{slash}{name}",
+        realm.region, realm.account_id
+    )
 }
 
 #[cfg(test)]
@@ -78,12 +99,28 @@ mod tests {
 
     #[test]
     fn names_follow_the_rules_of_aws() {
-        for good in ["a", "/a/b", "/tenant-1/consumer_sqs", "a.b-c_d", &"/x".repeat(15)] {
+        for good in [
+            "a",
+            "/a/b",
+            "/tenant-1/consumer_sqs",
+            "a.b-c_d",
+            &"/x".repeat(15),
+        ] {
             assert!(check(good).is_ok(), "{good}");
         }
-        for bad in
-            ["", "a/b", "/a//b", "/a/", "a b", "ä", "ssm-x", "/SSM/x", "aws-x", "/aws/x", &"/x".repeat(16)]
-        {
+        for bad in [
+            "",
+            "a/b",
+            "/a//b",
+            "/a/",
+            "a b",
+            "ä",
+            "ssm-x",
+            "/SSM/x",
+            "aws-x",
+            "/aws/x",
+            &"/x".repeat(16),
+        ] {
             assert!(check(bad).is_err(), "{bad}");
         }
         assert!(check(&"x".repeat(1_012)).is_err());
@@ -91,17 +128,37 @@ mod tests {
 
     #[test]
     fn selectors_name_version_and_arn() {
-        let realm = Realm { region: "us-east-1".into(), account_id: "000000000000".into() };
+        let realm = Realm {
+            region: "us-east-1".into(),
+            account_id: "000000000000".into(),
+        };
         for (text, name, version) in [
             ("/a/b", "/a/b", None),
             ("/a/b:3", "/a/b", Some("3")),
             ("a", "a", None),
-            ("arn:aws:ssm:us-east-1:000000000000:parameter/a/b:2", "/a/b", Some("2")),
+            (
+                "arn:aws:ssm:us-east-1:000000000000:parameter/a/b:2",
+                "/a/b",
+                Some("2"),
+            ),
             ("arn:aws:ssm:us-east-1:000000000000:parameter/a", "a", None),
         ] {
-            assert_eq!(Selector::parse(text, &realm), Selector { name: name.into(), version }, "{text}");
+            assert_eq!(
+                Selector::parse(text, &realm),
+                Selector {
+                    name: name.into(),
+                    version
+                },
+                "{text}"
+            );
         }
-        assert_eq!(arn("a", &realm), "arn:aws:ssm:us-east-1:000000000000:parameter/a");
-        assert_eq!(arn("/a/b", &realm), "arn:aws:ssm:us-east-1:000000000000:parameter/a/b");
+        assert_eq!(
+            arn("a", &realm),
+            "arn:aws:ssm:us-east-1:000000000000:parameter/a"
+        );
+        assert_eq!(
+            arn("/a/b", &realm),
+            "arn:aws:ssm:us-east-1:000000000000:parameter/a/b"
+        );
     }
 }

@@ -131,7 +131,11 @@ pub(crate) struct Put<'a> {
 impl Parameters {
     /// Takes a version in that is in the store already; versions of a name come oldest first.
     pub(crate) fn adopt(&mut self, name: String, version: Version) {
-        self.by_name.entry(name).or_default().versions.push_back(version);
+        self.by_name
+            .entry(name)
+            .or_default()
+            .versions
+            .push_back(version);
     }
 
     /// The parameter of this name.
@@ -141,7 +145,9 @@ impl Parameters {
 
     /// The tags of a parameter, to be changed.
     pub(crate) fn tags_mut(&mut self, name: &str) -> Option<&mut BTreeMap<String, String>> {
-        self.by_name.get_mut(name).map(|parameter| &mut parameter.tags)
+        self.by_name
+            .get_mut(name)
+            .map(|parameter| &mut parameter.tags)
     }
 
     /// The version a selector means: the latest, or the one it names.
@@ -149,12 +155,20 @@ impl Parameters {
     /// # Errors
     /// `ParameterNotFound`, `ParameterVersionNotFound`.
     pub(crate) fn select(&self, selector: &Selector<'_>) -> SsmResult<&Version> {
-        let parameter =
-            self.get(&selector.name).ok_or_else(|| SsmError::ParameterNotFound(selector.name.clone()))?;
-        let Some(wanted) = selector.version else { return Ok(parameter.latest()) };
-        parameter.versions.iter().find(|v| wanted.parse() == Ok(v.version)).ok_or_else(|| {
-            SsmError::ParameterVersionNotFound { name: selector.name.clone(), version: wanted.to_owned() }
-        })
+        let parameter = self
+            .get(&selector.name)
+            .ok_or_else(|| SsmError::ParameterNotFound(selector.name.clone()))?;
+        let Some(wanted) = selector.version else {
+            return Ok(parameter.latest());
+        };
+        parameter
+            .versions
+            .iter()
+            .find(|v| wanted.parse() == Ok(v.version))
+            .ok_or_else(|| SsmError::ParameterVersionNotFound {
+                name: selector.name.clone(),
+                version: wanted.to_owned(),
+            })
     }
 
     /// Puts a new parameter, or a new version of one.
@@ -169,7 +183,9 @@ impl Parameters {
         }
         let before = before.map(Parameter::latest);
         let kind = match (draft.kind, before) {
-            (Some(kind), Some(before)) if kind != before.kind => return Err(SsmError::HierarchyTypeMismatch),
+            (Some(kind), Some(before)) if kind != before.kind => {
+                return Err(SsmError::HierarchyTypeMismatch);
+            }
             (Some(kind), _) => kind,
             (None, Some(before)) => before.kind,
             (None, None) => {
@@ -179,7 +195,11 @@ impl Parameters {
             }
         };
         check_value(&draft.value, kind)?;
-        if draft.description.as_ref().is_some_and(|d| d.chars().count() > DESCRIPTION_CHARS_MAX) {
+        if draft
+            .description
+            .as_ref()
+            .is_some_and(|d| d.chars().count() > DESCRIPTION_CHARS_MAX)
+        {
             return Err(SsmError::Validation(format!(
                 "1 validation error detected: Value at 'description' failed to satisfy constraint: Member must have \
                  length less than or equal to {DESCRIPTION_CHARS_MAX}"
@@ -191,9 +211,15 @@ impl Parameters {
             kind,
             value: draft.value,
             description: draft.description.or_else(|| before?.description.clone()),
-            key_id: (kind == Kind::SecureString)
-                .then(|| draft.key_id.or_else(|| before?.key_id.clone()).unwrap_or("alias/aws/ssm".into())),
-            allowed_pattern: draft.allowed_pattern.or_else(|| before?.allowed_pattern.clone()),
+            key_id: (kind == Kind::SecureString).then(|| {
+                draft
+                    .key_id
+                    .or_else(|| before?.key_id.clone())
+                    .unwrap_or("alias/aws/ssm".into())
+            }),
+            allowed_pattern: draft
+                .allowed_pattern
+                .or_else(|| before?.allowed_pattern.clone()),
             tier,
             data_type: draft.data_type.unwrap_or_else(|| "text".into()),
             modified_ms: now_ms,
@@ -201,9 +227,13 @@ impl Parameters {
         };
         let parameter = self.by_name.entry(draft.name).or_default();
         parameter.versions.push_back(version);
-        let dropped =
-            (parameter.versions.len() > VERSIONS_MAX).then(|| parameter.versions.pop_front()).flatten();
-        Ok(Put { version: parameter.latest(), dropped: dropped.map(|version| version.version) })
+        let dropped = (parameter.versions.len() > VERSIONS_MAX)
+            .then(|| parameter.versions.pop_front())
+            .flatten();
+        Ok(Put {
+            version: parameter.latest(),
+            dropped: dropped.map(|version| version.version),
+        })
     }
 
     /// Deletes a parameter; whether there was one.
@@ -249,7 +279,9 @@ fn check_value(value: &str, kind: Kind) -> SsmResult<()> {
         ));
     }
     if kind == Kind::StringList && value.split(',').any(str::is_empty) {
-        return Err(SsmError::Validation("The values of a StringList must not be empty.".into()));
+        return Err(SsmError::Validation(
+            "The values of a StringList must not be empty.".into(),
+        ));
     }
     Ok(())
 }
@@ -276,7 +308,11 @@ fn tier(asked: Option<&str>, before: Option<&Version>, chars: usize) -> SsmResul
             )));
         }
     };
-    let limit = if tier == "Advanced" { ADVANCED_CHARS_MAX } else { STANDARD_CHARS_MAX };
+    let limit = if tier == "Advanced" {
+        ADVANCED_CHARS_MAX
+    } else {
+        STANDARD_CHARS_MAX
+    };
     if chars > limit {
         return Err(SsmError::Validation(format!(
             "{tier} tier parameters support a maximum parameter value of {limit} characters. To create a larger \
@@ -305,17 +341,35 @@ mod tests {
         }
     }
 
-    fn select<'a>(parameters: &'a Parameters, name: &str, version: Option<&str>) -> SsmResult<&'a Version> {
-        parameters.select(&Selector { name: name.into(), version })
+    fn select<'a>(
+        parameters: &'a Parameters,
+        name: &str,
+        version: Option<&str>,
+    ) -> SsmResult<&'a Version> {
+        parameters.select(&Selector {
+            name: name.into(),
+            version,
+        })
     }
 
     #[test]
     fn versions_count_up_and_the_oldest_goes() {
         let mut parameters = Parameters::default();
         parameters.put(draft("/a", "1"), 0).unwrap();
-        assert_eq!(parameters.put(draft("/a", "2"), 0).unwrap_err(), SsmError::ParameterAlreadyExists);
+        assert_eq!(
+            parameters.put(draft("/a", "2"), 0).unwrap_err(),
+            SsmError::ParameterAlreadyExists
+        );
         for n in 2..=VERSIONS_MAX as u64 + 1 {
-            let put = parameters.put(Draft { overwrite: true, ..draft("/a", &n.to_string()) }, n).unwrap();
+            let put = parameters
+                .put(
+                    Draft {
+                        overwrite: true,
+                        ..draft("/a", &n.to_string())
+                    },
+                    n,
+                )
+                .unwrap();
             assert_eq!(put.dropped, (n > VERSIONS_MAX as u64).then_some(1));
         }
         assert_eq!(select(&parameters, "/a", None).unwrap().value, "101");
@@ -325,7 +379,10 @@ mod tests {
             Err(SsmError::ParameterVersionNotFound { .. })
         ));
         assert!(parameters.delete("/a") && !parameters.delete("/a"));
-        assert!(matches!(select(&parameters, "/a", None), Err(SsmError::ParameterNotFound(_))));
+        assert!(matches!(
+            select(&parameters, "/a", None),
+            Err(SsmError::ParameterNotFound(_))
+        ));
     }
 
     #[test]
@@ -335,7 +392,10 @@ mod tests {
             parameters.put(draft(name, "x"), 0).unwrap();
         }
         let below = |path, recursive, after| {
-            parameters.below(path, recursive, after).map(|(name, _)| name.as_str()).collect::<Vec<_>>()
+            parameters
+                .below(path, recursive, after)
+                .map(|(name, _)| name.as_str())
+                .collect::<Vec<_>>()
         };
         assert_eq!(below("/a", false, None), ["/a/b", "/a/d"]);
         assert_eq!(below("/a/", true, None), ["/a/b", "/a/b/c", "/a/d"]);
@@ -348,13 +408,26 @@ mod tests {
     fn values_have_the_size_of_their_tier() {
         let mut parameters = Parameters::default();
         let put = |p: &mut Parameters, tier: Option<&str>, chars: usize| {
-            p.put(Draft { tier: tier.map(Into::into), overwrite: true, ..draft("/a", &"x".repeat(chars)) }, 0)
-                .map(|put| put.version.tier.clone())
+            p.put(
+                Draft {
+                    tier: tier.map(Into::into),
+                    overwrite: true,
+                    ..draft("/a", &"x".repeat(chars))
+                },
+                0,
+            )
+            .map(|put| put.version.tier.clone())
         };
         assert!(put(&mut parameters, None, 4_097).is_err());
         assert_eq!(put(&mut parameters, None, 4_096).unwrap(), "Standard");
-        assert_eq!(put(&mut parameters, Some("Intelligent-Tiering"), 4_097).unwrap(), "Advanced");
-        assert!(put(&mut parameters, Some("Standard"), 1).is_err(), "an advanced parameter stays one");
+        assert_eq!(
+            put(&mut parameters, Some("Intelligent-Tiering"), 4_097).unwrap(),
+            "Advanced"
+        );
+        assert!(
+            put(&mut parameters, Some("Standard"), 1).is_err(),
+            "an advanced parameter stays one"
+        );
         assert!(put(&mut parameters, None, 8_193).is_err());
         assert!(put(&mut parameters, None, 0).is_err());
     }
@@ -362,11 +435,32 @@ mod tests {
     #[test]
     fn the_kind_is_needed_once_and_stays() {
         let mut parameters = Parameters::default();
-        assert!(parameters.put(Draft { kind: None, ..draft("/a", "x") }, 0).is_err());
+        assert!(
+            parameters
+                .put(
+                    Draft {
+                        kind: None,
+                        ..draft("/a", "x")
+                    },
+                    0
+                )
+                .is_err()
+        );
         parameters.put(draft("/a", "x"), 0).unwrap();
-        let again = Draft { kind: None, overwrite: true, ..draft("/a", "y") };
+        let again = Draft {
+            kind: None,
+            overwrite: true,
+            ..draft("/a", "y")
+        };
         assert_eq!(parameters.put(again, 0).unwrap().version.kind, Kind::String);
-        let other = Draft { kind: Some(Kind::SecureString), overwrite: true, ..draft("/a", "y") };
-        assert_eq!(parameters.put(other, 0).unwrap_err(), SsmError::HierarchyTypeMismatch);
+        let other = Draft {
+            kind: Some(Kind::SecureString),
+            overwrite: true,
+            ..draft("/a", "y")
+        };
+        assert_eq!(
+            parameters.put(other, 0).unwrap_err(),
+            SsmError::HierarchyTypeMismatch
+        );
     }
 }

@@ -22,9 +22,16 @@ pub(crate) const SCHEMA: &str = "
 #[derive(Debug)]
 pub(crate) enum Change {
     /// A version is new; `dropped` had to go for it.
-    Put { name: String, version: Box<Version>, dropped: Option<u64> },
+    Put {
+        name: String,
+        version: Box<Version>,
+        dropped: Option<u64>,
+    },
     /// A parameter has these tags.
-    Tag { name: String, tags: BTreeMap<String, String> },
+    Tag {
+        name: String,
+        tags: BTreeMap<String, String>,
+    },
     /// A parameter is gone.
     Delete(String),
 }
@@ -32,16 +39,19 @@ pub(crate) enum Change {
 impl store::Change for Change {
     fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         match self {
-            Self::Put { name, version, dropped } => {
+            Self::Put {
+                name,
+                version,
+                dropped,
+            } => {
                 let data = serde_json::to_string(version).expect("a version is JSON");
-                tx.prepare_cached("INSERT INTO parameter_versions VALUES (?1, ?2, ?3)")?.execute(params![
-                    name,
-                    column(version.version),
-                    data
-                ])?;
+                tx.prepare_cached("INSERT INTO parameter_versions VALUES (?1, ?2, ?3)")?
+                    .execute(params![name, column(version.version), data])?;
                 if let Some(dropped) = dropped {
-                    tx.prepare_cached("DELETE FROM parameter_versions WHERE name = ?1 AND version = ?2")?
-                        .execute(params![name, column(*dropped)])?;
+                    tx.prepare_cached(
+                        "DELETE FROM parameter_versions WHERE name = ?1 AND version = ?2",
+                    )?
+                    .execute(params![name, column(*dropped)])?;
                 }
             }
             Self::Tag { name, tags } => {
@@ -50,8 +60,10 @@ impl store::Change for Change {
                     .execute(params![name, tags])?;
             }
             Self::Delete(name) => {
-                tx.prepare_cached("DELETE FROM parameter_versions WHERE name = ?1")?.execute([name])?;
-                tx.prepare_cached("DELETE FROM parameter_tags WHERE name = ?1")?.execute([name])?;
+                tx.prepare_cached("DELETE FROM parameter_versions WHERE name = ?1")?
+                    .execute([name])?;
+                tx.prepare_cached("DELETE FROM parameter_tags WHERE name = ?1")?
+                    .execute([name])?;
             }
         }
         Ok(())
@@ -64,7 +76,8 @@ impl store::Change for Change {
 /// What SQLite answers, or a row this version cannot read.
 pub(crate) fn load(conn: &Connection) -> Result<Parameters, LoadError> {
     let mut parameters = Parameters::default();
-    let mut statement = conn.prepare("SELECT name, data FROM parameter_versions ORDER BY name, version")?;
+    let mut statement =
+        conn.prepare("SELECT name, data FROM parameter_versions ORDER BY name, version")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let name: String = row.get(0)?;

@@ -27,15 +27,21 @@ impl Ssm {
     pub(super) async fn remove_tags(&self, request: OfTags) -> SsmResult<Value> {
         let name = self.resource(&request)?;
         let keys = required(request.tag_keys, "tagKeys")?;
-        self.change_tags(name, |tags| tags.retain(|key, _| !keys.contains(key))).await
+        self.change_tags(name, |tags| tags.retain(|key, _| !keys.contains(key)))
+            .await
     }
 
     pub(super) fn list_tags(&self, request: &OfTags) -> SsmResult<Value> {
         let name = self.resource(request)?;
         let parameters = self.parameters();
-        let parameter = parameters.get(&name).ok_or(SsmError::InvalidResourceId(name))?;
-        let tags: Vec<_> =
-            parameter.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+        let parameter = parameters
+            .get(&name)
+            .ok_or(SsmError::InvalidResourceId(name))?;
+        let tags: Vec<_> = parameter
+            .tags
+            .iter()
+            .map(|(key, value)| json!({"Key": key, "Value": value}))
+            .collect();
         Ok(json!({"TagList": tags}))
     }
 

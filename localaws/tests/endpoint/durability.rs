@@ -29,9 +29,18 @@ impl Program {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.split_whitespace().find(|word| word.starts_with("http://"));
-        Self { url: url.unwrap_or_else(|| panic!("no address in {line:?}")).to_owned(), child }
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let url = line
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"));
+        Self {
+            url: url
+                .unwrap_or_else(|| panic!("no address in {line:?}"))
+                .to_owned(),
+            child,
+        }
     }
 
     /// SIGKILL.
@@ -60,7 +69,14 @@ async fn every_confirmed_message_survives_a_kill_in_mid_send() {
             tokio::spawn(async move {
                 for n in 0.. {
                     let body = format!("{sender}-{n}");
-                    if sqs.send_message().queue_url(&url).message_body(&body).send().await.is_err() {
+                    if sqs
+                        .send_message()
+                        .queue_url(&url)
+                        .message_body(&body)
+                        .send()
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                     confirmed.lock().await.insert(body);
@@ -68,7 +84,10 @@ async fn every_confirmed_message_survives_a_kill_in_mid_send() {
             })
         })
         .collect();
-    eventually("200 messages are confirmed", || async { confirmed.lock().await.len() >= 200 }).await;
+    eventually("200 messages are confirmed", || async {
+        confirmed.lock().await.len() >= 200
+    })
+    .await;
     program.kill();
     for sender in senders {
         sender.await.unwrap();
@@ -89,7 +108,10 @@ async fn every_confirmed_message_survives_a_kill_in_mid_send() {
         "lost: {:?}",
         confirmed.difference(&received).collect::<Vec<_>>()
     );
-    assert!(received.len() <= confirmed.len() + 4, "at most one unconfirmed message per sender");
+    assert!(
+        received.len() <= confirmed.len() + 4,
+        "at most one unconfirmed message per sender"
+    );
 }
 
 #[tokio::test]
@@ -100,20 +122,54 @@ async fn leases_deletions_settings_and_parameters_survive_a_kill() {
     let ssm = aws_sdk_ssm::Client::new(&sdk(&program.url).await);
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk(&program.url).await);
     for body in ["deleted", "leased", "waiting"] {
-        sqs.send_message().queue_url(&url).message_body(body).message_group_id(body).send().await.unwrap();
+        sqs.send_message()
+            .queue_url(&url)
+            .message_body(body)
+            .message_group_id(body)
+            .send()
+            .await
+            .unwrap();
     }
     let take = || async {
-        let receive = sqs.receive_message().queue_url(&url).visibility_timeout(600).send().await;
-        receive.unwrap().messages.unwrap().remove(0).receipt_handle.unwrap()
+        let receive = sqs
+            .receive_message()
+            .queue_url(&url)
+            .visibility_timeout(600)
+            .send()
+            .await;
+        receive
+            .unwrap()
+            .messages
+            .unwrap()
+            .remove(0)
+            .receipt_handle
+            .unwrap()
     };
     let (deleted, leased) = (take().await, take().await);
-    sqs.delete_message().queue_url(&url).receipt_handle(deleted).send().await.unwrap();
-    let set =
-        sqs.set_queue_attributes().queue_url(&url).attributes(QueueAttributeName::VisibilityTimeout, "77");
+    sqs.delete_message()
+        .queue_url(&url)
+        .receipt_handle(deleted)
+        .send()
+        .await
+        .unwrap();
+    let set = sqs
+        .set_queue_attributes()
+        .queue_url(&url)
+        .attributes(QueueAttributeName::VisibilityTimeout, "77");
     set.send().await.unwrap();
-    sqs.tag_queue().queue_url(&url).tags("team", "a").send().await.unwrap();
+    sqs.tag_queue()
+        .queue_url(&url)
+        .tags("team", "a")
+        .send()
+        .await
+        .unwrap();
     for value in ["one", "two"] {
-        let put = ssm.put_parameter().name("/a").value(value).r#type(ParameterType::String).overwrite(true);
+        let put = ssm
+            .put_parameter()
+            .name("/a")
+            .value(value)
+            .r#type(ParameterType::String)
+            .overwrite(true);
         put.send().await.unwrap();
     }
     crate::dynamodb::create_table(&dynamodb, "items").await;
@@ -121,13 +177,32 @@ async fn leases_deletions_settings_and_parameters_survive_a_kill() {
 
     let program = Program::start(dir.path());
     let sqs = aws_sdk_sqs::Client::new(&sdk(&program.url).await);
-    assert_eq!(count(&sqs, &url, "ApproximateNumberOfMessagesNotVisible").await, 1);
+    assert_eq!(
+        count(&sqs, &url, "ApproximateNumberOfMessagesNotVisible").await,
+        1
+    );
     assert_eq!(count(&sqs, &url, "VisibilityTimeout").await, 77);
-    assert!(sqs.list_queue_tags().queue_url(&url).send().await.unwrap().tags.is_some());
+    assert!(
+        sqs.list_queue_tags()
+            .queue_url(&url)
+            .send()
+            .await
+            .unwrap()
+            .tags
+            .is_some()
+    );
     let message = receive(&sqs, &url).await.remove(0);
     assert_eq!(message.body.as_deref(), Some("waiting"));
-    assert_eq!(message.attributes.unwrap()[&MessageSystemAttributeName::MessageGroupId], "waiting");
-    sqs.delete_message().queue_url(&url).receipt_handle(leased).send().await.unwrap();
+    assert_eq!(
+        message.attributes.unwrap()[&MessageSystemAttributeName::MessageGroupId],
+        "waiting"
+    );
+    sqs.delete_message()
+        .queue_url(&url)
+        .receipt_handle(leased)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(
         count(&sqs, &url, "ApproximateNumberOfMessagesNotVisible").await,
         1,
@@ -135,12 +210,39 @@ async fn leases_deletions_settings_and_parameters_survive_a_kill() {
     );
     let ssm = aws_sdk_ssm::Client::new(&sdk(&program.url).await);
     assert_eq!(
-        ssm.get_parameter().name("/a:1").send().await.unwrap().parameter.unwrap().value.unwrap(),
+        ssm.get_parameter()
+            .name("/a:1")
+            .send()
+            .await
+            .unwrap()
+            .parameter
+            .unwrap()
+            .value
+            .unwrap(),
         "one"
     );
-    assert_eq!(ssm.get_parameter().name("/a").send().await.unwrap().parameter.unwrap().version, 2);
+    assert_eq!(
+        ssm.get_parameter()
+            .name("/a")
+            .send()
+            .await
+            .unwrap()
+            .parameter
+            .unwrap()
+            .version,
+        2
+    );
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk(&program.url).await);
-    assert_eq!(dynamodb.list_tables().send().await.unwrap().table_names.unwrap(), ["items"]);
+    assert_eq!(
+        dynamodb
+            .list_tables()
+            .send()
+            .await
+            .unwrap()
+            .table_names
+            .unwrap(),
+        ["items"]
+    );
 }
 
 #[test]
@@ -163,7 +265,13 @@ fn sigterm_ends_the_program_with_success() {
     let dir = tempfile::tempdir().unwrap();
     let mut program = Program::start(dir.path());
     let id = program.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
     assert_eq!(program.child.wait().unwrap().code(), Some(0));
 }
 
@@ -174,11 +282,17 @@ async fn a_full_disk_refuses_what_it_cannot_keep_and_a_restart_has_all_that_was_
     let program = Program::start(dir.path());
     let (sqs, url) = queue(&program.url, "jobs").await;
     let send = |sqs: &aws_sdk_sqs::Client| {
-        sqs.send_message().queue_url(&url).message_body("x".repeat(20_000)).send()
+        sqs.send_message()
+            .queue_url(&url)
+            .message_body("x".repeat(20_000))
+            .send()
     };
     send(&sqs).await.unwrap();
     // Files of this program can grow to 256 KiB: as good as a full disk, and without another file system.
-    let limit = Rlimit { current: Some(256 * 1024), ..getrlimit(Resource::Fsize) };
+    let limit = Rlimit {
+        current: Some(256 * 1024),
+        ..getrlimit(Resource::Fsize)
+    };
     let child = Pid::from_raw(program.child.id().try_into().unwrap());
     prlimit(child, Resource::Fsize, limit).unwrap();
     let mut confirmed = 1;
@@ -190,7 +304,10 @@ async fn a_full_disk_refuses_what_it_cannot_keep_and_a_restart_has_all_that_was_
     program.kill();
     let again = Program::start(dir.path());
     let sqs = aws_sdk_sqs::Client::new(&sdk(&again.url).await);
-    assert_eq!(count(&sqs, &url, "ApproximateNumberOfMessages").await, confirmed);
+    assert_eq!(
+        count(&sqs, &url, "ApproximateNumberOfMessages").await,
+        confirmed
+    );
     send(&sqs).await.unwrap();
     again.kill();
 }

@@ -14,19 +14,38 @@ use crate::{
 /// DynamoDB as a session with this tag.
 async fn as_tenant(endpoint: &Endpoint, tenant: &str) -> Client {
     let sts = aws_sdk_sts::Client::new(&sdk(&endpoint.url()).await);
-    let tag = aws_sdk_sts::types::Tag::builder().key("tenant").value(tenant).build().unwrap();
-    let assume =
-        sts.assume_role().role_arn("arn:aws:iam::000000000000:role/reader").role_session_name(tenant);
+    let tag = aws_sdk_sts::types::Tag::builder()
+        .key("tenant")
+        .value(tenant)
+        .build()
+        .unwrap();
+    let assume = sts
+        .assume_role()
+        .role_arn("arn:aws:iam::000000000000:role/reader")
+        .role_session_name(tenant);
     let keys = assume.tags(tag).send().await.unwrap().credentials.unwrap();
-    let credentials =
-        Credentials::new(keys.access_key_id, keys.secret_access_key, Some(keys.session_token), None, "test");
+    let credentials = Credentials::new(
+        keys.access_key_id,
+        keys.secret_access_key,
+        Some(keys.session_token),
+        None,
+        "test",
+    );
     Client::new(&sdk_as(&endpoint.url(), credentials).await)
 }
 
 async fn query(dynamodb: &Client, tenant: &str) -> Result<i32, String> {
-    let query = dynamodb.query().table_name("items").key_condition_expression("tenant_id = :t");
-    let query = query.expression_attribute_values(":t", AttributeValue::S(tenant.into())).send().await;
-    query.map(|found| found.count).map_err(|error| code(Err::<(), _>(error)))
+    let query = dynamodb
+        .query()
+        .table_name("items")
+        .key_condition_expression("tenant_id = :t");
+    let query = query
+        .expression_attribute_values(":t", AttributeValue::S(tenant.into()))
+        .send()
+        .await;
+    query
+        .map(|found| found.count)
+        .map_err(|error| code(Err::<(), _>(error)))
 }
 
 #[tokio::test]
@@ -35,32 +54,62 @@ async fn a_tagged_session_reaches_its_partition_alone_once_that_is_asked_for() {
     let account = Client::new(&sdk(&endpoint.url()).await);
     create_table(&account, "items").await;
     let put = |dynamodb: &Client, tenant: &str| {
-        let put = dynamodb.put_item().table_name("items").item("tenant_id", AttributeValue::S(tenant.into()));
+        let put = dynamodb
+            .put_item()
+            .table_name("items")
+            .item("tenant_id", AttributeValue::S(tenant.into()));
         put.item("message_id", AttributeValue::S("1".into())).send()
     };
     for tenant in ["tenant-1", "tenant-2"] {
         put(&account, tenant).await.unwrap();
     }
     let session = as_tenant(&endpoint, "tenant-1").await;
-    assert_eq!(query(&session, "tenant-2").await, Ok(1), "nothing is enforced unasked");
+    assert_eq!(
+        query(&session, "tenant-2").await,
+        Ok(1),
+        "nothing is enforced unasked"
+    );
     let rule = r#"{"tag":"tenant","attribute":"tenant_id"}"#;
-    assert_eq!(admin(Method::PUT, &endpoint, "leading-keys", rule).await.0, StatusCode::OK);
+    assert_eq!(
+        admin(Method::PUT, &endpoint, "leading-keys", rule).await.0,
+        StatusCode::OK
+    );
     assert_eq!(query(&session, "tenant-1").await, Ok(1));
-    assert_eq!(query(&session, "tenant-2").await, Err("AccessDeniedException".to_owned()));
-    assert_eq!(code(put(&session, "tenant-2").await), "AccessDeniedException");
+    assert_eq!(
+        query(&session, "tenant-2").await,
+        Err("AccessDeniedException".to_owned())
+    );
+    assert_eq!(
+        code(put(&session, "tenant-2").await),
+        "AccessDeniedException"
+    );
     put(&session, "tenant-1").await.unwrap();
-    assert_eq!(code(session.scan().table_name("items").send().await), "AccessDeniedException");
+    assert_eq!(
+        code(session.scan().table_name("items").send().await),
+        "AccessDeniedException"
+    );
     assert_eq!(
         query(&account, "tenant-2").await,
         Ok(1),
         "the account's own credentials are not kept to anything"
     );
-    for wrong in ["{", r#"{"tag":"tenant"}"#, r#"{"tag":"t","attribute":"a","x":1}"#] {
+    for wrong in [
+        "{",
+        r#"{"tag":"tenant"}"#,
+        r#"{"tag":"t","attribute":"a","x":1}"#,
+    ] {
         let (status, answer) = admin(Method::PUT, &endpoint, "leading-keys", wrong).await;
-        assert!(status == StatusCode::BAD_REQUEST && answer["msg"].is_string(), "{wrong}: {answer}");
+        assert!(
+            status == StatusCode::BAD_REQUEST && answer["msg"].is_string(),
+            "{wrong}: {answer}"
+        );
     }
     let kept: Value = serde_json::from_str(rule).unwrap();
-    assert_eq!(admin(Method::GET, &endpoint, "leading-keys", "").await.1, kept, "a mistake changes nothing");
+    assert_eq!(
+        admin(Method::GET, &endpoint, "leading-keys", "").await.1,
+        kept,
+        "a mistake changes nothing"
+    );
     admin(Method::DELETE, &endpoint, "leading-keys", "").await;
     assert_eq!(query(&session, "tenant-2").await, Ok(1));
     endpoint.shutdown().await;
@@ -82,6 +131,9 @@ async fn calls_are_told_by_who_made_them() {
         {"session": "arn:aws:sts::000000000000:assumed-role/reader/tenant-1", "tags": {"tenant": "tenant-1"},
             "calls": {"DynamoDB.Query": 2}},
     ]);
-    assert_eq!(admin(Method::GET, &endpoint, "principals", "").await, (StatusCode::OK, expected));
+    assert_eq!(
+        admin(Method::GET, &endpoint, "principals", "").await,
+        (StatusCode::OK, expected)
+    );
     endpoint.shutdown().await;
 }

@@ -10,7 +10,10 @@ use localaws::{Config, StartError, Storage};
 use crate::support::{ephemeral, http, queue, receive};
 
 fn in_dir(dir: &std::path::Path) -> Config {
-    Config { storage: Storage::Dir(dir.to_owned()), ..Config::ephemeral() }
+    Config {
+        storage: Storage::Dir(dir.to_owned()),
+        ..Config::ephemeral()
+    }
 }
 
 #[tokio::test]
@@ -18,7 +21,13 @@ async fn several_endpoints_know_nothing_of_each_other() {
     let (one, two) = (ephemeral().await, ephemeral().await);
     let (sqs_one, url_one) = queue(&one.url(), "jobs").await;
     let (sqs_two, url_two) = queue(&two.url(), "jobs").await;
-    sqs_one.send_message().queue_url(&url_one).message_body("x").send().await.unwrap();
+    sqs_one
+        .send_message()
+        .queue_url(&url_one)
+        .message_body("x")
+        .send()
+        .await
+        .unwrap();
     assert!(receive(&sqs_two, &url_two).await.is_empty());
     assert_eq!(receive(&sqs_one, &url_one).await.len(), 1);
     one.shutdown().await;
@@ -28,7 +37,10 @@ async fn several_endpoints_know_nothing_of_each_other() {
 #[tokio::test]
 async fn a_port_in_use_is_one_clear_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let config = Config { listen: taken.local_addr().unwrap(), ..Config::ephemeral() };
+    let config = Config {
+        listen: taken.local_addr().unwrap(),
+        ..Config::ephemeral()
+    };
     let error = localaws::start(config).await.unwrap_err();
     assert!(matches!(error, StartError::PortInUse(_)));
     assert!(!error.to_string().contains('\n'));
@@ -39,26 +51,45 @@ async fn a_folder_that_cannot_be_used_is_one_clear_line() {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let error = localaws::start(in_dir(&file.join("below"))).await.unwrap_err();
+    let error = localaws::start(in_dir(&file.join("below")))
+        .await
+        .unwrap_err();
     assert!(matches!(error, StartError::DataDir { .. }), "{error}");
 
     let first = localaws::start(in_dir(scratch.path())).await.unwrap();
     let error = localaws::start(in_dir(scratch.path())).await.unwrap_err();
     assert!(matches!(error, StartError::DataInUse { .. }), "{error}");
     first.shutdown().await;
-    localaws::start(in_dir(scratch.path())).await.unwrap().shutdown().await;
+    localaws::start(in_dir(scratch.path()))
+        .await
+        .unwrap()
+        .shutdown()
+        .await;
 }
 
 #[tokio::test]
 async fn data_of_another_version_or_program_are_refused() {
     let scratch = tempfile::tempdir().unwrap();
-    localaws::start(in_dir(scratch.path())).await.unwrap().shutdown().await;
+    localaws::start(in_dir(scratch.path()))
+        .await
+        .unwrap()
+        .shutdown()
+        .await;
     let file = scratch.path().join("aws.db");
-    rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let error = localaws::start(in_dir(scratch.path())).await.unwrap_err();
-    assert!(matches!(error, StartError::OtherVersion { found: 99, .. }), "{error}");
-    std::fs::write(&file, "this is no database, and long enough to be taken for a page of one".repeat(100))
+    rusqlite::Connection::open(&file)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
         .unwrap();
+    let error = localaws::start(in_dir(scratch.path())).await.unwrap_err();
+    assert!(
+        matches!(error, StartError::OtherVersion { found: 99, .. }),
+        "{error}"
+    );
+    std::fs::write(
+        &file,
+        "this is no database, and long enough to be taken for a page of one".repeat(100),
+    )
+    .unwrap();
     let error = localaws::start(in_dir(scratch.path())).await.unwrap_err();
     assert!(matches!(error, StartError::Unreadable { .. }), "{error}");
 }
@@ -67,14 +98,30 @@ async fn data_of_another_version_or_program_are_refused() {
 async fn shutdown_ends_waiting_receives_and_frees_the_port() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
-    let waiting = tokio::spawn(sqs.receive_message().queue_url(&url).wait_time_seconds(20).send());
+    let waiting = tokio::spawn(
+        sqs.receive_message()
+            .queue_url(&url)
+            .wait_time_seconds(20)
+            .send(),
+    );
     let addr = endpoint.addr();
-    let (status, health) =
-        http(hyper::Method::GET, &format!("{}/_localaws/health", endpoint.url()), "").await;
-    assert_eq!((status.as_u16(), &health[..]), (200, &b"{\"status\":\"ok\"}\n"[..]));
+    let (status, health) = http(
+        hyper::Method::GET,
+        &format!("{}/_localaws/health", endpoint.url()),
+        "",
+    )
+    .await;
+    assert_eq!(
+        (status.as_u16(), &health[..]),
+        (200, &b"{\"status\":\"ok\"}\n"[..])
+    );
     let started = Instant::now();
     endpoint.shutdown().await;
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
     let _ = waiting.await.unwrap();
     TcpListener::bind(addr).unwrap();
 }

@@ -25,19 +25,33 @@ async fn a_send_wakes_a_waiting_receive_at_once() {
     let mut wakes = Vec::new();
     for round in 1..=20 {
         let waiting = tokio::spawn({
-            let receive = sqs.receive_message().queue_url(&url).wait_time_seconds(20).send();
+            let receive = sqs
+                .receive_message()
+                .queue_url(&url)
+                .wait_time_seconds(20)
+                .send();
             async move {
                 let messages = receive.await.unwrap().messages.unwrap();
                 (Instant::now(), messages)
             }
         });
         receives_arrived(&endpoint, round).await;
-        sqs.send_message().queue_url(&url).message_body("x").send().await.unwrap();
+        sqs.send_message()
+            .queue_url(&url)
+            .message_body("x")
+            .send()
+            .await
+            .unwrap();
         let confirmed = Instant::now();
         let (woken, messages) = waiting.await.unwrap();
         wakes.push(woken.saturating_duration_since(confirmed));
         let handle = messages[0].receipt_handle.as_deref().unwrap();
-        sqs.delete_message().queue_url(&url).receipt_handle(handle).send().await.unwrap();
+        sqs.delete_message()
+            .queue_url(&url)
+            .receipt_handle(handle)
+            .send()
+            .await
+            .unwrap();
     }
     wakes.sort_unstable();
     assert!(wakes[wakes.len() / 2] < WAKE_MAX, "{wakes:?}");
@@ -49,9 +63,19 @@ async fn an_empty_wait_lasts_its_time() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     let started = Instant::now();
-    let empty = sqs.receive_message().queue_url(&url).wait_time_seconds(1).send().await.unwrap();
+    let empty = sqs
+        .receive_message()
+        .queue_url(&url)
+        .wait_time_seconds(1)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(empty.messages, None);
-    assert!((0.99..2.0).contains(&started.elapsed().as_secs_f64()), "{:?}", started.elapsed());
+    assert!(
+        (0.99..2.0).contains(&started.elapsed().as_secs_f64()),
+        "{:?}",
+        started.elapsed()
+    );
     endpoint.shutdown().await;
 }
 
@@ -59,13 +83,27 @@ async fn an_empty_wait_lasts_its_time() {
 async fn the_end_of_a_delay_or_a_lease_wakes_a_waiting_receive() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
-    sqs.send_message().queue_url(&url).message_body("x").delay_seconds(1).send().await.unwrap();
+    sqs.send_message()
+        .queue_url(&url)
+        .message_body("x")
+        .delay_seconds(1)
+        .send()
+        .await
+        .unwrap();
     for lease_s in [1, 30] {
         let started = Instant::now();
-        let wait = sqs.receive_message().queue_url(&url).wait_time_seconds(10).visibility_timeout(lease_s);
+        let wait = sqs
+            .receive_message()
+            .queue_url(&url)
+            .wait_time_seconds(10)
+            .visibility_timeout(lease_s);
         let messages = wait.send().await.unwrap().messages.unwrap_or_default();
         assert_eq!(messages.len(), 1);
-        assert!((0.9..1.5).contains(&started.elapsed().as_secs_f64()), "{:?}", started.elapsed());
+        assert!(
+            (0.9..1.5).contains(&started.elapsed().as_secs_f64()),
+            "{:?}",
+            started.elapsed()
+        );
     }
     endpoint.shutdown().await;
 }
@@ -74,13 +112,26 @@ async fn the_end_of_a_delay_or_a_lease_wakes_a_waiting_receive() {
 async fn a_shortened_lease_wakes_a_waiting_receive() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
-    sqs.send_message().queue_url(&url).message_body("x").send().await.unwrap();
+    sqs.send_message()
+        .queue_url(&url)
+        .message_body("x")
+        .send()
+        .await
+        .unwrap();
     let handle = receive(&sqs, &url).await.remove(0).receipt_handle.unwrap();
-    let waiting = tokio::spawn(sqs.receive_message().queue_url(&url).wait_time_seconds(20).send());
+    let waiting = tokio::spawn(
+        sqs.receive_message()
+            .queue_url(&url)
+            .wait_time_seconds(20)
+            .send(),
+    );
     receives_arrived(&endpoint, 2).await;
     let started = Instant::now();
-    let shorten =
-        sqs.change_message_visibility().queue_url(&url).receipt_handle(handle).visibility_timeout(0);
+    let shorten = sqs
+        .change_message_visibility()
+        .queue_url(&url)
+        .receipt_handle(handle)
+        .visibility_timeout(0);
     shorten.send().await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap().messages.unwrap().len(), 1);
     assert!(started.elapsed() < Duration::from_secs(1));
@@ -92,13 +143,21 @@ async fn each_waiting_receive_gets_its_share_of_a_batch() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     let waiting: Vec<_> = (0..5)
-        .map(|_| tokio::spawn(sqs.receive_message().queue_url(&url).wait_time_seconds(20).send()))
+        .map(|_| {
+            tokio::spawn(
+                sqs.receive_message()
+                    .queue_url(&url)
+                    .wait_time_seconds(20)
+                    .send(),
+            )
+        })
         .collect();
     receives_arrived(&endpoint, 5).await;
     let mut batch = sqs.send_message_batch().queue_url(&url);
     for n in 0..5 {
-        let entry =
-            aws_sdk_sqs::types::SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body("x");
+        let entry = aws_sdk_sqs::types::SendMessageBatchRequestEntry::builder()
+            .id(n.to_string())
+            .message_body("x");
         batch = batch.entries(entry.build().unwrap());
     }
     batch.send().await.unwrap();
@@ -122,11 +181,24 @@ async fn a_client_that_goes_away_while_waiting_takes_no_message_along() {
     receives_arrived(&endpoint, 1).await;
     drop(gone);
     // The server learns of the closed connection on its next turn; a second waiter proves it is the only one.
-    let waiting = tokio::spawn(sqs.receive_message().queue_url(&url).wait_time_seconds(20).send());
+    let waiting = tokio::spawn(
+        sqs.receive_message()
+            .queue_url(&url)
+            .wait_time_seconds(20)
+            .send(),
+    );
     receives_arrived(&endpoint, 2).await;
-    sqs.send_message().queue_url(&url).message_body("x").send().await.unwrap();
+    sqs.send_message()
+        .queue_url(&url)
+        .message_body("x")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(waiting.await.unwrap().unwrap().messages.unwrap().len(), 1);
-    assert_eq!(count(&sqs, &url, "ApproximateNumberOfMessagesNotVisible").await, 1);
+    assert_eq!(
+        count(&sqs, &url, "ApproximateNumberOfMessagesNotVisible").await,
+        1
+    );
     endpoint.shutdown().await;
 }
 
@@ -134,15 +206,35 @@ async fn a_client_that_goes_away_while_waiting_takes_no_message_along() {
 async fn released_receives_answer_empty_and_later_ones_do_not_wait() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
-    let waiting = tokio::spawn(sqs.receive_message().queue_url(&url).wait_time_seconds(20).send());
+    let waiting = tokio::spawn(
+        sqs.receive_message()
+            .queue_url(&url)
+            .wait_time_seconds(20)
+            .send(),
+    );
     receives_arrived(&endpoint, 1).await;
     let started = Instant::now();
     endpoint.release_long_polls();
     assert_eq!(waiting.await.unwrap().unwrap().messages, None);
-    let later = sqs.receive_message().queue_url(&url).wait_time_seconds(20).send().await.unwrap();
+    let later = sqs
+        .receive_message()
+        .queue_url(&url)
+        .wait_time_seconds(20)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(later.messages, None);
-    sqs.send_message().queue_url(&url).message_body("x").send().await.unwrap();
-    assert_eq!(receive(&sqs, &url).await.len(), 1, "what is there is still received");
+    sqs.send_message()
+        .queue_url(&url)
+        .message_body("x")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        receive(&sqs, &url).await.len(),
+        1,
+        "what is there is still received"
+    );
     assert!(started.elapsed() < Duration::from_secs(2));
     endpoint.shutdown().await;
 }
@@ -151,9 +243,17 @@ async fn released_receives_answer_empty_and_later_ones_do_not_wait() {
 async fn deleting_the_queue_ends_a_waiting_receive() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
-    let waiting = tokio::spawn(sqs.receive_message().queue_url(&url).wait_time_seconds(20).send());
+    let waiting = tokio::spawn(
+        sqs.receive_message()
+            .queue_url(&url)
+            .wait_time_seconds(20)
+            .send(),
+    );
     receives_arrived(&endpoint, 1).await;
     sqs.delete_queue().queue_url(&url).send().await.unwrap();
-    assert_eq!(crate::support::code(waiting.await.unwrap()), "AWS.SimpleQueueService.NonExistentQueue");
+    assert_eq!(
+        crate::support::code(waiting.await.unwrap()),
+        "AWS.SimpleQueueService.NonExistentQueue"
+    );
     endpoint.shutdown().await;
 }

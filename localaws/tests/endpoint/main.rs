@@ -1,6 +1,9 @@
 //! The endpoint over real sockets, by the AWS SDK for Rust and by plain HTTP.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking, like the test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails by panicking, like the test"
+)]
 
 mod durability;
 mod dynamodb;

@@ -41,21 +41,40 @@ pub(crate) async fn sdk_as(url: &str, credentials: Credentials) -> SdkConfig {
 /// An SQS client and the URL of a fresh queue.
 pub(crate) async fn queue(url: &str, name: &str) -> (aws_sdk_sqs::Client, String) {
     let sqs = aws_sdk_sqs::Client::new(&sdk(url).await);
-    let queue = sqs.create_queue().queue_name(name).send().await.unwrap().queue_url.unwrap();
+    let queue = sqs
+        .create_queue()
+        .queue_name(name)
+        .send()
+        .await
+        .unwrap()
+        .queue_url
+        .unwrap();
     (sqs, queue)
 }
 
 /// Receives once, without waiting, with all attributes.
 pub(crate) async fn receive(sqs: &aws_sdk_sqs::Client, queue: &str) -> Vec<Message> {
-    let receive = sqs.receive_message().queue_url(queue).max_number_of_messages(10);
-    let receive = receive.message_attribute_names("All").message_system_attribute_names("All".into());
+    let receive = sqs
+        .receive_message()
+        .queue_url(queue)
+        .max_number_of_messages(10);
+    let receive = receive
+        .message_attribute_names("All")
+        .message_system_attribute_names("All".into());
     receive.send().await.unwrap().messages.unwrap_or_default()
 }
 
 /// One of a queue's `ApproximateNumberOf…` attributes.
 pub(crate) async fn count(sqs: &aws_sdk_sqs::Client, queue: &str, attribute: &str) -> usize {
-    let attributes = sqs.get_queue_attributes().queue_url(queue).attribute_names("All".into()).send().await;
-    attributes.unwrap().attributes.unwrap()[&attribute.into()].parse().unwrap()
+    let attributes = sqs
+        .get_queue_attributes()
+        .queue_url(queue)
+        .attribute_names("All".into())
+        .send()
+        .await;
+    attributes.unwrap().attributes.unwrap()[&attribute.into()]
+        .parse()
+        .unwrap()
 }
 
 /// The code of a failed call.
@@ -64,7 +83,10 @@ pub(crate) fn code<T: std::fmt::Debug, E: ProvideErrorMetadata>(outcome: Result<
 }
 
 /// Waits until a condition holds.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) {
     let started = Instant::now();
     while !condition().await {
         assert!(started.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
@@ -75,9 +97,16 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut conditi
 /// Plain HTTP: status and body.
 pub(crate) async fn http(method: Method, url: &str, body: &str) -> (StatusCode, Bytes) {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    let request = Request::builder().method(method).uri(url).body(Full::new(body.to_owned().into())).unwrap();
+    let request = Request::builder()
+        .method(method)
+        .uri(url)
+        .body(Full::new(body.to_owned().into()))
+        .unwrap();
     let response = client.request(request).await.unwrap();
-    (response.status(), response.into_body().collect().await.unwrap().to_bytes())
+    (
+        response.status(),
+        response.into_body().collect().await.unwrap().to_bytes(),
+    )
 }
 
 /// What a tester's URL answers, as JSON.
@@ -87,6 +116,11 @@ pub(crate) async fn admin(
     path: &str,
     body: &str,
 ) -> (StatusCode, Value) {
-    let (status, body) = http(method, &format!("{}/_localaws/{path}", endpoint.url()), body).await;
+    let (status, body) = http(
+        method,
+        &format!("{}/_localaws/{path}", endpoint.url()),
+        body,
+    )
+    .await;
     (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }

@@ -43,9 +43,17 @@ pub(crate) struct KeyRecord {
 
 /// What a charge asks for, as a digest: equal for equal requests, however their JSON was spelled.
 pub(crate) fn of_charge(new: &NewCharge) -> String {
-    let NewCharge { amount, currency, reference, metadata } = new;
+    let NewCharge {
+        amount,
+        currency,
+        reference,
+        metadata,
+    } = new;
     let text = serde_json::to_string(&(amount.minor_units(), currency.code(), reference, metadata));
-    digest(&format!("charge {}", text.expect("strings and numbers serialise")))
+    digest(&format!(
+        "charge {}",
+        text.expect("strings and numbers serialise")
+    ))
 }
 
 /// What a refund asks for, as a digest.
@@ -54,7 +62,10 @@ pub(crate) fn of_refund(charge: Uuid, amount: Amount) -> String {
 }
 
 fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// The key of an item.
@@ -78,7 +89,10 @@ pub(crate) fn key_sk(key: &IdempotencyKey) -> String {
 /// A charge as an item.
 pub(crate) fn from_charge(charge: &Charge) -> Attributes {
     let mut item = key(&charge.tenant, charge_sk(charge.id));
-    let metadata = charge.metadata.iter().map(|(name, value)| (name.clone(), text(value)));
+    let metadata = charge
+        .metadata
+        .iter()
+        .map(|(name, value)| (name.clone(), text(value)));
     item.extend(named([
         ("amount", number(charge.amount.minor_units())),
         ("refunded", number(charge.refunded)),
@@ -93,7 +107,10 @@ pub(crate) fn from_charge(charge: &Charge) -> Attributes {
 /// A refund as an item.
 pub(crate) fn from_refund(refund: &Refund) -> Attributes {
     let charge = &refund.charge;
-    let mut item = key(&charge.tenant, format!("refund#{}#{}", charge.id, refund.id));
+    let mut item = key(
+        &charge.tenant,
+        format!("refund#{}#{}", charge.id, refund.id),
+    );
     item.extend(named([
         ("amount", number(refund.amount.minor_units())),
         ("refunded", number(charge.refunded)),
@@ -125,14 +142,22 @@ pub(crate) fn from_key(
 /// The charge in an item; `None` where it is none of ours.
 pub(crate) fn to_charge(item: &Attributes) -> Option<Charge> {
     let metadata = item.get("metadata")?.as_m().ok()?;
-    let pair = |(name, value): (&String, &AttributeValue)| Some((name.clone(), value.as_s().ok()?.clone()));
+    let pair = |(name, value): (&String, &AttributeValue)| {
+        Some((name.clone(), value.as_s().ok()?.clone()))
+    };
     Some(Charge {
-        id: as_text(item, RANGE)?.strip_prefix(CHARGE_PREFIX)?.parse().ok()?,
+        id: as_text(item, RANGE)?
+            .strip_prefix(CHARGE_PREFIX)?
+            .parse()
+            .ok()?,
         tenant: as_text(item, HASH)?.parse().ok()?,
         amount: Amount::new(as_number(item, "amount")?)?,
         currency: Currency::of(as_text(item, "currency")?)?,
         reference: as_text(item, "reference")?.to_owned(),
-        metadata: metadata.iter().map(pair).collect::<Option<BTreeMap<_, _>>>()?,
+        metadata: metadata
+            .iter()
+            .map(pair)
+            .collect::<Option<BTreeMap<_, _>>>()?,
         refunded: as_number(item, "refunded")?,
         created_at: as_text(item, "created_at")?.to_owned(),
     })
@@ -171,7 +196,9 @@ pub(crate) fn number(value: u64) -> AttributeValue {
 pub(crate) fn named<const N: usize>(
     attributes: [(&'static str, AttributeValue); N],
 ) -> impl Iterator<Item = (String, AttributeValue)> {
-    attributes.into_iter().map(|(name, value)| (name.to_owned(), value))
+    attributes
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
 }
 
 #[cfg(test)]
@@ -214,7 +241,9 @@ mod tests {
     #[test]
     fn golden_a_refund() {
         let amount = Amount::new(500).expect("an amount");
-        let refund = charge(1250).refund(amount, Uuid::from_u128(8), noon()).expect("enough is left");
+        let refund = charge(1250)
+            .refund(amount, Uuid::from_u128(8), noon())
+            .expect("enough is left");
         assert_eq!(
             lines(&from_refund(&refund)),
             [
@@ -253,9 +282,15 @@ mod tests {
         let one = of_charge(&new("a", &[("x", "1"), ("y", "2")]));
         assert_eq!(one, of_charge(&new("a", &[("y", "2"), ("x", "1")])));
         assert_ne!(one, of_charge(&new("b", &[("x", "1"), ("y", "2")])));
-        assert_ne!(of_charge(&new("a\",{\"x", &[])), of_charge(&new("a", &[("x", "")])));
+        assert_ne!(
+            of_charge(&new("a\",{\"x", &[])),
+            of_charge(&new("a", &[("x", "")]))
+        );
         let (amount, charge) = (Amount::new(5).expect("an amount"), Uuid::from_u128(1));
-        assert_ne!(of_refund(charge, amount), of_refund(Uuid::from_u128(2), amount));
+        assert_ne!(
+            of_refund(charge, amount),
+            of_refund(Uuid::from_u128(2), amount)
+        );
         assert_eq!(one.len(), 64);
     }
 }

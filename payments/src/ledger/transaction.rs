@@ -31,8 +31,12 @@ const MAX_TRIES: u32 = 12;
 /// DynamoDB's code of a part whose condition did not hold.
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
 /// DynamoDB's codes of a part that was in somebody's way, or came too fast: the same may succeed later.
-const PASSING: [&str; 4] =
-    ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"];
+const PASSING: [&str; 4] = [
+    "TransactionConflict",
+    "ThrottlingError",
+    "ProvisionedThroughputExceeded",
+    "RequestLimitExceeded",
+];
 /// DynamoDB's code for a repeat that came while the first try was still being carried out.
 const IN_PROGRESS: &str = "TransactionInProgressException";
 
@@ -73,13 +77,26 @@ pub(crate) struct Transactions {
 impl Transactions {
     pub(crate) fn new(client: Client, metrics: &Metrics) -> Self {
         metrics.describe_counter("ledger_tries_total", "TransactWriteItems calls");
-        metrics.describe_counter("ledger_retries_total", "Transactions tried again, by reason");
+        metrics.describe_counter(
+            "ledger_retries_total",
+            "Transactions tried again, by reason",
+        );
         let tries = metrics.counter("ledger_tries_total", vec![]);
-        Self { client, places: Arc::new(Semaphore::new(MAX_IN_FLIGHT)), metrics: metrics.clone(), tries }
+        Self {
+            client,
+            places: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            metrics: metrics.clone(),
+            tries,
+        }
     }
 
     /// Carries out a transaction; the token names its content, so that DynamoDB knows a repeat.
-    pub(crate) async fn carry_out(&self, token: Uuid, parts: &[TransactWriteItem], until: Instant) -> End {
+    pub(crate) async fn carry_out(
+        &self,
+        token: Uuid,
+        parts: &[TransactWriteItem],
+        until: Instant,
+    ) -> End {
         for attempt in 0..MAX_TRIES {
             let Ok(place) = tokio::time::timeout_at(until, self.places.acquire()).await else {
                 return End::Unclear;
@@ -101,7 +118,9 @@ impl Transactions {
                     Step::Again(reason) => reason,
                 },
             };
-            self.metrics.counter("ledger_retries_total", vec![label("reason", reason)]).increment(1);
+            self.metrics
+                .counter("ledger_retries_total", vec![label("reason", reason)])
+                .increment(1);
             let wait = backoff(attempt, RETRY_BASE, RETRY_MAX, fastrand::f64());
             if Instant::now() + wait >= until {
                 break;
@@ -113,10 +132,13 @@ impl Transactions {
 }
 
 fn step(error: &SdkError<TransactWriteItemsError>) -> Step {
-    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() {
+    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+        error.as_service_error()
+    {
         let reasons = cancelled.cancellation_reasons.iter().flatten();
-        let reasons: Vec<Reason> =
-            reasons.map(|reason| (reason.code.clone().unwrap_or_default(), reason.item.clone())).collect();
+        let reasons: Vec<Reason> = reasons
+            .map(|reason| (reason.code.clone().unwrap_or_default(), reason.item.clone()))
+            .collect();
         return after_cancellation(&reasons);
     }
     let failure = classify(error);
@@ -129,7 +151,11 @@ fn step(error: &SdkError<TransactWriteItemsError>) -> Step {
         return Step::Again("unclear");
     }
     // Missing table, missing permission: an operator's to mend. A request DynamoDB calls invalid is a defect of ours.
-    tracing::error!(code = failure.code, reason = failure.reason, "the table does not take the transaction");
+    tracing::error!(
+        code = failure.code,
+        reason = failure.reason,
+        "the table does not take the transaction"
+    );
     Step::End(End::Unavailable)
 }
 
@@ -137,7 +163,9 @@ fn step(error: &SdkError<TransactWriteItemsError>) -> Step {
 /// only where nothing else stood in the way, because a request under the same key may be just about to be committed.
 fn after_cancellation(reasons: &[Reason]) -> Step {
     let item_of_failed = |at: usize| {
-        let (_, item) = reasons.get(at).filter(|(code, _)| code == CONDITION_FAILED)?;
+        let (_, item) = reasons
+            .get(at)
+            .filter(|(code, _)| code == CONDITION_FAILED)?;
         Some(item.clone())
     };
     if let Some(item) = item_of_failed(0) {
@@ -150,7 +178,10 @@ fn after_cancellation(reasons: &[Reason]) -> Step {
     if let Some(item) = item_of_failed(1) {
         return Step::End(End::ChargeDiffers(item));
     }
-    tracing::error!(?reasons, "the table refuses a part of the transaction: this is a defect");
+    tracing::error!(
+        ?reasons,
+        "the table refuses a part of the transaction: this is a defect"
+    );
     Step::End(End::Unavailable)
 }
 
@@ -160,22 +191,49 @@ mod tests {
     use crate::ledger::items::text;
 
     fn reasons(codes: &[&str]) -> Vec<Reason> {
-        codes.iter().map(|code| ((*code).to_owned(), None)).collect()
+        codes
+            .iter()
+            .map(|code| ((*code).to_owned(), None))
+            .collect()
     }
 
     #[test]
     fn the_key_goes_first_then_what_passes_then_the_charge() {
-        let (key_taken, differs) = (Step::End(End::KeyTaken(None)), Step::End(End::ChargeDiffers(None)));
+        let (key_taken, differs) = (
+            Step::End(End::KeyTaken(None)),
+            Step::End(End::ChargeDiffers(None)),
+        );
         for (codes, expected) in [
-            (&["ConditionalCheckFailed", "None", "None"][..], key_taken.clone()),
-            (&["ConditionalCheckFailed", "ConditionalCheckFailed", "None"], key_taken.clone()),
-            (&["ConditionalCheckFailed", "TransactionConflict", "None"], key_taken),
+            (
+                &["ConditionalCheckFailed", "None", "None"][..],
+                key_taken.clone(),
+            ),
+            (
+                &["ConditionalCheckFailed", "ConditionalCheckFailed", "None"],
+                key_taken.clone(),
+            ),
+            (
+                &["ConditionalCheckFailed", "TransactionConflict", "None"],
+                key_taken,
+            ),
             (&["None", "ConditionalCheckFailed", "None"], differs),
-            (&["TransactionConflict", "ConditionalCheckFailed", "None"], Step::Again("conflict")),
-            (&["None", "None", "ThrottlingError"], Step::Again("conflict")),
-            (&["None", "ProvisionedThroughputExceeded"], Step::Again("conflict")),
+            (
+                &["TransactionConflict", "ConditionalCheckFailed", "None"],
+                Step::Again("conflict"),
+            ),
+            (
+                &["None", "None", "ThrottlingError"],
+                Step::Again("conflict"),
+            ),
+            (
+                &["None", "ProvisionedThroughputExceeded"],
+                Step::Again("conflict"),
+            ),
             (&[], Step::Again("conflict")),
-            (&["None", "None", "ValidationError"], Step::End(End::Unavailable)),
+            (
+                &["None", "None", "ValidationError"],
+                Step::End(End::Unavailable),
+            ),
         ] {
             assert_eq!(after_cancellation(&reasons(codes)), expected, "{codes:?}");
         }
@@ -185,6 +243,9 @@ mod tests {
     fn the_item_that_is_there_is_handed_on() {
         let item = Attributes::from([("sk".to_owned(), text("key#k"))]);
         let reasons = [(CONDITION_FAILED.to_owned(), Some(item.clone()))];
-        assert_eq!(after_cancellation(&reasons), Step::End(End::KeyTaken(Some(item))));
+        assert_eq!(
+            after_cancellation(&reasons),
+            Step::End(End::KeyTaken(Some(item)))
+        );
     }
 }

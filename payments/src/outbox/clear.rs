@@ -13,8 +13,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ledger::items::Attributes;
 
 /// Items one BatchWriteItem takes (DynamoDB: 25). Bytes need no bound: deletes are keys alone.
-const LIMITS: BatchLimits =
-    BatchLimits { entries: 25, bytes: usize::MAX, billed_bytes: usize::MAX, in_flight: 8 };
+const LIMITS: BatchLimits = BatchLimits {
+    entries: 25,
+    bytes: usize::MAX,
+    billed_bytes: usize::MAX,
+    in_flight: 8,
+};
 /// Entries that may wait to be taken up.
 const MAX_ARRIVALS: usize = 1024;
 /// Tries of one batch; then its entries are left to the sweeper.
@@ -57,7 +61,10 @@ impl Clearer {
 /// One batch; says how many keys it had.
 async fn delete(client: Client, table: String, batch: Vec<Cleared>) -> usize {
     let count = batch.len();
-    let (keys, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|entry| (entry.key, entry.reply)).unzip();
+    let (keys, replies): (Vec<_>, Vec<_>) = batch
+        .into_iter()
+        .map(|entry| (entry.key, entry.reply))
+        .unzip();
     // An event sent by two at once is cleared by both; a call with the same key twice is refused.
     let mut left: Vec<Attributes> = Vec::with_capacity(count);
     for key in &keys {
@@ -83,16 +90,35 @@ async fn delete(client: Client, table: String, batch: Vec<Cleared>) -> usize {
 async fn delete_once(client: &Client, table: &str, keys: Vec<Attributes>) -> Vec<Attributes> {
     let requests = keys.iter().map(|key| {
         let delete = DeleteRequest::builder().set_key(Some(key.clone())).build();
-        WriteRequest::builder().delete_request(delete.expect("the key is set")).build()
+        WriteRequest::builder()
+            .delete_request(delete.expect("the key is set"))
+            .build()
     });
-    match Box::pin(client.batch_write_item().request_items(table, requests.collect()).send()).await {
+    match Box::pin(
+        client
+            .batch_write_item()
+            .request_items(table, requests.collect())
+            .send(),
+    )
+    .await
+    {
         Ok(output) => {
-            let left = output.unprocessed_items.unwrap_or_default().remove(table).unwrap_or_default();
-            left.into_iter().filter_map(|request| Some(request.delete_request?.key)).collect()
+            let left = output
+                .unprocessed_items
+                .unwrap_or_default()
+                .remove(table)
+                .unwrap_or_default();
+            left.into_iter()
+                .filter_map(|request| Some(request.delete_request?.key))
+                .collect()
         }
         Err(error) => {
             let failure = classify(&error);
-            tracing::warn!(code = failure.code, reason = failure.reason, "outbox entries not taken out yet");
+            tracing::warn!(
+                code = failure.code,
+                reason = failure.reason,
+                "outbox entries not taken out yet"
+            );
             keys
         }
     }

@@ -88,7 +88,10 @@ impl Publisher {
         clearer: Clearer,
         metrics: &Metrics,
     ) -> Self {
-        metrics.describe_counter("outbox_published_total", "Events a queue confirmed, by who sent them");
+        metrics.describe_counter(
+            "outbox_published_total",
+            "Events a queue confirmed, by who sent them",
+        );
         metrics.describe_counter("outbox_failed_total", "Events not sent for now, by reason");
         metrics.describe_counter(
             "outbox_left_total",
@@ -128,7 +131,10 @@ impl Publisher {
         if let Err(reason) = self.send(entry, trace).await {
             let code = reason.code();
             tracing::warn!(tenant_id = %tenant, message_id = %id, code, %reason, "event stays in the outbox");
-            self.0.metrics.counter("outbox_failed_total", vec![label("reason", code)]).increment(1);
+            self.0
+                .metrics
+                .counter("outbox_failed_total", vec![label("reason", code)])
+                .increment(1);
             return false;
         }
         match by {
@@ -140,14 +146,24 @@ impl Publisher {
     }
 
     async fn send(&self, entry: Entry, trace: Option<String>) -> Result<(), Unpublished> {
-        let registered = self.0.registry.lookup(&entry.tenant).await.map_err(|error| match error {
-            LookupError::Unknown => Unpublished::NoTenant,
-            error => Unpublished::NotLookedUp(error),
-        })?;
+        let registered =
+            self.0
+                .registry
+                .lookup(&entry.tenant)
+                .await
+                .map_err(|error| match error {
+                    LookupError::Unknown => Unpublished::NoTenant,
+                    error => Unpublished::NotLookedUp(error),
+                })?;
         let queue = registered.queue.as_ref().ok_or(Unpublished::NoQueue)?;
-        let event = to_send(entry.tenant, entry.id, &entry.json).map_err(|_| Unpublished::Broken)?;
+        let event =
+            to_send(entry.tenant, entry.id, &entry.json).map_err(|_| Unpublished::Broken)?;
         let mut message = event.into_message(&self.0.environment);
         message.trace(trace);
-        self.0.sender.send(queue, message).await.map_err(Unpublished::NotSent)
+        self.0
+            .sender
+            .send(queue, message)
+            .await
+            .map_err(Unpublished::NotSent)
     }
 }

@@ -77,12 +77,16 @@ impl Sweeper {
             "outbox_oldest_seconds",
             "Age of the oldest event that could not be sent; 0 where all are",
         );
-        metrics.describe_gauge("outbox_waiting", "Events that the last looks of the sweeper could not send");
+        metrics.describe_gauge(
+            "outbox_waiting",
+            "Events that the last looks of the sweeper could not send",
+        );
         metrics.describe_counter(
             "outbox_looks_total",
             "Looks of the sweeper at a part of the outbox, by outcome",
         );
-        let looks = |outcome| metrics.counter("outbox_looks_total", vec![label("outcome", outcome)]);
+        let looks =
+            |outcome| metrics.counter("outbox_looks_total", vec![label("outcome", outcome)]);
         let gauges = Gauges {
             oldest: metrics.gauge("outbox_oldest_seconds", vec![]),
             waiting: metrics.gauge("outbox_waiting", vec![]),
@@ -91,7 +95,15 @@ impl Sweeper {
         };
         gauges.oldest.set(0.0);
         gauges.waiting.set(0.0);
-        Self { client, table, publisher, clock, every, parts: Default::default(), gauges }
+        Self {
+            client,
+            table,
+            publisher,
+            clock,
+            every,
+            parts: Default::default(),
+            gauges,
+        }
     }
 
     /// Looks at one part after the other; never ends.
@@ -110,7 +122,8 @@ impl Sweeper {
     /// Publishes what waits in one part.
     async fn look(&mut self, part: u8) {
         let at = usize::from(part);
-        let before = timestamp(self.clock.now() - TimeDelta::from_std(self.every).unwrap_or(TimeDelta::MAX));
+        let before =
+            timestamp(self.clock.now() - TimeDelta::from_std(self.every).unwrap_or(TimeDelta::MAX));
         // From the start, for whatever is oldest; then on from where the last look had to stop.
         let (mut from, mut resume) = (None, self.parts[at].go_on.take());
         let (mut unsent, mut vain) = (Vec::new(), 0);
@@ -120,17 +133,29 @@ impl Sweeper {
                 return;
             };
             let times: Vec<_> = page.entries.iter().map(|entry| entry.at.clone()).collect();
-            let publishing =
-                page.entries.into_iter().map(|entry| self.publisher.publish(entry, None, By::Sweep));
+            let publishing = page
+                .entries
+                .into_iter()
+                .map(|entry| self.publisher.publish(entry, None, By::Sweep));
             let sent = join_all(publishing).await;
             vain = if sent.contains(&true) { 0 } else { vain + 1 };
-            unsent.extend(times.into_iter().zip(sent).filter(|(_, sent)| !sent).map(|(at, _)| at));
+            unsent.extend(
+                times
+                    .into_iter()
+                    .zip(sent)
+                    .filter(|(_, sent)| !sent)
+                    .map(|(at, _)| at),
+            );
             from = resume.take().or(page.next);
             if from.is_none() || vain >= MAX_VAIN_PAGES {
                 break;
             }
         }
-        self.parts[at] = Part { waiting: unsent.len(), oldest: unsent.into_iter().min(), go_on: from };
+        self.parts[at] = Part {
+            waiting: unsent.len(),
+            oldest: unsent.into_iter().min(),
+            go_on: from,
+        };
         self.gauges.looks_ok.increment(1);
     }
 
@@ -147,7 +172,11 @@ impl Sweeper {
             .set_exclusive_start_key(from);
         let output = Box::pin(call.send()).await.map_err(|error| {
             let failure = classify::<QueryError, _>(&error);
-            tracing::warn!(code = failure.code, reason = failure.reason, "the outbox was not looked at");
+            tracing::warn!(
+                code = failure.code,
+                reason = failure.reason,
+                "the outbox was not looked at"
+            );
         })?;
         let items = output.items.unwrap_or_default();
         let entries = items.iter().filter_map(|item| {
@@ -161,13 +190,22 @@ impl Sweeper {
             }
             entry
         });
-        Ok(Page { entries: entries.collect(), next: output.last_evaluated_key })
+        Ok(Page {
+            entries: entries.collect(),
+            next: output.last_evaluated_key,
+        })
     }
 
     /// Sets the gauges; the age goes on growing while the outbox cannot be looked at.
     fn tell(&self) {
-        let oldest = self.parts.iter().filter_map(|part| part.oldest.as_deref()).min();
-        self.gauges.oldest.set(oldest.map_or(0.0, |at| age_seconds(at, self.clock.now())));
+        let oldest = self
+            .parts
+            .iter()
+            .filter_map(|part| part.oldest.as_deref())
+            .min();
+        self.gauges
+            .oldest
+            .set(oldest.map_or(0.0, |at| age_seconds(at, self.clock.now())));
         let waiting: usize = self.parts.iter().map(|part| part.waiting).sum();
         self.gauges.waiting.set(waiting as f64);
     }
@@ -200,8 +238,13 @@ mod tests {
     #[test]
     fn an_age_is_told_from_the_time_an_entry_was_written() {
         let written = timestamp(noon());
-        assert!((age_seconds(&written, noon() + TimeDelta::seconds(90)) - 90.0).abs() < f64::EPSILON);
-        assert!(age_seconds(&written, noon() - TimeDelta::seconds(1)).abs() < f64::EPSILON, "clocks differ");
+        assert!(
+            (age_seconds(&written, noon() + TimeDelta::seconds(90)) - 90.0).abs() < f64::EPSILON
+        );
+        assert!(
+            age_seconds(&written, noon() - TimeDelta::seconds(1)).abs() < f64::EPSILON,
+            "clocks differ"
+        );
         assert!(age_seconds("nonsense", noon()).abs() < f64::EPSILON);
     }
 }

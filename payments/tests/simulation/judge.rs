@@ -60,20 +60,27 @@ pub(crate) fn judge(
         figures.charges += 1;
         made.insert(pair(tenant, id), pair("payment.recorded", id));
         let refunds = of_kind("refund#").filter(|(of, sk, _)| *of == tenant && sk.starts_with(id));
-        let mut sums: Vec<_> =
-            refunds.map(|(_, _, item)| (as_number(&item["refunded"]), as_number(&item["amount"]))).collect();
+        let mut sums: Vec<_> = refunds
+            .map(|(_, _, item)| (as_number(&item["refunded"]), as_number(&item["amount"])))
+            .collect();
         sums.sort_unstable();
-        let sum =
-            sums.iter().try_fold(0, |before, (after, amount)| (before + amount == *after).then_some(*after));
+        let sum = sums.iter().try_fold(0, |before, (after, amount)| {
+            (before + amount == *after).then_some(*after)
+        });
         if sum != Some(as_number(&charge["refunded"])) || sum > Some(as_number(&charge["amount"])) {
-            broken.push(format!("the sums of {id} do not add up: {sums:?} of {charge:?}"));
+            broken.push(format!(
+                "the sums of {id} do not add up: {sums:?} of {charge:?}"
+            ));
         }
     }
     for (tenant, sk, _) in of_kind("refund#") {
         figures.refunds += 1;
         let (charge, id) = sk.split_once('#').unwrap_or_default();
         made.insert(pair(tenant, id), pair("payment.refunded", charge));
-        if !state.items.contains_key(&(tenant.clone(), format!("charge#{charge}"))) {
+        if !state
+            .items
+            .contains_key(&(tenant.clone(), format!("charge#{charge}")))
+        {
             broken.push(format!("a refund of no charge of {tenant}'s: {sk}"));
         }
     }
@@ -86,14 +93,23 @@ pub(crate) fn judge(
         let answer = text(&item["answer"]["S"]);
         match told.get(&(tenant.clone(), key.to_owned())) {
             Some(told) if told.bodies.iter().eq([answer]) && told.first_times <= 1 => {}
-            told => broken.push(format!("{tenant} was told otherwise under {key}: {told:?}, kept: {answer}")),
+            told => broken.push(format!(
+                "{tenant} was told otherwise under {key}: {told:?}, kept: {answer}"
+            )),
         }
     }
     if by_key.len() != made.len() {
-        broken.push(format!("{} keys made {} charges and refunds", by_key.len(), made.len()));
+        broken.push(format!(
+            "{} keys made {} charges and refunds",
+            by_key.len(),
+            made.len()
+        ));
     }
     for (tenant, key) in told.keys() {
-        if !state.items.contains_key(&(tenant.clone(), format!("key#{key}"))) {
+        if !state
+            .items
+            .contains_key(&(tenant.clone(), format!("key#{key}")))
+        {
             broken.push(format!("{tenant} was told of {key}, and it is not there"));
         }
     }
@@ -106,7 +122,11 @@ fn judge_events(state: &State, mut made: Made, figures: &mut Figures) -> Vec<Str
     // The consumer keeps the first of each id.
     let mut stored: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for (queue, tenant, id, body) in &state.sent {
-        let home = if tenant == "tenant-3" { "consumer-tenant-3-x7k" } else { "consumer-pool-1-x7k" };
+        let home = if tenant == "tenant-3" {
+            "consumer-tenant-3-x7k"
+        } else {
+            "consumer-pool-1-x7k"
+        };
         if queue != home {
             broken.push(format!("{tenant}'s event {id} went to {queue}"));
         }
@@ -119,14 +139,26 @@ fn judge_events(state: &State, mut made: Made, figures: &mut Figures) -> Vec<Str
     }
     for ((tenant, id), body) in stored {
         let event: Value = serde_json::from_str(body).unwrap_or_default();
-        let about = if event["event"] == "payment.recorded" { "charge_id" } else { "refund_id" };
+        let about = if event["event"] == "payment.recorded" {
+            "charge_id"
+        } else {
+            "refund_id"
+        };
         let found = made.remove(&(tenant.to_owned(), text(&event[about]).to_owned()));
-        let told = (text(&event["event"]).to_owned(), text(&event["charge_id"]).to_owned());
+        let told = (
+            text(&event["event"]).to_owned(),
+            text(&event["charge_id"]).to_owned(),
+        );
         let is_right = found == Some(told);
         if !is_right || event["tenant_id"] != tenant {
-            broken.push(format!("{id} of {tenant} tells of nothing, or for the second time: {body}"));
+            broken.push(format!(
+                "{id} of {tenant} tells of nothing, or for the second time: {body}"
+            ));
         }
     }
-    broken.extend(made.into_iter().map(|(of, what)| format!("nothing was told of {what:?} {of:?}")));
+    broken.extend(
+        made.into_iter()
+            .map(|(of, what)| format!("nothing was told of {what:?} {of:?}")),
+    );
     broken
 }

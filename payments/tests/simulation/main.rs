@@ -18,7 +18,11 @@ const SEEDS: u64 = 60;
 
 #[test]
 fn any_interleaving_of_charges_refunds_repeats_kills_and_faults_leaves_a_sound_ledger() {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().expect("a number"))
+    };
     let seeds = match number("SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("SIMULATION_SEEDS").unwrap_or(SEEDS),
@@ -27,11 +31,21 @@ fn any_interleaving_of_charges_refunds_repeats_kills_and_faults_leaves_a_sound_l
     for seed in seeds {
         let (figures, broken) = story::play(seed);
         let again = format!("SIMULATION_SEED={seed} cargo test -p payments --test simulation");
-        assert!(broken.is_empty(), "seed {seed} (again: {again}):\n- {}\n{figures:?}", broken.join("\n- "));
+        assert!(
+            broken.is_empty(),
+            "seed {seed} (again: {again}):\n- {}\n{figures:?}",
+            broken.join("\n- ")
+        );
         totals.add(&figures);
     }
     println!("{totals:?}");
     // What never happens is not tested.
-    assert!(totals.charges > 0 && totals.refunds > 0 && totals.replays > 0 && totals.kills > 0, "{totals:?}");
-    assert!(totals.sent_again > 0 && totals.refused > 0 && totals.lost_answers > 0, "{totals:?}");
+    assert!(
+        totals.charges > 0 && totals.refunds > 0 && totals.replays > 0 && totals.kills > 0,
+        "{totals:?}"
+    );
+    assert!(
+        totals.sent_again > 0 && totals.refused > 0 && totals.lost_answers > 0,
+        "{totals:?}"
+    );
 }

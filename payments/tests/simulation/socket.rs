@@ -31,7 +31,10 @@ impl std::fmt::Debug for Socket {
 
 impl Socket {
     pub(crate) fn to(world: &Arc<World>) -> Self {
-        Self { world: Arc::clone(world), is_alive: Arc::new(AtomicBool::new(true)) }
+        Self {
+            world: Arc::clone(world),
+            is_alive: Arc::new(AtomicBool::new(true)),
+        }
     }
 
     /// The clients of production, with the world at the other end.
@@ -51,7 +54,11 @@ impl Socket {
 }
 
 impl HttpClient for Socket {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -63,9 +70,19 @@ impl HttpConnector for Socket {
 }
 
 async fn call(socket: Socket, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-    let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
-    let body = request.into_body().collect().await.map_err(ConnectorError::user)?.to_bytes();
-    let body: Value = serde_json::from_slice(&body).map_err(|error| ConnectorError::user(error.into()))?;
+    let target = request
+        .headers()
+        .get("x-amz-target")
+        .unwrap_or_default()
+        .to_owned();
+    let body = request
+        .into_body()
+        .collect()
+        .await
+        .map_err(ConnectorError::user)?
+        .to_bytes();
+    let body: Value =
+        serde_json::from_slice(&body).map_err(|error| ConnectorError::user(error.into()))?;
     if !socket.is_alive() {
         return std::future::pending().await;
     }
@@ -78,12 +95,19 @@ async fn call(socket: Socket, request: HttpRequest) -> Result<HttpResponse, Conn
     }
     let reset = || ConnectorError::io("connection reset".into());
     let (status, body) = answered.map_err(|_| reset())?.ok_or_else(reset)?;
-    let status = status.try_into().map_err(|error| ConnectorError::other(Box::new(error), None))?;
+    let status = status
+        .try_into()
+        .map_err(|error| ConnectorError::other(Box::new(error), None))?;
     Ok(HttpResponse::new(status, body.to_string().into()))
 }
 
 /// The services' side of a call; nothing is a connection that broke.
-async fn serve(world: Arc<World>, target: String, body: Value, reply: oneshot::Sender<Option<(u16, Value)>>) {
+async fn serve(
+    world: Arc<World>,
+    target: String,
+    body: Value,
+    reply: oneshot::Sender<Option<(u16, Value)>>,
+) {
     let fate = world.fate();
     tokio::time::sleep(fate.before).await;
     let answer = match fate.course {
@@ -92,16 +116,21 @@ async fn serve(world: Arc<World>, target: String, body: Value, reply: oneshot::S
             world.carry_out(&target, &body);
             None
         }
-        Course::Failed => {
-            Some((500, serde_json::json!({"__type": "InternalServerError", "message": "a fault"})))
-        }
+        Course::Failed => Some((
+            500,
+            serde_json::json!({"__type": "InternalServerError", "message": "a fault"}),
+        )),
         Course::FailedAfter => {
             world.carry_out(&target, &body);
-            Some((500, serde_json::json!({"__type": "InternalServerError", "message": "a fault"})))
+            Some((
+                500,
+                serde_json::json!({"__type": "InternalServerError", "message": "a fault"}),
+            ))
         }
-        Course::Throttled => {
-            Some((400, serde_json::json!({"__type": "ThrottlingException", "message": "slower"})))
-        }
+        Course::Throttled => Some((
+            400,
+            serde_json::json!({"__type": "ThrottlingException", "message": "slower"}),
+        )),
         Course::Reset => None,
         Course::Hung => std::future::pending().await,
     };

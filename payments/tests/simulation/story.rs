@@ -128,11 +128,20 @@ async fn chaos(stage: Arc<Stage>, clock: Clock, mut dice: fastrand::Rng) {
 impl Replica {
     fn start(world: &Arc<World>, clock: &Clock) -> Self {
         let socket = Socket::to(world);
-        let arguments = ["payments", "--environment=pool-1", "--outbox-sweep-seconds=5"];
+        let arguments = [
+            "payments",
+            "--environment=pool-1",
+            "--outbox-sweep-seconds=5",
+        ];
         let config = parse_from(arguments).expect("a complete configuration");
         let service = payments::service_at(&config, &socket.clients(), clock.clone());
         let background = tokio::spawn((service.background)(CancellationToken::new()));
-        Self { router: service.answers.router, socket, dead: CancellationToken::new(), background }
+        Self {
+            router: service.answers.router,
+            socket,
+            dead: CancellationToken::new(),
+            background,
+        }
     }
 
     fn kill(self) {
@@ -150,7 +159,9 @@ async fn client(stage: Arc<Stage>, number: usize, mut dice: fastrand::Rng) {
         let mut is_answered = false;
         for _ in 0..MAX_ASKED {
             let at_once = if dice.u8(..4) == 0 { 2 } else { 1 };
-            let asking: Vec<_> = (0..at_once).map(|_| ask(&stage, &asked, dice.usize(..))).collect();
+            let asking: Vec<_> = (0..at_once)
+                .map(|_| ask(&stage, &asked, dice.usize(..)))
+                .collect();
             for answer in futures_util::future::join_all(asking).await {
                 is_answered |= answer.is_some_and(|answer| take(&stage, &asked, answer));
             }
@@ -167,14 +178,31 @@ async fn client(stage: Arc<Stage>, number: usize, mut dice: fastrand::Rng) {
 
 fn plan(stage: &Stage, dice: &mut fastrand::Rng, key: String) -> Asked {
     // A few keys for all, so that strangers meet under one.
-    let key = if dice.u8(..6) == 0 { format!("shared-{}", dice.u8(..2)) } else { key };
+    let key = if dice.u8(..6) == 0 {
+        format!("shared-{}", dice.u8(..2))
+    } else {
+        key
+    };
     let charges = lock(&stage.charges);
-    if let Some((tenant, id)) = dice.choice(charges.iter().take(3)).filter(|_| dice.u8(..3) > 0) {
+    if let Some((tenant, id)) = dice
+        .choice(charges.iter().take(3))
+        .filter(|_| dice.u8(..3) > 0)
+    {
         let path = format!("/payments/charges/{id}/refunds");
-        return Asked { tenant: *tenant, key, path, body: json!({"amount": dice.u64(1..40)}) };
+        return Asked {
+            tenant: *tenant,
+            key,
+            path,
+            body: json!({"amount": dice.u64(1..40)}),
+        };
     }
     let body = json!({"amount": dice.u64(50..100), "currency": "EUR", "reference": "r"});
-    Asked { tenant: dice.usize(..2), key, path: "/payments/charges".to_owned(), body }
+    Asked {
+        tenant: dice.usize(..2),
+        key,
+        path: "/payments/charges".to_owned(),
+        body,
+    }
 }
 
 /// One request to one replica; none where no answer came, or none for good.
@@ -189,12 +217,20 @@ async fn ask(stage: &Stage, asked: &Asked, which: usize) -> Option<(u16, bool, S
         .header("Idempotency-Key", &asked.key)
         .body(Body::from(asked.body.to_string()))
         .expect("a request");
-    let answered = dead.run_until_cancelled(timeout(CLIENT_WAITS, router.oneshot(request))).await?;
+    let answered = dead
+        .run_until_cancelled(timeout(CLIENT_WAITS, router.oneshot(request)))
+        .await?;
     let response = answered.ok()?.unwrap_or_else(|never| match never {});
     let status = response.status().as_u16();
     let is_replayed = response.headers().contains_key("idempotent-replayed");
     let body = response.into_body().collect().await.ok()?.to_bytes();
-    (status != 503).then(|| (status, is_replayed, String::from_utf8_lossy(&body).into_owned()))
+    (status != 503).then(|| {
+        (
+            status,
+            is_replayed,
+            String::from_utf8_lossy(&body).into_owned(),
+        )
+    })
 }
 
 /// Takes an answer down; whether it is one for good.
@@ -224,7 +260,8 @@ fn take(stage: &Stage, asked: &Asked, (status, is_replayed, body): (u16, bool, S
             lock(&stage.figures).refused += 1;
             // What was carried out under a key of one's own is never refused.
             if !asked.key.starts_with("shared") && lock(&stage.told).contains_key(&name) {
-                lock(&stage.broken).push(format!("{status} after it was carried out: {}", asked.key));
+                lock(&stage.broken)
+                    .push(format!("{status} after it was carried out: {}", asked.key));
             }
         }
         other => lock(&stage.broken).push(format!("{other} to {}: {body}", asked.path)),

@@ -75,7 +75,13 @@ pub(crate) struct State {
 impl World {
     pub(crate) fn new(mut dice: fastrand::Rng) -> Self {
         let stormy = dice.u8(..4) > 0;
-        let mut share = |most: f64| if stormy && dice.bool() { most * dice.f64() } else { 0.0 };
+        let mut share = |most: f64| {
+            if stormy && dice.bool() {
+                most * dice.f64()
+            } else {
+                0.0
+            }
+        };
         let weather = Weather {
             lost: share(0.2),
             failed: share(0.2),
@@ -109,18 +115,34 @@ impl World {
 
     /// From here on everything works.
     pub(crate) fn clear_up(&self) {
-        self.lock().weather = Weather { latency_ms: 5, ..Weather::default() };
+        self.lock().weather = Weather {
+            latency_ms: 5,
+            ..Weather::default()
+        };
     }
 
     /// Entries in the outbox.
     pub(crate) fn waiting(&self) -> usize {
-        self.lock().items.keys().filter(|(_, sk)| sk.starts_with("outbox#")).count()
+        self.lock()
+            .items
+            .keys()
+            .filter(|(_, sk)| sk.starts_with("outbox#"))
+            .count()
     }
 
     pub(crate) fn fate(&self) -> Fate {
-        let State { dice, weather, lost_answers, .. } = &mut *self.lock();
+        let State {
+            dice,
+            weather,
+            lost_answers,
+            ..
+        } = &mut *self.lock();
         let way = |dice: &mut fastrand::Rng| {
-            let most = if dice.f64() < weather.slow { 4000 } else { weather.latency_ms };
+            let most = if dice.f64() < weather.slow {
+                4000
+            } else {
+                weather.latency_ms
+            };
             Duration::from_millis(dice.u64(0..=most))
         };
         let (before, after, mut left) = (way(dice), way(dice), dice.f64());
@@ -138,7 +160,11 @@ impl World {
         });
         let course = hit.map_or(Course::Answered, |(_, course)| course);
         *lost_answers += usize::from(matches!(course, Course::Lost | Course::FailedAfter));
-        Fate { before, after, course }
+        Fate {
+            before,
+            after,
+            course,
+        }
     }
 
     /// Carries a call out: status and body of its answer.
@@ -153,12 +179,15 @@ impl World {
             "Query" if body["IndexName"] == "outbox" => state.look(body),
             "BatchWriteItem" => state.delete(body),
             "SendMessageBatch" => state.send(body),
-            "GetQueueUrl" => {
-                (200, json!({ "QueueUrl": format!("http://aws.simulated/0/{}", text(&body["QueueName"])) }))
-            }
+            "GetQueueUrl" => (
+                200,
+                json!({ "QueueUrl": format!("http://aws.simulated/0/{}", text(&body["QueueName"])) }),
+            ),
             "GetParameters" => (200, parameters(body)),
             _ => {
-                state.broken.insert(format!("an unexpected call: {target} {body}"));
+                state
+                    .broken
+                    .insert(format!("an unexpected call: {target} {body}"));
                 (400, json!({"__type": "UnknownOperationException"}))
             }
         }
@@ -168,22 +197,40 @@ impl World {
 impl State {
     fn transact(&mut self, body: &Value) -> (u16, Value) {
         let parts = body["TransactItems"].as_array().expect("parts");
-        let (token, content) = (text(&body["ClientRequestToken"]), body["TransactItems"].to_string());
-        let known = self.tokens.get(token).filter(|(at, _)| self.honours_tokens && at.elapsed() < TOKEN_KEPT);
+        let (token, content) = (
+            text(&body["ClientRequestToken"]),
+            body["TransactItems"].to_string(),
+        );
+        let known = self
+            .tokens
+            .get(token)
+            .filter(|(at, _)| self.honours_tokens && at.elapsed() < TOKEN_KEPT);
         if let Some((_, before)) = known {
             if *before != content {
-                self.broken.insert("a token stands for two transactions".to_owned());
+                self.broken
+                    .insert("a token stands for two transactions".to_owned());
             }
             return (200, json!({}));
         }
         if self.dice.f64() < self.weather.conflict {
             let at = self.dice.usize(..parts.len());
-            let code = |n| if n == at { "TransactionConflict" } else { "None" };
-            let reasons: Vec<_> = (0..parts.len()).map(|n| json!({ "Code": code(n) })).collect();
+            let code = |n| {
+                if n == at {
+                    "TransactionConflict"
+                } else {
+                    "None"
+                }
+            };
+            let reasons: Vec<_> = (0..parts.len())
+                .map(|n| json!({ "Code": code(n) }))
+                .collect();
             return cancelled(&reasons);
         }
         let mut keys = BTreeSet::new();
-        let verdicts: Vec<_> = parts.iter().map(|part| self.check(part, &mut keys)).collect();
+        let verdicts: Vec<_> = parts
+            .iter()
+            .map(|part| self.check(part, &mut keys))
+            .collect();
         if verdicts.iter().any(Option::is_some) {
             // With or without the item, all that failed or the first: DynamoDB promises none of it.
             let (with_item, all) = (self.dice.bool(), self.dice.bool());
@@ -207,16 +254,25 @@ impl State {
         for part in parts {
             self.apply(part);
         }
-        self.tokens.insert(token.to_owned(), (Instant::now(), content));
+        self.tokens
+            .insert(token.to_owned(), (Instant::now(), content));
         (200, json!({}))
     }
 
     /// The item that keeps a part from being carried out; `None` where nothing does.
     fn check(&mut self, part: &Value, keys: &mut BTreeSet<Key>) -> Option<Option<Item>> {
-        let (kind, part) = part.as_object().and_then(|part| part.iter().next()).expect("a part");
-        let key = key_of(if kind == "Put" { &part["Item"] } else { &part["Key"] });
+        let (kind, part) = part
+            .as_object()
+            .and_then(|part| part.iter().next())
+            .expect("a part");
+        let key = key_of(if kind == "Put" {
+            &part["Item"]
+        } else {
+            &part["Key"]
+        });
         if part["TableName"] != TABLE || !keys.insert(key.clone()) {
-            self.broken.insert(format!("another table, or an item twice: {part}"));
+            self.broken
+                .insert(format!("another table, or an item twice: {part}"));
         }
         let item = self.items.get(&key);
         let number = |name: &str| item.map(|item| as_number(&item[name]));
@@ -238,17 +294,27 @@ impl State {
 
     fn apply(&mut self, part: &Value) {
         if let Some(item) = part["Put"]["Item"].as_object() {
-            self.items.insert(key_of(&part["Put"]["Item"]), item.clone());
+            self.items
+                .insert(key_of(&part["Put"]["Item"]), item.clone());
         } else if let Some(update) = part["Update"].as_object() {
             assert_eq!(text(&update["UpdateExpression"]), "SET refunded = :after");
-            let item = self.items.get_mut(&key_of(&update["Key"])).expect("its condition holds");
-            item.insert("refunded".to_owned(), update["ExpressionAttributeValues"][":after"].clone());
+            let item = self
+                .items
+                .get_mut(&key_of(&update["Key"]))
+                .expect("its condition holds");
+            item.insert(
+                "refunded".to_owned(),
+                update["ExpressionAttributeValues"][":after"].clone(),
+            );
         }
     }
 
     /// The sparse index, oldest first; it may lag behind the table.
     fn look(&mut self, body: &Value) -> (u16, Value) {
-        assert_eq!(text(&body["KeyConditionExpression"]), "outbox_shard = :part AND outbox_at < :before");
+        assert_eq!(
+            text(&body["KeyConditionExpression"]),
+            "outbox_shard = :part AND outbox_at < :before"
+        );
         let values = &body["ExpressionAttributeValues"];
         let (part, before) = (text(&values[":part"]["S"]), text(&values[":before"]["S"]));
         let is_stale = self.dice.f64() < self.weather.stale;
@@ -257,16 +323,25 @@ impl State {
             .items
             .values()
             .chain(deleted)
-            .filter(|item| item.get("outbox_shard").is_some_and(|shard| shard["S"] == part))
+            .filter(|item| {
+                item.get("outbox_shard")
+                    .is_some_and(|shard| shard["S"] == part)
+            })
             .filter(|item| text(&item["outbox_at"]["S"]) < before)
             .cloned()
             .collect();
         found.sort_by_key(|item| text(&item["outbox_at"]["S"]).to_owned());
-        (200, json!({ "Items": found, "Count": found.len(), "ScannedCount": found.len() }))
+        (
+            200,
+            json!({ "Items": found, "Count": found.len(), "ScannedCount": found.len() }),
+        )
     }
 
     fn delete(&mut self, body: &Value) -> (u16, Value) {
-        let requests = body["RequestItems"][TABLE].as_array().expect("requests").clone();
+        let requests = body["RequestItems"][TABLE]
+            .as_array()
+            .expect("requests")
+            .clone();
         let mut left = Vec::new();
         for request in requests {
             if self.dice.f64() < self.weather.unprocessed {
@@ -279,20 +354,36 @@ impl State {
             }
             self.cleared.extend(self.items.remove(&key));
         }
-        let left = if left.is_empty() { json!({}) } else { json!({ TABLE: left }) };
+        let left = if left.is_empty() {
+            json!({})
+        } else {
+            json!({ TABLE: left })
+        };
         (200, json!({ "UnprocessedItems": left }))
     }
 
     fn send(&mut self, body: &Value) -> (u16, Value) {
-        let queue = text(&body["QueueUrl"]).rsplit('/').next().unwrap_or_default().to_owned();
+        let queue = text(&body["QueueUrl"])
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         let (mut successful, mut failed) = (Vec::new(), Vec::new());
         for entry in body["Entries"].as_array().expect("entries") {
-            let (fails, has_effect) = (self.dice.f64() < self.weather.entry_failed, self.dice.bool());
+            let (fails, has_effect) = (
+                self.dice.f64() < self.weather.entry_failed,
+                self.dice.bool(),
+            );
             if !fails || has_effect {
                 let attribute =
                     |name: &str| text(&entry["MessageAttributes"][name]["StringValue"]).to_owned();
                 let body = text(&entry["MessageBody"]).to_owned();
-                self.sent.push((queue.clone(), attribute("tenant_id"), attribute("message_id"), body));
+                self.sent.push((
+                    queue.clone(),
+                    attribute("tenant_id"),
+                    attribute("message_id"),
+                    body,
+                ));
             }
             let id = &entry["Id"];
             if fails {
@@ -319,12 +410,16 @@ fn parameters(body: &Value) -> Value {
         "/tenant-3/consumer_sqs" => queue("consumer-tenant-3-x7k"),
         "/tenant-2/tier" => Some("basic".to_owned()),
         "/tenant-3/tier" => Some("advanced".to_owned()),
-        "/pool-1/payments_ddb" | "/tenant-2/payments_ddb" | "/tenant-3/payments_ddb" => {
-            Some(format!("arn:aws:dynamodb:us-east-1:000000000000:table/{TABLE}"))
-        }
+        "/pool-1/payments_ddb" | "/tenant-2/payments_ddb" | "/tenant-3/payments_ddb" => Some(
+            format!("arn:aws:dynamodb:us-east-1:000000000000:table/{TABLE}"),
+        ),
         _ => None,
     };
-    let names = body["Names"].as_array().expect("names").iter().filter_map(Value::as_str);
+    let names = body["Names"]
+        .as_array()
+        .expect("names")
+        .iter()
+        .filter_map(Value::as_str);
     let found: Vec<_> = names
         .filter_map(|name| Some(json!({"Name": name, "Value": value(name)?, "Type": "String"})))
         .collect();
@@ -332,7 +427,10 @@ fn parameters(body: &Value) -> Value {
 }
 
 fn key_of(item: &Value) -> Key {
-    (text(&item["tenant_id"]["S"]).to_owned(), text(&item["sk"]["S"]).to_owned())
+    (
+        text(&item["tenant_id"]["S"]).to_owned(),
+        text(&item["sk"]["S"]).to_owned(),
+    )
 }
 
 /// A text, empty where it is none.

@@ -124,9 +124,9 @@ impl AuthArgs {
                 ("AUTH_ALB_ARN", self.auth_alb_arn.is_some()),
             ];
             return match set.into_iter().find(|(_, is_set)| *is_set) {
-                Some((name, _)) => {
-                    Err(format!("{name} is set, but AUTH is none: set AUTH=jwt, or unset {name}"))
-                }
+                Some((name, _)) => Err(format!(
+                    "{name} is set, but AUTH is none: set AUTH=jwt, or unset {name}"
+                )),
                 None => Ok(Auth::None),
             };
         }
@@ -141,7 +141,9 @@ impl AuthArgs {
                 }
                 TokenSource::Authorization(place)
             }
-            Source::Alb => load_balancer(required("AUTH_ALB_ARN", self.auth_alb_arn)?, self.auth_jwks)?,
+            Source::Alb => {
+                load_balancer(required("AUTH_ALB_ARN", self.auth_alb_arn)?, self.auth_jwks)?
+            }
         };
         if self.auth_claim.is_empty() {
             return Err("AUTH_CLAIM is empty: name the claim that has the tenant's id".to_owned());
@@ -162,20 +164,32 @@ impl AuthArgs {
 
 impl KeyPlace {
     fn parse(text: &str) -> Result<Self, String> {
-        if text.contains("://") { url(text).map(Self::Url) } else { Ok(Self::File(text.into())) }
+        if text.contains("://") {
+            url(text).map(Self::Url)
+        } else {
+            Ok(Self::File(text.into()))
+        }
     }
 }
 
 fn load_balancer(arn: String, keys: Option<String>) -> Result<TokenSource, String> {
     let parts: Vec<_> = arn.splitn(6, ':').collect();
-    let ["arn", _, "elasticloadbalancing", region, _, resource] = parts[..] else { return Err(no_arn(&arn)) };
+    let ["arn", _, "elasticloadbalancing", region, _, resource] = parts[..] else {
+        return Err(no_arn(&arn));
+    };
     let is_region = !region.is_empty()
-        && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        && region
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !is_region || !resource.starts_with("loadbalancer/app/") {
         return Err(no_arn(&arn));
     }
-    let keys = keys.unwrap_or_else(|| format!("https://public-keys.auth.elb.{region}.amazonaws.com"));
-    Ok(TokenSource::LoadBalancer { keys: url(&keys)?, signer: arn })
+    let keys =
+        keys.unwrap_or_else(|| format!("https://public-keys.auth.elb.{region}.amazonaws.com"));
+    Ok(TokenSource::LoadBalancer {
+        keys: url(&keys)?,
+        signer: arn,
+    })
 }
 
 fn no_arn(text: &str) -> String {
@@ -187,8 +201,9 @@ fn no_arn(text: &str) -> String {
 
 /// A URL that only the issuer can answer: whoever could change its answer could sign for every tenant.
 fn url(text: &str) -> Result<Url, String> {
-    let wrong =
-        |why: &str| format!("AUTH_JWKS is {why}: it is an https URL (http on this machine alone), or a file");
+    let wrong = |why: &str| {
+        format!("AUTH_JWKS is {why}: it is an https URL (http on this machine alone), or a file")
+    };
     let url: Url = text.parse().map_err(|_| wrong("no URL"))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(wrong("a URL with credentials in it"));
@@ -202,11 +217,16 @@ fn url(text: &str) -> Result<Url, String> {
 
 fn is_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 fn required(name: &str, value: Option<String>) -> Result<String, String> {
-    value.filter(|value| !value.is_empty()).ok_or_else(|| missing(name))
+    value
+        .filter(|value| !value.is_empty())
+        .ok_or_else(|| missing(name))
 }
 
 fn missing(name: &str) -> String {

@@ -37,13 +37,19 @@ struct Web(OnceLock<Client>);
 
 impl PublishedSet {
     pub(super) fn at(place: KeyPlace) -> Self {
-        Self { place, web: Web::default() }
+        Self {
+            place,
+            web: Web::default(),
+        }
     }
 }
 
 impl LoadBalancerKeys {
     pub(super) fn under(under: Url) -> Self {
-        Self { under, web: Web::default() }
+        Self {
+            under,
+            web: Web::default(),
+        }
     }
 }
 
@@ -55,16 +61,20 @@ impl KeySource for PublishedSet {
     fn read<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Found, String>> {
         Box::pin(async move {
             let document = match &self.place {
-                KeyPlace::Url(url) => {
-                    self.web.get(url.clone()).await?.ok_or("there is no key set at the URL")?
-                }
+                KeyPlace::Url(url) => self
+                    .web
+                    .get(url.clone())
+                    .await?
+                    .ok_or("there is no key set at the URL")?,
                 KeyPlace::File(path) => {
                     let path = path.clone();
                     let reading = tokio::task::spawn_blocking(move || file(&path));
                     reading.await.map_err(|error| error.to_string())??
                 }
             };
-            from_set(&document).map(Found::All).map_err(|error| error.to_string())
+            from_set(&document)
+                .map(Found::All)
+                .map_err(|error| error.to_string())
         })
     }
 }
@@ -76,11 +86,20 @@ impl KeySource for LoadBalancerKeys {
 
     fn read<'a>(&'a self, id: Option<&'a str>) -> BoxFuture<'a, Result<Found, String>> {
         Box::pin(async move {
-            let Some(id) = id.filter(|id| is_id(id)) else { return Ok(Found::None) };
+            let Some(id) = id.filter(|id| is_id(id)) else {
+                return Ok(Found::None);
+            };
             let mut url = self.under.clone();
-            url.path_segments_mut().map_err(|()| "the keys' URL takes no path")?.pop_if_empty().push(id);
-            let Some(pem) = self.web.get(url).await? else { return Ok(Found::None) };
-            from_pem(id, &pem).map(|key| Found::One(Box::new(key))).map_err(|error| error.to_string())
+            url.path_segments_mut()
+                .map_err(|()| "the keys' URL takes no path")?
+                .pop_if_empty()
+                .push(id);
+            let Some(pem) = self.web.get(url).await? else {
+                return Ok(Found::None);
+            };
+            from_pem(id, &pem)
+                .map(|key| Found::One(Box::new(key)))
+                .map_err(|error| error.to_string())
         })
     }
 }
@@ -89,9 +108,18 @@ impl Web {
     /// What is at the URL, if anything is.
     async fn get(&self, url: Url) -> Result<Option<Vec<u8>>, String> {
         let plain = |error: reqwest::Error| describe(&error);
-        let mut response = self.client().map_err(plain)?.get(url).send().await.map_err(plain)?;
+        let mut response = self
+            .client()
+            .map_err(plain)?
+            .get(url)
+            .send()
+            .await
+            .map_err(plain)?;
         // A store that does not list its contents says 403 for what it does not have.
-        if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::FORBIDDEN) {
+        if matches!(
+            response.status(),
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN
+        ) {
             return Ok(None);
         }
         if !response.status().is_success() {
@@ -100,7 +128,10 @@ impl Web {
         let mut document = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(plain)? {
             if document.len() + chunk.len() > MAX_BYTES {
-                return Err(format!("more than {MAX_BYTES} bytes from {}", response.url()));
+                return Err(format!(
+                    "more than {MAX_BYTES} bytes from {}",
+                    response.url()
+                ));
             }
             document.extend_from_slice(&chunk);
         }
@@ -112,8 +143,10 @@ impl Web {
             return Ok(client);
         }
         // A redirect could lead anywhere, and to plain HTTP; an issuer's keys are where its documents say.
-        let client =
-            Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT).build()?;
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(TIMEOUT)
+            .build()?;
         Ok(self.0.get_or_init(|| client))
     }
 }
@@ -122,9 +155,16 @@ fn file(path: &Path) -> Result<Vec<u8>, String> {
     let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
     let mut document = Vec::new();
     let limit = u64::try_from(MAX_BYTES).expect("256 KiB fit") + 1;
-    std::fs::File::open(path).map_err(wrong)?.take(limit).read_to_end(&mut document).map_err(wrong)?;
+    std::fs::File::open(path)
+        .map_err(wrong)?
+        .take(limit)
+        .read_to_end(&mut document)
+        .map_err(wrong)?;
     if document.len() > MAX_BYTES {
-        return Err(format!("{} has more than {MAX_BYTES} bytes", path.display()));
+        return Err(format!(
+            "{} has more than {MAX_BYTES} bytes",
+            path.display()
+        ));
     }
     Ok(document)
 }
@@ -132,7 +172,9 @@ fn file(path: &Path) -> Result<Vec<u8>, String> {
 /// An id becomes part of a URL.
 fn is_id(text: &str) -> bool {
     (1..=MAX_ID_CHARS).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// The error with what caused it: alone it says only that a request failed.

@@ -30,12 +30,18 @@ pub(super) fn judge(
     let header_end = header.exp.map(Value::from);
     let facts = match &config.source {
         TokenSource::Authorization(_) => said_in_claims(claims),
-        TokenSource::LoadBalancer { .. } => said_by_load_balancer(header, header_end.as_ref(), claims),
+        TokenSource::LoadBalancer { .. } => {
+            said_by_load_balancer(header, header_end.as_ref(), claims)
+        }
     };
     if facts.issuer != Some(&config.issuer) {
         return Err(Refusal::Issuer);
     }
-    if !facts.audiences.iter().any(|audience| config.audiences.iter().any(|ours| ours == audience)) {
+    if !facts
+        .audiences
+        .iter()
+        .any(|audience| config.audiences.iter().any(|ours| ours == audience))
+    {
         return Err(Refusal::Audience);
     }
     let leeway = config.leeway.as_secs_f64();
@@ -44,11 +50,19 @@ pub(super) fn judge(
     if facts.ends.is_empty() || facts.ends.into_iter().any(is_over) {
         return Err(Refusal::Expired);
     }
-    let is_early = |start: &Value| start.as_f64().is_none_or(|start| start - leeway > now_seconds);
+    let is_early = |start: &Value| {
+        start
+            .as_f64()
+            .is_none_or(|start| start - leeway > now_seconds)
+    };
     if facts.not_before.is_some_and(is_early) {
         return Err(Refusal::NotYet);
     }
-    if tenant_of(claims, &config.claim) == Some(tenant.as_str()) { Ok(()) } else { Err(Refusal::Tenant) }
+    if tenant_of(claims, &config.claim) == Some(tenant.as_str()) {
+        Ok(())
+    } else {
+        Err(Refusal::Tenant)
+    }
 }
 
 fn said_in_claims(claims: &Claims) -> Facts<'_> {
@@ -66,12 +80,18 @@ fn said_in_claims(claims: &Claims) -> Facts<'_> {
 }
 
 /// The load balancer speaks in the header; the claims are what it was told of the user.
-fn said_by_load_balancer<'a>(header: &'a Header, end: Option<&'a Value>, claims: &'a Claims) -> Facts<'a> {
+fn said_by_load_balancer<'a>(
+    header: &'a Header,
+    end: Option<&'a Value>,
+    claims: &'a Claims,
+) -> Facts<'a> {
     Facts {
         issuer: header.iss.as_deref(),
         audiences: header.client.as_deref().into_iter().collect(),
         // Without its own the claims' end does not count.
-        ends: end.map_or_else(Vec::new, |end| [end].into_iter().chain(claims.get("exp")).collect()),
+        ends: end.map_or_else(Vec::new, |end| {
+            [end].into_iter().chain(claims.get("exp")).collect()
+        }),
         not_before: claims.get("nbf"),
     }
 }
@@ -84,5 +104,7 @@ fn tenant_of<'a>(claims: &'a Claims, name: &str) -> Option<&'a str> {
     }
     let mut steps = name.split('.');
     let first = claims.get(steps.next()?)?;
-    steps.try_fold(first, |value, step| value.as_object()?.get(step))?.as_str()
+    steps
+        .try_fold(first, |value, step| value.as_object()?.get(step))?
+        .as_str()
 }

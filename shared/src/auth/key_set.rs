@@ -18,8 +18,8 @@ const MAX_KEYS: usize = 100;
 const P256_COORDINATE_BYTES: usize = 32;
 /// How the DER of a public key on P-256 begins (RFC 5480): the algorithm, the curve, and that the point is whole.
 const P256_PREFIX: [u8; 27] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
-    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
 ];
 
 /// A public key.
@@ -58,18 +58,32 @@ impl Key {
 
     fn from_jwk(jwk: &Jwk) -> Option<Self> {
         let common = &jwk.common;
-        let may_verify = common.public_key_use.as_ref().is_none_or(|use_| *use_ == PublicKeyUse::Signature)
-            && common.key_operations.as_ref().is_none_or(|all| all.contains(&KeyOperations::Verify));
+        let may_verify = common
+            .public_key_use
+            .as_ref()
+            .is_none_or(|use_| *use_ == PublicKeyUse::Signature)
+            && common
+                .key_operations
+                .as_ref()
+                .is_none_or(|all| all.contains(&KeyOperations::Verify));
         let named = common.key_algorithm.map(Algorithm::try_from);
         let algorithms: Vec<_> = of_kind(&jwk.algorithm)
             .iter()
-            .filter(|own| named.as_ref().is_none_or(|named| named.as_ref().is_ok_and(|named| named == *own)))
+            .filter(|own| {
+                named
+                    .as_ref()
+                    .is_none_or(|named| named.as_ref().is_ok_and(|named| named == *own))
+            })
             .copied()
             .collect();
         if !may_verify || algorithms.is_empty() {
             return None;
         }
-        Some(Self { id: common.key_id.clone(), algorithms, material: DecodingKey::from_jwk(jwk).ok()? })
+        Some(Self {
+            id: common.key_id.clone(),
+            algorithms,
+            material: DecodingKey::from_jwk(jwk).ok()?,
+        })
     }
 }
 
@@ -85,7 +99,11 @@ pub(super) fn from_set(document: &[u8]) -> Result<Vec<Key>, InvalidKeys> {
         .take(MAX_KEYS)
         .filter_map(|key| Key::from_jwk(&serde_json::from_value(key).ok()?))
         .collect();
-    if keys.is_empty() { Err(InvalidKeys::Empty) } else { Ok(keys) }
+    if keys.is_empty() {
+        Err(InvalidKeys::Empty)
+    } else {
+        Ok(keys)
+    }
 }
 
 /// The load balancer's key of this id, for ES256, as PEM.
@@ -101,11 +119,19 @@ pub(super) fn from_pem(id: &str, pem: &[u8]) -> Result<Key, InvalidKeys> {
         .ok_or(InvalidKeys::Pem)?;
     let body: String = body.split_ascii_whitespace().collect();
     let der = STANDARD.decode(body).map_err(|_| InvalidKeys::Pem)?;
-    let point = der.strip_prefix(&P256_PREFIX).filter(|point| point.len() == 2 * P256_COORDINATE_BYTES);
-    let (x, y) = point.ok_or(InvalidKeys::Pem)?.split_at(P256_COORDINATE_BYTES);
+    let point = der
+        .strip_prefix(&P256_PREFIX)
+        .filter(|point| point.len() == 2 * P256_COORDINATE_BYTES);
+    let (x, y) = point
+        .ok_or(InvalidKeys::Pem)?
+        .split_at(P256_COORDINATE_BYTES);
     let [x, y] = [x, y].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate));
     let material = DecodingKey::from_ec_components(&x, &y).map_err(|_| InvalidKeys::Pem)?;
-    Ok(Key { id: Some(id.to_owned()), algorithms: vec![Algorithm::ES256], material })
+    Ok(Key {
+        id: Some(id.to_owned()),
+        algorithms: vec![Algorithm::ES256],
+        material,
+    })
 }
 
 fn of_kind(parameters: &AlgorithmParameters) -> &'static [Algorithm] {
@@ -118,9 +144,15 @@ fn of_kind(parameters: &AlgorithmParameters) -> &'static [Algorithm] {
             Algorithm::PS384,
             Algorithm::PS512,
         ],
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => &[Algorithm::ES256],
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => &[Algorithm::ES384],
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => &[Algorithm::EdDSA],
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+            &[Algorithm::ES256]
+        }
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => {
+            &[Algorithm::ES384]
+        }
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+            &[Algorithm::EdDSA]
+        }
         // Shared secrets among them.
         _ => &[],
     }

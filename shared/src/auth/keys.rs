@@ -68,8 +68,12 @@ impl Keys {
         has_keys: Condition,
         metrics: &Metrics,
     ) -> Self {
-        metrics.describe_counter("auth_key_reads_total", "Reads of the issuer's keys, by outcome");
-        let reads = |outcome| metrics.counter("auth_key_reads_total", vec![label("outcome", outcome)]);
+        metrics.describe_counter(
+            "auth_key_reads_total",
+            "Reads of the issuer's keys, by outcome",
+        );
+        let reads =
+            |outcome| metrics.counter("auth_key_reads_total", vec![label("outcome", outcome)]);
         // Nothing to wait for where keys are read one by one, when they are named.
         has_keys.set(!source.has_set());
         Self {
@@ -88,7 +92,11 @@ impl Keys {
     ///
     /// # Errors
     /// [`Refusal::UnknownKey`]; [`Refusal::NoKeys`] where that cannot be told.
-    pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Key, Refusal> {
+    pub(super) async fn find(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Key, Refusal> {
         if let Some(key) = self.known_key(id, algorithm) {
             return Ok(key);
         }
@@ -104,7 +112,11 @@ impl Keys {
         } else {
             self.has_failed.load(Ordering::Relaxed)
         };
-        Err(if is_blind { Refusal::NoKeys } else { Refusal::UnknownKey })
+        Err(if is_blind {
+            Refusal::NoKeys
+        } else {
+            Refusal::UnknownKey
+        })
     }
 
     /// Reads the keys now and then; never ends. A failure leaves what is known in use.
@@ -120,7 +132,12 @@ impl Keys {
                 self.refresh.mul_f64(0.9 + 0.2 * fastrand::f64())
             } else {
                 failures += 1;
-                backoff_from_half(failures - 1, RETRY_BASE, RETRY_MAX.min(self.refresh), fastrand::f64())
+                backoff_from_half(
+                    failures - 1,
+                    RETRY_BASE,
+                    RETRY_MAX.min(self.refresh),
+                    fastrand::f64(),
+                )
             };
             tokio::time::sleep(wait).await;
         }
@@ -153,7 +170,11 @@ impl Keys {
             Err(reason) => {
                 self.reads_failed.increment(1);
                 let known = self.known().len();
-                tracing::warn!(reason, known, "the issuer's keys were not read; what is known stays in use");
+                tracing::warn!(
+                    reason,
+                    known,
+                    "the issuer's keys were not read; what is known stays in use"
+                );
                 false
             }
         }
@@ -175,7 +196,10 @@ impl Keys {
     fn known_key(&self, id: Option<&str>, algorithm: Algorithm) -> Option<Key> {
         let known = self.known();
         match id {
-            Some(id) => known.iter().find(|key| key.id.as_deref() == Some(id)).cloned(),
+            Some(id) => known
+                .iter()
+                .find(|key| key.id.as_deref() == Some(id))
+                .cloned(),
             None => {
                 let mut fitting = known.iter().filter(|key| key.takes(algorithm));
                 fitting.next().filter(|_| fitting.next().is_none()).cloned()

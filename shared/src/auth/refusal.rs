@@ -69,10 +69,16 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             // RFC 6750: a request without a token is told the scheme and nothing else.
-            Refusal::Missing => {
-                Self::unauthorized("token_missing", format!("Unauthorized: {refusal}"), "Bearer")
-            }
-            Refusal::Tenant => Self::new(StatusCode::FORBIDDEN, "tenant_mismatch", refusal.to_string()),
+            Refusal::Missing => Self::unauthorized(
+                "token_missing",
+                format!("Unauthorized: {refusal}"),
+                "Bearer",
+            ),
+            Refusal::Tenant => Self::new(
+                StatusCode::FORBIDDEN,
+                "tenant_mismatch",
+                refusal.to_string(),
+            ),
             Refusal::NoKeys => Self::unavailable("auth_unavailable", refusal.to_string()),
             _ => Self::unauthorized(
                 "token_invalid",

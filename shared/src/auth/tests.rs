@@ -9,8 +9,8 @@ use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
-    RsaPublicKeyComponents,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
+    RsaKeyPair, RsaPublicKeyComponents,
 };
 use axum::http::HeaderValue;
 use base64::Engine;
@@ -42,7 +42,11 @@ impl Signer {
 
     fn every_kind() -> [Self; 3] {
         let rsa = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
-        [Self::es256(), Self::Ed25519(Ed25519KeyPair::generate().expect("a key")), Self::Rs256(rsa)]
+        [
+            Self::es256(),
+            Self::Ed25519(Ed25519KeyPair::generate().expect("a key")),
+            Self::Rs256(rsa),
+        ]
     }
 
     fn algorithm(&self) -> &'static str {
@@ -60,7 +64,8 @@ impl Signer {
             Self::Ed25519(key) => key.sign(message).as_ref().to_vec(),
             Self::Rs256(key) => {
                 let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).expect("signs");
+                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
+                    .expect("signs");
                 signature
             }
         }
@@ -85,15 +90,27 @@ impl Signer {
     }
 
     fn pem(&self) -> String {
-        let Self::Es256(key) = self else { panic!("load balancers sign with ES256") };
+        let Self::Es256(key) = self else {
+            panic!("load balancers sign with ES256")
+        };
         let der = key.public_key().as_der().expect("DER");
         let body = STANDARD.encode(der.as_ref());
-        let lines: Vec<_> = body.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
-        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
+        let lines: Vec<_> = body
+            .as_bytes()
+            .chunks(64)
+            .map(String::from_utf8_lossy)
+            .collect();
+        format!(
+            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+            lines.join("\n")
+        )
     }
 
     fn token(&self, id: &str, claims: &Value) -> String {
-        self.token_with(&json!({"alg": self.algorithm(), "kid": id, "typ": "JWT"}), claims)
+        self.token_with(
+            &json!({"alg": self.algorithm(), "kid": id, "typ": "JWT"}),
+            claims,
+        )
     }
 
     fn token_with(&self, header: &Value, claims: &Value) -> String {
@@ -120,7 +137,10 @@ fn claims(changes: &Value) -> Value {
     for (name, value) in changes.as_object().expect("an object") {
         match value {
             Value::Null => claims.as_object_mut().expect("an object").remove(name),
-            value => claims.as_object_mut().expect("an object").insert(name.clone(), value.clone()),
+            value => claims
+                .as_object_mut()
+                .expect("an object")
+                .insert(name.clone(), value.clone()),
         };
     }
     claims
@@ -151,12 +171,22 @@ fn check(config: &JwtConfig, key: &Key, text: &str) -> Result<(), Refusal> {
 #[test]
 fn a_token_of_the_tenant_is_enough_whatever_kind_of_key_signed_it() {
     for signer in Signer::every_kind() {
-        let [key] = &signer.keys("k")[..] else { panic!("one key") };
-        for good in
-            [json!({}), json!({"aud": ["x", "tenantry"]}), json!({"nbf": null}), json!({"exp": NOW - 29.0})]
-        {
+        let [key] = &signer.keys("k")[..] else {
+            panic!("one key")
+        };
+        for good in [
+            json!({}),
+            json!({"aud": ["x", "tenantry"]}),
+            json!({"nbf": null}),
+            json!({"exp": NOW - 29.0}),
+        ] {
             let text = signer.token("k", &claims(&good));
-            assert_eq!(check(&config("tenant_id"), key, &text), Ok(()), "{} {good}", signer.algorithm());
+            assert_eq!(
+                check(&config("tenant_id"), key, &text),
+                Ok(()),
+                "{} {good}",
+                signer.algorithm()
+            );
         }
     }
 }
@@ -164,7 +194,9 @@ fn a_token_of_the_tenant_is_enough_whatever_kind_of_key_signed_it() {
 #[test]
 fn what_a_token_lacks_is_told() {
     let signer = Signer::es256();
-    let [key] = &signer.keys("k")[..] else { panic!("one key") };
+    let [key] = &signer.keys("k")[..] else {
+        panic!("one key")
+    };
     for (wrong, expected) in [
         (json!({"exp": NOW - 30.0}), Refusal::Expired),
         (json!({"exp": null}), Refusal::Expired),
@@ -184,76 +216,131 @@ fn what_a_token_lacks_is_told() {
         (json!({"tenant_id": null}), Refusal::Tenant),
     ] {
         let text = signer.token("k", &claims(&wrong));
-        assert_eq!(check(&config("tenant_id"), key, &text), Err(expected), "{wrong}");
+        assert_eq!(
+            check(&config("tenant_id"), key, &text),
+            Err(expected),
+            "{wrong}"
+        );
     }
 }
 
 #[test]
 fn a_claim_is_a_name_with_or_without_dots_or_a_path() {
     let signer = Signer::es256();
-    let [key] = &signer.keys("k")[..] else { panic!("one key") };
+    let [key] = &signer.keys("k")[..] else {
+        panic!("one key")
+    };
     for (claim, said) in [
         ("custom:tenant_id", json!({"custom:tenant_id": "tenant-2"})),
-        ("https://example.com/tenant", json!({"https://example.com/tenant": "tenant-2"})),
+        (
+            "https://example.com/tenant",
+            json!({"https://example.com/tenant": "tenant-2"}),
+        ),
         ("app.tenant", json!({"app": {"tenant": "tenant-2"}})),
-        ("app.tenant", json!({"app.tenant": "tenant-2", "app": {"tenant": "tenant-4"}})),
+        (
+            "app.tenant",
+            json!({"app.tenant": "tenant-2", "app": {"tenant": "tenant-4"}}),
+        ),
     ] {
         let text = signer.token("k", &claims(&said));
         assert_eq!(check(&config(claim), key, &text), Ok(()), "{claim} {said}");
     }
     let text = signer.token("k", &claims(&json!({"app": {"tenant": "tenant-2"}})));
     for claim in ["app", "app.", "app.tenant.x", ".tenant"] {
-        assert_eq!(check(&config(claim), key, &text), Err(Refusal::Tenant), "{claim}");
+        assert_eq!(
+            check(&config(claim), key, &text),
+            Err(Refusal::Tenant),
+            "{claim}"
+        );
     }
 }
 
 #[test]
 fn nobody_signs_with_nothing_with_a_shared_secret_or_with_another_kind_of_key() {
     let [es, ed, rsa] = Signer::every_kind();
-    let [key] = &es.keys("k")[..] else { panic!("one key") };
+    let [key] = &es.keys("k")[..] else {
+        panic!("one key")
+    };
     let good = claims(&json!({}));
-    for name in ["none", "None", "NONE", "HS256", "HS384", "HS512", "ES512", "RS1", ""] {
+    for name in [
+        "none", "None", "NONE", "HS256", "HS384", "HS512", "ES512", "RS1", "",
+    ] {
         let message = unsigned(&json!({"alg": name, "kid": "k"}), &good);
         // The public key taken for a shared secret: what a library does that believes the header.
         let secret = jsonwebtoken::EncodingKey::from_secret(es.pem().as_bytes());
-        let forged =
-            jsonwebtoken::crypto::sign(message.as_bytes(), &secret, Algorithm::HS256).expect("signs");
+        let forged = jsonwebtoken::crypto::sign(message.as_bytes(), &secret, Algorithm::HS256)
+            .expect("signs");
         for signature in ["", &forged] {
             let text = format!("{message}.{signature}");
-            assert_eq!(check(&config("tenant_id"), key, &text), Err(Refusal::Algorithm), "{name:?}");
+            assert_eq!(
+                check(&config("tenant_id"), key, &text),
+                Err(Refusal::Algorithm),
+                "{name:?}"
+            );
         }
     }
     for other in [&ed, &rsa] {
-        assert_eq!(check(&config("tenant_id"), key, &other.token("k", &good)), Err(Refusal::Algorithm));
+        assert_eq!(
+            check(&config("tenant_id"), key, &other.token("k", &good)),
+            Err(Refusal::Algorithm)
+        );
         // Signed by a key of another kind that says it is of the known one's.
         let lied = other.token_with(&json!({"alg": "ES256", "kid": "k"}), &good);
-        assert_eq!(check(&config("tenant_id"), key, &lied), Err(Refusal::Signature));
+        assert_eq!(
+            check(&config("tenant_id"), key, &lied),
+            Err(Refusal::Signature)
+        );
     }
     let shared = json!({"keys": [{"kty": "oct", "kid": "k", "alg": "HS256", "k": "c2VjcmV0"}]});
-    assert_eq!(from_set(shared.to_string().as_bytes()).expect_err("no public key"), InvalidKeys::Empty);
+    assert_eq!(
+        from_set(shared.to_string().as_bytes()).expect_err("no public key"),
+        InvalidKeys::Empty
+    );
 }
 
 #[test]
 fn a_token_that_was_changed_or_is_somebody_elses_is_refused() {
     let (ours, theirs) = (Signer::es256(), Signer::es256());
-    let [key] = &ours.keys("k")[..] else { panic!("one key") };
+    let [key] = &ours.keys("k")[..] else {
+        panic!("one key")
+    };
     let text = ours.token("k", &claims(&json!({"tenant_id": "tenant-4"})));
     let (_, signature) = text.rsplit_once('.').expect("three parts");
-    let changed =
-        format!("{}.{signature}", unsigned(&json!({"alg": "ES256", "kid": "k"}), &claims(&json!({}))));
+    let changed = format!(
+        "{}.{signature}",
+        unsigned(&json!({"alg": "ES256", "kid": "k"}), &claims(&json!({})))
+    );
     let stripped = format!("{}.", text.rsplit_once('.').expect("three parts").0);
     for wrong in [changed, theirs.token("k", &claims(&json!({}))), stripped] {
-        assert_eq!(check(&config("tenant_id"), key, &wrong), Err(Refusal::Signature));
+        assert_eq!(
+            check(&config("tenant_id"), key, &wrong),
+            Err(Refusal::Signature)
+        );
     }
-    for malformed in
-        ["", ".", "..", "a.b", "a.b.c.d", &format!("{text}.x"), &"x".repeat(token::MAX_TOKEN_BYTES + 1)]
-    {
-        assert_eq!(check(&config("tenant_id"), key, malformed), Err(Refusal::Malformed), "{malformed:.20}");
+    for malformed in [
+        "",
+        ".",
+        "..",
+        "a.b",
+        "a.b.c.d",
+        &format!("{text}.x"),
+        &"x".repeat(token::MAX_TOKEN_BYTES + 1),
+    ] {
+        assert_eq!(
+            check(&config("tenant_id"), key, malformed),
+            Err(Refusal::Malformed),
+            "{malformed:.20}"
+        );
     }
     // An extension that must be understood, and is not.
-    let critical = ours
-        .token_with(&json!({"alg": "ES256", "kid": "k", "crit": ["b64"], "b64": false}), &claims(&json!({})));
-    assert_eq!(check(&config("tenant_id"), key, &critical), Err(Refusal::Malformed));
+    let critical = ours.token_with(
+        &json!({"alg": "ES256", "kid": "k", "crit": ["b64"], "b64": false}),
+        &claims(&json!({})),
+    );
+    assert_eq!(
+        check(&config("tenant_id"), key, &critical),
+        Err(Refusal::Malformed)
+    );
 }
 
 #[test]
@@ -263,18 +350,29 @@ fn a_key_set_is_read_without_what_is_not_for_verifying() {
     encrypting["use"] = json!("enc");
     let mut unknown = es.jwk("unknown");
     unknown["crv"] = json!("P-521");
-    let set =
-        json!({"keys": [es.jwk("es"), {"kty": "new"}, encrypting, unknown, ed.jwk("ed"), 7, rsa.jwk("rsa")]});
-    let ids: Vec<_> =
-        from_set(set.to_string().as_bytes()).expect("keys").into_iter().filter_map(|key| key.id).collect();
+    let set = json!({"keys": [es.jwk("es"), {"kty": "new"}, encrypting, unknown, ed.jwk("ed"), 7, rsa.jwk("rsa")]});
+    let ids: Vec<_> = from_set(set.to_string().as_bytes())
+        .expect("keys")
+        .into_iter()
+        .filter_map(|key| key.id)
+        .collect();
     assert_eq!(ids, ["es", "ed", "rsa"]);
     assert_eq!(from_set(b"<html>").expect_err("no set"), InvalidKeys::Set);
-    assert_eq!(from_set(br#"{"keys":[]}"#).expect_err("no key"), InvalidKeys::Empty);
+    assert_eq!(
+        from_set(br#"{"keys":[]}"#).expect_err("no key"),
+        InvalidKeys::Empty
+    );
 }
 
 fn from_load_balancer() -> JwtConfig {
     let keys = "https://keys.test".parse().expect("a URL");
-    JwtConfig { source: TokenSource::LoadBalancer { signer: ALB.to_owned(), keys }, ..config("tenant_id") }
+    JwtConfig {
+        source: TokenSource::LoadBalancer {
+            signer: ALB.to_owned(),
+            keys,
+        },
+        ..config("tenant_id")
+    }
 }
 
 /// As load balancers sign: every part padded, the signature over the padded parts.
@@ -293,7 +391,11 @@ fn what_a_load_balancer_signs_is_verified_with_its_padding() {
         "alg": "ES256", "kid": "k", "signer": ALB, "iss": "https://issuer.test", "client": "tenantry", "exp": NOW + 60.0,
     });
     for pad in ["", "x", "xx"] {
-        let text = padded(&signer, &header, &json!({"tenant_id": "tenant-2", "sub": pad}));
+        let text = padded(
+            &signer,
+            &header,
+            &json!({"tenant_id": "tenant-2", "sub": pad}),
+        );
         assert_eq!(check(&from_load_balancer(), &key, &text), Ok(()), "{text}");
     }
     for (name, wrong, expected) in [
@@ -306,12 +408,31 @@ fn what_a_load_balancer_signs_is_verified_with_its_padding() {
         header[name] = wrong;
         // What its claims say of issuer and end does not stand in for what the load balancer says.
         let text = padded(&signer, &header, &claims(&json!({})));
-        assert_eq!(check(&from_load_balancer(), &key, &text), Err(expected), "{name}");
+        assert_eq!(
+            check(&from_load_balancer(), &key, &text),
+            Err(expected),
+            "{name}"
+        );
     }
-    let over = padded(&signer, &header, &json!({"tenant_id": "tenant-2", "exp": NOW - 31.0}));
-    assert_eq!(check(&from_load_balancer(), &key, &over), Err(Refusal::Expired), "the earlier end counts");
-    for wrong in ["", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "<html>"] {
-        assert_eq!(from_pem("k", wrong.as_bytes()).expect_err("no key"), InvalidKeys::Pem);
+    let over = padded(
+        &signer,
+        &header,
+        &json!({"tenant_id": "tenant-2", "exp": NOW - 31.0}),
+    );
+    assert_eq!(
+        check(&from_load_balancer(), &key, &over),
+        Err(Refusal::Expired),
+        "the earlier end counts"
+    );
+    for wrong in [
+        "",
+        "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----",
+        "<html>",
+    ] {
+        assert_eq!(
+            from_pem("k", wrong.as_bytes()).expect_err("no key"),
+            InvalidKeys::Pem
+        );
     }
 }
 
@@ -319,7 +440,10 @@ fn what_a_load_balancer_signs_is_verified_with_its_padding() {
 fn a_token_cannot_be_printed() {
     let signer = Signer::es256();
     let text = signer.token("k", &claims(&json!({})));
-    assert_eq!(format!("{:?}", Token::parse(&text).expect("a token")), "Token");
+    assert_eq!(
+        format!("{:?}", Token::parse(&text).expect("a token")),
+        "Token"
+    );
     let shown = format!("{:?}", signer.keys("k"));
     assert_eq!(shown, r#"[Key(Some("k"), [ES256])]"#);
 }
@@ -347,7 +471,11 @@ impl Issuer {
     /// The last answer is repeated.
     fn answering(has_set: bool, answers: impl IntoIterator<Item = Answer>) -> Self {
         let answers = Arc::new(Mutex::new(answers.into_iter().collect()));
-        Self { has_set, answers, asked: Arc::default() }
+        Self {
+            has_set,
+            answers,
+            asked: Arc::default(),
+        }
     }
 
     fn then(&self, answer: Answer) {
@@ -360,9 +488,16 @@ impl Issuer {
 
     fn authenticator(&self) -> (Authenticator, Readiness) {
         let readiness = Readiness::default();
-        let config = if self.has_set { config("tenant_id") } else { from_load_balancer() };
+        let config = if self.has_set {
+            config("tenant_id")
+        } else {
+            from_load_balancer()
+        };
         let metrics = Metrics::new("test", "pool-1");
-        (Authenticator::over(config, Box::new(self.clone()), &readiness, &metrics), readiness)
+        (
+            Authenticator::over(config, Box::new(self.clone()), &readiness, &metrics),
+            readiness,
+        )
     }
 }
 
@@ -377,7 +512,11 @@ impl KeySource for Issuer {
             // Long enough that others come to wait.
             tokio::time::sleep(Duration::from_millis(50)).await;
             let mut answers = self.answers.lock().expect("whole");
-            let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
+            let answer = if answers.len() > 1 {
+                answers.pop_front()
+            } else {
+                answers.front().cloned()
+            };
             let keys = answer.expect("an answer").map_err(|()| "down".to_owned())?;
             if self.has_set {
                 return Ok(Found::All(keys));
@@ -389,7 +528,10 @@ impl KeySource for Issuer {
 }
 
 fn bearer(text: &str) -> HeaderMap {
-    HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::try_from(format!("Bearer {text}")).expect("a value"))])
+    HeaderMap::from_iter([(
+        AUTHORIZATION,
+        HeaderValue::try_from(format!("Bearer {text}")).expect("a value"),
+    )])
 }
 
 fn lasting() -> Value {
@@ -401,8 +543,15 @@ async fn a_new_key_is_found_by_one_read_that_all_who_need_it_share_and_the_old_o
     let (old, new) = (Signer::es256(), Signer::es256());
     let issuer = Issuer::answering(true, [Ok(old.keys("old"))]);
     let (tokens, readiness) = issuer.authenticator();
-    assert_eq!(readiness.unmet(), ["auth_keys"], "nobody is served before tokens can be verified");
-    let (of_old, of_new) = (bearer(&old.token("old", &lasting())), bearer(&new.token("new", &lasting())));
+    assert_eq!(
+        readiness.unmet(),
+        ["auth_keys"],
+        "nobody is served before tokens can be verified"
+    );
+    let (of_old, of_new) = (
+        bearer(&old.token("old", &lasting())),
+        bearer(&new.token("new", &lasting())),
+    );
     assert_eq!(tokens.check(&of_old, &tenant()).await, Ok(()));
     assert!(readiness.is_ready());
     issuer.then(Ok(new.keys("new")));
@@ -411,7 +560,10 @@ async fn a_new_key_is_found_by_one_read_that_all_who_need_it_share_and_the_old_o
     let checks = join_all((0..20).map(|_| tokens.check(&of_new, &tenant))).await;
     assert!(checks.iter().all(Result::is_ok), "{checks:?}");
     assert_eq!(issuer.asked(), 2);
-    assert_eq!(tokens.check(&of_old, &tenant).await, Err(Refusal::UnknownKey));
+    assert_eq!(
+        tokens.check(&of_old, &tenant).await,
+        Err(Refusal::UnknownKey)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -426,12 +578,24 @@ async fn made_up_key_ids_cost_the_issuer_one_read_in_a_while() {
         let flood = (0..50).map(|n| bearer(&signer.token(&format!("{round}-{n}"), &lasting())));
         let flood: Vec<_> = flood.collect();
         let checks = join_all(flood.iter().map(|headers| tokens.check(headers, &tenant))).await;
-        assert!(checks.iter().all(|check| *check == Err(Refusal::UnknownKey)));
-        assert_eq!(tokens.check(&good, &tenant).await, Ok(()), "others are still served");
+        assert!(
+            checks
+                .iter()
+                .all(|check| *check == Err(Refusal::UnknownKey))
+        );
+        assert_eq!(
+            tokens.check(&good, &tenant).await,
+            Ok(()),
+            "others are still served"
+        );
         tokio::time::advance(ASK_PAUSE / 5).await;
     }
     // Ten fifths of the pause, and what the reads themselves took.
-    assert!((1..=3).contains(&(issuer.asked() - before)), "{}", issuer.asked());
+    assert!(
+        (1..=3).contains(&(issuer.asked() - before)),
+        "{}",
+        issuer.asked()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -447,7 +611,10 @@ async fn while_the_issuer_is_down_known_keys_stay_in_use_and_without_any_it_is_a
     let kept = tokio::spawn(async move { stop.run_until_cancelled(keeper.keep_keys()).await });
     issuer.then(Ok(signer.keys("k")));
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(readiness.is_ready(), "read in the background, at growing distance");
+    assert!(
+        readiness.is_ready(),
+        "read in the background, at growing distance"
+    );
     issuer.then(Err(()));
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
     assert_eq!(tokens.check(&good, &tenant()).await, Ok(()));
@@ -462,24 +629,40 @@ async fn load_balancers_keys_are_read_one_by_one_and_kept() {
     let key = from_pem("k", signer.pem().as_bytes()).expect("a key");
     let issuer = Issuer::answering(false, [Ok(vec![key])]);
     let (tokens, readiness) = issuer.authenticator();
-    assert!(readiness.is_ready(), "there is nothing to read before a token names a key");
+    assert!(
+        readiness.is_ready(),
+        "there is nothing to read before a token names a key"
+    );
     let said_by = |by: &str, id: &str| {
         let header = json!({
             "alg": "ES256", "kid": id, "signer": by, "iss": "https://issuer.test", "client": "tenantry",
             "exp": now_seconds() + 60.0,
         });
         let text = padded(&signer, &header, &json!({"tenant_id": "tenant-2"}));
-        HeaderMap::from_iter([(LOAD_BALANCER_DATA, HeaderValue::try_from(text).expect("a value"))])
+        HeaderMap::from_iter([(
+            LOAD_BALANCER_DATA,
+            HeaderValue::try_from(text).expect("a value"),
+        )])
     };
     let other = ALB.replace("tenants", "mine");
-    assert_eq!(tokens.check(&said_by(&other, "k"), &tenant()).await, Err(Refusal::Signer));
-    assert_eq!(issuer.asked(), 0, "what another load balancer signed costs nothing");
+    assert_eq!(
+        tokens.check(&said_by(&other, "k"), &tenant()).await,
+        Err(Refusal::Signer)
+    );
+    assert_eq!(
+        issuer.asked(),
+        0,
+        "what another load balancer signed costs nothing"
+    );
     for _ in 0..3 {
         assert_eq!(tokens.check(&said_by(ALB, "k"), &tenant()).await, Ok(()));
     }
     assert_eq!(issuer.asked(), 1);
     tokio::time::advance(ASK_PAUSE).await;
-    assert_eq!(tokens.check(&said_by(ALB, "made-up"), &tenant()).await, Err(Refusal::UnknownKey));
+    assert_eq!(
+        tokens.check(&said_by(ALB, "made-up"), &tenant()).await,
+        Err(Refusal::UnknownKey)
+    );
     issuer.then(Err(()));
     tokio::time::advance(ASK_PAUSE).await;
     assert_eq!(
@@ -498,7 +681,10 @@ async fn a_token_is_sent_once_and_as_a_bearer() {
     let ask = async |values: &[String]| {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(AUTHORIZATION, HeaderValue::try_from(value).expect("a value"));
+            headers.append(
+                AUTHORIZATION,
+                HeaderValue::try_from(value).expect("a value"),
+            );
         }
         tokens.check(&headers, &tenant()).await
     };
@@ -507,8 +693,12 @@ async fn a_token_is_sent_once_and_as_a_bearer() {
     }
     let twice = [format!("Bearer {text}"), format!("Bearer {text}")];
     assert_eq!(ask(&twice).await, Err(Refusal::Malformed));
-    for missing in [&[][..], &["Basic dTpw".to_owned()], std::slice::from_ref(&text), &["Bearer".to_owned()]]
-    {
+    for missing in [
+        &[][..],
+        &["Basic dTpw".to_owned()],
+        std::slice::from_ref(&text),
+        &["Bearer".to_owned()],
+    ] {
         assert_eq!(ask(missing).await, Err(Refusal::Missing), "{missing:?}");
     }
 }
@@ -529,23 +719,47 @@ fn parse(arguments: &[&str]) -> Result<Auth, String> {
 #[test]
 fn off_is_the_default_and_jwt_takes_all_it_needs() {
     assert_eq!(parse(&[]), Ok(Auth::None));
-    let common = ["--auth=jwt", "--auth-issuer=https://issuer.test", "--auth-audience=a,b"];
+    let common = [
+        "--auth=jwt",
+        "--auth-issuer=https://issuer.test",
+        "--auth-audience=a,b",
+    ];
     let Ok(Auth::Jwt(config)) =
         parse(&[&common[..], &["--auth-jwks=https://issuer.test/jwks.json"]].concat())
     else {
         panic!("complete")
     };
-    assert_eq!((&*config.claim, config.leeway), ("tenant_id", Duration::from_secs(30)));
+    assert_eq!(
+        (&*config.claim, config.leeway),
+        ("tenant_id", Duration::from_secs(30))
+    );
     assert_eq!(config.audiences, ["a", "b"]);
-    let Ok(Auth::Jwt(config)) =
-        parse(&[&common[..], &["--auth-source=alb", &format!("--auth-alb-arn={ALB}")]].concat())
-    else {
+    let Ok(Auth::Jwt(config)) = parse(
+        &[
+            &common[..],
+            &["--auth-source=alb", &format!("--auth-alb-arn={ALB}")],
+        ]
+        .concat(),
+    ) else {
         panic!("complete")
     };
-    let TokenSource::LoadBalancer { keys, .. } = config.source else { panic!("the load balancer's") };
-    assert_eq!(keys.as_str(), "https://public-keys.auth.elb.us-east-1.amazonaws.com/");
-    for place in ["http://127.0.0.1:1/k", "http://localhost/k", "http://[::1]:80/k", "/etc/keys/jwks.json"] {
-        assert!(parse(&[&common[..], &[&format!("--auth-jwks={place}")]].concat()).is_ok(), "{place}");
+    let TokenSource::LoadBalancer { keys, .. } = config.source else {
+        panic!("the load balancer's")
+    };
+    assert_eq!(
+        keys.as_str(),
+        "https://public-keys.auth.elb.us-east-1.amazonaws.com/"
+    );
+    for place in [
+        "http://127.0.0.1:1/k",
+        "http://localhost/k",
+        "http://[::1]:80/k",
+        "/etc/keys/jwks.json",
+    ] {
+        assert!(
+            parse(&[&common[..], &[&format!("--auth-jwks={place}")]].concat()).is_ok(),
+            "{place}"
+        );
     }
 }
 
@@ -557,11 +771,23 @@ fn what_is_missing_or_wrong_is_one_line_that_names_the_variable() {
         "--auth-audience=a",
         "--auth-jwks=https://issuer.test/jwks.json",
     ];
-    let without =
-        |at: usize| whole.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, text)| *text).collect();
+    let without = |at: usize| {
+        whole
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| *n != at)
+            .map(|(_, text)| *text)
+            .collect()
+    };
     let with = |more: &'static [&'static str]| [&whole[..], more].concat();
     let of_alb = |arn: &'static str| {
-        vec!["--auth=jwt", "--auth-issuer=i", "--auth-audience=a", "--auth-source=alb", arn]
+        vec![
+            "--auth=jwt",
+            "--auth-issuer=i",
+            "--auth-audience=a",
+            "--auth-source=alb",
+            arn,
+        ]
     };
     let cases: [(Vec<&str>, &str); 17] = [
         (without(0), "AUTH_ISSUER"),
@@ -573,7 +799,10 @@ fn what_is_missing_or_wrong_is_one_line_that_names_the_variable() {
         (with(&["--auth-claim="]), "AUTH_CLAIM"),
         (with(&["--auth-leeway-seconds=301"]), "AUTH_LEEWAY_SECONDS"),
         (with(&["--auth-leeway-seconds=-1"]), "AUTH_LEEWAY_SECONDS"),
-        (with(&["--auth-jwks-refresh-seconds=0"]), "AUTH_JWKS_REFRESH_SECONDS"),
+        (
+            with(&["--auth-jwks-refresh-seconds=0"]),
+            "AUTH_JWKS_REFRESH_SECONDS",
+        ),
         (with(&["--auth-alb-arn=x"]), "AUTH_ALB_ARN"),
         (with(&["--auth-source=cookie"]), "AUTH_SOURCE"),
         (of_alb("--auth-claim=t"), "AUTH_ALB_ARN"),
@@ -585,8 +814,24 @@ fn what_is_missing_or_wrong_is_one_line_that_names_the_variable() {
             of_alb("--auth-alb-arn=arn:aws:elasticloadbalancing:evil.test/:1:loadbalancer/app/x"),
             "AUTH_ALB_ARN",
         ),
-        (vec![whole[0], whole[1], whole[2], "--auth-jwks=http://issuer.test/jwks.json"], "AUTH_JWKS"),
-        (vec![whole[0], whole[1], whole[2], "--auth-jwks=https://u:p@issuer.test/jwks.json"], "AUTH_JWKS"),
+        (
+            vec![
+                whole[0],
+                whole[1],
+                whole[2],
+                "--auth-jwks=http://issuer.test/jwks.json",
+            ],
+            "AUTH_JWKS",
+        ),
+        (
+            vec![
+                whole[0],
+                whole[1],
+                whole[2],
+                "--auth-jwks=https://u:p@issuer.test/jwks.json",
+            ],
+            "AUTH_JWKS",
+        ),
     ];
     for (arguments, variable) in cases {
         let line = parse(&arguments).expect_err(variable);

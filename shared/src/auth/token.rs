@@ -69,10 +69,21 @@ impl<'a> Token<'a> {
         }
         let header: Header = json(header)?;
         let algorithm = accepted(&header.alg).ok_or(Refusal::Algorithm)?;
-        if header.crit.is_some() || header.kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
+        if header.crit.is_some()
+            || header
+                .kid
+                .as_ref()
+                .is_some_and(|kid| kid.len() > MAX_KID_BYTES)
+        {
             return Err(Refusal::Malformed);
         }
-        Ok(Self { message, claims, signature, header, algorithm })
+        Ok(Self {
+            message,
+            claims,
+            signature,
+            header,
+            algorithm,
+        })
     }
 
     /// Its claims, if this key signed them.
@@ -85,8 +96,12 @@ impl<'a> Token<'a> {
         }
         // The library takes signatures without padding.
         let signature = self.signature.trim_end_matches('=');
-        match jsonwebtoken::crypto::verify(signature, self.message.as_bytes(), key.material(), self.algorithm)
-        {
+        match jsonwebtoken::crypto::verify(
+            signature,
+            self.message.as_bytes(),
+            key.material(),
+            self.algorithm,
+        ) {
             Ok(true) => json(self.claims),
             Ok(false) | Err(_) => Err(Refusal::Signature),
         }

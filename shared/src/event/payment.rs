@@ -100,7 +100,11 @@ impl PaymentEvent {
 /// # Errors
 /// [`NotJson`](super::NotJson) where the text is none.
 pub fn to_send(tenant: TenantId, id: Uuid, json: &str) -> Result<Event, super::NotJson> {
-    Ok(Event { tenant, message_id: id, payload: Some(Payload::parse(json.as_bytes())?) })
+    Ok(Event {
+        tenant,
+        message_id: id,
+        payload: Some(Payload::parse(json.as_bytes())?),
+    })
 }
 
 #[cfg(test)]
@@ -143,29 +147,51 @@ mod tests {
     fn golden_a_recorded_charge() {
         let json = r#"{"event":"payment.recorded","version":1,"occurred_at":"2026-12-01T09:30:00.123Z","tenant_id":"tenant-2","charge_id":"01a2066a-d34e-77fd-ba12-9db3e3b4528a","amount":1250,"currency":"EUR","reference":"order-7","metadata":{"shop":"north"}}"#;
         assert_eq!(recorded().to_json(), json);
-        assert_eq!(serde_json::from_str::<PaymentEvent>(json).expect("its own"), recorded());
-        assert_eq!(recorded().id().to_string(), "038678ff-dd7b-59dd-962d-cc1dbd266af9");
+        assert_eq!(
+            serde_json::from_str::<PaymentEvent>(json).expect("its own"),
+            recorded()
+        );
+        assert_eq!(
+            recorded().id().to_string(),
+            "038678ff-dd7b-59dd-962d-cc1dbd266af9"
+        );
     }
 
     #[test]
     fn golden_a_refund() {
         let json = r#"{"event":"payment.refunded","version":1,"occurred_at":"2026-12-01T09:31:00.000Z","tenant_id":"tenant-2","charge_id":"01a2066a-d34e-77fd-ba12-9db3e3b4528a","refund_id":"01a2066a-d350-7000-8000-000000000001","amount":500,"currency":"EUR","refunded":750,"charged":1250,"reference":"order-7"}"#;
         assert_eq!(refunded().to_json(), json);
-        assert_eq!(serde_json::from_str::<PaymentEvent>(json).expect("its own"), refunded());
-        assert_eq!(refunded().id().to_string(), "e25b5846-f279-5add-9ff6-bf4765539b93");
+        assert_eq!(
+            serde_json::from_str::<PaymentEvent>(json).expect("its own"),
+            refunded()
+        );
+        assert_eq!(
+            refunded().id().to_string(),
+            "e25b5846-f279-5add-9ff6-bf4765539b93"
+        );
     }
 
     #[test]
     fn a_field_that_came_later_does_not_keep_an_event_from_being_read() {
-        let later = recorded().to_json().replacen('{', r#"{"new":{"a":[1]},"#, 1);
-        assert_eq!(serde_json::from_str::<PaymentEvent>(&later).expect("readable"), recorded());
+        let later = recorded()
+            .to_json()
+            .replacen('{', r#"{"new":{"a":[1]},"#, 1);
+        assert_eq!(
+            serde_json::from_str::<PaymentEvent>(&later).expect("readable"),
+            recorded()
+        );
     }
 
     #[test]
     fn an_id_is_the_same_for_every_repeat_and_no_two_events_share_one() {
         assert_eq!(recorded().id(), recorded().id());
-        assert!(is_id_of_key(&recorded().id().to_string()), "its item is written only where none exists");
-        let PaymentEvent::Recorded(mut other) = recorded() else { panic!("recorded") };
+        assert!(
+            is_id_of_key(&recorded().id().to_string()),
+            "its item is written only where none exists"
+        );
+        let PaymentEvent::Recorded(mut other) = recorded() else {
+            panic!("recorded")
+        };
         other.tenant_id = "tenant-3".to_owned();
         assert_ne!(PaymentEvent::Recorded(other).id(), recorded().id());
         assert_ne!(refunded().id(), recorded().id());
@@ -173,9 +199,16 @@ mod tests {
 
     #[test]
     fn what_is_sent_is_the_text_that_was_kept() {
-        let sent = to_send("tenant-2".parse().expect("valid"), recorded().id(), &recorded().to_json());
+        let sent = to_send(
+            "tenant-2".parse().expect("valid"),
+            recorded().id(),
+            &recorded().to_json(),
+        );
         let sent = sent.expect("JSON");
         assert_eq!(sent.message_id, recorded().id());
-        assert_eq!(sent.payload.expect("a payload").as_str(), recorded().to_json());
+        assert_eq!(
+            sent.payload.expect("a payload").as_str(),
+            recorded().to_json()
+        );
     }
 }

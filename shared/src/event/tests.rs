@@ -47,7 +47,10 @@ fn golden_the_message_on_the_wire() {
         [
             ("tenant_id", "tenant-3".to_owned()),
             ("producer_environment", "pool-1".to_owned()),
-            ("message_id", "01a2066a-d34e-77fd-ba12-9db3e3b4528a".to_owned()),
+            (
+                "message_id",
+                "01a2066a-d34e-77fd-ba12-9db3e3b4528a".to_owned()
+            ),
         ]
     );
 }
@@ -56,7 +59,9 @@ fn golden_the_message_on_the_wire() {
 fn golden_the_item_in_the_table() {
     let received = delivered(event(Some(r#"{"order": 7}"#)).into_message(&pool()));
     let silo = "tenant-3".parse().expect("valid");
-    let item = Item::of(&received, tenant("tenant-3"), &silo).expect("storable").into_attributes();
+    let item = Item::of(&received, tenant("tenant-3"), &silo)
+        .expect("storable")
+        .into_attributes();
     let expected = [
         ("tenant_id", "tenant-3"),
         ("message_id", "01a2066a-d34e-77fd-ba12-9db3e3b4528a"),
@@ -99,14 +104,25 @@ fn what_can_never_be_stored_says_why() {
     let with = |name: &str, value: Option<&str>| {
         let mut message = good.clone();
         message.attributes.remove(name);
-        message.attributes.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        message
+            .attributes
+            .extend(value.map(|value| (name.to_owned(), value.to_owned())));
         message
     };
-    assert_eq!(tenant_of(&with(TENANT_ATTRIBUTE, None)), Err(Poison::NoTenant));
-    assert_eq!(tenant_of(&with(TENANT_ATTRIBUTE, Some("../x"))), Err(Poison::InvalidTenant));
+    assert_eq!(
+        tenant_of(&with(TENANT_ATTRIBUTE, None)),
+        Err(Poison::NoTenant)
+    );
+    assert_eq!(
+        tenant_of(&with(TENANT_ATTRIBUTE, Some("../x"))),
+        Err(Poison::InvalidTenant)
+    );
     let item = |message: &Received| Item::of(message, tenant("tenant-3"), &pool());
     assert_eq!(item(&with(ID_ATTRIBUTE, Some(""))), Err(Poison::InvalidId));
-    assert_eq!(item(&with(ID_ATTRIBUTE, Some(&"x".repeat(129)))), Err(Poison::InvalidId));
+    assert_eq!(
+        item(&with(ID_ATTRIBUTE, Some(&"x".repeat(129)))),
+        Err(Poison::InvalidId)
+    );
     let mut large = good.clone();
     large.body = "x".repeat(400 * 1024);
     assert!(matches!(item(&large), Err(Poison::TooLarge(_))));
@@ -117,8 +133,17 @@ fn the_largest_payload_a_producer_accepts_fits_an_item() {
     let mut received = delivered(event(None).into_message(&pool()));
     received.body = format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES - 2));
     let longest = "t".repeat(32);
-    received.attributes.insert(PRODUCER_ATTRIBUTE.to_owned(), longest.clone());
-    assert!(Item::of(&received, tenant(&longest), &longest.parse().expect("a silo")).is_ok());
+    received
+        .attributes
+        .insert(PRODUCER_ATTRIBUTE.to_owned(), longest.clone());
+    assert!(
+        Item::of(
+            &received,
+            tenant(&longest),
+            &longest.parse().expect("a silo")
+        )
+        .is_ok()
+    );
 }
 
 #[test]
@@ -126,8 +151,10 @@ fn characters_that_sqs_refuses_are_escaped_and_mean_the_same() {
     let text = "{\"a\":\"\u{fffe}\u{ffff}\"}";
     let payload = Payload::parse(text.as_bytes()).expect("JSON");
     assert_eq!(payload.as_str(), r#"{"a":"\ufffe\uffff"}"#);
-    let (sent, stored): (serde_json::Value, serde_json::Value) =
-        (serde_json::from_str(text).expect("JSON"), serde_json::from_str(payload.as_str()).expect("JSON"));
+    let (sent, stored): (serde_json::Value, serde_json::Value) = (
+        serde_json::from_str(text).expect("JSON"),
+        serde_json::from_str(payload.as_str()).expect("JSON"),
+    );
     assert_eq!(sent, stored);
 }
 
@@ -144,8 +171,15 @@ fn an_idempotency_key_means_one_id_per_tenant() {
 
 #[test]
 fn an_id_of_ours_tells_its_time_and_others_do_not() {
-    assert_eq!(time_of_id("01a2066a-d34e-77fd-ba12-9db3e3b4528a"), Some(0x01a2_066a_d34e));
-    for id in [Uuid::new_v4().to_string(), id_of_key(&tenant("tenant-1"), "k").to_string(), "x".to_owned()] {
+    assert_eq!(
+        time_of_id("01a2066a-d34e-77fd-ba12-9db3e3b4528a"),
+        Some(0x01a2_066a_d34e)
+    );
+    for id in [
+        Uuid::new_v4().to_string(),
+        id_of_key(&tenant("tenant-1"), "k").to_string(),
+        "x".to_owned(),
+    ] {
         assert_eq!(time_of_id(&id), None, "{id}");
     }
 }

@@ -35,7 +35,8 @@ impl Bodies {
     /// being received.
     pub async fn read(&self, body: Body, max_bytes: usize) -> Result<Bytes, ApiError> {
         let _reserved = self.reserve(&body, max_bytes)?;
-        let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max_bytes).collect()).await;
+        let collected =
+            tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max_bytes).collect()).await;
         match collected {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::new(
@@ -43,7 +44,10 @@ impl Bodies {
                 "body_too_large",
                 format!("PayloadTooLarge: the body is larger than {max_bytes} bytes"),
             )),
-            Ok(Err(_)) => Err(ApiError::bad_request("body_incomplete", "BadRequest: the body broke off")),
+            Ok(Err(_)) => Err(ApiError::bad_request(
+                "body_incomplete",
+                "BadRequest: the body broke off",
+            )),
             Err(_) => Err(ApiError::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "body_too_slow",
@@ -53,14 +57,24 @@ impl Bodies {
     }
 
     /// Room for as much as the client announces; for as much as it may send, where it announces nothing.
-    fn reserve(&self, body: &Body, max_bytes: usize) -> Result<Option<SemaphorePermit<'_>>, ApiError> {
-        let announced = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+    fn reserve(
+        &self,
+        body: &Body,
+        max_bytes: usize,
+    ) -> Result<Option<SemaphorePermit<'_>>, ApiError> {
+        let announced = body
+            .size_hint()
+            .upper()
+            .and_then(|bytes| usize::try_from(bytes).ok());
         let bytes = announced.unwrap_or(max_bytes).min(max_bytes);
         if bytes <= SMALL_BYTES {
             return Ok(None);
         }
         let bytes = u32::try_from(bytes).expect("a body's limit is far below 4 GiB");
-        self.0.try_acquire_many(bytes).map(Some).map_err(|_| ApiError::too_many_bodies())
+        self.0
+            .try_acquire_many(bytes)
+            .map(Some)
+            .map_err(|_| ApiError::too_many_bodies())
     }
 }
 
@@ -80,16 +94,32 @@ mod tests {
         let mut slow: Vec<_> = (0..RECEIVING_MAX_BYTES / max_bytes)
             .map(|_| Box::pin(bodies.read(endless(), max_bytes)))
             .collect();
-        assert!(slow.iter_mut().all(|read| read.as_mut().now_or_never().is_none()), "as many are waited for");
-        let refused = bodies.read(endless(), max_bytes).await.expect_err("there is no room");
-        assert_eq!((refused.status(), refused.code()), (StatusCode::SERVICE_UNAVAILABLE, "overloaded"));
+        assert!(
+            slow.iter_mut()
+                .all(|read| read.as_mut().now_or_never().is_none()),
+            "as many are waited for"
+        );
+        let refused = bodies
+            .read(endless(), max_bytes)
+            .await
+            .expect_err("there is no room");
+        assert_eq!(
+            (refused.status(), refused.code()),
+            (StatusCode::SERVICE_UNAVAILABLE, "overloaded")
+        );
         let large = || Body::from(vec![b'1'; SMALL_BYTES + 1]);
         assert!(bodies.read(large(), max_bytes).await.is_err());
         assert_eq!(
-            bodies.read(Body::from(vec![b'1'; SMALL_BYTES]), max_bytes).await.map(|body| body.len()),
+            bodies
+                .read(Body::from(vec![b'1'; SMALL_BYTES]), max_bytes)
+                .await
+                .map(|body| body.len()),
             Ok(SMALL_BYTES)
         );
         slow.pop();
-        assert!(bodies.read(large(), max_bytes).await.is_ok(), "what is not read any more makes room");
+        assert!(
+            bodies.read(large(), max_bytes).await.is_ok(),
+            "what is not read any more makes room"
+        );
     }
 }

@@ -26,7 +26,13 @@ pub(super) fn to_tokens(routes: Router, tokens: &Authenticator, service: &'stati
     if !tokens.is_on() {
         return routes;
     }
-    routes.layer(from_fn_with_state(Bound { tokens: tokens.clone(), service }, check))
+    routes.layer(from_fn_with_state(
+        Bound {
+            tokens: tokens.clone(),
+            service,
+        },
+        check,
+    ))
 }
 
 async fn check(State(bound): State<Bound>, request: Request, next: Next) -> Response {
@@ -40,12 +46,16 @@ async fn check(State(bound): State<Bound>, request: Request, next: Next) -> Resp
 impl Bound {
     async fn check(&self, head: &Parts) -> Result<(), ApiError> {
         // Without a route the answer is that there is none.
-        let Some(route) = head.extensions.get::<MatchedPath>() else { return Ok(()) };
+        let Some(route) = head.extensions.get::<MatchedPath>() else {
+            return Ok(());
+        };
         if self.is_open(route.as_str()) {
             return Ok(());
         }
         // Who names no tenant is told no tenant's data.
-        let Some(tenant) = tenant_in(&head.headers)? else { return Ok(()) };
+        let Some(tenant) = tenant_in(&head.headers)? else {
+            return Ok(());
+        };
         if let Some(context) = head.extensions.get::<RequestContext>() {
             context.set_tenant(&tenant);
         }
@@ -53,8 +63,9 @@ impl Bound {
     }
 
     fn is_open(&self, route: &str) -> bool {
-        let page =
-            route.strip_prefix('/').and_then(|rest| rest.strip_prefix(self.service)?.strip_prefix('/'));
+        let page = route
+            .strip_prefix('/')
+            .and_then(|rest| rest.strip_prefix(self.service)?.strip_prefix('/'));
         page.is_some_and(|page| OPEN.contains(&page))
     }
 }

@@ -52,8 +52,16 @@ impl Access {
         shedder: Shedder,
     ) -> Self {
         let rates = rate.map(|rate| DefaultKeyedRateLimiter::keyed(Quota::per_second(rate)));
-        let inner = Arc::new(Inner { environment, registry, rates });
-        Self { inner, tokens: Authenticator::off(), shedder }
+        let inner = Arc::new(Inner {
+            environment,
+            registry,
+            rates,
+        });
+        Self {
+            inner,
+            tokens: Authenticator::off(),
+            shedder,
+        }
     }
 
     /// The same, to whoever proves with a token whose request it is.
@@ -107,13 +115,15 @@ impl Access {
     /// # Errors
     /// 429 with the time until the next request is allowed.
     pub fn check_rate(&self, tenant: &TenantId) -> Result<(), ApiError> {
-        let Some(rates) = &self.inner.rates else { return Ok(()) };
+        let Some(rates) = &self.inner.rates else {
+            return Ok(());
+        };
         if rates.len() > MAX_RATES {
             rates.retain_recent();
         }
-        rates
-            .check_key(tenant)
-            .map_err(|until| ApiError::rate_exceeded(until.wait_time_from(DefaultClock::default().now())))
+        rates.check_key(tenant).map_err(|until| {
+            ApiError::rate_exceeded(until.wait_time_from(DefaultClock::default().now()))
+        })
     }
 
     /// Takes a request of the tenant on, for as long as what this gives is kept. Ask once the body has been read: whoever
@@ -130,12 +140,18 @@ impl Access {
     /// # Errors
     /// 403 in another tenant's silo.
     pub fn check_environment(&self, tenant: &TenantId) -> Result<(), ApiError> {
-        if self.inner.environment.admits(tenant) { Ok(()) } else { Err(ApiError::foreign_tenant()) }
+        if self.inner.environment.admits(tenant) {
+            Ok(())
+        } else {
+            Err(ApiError::foreign_tenant())
+        }
     }
 
     async fn look_up(&self, tenant: &TenantId) -> Result<Arc<Tenant>, ApiError> {
         let found = self.inner.registry.lookup(tenant).await;
-        if let Err(error @ (LookupError::Misconfigured { .. } | LookupError::Unavailable(_))) = &found {
+        if let Err(error @ (LookupError::Misconfigured { .. } | LookupError::Unavailable(_))) =
+            &found
+        {
             tracing::error!(tenant_id = %tenant, %error, "tenant not found out");
         }
         let found = found?;
@@ -152,11 +168,15 @@ impl Access {
 /// 400 where the header is repeated or is not a tenant id, whatever its bytes.
 pub fn tenant_in(headers: &HeaderMap) -> Result<Option<TenantId>, ApiError> {
     let mut values = headers.get_all(TENANT_HEADER).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
         return Err(ApiError::repeated_tenant());
     }
-    let text = value.to_str().map_err(|_| crate::tenant::InvalidTenantId::NotALabel)?;
+    let text = value
+        .to_str()
+        .map_err(|_| crate::tenant::InvalidTenantId::NotALabel)?;
     Ok(Some(text.parse::<TenantId>()?))
 }
 

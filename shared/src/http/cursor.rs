@@ -23,14 +23,20 @@ pub fn parse<T>(
     text: &str,
     position: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T, ApiError> {
-    let decoded = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let own = decoded.as_deref().and_then(|decoded| decoded.split_once('\n'));
-    own.filter(|(owner, _)| *owner == tenant.as_str()).and_then(|(_, found)| position(found)).ok_or_else(
-        || {
-            let msg = "BadRequest: the cursor is not one this tenant was given; start again without it";
+    let decoded = URL_SAFE_NO_PAD
+        .decode(text)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    let own = decoded
+        .as_deref()
+        .and_then(|decoded| decoded.split_once('\n'));
+    own.filter(|(owner, _)| *owner == tenant.as_str())
+        .and_then(|(_, found)| position(found))
+        .ok_or_else(|| {
+            let msg =
+                "BadRequest: the cursor is not one this tenant was given; start again without it";
             ApiError::bad_request("invalid_cursor", msg)
-        },
-    )
+        })
 }
 
 #[cfg(test)]
@@ -50,9 +56,15 @@ mod tests {
     #[test]
     fn a_cursor_is_worth_something_to_its_own_tenant_only() {
         let text = to_text(&tenant("tenant-1"), "some\nposition");
-        assert_eq!(position(&tenant("tenant-1"), &text).as_deref(), Ok("some\nposition"));
+        assert_eq!(
+            position(&tenant("tenant-1"), &text).as_deref(),
+            Ok("some\nposition")
+        );
         for other in ["tenant-2", "tenant-1-b", "tenant"] {
-            assert_eq!(position(&tenant(other), &text).expect_err("foreign").code(), "invalid_cursor");
+            assert_eq!(
+                position(&tenant(other), &text).expect_err("foreign").code(),
+                "invalid_cursor"
+            );
         }
     }
 

@@ -41,7 +41,9 @@ impl Door {
         headers: &HeaderMap,
         waited: Duration,
     ) -> Option<Response<Body>> {
-        if !self.shedder.is_limited() || (method == Method::GET && self.is_always_answered(uri.path())) {
+        if !self.shedder.is_limited()
+            || (method == Method::GET && self.is_always_answered(uri.path()))
+        {
             return None;
         }
         let tenant = tenant_in(headers).ok().flatten()?;
@@ -55,7 +57,9 @@ impl Door {
     }
 
     fn is_always_answered(&self, path: &str) -> bool {
-        let page = path.strip_prefix('/').and_then(|path| path.strip_prefix(self.service));
+        let page = path
+            .strip_prefix('/')
+            .and_then(|path| path.strip_prefix(self.service));
         page.is_some_and(|page| ALWAYS.contains(&page))
     }
 }
@@ -78,7 +82,10 @@ mod tests {
         tenant: &'static [u8],
     ) -> Option<Response<Body>> {
         let mut headers = HeaderMap::new();
-        headers.insert("tenantID", axum::http::HeaderValue::from_bytes(tenant).expect("valid"));
+        headers.insert(
+            "tenantID",
+            axum::http::HeaderValue::from_bytes(tenant).expect("valid"),
+        );
         door.refusal(&method, &Uri::from_static(path), &headers, Duration::ZERO)
     }
 
@@ -87,8 +94,16 @@ mod tests {
         let (door, _taken) = full();
         let refused = refusal(&door, Method::POST, "/producer", b"tenant-2").expect("it is full");
         assert_eq!(refused.status(), 503);
-        for header in ["retry-after", "x-request-id", "content-type", "cache-control"] {
-            assert!(refused.headers().contains_key(header), "{header} in {refused:?}");
+        for header in [
+            "retry-after",
+            "x-request-id",
+            "content-type",
+            "cache-control",
+        ] {
+            assert!(
+                refused.headers().contains_key(header),
+                "{header} in {refused:?}"
+            );
         }
     }
 
@@ -106,6 +121,9 @@ mod tests {
         // A tenant with nothing under way has a share.
         assert!(refusal(&door, Method::POST, "/producer", b"tenant-3").is_none());
         drop(taken);
-        assert!(refusal(&door, Method::POST, "/producer", b"tenant-2").is_none(), "there is room again");
+        assert!(
+            refusal(&door, Method::POST, "/producer", b"tenant-2").is_none(),
+            "there is room again"
+        );
     }
 }

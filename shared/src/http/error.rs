@@ -50,7 +50,13 @@ impl ApiError {
 
     /// An error with a stable code and a sentence.
     pub fn new(status: StatusCode, code: &'static str, msg: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, msg: msg.into(), retry_after: None, challenge: None }
+        Self {
+            status,
+            code,
+            msg: msg.into(),
+            retry_after: None,
+            challenge: None,
+        }
     }
 
     /// 400.
@@ -64,7 +70,10 @@ impl ApiError {
         msg: impl Into<Cow<'static, str>>,
         challenge: &'static str,
     ) -> Self {
-        Self { challenge: Some(challenge), ..Self::new(StatusCode::UNAUTHORIZED, code, msg) }
+        Self {
+            challenge: Some(challenge),
+            ..Self::new(StatusCode::UNAUTHORIZED, code, msg)
+        }
     }
 
     /// 503 with `Retry-After`.
@@ -86,8 +95,7 @@ impl ApiError {
 
     /// 503: no room for another large body.
     pub fn too_many_bodies() -> Self {
-        let msg =
-            "Unavailable: too many large bodies are being received; try again after Retry-After seconds";
+        let msg = "Unavailable: too many large bodies are being received; try again after Retry-After seconds";
         Self::unavailable("overloaded", msg)
     }
 
@@ -111,7 +119,10 @@ impl ApiError {
 
     /// 400: `tenantID` sent twice.
     pub fn repeated_tenant() -> Self {
-        Self::bad_request("tenant_repeated", "BadRequest: send the tenantID header once")
+        Self::bad_request(
+            "tenant_repeated",
+            "BadRequest: send the tenantID header once",
+        )
     }
 
     /// 403: a silo was asked for another tenant.
@@ -131,7 +142,11 @@ impl ApiError {
 
     /// 404: nothing at this path.
     pub fn no_route() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "no_route", "NotFound: there is nothing at this path")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no_route",
+            "NotFound: there is nothing at this path",
+        )
     }
 
     /// 405; the router adds `Allow`.
@@ -149,7 +164,10 @@ impl ApiError {
     /// Sets `Retry-After`, in whole seconds, at least one.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
-        Self { retry_after: Some(wait), ..self }
+        Self {
+            retry_after: Some(wait),
+            ..self
+        }
     }
 
     /// The status.
@@ -168,11 +186,14 @@ impl ApiError {
         *response.status_mut() = self.status;
         if let Some(wait) = self.retry_after {
             let seconds = wait.as_millis().div_ceil(1000).max(1);
-            let value = HeaderValue::try_from(seconds.to_string()).expect("digits are a header value");
+            let value =
+                HeaderValue::try_from(seconds.to_string()).expect("digits are a header value");
             response.headers_mut().insert(RETRY_AFTER, value);
         }
         if let Some(challenge) = self.challenge {
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response.extensions_mut().insert(self);
         response
@@ -181,10 +202,16 @@ impl ApiError {
     /// Writes the body of a response that carries an error, now that the request id is known; gives the code.
     pub fn write_body(response: &mut Response, request_id: &str) -> Option<&'static str> {
         let error = response.extensions_mut().remove::<Self>()?;
-        let body = ErrorBody { code: error.code, msg: &error.msg, request_id };
+        let body = ErrorBody {
+            code: error.code,
+            msg: &error.msg,
+            request_id,
+        };
         let text = serde_json::to_vec(&body).expect("strings serialise");
         *response.body_mut() = Body::from(text);
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Some(error.code)
     }
 }
@@ -197,7 +224,10 @@ impl IntoResponse for ApiError {
 
 impl From<InvalidTenantId> for ApiError {
     fn from(reason: InvalidTenantId) -> Self {
-        Self::bad_request("invalid_tenant_id", format!("BadRequest: tenantID: {reason}"))
+        Self::bad_request(
+            "invalid_tenant_id",
+            format!("BadRequest: tenantID: {reason}"),
+        )
     }
 }
 

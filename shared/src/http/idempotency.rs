@@ -25,14 +25,20 @@ impl IdempotencyKey {
 
 pub(super) fn key_in(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {
     let mut values = headers.get_all(HEADER).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     let bytes = value.as_bytes();
-    let is_key = (1..=MAX_KEY_CHARS).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+    let is_key =
+        (1..=MAX_KEY_CHARS).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
     if !is_key || values.next().is_some() {
-        let msg = "BadRequest: an Idempotency-Key is sent once and has 1 to 128 visible ASCII characters";
+        let msg =
+            "BadRequest: an Idempotency-Key is sent once and has 1 to 128 visible ASCII characters";
         return Err(ApiError::bad_request("invalid_idempotency_key", msg));
     }
-    Ok(Some(IdempotencyKey(String::from_utf8_lossy(bytes).into_owned())))
+    Ok(Some(IdempotencyKey(
+        String::from_utf8_lossy(bytes).into_owned(),
+    )))
 }
 
 /// Where a request may have a key.
@@ -64,7 +70,10 @@ mod tests {
     fn headers(values: &[&[u8]]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(HEADER, axum::http::HeaderValue::from_bytes(value).expect("a header value"));
+            headers.append(
+                HEADER,
+                axum::http::HeaderValue::from_bytes(value).expect("a header value"),
+            );
         }
         headers
     }
@@ -72,9 +81,21 @@ mod tests {
     #[test]
     fn a_key_is_one_short_visible_text() {
         assert_eq!(key_in(&headers(&[])), Ok(None));
-        assert_eq!(key_in(&headers(&[b"order-7"])), Ok(Some(IdempotencyKey("order-7".to_owned()))));
-        for wrong in [&[b"".as_slice()][..], &[b"a b"], &["ä".as_bytes()], &[&[b'x'; 129]], &[b"a", b"a"]] {
-            assert_eq!(key_in(&headers(wrong)).expect_err("wrong").code(), "invalid_idempotency_key");
+        assert_eq!(
+            key_in(&headers(&[b"order-7"])),
+            Ok(Some(IdempotencyKey("order-7".to_owned())))
+        );
+        for wrong in [
+            &[b"".as_slice()][..],
+            &[b"a b"],
+            &["ä".as_bytes()],
+            &[&[b'x'; 129]],
+            &[b"a", b"a"],
+        ] {
+            assert_eq!(
+                key_in(&headers(wrong)).expect_err("wrong").code(),
+                "invalid_idempotency_key"
+            );
         }
     }
 }

@@ -74,7 +74,10 @@ impl<S> Layer<S> for ObserveLayer {
     type Service = Observed<S>;
 
     fn layer(&self, service: S) -> Observed<S> {
-        Observed { service, metrics: self.0.clone() }
+        Observed {
+            service,
+            metrics: self.0.clone(),
+        }
     }
 }
 
@@ -98,12 +101,24 @@ where
         let route = request.extensions().get::<MatchedPath>().cloned();
         let name = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
         let span = tracing::info_span!("request", otel.name = %format_args!("{method} {name}"), otel.kind = "server");
-        let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+        let traceparent = request
+            .headers()
+            .get("traceparent")
+            .and_then(|value| value.to_str().ok());
         continue_trace(&span, traceparent);
         let request_id = request_id(request.headers());
         Observing {
-            answer: AssertUnwindSafe(self.service.call(request)).catch_unwind().instrument(span),
-            seen: Seen { metrics: self.metrics.clone(), context, method, route, request_id, started },
+            answer: AssertUnwindSafe(self.service.call(request))
+                .catch_unwind()
+                .instrument(span),
+            seen: Seen {
+                metrics: self.metrics.clone(),
+                context,
+                method,
+                route,
+                request_id,
+                started,
+            },
         }
     }
 }
@@ -146,7 +161,15 @@ impl Seen {
         let (status, took) = (response.status(), self.started.elapsed());
         let route = self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
         self.metrics.answered(route, &self.method, status, took);
-        log(&self.context, request_id, &self.method, route, status, code, took);
+        log(
+            &self.context,
+            request_id,
+            &self.method,
+            route,
+            status,
+            code,
+            took,
+        );
         response
     }
 }
@@ -189,7 +212,13 @@ fn log(
         Some(_) => line!(info, "request refused"),
         // The line of every event: it says only what differs, because a line costs an eighth of a POST.
         None if message_id.is_some() => {
-            tracing::info!(request_id, tenant_id, message_id, elapsed_us, "event accepted");
+            tracing::info!(
+                request_id,
+                tenant_id,
+                message_id,
+                elapsed_us,
+                "event accepted"
+            );
         }
         None => line!(debug, "request answered"),
     }
@@ -198,11 +227,16 @@ fn log(
 /// The client's id where it is fit to be repeated in headers and logs, else a new one.
 pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let is_fit = |id: &&HeaderValue| {
-        (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+        (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+            && id.as_bytes().iter().all(u8::is_ascii_graphic)
     };
-    headers.get(REQUEST_ID).filter(is_fit).cloned().unwrap_or_else(|| {
-        let mut text = Uuid::encode_buffer();
-        let id = Uuid::now_v7().hyphenated().encode_lower(&mut text);
-        HeaderValue::from_str(id).expect("a UUID is digits, letters and hyphens")
-    })
+    headers
+        .get(REQUEST_ID)
+        .filter(is_fit)
+        .cloned()
+        .unwrap_or_else(|| {
+            let mut text = Uuid::encode_buffer();
+            let id = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+            HeaderValue::from_str(id).expect("a UUID is digits, letters and hyphens")
+        })
 }

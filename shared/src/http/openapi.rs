@@ -3,7 +3,10 @@
 //! A service describes its own routes beside their handlers; the common routes, headers and errors are described here
 //! and beside theirs. What is checked by hand when a request is read is described by types that nobody makes.
 
-#![expect(dead_code, reason = "these types describe; the ones that read and write are elsewhere")]
+#![expect(
+    dead_code,
+    reason = "these types describe; the ones that read and write are elsewhere"
+)]
 
 use bytes::Bytes;
 use utoipa::openapi::schema::{Object, SchemaType};
@@ -59,7 +62,13 @@ pub struct OptionalTenantHeader {
 #[into_params(parameter_in = Header)]
 pub struct KeyHeader {
     /// 1 to 128 visible ASCII characters: the same for each try of one request, a new one for the next
-    #[param(rename = "Idempotency-Key", required, min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
+    #[param(
+        rename = "Idempotency-Key",
+        required,
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[!-~]+$"
+    )]
     key: String,
 }
 
@@ -83,7 +92,10 @@ pub struct OptionalKeyHeader {
 #[into_params(parameter_in = Header)]
 pub struct TraceHeader {
     /// The caller's trace context, in W3C form; anything else is ignored
-    #[param(required = false, example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
+    #[param(
+        required = false,
+        example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    )]
     traceparent: String,
 }
 
@@ -129,21 +141,33 @@ pub struct AnyJson;
 
 impl PartialSchema for AnyJson {
     fn schema() -> RefOr<Schema> {
-        Object::builder().schema_type(SchemaType::AnyValue).description(Some("Any JSON value")).build().into()
+        Object::builder()
+            .schema_type(SchemaType::AnyValue)
+            .description(Some("Any JSON value"))
+            .build()
+            .into()
     }
 }
 
 impl ToSchema for AnyJson {}
 
 /// The whole document of a service, given its own routes'.
-pub fn complete(service: &str, version: &str, mut own: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+pub fn complete(
+    service: &str,
+    version: &str,
+    mut own: utoipa::openapi::OpenApi,
+) -> utoipa::openapi::OpenApi {
     version.clone_into(&mut own.info.version);
     let said = own.info.description.take().unwrap_or_default();
     own.info.description = Some(format!("{said}\n\n{COMMON_RULES}").trim_start().to_owned());
     let mut common = Common::openapi();
     for (path, item) in std::mem::take(&mut common.paths.paths) {
         let path = path.replacen(COMMON_PREFIX, &format!("/{service}"), 1);
-        own.paths.paths.entry(path).or_default().merge_operations(item);
+        own.paths
+            .paths
+            .entry(path)
+            .or_default()
+            .merge_operations(item);
     }
     let mut whole = own.merge_from(common);
     for item in whole.paths.paths.values_mut() {
@@ -157,7 +181,9 @@ pub fn complete(service: &str, version: &str, mut own: utoipa::openapi::OpenApi)
 
 /// The document as it is sent.
 pub(super) fn to_json(document: &utoipa::openapi::OpenApi) -> Bytes {
-    serde_json::to_vec(document).expect("texts, numbers and lists serialise").into()
+    serde_json::to_vec(document)
+        .expect("texts, numbers and lists serialise")
+        .into()
 }
 
 #[cfg(test)]
@@ -172,7 +198,12 @@ mod tests {
     #[openapi(info(title = "Things", description = "Some."), paths(post_things))]
     struct Own;
 
-    #[utoipa::path(post, path = "/things", params(TenantHeader, KeyHeader), responses(Errors, BodyErrors))]
+    #[utoipa::path(
+        post,
+        path = "/things",
+        params(TenantHeader, KeyHeader),
+        responses(Errors, BodyErrors)
+    )]
     fn post_things() {}
 
     fn document() -> Value {
@@ -183,10 +214,15 @@ mod tests {
     fn the_common_routes_are_added_beside_a_services_own() {
         let document = document();
         let methods = |path: &str| {
-            let item = document["paths"][path].as_object().unwrap_or_else(|| panic!("{path}: {document}"));
+            let item = document["paths"][path]
+                .as_object()
+                .unwrap_or_else(|| panic!("{path}: {document}"));
             item.keys().cloned().collect::<BTreeSet<_>>()
         };
-        assert_eq!(methods("/things"), BTreeSet::from(["get".to_owned(), "post".to_owned()]));
+        assert_eq!(
+            methods("/things"),
+            BTreeSet::from(["get".to_owned(), "post".to_owned()])
+        );
         assert_eq!(methods("/things/readiness-probe").len(), 1);
         assert_eq!(methods("/things/openapi.json").len(), 1);
         assert_eq!(
@@ -195,13 +231,20 @@ mod tests {
             "none of a service that is not"
         );
         assert_eq!(document["info"]["version"], "1.2.3");
-        assert_eq!(document["paths"]["/things"]["post"]["tags"], serde_json::json!(["things"]));
+        assert_eq!(
+            document["paths"]["/things"]["post"]["tags"],
+            serde_json::json!(["things"])
+        );
     }
 
     #[test]
     fn an_error_is_described_with_the_fields_it_has() {
         let described = &document()["components"]["schemas"]["Error"];
-        let fields: Vec<_> = described["properties"].as_object().expect("fields").keys().collect();
+        let fields: Vec<_> = described["properties"]
+            .as_object()
+            .expect("fields")
+            .keys()
+            .collect();
         assert_eq!(fields, ["code", "msg", "request_id"], "{described}");
         assert_eq!(described["required"].as_array().map(Vec::len), Some(3));
     }
@@ -210,8 +253,11 @@ mod tests {
     fn every_reference_leads_somewhere() {
         let document = document();
         let text = document.to_string();
-        let references: Vec<_> =
-            text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let references: Vec<_> = text
+            .split("\"$ref\":\"#")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .collect();
         assert!(!references.is_empty());
         for reference in references {
             assert!(document.pointer(reference).is_some(), "{reference}");

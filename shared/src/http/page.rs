@@ -30,9 +30,12 @@ pub struct Asked {
 /// # Errors
 /// 400 where it has what the listing does not take.
 pub fn query(asked: Result<Query<Asked>, QueryRejection>) -> Result<Asked, ApiError> {
-    asked
-        .map(|Query(asked)| asked)
-        .map_err(|error| ApiError::bad_request("invalid_query", format!("BadRequest: {}", error.body_text())))
+    asked.map(|Query(asked)| asked).map_err(|error| {
+        ApiError::bad_request(
+            "invalid_query",
+            format!("BadRequest: {}", error.body_text()),
+        )
+    })
 }
 
 /// The size of the page asked for.

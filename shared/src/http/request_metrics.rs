@@ -26,36 +26,66 @@ struct RouteMetrics {
 
 impl RequestMetrics {
     pub(super) fn new(metrics: Metrics) -> Self {
-        metrics.describe_counter("http_requests_total", "Requests answered, by route, method and status");
+        metrics.describe_counter(
+            "http_requests_total",
+            "Requests answered, by route, method and status",
+        );
         metrics.describe_histogram("http_request_seconds", "Time to answer, by route");
-        Self(Arc::new(Known { metrics, routes: RwLock::default() }))
+        Self(Arc::new(Known {
+            metrics,
+            routes: RwLock::default(),
+        }))
     }
 
-    pub(super) fn answered(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
+    pub(super) fn answered(
+        &self,
+        route: &str,
+        method: &Method,
+        status: StatusCode,
+        took: Duration,
+    ) {
         let method = known_method(method);
-        let (count, seconds) =
-            self.known(route, method, status).unwrap_or_else(|| self.make(route, method, status));
+        let (count, seconds) = self
+            .known(route, method, status)
+            .unwrap_or_else(|| self.make(route, method, status));
         count.increment(1);
         seconds.record(took);
     }
 
-    fn known(&self, route: &str, method: &'static str, status: StatusCode) -> Option<(Counter, Histogram)> {
+    fn known(
+        &self,
+        route: &str,
+        method: &'static str,
+        status: StatusCode,
+    ) -> Option<(Counter, Histogram)> {
         let routes = self.0.routes.read().unwrap_or_else(PoisonError::into_inner);
         let known = routes.get(route)?;
-        Some((known.answered.get(&(method, status))?.clone(), known.seconds.clone()))
+        Some((
+            known.answered.get(&(method, status))?.clone(),
+            known.seconds.clone(),
+        ))
     }
 
     fn make(&self, route: &str, method: &'static str, status: StatusCode) -> (Counter, Histogram) {
         let metrics = &self.0.metrics;
         let of_route = label("route", route.to_owned());
-        let labels =
-            vec![of_route.clone(), label("method", method), label("status", status.as_str().to_owned())];
+        let labels = vec![
+            of_route.clone(),
+            label("method", method),
+            label("status", status.as_str().to_owned()),
+        ];
         let count = metrics.counter("http_requests_total", labels);
         let seconds = metrics.histogram("http_request_seconds", vec![of_route]);
-        let mut routes = self.0.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = self
+            .0
+            .routes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let entry = routes.entry(route.into());
-        let known =
-            entry.or_insert_with(|| RouteMetrics { seconds: seconds.clone(), answered: HashMap::new() });
+        let known = entry.or_insert_with(|| RouteMetrics {
+            seconds: seconds.clone(),
+            answered: HashMap::new(),
+        });
         known.answered.insert((method, status), count.clone());
         (count, seconds)
     }
@@ -73,5 +103,8 @@ fn known_method(method: &Method) -> &'static str {
         Method::OPTIONS,
     ];
     const NAMES: [&str; 7] = ["GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"];
-    KNOWN.iter().position(|known| known == method).map_or("other", |at| NAMES[at])
+    KNOWN
+        .iter()
+        .position(|known| known == method)
+        .map_or("other", |at| NAMES[at])
 }

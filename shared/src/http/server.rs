@@ -250,7 +250,10 @@ async fn serve_connection(
 fn http1() -> http1::Builder {
     let mut http1 = http1::Builder::new();
     // Whoever is slow to send a head is quiet, and that has a bound; a timer for each request would cost more.
-    http1.header_read_timeout(None).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES);
+    http1
+        .header_read_timeout(None)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
     http1
 }
 

@@ -67,7 +67,10 @@ impl Shedder {
     /// One without a limit: there is one once a task has to wait longer than this for its turn, if that is not zero, and
     /// somebody looks ([`Self::watch`]).
     pub fn new(late: Duration, metrics: &Metrics) -> Self {
-        metrics.describe_counter("http_requests_shed_total", "Requests refused because the process was late");
+        metrics.describe_counter(
+            "http_requests_shed_total",
+            "Requests refused because the process was late",
+        );
         metrics.describe_gauge(
             "http_requests_limit",
             "Requests taken on at once while it is late; 0 is no limit",
@@ -103,7 +106,10 @@ impl Shedder {
             state.is_watched = true;
             self.0.is_busy.notify_one();
         }
-        Ok(TakenOn { shedder: self.clone(), tenant: tenant.clone() })
+        Ok(TakenOn {
+            shedder: self.clone(),
+            tenant: tenant.clone(),
+        })
     }
 
     /// Whether there is a limit at all.
@@ -115,7 +121,9 @@ impl Shedder {
     pub(super) fn would_refuse(&self, tenant: &TenantId, waited: Duration) -> bool {
         let mut state = self.state();
         state.waited = state.waited.max(waited);
-        let is_refused = state.under_way.is_too_much(tenant, state.limit.most_after(waited));
+        let is_refused = state
+            .under_way
+            .is_too_much(tenant, state.limit.most_after(waited));
         if is_refused {
             self.refuse(state);
         }
@@ -152,7 +160,12 @@ impl Shedder {
         let mut state = self.state();
         let under_way = state.under_way.all();
         let waited = std::mem::take(&mut state.waited);
-        state.limit.adapt(Look { late, waited, under_way, since });
+        state.limit.adapt(Look {
+            late,
+            waited,
+            under_way,
+            since,
+        });
         let most = state.limit.most();
         state.is_watched = most.is_some() || under_way > FREE;
         self.0.is_limited.store(most.is_some(), Ordering::Relaxed);
@@ -162,8 +175,11 @@ impl Shedder {
 
     fn tell(&self) {
         let mut state = self.state();
-        let (refused, limit, under_way) =
-            (std::mem::take(&mut state.untold), state.limit.most(), state.under_way.all());
+        let (refused, limit, under_way) = (
+            std::mem::take(&mut state.untold),
+            state.limit.most(),
+            state.under_way.all(),
+        );
         drop(state);
         if refused > 0 {
             tracing::warn!(
@@ -201,9 +217,14 @@ impl Drop for TakenOn {
 impl Shedder {
     /// One of a limit that no look has found, and that `tenant-2` has used up for as long as what comes with it is kept.
     pub(super) fn full() -> (Self, Vec<TakenOn>) {
-        let shedder = Self::new(Duration::from_millis(2), &Metrics::new("producer", "pool-1"));
+        let shedder = Self::new(
+            Duration::from_millis(2),
+            &Metrics::new("producer", "pool-1"),
+        );
         let tenant = "tenant-2".parse().expect("valid");
-        let taken = (0..FREE).map(|_| shedder.take_on(&tenant).expect("no limit")).collect();
+        let taken = (0..FREE)
+            .map(|_| shedder.take_on(&tenant).expect("no limit"))
+            .collect();
         shedder.state().limit = Limit::of(FREE);
         shedder.0.is_limited.store(true, Ordering::Relaxed);
         (shedder, taken)
@@ -220,13 +241,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_late_runtime_refuses_what_is_more_than_free_and_takes_it_again_when_it_is_not() {
-        let shedder = Shedder::new(Duration::from_millis(2), &Metrics::new("producer", "pool-1"));
+        let shedder = Shedder::new(
+            Duration::from_millis(2),
+            &Metrics::new("producer", "pool-1"),
+        );
         let watching = tokio::spawn({
             let shedder = shedder.clone();
             async move { shedder.watch().await }
         });
-        let mut taken: Vec<_> =
-            (0..2 * FREE).map(|_| shedder.take_on(&tenant()).expect("no limit yet")).collect();
+        let mut taken: Vec<_> = (0..2 * FREE)
+            .map(|_| shedder.take_on(&tenant()).expect("no limit yet"))
+            .collect();
         // This thread is the runtime's only one: whoever keeps it makes everything late.
         let refused = loop {
             let busy = Instant::now();
@@ -240,7 +265,11 @@ mod tests {
         };
         assert_eq!(refused.code(), ApiError::TOO_BUSY);
         taken.truncate(FREE - 1);
-        taken.push(shedder.take_on(&tenant()).expect("fewer than are free are never refused"));
+        taken.push(
+            shedder
+                .take_on(&tenant())
+                .expect("fewer than are free are never refused"),
+        );
         // On time again: the limit goes by itself.
         while shedder.state().limit.most().is_some() {
             tokio::time::sleep(LOOK_PAUSE).await;

@@ -4,8 +4,14 @@ use crate::arn::QueueArn;
 use crate::queue::retry::{Failure, classify};
 
 /// The queue's URL: one call.
-pub(super) async fn queue_url(client: &aws_sdk_sqs::Client, queue: &QueueArn) -> Result<String, Failure> {
-    let request = client.get_queue_url().queue_name(queue.name()).queue_owner_aws_account_id(queue.account());
+pub(super) async fn queue_url(
+    client: &aws_sdk_sqs::Client,
+    queue: &QueueArn,
+) -> Result<String, Failure> {
+    let request = client
+        .get_queue_url()
+        .queue_name(queue.name())
+        .queue_owner_aws_account_id(queue.account());
     let found = request.send().await.map_err(|error| classify(&error))?;
     found.queue_url.ok_or_else(|| Failure {
         code: "NoQueueUrl".to_owned(),

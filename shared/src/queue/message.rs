@@ -44,7 +44,11 @@ pub struct Received {
 impl Outgoing {
     /// A message of a group (SQS fair queues share a queue out among groups), without attributes.
     pub const fn new(body: String, group: String) -> Self {
-        Self { body, group, attributes: Vec::new() }
+        Self {
+            body,
+            group,
+            attributes: Vec::new(),
+        }
     }
 
     /// Adds a string attribute; an empty value is left out, because SQS refuses it.
@@ -79,13 +83,17 @@ impl Outgoing {
 
     /// What counts towards SQS's limits: body, and each attribute's name, type and value, in bytes.
     pub fn bytes(&self) -> usize {
-        let attribute = |(name, value): &(&str, String)| name.len() + STRING_TYPE.len() + value.len();
+        let attribute =
+            |(name, value): &(&str, String)| name.len() + STRING_TYPE.len() + value.len();
         self.body.len() + self.attributes.iter().map(attribute).sum::<usize>()
     }
 
     /// The attributes as the SDK takes them.
     pub(crate) fn sdk_attributes(&self) -> HashMap<String, MessageAttributeValue> {
-        self.attributes.iter().map(|(name, value)| ((*name).to_owned(), string_attribute(value))).collect()
+        self.attributes
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), string_attribute(value)))
+            .collect()
     }
 }
 
@@ -98,11 +106,19 @@ impl Received {
     /// What SQS handed over; `None` for an answer without receipt handle, which nothing could acknowledge.
     pub(crate) fn from_sdk(message: Message) -> Option<Self> {
         let system = message.attributes.unwrap_or_default();
-        let number = |name| system.get(&name).and_then(|text: &String| text.parse::<i64>().ok());
+        let number = |name| {
+            system
+                .get(&name)
+                .and_then(|text: &String| text.parse::<i64>().ok())
+        };
         let sent_at = number(MessageSystemAttributeName::SentTimestamp);
         let (mut attributes, mut untouched) = (HashMap::new(), Vec::new());
         for (name, value) in message.message_attributes.unwrap_or_default() {
-            match value.string_value.clone().filter(|_| value.data_type == STRING_TYPE) {
+            match value
+                .string_value
+                .clone()
+                .filter(|_| value.data_type == STRING_TYPE)
+            {
                 Some(text) => drop(attributes.insert(name, text)),
                 None => untouched.push((name, value)),
             }
@@ -113,7 +129,9 @@ impl Received {
             body: message.body.unwrap_or_default(),
             attributes,
             untouched,
-            group: system.get(&MessageSystemAttributeName::MessageGroupId).cloned(),
+            group: system
+                .get(&MessageSystemAttributeName::MessageGroupId)
+                .cloned(),
             sent_at: sent_at
                 .and_then(|ms| Utc.timestamp_millis_opt(ms).single())
                 .unwrap_or(DateTime::UNIX_EPOCH),
@@ -125,7 +143,10 @@ impl Received {
 
     /// Every attribute as the SDK takes it, to move the message elsewhere.
     pub(crate) fn sdk_attributes(&self) -> HashMap<String, MessageAttributeValue> {
-        let strings = self.attributes.iter().map(|(name, value)| (name.clone(), string_attribute(value)));
+        let strings = self
+            .attributes
+            .iter()
+            .map(|(name, value)| (name.clone(), string_attribute(value)));
         strings.chain(self.untouched.iter().cloned()).collect()
     }
 }
@@ -153,9 +174,21 @@ mod tests {
         full.attribute("j", "x");
         message.trace(Some("00-trace".to_owned()));
         full.trace(Some("00-trace".to_owned()));
-        assert!(message.attributes().iter().any(|(name, _)| *name == TRACE_ATTRIBUTE));
-        assert!(full.attributes().iter().all(|(name, _)| *name != TRACE_ATTRIBUTE));
-        assert_eq!((message.attributes().len(), full.attributes().len()), (10, 10));
+        assert!(
+            message
+                .attributes()
+                .iter()
+                .any(|(name, _)| *name == TRACE_ATTRIBUTE)
+        );
+        assert!(
+            full.attributes()
+                .iter()
+                .all(|(name, _)| *name != TRACE_ATTRIBUTE)
+        );
+        assert_eq!(
+            (message.attributes().len(), full.attributes().len()),
+            (10, 10)
+        );
     }
 
     #[test]

@@ -166,9 +166,15 @@ impl<H: Handler> Receiver<H> {
         metrics.describe_counter("received_total", "Messages received");
         metrics.describe_counter("deleted_total", "Messages deleted after they were handled");
         metrics.describe_counter("set_aside_total", "Messages moved to the dead-letter queue");
-        metrics.describe_counter("receive_retries_total", "Calls and messages tried again, by operation");
+        metrics.describe_counter(
+            "receive_retries_total",
+            "Calls and messages tried again, by operation",
+        );
         metrics.describe_histogram("queue_lag_seconds", "Age of a message when it is received");
-        let long_polls = client.config().to_builder().timeout_config(long_poll_timeout(limits.poll_wait));
+        let long_polls = client
+            .config()
+            .to_builder()
+            .timeout_config(long_poll_timeout(limits.poll_wait));
         Self {
             long_polls: aws_sdk_sqs::Client::from_conf(long_polls.build()),
             client,
@@ -240,7 +246,10 @@ impl<H: Handler> Receiver<H> {
             tokio::time::sleep_until(failing.next_try).await;
         }
         let semaphore = || Arc::clone(&self.permits);
-        let mut permits = semaphore().acquire_owned().await.expect("the semaphore is never closed");
+        let mut permits = semaphore()
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
         let more = semaphore().available_permits().min(MAX_RECEIVE - 1);
         if let Ok(more) = semaphore().try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
             permits.merge(more);
@@ -251,7 +260,11 @@ impl<H: Handler> Receiver<H> {
     /// One receive.
     async fn poll(self: Arc<Self>, wait: Duration, permits: OwnedSemaphorePermit) -> Polled {
         let asked = permits.num_permits().min(MAX_RECEIVE);
-        let client = if wait > EXTRA_POLL_WAIT { &self.long_polls } else { &self.client };
+        let client = if wait > EXTRA_POLL_WAIT {
+            &self.long_polls
+        } else {
+            &self.client
+        };
         let request = client
             .receive_message()
             .queue_url(&self.source.url)
@@ -263,12 +276,19 @@ impl<H: Handler> Receiver<H> {
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::MessageGroupId);
         let outcome = match request.send().await {
-            Ok(output) => {
-                Ok(output.messages.unwrap_or_default().into_iter().filter_map(Received::from_sdk).collect())
-            }
+            Ok(output) => Ok(output
+                .messages
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(Received::from_sdk)
+                .collect()),
             Err(error) => Err(classify(&error).reason),
         };
-        Polled { asked, outcome, permits }
+        Polled {
+            asked,
+            outcome,
+            permits,
+        }
     }
 
     /// Takes what a poll brought; says how long receives have been failing.
@@ -280,7 +300,9 @@ impl<H: Handler> Receiver<H> {
         shutdown: &CancellationToken,
     ) -> Option<Failing> {
         let count = |outcome| {
-            self.metrics.counter("receive_calls_total", vec![label("outcome", outcome)]).increment(1);
+            self.metrics
+                .counter("receive_calls_total", vec![label("outcome", outcome)])
+                .increment(1);
         };
         match polled.outcome {
             Ok(batch) => {
@@ -299,8 +321,14 @@ impl<H: Handler> Receiver<H> {
                 pollers.failed();
                 let failing = Failing::again(failing);
                 let for_seconds = failing.since.elapsed().as_secs();
-                tracing::warn!(queue = self.source.arn.name(), reason, for_seconds, "receive failed");
-                if failing.since.elapsed() >= self.limits.unready_after && self.receiving.set(false) {
+                tracing::warn!(
+                    queue = self.source.arn.name(),
+                    reason,
+                    for_seconds,
+                    "receive failed"
+                );
+                if failing.since.elapsed() >= self.limits.unready_after && self.receiving.set(false)
+                {
                     tracing::error!(
                         queue = self.source.arn.name(),
                         for_seconds,
@@ -324,8 +352,17 @@ impl Failing {
     fn again(before: Option<Self>) -> Self {
         let now = Instant::now();
         let (since, times) = before.map_or((now, 0), |before| (before.since, before.times + 1));
-        let pause = backoff_from_half(times, ERROR_BACKOFF_BASE, ERROR_BACKOFF_MAX, fastrand::f64());
-        Self { since, times, next_try: now + pause }
+        let pause = backoff_from_half(
+            times,
+            ERROR_BACKOFF_BASE,
+            ERROR_BACKOFF_MAX,
+            fastrand::f64(),
+        );
+        Self {
+            since,
+            times,
+            next_try: now + pause,
+        }
     }
 }
 

@@ -49,7 +49,11 @@ where
         SdkError::ResponseError(_) => (UNREADABLE, true),
         _ => ("RequestNotBuilt", false),
     };
-    Failure { code: code.to_owned(), transient, reason: DisplayErrorContext(error).to_string() }
+    Failure {
+        code: code.to_owned(),
+        transient,
+        reason: DisplayErrorContext(error).to_string(),
+    }
 }
 
 /// Whether the code asks for a slower pace.

@@ -142,7 +142,11 @@ impl Entry {
 
     fn answer(self, outcome: Result<(), SendError>) {
         // A refusal now says nothing of an attempt before.
-        let outcome = if self.may_have_arrived { outcome.map_err(|_| SendError::TimedOut) } else { outcome };
+        let outcome = if self.may_have_arrived {
+            outcome.map_err(|_| SendError::TimedOut)
+        } else {
+            outcome
+        };
         // A caller that stopped waiting was answered already: with its deadline.
         let _ = self.reply.send(outcome);
     }
@@ -182,8 +186,14 @@ impl Counters {
     fn new(metrics: &Metrics) -> Self {
         metrics.describe_counter("send_calls_total", "SendMessageBatch calls, by outcome");
         metrics.describe_counter("sent_total", "Messages a queue confirmed");
-        metrics.describe_counter("send_retries_total", "Messages sent again after a transient failure");
-        metrics.describe_counter("send_refused_total", "Messages not taken because a bound was reached");
+        metrics.describe_counter(
+            "send_retries_total",
+            "Messages sent again after a transient failure",
+        );
+        metrics.describe_counter(
+            "send_refused_total",
+            "Messages not taken because a bound was reached",
+        );
         let calls = |outcome| metrics.counter("send_calls_total", vec![label("outcome", outcome)]);
         Self {
             calls_ok: calls("ok"),
@@ -214,7 +224,8 @@ impl Sender {
     /// # Errors
     /// A [`SendError`] within [`SenderLimits::deadline`]; only [`SendError::TimedOut`] leaves open whether it arrived.
     pub async fn send(&self, queue: &QueueArn, message: Outgoing) -> Result<(), SendError> {
-        self.send_within(self.0.limits.deadline, queue, message).await
+        self.send_within(self.0.limits.deadline, queue, message)
+            .await
     }
 
     /// As [`Self::send`], for a caller that cannot wait as long as the limits say.
@@ -231,7 +242,10 @@ impl Sender {
         if size > self.0.limits.max_batch_bytes {
             return Err(SendError::Rejected {
                 code: "MessageTooLong".to_owned(),
-                message: format!("{size} bytes; the limit is {}", self.0.limits.max_batch_bytes),
+                message: format!(
+                    "{size} bytes; the limit is {}",
+                    self.0.limits.max_batch_bytes
+                ),
             });
         }
         let Some(outcome) = self.0.accept(queue, message, size) else {
@@ -240,7 +254,9 @@ impl Sender {
         };
         match tokio::time::timeout(deadline.min(self.0.limits.deadline), outcome).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(SendError::Unavailable("the sender is shutting down".to_owned())),
+            Ok(Err(_)) => Err(SendError::Unavailable(
+                "the sender is shutting down".to_owned(),
+            )),
             Err(_) => Err(SendError::TimedOut),
         }
     }
@@ -261,7 +277,9 @@ impl Inner {
         message: Outgoing,
         size: usize,
     ) -> Option<oneshot::Receiver<Result<(), SendError>>> {
-        let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(u32::try_from(size).ok()?).ok()?;
+        let bytes = Arc::clone(&self.bytes)
+            .try_acquire_many_owned(u32::try_from(size).ok()?)
+            .ok()?;
         let (reply, outcome) = oneshot::channel();
         // Held over the hand-over, so that a lane never closes with an entry on its way in.
         let mut lanes = self.lanes();
@@ -273,15 +291,25 @@ impl Inner {
         }
         let lane = lanes.get(queue)?;
         let place = Arc::clone(&lane.places).try_acquire_owned().ok()?;
-        let entry = Entry { message, attempt: 0, may_have_arrived: false, reply, _bounds: (place, bytes) };
+        let entry = Entry {
+            message,
+            attempt: 0,
+            may_have_arrived: false,
+            reply,
+            _bounds: (place, bytes),
+        };
         lane.arrivals.send(entry).ok()?;
         Some(outcome)
     }
 
     fn open(self: &Arc<Self>, queue: &QueueArn) -> Open {
         let (sender, arrivals) = mpsc::unbounded_channel();
-        self.tasks.spawn(Lane::new(Arc::clone(self), queue.clone(), arrivals).run());
-        Open { arrivals: sender, places: Arc::new(Semaphore::new(self.limits.max_entries)) }
+        self.tasks
+            .spawn(Lane::new(Arc::clone(self), queue.clone(), arrivals).run());
+        Open {
+            arrivals: sender,
+            places: Arc::new(Semaphore::new(self.limits.max_entries)),
+        }
     }
 
     /// Forgets an idle queue, unless an entry came in at the last moment.

@@ -32,7 +32,11 @@ impl Loads {
     /// At most this many calls a second, and as many at once after a quiet second.
     pub(super) fn new(per_second: NonZeroU32) -> Self {
         let pause = Duration::from_secs(1) / per_second.get();
-        Self { waiting: Mutex::default(), pause, next_turn: Mutex::new(Instant::now()) }
+        Self {
+            waiting: Mutex::default(),
+            pause,
+            next_turn: Mutex::new(Instant::now()),
+        }
     }
 
     /// Queues a tenant.
@@ -43,9 +47,14 @@ impl Loads {
         let (reply, answer) = oneshot::channel();
         let mut waiting = lock(&self.waiting);
         if waiting.len() >= MAX_WAITING {
-            return Err(LookupError::Unavailable("too many tenants are being loaded".to_owned()));
+            return Err(LookupError::Unavailable(
+                "too many tenants are being loaded".to_owned(),
+            ));
         }
-        waiting.push_back(Waiting { id: id.clone(), reply });
+        waiting.push_back(Waiting {
+            id: id.clone(),
+            reply,
+        });
         Ok(answer)
     }
 
@@ -54,7 +63,9 @@ impl Loads {
         let mut waiting = lock(&self.waiting);
         let mut taken = Vec::with_capacity(max);
         while taken.len() < max {
-            let Some(next) = waiting.pop_front() else { break };
+            let Some(next) = waiting.pop_front() else {
+                break;
+            };
             if !next.reply.is_closed() {
                 taken.push(next);
             }

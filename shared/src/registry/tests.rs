@@ -13,7 +13,10 @@ struct Store {
 
 impl Store {
     fn put(&self, name: &str, value: &str) {
-        self.values.lock().unwrap().insert(name.to_owned(), value.to_owned());
+        self.values
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), value.to_owned());
     }
 
     fn register(&self, tenant: &str, tier: &str) {
@@ -30,7 +33,10 @@ impl Store {
 }
 
 impl ParameterSource for Store {
-    fn get(&self, names: Vec<String>) -> BoxFuture<'_, Result<HashMap<String, String>, SourceError>> {
+    fn get(
+        &self,
+        names: Vec<String>,
+    ) -> BoxFuture<'_, Result<HashMap<String, String>, SourceError>> {
         Box::pin(async move {
             assert!(names.len() <= MAX_NAMES_PER_CALL);
             self.calls.lock().unwrap().push(names.clone());
@@ -51,7 +57,11 @@ impl ParameterSource for Store {
 }
 
 fn registry(store: &Arc<Store>, limits: RegistryLimits) -> TenantRegistry {
-    TenantRegistry::new(Arc::clone(store) as _, limits, &Metrics::new("test", "pool-1"))
+    TenantRegistry::new(
+        Arc::clone(store) as _,
+        limits,
+        &Metrics::new("test", "pool-1"),
+    )
 }
 
 fn id(text: &str) -> TenantId {
@@ -65,7 +75,11 @@ async fn a_hundred_requests_at_once_load_a_tenant_once_and_later_ones_not_at_all
     let registry = registry(&store, RegistryLimits::default());
     let tenant = id("tenant-2");
     let found = futures_util::future::join_all((0..100).map(|_| registry.lookup(&tenant))).await;
-    assert!(found.iter().all(|found| found.as_ref().is_ok_and(|tenant| tenant.tier == Some(Tier::Basic))));
+    assert!(found.iter().all(|found| {
+        found
+            .as_ref()
+            .is_ok_and(|tenant| tenant.tier == Some(Tier::Basic))
+    }));
     for _ in 0..1000 {
         registry.lookup(&tenant).await.expect("known");
     }
@@ -75,10 +89,19 @@ async fn a_hundred_requests_at_once_load_a_tenant_once_and_later_ones_not_at_all
 #[tokio::test(start_paused = true)]
 async fn an_unknown_name_is_remembered_briefly_and_found_once_it_is_registered() {
     let store = Arc::new(Store::default());
-    let limits = RegistryLimits { unknown_for: Duration::from_millis(1), ..Default::default() };
+    let limits = RegistryLimits {
+        unknown_for: Duration::from_millis(1),
+        ..Default::default()
+    };
     let registry = registry(&store, limits);
-    assert_eq!(registry.lookup(&id("tenant-9")).await, Err(LookupError::Unknown));
-    assert_eq!(registry.lookup(&id("tenant-9")).await, Err(LookupError::Unknown));
+    assert_eq!(
+        registry.lookup(&id("tenant-9")).await,
+        Err(LookupError::Unknown)
+    );
+    assert_eq!(
+        registry.lookup(&id("tenant-9")).await,
+        Err(LookupError::Unknown)
+    );
     assert_eq!(store.calls(), 1, "the second answer came from memory");
     store.register("tenant-9", "basic");
     let deadline = std::time::Instant::now() + Duration::from_secs(5);
@@ -93,7 +116,10 @@ async fn who_looked_before_a_name_turned_out_unknown_makes_no_second_call() {
     let store = Arc::new(Store::default());
     let registry = registry(&store, RegistryLimits::default());
     registry.lookup(&id("tenant-9")).await.expect_err("unknown");
-    assert_eq!(registry.0.load(&id("tenant-9")).await.err(), Some(LookupError::Unknown));
+    assert_eq!(
+        registry.0.load(&id("tenant-9")).await.err(),
+        Some(LookupError::Unknown)
+    );
     assert_eq!(store.calls(), 1);
 }
 
@@ -101,7 +127,10 @@ async fn who_looked_before_a_name_turned_out_unknown_makes_no_second_call() {
 async fn what_is_known_stays_in_use_while_parameter_store_is_down() {
     let store = Arc::new(Store::default());
     store.register("tenant-1", "premium");
-    let limits = RegistryLimits { refresh_after: Duration::from_secs(1), ..Default::default() };
+    let limits = RegistryLimits {
+        refresh_after: Duration::from_secs(1),
+        ..Default::default()
+    };
     let registry = registry(&store, limits);
     registry.lookup(&id("tenant-1")).await.expect("registered");
     store.down.store(true, Ordering::Relaxed);
@@ -111,11 +140,17 @@ async fn what_is_known_stays_in_use_while_parameter_store_is_down() {
     });
     for _ in 0..60 {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(registry.lookup(&id("tenant-1")).await.expect("stale").tier, Some(Tier::Premium));
+        assert_eq!(
+            registry.lookup(&id("tenant-1")).await.expect("stale").tier,
+            Some(Tier::Premium)
+        );
     }
     assert!(store.calls() > 10, "it kept trying");
     assert!(
-        matches!(registry.lookup(&id("tenant-4")).await, Err(LookupError::Unavailable(_))),
+        matches!(
+            registry.lookup(&id("tenant-4")).await,
+            Err(LookupError::Unavailable(_))
+        ),
         "not unknown: nobody could tell"
     );
     refresher.abort();
@@ -136,26 +171,48 @@ async fn tenants_in_use_are_refreshed_several_to_a_call_and_idle_ones_not() {
         registry.lookup(&id(&name)).await.expect("registered");
     }
     for number in 0..10 {
-        registry.lookup(&id(&format!("tenant-{number}"))).await.expect("known");
+        registry
+            .lookup(&id(&format!("tenant-{number}")))
+            .await
+            .expect("known");
         store.register(&format!("tenant-{number}"), "advanced");
     }
     let loads = store.calls();
-    tokio::time::timeout(Duration::from_secs(14), registry.refresh_forever()).await.expect_err("it goes on");
-    assert_eq!(store.calls() - loads, 4, "ten tenants in use, three to a call");
-    assert_eq!(registry.lookup(&id("tenant-3")).await.expect("known").tier, Some(Tier::Advanced));
+    tokio::time::timeout(Duration::from_secs(14), registry.refresh_forever())
+        .await
+        .expect_err("it goes on");
+    assert_eq!(
+        store.calls() - loads,
+        4,
+        "ten tenants in use, three to a call"
+    );
+    assert_eq!(
+        registry.lookup(&id("tenant-3")).await.expect("known").tier,
+        Some(Tier::Advanced)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_tenant_that_is_gone_is_forgotten_at_the_next_refresh() {
     let store = Arc::new(Store::default());
     store.register("tenant-5", "basic");
-    let registry =
-        registry(&store, RegistryLimits { refresh_after: Duration::from_secs(1), ..Default::default() });
+    let registry = registry(
+        &store,
+        RegistryLimits {
+            refresh_after: Duration::from_secs(1),
+            ..Default::default()
+        },
+    );
     registry.lookup(&id("tenant-5")).await.expect("registered");
     registry.lookup(&id("tenant-5")).await.expect("in use");
     store.values.lock().unwrap().clear();
-    tokio::time::timeout(Duration::from_secs(3), registry.refresh_forever()).await.expect_err("it goes on");
-    assert_eq!(registry.lookup(&id("tenant-5")).await, Err(LookupError::Unknown));
+    tokio::time::timeout(Duration::from_secs(3), registry.refresh_forever())
+        .await
+        .expect_err("it goes on");
+    assert_eq!(
+        registry.lookup(&id("tenant-5")).await,
+        Err(LookupError::Unknown)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,17 +220,30 @@ async fn tenants_not_in_memory_are_loaded_several_to_a_call_at_a_bounded_pace() 
     let store = Arc::new(Store::default());
     (0..100).for_each(|number| store.register(&format!("tenant-{number}"), "basic"));
     let registry = registry(&store, RegistryLimits::default());
-    let ids: Vec<_> = (0..2000).map(|number| id(&format!("tenant-{number}"))).collect();
-    let cold = futures_util::future::join_all(ids[..100].iter().map(|id| registry.lookup(id))).await;
+    let ids: Vec<_> = (0..2000)
+        .map(|number| id(&format!("tenant-{number}")))
+        .collect();
+    let cold =
+        futures_util::future::join_all(ids[..100].iter().map(|id| registry.lookup(id))).await;
     assert!(cold.iter().all(Result::is_ok), "a cold start");
     assert!(store.calls() <= 100 / 3 + 5, "{} calls", store.calls());
     let before = store.calls();
-    let answers = futures_util::future::join_all(ids[100..].iter().map(|id| registry.lookup(id))).await;
+    let answers =
+        futures_util::future::join_all(ids[100..].iter().map(|id| registry.lookup(id))).await;
     let calls = store.calls() - before;
     assert!(calls <= 20 * 5 + 5, "{calls} calls in {LOAD_TIMEOUT:?}");
-    let refused = answers.iter().filter(|answer| matches!(answer, Err(LookupError::Unavailable(_)))).count();
-    let unknown = answers.iter().filter(|answer| **answer == Err(LookupError::Unknown)).count();
-    assert!(unknown > 200 && refused + unknown == 1900, "{unknown} told, {refused} refused");
+    let refused = answers
+        .iter()
+        .filter(|answer| matches!(answer, Err(LookupError::Unavailable(_))))
+        .count();
+    let unknown = answers
+        .iter()
+        .filter(|answer| **answer == Err(LookupError::Unknown))
+        .count();
+    assert!(
+        unknown > 200 && refused + unknown == 1900,
+        "{unknown} told, {refused} refused"
+    );
 }
 
 #[tokio::test]
@@ -183,14 +253,27 @@ async fn what_was_read_before_a_moment_is_read_again_for_it() {
     let tenant = id("tenant-7");
     assert_eq!(registry.lookup(&tenant).await, Err(LookupError::Unknown));
     store.register("tenant-7", "basic");
-    assert_eq!(registry.lookup(&tenant).await, Err(LookupError::Unknown), "remembered");
-    registry.lookup_since(&tenant, Utc::now()).await.expect("registered since");
+    assert_eq!(
+        registry.lookup(&tenant).await,
+        Err(LookupError::Unknown),
+        "remembered"
+    );
+    registry
+        .lookup_since(&tenant, Utc::now())
+        .await
+        .expect("registered since");
     store.register("tenant-7", "advanced");
-    let found = registry.lookup_since(&tenant, Utc::now()).await.expect("registered");
+    let found = registry
+        .lookup_since(&tenant, Utc::now())
+        .await
+        .expect("registered");
     assert_eq!(found.tier, Some(Tier::Advanced), "a known one, too");
     let calls = store.calls();
     let long_ago = Utc::now() - TimeDelta::seconds(60);
-    registry.lookup_since(&tenant, long_ago).await.expect("registered");
+    registry
+        .lookup_since(&tenant, long_ago)
+        .await
+        .expect("registered");
     assert_eq!(store.calls(), calls, "what was read later is good enough");
 }
 
@@ -203,8 +286,14 @@ async fn a_second_reading_that_fails_leaves_what_is_known_in_use() {
     registry.lookup(&tenant).await.expect("registered");
     store.down.store(true, Ordering::Relaxed);
     let answer = registry.lookup_since(&tenant, Utc::now()).await;
-    assert!(matches!(answer, Err(LookupError::Unavailable(_))), "it cannot be told: {answer:?}");
-    assert_eq!(registry.lookup(&tenant).await.expect("stale").tier, Some(Tier::Advanced));
+    assert!(
+        matches!(answer, Err(LookupError::Unavailable(_))),
+        "it cannot be told: {answer:?}"
+    );
+    assert_eq!(
+        registry.lookup(&tenant).await.expect("stale").tier,
+        Some(Tier::Advanced)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,10 +303,15 @@ async fn who_waits_is_answered_though_the_one_who_was_loading_goes_away() {
     store.register("tenant-2", "basic");
     let registry = registry(&store, RegistryLimits::default());
     // With no turn left at once, both wait for the next one.
-    let strangers: Vec<_> = (0..105).map(|number| id(&format!("nobody-{number}"))).collect();
+    let strangers: Vec<_> = (0..105)
+        .map(|number| id(&format!("nobody-{number}")))
+        .collect();
     futures_util::future::join_all(strangers.iter().map(|id| registry.lookup(id))).await;
     let (one, two) = (id("tenant-1"), id("tenant-2"));
-    let (mut first, mut second) = (Box::pin(registry.lookup(&one)), Box::pin(registry.lookup(&two)));
+    let (mut first, mut second) = (
+        Box::pin(registry.lookup(&one)),
+        Box::pin(registry.lookup(&two)),
+    );
     let before = store.calls();
     while store.calls() == before {
         tokio::select! {
@@ -227,7 +321,11 @@ async fn who_waits_is_answered_though_the_one_who_was_loading_goes_away() {
             () = tokio::time::sleep(Duration::from_millis(1)) => {}
         }
     }
-    assert_eq!(store.calls.lock().unwrap().last().unwrap().len(), 6, "both in one call");
+    assert_eq!(
+        store.calls.lock().unwrap().last().unwrap().len(),
+        6,
+        "both in one call"
+    );
     drop(first);
     second.await.expect("registered");
 }
@@ -237,7 +335,9 @@ async fn a_source_that_never_answers_is_an_error_in_time() {
     let store = Arc::new(Store::default());
     store.hang.store(true, Ordering::Relaxed);
     let started = Instant::now();
-    let answer = registry(&store, RegistryLimits::default()).lookup(&id("tenant-1")).await;
+    let answer = registry(&store, RegistryLimits::default())
+        .lookup(&id("tenant-1"))
+        .await;
     assert!(matches!(answer, Err(LookupError::Unavailable(_))));
     assert!(started.elapsed() <= LOAD_TIMEOUT + Duration::from_millis(10));
 }
@@ -246,19 +346,39 @@ async fn a_source_that_never_answers_is_an_error_in_time() {
 async fn a_wrong_parameter_is_told_by_name() {
     let store = Arc::new(Store::default());
     store.put("/tenant-1/consumer_sqs", "not an arn");
-    let error = registry(&store, RegistryLimits::default()).lookup(&id("tenant-1")).await.expect_err("wrong");
-    assert!(error.to_string().contains("/tenant-1/consumer_sqs"), "{error}");
+    let error = registry(&store, RegistryLimits::default())
+        .lookup(&id("tenant-1"))
+        .await
+        .expect_err("wrong");
+    assert!(
+        error.to_string().contains("/tenant-1/consumer_sqs"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn an_environment_needs_both_its_queue_and_its_table() {
     let store = Store::default();
     let pool = "pool-1".parse().expect("valid");
-    store.put("/pool-1/consumer_sqs", "arn:aws:sqs:us-east-1:000000000000:consumer-pool-1-x7k");
-    assert_eq!(environment_resources(&store, &pool).await, Err(LookupError::Unknown));
-    store.put("/pool-1/consumer_ddb", "arn:aws:dynamodb:us-east-1:000000000000:table/consumer-pool-1-x7k");
-    let (queue, table) = environment_resources(&store, &pool).await.expect("both there");
-    assert_eq!((queue.name(), table.name()), ("consumer-pool-1-x7k", "consumer-pool-1-x7k"));
+    store.put(
+        "/pool-1/consumer_sqs",
+        "arn:aws:sqs:us-east-1:000000000000:consumer-pool-1-x7k",
+    );
+    assert_eq!(
+        environment_resources(&store, &pool).await,
+        Err(LookupError::Unknown)
+    );
+    store.put(
+        "/pool-1/consumer_ddb",
+        "arn:aws:dynamodb:us-east-1:000000000000:table/consumer-pool-1-x7k",
+    );
+    let (queue, table) = environment_resources(&store, &pool)
+        .await
+        .expect("both there");
+    assert_eq!(
+        (queue.name(), table.name()),
+        ("consumer-pool-1-x7k", "consumer-pool-1-x7k")
+    );
 }
 
 #[tokio::test]
@@ -272,10 +392,22 @@ async fn a_tenant_is_active_unless_its_status_says_otherwise() {
     store.put("/tenant-4/status", "paused");
     store.put("/tenant-5/status", "suspended");
     let registry = registry(&store, RegistryLimits::default());
-    let status = async |tenant| registry.lookup(&id(tenant)).await.map(|tenant| tenant.status);
+    let status = async |tenant| {
+        registry
+            .lookup(&id(tenant))
+            .await
+            .map(|tenant| tenant.status)
+    };
     assert_eq!(status("tenant-1").await, Ok(Status::Active));
     assert_eq!(status("tenant-2").await, Ok(Status::Active));
     assert_eq!(status("tenant-3").await, Ok(Status::Suspended));
-    assert!(matches!(status("tenant-4").await, Err(LookupError::Misconfigured { .. })));
-    assert_eq!(status("tenant-5").await, Err(LookupError::Unknown), "a status alone is no registration");
+    assert!(matches!(
+        status("tenant-4").await,
+        Err(LookupError::Misconfigured { .. })
+    ));
+    assert_eq!(
+        status("tenant-5").await,
+        Err(LookupError::Unknown),
+        "a status alone is no registration"
+    );
 }

@@ -24,7 +24,11 @@ struct Notes {
 
 impl Notes {
     fn new(decide: impl Fn(&Received) -> Verdict + Send + Sync + 'static) -> Self {
-        Self { seen: Arc::default(), decide: Arc::new(decide), takes: Duration::ZERO }
+        Self {
+            seen: Arc::default(),
+            decide: Arc::new(decide),
+            takes: Duration::ZERO,
+        }
     }
 
     fn deliveries(&self) -> u32 {
@@ -40,7 +44,12 @@ impl Handler for Notes {
     async fn handle(&self, batch: &[Received]) -> Vec<Verdict> {
         assert!((1..=10).contains(&batch.len()));
         for message in batch {
-            *self.seen.lock().unwrap().entry(message.body.clone()).or_default() += 1;
+            *self
+                .seen
+                .lock()
+                .unwrap()
+                .entry(message.body.clone())
+                .or_default() += 1;
         }
         tokio::time::sleep(self.takes).await;
         batch.iter().map(|message| (self.decide)(message)).collect()
@@ -58,8 +67,15 @@ impl Running {
         Self::start_with(aws, queue, notes.clone(), limits).await
     }
 
-    async fn start_with(aws: &Aws, queue: &str, handler: impl Handler, limits: ReceiverLimits) -> Self {
-        let source = Source::find(&aws.clients.sqs, &crate::support::arn(queue)).await.unwrap();
+    async fn start_with(
+        aws: &Aws,
+        queue: &str,
+        handler: impl Handler,
+        limits: ReceiverLimits,
+    ) -> Self {
+        let source = Source::find(&aws.clients.sqs, &crate::support::arn(queue))
+            .await
+            .unwrap();
         let readiness = Readiness::default();
         let receiver = Receiver::new(
             aws.clients.sqs.clone(),
@@ -70,22 +86,41 @@ impl Running {
             readiness.condition("queue"),
         );
         let stop = CancellationToken::new();
-        Self { task: tokio::spawn(receiver.run(stop.clone())), stop, readiness }
+        Self {
+            task: tokio::spawn(receiver.run(stop.clone())),
+            stop,
+            readiness,
+        }
     }
 
     async fn end(self) {
         self.stop.cancel();
-        tokio::time::timeout(crate::support::WITHIN, self.task).await.expect("the drain ends").unwrap();
+        tokio::time::timeout(crate::support::WITHIN, self.task)
+            .await
+            .expect("the drain ends")
+            .unwrap();
     }
 }
 
 /// Short waits, so that a drain is short.
 fn limits() -> ReceiverLimits {
-    ReceiverLimits { poll_wait: Duration::from_secs(1), ..ReceiverLimits::default() }
+    ReceiverLimits {
+        poll_wait: Duration::from_secs(1),
+        ..ReceiverLimits::default()
+    }
 }
 
 async fn fill(aws: &Aws, queue: &str, count: usize) {
-    let url = aws.clients.sqs.get_queue_url().queue_name(queue).send().await.unwrap().queue_url.unwrap();
+    let url = aws
+        .clients
+        .sqs
+        .get_queue_url()
+        .queue_name(queue)
+        .send()
+        .await
+        .unwrap()
+        .queue_url
+        .unwrap();
     for first in (0..count).step_by(10) {
         let entries = (first..count.min(first + 10)).map(|number| {
             aws_sdk_sqs::types::SendMessageBatchRequestEntry::builder()
@@ -94,7 +129,12 @@ async fn fill(aws: &Aws, queue: &str, count: usize) {
                 .build()
                 .unwrap()
         });
-        let send = aws.clients.sqs.send_message_batch().queue_url(&url).set_entries(Some(entries.collect()));
+        let send = aws
+            .clients
+            .sqs
+            .send_message_batch()
+            .queue_url(&url)
+            .set_entries(Some(entries.collect()));
         assert!(send.send().await.unwrap().failed.is_empty());
     }
 }
@@ -109,8 +149,20 @@ async fn a_backlog_is_handled_once_each_at_three_calls_for_ten_messages() {
     aws.queue("backlog").await;
     fill(&aws, "backlog", 500).await;
     let notes = Notes::new(|_| Verdict::Done);
-    let running = Running::start(&aws, "backlog", &notes, ReceiverLimits { max_polls: 4, ..limits() }).await;
-    eventually("the queue is empty", async || is_empty(&aws, "backlog").await).await;
+    let running = Running::start(
+        &aws,
+        "backlog",
+        &notes,
+        ReceiverLimits {
+            max_polls: 4,
+            ..limits()
+        },
+    )
+    .await;
+    eventually("the queue is empty", async || {
+        is_empty(&aws, "backlog").await
+    })
+    .await;
     assert_eq!(notes.deliveries(), 500);
     assert!(running.readiness.is_ready());
     running.end().await;
@@ -127,8 +179,14 @@ async fn an_idle_queue_is_polled_by_one_long_poll_at_a_time() {
     eventually("ready at once", async || running.readiness.is_ready()).await;
     let started = tokio::time::Instant::now();
     let before = aws.calls().await["SQS.ReceiveMessage"];
-    eventually("three more polls", async || aws.calls().await["SQS.ReceiveMessage"] >= before + 3).await;
-    assert!(started.elapsed() >= Duration::from_secs(2), "polls of one second, one after the other");
+    eventually("three more polls", async || {
+        aws.calls().await["SQS.ReceiveMessage"] >= before + 3
+    })
+    .await;
+    assert!(
+        started.elapsed() >= Duration::from_secs(2),
+        "polls of one second, one after the other"
+    );
     running.end().await;
 }
 
@@ -142,12 +200,28 @@ async fn what_can_never_succeed_is_set_aside_with_its_reason_and_its_neighbours_
         _ => Verdict::Done,
     });
     let running = Running::start(&aws, "poison", &notes, limits()).await;
-    eventually("the queue is empty", async || is_empty(&aws, "poison").await).await;
+    eventually("the queue is empty", async || {
+        is_empty(&aws, "poison").await
+    })
+    .await;
     running.end().await;
     assert_eq!(notes.deliveries(), 10);
-    let url =
-        aws.clients.sqs.get_queue_url().queue_name("poison-dlq").send().await.unwrap().queue_url.unwrap();
-    let receive = aws.clients.sqs.receive_message().queue_url(url).message_attribute_names("All");
+    let url = aws
+        .clients
+        .sqs
+        .get_queue_url()
+        .queue_name("poison-dlq")
+        .send()
+        .await
+        .unwrap()
+        .queue_url
+        .unwrap();
+    let receive = aws
+        .clients
+        .sqs
+        .receive_message()
+        .queue_url(url)
+        .message_attribute_names("All");
     let set_aside = receive.send().await.unwrap().messages.unwrap();
     assert_eq!(set_aside[0].body.as_deref(), Some("m4"));
     let reason = &set_aside[0].message_attributes.as_ref().unwrap()["set_aside_reason"];
@@ -157,7 +231,13 @@ async fn what_can_never_succeed_is_set_aside_with_its_reason_and_its_neighbours_
 #[tokio::test]
 async fn without_a_dead_letter_queue_poison_is_left_to_redelivery() {
     let aws = Aws::start().await;
-    aws.clients.sqs.create_queue().queue_name("alone").send().await.unwrap();
+    aws.clients
+        .sqs
+        .create_queue()
+        .queue_name("alone")
+        .send()
+        .await
+        .unwrap();
     fill(&aws, "alone", 2).await;
     let notes = Notes::new(|message| match message.body.as_str() {
         "m0" => Verdict::SetAside("no use".to_owned()),
@@ -175,7 +255,13 @@ async fn a_message_without_success_comes_again_and_is_deleted_when_it_has_it() {
     let aws = Aws::start().await;
     aws.queue("again").await;
     fill(&aws, "again", 1).await;
-    let notes = Notes::new(|message| if message.receive_count < 2 { Verdict::Retry } else { Verdict::Done });
+    let notes = Notes::new(|message| {
+        if message.receive_count < 2 {
+            Verdict::Retry
+        } else {
+            Verdict::Done
+        }
+    });
     let running = Running::start(&aws, "again", &notes, limits()).await;
     eventually("the queue is empty", async || is_empty(&aws, "again").await).await;
     running.end().await;
@@ -187,8 +273,14 @@ async fn a_lease_is_kept_while_the_handler_works() {
     let aws = Aws::start().await;
     aws.queue("slow").await;
     fill(&aws, "slow", 3).await;
-    let notes = Notes { takes: Duration::from_secs(5), ..Notes::new(|_| Verdict::Done) };
-    let limits = ReceiverLimits { visibility: Duration::from_secs(2), ..limits() };
+    let notes = Notes {
+        takes: Duration::from_secs(5),
+        ..Notes::new(|_| Verdict::Done)
+    };
+    let limits = ReceiverLimits {
+        visibility: Duration::from_secs(2),
+        ..limits()
+    };
     let running = Running::start(&aws, "slow", &notes, limits).await;
     eventually("the queue is empty", async || is_empty(&aws, "slow").await).await;
     running.end().await;
@@ -200,8 +292,14 @@ async fn what_is_in_hand_never_exceeds_the_permits() {
     let aws = Aws::start().await;
     aws.queue("bounded").await;
     fill(&aws, "bounded", 60).await;
-    let notes = Notes { takes: Duration::from_millis(100), ..Notes::new(|_| Verdict::Done) };
-    let limits = ReceiverLimits { max_in_hand: 7, ..limits() };
+    let notes = Notes {
+        takes: Duration::from_millis(100),
+        ..Notes::new(|_| Verdict::Done)
+    };
+    let limits = ReceiverLimits {
+        max_in_hand: 7,
+        ..limits()
+    };
     let running = Running::start(&aws, "bounded", &notes, limits).await;
     let most = Arc::new(Mutex::new(0));
     eventually("the queue is empty", async || {
@@ -212,7 +310,10 @@ async fn what_is_in_hand_never_exceeds_the_permits() {
     })
     .await;
     running.end().await;
-    assert!((1..=7).contains(&*most.lock().unwrap()), "{most:?} leased at once");
+    assert!(
+        (1..=7).contains(&*most.lock().unwrap()),
+        "{most:?} leased at once"
+    );
     assert_eq!(notes.deliveries(), 60);
 }
 
@@ -229,7 +330,10 @@ async fn failed_deletes_and_receives_are_tried_again() {
     .await;
     let notes = Notes::new(|_| Verdict::Done);
     let running = Running::start(&aws, "failing", &notes, limits()).await;
-    eventually("the queue is empty", async || is_empty(&aws, "failing").await).await;
+    eventually("the queue is empty", async || {
+        is_empty(&aws, "failing").await
+    })
+    .await;
     running.end().await;
     assert_eq!(notes.deliveries(), 50, "no delivery was needed twice");
 }
@@ -239,8 +343,14 @@ async fn a_stop_finishes_what_is_in_hand_and_leaves_the_rest_visible() {
     let aws = Aws::start().await;
     aws.queue("stop").await;
     fill(&aws, "stop", 100).await;
-    let notes = Notes { takes: Duration::from_millis(300), ..Notes::new(|_| Verdict::Done) };
-    let limits = ReceiverLimits { max_in_hand: 20, ..limits() };
+    let notes = Notes {
+        takes: Duration::from_millis(300),
+        ..Notes::new(|_| Verdict::Done)
+    };
+    let limits = ReceiverLimits {
+        max_in_hand: 20,
+        ..limits()
+    };
     let running = Running::start(&aws, "stop", &notes, limits).await;
     eventually("something is in hand", async || notes.deliveries() > 0).await;
     running.end().await;
@@ -262,7 +372,10 @@ struct Stuck {
 impl Handler for Stuck {
     async fn handle(&self, batch: &[Received]) -> Vec<Verdict> {
         let verdicts = self.notes.handle(batch).await;
-        if batch.iter().any(|message| message.group.as_deref() == Some("noisy")) {
+        if batch
+            .iter()
+            .any(|message| message.group.as_deref() == Some("noisy"))
+        {
             self.released.cancelled().await;
         }
         verdicts
@@ -273,24 +386,46 @@ impl Handler for Stuck {
 async fn a_group_that_cannot_be_worked_off_leaves_room_for_the_others_and_loses_nothing() {
     let aws = Aws::start().await;
     let queue = aws.queue("shares").await;
-    let sender =
-        Sender::new(aws.clients.sqs.clone(), SenderLimits::default(), &Metrics::new("test", "pool-1"));
+    let sender = Sender::new(
+        aws.clients.sqs.clone(),
+        SenderLimits::default(),
+        &Metrics::new("test", "pool-1"),
+    );
     let send = async |group: &str, body: String| {
-        sender.send(&queue, Outgoing::new(body, group.to_owned())).await.unwrap();
+        sender
+            .send(&queue, Outgoing::new(body, group.to_owned()))
+            .await
+            .unwrap();
     };
     for number in 0..60 {
         send("noisy", format!("noisy-{number}")).await;
     }
-    let stuck = Stuck { notes: Notes::new(|_| Verdict::Done), released: CancellationToken::new() };
+    let stuck = Stuck {
+        notes: Notes::new(|_| Verdict::Done),
+        released: CancellationToken::new(),
+    };
     let (notes, released) = (stuck.notes.clone(), stuck.released.clone());
-    let limits = ReceiverLimits { max_in_hand: 40, max_of_one_group: 20, ..limits() };
+    let limits = ReceiverLimits {
+        max_in_hand: 40,
+        max_of_one_group: 20,
+        ..limits()
+    };
     let running = Running::start_with(&aws, "shares", stuck, limits).await;
     eventually("the share is used up", async || notes.deliveries() == 20).await;
     send("quiet", "quiet".to_owned()).await;
-    eventually("the quiet message is handled", async || notes.of("quiet") == 1).await;
+    eventually("the quiet message is handled", async || {
+        notes.of("quiet") == 1
+    })
+    .await;
     assert_eq!(notes.deliveries(), 21, "and no further noisy one");
-    eventually("the quiet message is deleted", async || aws.count("shares").await == (0, 60)).await;
+    eventually("the quiet message is deleted", async || {
+        aws.count("shares").await == (0, 60)
+    })
+    .await;
     released.cancel();
-    eventually("those in hand are deleted", async || aws.count("shares").await == (0, 40)).await;
+    eventually("those in hand are deleted", async || {
+        aws.count("shares").await == (0, 40)
+    })
+    .await;
     running.end().await;
 }

@@ -29,7 +29,10 @@ impl Aws {
         .await
         .unwrap();
         let config = settings_of(&endpoint.url(), "us-east-1");
-        Self { clients: AwsClients::new(&config), endpoint }
+        Self {
+            clients: AwsClients::new(&config),
+            endpoint,
+        }
     }
 
     /// A queue with a dead-letter queue.
@@ -40,17 +43,32 @@ impl Aws {
         let policy = format!(
             r#"{{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:{dead}","maxReceiveCount":5}}"#
         );
-        let create =
-            sqs.create_queue().queue_name(name).attributes(QueueAttributeName::RedrivePolicy, policy);
+        let create = sqs
+            .create_queue()
+            .queue_name(name)
+            .attributes(QueueAttributeName::RedrivePolicy, policy);
         create.send().await.unwrap();
         arn(name)
     }
 
     /// Messages in the queue: waiting and leased.
     pub(crate) async fn count(&self, name: &str) -> (usize, usize) {
-        let url = self.clients.sqs.get_queue_url().queue_name(name).send().await.unwrap().queue_url.unwrap();
-        let all =
-            self.clients.sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All);
+        let url = self
+            .clients
+            .sqs
+            .get_queue_url()
+            .queue_name(name)
+            .send()
+            .await
+            .unwrap()
+            .queue_url
+            .unwrap();
+        let all = self
+            .clients
+            .sqs
+            .get_queue_attributes()
+            .queue_url(url)
+            .attribute_names(QueueAttributeName::All);
         let attributes = all.send().await.unwrap().attributes.unwrap();
         let number = |name| attributes[&name].parse().unwrap();
         (
@@ -73,8 +91,11 @@ impl Aws {
     async fn admin(&self, method: Method, path: &str, body: String) -> bytes::Bytes {
         let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http();
         let uri = format!("{}/_localaws/{path}", self.endpoint.url());
-        let request =
-            hyper::Request::builder().method(method).uri(uri).body(Full::<bytes::Bytes>::from(body)).unwrap();
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(uri)
+            .body(Full::<bytes::Bytes>::from(body))
+            .unwrap();
         let answer = client.request(request).await.unwrap();
         assert!(answer.status().is_success(), "{answer:?}");
         answer.into_body().collect().await.unwrap().to_bytes()
@@ -82,7 +103,9 @@ impl Aws {
 }
 
 pub(crate) fn arn(name: &str) -> QueueArn {
-    format!("arn:aws:sqs:us-east-1:000000000000:{name}").parse().unwrap()
+    format!("arn:aws:sqs:us-east-1:000000000000:{name}")
+        .parse()
+        .unwrap()
 }
 
 /// Ends once the condition holds.

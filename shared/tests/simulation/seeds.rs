@@ -42,7 +42,11 @@ pub(crate) trait Scenario {
 
 /// Runs a scenario under every seed asked for; panics with those that break a promise.
 pub(crate) fn run<S: Scenario>(default_count: u64) {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().expect("a number"))
+    };
     let seeds: Vec<u64> = match number(SEED_VARIABLE) {
         Some(seed) => vec![seed; REPEATS],
         None => (0..number(COUNT_VARIABLE).unwrap_or(default_count)).collect(),
@@ -60,10 +64,21 @@ fn failure<S: Scenario>(seed: u64) -> Option<(String, Trace)> {
         let (scenario, trace) = play::<S>(seed);
         (scenario.judge(&trace), trace)
     }))
-    .unwrap_or_else(|_| (vec!["the run panicked, see above".to_owned()], Trace::default()));
+    .unwrap_or_else(|_| {
+        (
+            vec!["the run panicked, see above".to_owned()],
+            Trace::default(),
+        )
+    });
     (!broken.is_empty()).then(|| {
-        let again = format!("{SEED_VARIABLE}={seed} cargo test -p shared --test simulation {}", S::NAME);
-        (format!("seed {seed} (again: {again}):\n- {}", broken.join("\n- ")), trace)
+        let again = format!(
+            "{SEED_VARIABLE}={seed} cargo test -p shared --test simulation {}",
+            S::NAME
+        );
+        (
+            format!("seed {seed} (again: {again}):\n- {}", broken.join("\n- ")),
+            trace,
+        )
     })
 }
 
@@ -73,7 +88,9 @@ pub(crate) fn play<S: Scenario>(seed: u64) -> (S, Trace) {
         let scenario = S::new(seed);
         let world = scenario.world();
         if timeout(LONGEST, scenario.play()).await.is_err() {
-            world.note(Event::Stuck { why: format!("not over after {LONGEST:?}") });
+            world.note(Event::Stuck {
+                why: format!("not over after {LONGEST:?}"),
+            });
         }
         let trace = world.take_trace();
         (scenario, trace)
@@ -94,6 +111,11 @@ pub(crate) fn in_virtual_time<T>(seed: u64, play: impl AsyncFnOnce() -> T) -> T 
 /// Plays a few seeds twice each: but for the order of `select!` branches, the same happens at the same time.
 pub(crate) fn check_steady<S: Scenario>() {
     let digest = |seed| play::<S>(seed).1.digest();
-    let unsteady: Vec<_> = (0..REPLAYED).filter(|seed| digest(*seed) != digest(*seed)).collect();
-    assert!(unsteady.len() <= MOST_UNSTEADY, "played twice, these differ: {unsteady:?}");
+    let unsteady: Vec<_> = (0..REPLAYED)
+        .filter(|seed| digest(*seed) != digest(*seed))
+        .collect();
+    assert!(
+        unsteady.len() <= MOST_UNSTEADY,
+        "played twice, these differ: {unsteady:?}"
+    );
 }

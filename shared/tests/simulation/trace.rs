@@ -30,16 +30,30 @@ pub(crate) enum Event {
     /// A queue took a message in.
     Put { queue: String, entry: Entry },
     /// A queue handed a message over.
-    Leased { call: CallId, queue: String, lease: Lease },
+    Leased {
+        call: CallId,
+        queue: String,
+        lease: Lease,
+    },
     /// A leased message's visibility time-out was changed.
-    Visible { queue: String, message: u64, at: Duration },
+    Visible {
+        queue: String,
+        message: u64,
+        at: Duration,
+    },
     /// A message is gone for good.
     Deleted { queue: String, message: u64 },
     /// From here on the service is quick and does what it is asked.
     Cleared,
 
     /// A caller of the sender offers a message.
-    Offered { send: usize, queue: String, body: String, within: Duration, must_arrive: bool },
+    Offered {
+        send: usize,
+        queue: String,
+        body: String,
+        within: Duration,
+        must_arrive: bool,
+    },
     /// The sender's answer.
     Told { send: usize, outcome: Outcome },
     /// The caller dropped its future.

@@ -34,25 +34,39 @@ impl From<GitError> for Failed {
 
 /// Makes one go; blocks.
 pub(super) fn attempt(attempt: Attempt) -> Result<Results, Failed> {
-    let Attempt { repository, wanted, on_step, plans } = attempt;
+    let Attempt {
+        repository,
+        wanted,
+        on_step,
+        plans,
+    } = attempt;
     let mut turn = repository.turn()?;
     on_step(Step::Fetching);
     let head = turn.fetch()?;
     on_step(Step::Planning);
-    let asked = wanted.iter().filter(|wanted| wanted.may_be_repeat || plans.is_some());
+    let asked = wanted
+        .iter()
+        .filter(|wanted| wanted.may_be_repeat || plans.is_some());
     let lines: Vec<String> = asked.map(|wanted| record::id_line(&wanted.id)).collect();
     let known = repository.commits_with_lines(&head, &lines)?;
-    let mut history: Vec<Recorded> =
-        known.into_iter().filter_map(|(commit, message)| Recorded::read(commit, &message)).collect();
+    let mut history: Vec<Recorded> = known
+        .into_iter()
+        .filter_map(|(commit, message)| Recorded::read(commit, &message))
+        .collect();
 
-    let mut tip = Tip { snapshot: repository.snapshot(&head)?, repository: &repository };
+    let mut tip = Tip {
+        snapshot: repository.snapshot(&head)?,
+        repository: &repository,
+    };
     let mut results = Vec::with_capacity(wanted.len());
     for (at, wanted) in wanted.iter().enumerate() {
         let earlier = plans.as_ref().and_then(|plans| plans.get(at)?.clone());
-        results.push(match history.iter().find(|recorded| recorded.id == wanted.id) {
-            Some(recorded) => repeated(recorded, wanted, earlier),
-            None => tip.advance(&mut turn, wanted, &mut history)?,
-        });
+        results.push(
+            match history.iter().find(|recorded| recorded.id == wanted.id) {
+                Some(recorded) => repeated(recorded, wanted, earlier),
+                None => tip.advance(&mut turn, wanted, &mut history)?,
+            },
+        );
     }
     let commit = tip.snapshot.commit();
     if *commit == head {
@@ -63,7 +77,9 @@ pub(super) fn attempt(attempt: Attempt) -> Result<Results, Failed> {
         Ok(Pushed::Accepted) => Ok(results),
         Ok(Pushed::Rejected) => Err(Failed::Rejected),
         Err(error) => {
-            let plans = results.into_iter().map(|result| result.ok().and_then(|applied| applied.plan));
+            let plans = results
+                .into_iter()
+                .map(|result| result.ok().and_then(|applied| applied.plan));
             Err(Failed::Pushing(error, plans.collect()))
         }
     }
@@ -88,28 +104,52 @@ impl Tip<'_> {
             Err(error) => return Ok(Err(error.into())),
         };
         if planned.edits.is_empty() {
-            return Ok(Ok(Applied { outcome: Outcome::NothingToDo, plan: Some(planned), attempts: 0 }));
+            return Ok(Ok(Applied {
+                outcome: Outcome::NothingToDo,
+                plan: Some(planned),
+                attempts: 0,
+            }));
         }
         let message = record::message(&planned.subject, wanted);
         let commit = turn.commit(self.snapshot.commit(), &planned.edits, &message)?;
         self.snapshot = self.repository.snapshot(&commit)?;
         history.extend(Recorded::read(commit.clone(), &message));
-        Ok(Ok(Applied { outcome: Outcome::Committed(commit), plan: Some(planned), attempts: 0 }))
+        Ok(Ok(Applied {
+            outcome: Outcome::Committed(commit),
+            plan: Some(planned),
+            attempts: 0,
+        }))
     }
 }
 
 /// What a request is whose id a commit has.
-fn repeated(recorded: &Recorded, wanted: &Wanted, earlier: Option<Plan>) -> Result<Applied, Refused> {
+fn repeated(
+    recorded: &Recorded,
+    wanted: &Wanted,
+    earlier: Option<Plan>,
+) -> Result<Applied, Refused> {
     let commit = recorded.commit.clone();
     if !recorded.is(&wanted.request) {
         let (id, recorded) = (wanted.id.clone(), recorded.text());
-        return Err(Refused::IdTaken { id, commit, recorded });
+        return Err(Refused::IdTaken {
+            id,
+            commit,
+            recorded,
+        });
     }
     // Planned a moment ago, and the push did arrive: it is this run's commit.
     let outcome = outcome_of(commit, earlier.is_some());
-    Ok(Applied { outcome, plan: earlier, attempts: 0 })
+    Ok(Applied {
+        outcome,
+        plan: earlier,
+        attempts: 0,
+    })
 }
 
 fn outcome_of(commit: Oid, is_ours: bool) -> Outcome {
-    if is_ours { Outcome::Committed(commit) } else { Outcome::Repeated(commit) }
+    if is_ours {
+        Outcome::Committed(commit)
+    } else {
+        Outcome::Repeated(commit)
+    }
 }

@@ -29,7 +29,11 @@ impl Recorded {
         let (_, trailers) = message.trim_end().rsplit_once("\n\n")?;
         let trailer = |name| trailers.lines().find_map(|line| line.strip_prefix(name));
         let request = trailer(REQUEST).and_then(|text| serde_json::from_str(text).ok());
-        Some(Self { commit, id: trailer(ID)?.parse().ok()?, request })
+        Some(Self {
+            commit,
+            id: trailer(ID)?.parse().ok()?,
+            request,
+        })
     }
 
     /// Whether it is this very request.
@@ -39,7 +43,9 @@ impl Recorded {
 
     /// The request as text.
     pub(super) fn text(&self) -> String {
-        self.request.as_ref().map_or_else(|| "not made by tenantctl".to_owned(), Value::to_string)
+        self.request
+            .as_ref()
+            .map_or_else(|| "not made by tenantctl".to_owned(), Value::to_string)
     }
 }
 
@@ -50,24 +56,44 @@ pub(super) fn id_line(id: &RequestId) -> String {
 
 /// The message of the commit that fulfils a request.
 pub(super) fn message(subject: &str, wanted: &Wanted) -> String {
-    format!("{subject}\n\n{REQUEST}{}\n{}\n", describe(&wanted.request), id_line(&wanted.id))
+    format!(
+        "{subject}\n\n{REQUEST}{}\n{}\n",
+        describe(&wanted.request),
+        id_line(&wanted.id)
+    )
 }
 
 /// A request as a JSON object: `action` and its parameters.
 pub fn describe(request: &Request) -> Value {
     match request {
-        Request::Onboard { tenant, tier, release } => {
+        Request::Onboard {
+            tenant,
+            tier,
+            release,
+        } => {
             json!({ "action": "onboard", "tenant": tenant.as_str(), "tier": tier.as_str(), "release": release.to_string() })
         }
-        Request::Offboard { tenant, tier, delete_data } => {
+        Request::Offboard {
+            tenant,
+            tier,
+            delete_data,
+        } => {
             let tier = tier.map(shared::tenant::Tier::as_str);
             json!({ "action": "offboard", "tenant": tenant.as_str(), "tier": tier, "delete_data": delete_data })
         }
         Request::Forget { tenant } => json!({ "action": "forget", "tenant": tenant.as_str() }),
-        Request::Deploy { tier, release, wave } => {
+        Request::Deploy {
+            tier,
+            release,
+            wave,
+        } => {
             json!({ "action": "deploy", "tier": tier.as_str(), "release": release.to_string(), "wave": describe_wave(wave) })
         }
-        Request::Move { tenant, to, leave_data } => {
+        Request::Move {
+            tenant,
+            to,
+            leave_data,
+        } => {
             json!({ "action": "move", "tenant": tenant.as_str(), "to": to.as_str(), "leave_data": leave_data })
         }
         Request::Suspend { tenant } => json!({ "action": "suspend", "tenant": tenant.as_str() }),
@@ -99,33 +125,61 @@ mod tests {
     }
 
     fn wanted(tenant: &str) -> Wanted {
-        let request = Request::Suspend { tenant: tenant.parse().expect("an id") };
-        Wanted { request, id: "r-1".parse().expect("an id"), may_be_repeat: true }
+        let request = Request::Suspend {
+            tenant: tenant.parse().expect("an id"),
+        };
+        Wanted {
+            request,
+            id: "r-1".parse().expect("an id"),
+            may_be_repeat: true,
+        }
     }
 
     #[test]
     fn what_a_commit_says_is_read_back_and_told_from_another_request() {
         let one = wanted("tenant-1");
-        let recorded = Recorded::read(oid(), &message("Suspend tenant-1", &one)).expect("it has an id");
+        let recorded =
+            Recorded::read(oid(), &message("Suspend tenant-1", &one)).expect("it has an id");
         assert_eq!(recorded.id, one.id);
         assert!(recorded.is(&one.request) && !recorded.is(&wanted("tenant-2").request));
     }
 
     #[test]
     fn only_the_last_paragraph_has_trailers() {
-        assert!(Recorded::read(oid(), "Request-Id: r-1").is_none(), "a subject");
+        assert!(
+            Recorded::read(oid(), "Request-Id: r-1").is_none(),
+            "a subject"
+        );
         assert!(Recorded::read(oid(), "Say\n\nRequest-Id: r-1\n\nbecause").is_none());
-        let by_hand =
-            Recorded::read(oid(), "Say\n\nRequest-Id: r-1\nSigned-off-by: A <a@b>").expect("it has an id");
+        let by_hand = Recorded::read(oid(), "Say\n\nRequest-Id: r-1\nSigned-off-by: A <a@b>")
+            .expect("it has an id");
         assert!(!by_hand.is(&wanted("tenant-1").request));
     }
 
     #[test]
     fn a_reason_cannot_add_a_line() {
         let reason = "Request-Id: r-2".parse().expect("one line");
-        let request = Request::Hold { tenant: "tenant-1".parse().expect("an id"), reason };
-        let message = message("Hold tenant-1: Request-Id: r-2", &Wanted { request, ..wanted("x") });
-        assert_eq!(message.lines().filter(|line| line.starts_with(ID)).count(), 1);
-        assert_eq!(Recorded::read(oid(), &message).expect("it has an id").id.as_str(), "r-1");
+        let request = Request::Hold {
+            tenant: "tenant-1".parse().expect("an id"),
+            reason,
+        };
+        let message = message(
+            "Hold tenant-1: Request-Id: r-2",
+            &Wanted {
+                request,
+                ..wanted("x")
+            },
+        );
+        assert_eq!(
+            message.lines().filter(|line| line.starts_with(ID)).count(),
+            1
+        );
+        assert_eq!(
+            Recorded::read(oid(), &message)
+                .expect("it has an id")
+                .id
+                .as_str(),
+            "r-1"
+        );
     }
 }

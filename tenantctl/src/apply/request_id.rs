@@ -33,9 +33,14 @@ impl FromStr for RequestId {
     type Err = InvalidRequestId;
 
     fn from_str(text: &str) -> Result<Self, InvalidRequestId> {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
+        let fits =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
         let is_id = (1..=MAX_CHARS).contains(&text.len()) && text.bytes().all(fits);
-        if is_id { Ok(Self(text.to_owned())) } else { Err(InvalidRequestId) }
+        if is_id {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidRequestId)
+        }
     }
 }
 

@@ -31,11 +31,23 @@ pub(super) struct Cli {
 pub(super) struct Global {
     /// The GitOps repository: a URL without user or password, or a path; for list, lint and diff a folder does, too
     // A text until it is known to hold no password: the library repeats a value it does not like.
-    #[arg(long, global = true, env = "GITOPS_REPOSITORY", hide_env_values = true, value_name = "URL|PATH")]
+    #[arg(
+        long,
+        global = true,
+        env = "GITOPS_REPOSITORY",
+        hide_env_values = true,
+        value_name = "URL|PATH"
+    )]
     pub(super) repository: Option<String>,
 
     /// The branch that Flux follows
-    #[arg(long, global = true, env = "GITOPS_BRANCH", value_name = "BRANCH", default_value = "main")]
+    #[arg(
+        long,
+        global = true,
+        env = "GITOPS_BRANCH",
+        value_name = "BRANCH",
+        default_value = "main"
+    )]
     pub(super) branch: Branch,
 
     /// Who commits
@@ -43,7 +55,13 @@ pub(super) struct Global {
     pub(super) author: Author,
 
     /// The user whose password --password-file holds
-    #[arg(long, global = true, env = "GITOPS_USERNAME", value_name = "USER", default_value = "git")]
+    #[arg(
+        long,
+        global = true,
+        env = "GITOPS_USERNAME",
+        value_name = "USER",
+        default_value = "git"
+    )]
     pub(super) username: String,
 
     /// A file whose first line is the password or token; without it git's own credential helper or SSH agent is asked
@@ -236,10 +254,15 @@ pub(super) struct WaveArguments {
 impl From<WaveArguments> for Wave {
     fn from(arguments: WaveArguments) -> Self {
         match arguments {
-            WaveArguments { percent: Some(share), .. } => Self::Percent(share),
+            WaveArguments {
+                percent: Some(share),
+                ..
+            } => Self::Percent(share),
             WaveArguments { rest: true, .. } => Self::Rest,
             WaveArguments { canary, .. } if canary.is_empty() => Self::All,
-            WaveArguments { canary: tenants, .. } => Self::Canary { tenants },
+            WaveArguments {
+                canary: tenants, ..
+            } => Self::Canary { tenants },
         }
     }
 }
@@ -247,11 +270,43 @@ impl From<WaveArguments> for Wave {
 impl From<Change> for Request {
     fn from(change: Change) -> Self {
         match change {
-            Change::Onboard { tenant, tier, release } => Self::Onboard { tenant, tier, release },
-            Change::Offboard { tenant, tier, delete_data } => Self::Offboard { tenant, tier, delete_data },
+            Change::Onboard {
+                tenant,
+                tier,
+                release,
+            } => Self::Onboard {
+                tenant,
+                tier,
+                release,
+            },
+            Change::Offboard {
+                tenant,
+                tier,
+                delete_data,
+            } => Self::Offboard {
+                tenant,
+                tier,
+                delete_data,
+            },
             Change::Forget { tenant } => Self::Forget { tenant },
-            Change::Deploy { tier, release, wave } => Self::Deploy { tier, release, wave: wave.into() },
-            Change::Move { tenant, to, leave_data } => Self::Move { tenant, to, leave_data },
+            Change::Deploy {
+                tier,
+                release,
+                wave,
+            } => Self::Deploy {
+                tier,
+                release,
+                wave: wave.into(),
+            },
+            Change::Move {
+                tenant,
+                to,
+                leave_data,
+            } => Self::Move {
+                tenant,
+                to,
+                leave_data,
+            },
             Change::Suspend { tenant } => Self::Suspend { tenant },
             Change::Resume { tenant } => Self::Resume { tenant },
             Change::Hold { tenant, reason } => Self::Hold { tenant, reason },
@@ -262,15 +317,20 @@ impl From<Change> for Request {
 
 /// A tier's name, with all of them for help and completion.
 fn tier() -> impl TypedValueParser<Value = Tier> {
-    PossibleValuesParser::new(Tier::ALL.map(Tier::as_str))
-        .map(|name| name.parse::<Tier>().expect("only tiers' names are possible"))
+    PossibleValuesParser::new(Tier::ALL.map(Tier::as_str)).map(|name| {
+        name.parse::<Tier>()
+            .expect("only tiers' names are possible")
+    })
 }
 
 /// A lifecycle queue's kind, likewise.
 fn kind() -> impl TypedValueParser<Value = Kind> {
     PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)).map(|name| {
         let is_named = |kind: &Kind| kind.as_str() == name;
-        Kind::ALL.into_iter().find(is_named).expect("only kinds' names are possible")
+        Kind::ALL
+            .into_iter()
+            .find(is_named)
+            .expect("only kinds' names are possible")
     })
 }
 
@@ -296,10 +356,17 @@ mod tests {
         };
         assert_eq!(wave(&[]), Wave::All);
         assert_eq!(wave(&["--rest"]), Wave::Rest);
-        assert_eq!(wave(&["--percent", "10"]), Wave::Percent(10.try_into().expect("a share")));
+        assert_eq!(
+            wave(&["--percent", "10"]),
+            Wave::Percent(10.try_into().expect("a share"))
+        );
         let tenants = ["a", "b"].map(|id| id.parse().expect("an id")).to_vec();
         assert_eq!(wave(&["--canary", "a,b"]), Wave::Canary { tenants });
-        for wrong in [&["--rest", "--percent", "1"][..], &["--percent", "0"], &["--canary", "a,../b"]] {
+        for wrong in [
+            &["--rest", "--percent", "1"][..],
+            &["--percent", "0"],
+            &["--canary", "a,../b"],
+        ] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
     }

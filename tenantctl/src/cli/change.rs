@@ -26,8 +26,13 @@ pub(super) fn run(global: &Global, change: Change) -> Result<Exit, CliError> {
 pub(super) fn carry_out(global: &Global, wanted: &Wanted) -> Result<Exit, CliError> {
     let repository = sources::repository(global)?;
     let progress = Progress::new(global.output);
-    let options = Options { on_step: progress.on_step(), max_attempts: global.attempts };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let options = Options {
+        on_step: progress.on_step(),
+        max_attempts: global.attempts,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
     let runtime = runtime.map_err(CliError::unexpected)?;
     let applied = runtime.block_on(apply(&repository, wanted.clone(), &options));
     drop((options, progress));
@@ -36,7 +41,11 @@ pub(super) fn carry_out(global: &Global, wanted: &Wanted) -> Result<Exit, CliErr
         Output::Text => say(text(&applied, wanted, repository.branch()).as_bytes())?,
         Output::Json => {
             let plan = applied.plan.as_ref();
-            let files: Vec<_> = plan.iter().flat_map(|plan| &plan.edits).map(|edit| &edit.path).collect();
+            let files: Vec<_> = plan
+                .iter()
+                .flat_map(|plan| &plan.edits)
+                .map(|edit| &edit.path)
+                .collect();
             let (outcome, commit) = match &applied.outcome {
                 Outcome::Committed(commit) => ("committed", Some(commit)),
                 Outcome::NothingToDo => ("nothing_to_do", None),
@@ -84,15 +93,27 @@ pub(super) fn diff(global: &Global, change: Change) -> Result<Exit, CliError> {
 fn text(applied: &Applied, wanted: &Wanted, branch: &Branch) -> String {
     match (&applied.outcome, &applied.plan) {
         (Outcome::Repeated(commit), _) => {
-            format!("Done before: commit {} has request id {}\n", commit.short(), wanted.id)
+            format!(
+                "Done before: commit {} has request id {}\n",
+                commit.short(),
+                wanted.id
+            )
         }
         (Outcome::NothingToDo, plan) => {
-            format!("Nothing to do: the repository says so already\n{}", skipped(plan.as_ref()))
+            format!(
+                "Nothing to do: the repository says so already\n{}",
+                skipped(plan.as_ref())
+            )
         }
         (Outcome::Committed(commit), plan) => {
-            let subject = plan.as_ref().map_or("Committed", |plan| plan.subject.as_str());
+            let subject = plan
+                .as_ref()
+                .map_or("Committed", |plan| plan.subject.as_str());
             let (commit, id) = (commit.short(), &wanted.id);
-            format!("{subject}\n{}commit {commit} on {branch}, request id {id}\n", skipped(plan.as_ref()))
+            format!(
+                "{subject}\n{}commit {commit} on {branch}, request id {id}\n",
+                skipped(plan.as_ref())
+            )
         }
     }
 }
@@ -100,8 +121,13 @@ fn text(applied: &Applied, wanted: &Wanted, branch: &Branch) -> String {
 /// Whom a wave left out: the one effect that people do not expect.
 fn skipped(plan: Option<&Plan>) -> String {
     let line = |effect: &Effect| match effect {
-        Effect::Skipped { release, reason } => Some(format!("skipped {release}, on hold: {reason}\n")),
+        Effect::Skipped { release, reason } => {
+            Some(format!("skipped {release}, on hold: {reason}\n"))
+        }
         _ => None,
     };
-    plan.into_iter().flat_map(|plan| &plan.effects).filter_map(line).collect()
+    plan.into_iter()
+        .flat_map(|plan| &plan.effects)
+        .filter_map(line)
+        .collect()
 }

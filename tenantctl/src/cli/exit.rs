@@ -59,7 +59,11 @@ impl From<Exit> for ExitCode {
 
 impl CliError {
     pub(super) fn new(code: &'static str, exit: Exit, message: impl ToString) -> Self {
-        Self { code, exit, message: message.to_string() }
+        Self {
+            code,
+            exit,
+            message: message.to_string(),
+        }
     }
 
     pub(super) fn usage(message: impl ToString) -> Self {

@@ -31,7 +31,8 @@ fn body(base64: &str) -> Result<String, BadMessage> {
             "the message is not base64 with padding in one line (base64 -w 0): {error}"
         ))
     })?;
-    String::from_utf8(bytes).map_err(|error| BadMessage::Shape(format!("the message is not UTF-8: {error}")))
+    String::from_utf8(bytes)
+        .map_err(|error| BadMessage::Shape(format!("the message is not UTF-8: {error}")))
 }
 
 #[cfg(test)]
@@ -44,7 +45,12 @@ mod tests {
             assert_eq!(body(&BASE64_STANDARD.encode(text)).as_deref(), Ok(text));
         }
         let longer = BASE64_STANDARD.encode("x".repeat(MAX_BODY_BYTES + 3));
-        assert!(body(&longer).expect_err("too long").to_string().contains("65536 bytes"));
+        assert!(
+            body(&longer)
+                .expect_err("too long")
+                .to_string()
+                .contains("65536 bytes")
+        );
     }
 
     #[test]
@@ -58,7 +64,10 @@ mod tests {
             ("/w==", "UTF-8"),
         ] {
             let reason = body(text).expect_err(text).to_string();
-            assert!(reason.contains(words) && !reason.chars().any(char::is_control), "{text:?}: {reason}");
+            assert!(
+                reason.contains(words) && !reason.chars().any(char::is_control),
+                "{text:?}: {reason}"
+            );
         }
     }
 }

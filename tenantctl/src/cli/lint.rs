@@ -20,16 +20,36 @@ pub(super) fn run(global: &Global) -> Result<Exit, CliError> {
         Output::Text if findings.is_empty() => say(b"Nothing to complain about\n")?,
         Output::Text => say(findings.iter().map(text).collect::<String>().as_bytes())?,
         Output::Json => {
-            let outcome = if findings.is_empty() { "clean" } else { "findings" };
+            let outcome = if findings.is_empty() {
+                "clean"
+            } else {
+                "findings"
+            };
             say_json(&json!({ "outcome": outcome, "findings": findings }))?;
         }
     }
-    Ok(if findings.is_empty() { Exit::Done } else { Exit::Findings })
+    Ok(if findings.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Findings
+    })
 }
 
 /// `file:line:column: what [rule]`, which editors understand, and the fix below it.
 fn text(finding: &Finding) -> String {
-    let number = |number: Option<usize>| number.map_or_else(String::new, |number| format!(":{number}"));
-    let Finding { path, line, column, rule, message, fix } = finding;
-    format!("{path}{}{}: {message} [{rule}]\n    fix: {fix}\n", number(*line), number(*column))
+    let number =
+        |number: Option<usize>| number.map_or_else(String::new, |number| format!(":{number}"));
+    let Finding {
+        path,
+        line,
+        column,
+        rule,
+        message,
+        fix,
+    } = finding;
+    format!(
+        "{path}{}{}: {message} [{rule}]\n    fix: {fix}\n",
+        number(*line),
+        number(*column)
+    )
 }

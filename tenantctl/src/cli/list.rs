@@ -32,7 +32,10 @@ pub(super) fn run(global: &Global, tier: Option<Tier>) -> Result<Exit, CliError>
 
 fn object(release: &Release) -> Value {
     let apps = release.apps.iter().map(|(name, app)| {
-        (name.clone(), json!({ "enabled": app.enabled, "pool": app.env_id, "route": app.route }))
+        (
+            name.clone(),
+            json!({ "enabled": app.enabled, "pool": app.env_id, "route": app.route }),
+        )
     });
     json!({
         "tenant": release.tenant,
@@ -50,9 +53,18 @@ fn object(release: &Release) -> Value {
 /// One word for what a release is up to.
 fn state(release: &Release) -> &'static str {
     match release {
-        Release { offboarded_from: Some(_), delete_data: true, .. } => "unprotected",
-        Release { offboarded_from: Some(_), .. } => "offboarded",
-        Release { suspended: true, .. } => "suspended",
+        Release {
+            offboarded_from: Some(_),
+            delete_data: true,
+            ..
+        } => "unprotected",
+        Release {
+            offboarded_from: Some(_),
+            ..
+        } => "offboarded",
+        Release {
+            suspended: true, ..
+        } => "suspended",
         Release { hold: Some(_), .. } => "on hold",
         _ => "active",
     }
@@ -61,19 +73,43 @@ fn state(release: &Release) -> &'static str {
 /// Columns as wide as their widest cell.
 fn table(releases: &[Release]) -> String {
     let own = |release: &Release| {
-        let names = release.apps.iter().filter(|(_, app)| app.enabled).map(|(name, _)| name.as_str());
+        let names = release
+            .apps
+            .iter()
+            .filter(|(_, app)| app.enabled)
+            .map(|(name, _)| name.as_str());
         names.collect::<Vec<_>>().join(" ")
     };
     let row = |release: &Release| {
-        let Release { tenant, tier, version, .. } = release;
-        [tenant.clone(), tier.clone(), version.clone(), state(release).to_owned(), own(release)]
+        let Release {
+            tenant,
+            tier,
+            version,
+            ..
+        } = release;
+        [
+            tenant.clone(),
+            tier.clone(),
+            version.clone(),
+            state(release).to_owned(),
+            own(release),
+        ]
     };
-    let rows: Vec<[String; 5]> =
-        std::iter::once(TITLES.map(str::to_owned)).chain(releases.iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let rows: Vec<[String; 5]> = std::iter::once(TITLES.map(str::to_owned))
+        .chain(releases.iter().map(row))
+        .collect();
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or_default()
+    };
     let widths: [usize; 5] = std::array::from_fn(width);
     let line = |row: &[String; 5]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  "));
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}  "));
         format!("{}\n", cells.collect::<String>().trim_end())
     };
     rows.iter().map(line).collect()

@@ -24,13 +24,21 @@ impl Progress {
     /// A line where somebody sees it.
     pub(super) fn new(output: Output) -> Self {
         let is_seen = output == Output::Text && io::stderr().is_terminal();
-        Self(is_seen.then(|| Arc::new(Line { begun: Instant::now(), stderr: Mutex::new(io::stderr()) })))
+        Self(is_seen.then(|| {
+            Arc::new(Line {
+                begun: Instant::now(),
+                stderr: Mutex::new(io::stderr()),
+            })
+        }))
     }
 
     /// Replaces the line.
     pub(super) fn show(&self, what: &str) {
         if let Some(line) = &self.0 {
-            line.write(&format!("{CLEAR}{:4.1} s  {what}", line.begun.elapsed().as_secs_f64()));
+            line.write(&format!(
+                "{CLEAR}{:4.1} s  {what}",
+                line.begun.elapsed().as_secs_f64()
+            ));
         }
     }
 
@@ -45,7 +53,9 @@ impl Line {
     fn write(&self, text: &str) {
         let mut stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
         // A terminal that is gone sees no progress.
-        let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+        let _ = stderr
+            .write_all(text.as_bytes())
+            .and_then(|()| stderr.flush());
     }
 }
 

@@ -14,7 +14,10 @@ const CACHE_FOLDER: &str = "tenantctl";
 /// Opens the repository for changes.
 pub(super) fn repository(global: &Global) -> Result<Repository, CliError> {
     let address = address(global)?;
-    if let Some(folder) = address.local_path().filter(|path| !is_bare(path) && path.is_dir()) {
+    if let Some(folder) = address
+        .local_path()
+        .filter(|path| !is_bare(path) && path.is_dir())
+    {
         return Err(CliError::usage(format!(
             "{} is a folder, not a bare repository: changes are pushed; name the repository they are pushed to",
             folder.display()
@@ -42,8 +45,8 @@ pub(super) fn tree(global: &Global, progress: &Progress) -> Result<Box<dyn Tree>
 
 fn address(global: &Global) -> Result<Address, CliError> {
     let named = global.repository.as_deref();
-    let text =
-        named.ok_or_else(|| CliError::usage("no repository: set --repository or GITOPS_REPOSITORY"))?;
+    let text = named
+        .ok_or_else(|| CliError::usage("no repository: set --repository or GITOPS_REPOSITORY"))?;
     text.parse().map_err(CliError::usage)
 }
 
@@ -59,12 +62,19 @@ fn open(global: &Global, address: Address) -> Result<Repository, CliError> {
 }
 
 fn credentials(global: &Global) -> Result<Option<Credentials>, CliError> {
-    let Some(file) = &global.password_file else { return Ok(None) };
+    let Some(file) = &global.password_file else {
+        return Ok(None);
+    };
     // Git's calls have another working folder.
     let file = std::path::absolute(file).map_err(CliError::usage)?;
-    let askpass = std::env::current_exe()
-        .map_err(|error| CliError::unexpected(format!("this program's own path is not known: {error}")))?;
-    Ok(Some(Credentials::new(global.username.clone(), file, askpass)))
+    let askpass = std::env::current_exe().map_err(|error| {
+        CliError::unexpected(format!("this program's own path is not known: {error}"))
+    })?;
+    Ok(Some(Credentials::new(
+        global.username.clone(),
+        file,
+        askpass,
+    )))
 }
 
 /// The folder of mirrors, as the XDG base directories have it.
@@ -72,7 +82,11 @@ fn cache(global: &Global) -> Result<PathBuf, CliError> {
     if let Some(folder) = &global.cache_dir {
         return std::path::absolute(folder).map_err(CliError::usage);
     }
-    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let set = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
     let base = base.ok_or_else(|| {
         CliError::usage("no place for the repository's mirror: set --cache-dir or GITOPS_CACHE_DIR")

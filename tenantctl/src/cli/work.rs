@@ -14,14 +14,20 @@ pub(super) fn run(global: &Global, config: WorkerConfig) -> Result<Exit, CliErro
     let process = &config.process;
     let telemetry = telemetry::start(worker::NAME, process.log_format, &process.log_level);
     let telemetry = telemetry.map_err(CliError::usage)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(CliError::unexpected)?;
-    let outcome =
-        runtime.block_on(async { worker::run(config, repository, service::shutdown_signal()).await });
+    let outcome = runtime
+        .block_on(async { worker::run(config, repository, service::shutdown_signal()).await });
     runtime.shutdown_background();
     telemetry.end();
     outcome.map(|()| Exit::Done).map_err(|error| {
-        let exit = if matches!(error, RunError::Aws(_)) { Exit::Usage } else { Exit::Unexpected };
+        let exit = if matches!(error, RunError::Aws(_)) {
+            Exit::Usage
+        } else {
+            Exit::Unexpected
+        };
         CliError::new("worker", exit, error)
     })
 }

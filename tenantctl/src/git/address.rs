@@ -57,8 +57,20 @@ impl Address {
 
     /// A folder's name for its mirror: readable, and different for every address.
     pub(super) fn folder_name(&self) -> String {
-        let readable = |character: char| if character.is_ascii_alphanumeric() { character } else { '-' };
-        let tail: String = self.0.chars().rev().take(MAX_READABLE_CHARS).map(readable).collect();
+        let readable = |character: char| {
+            if character.is_ascii_alphanumeric() {
+                character
+            } else {
+                '-'
+            }
+        };
+        let tail: String = self
+            .0
+            .chars()
+            .rev()
+            .take(MAX_READABLE_CHARS)
+            .map(readable)
+            .collect();
         let tail: String = tail.chars().rev().collect();
         let unique = Uuid::new_v5(&Uuid::NAMESPACE_URL, self.0.as_bytes()).simple();
         format!("{}-{unique}", tail.trim_matches('-'))
@@ -86,7 +98,9 @@ impl FromStr for Address {
         }
         // The mirror is elsewhere: a relative path would mean another place there.
         let path = std::path::absolute(text).map_err(|_| InvalidAddress::NotAnAddress)?;
-        path.to_str().map(|path| Self(path.to_owned())).ok_or(InvalidAddress::NotAnAddress)
+        path.to_str()
+            .map(|path| Self(path.to_owned()))
+            .ok_or(InvalidAddress::NotAnAddress)
     }
 }
 
@@ -95,8 +109,9 @@ fn check_url(scheme: &str, rest: &str) -> Result<(), InvalidAddress> {
         return Err(InvalidAddress::Scheme);
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let (user, host) =
-        authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+    let (user, host) = authority
+        .rsplit_once('@')
+        .map_or((None, authority), |(user, host)| (Some(user), host));
     // With SSH the user is part of where to go (git@…), and no secret; a password is.
     let is_allowed = user.is_none_or(|user| scheme == "ssh" && is_plain_user(user));
     if !is_allowed {
@@ -110,7 +125,9 @@ fn check_url(scheme: &str, rest: &str) -> Result<(), InvalidAddress> {
 
 /// `git@host:path`, as git tells it from a path: a colon before any slash.
 fn is_scp_like(text: &str) -> bool {
-    let Some((place, _)) = text.split_once(':') else { return false };
+    let Some((place, _)) = text.split_once(':') else {
+        return false;
+    };
     let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
     let user = place.rsplit_once('@').map_or("git", |(user, _)| user);
     !place.contains('/') && !host.is_empty() && !host.starts_with('-') && is_plain_user(user)
@@ -143,7 +160,13 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Address>().expect(text).as_str(), text);
         }
-        assert!("gitops.git".parse::<Address>().expect("a path").as_str().starts_with('/'));
+        assert!(
+            "gitops.git"
+                .parse::<Address>()
+                .expect("a path")
+                .as_str()
+                .starts_with('/')
+        );
     }
 
     #[test]

@@ -25,7 +25,11 @@ pub struct Credentials {
 impl Credentials {
     /// Credentials that `askpass` hands to git: a program that calls [`answer_askpass`] first of all, as this one does.
     pub fn new(user: String, password_file: PathBuf, askpass: PathBuf) -> Self {
-        Self { user, password_file, askpass }
+        Self {
+            user,
+            password_file,
+            askpass,
+        }
     }
 
     pub(super) fn hand_to(&self, command: &mut Command) {
@@ -40,14 +44,20 @@ impl Credentials {
 
 /// Answers git's question where git has started this program for that; `None` where it was started for anything else.
 pub fn answer_askpass() -> Option<ExitCode> {
-    let (user, file) = (std::env::var(USER_VARIABLE).ok()?, std::env::var_os(FILE_VARIABLE)?);
+    let (user, file) = (
+        std::env::var(USER_VARIABLE).ok()?,
+        std::env::var_os(FILE_VARIABLE)?,
+    );
     let question = std::env::args().nth(1).unwrap_or_default();
-    let answered =
-        answer(&question, &user, Path::new(&file)).and_then(|answer| writeln!(io::stdout(), "{answer}"));
+    let answered = answer(&question, &user, Path::new(&file))
+        .and_then(|answer| writeln!(io::stdout(), "{answer}"));
     Some(match answered {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let line = format!("the password file {} cannot be read: {error}\n", Path::new(&file).display());
+            let line = format!(
+                "the password file {} cannot be read: {error}\n",
+                Path::new(&file).display()
+            );
             // Nobody is left to tell if this fails, too.
             let _ = io::stderr().write_all(line.as_bytes());
             ExitCode::FAILURE
@@ -61,7 +71,9 @@ fn answer(question: &str, user: &str, file: &Path) -> io::Result<String> {
         return Ok(user.to_owned());
     }
     let mut password = String::new();
-    std::fs::File::open(file)?.take(MAX_PASSWORD_BYTES).read_to_string(&mut password)?;
+    std::fs::File::open(file)?
+        .take(MAX_PASSWORD_BYTES)
+        .read_to_string(&mut password)?;
     Ok(password.lines().next().unwrap_or_default().to_owned())
 }
 
@@ -74,9 +86,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         std::fs::write(&file, "s3cret\n").unwrap();
-        assert_eq!(answer("Username for 'https://host': ", "robot", &file).unwrap(), "robot");
-        assert_eq!(answer("Password for 'https://robot@host': ", "robot", &file).unwrap(), "s3cret");
-        assert!(answer("Password for 'https://host': ", "robot", &folder.path().join("none")).is_err());
+        assert_eq!(
+            answer("Username for 'https://host': ", "robot", &file).unwrap(),
+            "robot"
+        );
+        assert_eq!(
+            answer("Password for 'https://robot@host': ", "robot", &file).unwrap(),
+            "s3cret"
+        );
+        assert!(
+            answer(
+                "Password for 'https://host': ",
+                "robot",
+                &folder.path().join("none")
+            )
+            .is_err()
+        );
     }
 
     #[test]

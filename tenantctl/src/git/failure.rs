@@ -15,8 +15,11 @@ use super::program::Called;
 const MAX_REASON_CHARS: usize = 500;
 
 /// What git says where this machine's disk is the trouble.
-const LOCAL_TROUBLE: [&str; 3] =
-    ["unable to create temporary file", "no space left on device", "read-only file system"];
+const LOCAL_TROUBLE: [&str; 3] = [
+    "unable to create temporary file",
+    "no space left on device",
+    "read-only file system",
+];
 
 /// Why git could not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +125,10 @@ pub(super) enum Refusal {
 impl GitError {
     /// Whether a push that ended so may have reached the branch: its answer was lost, not given.
     pub const fn may_have_arrived(&self) -> bool {
-        matches!(self, Self::TimedOut { .. } | Self::Unreachable { .. } | Self::Io { .. })
+        matches!(
+            self,
+            Self::TimedOut { .. } | Self::Unreachable { .. } | Self::Io { .. }
+        )
     }
 
     /// The stable name of the error, for programs.
@@ -142,27 +148,49 @@ impl GitError {
     }
 
     pub(super) fn unexpected(action: &'static str, answer: &str) -> Self {
-        Self::Unexpected { action, answer: one_line(answer) }
+        Self::Unexpected {
+            action,
+            answer: one_line(answer),
+        }
     }
 
     pub(super) fn local(action: String, stderr: &str, folder: &Path) -> Self {
-        Self::Mirror { action, reason: reason_in(stderr), folder: folder.to_owned() }
+        Self::Mirror {
+            action,
+            reason: reason_in(stderr),
+            folder: folder.to_owned(),
+        }
     }
 }
 
 /// What a failed fetch or push came to.
-pub(super) fn of_remote(address: &Address, branch: &Branch, called: &Called, folder: &Path) -> GitError {
-    let (text, reason) = (called.stderr.to_ascii_lowercase(), reason_in(&called.stderr));
+pub(super) fn of_remote(
+    address: &Address,
+    branch: &Branch,
+    called: &Called,
+    folder: &Path,
+) -> GitError {
+    let (text, reason) = (
+        called.stderr.to_ascii_lowercase(),
+        reason_in(&called.stderr),
+    );
     let says = |any: &[&str]| any.iter().any(|words| text.contains(words));
     // The remote's own disk may be full as well, but then it says so itself.
     let mut ours = text.lines().filter(|line| !line.contains("remote"));
     let is_ours = |line: &str| LOCAL_TROUBLE.iter().any(|words| line.contains(words));
     if ours.any(is_ours) {
-        return GitError::Mirror { action: "fetch or push".to_owned(), reason, folder: folder.to_owned() };
+        return GitError::Mirror {
+            action: "fetch or push".to_owned(),
+            reason,
+            folder: folder.to_owned(),
+        };
     }
     let address = address.to_string();
     if says(&["couldn't find remote ref"]) {
-        return GitError::NoBranch { address, branch: branch.to_string() };
+        return GitError::NoBranch {
+            address,
+            branch: branch.to_string(),
+        };
     }
     if says(&[
         "authentication failed",
@@ -198,8 +226,9 @@ pub(super) fn of_push(porcelain: &str) -> Option<Refusal> {
     if summary.starts_with("[rejected]") {
         return Some(Refusal::Moved);
     }
-    let reason =
-        summary.strip_prefix("[remote rejected]").or_else(|| summary.strip_prefix("[remote failure]"))?;
+    let reason = summary
+        .strip_prefix("[remote rejected]")
+        .or_else(|| summary.strip_prefix("[remote failure]"))?;
     // These are git's own words for a branch that another push is moving.
     let is_race = [
         "failed to update ref",
@@ -211,29 +240,55 @@ pub(super) fn of_push(porcelain: &str) -> Option<Refusal> {
     ]
     .iter()
     .any(|words| reason.contains(words));
-    Some(if is_race { Refusal::Moved } else { Refusal::Declined(one_line(reason)) })
+    Some(if is_race {
+        Refusal::Moved
+    } else {
+        Refusal::Declined(one_line(reason))
+    })
 }
 
 /// A declined push, with what the remote's hook had to say.
 pub(super) fn declined(address: &Address, reason: &str, called: &Called) -> GitError {
-    let said = called.stderr.lines().filter_map(|line| line.strip_prefix("remote: "));
+    let said = called
+        .stderr
+        .lines()
+        .filter_map(|line| line.strip_prefix("remote: "));
     let said = one_line(&said.collect::<Vec<_>>().join(" "));
-    let reason = if said.is_empty() { reason.to_owned() } else { format!("{reason} {said}") };
-    GitError::Declined { address: address.to_string(), reason }
+    let reason = if said.is_empty() {
+        reason.to_owned()
+    } else {
+        format!("{reason} {said}")
+    };
+    GitError::Declined {
+        address: address.to_string(),
+        reason,
+    }
 }
 
 /// The lines that say why, or all of them.
 fn reason_in(stderr: &str) -> String {
     let is_telling = |line: &&str| {
-        ["fatal: ", "error: ", "remote: ", "ssh: "].iter().any(|prefix| line.starts_with(prefix))
+        ["fatal: ", "error: ", "remote: ", "ssh: "]
+            .iter()
+            .any(|prefix| line.starts_with(prefix))
     };
     let telling: Vec<&str> = stderr.lines().filter(is_telling).collect();
-    one_line(&if telling.is_empty() { stderr.to_owned() } else { telling.join("; ") })
+    one_line(&if telling.is_empty() {
+        stderr.to_owned()
+    } else {
+        telling.join("; ")
+    })
 }
 
 /// A text from outside as one line of bounded length: no control characters, no user or password of a URL.
 fn one_line(text: &str) -> String {
-    let printable = text.chars().map(|character| if character.is_control() { ' ' } else { character });
+    let printable = text.chars().map(|character| {
+        if character.is_control() {
+            ' '
+        } else {
+            character
+        }
+    });
     let text: String = printable
         .collect::<String>()
         .split(' ')
@@ -249,10 +304,14 @@ fn one_line(text: &str) -> String {
 
 /// A word without what stands before the `@` of a URL: a rewrite in the user's git configuration may have put it there.
 fn without_user(word: &str) -> String {
-    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+    let Some((scheme, rest)) = word.split_once("://") else {
+        return word.to_owned();
+    };
     let end = rest.find('/').unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
     format!("{scheme}://{host}{path}")
 }
 
@@ -263,15 +322,25 @@ mod tests {
     fn failed(stderr: &str) -> GitError {
         let address = "https://host/x".parse().expect("an address");
         let branch = "main".parse().expect("a branch");
-        let called = Called { succeeded: false, stdout: vec![], stderr: stderr.to_owned() };
+        let called = Called {
+            succeeded: false,
+            stdout: vec![],
+            stderr: stderr.to_owned(),
+        };
         of_remote(&address, &branch, &called, Path::new("/mirror"))
     }
 
     #[test]
     fn failures_of_the_remote_are_told_apart() {
         for (stderr, code) in [
-            ("fatal: couldn't find remote ref refs/heads/main", "no_branch"),
-            ("fatal: unable to access 'https://host/x/': Could not resolve host: host", "unreachable"),
+            (
+                "fatal: couldn't find remote ref refs/heads/main",
+                "no_branch",
+            ),
+            (
+                "fatal: unable to access 'https://host/x/': Could not resolve host: host",
+                "unreachable",
+            ),
             (
                 "fatal: unable to access 'https://host/x/': Failed to connect to host port 443: Connection refused",
                 "unreachable",
@@ -284,20 +353,35 @@ mod tests {
                 "fatal: unable to access 'https://host/x/': The requested URL returned error: 403",
                 "unauthorized",
             ),
-            ("fatal: Authentication failed for 'https://host/x/'", "unauthorized"),
-            ("fatal: could not read Username for 'https://host': terminal prompts disabled", "unauthorized"),
+            (
+                "fatal: Authentication failed for 'https://host/x/'",
+                "unauthorized",
+            ),
+            (
+                "fatal: could not read Username for 'https://host': terminal prompts disabled",
+                "unauthorized",
+            ),
             (
                 "git@host: Permission denied (publickey).\nfatal: Could not read from remote repository.",
                 "unauthorized",
             ),
-            ("fatal: repository 'https://host/x/' not found", "no_repository"),
-            ("fatal: '/srv/x' does not appear to be a git repository", "no_repository"),
+            (
+                "fatal: repository 'https://host/x/' not found",
+                "no_repository",
+            ),
+            (
+                "fatal: '/srv/x' does not appear to be a git repository",
+                "no_repository",
+            ),
             ("fatal: the remote end hung up unexpectedly", "unreachable"),
             (
                 "fatal: Unable to create temporary file '/m/objects/pack/tmp_pack_XXXXXX': No space left on device",
                 "mirror_broken",
             ),
-            ("remote: fatal: Unable to create temporary file: No space left on device", "unreachable"),
+            (
+                "remote: fatal: Unable to create temporary file: No space left on device",
+                "unreachable",
+            ),
             ("", "unreachable"),
         ] {
             assert_eq!(failed(stderr).code(), code, "{stderr}");
@@ -306,8 +390,11 @@ mod tests {
 
     #[test]
     fn a_moved_branch_is_not_a_hook_that_says_no() {
-        let of =
-            |summary: &str| of_push(&format!("To https://host/x\n!\tabc:refs/heads/main\t{summary}\nDone\n"));
+        let of = |summary: &str| {
+            of_push(&format!(
+                "To https://host/x\n!\tabc:refs/heads/main\t{summary}\nDone\n"
+            ))
+        };
         for summary in [
             "[rejected] (fetch first)",
             "[rejected] (non-fast-forward)",
@@ -318,21 +405,34 @@ mod tests {
         ] {
             assert_eq!(of(summary), Some(Refusal::Moved), "{summary}");
         }
-        for summary in
-            ["[remote rejected] (pre-receive hook declined)", "[remote rejected] (protected branch)"]
-        {
-            assert!(matches!(of(summary), Some(Refusal::Declined(_))), "{summary}");
+        for summary in [
+            "[remote rejected] (pre-receive hook declined)",
+            "[remote rejected] (protected branch)",
+        ] {
+            assert!(
+                matches!(of(summary), Some(Refusal::Declined(_))),
+                "{summary}"
+            );
         }
         assert_eq!(of_push("fatal: unable to access"), None);
     }
 
     #[test]
     fn what_is_quoted_is_one_bounded_line_without_a_urls_user() {
-        let error =
-            failed("fatal: unable to access 'https://robot:s3cret@host/x/':\x1b[31m bad\nerror: more")
-                .to_string();
-        assert!(!error.contains("s3cret") && !error.contains('\x1b') && !error.contains('\n'), "{error}");
-        assert!(failed(&format!("fatal: {}", "x".repeat(10_000))).to_string().len() < 700);
+        let error = failed(
+            "fatal: unable to access 'https://robot:s3cret@host/x/':\x1b[31m bad\nerror: more",
+        )
+        .to_string();
+        assert!(
+            !error.contains("s3cret") && !error.contains('\x1b') && !error.contains('\n'),
+            "{error}"
+        );
+        assert!(
+            failed(&format!("fatal: {}", "x".repeat(10_000)))
+                .to_string()
+                .len()
+                < 700
+        );
     }
 
     #[test]

@@ -25,9 +25,20 @@ pub(super) struct Commit<'a> {
 
 /// Makes the commits, each on top of the one before; `reference` names the last of them, which is given back.
 pub(super) fn run(git: &Git, reference: &str, commits: &[Commit<'_>]) -> Result<Oid, GitError> {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     let input = stream(reference, commits, seconds);
-    let printed = git.done(&["fast-import", "--quiet", "--force", "--date-format=raw", "--done"], &input)?;
+    let printed = git.done(
+        &[
+            "fast-import",
+            "--quiet",
+            "--force",
+            "--date-format=raw",
+            "--done",
+        ],
+        &input,
+    )?;
     Oid::parse(printed.trim()).ok_or_else(|| GitError::unexpected("fast-import", &printed))
 }
 
@@ -35,8 +46,17 @@ pub(super) fn run(git: &Git, reference: &str, commits: &[Commit<'_>]) -> Result<
 fn stream(reference: &str, commits: &[Commit<'_>], seconds: u64) -> Vec<u8> {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    for Commit { parent, author, message, edits } in commits {
-        let _ = write!(text, "commit {reference}\nmark :1\ncommitter {author} {seconds} +0000\n");
+    for Commit {
+        parent,
+        author,
+        message,
+        edits,
+    } in commits
+    {
+        let _ = write!(
+            text,
+            "commit {reference}\nmark :1\ncommitter {author} {seconds} +0000\n"
+        );
         let _ = write!(text, "data {}\n{message}\n", message.len());
         if let Some(parent) = parent {
             let _ = writeln!(text, "from {parent}");
@@ -45,7 +65,11 @@ fn stream(reference: &str, commits: &[Commit<'_>], seconds: u64) -> Vec<u8> {
             let path = quoted(path.as_str());
             match content {
                 Some(content) => {
-                    let _ = write!(text, "M 100644 inline {path}\ndata {}\n{content}\n", content.len());
+                    let _ = write!(
+                        text,
+                        "M 100644 inline {path}\ndata {}\n{content}\n",
+                        content.len()
+                    );
                 }
                 None => {
                     let _ = writeln!(text, "D {path}");
@@ -59,7 +83,10 @@ fn stream(reference: &str, commits: &[Commit<'_>], seconds: u64) -> Vec<u8> {
 
 /// A path as fast-import takes any: in quotes, with what would end them escaped.
 fn quoted(path: &str) -> String {
-    let escaped = path.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let escaped = path
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
     format!("\"{escaped}\"")
 }
 
@@ -71,13 +98,29 @@ mod tests {
     fn a_text_that_looks_like_a_command_stays_data() {
         let author = Author::tenantctl();
         let path: crate::tree::RepoPath = "a/b \"c.yaml".parse().expect("a path");
-        let edits =
-            [Edit { path: path.clone(), content: Some("x\nD a\n".to_owned()) }, Edit { path, content: None }];
+        let edits = [
+            Edit {
+                path: path.clone(),
+                content: Some("x\nD a\n".to_owned()),
+            },
+            Edit {
+                path,
+                content: None,
+            },
+        ];
         let message = "subject\n\ncommit refs/heads/main";
-        let commit = Commit { parent: None, author: &author, message, edits: &edits };
+        let commit = Commit {
+            parent: None,
+            author: &author,
+            message,
+            edits: &edits,
+        };
         let stream = String::from_utf8(stream("refs/pending/1", &[commit], 7)).expect("text");
         assert!(stream.contains(&format!("data {}\nsubject\n", message.len())));
-        assert!(stream.contains("M 100644 inline \"a/b \\\"c.yaml\"\ndata 6\nx\nD a\n\n"), "{stream}");
+        assert!(
+            stream.contains("M 100644 inline \"a/b \\\"c.yaml\"\ndata 6\nx\nD a\n\n"),
+            "{stream}"
+        );
         assert!(stream.contains("\nD \"a/b \\\"c.yaml\"\n"));
         assert!(stream.contains("committer tenantctl <tenantctl@localhost> 7 +0000\n"));
     }

@@ -36,7 +36,9 @@ pub struct InvalidAuthor;
 impl Oid {
     /// The name in this text, where it is one.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_hex = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
+        let is_hex = text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
         (matches!(text.len(), 40 | 64) && is_hex).then(|| Self(text.to_owned()))
     }
 
@@ -59,7 +61,10 @@ impl Oid {
 impl Author {
     /// Whoever asks for nothing else.
     pub fn tenantctl() -> Self {
-        Self { name: "tenantctl".to_owned(), email: "tenantctl@localhost".to_owned() }
+        Self {
+            name: "tenantctl".to_owned(),
+            email: "tenantctl@localhost".to_owned(),
+        }
     }
 }
 
@@ -67,7 +72,8 @@ impl FromStr for Branch {
     type Err = InvalidBranch;
 
     fn from_str(text: &str) -> Result<Self, InvalidBranch> {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
+        let fits =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
         // What git's own rule forbids beyond that.
         let segment = |segment: &str| {
             !segment.is_empty()
@@ -79,7 +85,11 @@ impl FromStr for Branch {
             && text.bytes().all(fits)
             && !text.contains("..")
             && text.split('/').all(segment);
-        if is_branch { Ok(Self(text.to_owned())) } else { Err(InvalidBranch) }
+        if is_branch {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidBranch)
+        }
     }
 }
 
@@ -90,12 +100,18 @@ impl FromStr for Author {
         let (name, rest) = text.split_once('<').ok_or(InvalidAuthor)?;
         let email = rest.strip_suffix('>').ok_or(InvalidAuthor)?;
         let fits = |part: &str| {
-            let is_plain = |character: char| !character.is_control() && !matches!(character, '<' | '>');
-            !part.is_empty() && part.chars().count() <= MAX_AUTHOR_CHARS && part.chars().all(is_plain)
+            let is_plain =
+                |character: char| !character.is_control() && !matches!(character, '<' | '>');
+            !part.is_empty()
+                && part.chars().count() <= MAX_AUTHOR_CHARS
+                && part.chars().all(is_plain)
         };
         let (name, email) = (name.trim_matches(' '), email.trim_matches(' '));
         if fits(name) && fits(email) && !email.contains(' ') {
-            Ok(Self { name: name.to_owned(), email: email.to_owned() })
+            Ok(Self {
+                name: name.to_owned(),
+                email: email.to_owned(),
+            })
         } else {
             Err(InvalidAuthor)
         }
@@ -135,18 +151,29 @@ mod tests {
         for text in ["main", "release/1.2", "a_b-c"] {
             assert!(text.parse::<Branch>().is_ok(), "{text}");
         }
-        for text in
-            ["", "-f", "a..b", "a b", "a:b", "a/", "/a", ".a", "a/.b", "a.lock", "a@{1}", "a\nb", "+a", "a*"]
-        {
+        for text in [
+            "", "-f", "a..b", "a b", "a:b", "a/", "/a", ".a", "a/.b", "a.lock", "a@{1}", "a\nb",
+            "+a", "a*",
+        ] {
             assert_eq!(text.parse::<Branch>(), Err(InvalidBranch), "{text:?}");
         }
     }
 
     #[test]
     fn an_author_is_a_name_and_an_address_on_one_line() {
-        let author = "Platform Team <platform@example.com>".parse::<Author>().expect("complete");
+        let author = "Platform Team <platform@example.com>"
+            .parse::<Author>()
+            .expect("complete");
         assert_eq!(author.to_string(), "Platform Team <platform@example.com>");
-        for text in ["", "platform", "<a@b>", "A <>", "A <a@b> x", "A\n <a@b>", "A <a@b>> 0 +0000"] {
+        for text in [
+            "",
+            "platform",
+            "<a@b>",
+            "A <>",
+            "A <a@b> x",
+            "A\n <a@b>",
+            "A <a@b>> 0 +0000",
+        ] {
             assert_eq!(text.parse::<Author>(), Err(InvalidAuthor), "{text:?}");
         }
     }
@@ -154,7 +181,13 @@ mod tests {
     #[test]
     fn only_whole_hexadecimal_names_are_commits() {
         assert!(Oid::parse(&"0a".repeat(20)).is_some() && Oid::parse(&"f".repeat(64)).is_some());
-        for text in ["", "HEAD", &"0".repeat(39), &"G".repeat(40), &"A".repeat(40)] {
+        for text in [
+            "",
+            "HEAD",
+            &"0".repeat(39),
+            &"G".repeat(40),
+            &"A".repeat(40),
+        ] {
             assert_eq!(Oid::parse(text), None, "{text}");
         }
         assert_eq!(Oid::of_bytes(&[0x0a; 20]).as_str(), "0a".repeat(20));

@@ -32,16 +32,34 @@ pub fn patch(tree: &dyn Tree, edits: &[Edit], scratch: &Path) -> Result<String, 
     let mut before = Vec::new();
     for edit in edits {
         let content = tree.read(&edit.path)?;
-        before.extend(content.map(|text| Edit { path: edit.path.clone(), content: Some(text) }));
+        before.extend(content.map(|text| Edit {
+            path: edit.path.clone(),
+            content: Some(text),
+        }));
     }
     let git = Git::new(scratch, None, DEFAULT_TIMEOUT);
     git.done(&["init", "--quiet", "--bare", "--template=", "."], &[])?;
     let author = Author::tenantctl();
-    let commit = |edits, message| Commit { parent: None, author: &author, message, edits };
+    let commit = |edits, message| Commit {
+        parent: None,
+        author: &author,
+        message,
+        edits,
+    };
     let old = import::run(&git, REFERENCE, &[commit(&before, "before")])?;
-    let after = Commit { parent: Some(&old), ..commit(edits, "after") };
+    let after = Commit {
+        parent: Some(&old),
+        ..commit(edits, "after")
+    };
     let new = import::run(&git, REFERENCE, &[after])?;
-    let options = ["-p", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index"];
+    let options = [
+        "-p",
+        "--no-ext-diff",
+        "--no-textconv",
+        "--no-color",
+        "--no-renames",
+        "--full-index",
+    ];
     let mut arguments = vec!["diff-tree"];
     arguments.extend(options);
     arguments.extend([old.as_str(), new.as_str()]);

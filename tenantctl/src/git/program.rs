@@ -82,14 +82,20 @@ impl Called {
 
 impl Git {
     pub(super) fn new(folder: &Path, credentials: Option<Credentials>, timeout: Duration) -> Self {
-        Self { folder: folder.to_owned(), credentials, timeout }
+        Self {
+            folder: folder.to_owned(),
+            credentials,
+            timeout,
+        }
     }
 
     /// A call that has not started. The arguments never hold a secret.
     pub(super) fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
         let mut command = Command::new("git");
         for (name, _) in std::env::vars_os() {
-            let kept = name.to_str().is_some_and(|name| KEPT_VARIABLES.contains(&name));
+            let kept = name
+                .to_str()
+                .is_some_and(|name| KEPT_VARIABLES.contains(&name));
             if name.as_encoded_bytes().starts_with(b"GIT_") && !kept {
                 command.env_remove(&name);
             }
@@ -112,8 +118,14 @@ impl Git {
             command.args(["-c", setting]);
         }
         // A group of its own, so that what git has started ends with it.
-        command.args(arguments).current_dir(&self.folder).process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(arguments)
+            .current_dir(&self.folder)
+            .process_group(0);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -124,13 +136,22 @@ impl Git {
             command.stdin(Stdio::piped());
         }
         let child = command.spawn().map_err(GitError::NoProgram)?;
-        let ended = attend(child, input, self.timeout)
-            .map_err(|source| GitError::Io { action: action(arguments), source })?;
+        let ended = attend(child, input, self.timeout).map_err(|source| GitError::Io {
+            action: action(arguments),
+            source,
+        })?;
         let Some((status, stdout, stderr)) = ended else {
-            return Err(GitError::TimedOut { action: action(arguments), after: self.timeout });
+            return Err(GitError::TimedOut {
+                action: action(arguments),
+                after: self.timeout,
+            });
         };
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
-        Ok(Called { succeeded: status.success(), stdout, stderr })
+        Ok(Called {
+            succeeded: status.success(),
+            stdout,
+            stderr,
+        })
     }
 
     /// Calls git for what must succeed whatever the remote does; gives what it printed.
@@ -139,7 +160,11 @@ impl Git {
         if called.succeeded {
             return Ok(called.stdout_text());
         }
-        Err(GitError::local(action(arguments), &called.stderr, &self.folder))
+        Err(GitError::local(
+            action(arguments),
+            &called.stderr,
+            &self.folder,
+        ))
     }
 }
 
@@ -209,14 +234,23 @@ mod tests {
     fn sh(script: &str) -> Child {
         let mut command = Command::new("sh");
         command.args(["-c", script]).process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a shell")
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a shell")
     }
 
     #[test]
     fn a_call_that_does_not_end_is_ended_with_all_it_has_started() {
         let begun = std::time::Instant::now();
         // The inner one holds the pipes.
-        let ended = attend(sh("sh -c 'sleep 600' & sleep 600"), &[], Duration::from_millis(50));
+        let ended = attend(
+            sh("sh -c 'sleep 600' & sleep 600"),
+            &[],
+            Duration::from_millis(50),
+        );
         assert!(ended.expect("it was read").is_none());
         assert!(begun.elapsed() < Duration::from_secs(60));
     }
@@ -231,7 +265,8 @@ mod tests {
 
     #[test]
     fn a_flood_on_standard_error_is_cut() {
-        let ended = attend(sh("head -c 1000000 /dev/zero >&2"), &[], DEFAULT_TIMEOUT).expect("it was read");
+        let ended =
+            attend(sh("head -c 1000000 /dev/zero >&2"), &[], DEFAULT_TIMEOUT).expect("it was read");
         assert_eq!(ended.expect("it ended").2.len() as u64, MAX_STDERR_BYTES);
     }
 
@@ -239,11 +274,23 @@ mod tests {
     fn variables_that_lead_elsewhere_or_write_secrets_down_do_not_reach_git() {
         let git = Git::new(Path::new("/mirror"), None, DEFAULT_TIMEOUT);
         let command = git.command(&["fetch"]);
-        let set: Vec<_> =
-            command.get_envs().filter(|(_, value)| value.is_some()).map(|(name, _)| name).collect();
-        for name in ["GIT_DIR", "GIT_TERMINAL_PROMPT", "GIT_ALLOW_PROTOCOL", "LC_ALL"] {
+        let set: Vec<_> = command
+            .get_envs()
+            .filter(|(_, value)| value.is_some())
+            .map(|(name, _)| name)
+            .collect();
+        for name in [
+            "GIT_DIR",
+            "GIT_TERMINAL_PROMPT",
+            "GIT_ALLOW_PROTOCOL",
+            "LC_ALL",
+        ] {
             assert!(set.contains(&OsStr::new(name)), "{name}");
         }
-        assert!(!KEPT_VARIABLES.iter().any(|name| name.contains("TRACE") || name.contains("DIR")));
+        assert!(
+            !KEPT_VARIABLES
+                .iter()
+                .any(|name| name.contains("TRACE") || name.contains("DIR"))
+        );
     }
 }

@@ -14,7 +14,10 @@ use crate::plan::Edit;
 /// # Errors
 /// There is no `git`, or the folder is there already or cannot be written.
 pub fn seed(folder: &Path, branch: &Branch, files: &[Edit], message: &str) -> Result<(), GitError> {
-    let unwritable = |source| GitError::Cache { folder: folder.to_owned(), source };
+    let unwritable = |source| GitError::Cache {
+        folder: folder.to_owned(),
+        source,
+    };
     let growing = folder.with_extension("new");
     if growing.exists() {
         fs::remove_dir_all(&growing).map_err(unwritable)?;
@@ -22,9 +25,17 @@ pub fn seed(folder: &Path, branch: &Branch, files: &[Edit], message: &str) -> Re
     fs::create_dir_all(&growing).map_err(unwritable)?;
     let git = Git::new(&growing, None, DEFAULT_TIMEOUT);
     let head = format!("--initial-branch={branch}");
-    git.done(&["init", "--quiet", "--bare", "--template=", &head, "."], &[])?;
+    git.done(
+        &["init", "--quiet", "--bare", "--template=", &head, "."],
+        &[],
+    )?;
     let author = Author::tenantctl();
-    let commit = Commit { parent: None, author: &author, message, edits: files };
+    let commit = Commit {
+        parent: None,
+        author: &author,
+        message,
+        edits: files,
+    };
     import::run(&git, &format!("refs/heads/{branch}"), &[commit])?;
     fs::rename(&growing, folder).map_err(unwritable)
 }

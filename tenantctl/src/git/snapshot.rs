@@ -45,14 +45,21 @@ struct Object {
 impl Snapshot {
     pub(super) fn new(git: &Git, commit: &Oid) -> Result<Self, GitError> {
         let objects = Objects::start(git)?;
-        let snapshot =
-            Self { commit: commit.clone(), objects: Mutex::new(objects), folders: Mutex::default() };
+        let snapshot = Self {
+            commit: commit.clone(),
+            objects: Mutex::new(objects),
+            folders: Mutex::default(),
+        };
         let tree = format!("{commit}^{{tree}}");
         let root = lock(&snapshot.objects)
             .read(&tree, u64::MAX)
-            .map_err(|source| GitError::Io { action: "cat-file".to_owned(), source })?;
+            .map_err(|source| GitError::Io {
+                action: "cat-file".to_owned(),
+                source,
+            })?;
         let root = root.and_then(|object| entries(&object.content?, commit.as_str().len() / 2));
-        let root = root.ok_or_else(|| GitError::unexpected("cat-file", "the commit is not in the mirror"))?;
+        let root = root
+            .ok_or_else(|| GitError::unexpected("cat-file", "the commit is not in the mirror"))?;
         lock(&snapshot.folders).insert(RepoPath::root(), Arc::new(root));
         Ok(snapshot)
     }
@@ -67,11 +74,21 @@ impl Snapshot {
         if let Some(known) = lock(&self.folders).get(path) {
             return Ok(Some(Arc::clone(known)));
         }
-        let Some(above) = path.parent() else { return Ok(None) };
-        let Some(above) = self.folder(&above)? else { return Ok(None) };
-        let Some((EntryKind::Folder, oid)) = above.get(path.file_name()) else { return Ok(None) };
-        let object = lock(&self.objects).read(oid.as_str(), u64::MAX)?.ok_or_else(missing)?;
-        let content = object.content.and_then(|bytes| entries(&bytes, oid.as_str().len() / 2));
+        let Some(above) = path.parent() else {
+            return Ok(None);
+        };
+        let Some(above) = self.folder(&above)? else {
+            return Ok(None);
+        };
+        let Some((EntryKind::Folder, oid)) = above.get(path.file_name()) else {
+            return Ok(None);
+        };
+        let object = lock(&self.objects)
+            .read(oid.as_str(), u64::MAX)?
+            .ok_or_else(missing)?;
+        let content = object
+            .content
+            .and_then(|bytes| entries(&bytes, oid.as_str().len() / 2));
         let folder: Folder = Arc::new(content.ok_or_else(missing)?);
         lock(&self.folders).insert(path.clone(), Arc::clone(&folder));
         Ok(Some(folder))
@@ -80,24 +97,48 @@ impl Snapshot {
 
 impl Tree for Snapshot {
     fn read(&self, path: &RepoPath) -> Result<Option<String>, TreeError> {
-        let failed = |source| TreeError::Io { path: path.clone(), source };
-        let Some(above) = path.parent() else { return Ok(None) };
-        let Some(folder) = self.folder(&above).map_err(failed)? else { return Ok(None) };
-        let Some((EntryKind::File, oid)) = folder.get(path.file_name()) else { return Ok(None) };
-        let object = lock(&self.objects).read(oid.as_str(), MAX_FILE_BYTES).map_err(failed)?;
+        let failed = |source| TreeError::Io {
+            path: path.clone(),
+            source,
+        };
+        let Some(above) = path.parent() else {
+            return Ok(None);
+        };
+        let Some(folder) = self.folder(&above).map_err(failed)? else {
+            return Ok(None);
+        };
+        let Some((EntryKind::File, oid)) = folder.get(path.file_name()) else {
+            return Ok(None);
+        };
+        let object = lock(&self.objects)
+            .read(oid.as_str(), MAX_FILE_BYTES)
+            .map_err(failed)?;
         let object = object.ok_or_else(|| failed(missing()))?;
         let Some(content) = object.content else {
-            return Err(TreeError::TooLarge { path: path.clone(), bytes: object.bytes });
+            return Err(TreeError::TooLarge {
+                path: path.clone(),
+                bytes: object.bytes,
+            });
         };
-        String::from_utf8(content).map(Some).map_err(|_| TreeError::NotText { path: path.clone() })
+        String::from_utf8(content)
+            .map(Some)
+            .map_err(|_| TreeError::NotText { path: path.clone() })
     }
 
     fn list(&self, folder: &RepoPath) -> Result<Vec<Entry>, TreeError> {
-        let found = self.folder(folder).map_err(|source| TreeError::Io { path: folder.clone(), source })?;
-        let Some(found) = found else { return Ok(Vec::new()) };
+        let found = self.folder(folder).map_err(|source| TreeError::Io {
+            path: folder.clone(),
+            source,
+        })?;
+        let Some(found) = found else {
+            return Ok(Vec::new());
+        };
         // A name that is no path of ours is not the repository's.
         let entry = |(name, (kind, _)): (&String, &(EntryKind, Oid))| {
-            Some(Entry { path: folder.join(name).ok()?, kind: *kind })
+            Some(Entry {
+                path: folder.join(name).ok()?,
+                kind: *kind,
+            })
         };
         let mut entries: Vec<Entry> = found.iter().filter_map(entry).collect();
         entries.sort();
@@ -113,7 +154,11 @@ impl Objects {
         let mut child = command.spawn().map_err(GitError::NoProgram)?;
         let requests = child.stdin.take().expect("standard input is piped");
         let answers = BufReader::new(child.stdout.take().expect("standard output is piped"));
-        Ok(Self { child, requests, answers })
+        Ok(Self {
+            child,
+            requests,
+            answers,
+        })
     }
 
     /// Reads an object; `None` where there is none of that name.
@@ -123,7 +168,12 @@ impl Objects {
         if self.answers.read_line(&mut head)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let Some(bytes) = head.trim_end().rsplit(' ').next().and_then(|size| size.parse::<u64>().ok()) else {
+        let Some(bytes) = head
+            .trim_end()
+            .rsplit(' ')
+            .next()
+            .and_then(|size| size.parse::<u64>().ok())
+        else {
             return Ok(None);
         };
         // A newline follows the content.
@@ -174,7 +224,10 @@ fn entries(mut bytes: &[u8], oid_bytes: usize) -> Option<BTreeMap<String, (Entry
 }
 
 fn missing() -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, "the mirror lacks an object; delete the mirror and try again")
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        "the mirror lacks an object; delete the mirror and try again",
+    )
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -188,15 +241,30 @@ mod tests {
     #[test]
     fn a_tree_object_is_read_entry_by_entry_and_a_cut_one_not_at_all() {
         let mut bytes = Vec::new();
-        for (mode, name) in [("100644", "a.yaml"), ("120000", "link"), ("160000", "module"), ("40000", "sub")]
-        {
+        for (mode, name) in [
+            ("100644", "a.yaml"),
+            ("120000", "link"),
+            ("160000", "module"),
+            ("40000", "sub"),
+        ] {
             bytes.extend_from_slice(format!("{mode} {name}\0").as_bytes());
             bytes.extend_from_slice(&[7; 20]);
         }
         let found = entries(&bytes, 20).expect("whole");
-        let kinds: Vec<_> = found.iter().map(|(name, (kind, _))| (name.as_str(), *kind)).collect();
+        let kinds: Vec<_> = found
+            .iter()
+            .map(|(name, (kind, _))| (name.as_str(), *kind))
+            .collect();
         let (file, folder, other) = (EntryKind::File, EntryKind::Folder, EntryKind::Other);
-        assert_eq!(kinds, [("a.yaml", file), ("link", other), ("module", other), ("sub", folder)]);
+        assert_eq!(
+            kinds,
+            [
+                ("a.yaml", file),
+                ("link", other),
+                ("module", other),
+                ("sub", folder)
+            ]
+        );
         for end in [1, 10, bytes.len() - 1] {
             assert!(entries(&bytes[..end], 20).is_none(), "{end}");
         }

@@ -63,9 +63,19 @@ impl Facts {
         match tree.read(path) {
             Ok(Some(text)) => facts.take(&text, role),
             Ok(None) => {
-                facts.add("unreadable", None, "the file went away while it was read", "run this again");
+                facts.add(
+                    "unreadable",
+                    None,
+                    "the file went away while it was read",
+                    "run this again",
+                );
             }
-            Err(error) => facts.add("unreadable", None, error.to_string(), "put a text file here"),
+            Err(error) => facts.add(
+                "unreadable",
+                None,
+                error.to_string(),
+                "put a text file here",
+            ),
         }
         facts
     }
@@ -89,7 +99,10 @@ impl Facts {
         let documents = match parse(text) {
             Ok(documents) => documents,
             Err(error) => {
-                let place = Place { line: error.line, column: error.column };
+                let place = Place {
+                    line: error.line,
+                    column: error.column,
+                };
                 let fix = "correct it; a broken file stops Flux for everything in its folder";
                 return self.add("yaml", Some(place), error.message, fix);
             }
@@ -108,7 +121,10 @@ impl Facts {
                     floating::check(self, &document.root);
                 }
             }
-            Role::Tenant { .. } | Role::Tombstone { .. } | Role::Pool { .. } | Role::Template { .. } => {
+            Role::Tenant { .. }
+            | Role::Tombstone { .. }
+            | Role::Pool { .. }
+            | Role::Template { .. } => {
                 tenants::check(self, role, documents);
             }
             Role::List | Role::Other => {}
@@ -117,16 +133,22 @@ impl Facts {
 
     fn take_object(&mut self, root: &Node<'_>) {
         let text = |path: &[&str]| root.at(path).and_then(Node::text).map(str::to_owned);
-        let (Some(api), Some(kind), Some(name)) =
-            (text(&["apiVersion"]), text(&["kind"]), text(&["metadata", "name"]))
-        else {
+        let (Some(api), Some(kind), Some(name)) = (
+            text(&["apiVersion"]),
+            text(&["kind"]),
+            text(&["metadata", "name"]),
+        ) else {
             return;
         };
         // Kustomize's own kind of this name is a list, not an object.
         if api.starts_with("kustomize.config.k8s.io/") {
             return;
         }
-        let object = Object { kind, namespace: text(&["metadata", "namespace"]), name };
+        let object = Object {
+            kind,
+            namespace: text(&["metadata", "namespace"]),
+            name,
+        };
         references::gather(self, root, &object);
         self.objects.push(object);
     }

@@ -50,7 +50,10 @@ pub(super) enum Role {
 
 /// Everything below the root; what cannot be there is a finding.
 pub(super) fn walk(tree: &dyn Tree) -> (Files, Vec<Finding>) {
-    let mut files = Files { roles: BTreeMap::new(), folders: BTreeSet::new() };
+    let mut files = Files {
+        roles: BTreeMap::new(),
+        folders: BTreeSet::new(),
+    };
     let mut findings = Vec::new();
     let mut open = vec![(RepoPath::root(), 0)];
     while let Some((folder, depth)) = open.pop() {
@@ -74,10 +77,17 @@ pub(super) fn walk(tree: &dyn Tree) -> (Files, Vec<Finding>) {
                 }
                 EntryKind::File => match role(&entry.path) {
                     Ok(role) => drop(files.roles.insert(entry.path, role)),
-                    Err((message, fix)) => findings.push(Finding::file(&entry.path, "layout", message, fix)),
+                    Err((message, fix)) => {
+                        findings.push(Finding::file(&entry.path, "layout", message, fix))
+                    }
                 },
                 EntryKind::Folder => {
-                    findings.push(Finding::file(&entry.path, "layout", "nested too deeply", "move it up"));
+                    findings.push(Finding::file(
+                        &entry.path,
+                        "layout",
+                        "nested too deeply",
+                        "move it up",
+                    ));
                 }
                 EntryKind::Other => findings.push(Finding::file(
                     &entry.path,
@@ -94,19 +104,29 @@ pub(super) fn walk(tree: &dyn Tree) -> (Files, Vec<Finding>) {
 
 /// What every repository has: without it, a look into the wrong folder would find nothing wrong.
 fn missing(files: &Files) -> Vec<Finding> {
-    let lists = [layout::tenants(), layout::pools(), layout::offboarded_folder()]
-        .into_iter()
-        .chain(Tier::ALL.map(layout::tier_folder))
-        .map(|folder| layout::kustomization(&folder));
+    let lists = [
+        layout::tenants(),
+        layout::pools(),
+        layout::offboarded_folder(),
+    ]
+    .into_iter()
+    .chain(Tier::ALL.map(layout::tier_folder))
+    .map(|folder| layout::kustomization(&folder));
     let needed = lists.chain(Tier::ALL.map(layout::template));
     let absent = needed.filter(|path| !files.roles.contains_key(path));
     let fix = "run this at the root of the GitOps repository; if this is the root, add the file";
-    absent.map(|path| Finding::file(&path, "layout", "this file is missing", fix)).collect()
+    absent
+        .map(|path| Finding::file(&path, "layout", "this file is missing", fix))
+        .collect()
 }
 
 /// Reads and judges every file by itself.
 pub(super) fn read_all(tree: &dyn Tree, files: &Files) -> Vec<Facts> {
-    let all: Vec<(&RepoPath, &Role)> = files.roles.iter().filter(|(_, role)| **role != Role::Other).collect();
+    let all: Vec<(&RepoPath, &Role)> = files
+        .roles
+        .iter()
+        .filter(|(_, role)| **role != Role::Other)
+        .collect();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
@@ -115,7 +135,8 @@ pub(super) fn read_all(tree: &dyn Tree, files: &Files) -> Vec<Facts> {
         }
         done
     };
-    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(MAX_THREADS));
+    let threads =
+        std::thread::available_parallelism().map_or(1, |threads| threads.get().min(MAX_THREADS));
     let mut facts: Vec<Facts> = if threads == 1 || all.len() < 2 * threads {
         work()
     } else {
@@ -136,11 +157,17 @@ fn role(path: &RepoPath) -> Result<Role, (String, String)> {
     let name = path.file_name();
     let is_yaml = path.yaml_stem().is_some();
     let folder = path.parent().unwrap_or_else(RepoPath::root);
-    let tier = Tier::ALL.into_iter().find(|tier| layout::tier_folder(*tier) == folder);
+    let tier = Tier::ALL
+        .into_iter()
+        .find(|tier| layout::tier_folder(*tier) == folder);
     let is_tombstone = folder == layout::offboarded_folder();
-    let is_ours =
-        tier.is_some() || is_tombstone || folder == layout::pools() || folder == layout::templates();
-    let is_below_tenants = path.as_str().starts_with(&format!("{}/", layout::tenants().as_str()));
+    let is_ours = tier.is_some()
+        || is_tombstone
+        || folder == layout::pools()
+        || folder == layout::templates();
+    let is_below_tenants = path
+        .as_str()
+        .starts_with(&format!("{}/", layout::tenants().as_str()));
     if !is_ours && !is_below_tenants {
         return Ok(match (is_yaml, name) {
             (_, KUSTOMIZATION) => Role::List,
@@ -161,18 +188,23 @@ fn role(path: &RepoPath) -> Result<Role, (String, String)> {
         ));
     };
     if folder == layout::templates() {
-        let tier = Tier::ALL.into_iter().find(|tier| layout::template(*tier) == *path);
+        let tier = Tier::ALL
+            .into_iter()
+            .find(|tier| layout::template(*tier) == *path);
         let wanted = "name it <tier>_tenant_template.yaml, with basic, advanced or premium as tier";
         return tier
             .map(|tier| Role::Template { tier })
             .ok_or_else(|| ("no tier's template".into(), wanted.into()));
     }
     if folder == layout::pools() {
-        let is_pool =
-            stem.strip_prefix("pool-").is_some_and(|rest| format!("p{rest}").parse::<TenantId>().is_ok());
+        let is_pool = stem
+            .strip_prefix("pool-")
+            .is_some_and(|rest| format!("p{rest}").parse::<TenantId>().is_ok());
         let wanted = "name it after a pool: pool-1.yaml";
         return if is_pool {
-            Ok(Role::Pool { name: stem.to_owned() })
+            Ok(Role::Pool {
+                name: stem.to_owned(),
+            })
         } else {
             Err(("no pool".into(), wanted.into()))
         };
@@ -185,7 +217,10 @@ fn role(path: &RepoPath) -> Result<Role, (String, String)> {
         ));
     }
     let id: TenantId = stem.parse().map_err(|rule| {
-        (format!("{stem} is no tenant id: {rule}"), "name the file after its tenant".to_owned())
+        (
+            format!("{stem} is no tenant id: {rule}"),
+            "name the file after its tenant".to_owned(),
+        )
     })?;
     if id.as_str() == PLACEHOLDER {
         return Err((
@@ -193,5 +228,11 @@ fn role(path: &RepoPath) -> Result<Role, (String, String)> {
             "name the file after its tenant".to_owned(),
         ));
     }
-    Ok(tier.map_or_else(|| Role::Tombstone { id: id.clone() }, |tier| Role::Tenant { id: id.clone(), tier }))
+    Ok(tier.map_or_else(
+        || Role::Tombstone { id: id.clone() },
+        |tier| Role::Tenant {
+            id: id.clone(),
+            tier,
+        },
+    ))
 }

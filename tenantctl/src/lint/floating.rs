@@ -11,7 +11,8 @@ pub(super) fn tenant_version(facts: &mut Facts, node: &Node<'_>) {
         .parse::<crate::request::ReleaseVersion>()
         .is_ok_and(|release| release.chart_version() == version);
     if !is_release {
-        let message = format!("the chart's version is {version:?}, which does not name one release");
+        let message =
+            format!("the chart's version is {version:?}, which does not name one release");
         facts.add(
             "floating",
             Some(node.into()),
@@ -23,7 +24,10 @@ pub(super) fn tenant_version(facts: &mut Facts, node: &Node<'_>) {
 
 /// Judges what a document outside of the tenants' files refers to.
 pub(super) fn check(facts: &mut Facts, root: &Node<'_>) {
-    let api = root.get("apiVersion").and_then(Node::text).unwrap_or_default();
+    let api = root
+        .get("apiVersion")
+        .and_then(Node::text)
+        .unwrap_or_default();
     let kind = root.get("kind").and_then(Node::text).unwrap_or_default();
     let group = api.split_once('/').map_or("", |(group, _)| group);
     match (group, kind) {
@@ -38,9 +42,13 @@ pub(super) fn check(facts: &mut Facts, root: &Node<'_>) {
 fn release(facts: &mut Facts, root: &Node<'_>) {
     if let Some(chart) = root.at(&["spec", "chart", "spec"]) {
         let node = chart.get("version").unwrap_or(chart);
-        let version = chart.get("version").and_then(Node::text).unwrap_or_default();
+        let version = chart
+            .get("version")
+            .and_then(Node::text)
+            .unwrap_or_default();
         if !is_bounded(version) {
-            let message = format!("the chart's version is {version:?}, which takes whatever comes next");
+            let message =
+                format!("the chart's version is {version:?}, which takes whatever comes next");
             facts.add(
                 "floating",
                 Some(node.into()),
@@ -56,7 +64,11 @@ fn release(facts: &mut Facts, root: &Node<'_>) {
 
 fn artifact(facts: &mut Facts, root: &Node<'_>) {
     let reference = root.at(&["spec", "ref"]);
-    let text = |key| reference.and_then(|reference| reference.get(key)).and_then(Node::text);
+    let text = |key| {
+        reference
+            .and_then(|reference| reference.get(key))
+            .and_then(Node::text)
+    };
     let is_fixed = text("digest").is_some()
         || text("semver").is_some_and(is_bounded)
         || text("tag").is_some_and(|tag| !tag.is_empty() && tag != "latest");
@@ -87,7 +99,9 @@ fn tags(facts: &mut Facts, node: &Node<'_>) {
         tags(facts, item);
     }
     for pair in node.entries() {
-        let tag = (pair.key.text() == Some("image")).then(|| pair.value.get("tag")).flatten();
+        let tag = (pair.key.text() == Some("image"))
+            .then(|| pair.value.get("tag"))
+            .flatten();
         if let Some(tag) = tag.filter(|tag| tag.text() == Some("latest")) {
             facts.add(
                 "floating",
@@ -110,9 +124,16 @@ fn images(facts: &mut Facts, node: &Node<'_>) {
             let last = text.rsplit('/').next().unwrap_or(text);
             if last.ends_with(":latest") {
                 let message = format!("{text} is another image tomorrow");
-                facts.add("floating", Some((&pair.value).into()), message, "name a version or a digest");
+                facts.add(
+                    "floating",
+                    Some((&pair.value).into()),
+                    message,
+                    "name a version or a digest",
+                );
             } else if !last.contains([':', '@', '$']) && !text.is_empty() {
-                facts.bare_images.push((text.to_string(), (&pair.value).into()));
+                facts
+                    .bare_images
+                    .push((text.to_string(), (&pair.value).into()));
             }
         }
         images(facts, &pair.value);

@@ -31,7 +31,12 @@ impl List {
     pub(super) fn of(facts: &mut Facts, text: &str, documents: &[Document<'_>]) -> Option<Self> {
         let [document] = documents else {
             let fix = "keep one document with apiVersion, kind and resources";
-            facts.add("list", None, format!("{} documents instead of one", documents.len()), fix);
+            facts.add(
+                "list",
+                None,
+                format!("{} documents instead of one", documents.len()),
+                fix,
+            );
             return None;
         };
         let root = &document.root;
@@ -58,24 +63,41 @@ impl List {
         };
         let texts = |key: &str| {
             let items = root.get(key).map(Node::items).unwrap_or_default();
-            items.iter().filter_map(|item| Some((item.text()?.to_owned(), Place::from(item))))
+            items
+                .iter()
+                .filter_map(|item| Some((item.text()?.to_owned(), Place::from(item))))
         };
-        list.entries.extend(["resources", "components"].into_iter().flat_map(texts));
+        list.entries
+            .extend(["resources", "components"].into_iter().flat_map(texts));
         list.reads.extend(
-            ["configurations", "crds", "generators", "transformers", "validators"]
-                .into_iter()
-                .flat_map(texts),
+            [
+                "configurations",
+                "crds",
+                "generators",
+                "transformers",
+                "validators",
+            ]
+            .into_iter()
+            .flat_map(texts),
         );
         for patch in root.get("patches").map(Node::items).unwrap_or_default() {
-            list.reads
-                .extend(patch.get("path").and_then(|path| Some((path.text()?.to_owned(), path.into()))));
+            list.reads.extend(
+                patch
+                    .get("path")
+                    .and_then(|path| Some((path.text()?.to_owned(), path.into()))),
+            );
         }
-        for generator in ["configMapGenerator", "secretGenerator"].into_iter().filter_map(|key| root.get(key))
+        for generator in ["configMapGenerator", "secretGenerator"]
+            .into_iter()
+            .filter_map(|key| root.get(key))
         {
             list.take_generators(generator);
         }
         for image in root.get("images").map(Node::items).unwrap_or_default() {
-            if let Some(tag) = image.get("newTag").filter(|tag| tag.text() == Some("latest")) {
+            if let Some(tag) = image
+                .get("newTag")
+                .filter(|tag| tag.text() == Some("latest"))
+            {
                 facts.add(
                     "floating",
                     Some(tag.into()),
@@ -84,15 +106,25 @@ impl List {
                 );
             }
             let is_fixed = image.get("newTag").is_some() || image.get("digest").is_some();
-            list.images
-                .extend(image.get("name").filter(|_| is_fixed).and_then(Node::text).map(str::to_owned));
+            list.images.extend(
+                image
+                    .get("name")
+                    .filter(|_| is_fixed)
+                    .and_then(Node::text)
+                    .map(str::to_owned),
+            );
         }
         Some(list)
     }
 
     fn take_generators(&mut self, generators: &Node<'_>) {
         for generator in generators.items() {
-            self.generated.extend(generator.get("name").and_then(Node::text).map(str::to_owned));
+            self.generated.extend(
+                generator
+                    .get("name")
+                    .and_then(Node::text)
+                    .map(str::to_owned),
+            );
             for key in ["files", "envs"] {
                 for item in generator.get(key).map(Node::items).unwrap_or_default() {
                     let text = item.text().unwrap_or_default();
@@ -108,7 +140,13 @@ impl List {
 fn commented_out(text: &str) -> BTreeSet<String> {
     let entry = |line: &str| {
         let comment = line.trim_start().strip_prefix('#')?.trim_start();
-        Some(comment.strip_prefix("- ")?.split_whitespace().next()?.to_owned())
+        Some(
+            comment
+                .strip_prefix("- ")?
+                .split_whitespace()
+                .next()?
+                .to_owned(),
+        )
     };
     text.lines().filter_map(entry).collect()
 }
@@ -124,7 +162,11 @@ pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
         check_left_out(files, &file.path, list, &mut findings);
     }
     for file in facts {
-        for (image, place) in file.bare_images.iter().filter(|(image, _)| !tagged.contains(image.as_str())) {
+        for (image, place) in file
+            .bare_images
+            .iter()
+            .filter(|(image, _)| !tagged.contains(image.as_str()))
+        {
             let fix = "name a version or a digest, here or under images of a kustomization.yaml";
             let finding = Finding::file(&file.path, "floating", format!("{image} has no tag"), fix);
             findings.push(finding.at(*place));
@@ -149,12 +191,18 @@ fn check_entries(files: &Files, path: &RepoPath, list: &List, findings: &mut Vec
                     "list files and folders of this repository",
                 );
             } else if !entry.contains("ref=") {
-                add(format!("{entry} has no fixed version"), "add ?ref= with a tag or a commit");
+                add(
+                    format!("{entry} has no fixed version"),
+                    "add ?ref= with a tag or a commit",
+                );
             }
             continue;
         }
         let Some(target) = resolved(&folder, entry) else {
-            add(format!("{entry} is outside of the repository"), "list files and folders of this repository");
+            add(
+                format!("{entry} is outside of the repository"),
+                "list files and folders of this repository",
+            );
             continue;
         };
         if is_strict && target.parent().as_ref() != Some(&folder) {
@@ -170,11 +218,17 @@ fn check_entries(files: &Files, path: &RepoPath, list: &List, findings: &mut Vec
                 "add that file, or take the line out",
             );
         } else if !is_folder && !files.roles.contains_key(&target) {
-            add(format!("{entry} is not there"), "take the line out, or add the file");
+            add(
+                format!("{entry} is not there"),
+                "take the line out, or add the file",
+            );
         } else if target == *path || target == folder {
             add(format!("{entry} lists itself"), "take the line out");
         } else if matches!(files.roles.get(&target), Some(Role::Template { .. })) {
-            add(format!("{entry} is a template, no tenant"), "take the line out");
+            add(
+                format!("{entry} is a template, no tenant"),
+                "take the line out",
+            );
         }
         if !seen.insert(target) {
             add(
@@ -184,10 +238,12 @@ fn check_entries(files: &Files, path: &RepoPath, list: &List, findings: &mut Vec
         }
     }
     for (entry, place) in &list.reads {
-        let is_there = resolved(&folder, entry).is_some_and(|target| files.roles.contains_key(&target));
+        let is_there =
+            resolved(&folder, entry).is_some_and(|target| files.roles.contains_key(&target));
         if !is_remote(entry) && !is_there {
             let fix = "correct the path, or add the file";
-            findings.push(Finding::file(path, "list", format!("{entry} is not there"), fix).at(*place));
+            findings
+                .push(Finding::file(path, "list", format!("{entry} is not there"), fix).at(*place));
         }
     }
 }
@@ -196,15 +252,21 @@ fn check_entries(files: &Files, path: &RepoPath, list: &List, findings: &mut Vec
 fn check_left_out(files: &Files, path: &RepoPath, list: &List, findings: &mut Vec<Finding>) {
     let folder = path.parent().unwrap_or_else(RepoPath::root);
     let is_strict = is_below(&folder, APPLICATION_PLANE);
-    let listed: BTreeSet<RepoPath> =
-        list.entries.iter().chain(&list.reads).filter_map(|(entry, _)| resolved(&folder, entry)).collect();
+    let listed: BTreeSet<RepoPath> = list
+        .entries
+        .iter()
+        .chain(&list.reads)
+        .filter_map(|(entry, _)| resolved(&folder, entry))
+        .collect();
     let mut add = |unlisted: &RepoPath| {
         let name = unlisted.file_name();
         let message = format!("{name} is not listed in {path}: for the cluster it is not there");
         let fix = if is_strict {
             format!("add the line `- {name}` to {path}, or take the file out")
         } else {
-            format!("add `- {name}` to {path}, as a comment (`# - {name}`) if it is left out on purpose")
+            format!(
+                "add `- {name}` to {path}, as a comment (`# - {name}`) if it is left out on purpose"
+            )
         };
         findings.push(Finding::file(unlisted, "unlisted", message, fix));
     };
@@ -218,7 +280,11 @@ fn check_left_out(files: &Files, path: &RepoPath, list: &List, findings: &mut Ve
     }
     if is_strict {
         let first = format!("{}/", folder.as_str());
-        let folders = files.folders.iter().filter(|other| other.as_str().starts_with(&first)).filter(is_in);
+        let folders = files
+            .folders
+            .iter()
+            .filter(|other| other.as_str().starts_with(&first))
+            .filter(is_in);
         for unlisted in folders.filter(|other| !listed.contains(other)) {
             add(unlisted);
         }
@@ -230,7 +296,11 @@ fn below<'f>(
     roles: &'f std::collections::BTreeMap<RepoPath, Role>,
     folder: &RepoPath,
 ) -> impl Iterator<Item = (&'f RepoPath, &'f Role)> {
-    let prefix = if folder.as_str().is_empty() { String::new() } else { format!("{}/", folder.as_str()) };
+    let prefix = if folder.as_str().is_empty() {
+        String::new()
+    } else {
+        format!("{}/", folder.as_str())
+    };
     roles
         .range(folder.clone()..)
         .skip_while({
@@ -241,7 +311,10 @@ fn below<'f>(
 }
 
 fn is_below(folder: &RepoPath, other: &str) -> bool {
-    folder.as_str().strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    folder
+        .as_str()
+        .strip_prefix(other)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn is_remote(entry: &str) -> bool {
@@ -253,7 +326,11 @@ fn is_remote(entry: &str) -> bool {
 
 /// Where an entry is, seen from a folder; `None` where that is outside of the repository.
 fn resolved(folder: &RepoPath, entry: &str) -> Option<RepoPath> {
-    let mut steps: Vec<&str> = folder.as_str().split('/').filter(|step| !step.is_empty()).collect();
+    let mut steps: Vec<&str> = folder
+        .as_str()
+        .split('/')
+        .filter(|step| !step.is_empty())
+        .collect();
     for step in entry.trim_end_matches('/').split('/') {
         match step {
             "." => {}
@@ -262,5 +339,9 @@ fn resolved(folder: &RepoPath, entry: &str) -> Option<RepoPath> {
             step => steps.push(step),
         }
     }
-    if steps.is_empty() { Some(RepoPath::root()) } else { steps.join("/").parse().ok() }
+    if steps.is_empty() {
+        Some(RepoPath::root())
+    } else {
+        steps.join("/").parse().ok()
+    }
 }

@@ -18,8 +18,10 @@ const MADE_ELSEWHERE: [&str; 2] = ["Secret", "Bucket"];
 
 /// Takes down what one object refers to.
 pub(super) fn gather(facts: &mut Facts, root: &Node<'_>, object: &Object) {
-    let is_flux =
-        root.get("apiVersion").and_then(Node::text).is_some_and(|api| api.contains(".toolkit.fluxcd.io/"));
+    let is_flux = root
+        .get("apiVersion")
+        .and_then(Node::text)
+        .is_some_and(|api| api.contains(".toolkit.fluxcd.io/"));
     if !is_flux {
         return;
     }
@@ -29,7 +31,11 @@ pub(super) fn gather(facts: &mut Facts, root: &Node<'_>, object: &Object) {
         let Some(name) = text("name") else { return };
         let kind = text("kind").unwrap_or(kind).to_owned();
         let namespace = text("namespace").or(own).map(str::to_owned);
-        let to = Target::Object(Object { kind, namespace, name: name.to_owned() });
+        let to = Target::Object(Object {
+            kind,
+            namespace,
+            name: name.to_owned(),
+        });
         let place = node.get("name").unwrap_or(node).into();
         facts.references.push(Reference { to, place });
     };
@@ -38,11 +44,21 @@ pub(super) fn gather(facts: &mut Facts, root: &Node<'_>, object: &Object) {
         for item in spec(&["dependsOn"]).map(Node::items).unwrap_or_default() {
             add(&object.kind, item);
         }
-        let sources = [spec(&["sourceRef"]), spec(&["chart", "spec", "sourceRef"]), spec(&["chartRef"])];
+        let sources = [
+            spec(&["sourceRef"]),
+            spec(&["chart", "spec", "sourceRef"]),
+            spec(&["chartRef"]),
+        ];
         for source in sources.into_iter().flatten() {
             add("GitRepository", source);
         }
-        for values in [spec(&["valuesFrom"]), spec(&["postBuild", "substituteFrom"])].into_iter().flatten() {
+        for values in [
+            spec(&["valuesFrom"]),
+            spec(&["postBuild", "substituteFrom"]),
+        ]
+        .into_iter()
+        .flatten()
+        {
             for item in values.items() {
                 if item.get("optional").and_then(Node::text) != Some("true") {
                     add("ConfigMap", item);
@@ -53,8 +69,15 @@ pub(super) fn gather(facts: &mut Facts, root: &Node<'_>, object: &Object) {
             && let Some(name) = account.text()
         {
             let namespace = own.map(str::to_owned);
-            let to = Object { kind: "ServiceAccount".to_owned(), namespace, name: name.to_owned() };
-            facts.references.push(Reference { to: Target::Object(to), place: account.into() });
+            let to = Object {
+                kind: "ServiceAccount".to_owned(),
+                namespace,
+                name: name.to_owned(),
+            };
+            facts.references.push(Reference {
+                to: Target::Object(to),
+                place: account.into(),
+            });
         }
     }
     // The path of a Kustomization is in its source; only where that is this repository it can be looked up.
@@ -64,7 +87,10 @@ pub(super) fn gather(facts: &mut Facts, root: &Node<'_>, object: &Object) {
         && let Some(path) = spec(&["path"])
         && let Some(text) = path.text()
     {
-        facts.references.push(Reference { to: Target::Folder(text.to_owned()), place: path.into() });
+        facts.references.push(Reference {
+            to: Target::Folder(text.to_owned()),
+            place: path.into(),
+        });
     }
 }
 
@@ -72,7 +98,10 @@ pub(super) fn gather(facts: &mut Facts, root: &Node<'_>, object: &Object) {
 pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
     let mut objects: BTreeMap<(&str, &str), Vec<Option<&str>>> = BTreeMap::new();
     for object in facts.iter().flat_map(|file| &file.objects) {
-        objects.entry((&object.kind, &object.name)).or_default().push(object.namespace.as_deref());
+        objects
+            .entry((&object.kind, &object.name))
+            .or_default()
+            .push(object.namespace.as_deref());
     }
     let generated: BTreeSet<&str> = facts
         .iter()
@@ -92,19 +121,31 @@ pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
                     (is_there, format!("there is no pool {pool}"), fix)
                 }
                 Target::Folder(folder) => {
-                    let fix = "correct spec.path: it is relative to the repository's root".to_owned();
-                    (has_folder(files, folder), format!("there is no folder {folder}"), fix)
+                    let fix =
+                        "correct spec.path: it is relative to the repository's root".to_owned();
+                    (
+                        has_folder(files, folder),
+                        format!("there is no folder {folder}"),
+                        fix,
+                    )
                 }
                 Target::Object(object) => {
                     let namespace = object.namespace.as_deref();
                     let is_there = is_made_elsewhere(object)
                         || object.kind == "ConfigMap" && generated.contains(object.name.as_str())
-                        || objects.get(&(object.kind.as_str(), object.name.as_str())).is_some_and(|found| {
-                            found
-                                .iter()
-                                .any(|other| other.is_none() || namespace.is_none() || *other == namespace)
-                        });
-                    let full = format!("{} {}/{}", object.kind, namespace.unwrap_or("-"), object.name);
+                        || objects
+                            .get(&(object.kind.as_str(), object.name.as_str()))
+                            .is_some_and(|found| {
+                                found.iter().any(|other| {
+                                    other.is_none() || namespace.is_none() || *other == namespace
+                                })
+                            });
+                    let full = format!(
+                        "{} {}/{}",
+                        object.kind,
+                        namespace.unwrap_or("-"),
+                        object.name
+                    );
                     (
                         is_there,
                         format!("there is no {full} in this repository"),
@@ -127,5 +168,8 @@ fn is_made_elsewhere(object: &Object) -> bool {
 
 fn has_folder(files: &Files, folder: &str) -> bool {
     let folder = folder.trim_start_matches("./").trim_end_matches('/');
-    folder.is_empty() || folder.parse::<RepoPath>().is_ok_and(|folder| files.folders.contains(&folder))
+    folder.is_empty()
+        || folder
+            .parse::<RepoPath>()
+            .is_ok_and(|folder| files.folders.contains(&folder))
 }

@@ -23,11 +23,21 @@ pub(super) fn check(facts: &mut Facts, role: &Role, documents: Vec<Document<'_>>
     let file = match TenantFile::of(documents) {
         Ok(file) => file,
         Err(error) => {
-            let place = Place { line: error.line, column: error.column };
-            return facts.add("release", Some(place), error.message, "keep one HelmRelease in this file");
+            let place = Place {
+                line: error.line,
+                column: error.column,
+            };
+            return facts.add(
+                "release",
+                Some(place),
+                error.message,
+                "keep one HelmRelease in this file",
+            );
         }
     };
-    let Some((id, tier)) = id_and_tier(facts, role, &file) else { return };
+    let Some((id, tier)) = id_and_tier(facts, role, &file) else {
+        return;
+    };
     agree(facts, role, &file, &id, &tier);
     for (index, document) in file.documents.iter().enumerate() {
         if index != file.index {
@@ -68,7 +78,9 @@ fn id_and_tier(facts: &mut Facts, role: &Role, file: &TenantFile<'_>) -> Option<
         Role::Tombstone { id } => {
             let annotations = file.release().at(&["metadata", "annotations"]);
             let former = annotations.and_then(|map| map.get(OFFBOARDED_ANNOTATION));
-            let tier = former.and_then(Node::string).and_then(|tier| tier.parse::<Tier>().ok());
+            let tier = former
+                .and_then(Node::string)
+                .and_then(|tier| tier.parse::<Tier>().ok());
             if tier.is_none() {
                 let place = former.or(annotations).unwrap_or(file.release());
                 let message = format!("a tombstone without the annotation {OFFBOARDED_ANNOTATION}");
@@ -97,7 +109,10 @@ fn agree(facts: &mut Facts, role: &Role, file: &TenantFile<'_>, id: &str, tier: 
         (&["spec", "storageNamespace"], NAMESPACE),
         (&["spec", "serviceAccountName"], SERVICE_ACCOUNT),
         (&["spec", "chart", "spec", "chart"], chart::NAME),
-        (&["spec", "chart", "spec", "sourceRef", "kind"], "HelmRepository"),
+        (
+            &["spec", "chart", "spec", "sourceRef", "kind"],
+            "HelmRepository",
+        ),
         (&["spec", "values", "tenantId"], id),
         (&["spec", "values", "tier"], tier),
     ];
@@ -115,13 +130,22 @@ fn agree(facts: &mut Facts, role: &Role, file: &TenantFile<'_>, id: &str, tier: 
         };
         let fix = match role {
             Role::Template { .. } => {
-                format!("write {wanted}: a tenant is made by putting its id in place of {PLACEHOLDER}")
+                format!(
+                    "write {wanted}: a tenant is made by putting its id in place of {PLACEHOLDER}"
+                )
             }
             _ if wanted == id => format!("write {wanted}, or name the file after the tenant"),
-            _ if wanted == tier => format!("write {wanted}, or change the tier with `tenantctl move`"),
+            _ if wanted == tier => {
+                format!("write {wanted}, or change the tier with `tenantctl move`")
+            }
             _ => format!("write {wanted}"),
         };
-        facts.add(if wanted == tier { "tier" } else { "id" }, Some(node.into()), message, fix);
+        facts.add(
+            if wanted == tier { "tier" } else { "id" },
+            Some(node.into()),
+            message,
+            fix,
+        );
     }
 }
 
@@ -132,16 +156,30 @@ fn belongs(facts: &mut Facts, root: &Node<'_>, id: &str, tier: &str) {
     let name = text(&["metadata", "name"]);
     if api.is_none() || kind.is_none() || name.is_none() {
         let message = "no Kubernetes object: apiVersion, kind or metadata.name is missing";
-        return facts.add("shape", Some(root.into()), message, "add it, or take the document out");
+        return facts.add(
+            "shape",
+            Some(root.into()),
+            message,
+            "add it, or take the document out",
+        );
     }
     let is_namespace = api == Some("v1") && kind == Some("Namespace");
-    let is_theirs =
-        if is_namespace { name == Some(id) } else { text(&["metadata", "namespace"]) == Some(id) };
+    let is_theirs = if is_namespace {
+        name == Some(id)
+    } else {
+        text(&["metadata", "namespace"]) == Some(id)
+    };
     if !is_theirs {
-        let place =
-            root.sign_of(if is_namespace { &["metadata", "name"] } else { &["metadata", "namespace"] });
-        let message =
-            format!("{} {} is not in the namespace {id}", kind.unwrap_or_default(), name.unwrap_or_default());
+        let place = root.sign_of(if is_namespace {
+            &["metadata", "name"]
+        } else {
+            &["metadata", "namespace"]
+        });
+        let message = format!(
+            "{} {} is not in the namespace {id}",
+            kind.unwrap_or_default(),
+            name.unwrap_or_default()
+        );
         let fix = format!("set metadata.namespace to {id}, or move the object to infrastructure");
         return facts.add("id", Some(place.into()), message, fix);
     }
@@ -163,9 +201,20 @@ fn no_apps(facts: &mut Facts, node: &Node<'_>, merged: &Value) {
     for (app, said) in chart::map(merged.get("apps")) {
         for path in [&["enabled"][..], &["ingress", "enabled"]] {
             if chart::at(said, path) == Some(&Value::Bool(true)) {
-                let steps: Vec<&str> = ["apps", app].into_iter().chain(path.iter().copied()).collect();
-                let message = format!("{} is true, and the tenant has been offboarded", steps.join("."));
-                facts.add("tombstone", Some(node.sign_of(&steps).into()), message, "write false");
+                let steps: Vec<&str> = ["apps", app]
+                    .into_iter()
+                    .chain(path.iter().copied())
+                    .collect();
+                let message = format!(
+                    "{} is true, and the tenant has been offboarded",
+                    steps.join(".")
+                );
+                facts.add(
+                    "tombstone",
+                    Some(node.sign_of(&steps).into()),
+                    message,
+                    "write false",
+                );
             }
         }
     }
@@ -174,7 +223,8 @@ fn no_apps(facts: &mut Facts, node: &Node<'_>, merged: &Value) {
 /// A tenant's Services are named `<id>-<app>`, and the name of a Service is a label of RFC 1035. The chart refuses it, too.
 fn begins_with_a_letter(facts: &mut Facts, node: &Node<'_>, id: &str) {
     if id.starts_with(|first: char| first.is_ascii_digit()) {
-        let message = format!("{id} begins with a digit: Kubernetes refuses Services named {id}-<app>");
+        let message =
+            format!("{id} begins with a digit: Kubernetes refuses Services named {id}-<app>");
         let fix = "onboard the tenant under an id that begins with a letter";
         facts.add("id", Some(node.sign_of(&["tenantId"]).into()), message, fix);
     }
@@ -185,11 +235,19 @@ fn waits_for(facts: &mut Facts, release: &Node<'_>, pools: &[String]) {
     let depends = release.at(&["spec", "dependsOn"]);
     let items = depends.map(Node::items).unwrap_or_default();
     for pool in pools {
-        let waits = items.iter().any(|item| item.get("name").and_then(Node::text) == Some(pool.as_str()));
+        let waits = items
+            .iter()
+            .any(|item| item.get("name").and_then(Node::text) == Some(pool.as_str()));
         if !waits {
             let place = depends.unwrap_or_else(|| release.sign_of(&["spec"]));
-            let message = format!("{pool} serves apps of this tenant, and spec.dependsOn does not name it");
-            facts.add("pool", Some(place.into()), message, format!("add `- name: {pool}` to spec.dependsOn"));
+            let message =
+                format!("{pool} serves apps of this tenant, and spec.dependsOn does not name it");
+            facts.add(
+                "pool",
+                Some(place.into()),
+                message,
+                format!("add `- name: {pool}` to spec.dependsOn"),
+            );
         }
     }
 }

@@ -23,7 +23,11 @@ pub(super) fn deploy(
 ) -> Result<Plan, PlanError> {
     let paths = match wave {
         Wave::All | Wave::Rest => {
-            let mut paths = if tier == Tier::Basic { pools(tree)? } else { Vec::new() };
+            let mut paths = if tier == Tier::Basic {
+                pools(tree)?
+            } else {
+                Vec::new()
+            };
             paths.extend(members(tree, tier)?.into_iter().map(|(_, path)| path));
             paths
         }
@@ -46,9 +50,16 @@ pub(super) fn deploy(
         Wave::Canary { tenants } if tenants.len() == 1 => {
             format!("Deploy {release} to one tenant of tier {tier}")
         }
-        Wave::Canary { tenants } => format!("Deploy {release} to {} tenants of tier {tier}", tenants.len()),
+        Wave::Canary { tenants } => format!(
+            "Deploy {release} to {} tenants of tier {tier}",
+            tenants.len()
+        ),
     };
-    Ok(Plan { edits: edits.finish(), subject, effects })
+    Ok(Plan {
+        edits: edits.finish(),
+        subject,
+        effects,
+    })
 }
 
 /// Changes the version in one file, unless that is on hold.
@@ -68,10 +79,17 @@ fn give_release(
     }
     let release = path.yaml_stem().unwrap_or_default().to_owned();
     if let Some(reason) = file.hold() {
-        effects.push(Effect::Skipped { release, reason: reason.to_owned() });
+        effects.push(Effect::Skipped {
+            release,
+            reason: reason.to_owned(),
+        });
         return Ok(());
     }
-    effects.push(Effect::Released { release, from: from.to_owned(), to: version.to_owned() });
+    effects.push(Effect::Released {
+        release,
+        from: from.to_owned(),
+        to: version.to_owned(),
+    });
     let after = set(&text, file.index, &VERSION, &Value::from(version)).map_err(broken)?;
     drop(file);
     edits.write(path, Some(text), after);
@@ -84,7 +102,9 @@ fn members(tree: &dyn Tree, tier: Tier) -> Result<Vec<(TenantId, RepoPath)>, Pla
     let list = layout::kustomization(&folder);
     let entries = listed(tree, &list)?;
     let member = |(entry, line): (String, usize)| {
-        let tenant = entry.strip_suffix(".yaml").and_then(|name| name.parse::<TenantId>().ok());
+        let tenant = entry
+            .strip_suffix(".yaml")
+            .and_then(|name| name.parse::<TenantId>().ok());
         let tenant = tenant.ok_or_else(|| PlanError::Broken {
             path: list.clone(),
             line: Some(line),
@@ -102,9 +122,17 @@ fn pools(tree: &dyn Tree) -> Result<Vec<RepoPath>, PlanError> {
     let list = layout::kustomization(&folder);
     let mut pools = Vec::new();
     for (entry, line) in listed(tree, &list)? {
-        let broken = |message: String| PlanError::Broken { path: list.clone(), line: Some(line), message };
-        let path = folder.join(&entry).map_err(|error| broken(error.to_string()))?;
-        let text = tree.read(&path)?.ok_or_else(|| broken(format!("{entry} is listed and not there")))?;
+        let broken = |message: String| PlanError::Broken {
+            path: list.clone(),
+            line: Some(line),
+            message,
+        };
+        let path = folder
+            .join(&entry)
+            .map_err(|error| broken(error.to_string()))?;
+        let text = tree
+            .read(&path)?
+            .ok_or_else(|| broken(format!("{entry} is listed and not there")))?;
         let documents = parse(&text).map_err(|error| PlanError::in_file(&path, error))?;
         if documents.iter().any(|document| is_release(&document.root)) {
             pools.push(path);
@@ -116,7 +144,8 @@ fn pools(tree: &dyn Tree) -> Result<Vec<RepoPath>, PlanError> {
 /// The entries of a list, each once.
 fn listed(tree: &dyn Tree, list: &RepoPath) -> Result<Vec<(String, usize)>, PlanError> {
     let text = read(tree, list)?;
-    let mut entries = kustomization::entries(&text).map_err(|error| PlanError::in_file(list, error))?;
+    let mut entries =
+        kustomization::entries(&text).map_err(|error| PlanError::in_file(list, error))?;
     let mut seen = BTreeSet::new();
     entries.retain(|(entry, _)| seen.insert(entry.clone()));
     Ok(entries)
@@ -127,14 +156,21 @@ fn listed(tree: &dyn Tree, list: &RepoPath) -> Result<Vec<(String, usize)>, Plan
 fn share_of(mut members: Vec<(TenantId, RepoPath)>, share: Percent) -> Vec<RepoPath> {
     members.sort_by_cached_key(|(tenant, _)| (hash(tenant), tenant.clone()));
     let count = (members.len() * usize::from(share.get())).div_ceil(100);
-    members.into_iter().take(count).map(|(_, path)| path).collect()
+    members
+        .into_iter()
+        .take(count)
+        .map(|(_, path)| path)
+        .collect()
 }
 
 /// FNV-1a, the same in every build, with the last bytes mixed through: ids often differ in their last character alone.
 fn hash(tenant: &TenantId) -> u64 {
-    let mixed = tenant.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let mixed = tenant
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
     (mixed ^ (mixed >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd) >> 16
 }
 
@@ -146,16 +182,28 @@ fn canary(tree: &dyn Tree, tier: Tier, tenants: &[TenantId]) -> Result<Vec<RepoP
     let file = |tenant: &TenantId| {
         let live = find::live(tree, tenant)?;
         if live.tier != tier {
-            return Err(PlanError::OtherTier { tenant: tenant.clone(), tier: live.tier, asked: tier });
+            return Err(PlanError::OtherTier {
+                tenant: tenant.clone(),
+                tier: live.tier,
+                asked: tier,
+            });
         }
         Ok(live.path)
     };
-    tenants.iter().collect::<BTreeSet<_>>().into_iter().map(file).collect()
+    tenants
+        .iter()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(file)
+        .collect()
 }
 
 fn read(tree: &dyn Tree, path: &RepoPath) -> Result<String, PlanError> {
-    let absent =
-        || PlanError::Broken { path: path.clone(), line: None, message: "the file is missing".to_owned() };
+    let absent = || PlanError::Broken {
+        path: path.clone(),
+        line: None,
+        message: "the file is missing".to_owned(),
+    };
     tree.read(path)?.ok_or_else(absent)
 }
 
@@ -164,8 +212,15 @@ mod tests {
     use super::*;
 
     fn tenants(count: usize) -> Vec<(TenantId, RepoPath)> {
-        let tenant = |number| format!("tenant-{number}").parse::<TenantId>().expect("an id");
-        (0..count).map(tenant).map(|tenant| (tenant.clone(), layout::tenant(Tier::Basic, &tenant))).collect()
+        let tenant = |number| {
+            format!("tenant-{number}")
+                .parse::<TenantId>()
+                .expect("an id")
+        };
+        (0..count)
+            .map(tenant)
+            .map(|tenant| (tenant.clone(), layout::tenant(Tier::Basic, &tenant)))
+            .collect()
     }
 
     #[test]
@@ -189,9 +244,13 @@ mod tests {
         let low = half
             .iter()
             .filter(|path| {
-                path.yaml_stem().is_some_and(|name| name.len() <= "tenant-499".len() && name < "tenant-5")
+                path.yaml_stem()
+                    .is_some_and(|name| name.len() <= "tenant-499".len() && name < "tenant-5")
             })
             .count();
-        assert!((200..=300).contains(&low), "{low} of 500 are among the first half of names");
+        assert!(
+            (200..=300).contains(&low),
+            "{low} of 500 are among the first half of names"
+        );
     }
 }

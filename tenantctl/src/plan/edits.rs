@@ -16,7 +16,10 @@ pub(super) struct Edits<'t> {
 
 impl<'t> Edits<'t> {
     pub(super) fn new(tree: &'t dyn Tree) -> Self {
-        Self { tree, files: BTreeMap::new() }
+        Self {
+            tree,
+            files: BTreeMap::new(),
+        }
     }
 
     /// Writes a file of which `before` is known.
@@ -38,7 +41,9 @@ impl<'t> Edits<'t> {
     }
 
     fn list_one(&mut self, path: &RepoPath) -> Result<(), PlanError> {
-        self.change_list(path, |text, name| kustomization::add(text.unwrap_or(kustomization::EMPTY), name))
+        self.change_list(path, |text, name| {
+            kustomization::add(text.unwrap_or(kustomization::EMPTY), name)
+        })
     }
 
     /// Takes a file out of its folder's kustomization.
@@ -55,8 +60,8 @@ impl<'t> Edits<'t> {
     ) -> Result<(), PlanError> {
         let list = layout::kustomization(&path.parent().unwrap_or_else(RepoPath::root));
         let before = self.tree.read(&list)?;
-        let after =
-            change(before.as_deref(), path.file_name()).map_err(|error| PlanError::in_file(&list, error))?;
+        let after = change(before.as_deref(), path.file_name())
+            .map_err(|error| PlanError::in_file(&list, error))?;
         if before.is_some() || !after.is_empty() {
             self.write(list, before, after);
         }
@@ -65,7 +70,12 @@ impl<'t> Edits<'t> {
 
     /// What is to be done, by path.
     pub(super) fn finish(self) -> Vec<Edit> {
-        let changes = self.files.into_iter().filter(|(_, (before, after))| before != after);
-        changes.map(|(path, (_, content))| Edit { path, content }).collect()
+        let changes = self
+            .files
+            .into_iter()
+            .filter(|(_, (before, after))| before != after);
+        changes
+            .map(|(path, (_, content))| Edit { path, content })
+            .collect()
     }
 }

@@ -32,10 +32,19 @@ pub(super) fn find(tree: &dyn Tree, tenant: &TenantId) -> Result<Found, PlanErro
     let mut live: Option<Live> = None;
     for tier in Tier::ALL {
         let path = layout::tenant(tier, tenant);
-        let Some(text) = tree.read(&path)? else { continue };
+        let Some(text) = tree.read(&path)? else {
+            continue;
+        };
         if let Some(other) = &live {
-            let message = format!("{tenant} is in tier {}, too; take one of the two away", other.tier);
-            return Err(PlanError::Broken { path, line: None, message });
+            let message = format!(
+                "{tenant} is in tier {}, too; take one of the two away",
+                other.tier
+            );
+            return Err(PlanError::Broken {
+                path,
+                line: None,
+                message,
+            });
         }
         live = Some(Live { tier, path, text });
     }
@@ -43,8 +52,15 @@ pub(super) fn find(tree: &dyn Tree, tenant: &TenantId) -> Result<Found, PlanErro
     let tombstone = tree.read(&path)?;
     Ok(match (live, tombstone) {
         (Some(live), Some(_)) => {
-            let message = format!("{tenant} is in tier {}, too; take one of the two away", live.tier);
-            return Err(PlanError::Broken { path, line: None, message });
+            let message = format!(
+                "{tenant} is in tier {}, too; take one of the two away",
+                live.tier
+            );
+            return Err(PlanError::Broken {
+                path,
+                line: None,
+                message,
+            });
         }
         (Some(live), None) => Found::Live(live),
         (None, Some(text)) => Found::Tombstone { path, text },
@@ -56,7 +72,12 @@ pub(super) fn find(tree: &dyn Tree, tenant: &TenantId) -> Result<Found, PlanErro
 pub(super) fn live(tree: &dyn Tree, tenant: &TenantId) -> Result<Live, PlanError> {
     match find(tree, tenant)? {
         Found::Live(live) => Ok(live),
-        Found::Tombstone { path, .. } => Err(PlanError::Gone { tenant: tenant.clone(), path }),
-        Found::Nowhere => Err(PlanError::NotFound { tenant: tenant.clone() }),
+        Found::Tombstone { path, .. } => Err(PlanError::Gone {
+            tenant: tenant.clone(),
+            path,
+        }),
+        Found::Nowhere => Err(PlanError::NotFound {
+            tenant: tenant.clone(),
+        }),
     }
 }

@@ -17,18 +17,28 @@ pub(super) fn forget(tree: &dyn Tree, tenant: &TenantId) -> Result<Plan, PlanErr
     let mut effects = Vec::new();
     match find(tree, tenant)? {
         Found::Live(live) => {
-            return Err(PlanError::NotOffboarded { tenant: tenant.clone(), tier: live.tier });
+            return Err(PlanError::NotOffboarded {
+                tenant: tenant.clone(),
+                tier: live.tier,
+            });
         }
         Found::Tombstone { path, text } => {
-            let file = TenantFile::parse(&text).map_err(|error| PlanError::in_file(&path, error))?;
-            let lifted =
-                file.release().at(&DELETE_DATA).is_some_and(|node| node.to_json() == Value::Bool(true));
+            let file =
+                TenantFile::parse(&text).map_err(|error| PlanError::in_file(&path, error))?;
+            let lifted = file
+                .release()
+                .at(&DELETE_DATA)
+                .is_some_and(|node| node.to_json() == Value::Bool(true));
             if !lifted {
                 // The resources would be left behind with nobody who knows of them.
-                return Err(PlanError::Protected { tenant: tenant.clone() });
+                return Err(PlanError::Protected {
+                    tenant: tenant.clone(),
+                });
             }
             edits.delete(path, text);
-            effects.push(Effect::Forgotten { tenant: tenant.clone() });
+            effects.push(Effect::Forgotten {
+                tenant: tenant.clone(),
+            });
         }
         // Asked for again.
         Found::Nowhere => {}

@@ -30,11 +30,18 @@ pub(super) fn offboard(
     let mut effects = Vec::new();
     let path = layout::tombstone(tenant);
     let (before, stone) = match find(tree, tenant)? {
-        Found::Nowhere => return Err(PlanError::NotFound { tenant: tenant.clone() }),
+        Found::Nowhere => {
+            return Err(PlanError::NotFound {
+                tenant: tenant.clone(),
+            });
+        }
         Found::Live(live) => {
             refuse_other_tier(tenant, live.tier, tier)?;
             let stone = tombstone(&live).map_err(|error| PlanError::in_file(&live.path, error))?;
-            effects.push(Effect::Offboarded { tenant: tenant.clone(), from: live.tier.as_str() });
+            effects.push(Effect::Offboarded {
+                tenant: tenant.clone(),
+                from: live.tier.as_str(),
+            });
             edits.unlist(&live.path)?;
             edits.delete(live.path, live.text);
             (None, stone)
@@ -45,9 +52,15 @@ pub(super) fn offboard(
             (Some(text.clone()), text)
         }
     };
-    let stone = if delete_data { without_protection(&path, &stone)? } else { stone };
+    let stone = if delete_data {
+        without_protection(&path, &stone)?
+    } else {
+        stone
+    };
     if delete_data && before.as_deref() != Some(&stone) {
-        effects.push(Effect::ProtectionLifted { tenant: tenant.clone() });
+        effects.push(Effect::ProtectionLifted {
+            tenant: tenant.clone(),
+        });
     }
     edits.write(path.clone(), before, stone);
     edits.list(&path)?;
@@ -56,7 +69,11 @@ pub(super) fn offboard(
         (true, _) => format!("Offboard {tenant}: its data may be deleted"),
         (false, _) => format!("Offboard {tenant}; its data stays"),
     };
-    Ok(Plan { edits: edits.finish(), subject, effects })
+    Ok(Plan {
+        edits: edits.finish(),
+        subject,
+        effects,
+    })
 }
 
 /// What is left of a tenant: its `HelmRelease` without apps and routes, with the infrastructure that holds its data.
@@ -65,7 +82,10 @@ fn tombstone(live: &Live) -> Result<String, YamlError> {
     let release = Release::of(&live.path, &file)?;
     let document = &file.documents[file.index];
     let chunk = &live.text[document.chunk.clone()];
-    let chunk = chunk.strip_prefix("---\n").filter(|_| document.is_marked).unwrap_or(chunk);
+    let chunk = chunk
+        .strip_prefix("---\n")
+        .filter(|_| document.is_marked)
+        .unwrap_or(chunk);
     let mut text = chunk.trim_end_matches('\n').to_owned();
     text.push('\n');
     text = set(&text, 0, &FORMER_TIER, &Value::from(live.tier.as_str()))?;
@@ -90,7 +110,12 @@ fn tombstone(live: &Live) -> Result<String, YamlError> {
     }
     retain.sort();
     if retain != release.retain {
-        text = set(&text, 0, &["spec", "values", "infra", "retain"], &json!(retain))?;
+        text = set(
+            &text,
+            0,
+            &["spec", "values", "infra", "retain"],
+            &json!(retain),
+        )?;
     }
     Ok(text)
 }
@@ -104,16 +129,24 @@ fn without_protection(path: &RepoPath, text: &str) -> Result<String, PlanError> 
 /// The tier a tombstone's tenant was in.
 fn former_tier(path: &RepoPath, text: &str) -> Result<Tier, PlanError> {
     let file = TenantFile::parse(text).map_err(|error| PlanError::in_file(path, error))?;
-    file.text(&FORMER_TIER).and_then(|tier| tier.parse().ok()).ok_or_else(|| PlanError::Broken {
-        path: path.clone(),
-        line: Some(file.release().line),
-        message: format!("the annotation {OFFBOARDED_ANNOTATION} must name the tier the tenant was in"),
-    })
+    file.text(&FORMER_TIER)
+        .and_then(|tier| tier.parse().ok())
+        .ok_or_else(|| PlanError::Broken {
+            path: path.clone(),
+            line: Some(file.release().line),
+            message: format!(
+                "the annotation {OFFBOARDED_ANNOTATION} must name the tier the tenant was in"
+            ),
+        })
 }
 
 fn refuse_other_tier(tenant: &TenantId, tier: Tier, asked: Option<Tier>) -> Result<(), PlanError> {
     match asked {
-        Some(asked) if asked != tier => Err(PlanError::OtherTier { tenant: tenant.clone(), tier, asked }),
+        Some(asked) if asked != tier => Err(PlanError::OtherTier {
+            tenant: tenant.clone(),
+            tier,
+            asked,
+        }),
         _ => Ok(()),
     }
 }

@@ -17,16 +17,27 @@ pub(super) fn onboard(
     release: ReleaseVersion,
 ) -> Result<Plan, PlanError> {
     if tenant.as_str() == layout::PLACEHOLDER {
-        return Err(PlanError::TemplateName { tenant: tenant.clone() });
+        return Err(PlanError::TemplateName {
+            tenant: tenant.clone(),
+        });
     }
     let path = layout::tenant(tier, tenant);
     let version = release.chart_version();
     let mut edits = Edits::new(tree);
     let mut effects = Vec::new();
     match find(tree, tenant)? {
-        Found::Tombstone { path, .. } => return Err(PlanError::Offboarded { tenant: tenant.clone(), path }),
+        Found::Tombstone { path, .. } => {
+            return Err(PlanError::Offboarded {
+                tenant: tenant.clone(),
+                path,
+            });
+        }
         Found::Live(live) if live.tier != tier => {
-            return Err(PlanError::OtherTier { tenant: tenant.clone(), tier: live.tier, asked: tier });
+            return Err(PlanError::OtherTier {
+                tenant: tenant.clone(),
+                tier: live.tier,
+                asked: tier,
+            });
         }
         Found::Live(live) => {
             let broken = |error| PlanError::in_file(&live.path, error);
@@ -43,15 +54,27 @@ pub(super) fn onboard(
         }
         Found::Nowhere => {
             // Not of an id in general: whoever is there already is found above, and left as it is.
-            if tenant.as_str().starts_with(|first: char| first.is_ascii_digit()) {
-                return Err(PlanError::LeadingDigit { tenant: tenant.clone() });
+            if tenant
+                .as_str()
+                .starts_with(|first: char| first.is_ascii_digit())
+            {
+                return Err(PlanError::LeadingDigit {
+                    tenant: tenant.clone(),
+                });
             }
             let text = template::instance(tree, tier, tenant, &version)?;
             edits.write(path.clone(), None, text);
-            effects.push(Effect::Onboarded { tenant: tenant.clone(), tier: tier.as_str() });
+            effects.push(Effect::Onboarded {
+                tenant: tenant.clone(),
+                tier: tier.as_str(),
+            });
         }
     }
     // A tenant that somebody took out of the list is not there for Flux: asked for again, it is listed again.
     edits.list(&path)?;
-    Ok(Plan { edits: edits.finish(), subject: format!("Onboard {tenant} ({tier}, {release})"), effects })
+    Ok(Plan {
+        edits: edits.finish(),
+        subject: format!("Onboard {tenant} ({tier}, {release})"),
+        effects,
+    })
 }

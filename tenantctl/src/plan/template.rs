@@ -27,7 +27,11 @@ pub(super) fn instance(
     let file = TenantFile::parse(&named).map_err(broken)?;
     if file.text(&["metadata", "name"]) != Some(tenant.as_str()) {
         let message = format!("metadata.name of the HelmRelease must be {PLACEHOLDER}");
-        return Err(PlanError::Broken { path: path.clone(), line: Some(file.release().line), message });
+        return Err(PlanError::Broken {
+            path: path.clone(),
+            line: Some(file.release().line),
+            message,
+        });
     }
     file.version().map_err(broken)?;
     set(&named, file.index, &VERSION, &Value::from(version)).map_err(broken)
@@ -42,18 +46,28 @@ fn renamed(text: &str, tenant: &TenantId) -> Result<String, YamlError> {
         plain_placeholders(&document.root, &mut plain);
     }
     let quoted = inline(&Value::from(tenant.as_str()));
-    let result = filled(text, |start| if plain.contains(&start) { &quoted } else { tenant.as_str() });
+    let result = filled(text, |start| {
+        if plain.contains(&start) {
+            &quoted
+        } else {
+            tenant.as_str()
+        }
+    });
     let after = parse(&result)?;
     let is_same = after.len() == documents.len()
-        && after
-            .iter()
-            .zip(&documents)
-            .all(|(after, before)| after.root.to_json() == with_id(before.root.to_json(), tenant.as_str()));
+        && after.iter().zip(&documents).all(|(after, before)| {
+            after.root.to_json() == with_id(before.root.to_json(), tenant.as_str())
+        });
     if is_same {
         return Ok(result);
     }
-    let message = format!("{PLACEHOLDER} stands where {tenant} would mean something else; put it in quotes");
-    Err(YamlError { line: 1, column: 1, message })
+    let message =
+        format!("{PLACEHOLDER} stands where {tenant} would mean something else; put it in quotes");
+    Err(YamlError {
+        line: 1,
+        column: 1,
+        message,
+    })
 }
 
 /// The text with another in each placeholder's place, chosen by where that begins.
@@ -72,18 +86,25 @@ fn filled<'a>(text: &str, with: impl Fn(usize) -> &'a str) -> String {
 /// Where the placeholder stands as a word of its own.
 fn words(text: &str) -> impl Iterator<Item = usize> {
     let is_letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    text.match_indices(PLACEHOLDER).map(|(start, _)| start).filter(move |start| {
-        let before = start.checked_sub(1).and_then(|at| text.as_bytes().get(at));
-        !is_letter(before) && !is_letter(text.as_bytes().get(start + PLACEHOLDER.len()))
-    })
+    text.match_indices(PLACEHOLDER)
+        .map(|(start, _)| start)
+        .filter(move |start| {
+            let before = start.checked_sub(1).and_then(|at| text.as_bytes().get(at));
+            !is_letter(before) && !is_letter(text.as_bytes().get(start + PLACEHOLDER.len()))
+        })
 }
 
 /// Where a plain scalar is the placeholder and nothing else.
 fn plain_placeholders(node: &Node<'_>, found: &mut Vec<usize>) {
     match &node.kind {
-        Kind::Scalar { text, style: Style::Plain } if text == PLACEHOLDER => found.push(node.span.start),
+        Kind::Scalar {
+            text,
+            style: Style::Plain,
+        } if text == PLACEHOLDER => found.push(node.span.start),
         Kind::Scalar { .. } => {}
-        Kind::List { items, .. } => items.iter().for_each(|item| plain_placeholders(item, found)),
+        Kind::List { items, .. } => items
+            .iter()
+            .for_each(|item| plain_placeholders(item, found)),
         Kind::Map { entries, .. } => {
             for pair in entries {
                 plain_placeholders(&pair.key, found);

@@ -34,10 +34,18 @@ pub(super) fn transfer(
     if from == to {
         edits.list(&path)?;
         let subject = format!("Move {tenant} to {to}");
-        return Ok(Plan { edits: edits.finish(), subject, effects: Vec::new() });
+        return Ok(Plan {
+            edits: edits.finish(),
+            subject,
+            effects: Vec::new(),
+        });
     }
     if home_of_data(from) != home_of_data(to) && !leave_data {
-        return Err(PlanError::DataStaysBehind { tenant: tenant.clone(), from, to });
+        return Err(PlanError::DataStaysBehind {
+            tenant: tenant.clone(),
+            from,
+            to,
+        });
     }
     let broken = |error| PlanError::in_file(&live.path, error);
     let file = TenantFile::parse(&live.text).map_err(broken)?;
@@ -50,8 +58,16 @@ pub(super) fn transfer(
     edits.unlist(&live.path)?;
     edits.delete(live.path, live.text);
     edits.list(&path)?;
-    let effects = vec![Effect::Moved { tenant: tenant.clone(), from: from.as_str(), to: to.as_str() }];
-    Ok(Plan { edits: edits.finish(), subject, effects })
+    let effects = vec![Effect::Moved {
+        tenant: tenant.clone(),
+        from: from.as_str(),
+        to: to.as_str(),
+    }];
+    Ok(Plan {
+        edits: edits.finish(),
+        subject,
+        effects,
+    })
 }
 
 /// Where a tier's tenants have their events: in the pool's table, or one of their own.
@@ -73,16 +89,28 @@ fn carried_over(old: &str, actual: &str, new: String) -> Result<String, YamlErro
             continue;
         };
         let new_documents = parse(&text)?;
-        let Some(index) = new_documents.iter().position(|new| name(new) == name(document)) else { continue };
+        let Some(index) = new_documents
+            .iter()
+            .position(|new| name(new) == name(document))
+        else {
+            continue;
+        };
         let new_root = new_documents[index].root.to_json();
-        let (before, after) = (leaves(&before.root.to_json()), leaves(&document.root.to_json()));
-        let is_carried = |path: &[String]| !makes_the_tier(path, &before) && runs_in(path, &new_root);
+        let (before, after) = (
+            leaves(&before.root.to_json()),
+            leaves(&document.root.to_json()),
+        );
+        let is_carried =
+            |path: &[String]| !makes_the_tier(path, &before) && runs_in(path, &new_root);
         for (path, value) in &after {
             if before.get(path) != Some(value) && is_carried(path) {
                 text = put(&text, index, path, value, actual, &document.root)?;
             }
         }
-        for path in before.keys().filter(|path| !has(&document.root, path) && is_carried(path)) {
+        for path in before
+            .keys()
+            .filter(|path| !has(&document.root, path) && is_carried(path))
+        {
             text = remove(&text, index, &keys(path))?;
         }
     }
@@ -108,8 +136,13 @@ fn put(
 
 /// What an object is called; the same object has the same name in another file.
 fn name<'d>(document: &'d Document<'_>) -> [Option<&'d str>; 4] {
-    [&["apiVersion"][..], &["kind"], &["metadata", "namespace"], &["metadata", "name"]]
-        .map(|path| document.root.at(path).and_then(Node::text))
+    [
+        &["apiVersion"][..],
+        &["kind"],
+        &["metadata", "namespace"],
+        &["metadata", "name"],
+    ]
+    .map(|path| document.root.at(path).and_then(Node::text))
 }
 
 /// Whether a value says which tier the tenant is in, and where its apps run: that is the new template's to say.
@@ -118,9 +151,9 @@ fn makes_the_tier(path: &[String], template: &Leaves) -> bool {
         ["metadata", "labels", label] => *label == TIER_LABEL,
         ["spec", "dependsOn"] | ["spec", "values", "tier"] => true,
         ["spec", "values", "apps", app, "enabled" | "envId"]
-        | ["spec", "values", "apps", app, "ingress", "enabled"] => {
-            template.keys().any(|path| path.get(3).map(String::as_str) == Some(*app) && path[2] == "apps")
-        }
+        | ["spec", "values", "apps", app, "ingress", "enabled"] => template
+            .keys()
+            .any(|path| path.get(3).map(String::as_str) == Some(*app) && path[2] == "apps"),
         path => *path == VERSION,
     }
 }

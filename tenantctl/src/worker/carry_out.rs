@@ -66,15 +66,26 @@ enum Together {
 
 /// What the figures mean.
 pub(super) fn describe(metrics: &Metrics) {
-    metrics.describe_counter("requests_total", "Lifecycle messages settled, by queue and outcome");
-    metrics.describe_counter("repository_failures_total", "Goes at the repository that failed, by code");
+    metrics.describe_counter(
+        "requests_total",
+        "Lifecycle messages settled, by queue and outcome",
+    );
+    metrics.describe_counter(
+        "repository_failures_total",
+        "Goes at the repository that failed, by code",
+    );
     metrics.describe_histogram("apply_seconds", "From a batch's planning to its push");
 }
 
 impl Repositories {
     pub(super) fn new(repository: Repository, reached: Condition, unready_after: Duration) -> Self {
         let (repository, failing_since) = (Mutex::new(repository), std::sync::Mutex::new(None));
-        Self(Arc::new(Shared { repository, reached, unready_after, failing_since }))
+        Self(Arc::new(Shared {
+            repository,
+            reached,
+            unready_after,
+            failing_since,
+        }))
     }
 
     /// Fetches until that succeeds.
@@ -82,7 +93,8 @@ impl Repositories {
         let fetch = || async {
             let repository = self.0.repository.lock().await.clone();
             let fetched = tokio::task::spawn_blocking(move || repository.turn()?.fetch()).await;
-            let fetched = fetched.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+            let fetched =
+                fetched.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
             fetched.map(drop).map_err(|error| error.to_string())
         };
         shared::service::retry_forever("the GitOps repository", fetch).await;
@@ -113,7 +125,10 @@ impl Repositories {
     }
 
     fn failing_since(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.0.failing_since.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .failing_since
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -124,23 +139,29 @@ impl CarryOut {
         metrics: &Metrics,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { kind, repositories, metrics: metrics.clone(), shutdown }
+        Self {
+            kind,
+            repositories,
+            metrics: metrics.clone(),
+            shutdown,
+        }
     }
 
     fn parse(&self, message: &Received) -> State {
-        let parsed = self.kind.parse(&message.body).map_err(|bad| bad.to_string()).and_then(|parsed| {
-            // The queue's own id is the same at each delivery.
-            let delivered_under = match &parsed.id {
-                Some(_) => None,
-                None => Some(
-                    message
-                        .message_id
-                        .parse()
-                        .map_err(|error: InvalidRequestId| format!("the message's id: {error}"))?,
-                ),
-            };
-            Ok(parsed.wanted(delivered_under))
-        });
+        let parsed =
+            self.kind
+                .parse(&message.body)
+                .map_err(|bad| bad.to_string())
+                .and_then(|parsed| {
+                    // The queue's own id is the same at each delivery.
+                    let delivered_under = match &parsed.id {
+                        Some(_) => None,
+                        None => Some(message.message_id.parse().map_err(
+                            |error: InvalidRequestId| format!("the message's id: {error}"),
+                        )?),
+                    };
+                    Ok(parsed.wanted(delivered_under))
+                });
         match parsed {
             Ok(wanted) => State::Waiting(wanted),
             Err(reason) => self.bad(&message.message_id, BadMessage::CODE, &reason),
@@ -149,18 +170,27 @@ impl CarryOut {
 
     /// One go at what waits; `Err` where the remote does not take the commits.
     async fn go(&self, states: &mut [State], together: Together) -> Result<(), GitError> {
-        let waiting = states.iter().enumerate().filter_map(|(at, state)| match state {
-            State::Waiting(wanted) => Some((at, wanted.clone())),
-            State::Settled(_) => None,
-        });
+        let waiting = states
+            .iter()
+            .enumerate()
+            .filter_map(|(at, state)| match state {
+                State::Waiting(wanted) => Some((at, wanted.clone())),
+                State::Settled(_) => None,
+            });
         let waiting: Vec<_> = waiting.collect();
-        let size = if together == Together::All { waiting.len().max(1) } else { 1 };
+        let size = if together == Together::All {
+            waiting.len().max(1)
+        } else {
+            1
+        };
         for chunk in waiting.chunks(size) {
             let begun = Instant::now();
             let wanted = chunk.iter().map(|(_, wanted)| wanted.clone()).collect();
             match self.repositories.apply(wanted).await {
                 Ok(results) => {
-                    self.metrics.histogram("apply_seconds", vec![]).record(begun.elapsed().as_secs_f64());
+                    self.metrics
+                        .histogram("apply_seconds", vec![])
+                        .record(begun.elapsed().as_secs_f64());
                     for ((at, wanted), result) in chunk.iter().zip(results) {
                         self.settle(&mut states[*at], wanted, result);
                     }
@@ -188,15 +218,25 @@ impl CarryOut {
     fn settle(&self, state: &mut State, wanted: &Wanted, result: Result<Applied, Refused>) {
         let id = wanted.id.as_str();
         let outcome = match result {
-            Ok(Applied { outcome: Outcome::Committed(commit), attempts, .. }) => {
+            Ok(Applied {
+                outcome: Outcome::Committed(commit),
+                attempts,
+                ..
+            }) => {
                 tracing::info!(request_id = id, %commit, attempts, kind = self.kind.as_str(), "committed");
                 "committed"
             }
-            Ok(Applied { outcome: Outcome::NothingToDo, .. }) => {
+            Ok(Applied {
+                outcome: Outcome::NothingToDo,
+                ..
+            }) => {
                 tracing::info!(request_id = id, "nothing to do");
                 "nothing_to_do"
             }
-            Ok(Applied { outcome: Outcome::Repeated(commit), .. }) => {
+            Ok(Applied {
+                outcome: Outcome::Repeated(commit),
+                ..
+            }) => {
                 tracing::info!(request_id = id, %commit, "carried out before");
                 "repeated"
             }
@@ -217,18 +257,29 @@ impl CarryOut {
     }
 
     fn bad(&self, id: &str, code: &'static str, reason: &str) -> State {
-        tracing::warn!(request_id = id, code, reason, kind = self.kind.as_str(), "refused");
+        tracing::warn!(
+            request_id = id,
+            code,
+            reason,
+            kind = self.kind.as_str(),
+            "refused"
+        );
         self.count("refused");
         State::Settled(Verdict::SetAside(format!("{code}: {reason}")))
     }
 
     fn failed(&self, error: &dyn std::fmt::Display, code: &'static str) {
-        self.metrics.counter("repository_failures_total", vec![label("code", code)]).increment(1);
+        self.metrics
+            .counter("repository_failures_total", vec![label("code", code)])
+            .increment(1);
         tracing::warn!(code, reason = %error, kind = self.kind.as_str(), "not carried out yet");
     }
 
     fn count(&self, outcome: &'static str) {
-        let labels = vec![label("queue", self.kind.as_str()), label("outcome", outcome)];
+        let labels = vec![
+            label("queue", self.kind.as_str()),
+            label("outcome", outcome),
+        ];
         self.metrics.counter("requests_total", labels).increment(1);
     }
 }
@@ -237,19 +288,29 @@ impl Handler for CarryOut {
     async fn handle(&self, batch: &[Received]) -> Vec<Verdict> {
         let mut states: Vec<State> = batch.iter().map(|message| self.parse(message)).collect();
         let (since, mut attempt, mut together) = (Instant::now(), 0, Together::All);
-        while states.iter().any(|state| matches!(state, State::Waiting(_))) {
+        while states
+            .iter()
+            .any(|state| matches!(state, State::Waiting(_)))
+        {
             if self.go(&mut states, together).await.is_err() {
                 together = Together::Alone;
                 continue;
             }
-            let is_open = states.iter().any(|state| matches!(state, State::Waiting(_)));
+            let is_open = states
+                .iter()
+                .any(|state| matches!(state, State::Waiting(_)));
             if !is_open || since.elapsed() >= HOLD_MAX {
                 break;
             }
             let pause = backoff_from_half(attempt, RETRY_BASE, RETRY_MAX, fastrand::f64());
             attempt += 1;
             // The rest is handed back to the queue.
-            if self.shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            if self
+                .shutdown
+                .run_until_cancelled(tokio::time::sleep(pause))
+                .await
+                .is_none()
+            {
                 break;
             }
         }

@@ -17,7 +17,9 @@ pub struct QueueName(String);
 
 /// A text that names no queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a queue's name is 1 to {MAX_NAME_CHARS} letters, digits, - and _; neither a URL nor an ARN")]
+#[error(
+    "a queue's name is 1 to {MAX_NAME_CHARS} letters, digits, - and _; neither a URL nor an ARN"
+)]
 pub struct InvalidQueueName;
 
 impl FromStr for QueueName {
@@ -26,7 +28,11 @@ impl FromStr for QueueName {
     fn from_str(text: &str) -> Result<Self, InvalidQueueName> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         let is_name = (1..=MAX_NAME_CHARS).contains(&text.len()) && text.bytes().all(fits);
-        if is_name { Ok(Self(text.to_owned())) } else { Err(InvalidQueueName) }
+        if is_name {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidQueueName)
+        }
     }
 }
 
@@ -37,16 +43,33 @@ impl fmt::Display for QueueName {
 }
 
 /// Looks the queue up by its name: its ARN, its URL, where its bad messages go.
-pub(super) async fn find_source(sqs: &aws_sdk_sqs::Client, name: &QueueName) -> Result<Source, String> {
+pub(super) async fn find_source(
+    sqs: &aws_sdk_sqs::Client,
+    name: &QueueName,
+) -> Result<Source, String> {
     let because = |reason: String| format!("queue {name}: {reason}");
     let found = sqs.get_queue_url().queue_name(&name.0).send().await;
-    let url = found.map_err(|error| because(classify(&error).reason))?.queue_url.unwrap_or_default();
+    let url = found
+        .map_err(|error| because(classify(&error).reason))?
+        .queue_url
+        .unwrap_or_default();
     let arn = QueueAttributeName::QueueArn;
-    let attributes = sqs.get_queue_attributes().queue_url(url).attribute_names(arn.clone()).send().await;
-    let attributes = attributes.map_err(|error| because(classify(&error).reason))?.attributes;
-    let text = attributes.and_then(|mut all| all.remove(&arn)).unwrap_or_default();
+    let attributes = sqs
+        .get_queue_attributes()
+        .queue_url(url)
+        .attribute_names(arn.clone())
+        .send()
+        .await;
+    let attributes = attributes
+        .map_err(|error| because(classify(&error).reason))?
+        .attributes;
+    let text = attributes
+        .and_then(|mut all| all.remove(&arn))
+        .unwrap_or_default();
     let arn: QueueArn = text.parse().map_err(|error| because(format!("{error}")))?;
-    Source::find(sqs, &arn).await.map_err(|error| error.to_string())
+    Source::find(sqs, &arn)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -55,8 +78,18 @@ mod tests {
 
     #[test]
     fn only_a_plain_name_is_a_queues() {
-        assert!("argoworkflows-onboarding-queue".parse::<QueueName>().is_ok());
-        for text in ["", "https://sqs/1/q", "arn:aws:sqs:r:1:q", "q.fifo", &"x".repeat(81)] {
+        assert!(
+            "argoworkflows-onboarding-queue"
+                .parse::<QueueName>()
+                .is_ok()
+        );
+        for text in [
+            "",
+            "https://sqs/1/q",
+            "arn:aws:sqs:r:1:q",
+            "q.fifo",
+            &"x".repeat(81),
+        ] {
             assert_eq!(text.parse::<QueueName>(), Err(InvalidQueueName), "{text}");
         }
     }

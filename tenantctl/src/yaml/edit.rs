@@ -12,7 +12,12 @@ const INDENT: usize = 2;
 /// Sets the value at a path of keys of one document; maps on the way are made. Returns the new text.
 ///
 /// What is there keeps its place, its quotes and the comment behind it; what is new comes last in its map.
-pub(crate) fn set(text: &str, document: usize, path: &[&str], value: &Value) -> Result<String, YamlError> {
+pub(crate) fn set(
+    text: &str,
+    document: usize,
+    path: &[&str],
+    value: &Value,
+) -> Result<String, YamlError> {
     let documents = parse(text)?;
     let root = &documents.get(document).ok_or_else(|| out_of(text))?.root;
     let present = root.at(path);
@@ -36,14 +41,21 @@ pub(crate) fn remove(text: &str, document: usize, path: &[&str]) -> Result<Strin
         return Ok(text.to_owned());
     }
     let mut length = path.len();
-    while length > 1 && root.at(&path[..length - 1]).is_some_and(|map| map.entries().len() == 1) {
+    while length > 1
+        && root
+            .at(&path[..length - 1])
+            .is_some_and(|map| map.entries().len() == 1)
+    {
         length -= 1;
     }
     let path = &path[..length];
     let (last, above) = path.split_last().ok_or_else(|| out_of(text))?;
     let map = root.at(above).ok_or_else(|| out_of(text))?;
-    let Some((index, pair)) =
-        map.entries().iter().enumerate().find(|(_, pair)| pair.key.text() == Some(*last))
+    let Some((index, pair)) = map
+        .entries()
+        .iter()
+        .enumerate()
+        .find(|(_, pair)| pair.key.text() == Some(*last))
     else {
         return Ok(text.to_owned());
     };
@@ -65,15 +77,24 @@ pub(crate) fn remove(text: &str, document: usize, path: &[&str]) -> Result<Strin
 
 /// The text with one more document at its end.
 pub(crate) fn append_document(text: &str, chunk: &str) -> String {
-    let line_end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-    let marker = if chunk.starts_with("---") { "" } else { "---\n" };
+    let line_end = if text.is_empty() || text.ends_with('\n') {
+        ""
+    } else {
+        "\n"
+    };
+    let marker = if chunk.starts_with("---") {
+        ""
+    } else {
+        "---\n"
+    };
     format!("{text}{line_end}{marker}{chunk}")
 }
 
 /// The comment behind a value in the same line.
 pub(crate) fn comment_behind<'t>(text: &'t str, node: &Node<'_>) -> Option<&'t str> {
     let behind = text[node.span.end..line_end(text, node.span.end)].trim();
-    let is_in_line = matches!(&node.kind, Kind::Scalar { style, .. } if *style != super::Style::Block);
+    let is_in_line =
+        matches!(&node.kind, Kind::Scalar { style, .. } if *style != super::Style::Block);
     (is_in_line && behind.starts_with('#')).then_some(behind)
 }
 
@@ -86,27 +107,38 @@ pub(crate) fn set_comment(
 ) -> Result<String, YamlError> {
     let documents = parse(text)?;
     let root = &documents.get(document).ok_or_else(|| out_of(text))?.root;
-    let Some(node) = root.at(path) else { return Ok(text.to_owned()) };
+    let Some(node) = root.at(path) else {
+        return Ok(text.to_owned());
+    };
     let end = node.span.end;
     if !text[end..line_end(text, end)].trim().is_empty() {
         return Ok(text.to_owned());
     }
-    checked(splice(text, end, end, &format!(" {comment}")), &documents, document, &root.to_json())
+    checked(
+        splice(text, end, end, &format!(" {comment}")),
+        &documents,
+        document,
+        &root.to_json(),
+    )
 }
 
 /// Writes over what is there.
 fn replace(text: &str, root: &Node<'_>, path: &[&str], node: &Node<'_>, value: &Value) -> String {
     match &node.kind {
-        Kind::Scalar { style, .. } if *style != super::Style::Block => {
-            splice(text, node.span.start, node.span.end, &quote_like(value, *style))
-        }
+        Kind::Scalar { style, .. } if *style != super::Style::Block => splice(
+            text,
+            node.span.start,
+            node.span.end,
+            &quote_like(value, *style),
+        ),
         Kind::Map { is_flow: true, .. } | Kind::List { is_flow: true, .. } => {
             splice(text, node.span.start, node.span.end, &inline(value))
         }
         _ => {
             // A block begins on the line below its key, or behind a `|`: both are written over.
-            let pair =
-                path.split_last().and_then(|(last, above)| root.at(above).and_then(|map| map.pair(last)));
+            let pair = path
+                .split_last()
+                .and_then(|(last, above)| root.at(above).and_then(|map| map.pair(last)));
             let start = pair.map_or(node.span.start, |pair| after_colon(text, pair));
             let end = line_end(text, content_end(text, node.span.end));
             splice(text, start, end, &format!(" {}", inline(value)))
@@ -144,10 +176,20 @@ fn insert(text: &str, root: &Node<'_>, path: &[&str], value: &Value) -> Result<S
     if let Some(pair) = missing.first().and_then(|key| map.pair(key)) {
         let end = after_colon(text, pair);
         if missing.len() == 1 {
-            return Ok(splice(text, end, end.max(pair.value.span.end), &format!(" {}", inline(value))));
+            return Ok(splice(
+                text,
+                end,
+                end.max(pair.value.span.end),
+                &format!(" {}", inline(value)),
+            ));
         }
         let end = line_end(text, end);
-        return Ok(splice(text, end, end, &format!("\n{}", block(&missing[1..], value, indent + INDENT))));
+        return Ok(splice(
+            text,
+            end,
+            end,
+            &format!("\n{}", block(&missing[1..], value, indent + INDENT)),
+        ));
     }
     let end = entry_end(text, last);
     let lines = block(missing, value, indent);
@@ -165,15 +207,24 @@ fn insert_in_flow(
     missing: &[&str],
     value: &Value,
 ) -> String {
-    let (first, below) = missing.split_first().map_or(("", missing), |(first, below)| (*first, below));
-    let nested = below
-        .iter()
-        .rev()
-        .fold(value.clone(), |value, key| Value::Object(Map::from_iter([((*key).to_owned(), value)])));
+    let (first, below) = missing
+        .split_first()
+        .map_or(("", missing), |(first, below)| (*first, below));
+    let nested = below.iter().rev().fold(value.clone(), |value, key| {
+        Value::Object(Map::from_iter([((*key).to_owned(), value)]))
+    });
     let pair = inline(&Value::Object(Map::from_iter([(first.to_owned(), nested)])));
-    let pair = pair.strip_prefix('{').and_then(|pair| pair.strip_suffix('}')).unwrap_or(&pair);
+    let pair = pair
+        .strip_prefix('{')
+        .and_then(|pair| pair.strip_suffix('}'))
+        .unwrap_or(&pair);
     match entries.last() {
-        Some(last) => splice(text, last.value.span.end, last.value.span.end, &format!(", {pair}")),
+        Some(last) => splice(
+            text,
+            last.value.span.end,
+            last.value.span.end,
+            &format!(", {pair}"),
+        ),
         None => splice(text, map.span.start + 1, map.span.end - 1, pair),
     }
 }
@@ -203,17 +254,32 @@ fn checked(
 ) -> Result<String, YamlError> {
     let is_as_wanted = parse(&edited).is_ok_and(|after| {
         after.len() == before.len()
-            && after.iter().zip(before).enumerate().all(|(index, (after, before))| {
-                let after = after.root.to_json();
-                if index == document { after == *wanted } else { after == before.root.to_json() }
-            })
+            && after
+                .iter()
+                .zip(before)
+                .enumerate()
+                .all(|(index, (after, before))| {
+                    let after = after.root.to_json();
+                    if index == document {
+                        after == *wanted
+                    } else {
+                        after == before.root.to_json()
+                    }
+                })
     });
     if is_as_wanted {
         return Ok(edited);
     }
-    let line = before.get(document).map_or(1, |document| document.root.line);
-    let message = "this is written in a way that cannot be edited without loss; write it in block style";
-    Err(YamlError { line, column: 1, message: message.to_owned() })
+    let line = before
+        .get(document)
+        .map_or(1, |document| document.root.line);
+    let message =
+        "this is written in a way that cannot be edited without loss; write it in block style";
+    Err(YamlError {
+        line,
+        column: 1,
+        message: message.to_owned(),
+    })
 }
 
 fn put(root: &mut Value, path: &[&str], value: Value) {
@@ -230,7 +296,9 @@ fn put(root: &mut Value, path: &[&str], value: Value) {
 }
 
 fn take(root: &mut Value, path: &[&str]) {
-    let Some((last, above)) = path.split_last() else { return };
+    let Some((last, above)) = path.split_last() else {
+        return;
+    };
     let map = above.iter().try_fold(root, |value, key| value.get_mut(key));
     if let Some(Value::Object(map)) = map {
         map.remove(*last);
@@ -245,12 +313,18 @@ fn is_absent(node: &Node<'_>) -> bool {
 /// The byte behind a key's colon.
 fn after_colon(text: &str, pair: &Pair<'_>) -> usize {
     let key_end = pair.key.span.end;
-    text[key_end..].find(':').map_or(key_end, |colon| key_end + colon + 1)
+    text[key_end..]
+        .find(':')
+        .map_or(key_end, |colon| key_end + colon + 1)
 }
 
 /// Where the line after an entry begins, or the text ends.
 fn entry_end(text: &str, pair: &Pair<'_>) -> usize {
-    let end = if is_absent(&pair.value) { after_colon(text, pair) } else { pair.value.span.end };
+    let end = if is_absent(&pair.value) {
+        after_colon(text, pair)
+    } else {
+        pair.value.span.end
+    };
     let end = line_end(text, content_end(text, end.max(pair.key.span.end)));
     if end < text.len() { end + 1 } else { end }
 }
@@ -273,6 +347,14 @@ fn splice(text: &str, start: usize, end: usize, with: &str) -> String {
 }
 
 fn out_of(text: &str) -> YamlError {
-    let message = if text.trim().is_empty() { "the file is empty" } else { "there is nothing to edit here" };
-    YamlError { line: 1, column: 1, message: message.to_owned() }
+    let message = if text.trim().is_empty() {
+        "the file is empty"
+    } else {
+        "there is nothing to edit here"
+    };
+    YamlError {
+        line: 1,
+        column: 1,
+        message: message.to_owned(),
+    }
 }

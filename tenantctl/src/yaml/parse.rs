@@ -48,7 +48,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
             | Event::MappingStart(anchor, _)
                 if anchor != 0 =>
             {
-                return Err(at(span.start, "an anchor: write the value out where it is used"));
+                return Err(at(
+                    span.start,
+                    "an anchor: write the value out where it is used",
+                ));
             }
             Event::Scalar(.., Some(_))
             | Event::SequenceStart(_, Some(_))
@@ -71,13 +74,19 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
                 None
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let closed = open.pop().ok_or_else(|| at(span.start, "an end without a start"))?;
+                let closed = open
+                    .pop()
+                    .ok_or_else(|| at(span.start, "an end without a start"))?;
                 Some(closed.close(bytes.at(span.start))?)
             }
             Event::DocumentEnd => {
                 let (start, is_marked) = starts.last().copied().unwrap_or_default();
                 if let Some(root) = root.take() {
-                    documents.push(Document { chunk: start..text.len(), is_marked, root });
+                    documents.push(Document {
+                        chunk: start..text.len(),
+                        is_marked,
+                        root,
+                    });
                 }
                 None
             }
@@ -98,7 +107,9 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
 /// A document goes up to the start of the next.
 fn end_chunks(documents: &mut [Document<'_>], starts: &[(usize, bool)]) {
     for document in documents {
-        let next = starts.iter().find(|(start, _)| *start > document.chunk.start);
+        let next = starts
+            .iter()
+            .find(|(start, _)| *start > document.chunk.start);
         if let Some((next, _)) = next {
             document.chunk.end = *next;
         }
@@ -122,8 +133,19 @@ impl<'t> Open<'t> {
 
     /// The collection as a node; `end` is where its closing bracket is.
     fn close(self, end: usize) -> Result<Node<'t>, YamlError> {
-        let Self { start, line, column, is_flow, is_map, nodes } = self;
-        let end = if is_flow { end + 1 } else { nodes.last().map_or(start, |last| last.span.end) };
+        let Self {
+            start,
+            line,
+            column,
+            is_flow,
+            is_map,
+            nodes,
+        } = self;
+        let end = if is_flow {
+            end + 1
+        } else {
+            nodes.last().map_or(start, |last| last.span.end)
+        };
         let kind = if is_map {
             let mut entries = Vec::with_capacity(nodes.len() / 2);
             let mut nodes = nodes.into_iter();
@@ -133,30 +155,57 @@ impl<'t> Open<'t> {
             refuse_doubles(&entries)?;
             Kind::Map { entries, is_flow }
         } else {
-            Kind::List { items: nodes, is_flow }
+            Kind::List {
+                items: nodes,
+                is_flow,
+            }
         };
-        Ok(Node { kind, span: start..end, line, column })
+        Ok(Node {
+            kind,
+            span: start..end,
+            line,
+            column,
+        })
     }
 }
 
 /// A key may stand in a map once: what the second one means is up to each reader.
 fn refuse_doubles(entries: &[Pair<'_>]) -> Result<(), YamlError> {
     let double = |key: &Node<'_>| {
-        Err(here(key, &format!("the key {} stands in this map twice", key.text().unwrap_or_default())))
+        Err(here(
+            key,
+            &format!(
+                "the key {} stands in this map twice",
+                key.text().unwrap_or_default()
+            ),
+        ))
     };
     if entries.len() <= FEW_KEYS {
         for (index, pair) in entries.iter().enumerate() {
-            if entries.iter().take(index).any(|earlier| earlier.key.text() == pair.key.text()) {
+            if entries
+                .iter()
+                .take(index)
+                .any(|earlier| earlier.key.text() == pair.key.text())
+            {
                 return double(&pair.key);
             }
         }
         return Ok(());
     }
     let mut seen = HashSet::with_capacity(entries.len());
-    entries.iter().find(|pair| !seen.insert(pair.key.text())).map_or(Ok(()), |pair| double(&pair.key))
+    entries
+        .iter()
+        .find(|pair| !seen.insert(pair.key.text()))
+        .map_or(Ok(()), |pair| double(&pair.key))
 }
 
-fn scalar<'t>(text: &str, value: Cow<'t, str>, style: ScalarStyle, span: Span, bytes: &Bytes) -> Node<'t> {
+fn scalar<'t>(
+    text: &str,
+    value: Cow<'t, str>,
+    style: ScalarStyle,
+    span: Span,
+    bytes: &Bytes,
+) -> Node<'t> {
     let style = match style {
         ScalarStyle::Plain => Style::Plain,
         ScalarStyle::SingleQuoted => Style::Single,
@@ -171,13 +220,20 @@ fn scalar<'t>(text: &str, value: Cow<'t, str>, style: ScalarStyle, span: Span, b
         Style::Single | Style::Double => quoted_end(text, start),
     };
     let (line, column) = (span.start.line(), span.start.col() + 1);
-    Node { kind: Kind::Scalar { text: value, style }, span: start..end, line, column }
+    Node {
+        kind: Kind::Scalar { text: value, style },
+        span: start..end,
+        line,
+        column,
+    }
 }
 
 /// Where the quotes that open at `start` are closed. The parser's own place is behind the comment that follows.
 fn quoted_end(text: &str, start: usize) -> usize {
     let mut rest = text[start..].bytes().enumerate();
-    let Some((_, quote)) = rest.next() else { return start };
+    let Some((_, quote)) = rest.next() else {
+        return start;
+    };
     while let Some((at, byte)) = rest.next() {
         if byte == b'\\' && quote == b'"' {
             rest.next();
@@ -194,7 +250,10 @@ fn quoted_end(text: &str, start: usize) -> usize {
 
 /// Carriage returns, tabs before a line's text and byte order marks are read in more than one way.
 fn refuse_characters(text: &str) -> Result<(), YamlError> {
-    if !text.bytes().any(|byte| (byte < b' ' && byte != b'\n') || byte == 0xef || byte == 0x7f) {
+    if !text
+        .bytes()
+        .any(|byte| (byte < b' ' && byte != b'\n') || byte == 0xef || byte == 0x7f)
+    {
         return Ok(());
     }
     for (line, content) in text.split('\n').enumerate() {
@@ -209,7 +268,11 @@ fn refuse_characters(text: &str) -> Result<(), YamlError> {
                 other if other.is_control() => "a control character: take it out",
                 _ => continue,
             };
-            return Err(YamlError { line: line + 1, column: column + 1, message: message.to_owned() });
+            return Err(YamlError {
+                line: line + 1,
+                column: column + 1,
+                message: message.to_owned(),
+            });
         }
     }
     Ok(())
@@ -225,15 +288,25 @@ impl Bytes {
         let Self(table, end) = self;
         table
             .as_ref()
-            .map_or(marker.index(), |table| table.get(marker.index()).copied().unwrap_or(*end))
+            .map_or(marker.index(), |table| {
+                table.get(marker.index()).copied().unwrap_or(*end)
+            })
             .min(*end)
     }
 }
 
 fn at(marker: Marker, message: &str) -> YamlError {
-    YamlError { line: marker.line(), column: marker.col() + 1, message: message.to_owned() }
+    YamlError {
+        line: marker.line(),
+        column: marker.col() + 1,
+        message: message.to_owned(),
+    }
 }
 
 fn here(node: &Node<'_>, message: &str) -> YamlError {
-    YamlError { line: node.line, column: node.column, message: message.to_owned() }
+    YamlError {
+        line: node.line,
+        column: node.column,
+        message: message.to_owned(),
+    }
 }

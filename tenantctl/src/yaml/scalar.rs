@@ -37,8 +37,14 @@ pub(crate) fn is_ambiguous(text: &str) -> bool {
                 && digits.starts_with('0')
                 && digits.bytes().all(|byte| byte.is_ascii_digit())
                 || digits.starts_with("0b")
-                || digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_') && digits.contains('_')
-                || digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b':') && digits.contains(':'))
+                || digits
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || byte == b'_')
+                    && digits.contains('_')
+                || digits
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || byte == b':')
+                    && digits.contains(':'))
 }
 
 /// A number of the core schema that JSON can hold.
@@ -66,7 +72,11 @@ fn number(text: &str) -> Option<Number> {
         && unsigned
             .bytes()
             .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'-' | b'+'));
-    if is_float { text.parse::<f64>().ok().and_then(Number::from_f64) } else { None }
+    if is_float {
+        text.parse::<f64>().ok().and_then(Number::from_f64)
+    } else {
+        None
+    }
 }
 
 /// A value in one line, as little quoted as can be. Collections are written in flow style.
@@ -76,10 +86,18 @@ pub(crate) fn inline(value: &Value) -> String {
         Value::Bool(truth) => truth.to_string(),
         Value::Number(number) => number.to_string(),
         Value::String(text) => text_inline(text),
-        Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(inline).collect::<Vec<_>>().join(", ")
+        ),
         Value::Object(map) => {
-            let pair = |(key, value): (&String, &Value)| format!("{}: {}", text_inline(key), inline(value));
-            format!("{{{}}}", map.iter().map(pair).collect::<Vec<_>>().join(", "))
+            let pair = |(key, value): (&String, &Value)| {
+                format!("{}: {}", text_inline(key), inline(value))
+            };
+            format!(
+                "{{{}}}",
+                map.iter().map(pair).collect::<Vec<_>>().join(", ")
+            )
         }
     }
 }
@@ -94,14 +112,21 @@ pub(crate) fn quote_like(value: &Value, style: Style) -> String {
 }
 
 fn text_inline(text: &str) -> String {
-    let stays_text = is_harmless(text) && resolves_to_text(text, Style::Plain) && !is_ambiguous(text);
-    if stays_text { text.to_owned() } else { double_quoted(text) }
+    let stays_text =
+        is_harmless(text) && resolves_to_text(text, Style::Plain) && !is_ambiguous(text);
+    if stays_text {
+        text.to_owned()
+    } else {
+        double_quoted(text)
+    }
 }
 
 /// Whether a text has nothing that YAML could take for its own, whatever stands around it.
 fn is_harmless(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/'))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/'))
 }
 
 /// JSON's strings are YAML's double-quoted ones; what JSON leaves as it is and YAML does not, is escaped.

@@ -25,7 +25,11 @@ kind: Other
 ";
 
 fn json(text: &str) -> Vec<Value> {
-    parse(text).expect(text).iter().map(|document| document.root.to_json()).collect()
+    parse(text)
+        .expect(text)
+        .iter()
+        .map(|document| document.root.to_json())
+        .collect()
 }
 
 fn set_in(text: &str, path: &str, value: Value) -> String {
@@ -45,18 +49,30 @@ fn an_edit_keeps_quotes_comments_and_every_other_byte() {
 #[test]
 fn a_new_key_comes_last_in_its_map_whatever_the_map_ends_with() {
     let edited = set_in(FILE, "spec.values.suspended", json!(true));
-    assert_eq!(edited, FILE.replace("    empty:\n", "    empty:\n    suspended: true\n"));
+    assert_eq!(
+        edited,
+        FILE.replace("    empty:\n", "    empty:\n    suspended: true\n")
+    );
     let edited = set_in(FILE, "spec.values.apps.consumer.enabled", json!(false));
     assert!(
         edited.contains("producer:tag\"}\n      consumer:\n        enabled: false\n    note: |"),
         "{edited}"
     );
     let edited = set_in(FILE, "metadata.annotations.tenantry.dev/hold", json!("why"));
-    assert_eq!(json(&edited)[0]["metadata"]["annotations"]["tenantry"]["dev/hold"], "why");
+    assert_eq!(
+        json(&edited)[0]["metadata"]["annotations"]["tenantry"]["dev/hold"],
+        "why"
+    );
     let edited = set_in(FILE, "metadata.labels.c", json!({"d": [1, "2"]}));
-    assert!(edited.contains("labels: {a: b, c: {d: [1, \"2\"]}}"), "{edited}");
+    assert!(
+        edited.contains("labels: {a: b, c: {d: [1, \"2\"]}}"),
+        "{edited}"
+    );
     let edited = set_in(FILE, "spec.values.empty.a.b", json!(1));
-    assert!(edited.contains("    empty:\n      a:\n        b: 1\n---"), "{edited}");
+    assert!(
+        edited.contains("    empty:\n      a:\n        b: 1\n---"),
+        "{edited}"
+    );
     let edited = set_in(FILE, "spec.values.empty", json!(1));
     assert!(edited.contains("    empty: 1\n---"), "{edited}");
     let edited = set_in("a:\n  b: 1", "a.c", json!(2));
@@ -71,20 +87,35 @@ fn a_new_key_comes_last_in_its_map_whatever_the_map_ends_with() {
 
 #[test]
 fn a_collection_is_written_over_as_a_whole() {
-    assert_eq!(set_in("a:\n  - 1\n  - 2\nb: 1\n", "a", json!(["x", "z"])), "a: [x, z]\nb: 1\n");
+    assert_eq!(
+        set_in("a:\n  - 1\n  - 2\nb: 1\n", "a", json!(["x", "z"])),
+        "a: [x, z]\nb: 1\n"
+    );
     assert_eq!(set_in("a: [1] # c\n", "a", json!(["x"])), "a: [x] # c\n");
-    assert_eq!(set_in("a: |\n  t\n\nb: 1\n", "a", json!(2)), "a: 2\n\nb: 1\n");
+    assert_eq!(
+        set_in("a: |\n  t\n\nb: 1\n", "a", json!(2)),
+        "a: 2\n\nb: 1\n"
+    );
 }
 
 #[test]
 fn what_is_taken_away_leaves_no_empty_map_behind() {
     let path = ["metadata", "annotations", "tenantry.dev/hold"];
     let held = set(FILE, 0, &path, &json!("it's: #1")).expect("set");
-    assert!(held.contains("  annotations:\n    tenantry.dev/hold: \"it's: #1\"\nspec:"), "{held}");
+    assert!(
+        held.contains("  annotations:\n    tenantry.dev/hold: \"it's: #1\"\nspec:"),
+        "{held}"
+    );
     assert_eq!(remove(&held, 0, &path).expect("removed"), FILE);
     assert_eq!(remove(FILE, 0, &path).expect("nothing there"), FILE);
-    assert_eq!(remove("a: {b: 1, c: 2}\n", 0, &["a", "c"]).expect("removed"), "a: {b: 1}\n");
-    assert_eq!(remove("a: {b: 1, c: 2}\n", 0, &["a", "b"]).expect("removed"), "a: {c: 2}\n");
+    assert_eq!(
+        remove("a: {b: 1, c: 2}\n", 0, &["a", "c"]).expect("removed"),
+        "a: {b: 1}\n"
+    );
+    assert_eq!(
+        remove("a: {b: 1, c: 2}\n", 0, &["a", "b"]).expect("removed"),
+        "a: {c: 2}\n"
+    );
 }
 
 #[test]
@@ -112,7 +143,11 @@ fn what_readers_disagree_on_is_refused_with_its_place() {
     ] {
         let error = parse(text).expect_err(text);
         assert!(error.message.contains(words), "{text:?}: {error}");
-        assert_eq!((error.line, error.column), (line, column), "{text:?}: {error}");
+        assert_eq!(
+            (error.line, error.column),
+            (line, column),
+            "{text:?}: {error}"
+        );
     }
 }
 
@@ -132,9 +167,10 @@ fn words_and_numbers_of_yaml_1_1_are_ambiguous_and_written_in_quotes() {
     for text in ["0", "10", "0.1", "acme", "0.1.3", "none", "1.2.3:4"] {
         assert!(!is_ambiguous(text), "{text}");
     }
-    for text in
-        ["true", "null", "0", "1e3", "0x10", "", " a", "a ", "a: b", "a #b", "- a", "{", "\u{2028}", "é"]
-    {
+    for text in [
+        "true", "null", "0", "1e3", "0x10", "", " a", "a ", "a: b", "a #b", "- a", "{", "\u{2028}",
+        "é",
+    ] {
         assert!(inline(&json!(text)).starts_with('"'), "{text:?}");
     }
 }
@@ -142,8 +178,14 @@ fn words_and_numbers_of_yaml_1_1_are_ambiguous_and_written_in_quotes() {
 #[test]
 fn places_are_right_behind_letters_of_more_than_one_byte() {
     let text = "é: \"ü\" # ö\nb: x # ß\n";
-    assert_eq!(set(text, 0, &["b"], &json!("z")).expect("set"), "é: \"ü\" # ö\nb: z # ß\n");
-    assert_eq!(set(text, 0, &["é"], &json!("a")).expect("set"), "é: \"a\" # ö\nb: x # ß\n");
+    assert_eq!(
+        set(text, 0, &["b"], &json!("z")).expect("set"),
+        "é: \"ü\" # ö\nb: z # ß\n"
+    );
+    assert_eq!(
+        set(text, 0, &["é"], &json!("a")).expect("set"),
+        "é: \"a\" # ö\nb: x # ß\n"
+    );
 }
 
 fn value() -> impl Strategy<Value = Value> {

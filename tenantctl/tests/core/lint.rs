@@ -14,18 +14,26 @@ fn the_seed_is_clean() {
 #[test]
 fn an_empty_or_wrong_folder_is_not_clean() {
     let findings = lint(&MemoryTree::new());
-    assert!(findings.iter().all(|finding| finding.rule == "layout") && findings.len() >= 9, "{findings:#?}");
+    assert!(
+        findings.iter().all(|finding| finding.rule == "layout") && findings.len() >= 9,
+        "{findings:#?}"
+    );
 }
 
 /// Changes one thing and expects one finding of a rule, in the file, at the change, with a fix.
 #[track_caller]
 fn finds(file: &str, from: &str, to: &str, rule: &str, words: &str) {
     let before = text(&seed(), file);
-    let first = before.split_once(from).map(|(before, _)| before.matches('\n').count() + 1);
+    let first = before
+        .split_once(from)
+        .map(|(before, _)| before.matches('\n').count() + 1);
     let first = first.unwrap_or_else(|| panic!("{from:?} is not in {file}"));
     let finding = finding(file, from, to, rule, words);
     let at_change = first..=first + to.matches('\n').count();
-    assert!(finding.line.is_some_and(|line| at_change.contains(&line)), "line {at_change:?}: {finding:?}");
+    assert!(
+        finding.line.is_some_and(|line| at_change.contains(&line)),
+        "line {at_change:?}: {finding:?}"
+    );
 }
 
 /// Takes something away and expects the finding at the line of the key above it.
@@ -33,7 +41,10 @@ fn finds(file: &str, from: &str, to: &str, rule: &str, words: &str) {
 fn misses(file: &str, gone: &str, above: &str, rule: &str, words: &str) {
     let finding = finding(file, gone, "", rule, words);
     let after = text(&seed(), file).replacen(gone, "", 1);
-    let line = after.lines().nth(finding.line.expect("a line") - 1).expect("a line of the file");
+    let line = after
+        .lines()
+        .nth(finding.line.expect("a line") - 1)
+        .expect("a line of the file");
     assert_eq!(line.trim(), above, "{finding:?}");
 }
 
@@ -59,9 +70,21 @@ fn ids_and_paths_that_disagree_are_found() {
         "releaseName: tenant-1\n",
         "tenantId: tenant-1\n",
     ] {
-        finds(TENANT, from, &from.replacen("tenant-1", "tenant-9", 1), "id", "tenant-1");
+        finds(
+            TENANT,
+            from,
+            &from.replacen("tenant-1", "tenant-9", 1),
+            "id",
+            "tenant-1",
+        );
     }
-    finds(TENANT, "targetNamespace: flux-tenants", "targetNamespace: default", "id", "targetNamespace");
+    finds(
+        TENANT,
+        "targetNamespace: flux-tenants",
+        "targetNamespace: default",
+        "id",
+        "targetNamespace",
+    );
     misses(
         TENANT,
         "  serviceAccountName: tenant-reconciler\n",
@@ -69,8 +92,20 @@ fn ids_and_paths_that_disagree_are_found() {
         "id",
         "serviceAccountName is missing",
     );
-    finds(TENANT, "    tier: premium\n", "    tier: basic\n", "tier", "spec.values.tier is basic");
-    finds(TENANT, "tenantry.dev/tier: premium\nspec", "tenantry.dev/tier: basic\nspec", "tier", "premium");
+    finds(
+        TENANT,
+        "    tier: premium\n",
+        "    tier: basic\n",
+        "tier",
+        "spec.values.tier is basic",
+    );
+    finds(
+        TENANT,
+        "tenantry.dev/tier: premium\nspec",
+        "tenantry.dev/tier: basic\nspec",
+        "tier",
+        "premium",
+    );
     finds(
         TENANT,
         "kind: Namespace\nmetadata:\n  name: tenant-1",
@@ -78,14 +113,19 @@ fn ids_and_paths_that_disagree_are_found() {
         "id",
         "kube-system",
     );
-    finds("pooled-envs/pool-1.yaml", "tenantId: pool-1", "tenantId: pool-2", "id", "pool-1");
+    finds(
+        "pooled-envs/pool-1.yaml",
+        "tenantId: pool-1",
+        "tenantId: pool-2",
+        "id",
+        "pool-1",
+    );
 }
 
 #[test]
 fn an_object_that_is_not_the_tenants_is_found() {
     let mut tree = seed();
-    let admin =
-        "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata:\n  name: admin\n";
+    let admin = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata:\n  name: admin\n";
     let with_admin = text(&tree, TENANT) + admin;
     tree.insert(path(TENANT), with_admin);
     assert!(only(&tree, "id").message.contains("ClusterRoleBinding"));
@@ -107,9 +147,21 @@ fn unknown_and_missing_fields_are_found_at_every_depth() {
         "shape",
         "intervall",
     );
-    finds(TENANT, "\nspec:\n", "\nspecs: {}\nspec:\n", "shape", "specs");
+    finds(
+        TENANT,
+        "\nspec:\n",
+        "\nspecs: {}\nspec:\n",
+        "shape",
+        "specs",
+    );
     finds(TENANT, "retries: 3", "retries: three", "shape", "retries");
-    misses(TENANT, "  interval: 10m\n", "spec:", "shape", "interval is missing");
+    misses(
+        TENANT,
+        "  interval: 10m\n",
+        "spec:",
+        "shape",
+        "interval is missing",
+    );
     finds(
         "tenants/kustomization.yaml",
         "resources:",
@@ -117,7 +169,13 @@ fn unknown_and_missing_fields_are_found_at_every_depth() {
         "shape",
         "resource is no field",
     );
-    finds(TENANT, "helm.toolkit.fluxcd.io/v2", "helm.toolkit.fluxcd.io/v2beta1", "shape", "current version");
+    finds(
+        TENANT,
+        "helm.toolkit.fluxcd.io/v2",
+        "helm.toolkit.fluxcd.io/v2beta1",
+        "shape",
+        "current version",
+    );
 }
 
 #[test]
@@ -154,18 +212,52 @@ fn values_are_checked_by_the_charts_schema_over_its_defaults() {
 
 #[test]
 fn what_floats_is_found() {
-    for version in ["\"*\"", "latest", "\"\"", "\">=0.0.1\"", "0.x", "0.0.x || 1", "v0.0.1"] {
-        finds(TENANT, "version: 0.0.x", &format!("version: {version}"), "floating", "release");
+    for version in [
+        "\"*\"",
+        "latest",
+        "\"\"",
+        "\">=0.0.1\"",
+        "0.x",
+        "0.0.x || 1",
+        "v0.0.1",
+    ] {
+        finds(
+            TENANT,
+            "version: 0.0.x",
+            &format!("version: {version}"),
+            "floating",
+            "release",
+        );
     }
-    finds(TENANT, "tag: \"0.0.1\"", "tag: latest", "floating", "apps.producer.image.tag");
-    finds(TENANT, "tag: \"0.0.1\"", "tag: \"\"", "floating", "apps.producer.image.tag");
+    finds(
+        TENANT,
+        "tag: \"0.0.1\"",
+        "tag: latest",
+        "floating",
+        "apps.producer.image.tag",
+    );
+    finds(
+        TENANT,
+        "tag: \"0.0.1\"",
+        "tag: \"\"",
+        "floating",
+        "apps.producer.image.tag",
+    );
     let mut tree = seed();
-    let release: RepoPath = "infrastructure/components/metrics-server/release.yaml".parse().expect("a path");
+    let release: RepoPath = "infrastructure/components/metrics-server/release.yaml"
+        .parse()
+        .expect("a path");
     let before = tree.read(&release).expect("readable").expect("there");
-    let version =
-        before.lines().find(|line| line.trim_start().starts_with("version:")).expect("a version").to_owned();
+    let version = before
+        .lines()
+        .find(|line| line.trim_start().starts_with("version:"))
+        .expect("a version")
+        .to_owned();
     let indent = &version[..version.find("version").expect("it starts so")];
-    tree.insert(release.clone(), before.replace(&version, &format!("{indent}version: \">=1\"")));
+    tree.insert(
+        release.clone(),
+        before.replace(&version, &format!("{indent}version: \">=1\"")),
+    );
     let finding = only(&tree, "floating");
     assert_eq!(finding.path, release);
 }
@@ -179,7 +271,13 @@ fn missing_references_are_found() {
         "reference",
         "HelmRepository flux-system/tenantry-chart",
     );
-    finds(POOLED, "    - name: pool-1\n", "    - name: pool-1\n    - name: pool-9\n", "reference", "pool-9");
+    finds(
+        POOLED,
+        "    - name: pool-1\n",
+        "    - name: pool-1\n    - name: pool-9\n",
+        "reference",
+        "pool-9",
+    );
     finds(
         TENANT,
         "    infra:\n",
@@ -187,29 +285,74 @@ fn missing_references_are_found() {
         "reference",
         "GitRepository -/terraform-v9-9-9",
     );
-    finds(TENANT, "name: cluster-values", "name: cluster-value", "reference", "ConfigMap");
+    finds(
+        TENANT,
+        "name: cluster-values",
+        "name: cluster-value",
+        "reference",
+        "ConfigMap",
+    );
 }
 
 #[test]
 fn a_pool_that_is_not_there_is_found() {
     let mut tree = seed();
-    replace(&mut tree, POOLED, "        envId: pool-1\n", "        envId: pool-7\n");
-    replace(&mut tree, POOLED, "    - name: pool-1\n", "    - name: pool-1\n    - name: pool-7\n");
+    replace(
+        &mut tree,
+        POOLED,
+        "        envId: pool-1\n",
+        "        envId: pool-7\n",
+    );
+    replace(
+        &mut tree,
+        POOLED,
+        "    - name: pool-1\n",
+        "    - name: pool-1\n    - name: pool-7\n",
+    );
     let findings = lint(&tree);
-    assert!(findings.iter().any(|finding| finding.message == "there is no pool pool-7"), "{findings:#?}");
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.message == "there is no pool pool-7"),
+        "{findings:#?}"
+    );
 }
 
 #[test]
 fn a_pool_that_serves_and_is_not_waited_for_is_found() {
-    misses(POOLED, "  dependsOn:\n    - name: pool-1\n", "spec:", "pool", "spec.dependsOn");
-    misses(POOLED, "        envId: pool-1\n", "producer:", "values", "must be the pool that serves this app");
+    misses(
+        POOLED,
+        "  dependsOn:\n    - name: pool-1\n",
+        "spec:",
+        "pool",
+        "spec.dependsOn",
+    );
+    misses(
+        POOLED,
+        "        envId: pool-1\n",
+        "producer:",
+        "values",
+        "must be the pool that serves this app",
+    );
 }
 
 #[test]
 fn lists_and_folders_that_disagree_are_found() {
     let list = "tenants/basic/kustomization.yaml";
-    finds(list, "- tenant-2.yaml", "- tenant-2.yaml\n- tenant-9.yaml", "list", "is not there");
-    finds(list, "- tenant-2.yaml", "- tenant-2.yaml\n- ../premium/tenant-1.yaml", "list", "another folder");
+    finds(
+        list,
+        "- tenant-2.yaml",
+        "- tenant-2.yaml\n- tenant-9.yaml",
+        "list",
+        "is not there",
+    );
+    finds(
+        list,
+        "- tenant-2.yaml",
+        "- tenant-2.yaml\n- ../premium/tenant-1.yaml",
+        "list",
+        "another folder",
+    );
     finds(
         list,
         "- tenant-2.yaml",
@@ -217,7 +360,13 @@ fn lists_and_folders_that_disagree_are_found() {
         "list",
         "not in this repository",
     );
-    finds(list, "- tenant-2.yaml", "- tenant-2.yaml\n- ../../../../../x", "list", "outside");
+    finds(
+        list,
+        "- tenant-2.yaml",
+        "- tenant-2.yaml\n- ../../../../../x",
+        "list",
+        "outside",
+    );
     let mut tree = seed();
     replace(&mut tree, list, "\n- tenant-2.yaml", " []");
     let finding = only(&tree, "unlisted");
@@ -263,7 +412,9 @@ fn files_that_cannot_be_there_are_found() {
         tree.insert(path(file), "a: b\n");
         let findings = lint(&tree);
         assert!(
-            findings.iter().any(|finding| finding.path == path(file) && finding.rule == "layout"),
+            findings
+                .iter()
+                .any(|finding| finding.path == path(file) && finding.rule == "layout"),
             "{file}: {findings:#?}"
         );
     }
@@ -274,9 +425,17 @@ fn a_template_that_lost_its_placeholder_is_found() {
     for tier in Tier::ALL {
         let mut tree = seed();
         let file = format!("tier-templates/{tier}_tenant_template.yaml");
-        replace(&mut tree, &file, "tenantId: tenant-template", "tenantId: acme");
+        replace(
+            &mut tree,
+            &file,
+            "tenantId: tenant-template",
+            "tenantId: acme",
+        );
         let finding = only(&tree, "id");
-        assert!(finding.path == path(&file) && finding.fix.contains("tenant-template"), "{finding:?}");
+        assert!(
+            finding.path == path(&file) && finding.fix.contains("tenant-template"),
+            "{finding:?}"
+        );
     }
 }
 
@@ -286,13 +445,23 @@ fn a_tombstone_runs_nothing_and_says_where_it_came_from() {
     run(&mut tree, &crate::seed::offboard("tenant-1", false)).expect("offboarded");
     let stone = "tenants/offboarded/tenant-1.yaml";
     let clean = tree.clone();
-    replace(&mut tree, stone, "        enabled: false\n", "        enabled: true\n");
+    replace(
+        &mut tree,
+        stone,
+        "        enabled: false\n",
+        "        enabled: true\n",
+    );
     assert_eq!(
         only(&tree, "tombstone").message,
         "apps.producer.enabled is true, and the tenant has been offboarded"
     );
     tree = clean;
-    replace(&mut tree, stone, "tenantry.dev/offboarded-from: premium", "tenantry.dev/offboarded-from: gold");
+    replace(
+        &mut tree,
+        stone,
+        "tenantry.dev/offboarded-from: premium",
+        "tenantry.dev/offboarded-from: gold",
+    );
     assert_eq!(only(&tree, "tombstone").path, path(stone));
 }
 
@@ -305,7 +474,13 @@ fn yaml_that_readers_disagree_on_is_found() {
         "ambiguous",
         "off",
     );
-    finds(TENANT, "  values:\n", "  values: &values\n", "yaml", "anchor");
+    finds(
+        TENANT,
+        "  values:\n",
+        "  values: &values\n",
+        "yaml",
+        "anchor",
+    );
     finds(
         TENANT,
         "    tenantId: tenant-1\n",
@@ -313,8 +488,20 @@ fn yaml_that_readers_disagree_on_is_found() {
         "yaml",
         "twice",
     );
-    finds(TENANT, "    tenantId: tenant-1\n", "\ttenantId: tenant-1\n", "yaml", "tab");
-    finds(TENANT, "    tier: premium\n", "    tier: premium\r\n", "yaml", "carriage return");
+    finds(
+        TENANT,
+        "    tenantId: tenant-1\n",
+        "\ttenantId: tenant-1\n",
+        "yaml",
+        "tab",
+    );
+    finds(
+        TENANT,
+        "    tier: premium\n",
+        "    tier: premium\r\n",
+        "yaml",
+        "carriage return",
+    );
 }
 
 /// Every line of every file of tenants, pools and templates, indented by one or two more or less: it is found, or it says
@@ -338,18 +525,25 @@ fn a_single_wrong_indent_cannot_pass() {
         for (at, line) in lines.iter().enumerate() {
             for by in [-4_isize, -2, -1, 1, 2, 4] {
                 let indent = line.len() - line.trim_start().len();
-                let Some(wrong) = indent.checked_add_signed(by) else { continue };
+                let Some(wrong) = indent.checked_add_signed(by) else {
+                    continue;
+                };
                 if line.trim_start().starts_with('#') || line.is_empty() {
                     continue;
                 }
-                let mut changed: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+                let mut changed: Vec<String> =
+                    lines.iter().map(|line| (*line).to_owned()).collect();
                 changed[at] = format!("{}{}", " ".repeat(wrong), line.trim_start());
                 let changed = changed.join("\n") + "\n";
                 let mut tree = tree.clone();
                 tree.insert(path(file), changed.clone());
                 tried += 1;
                 if lint(&tree).is_empty() {
-                    assert!(says_the_same(&before, &changed), "{file}:{}: indented by {by} passes", at + 1);
+                    assert!(
+                        says_the_same(&before, &changed),
+                        "{file}:{}: indented by {by} passes",
+                        at + 1
+                    );
                 }
             }
         }
@@ -367,7 +561,8 @@ fn lean() -> MemoryTree {
     ];
     let mut tree = MemoryTree::new();
     for (path, text) in seed().files() {
-        let is_list = path.file_name() == "kustomization.yaml" && path.as_str().starts_with("clusters/");
+        let is_list =
+            path.file_name() == "kustomization.yaml" && path.as_str().starts_with("clusters/");
         if !is_list && kept.iter().any(|kept| path.as_str().starts_with(kept)) {
             tree.insert(path.clone(), text);
         }
@@ -381,16 +576,24 @@ fn says_the_same(before: &str, after: &str) -> bool {
     let chains = |text: &str| {
         let mut open: Vec<(usize, String)> = Vec::new();
         let mut chains = Vec::new();
-        for line in text.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+        for line in text
+            .lines()
+            .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
         {
             let indent = line.len() - line.trim_start().len();
             // A list's dash may stand in its key's column.
-            let depth = if line.trim_start().starts_with("- ") { indent + 1 } else { indent };
+            let depth = if line.trim_start().starts_with("- ") {
+                indent + 1
+            } else {
+                indent
+            };
             while open.last().is_some_and(|(above, _)| *above >= depth) {
                 open.pop();
             }
-            chains
-                .push((open.iter().map(|(_, key)| key.clone()).collect::<Vec<_>>(), line.trim().to_owned()));
+            chains.push((
+                open.iter().map(|(_, key)| key.clone()).collect::<Vec<_>>(),
+                line.trim().to_owned(),
+            ));
             open.push((depth, line.trim().to_owned()));
         }
         chains
@@ -402,7 +605,11 @@ fn says_the_same(before: &str, after: &str) -> bool {
 fn findings_are_sorted_and_the_same_every_time() {
     let mut tree = seed();
     for number in 0..40 {
-        run(&mut tree, &onboard(&format!("t{number}"), Tier::Advanced, "0.0")).expect("onboarded");
+        run(
+            &mut tree,
+            &onboard(&format!("t{number}"), Tier::Advanced, "0.0"),
+        )
+        .expect("onboarded");
         replace(
             &mut tree,
             &format!("tenants/advanced/t{number}.yaml"),

@@ -12,8 +12,17 @@ use crate::seed::{id, seed};
 
 /// Few ids, so that requests meet: the seed's, two that YAML takes for truth values, and one that is a prefix of another.
 fn tenant() -> impl Strategy<Value = TenantId> {
-    prop::sample::select(vec!["tenant-1", "tenant-2", "tenant-3", "tenant-10", "a", "no", "true", "zz"])
-        .prop_map(id)
+    prop::sample::select(vec![
+        "tenant-1",
+        "tenant-2",
+        "tenant-3",
+        "tenant-10",
+        "a",
+        "no",
+        "true",
+        "zz",
+    ])
+    .prop_map(id)
 }
 
 fn tier() -> impl Strategy<Value = Tier> {

@@ -12,23 +12,37 @@ use tenantctl::tree::{Entry, MemoryTree, RepoPath, Tree, TreeError};
 use crate::seed::{assert_clean, id, offboard, onboard, only, path, replace, run, seed, text};
 
 fn deploy(tier: Tier, release: &str, wave: Wave) -> Request {
-    Request::Deploy { tier, release: release.parse().expect("a release"), wave }
+    Request::Deploy {
+        tier,
+        release: release.parse().expect("a release"),
+        wave,
+    }
 }
 
 fn hold(tenant: &str, reason: &str) -> Request {
-    Request::Hold { tenant: id(tenant), reason: reason.parse().expect("a reason") }
+    Request::Hold {
+        tenant: id(tenant),
+        reason: reason.parse().expect("a reason"),
+    }
 }
 
 #[test]
 fn the_sample_tenants_are_what_onboarding_writes() {
-    for (tenant, tier) in
-        [("tenant-1", Tier::Premium), ("tenant-2", Tier::Basic), ("tenant-3", Tier::Advanced)]
-    {
+    for (tenant, tier) in [
+        ("tenant-1", Tier::Premium),
+        ("tenant-2", Tier::Basic),
+        ("tenant-3", Tier::Advanced),
+    ] {
         let mut tree = seed();
         let file = format!("tenants/{tier}/{tenant}.yaml");
         tree.remove(&path(&file));
         let list = format!("tenants/{tier}/kustomization.yaml");
-        replace(&mut tree, &list, &format!("resources:\n- {tenant}.yaml\n"), "resources: []\n");
+        replace(
+            &mut tree,
+            &list,
+            &format!("resources:\n- {tenant}.yaml\n"),
+            "resources: []\n",
+        );
         run(&mut tree, &onboard(tenant, tier, "0.0")).expect("onboarded");
         assert_eq!(text(&tree, &file), text(&seed(), &file));
         assert_eq!(tree, seed());
@@ -47,13 +61,24 @@ fn onboarding_touches_two_files_and_the_same_again_none() {
         let paths: Vec<&str> = plan.edits.iter().map(|edit| edit.path.as_str()).collect();
         let folder = format!("application-plane/production/tenants/{tier}");
         assert_eq!(plan.edits.len(), 2);
-        assert!(paths.contains(&format!("{folder}/{tenant}.yaml").as_str()), "{paths:?}");
-        assert!(paths.contains(&format!("{folder}/kustomization.yaml").as_str()), "{paths:?}");
+        assert!(
+            paths.contains(&format!("{folder}/{tenant}.yaml").as_str()),
+            "{paths:?}"
+        );
+        assert!(
+            paths.contains(&format!("{folder}/kustomization.yaml").as_str()),
+            "{paths:?}"
+        );
         let file = text(&tree, &format!("tenants/{tier}/{tenant}.yaml"));
         assert!(file.contains(&format!("version: {version}\n")), "{file}");
         assert!(!file.contains("tenant-template"), "{file}");
         assert_clean(&tree);
-        assert_eq!(run(&mut tree, &onboard(tenant, tier, release)).expect("again").edits, []);
+        assert_eq!(
+            run(&mut tree, &onboard(tenant, tier, release))
+                .expect("again")
+                .edits,
+            []
+        );
     }
 }
 
@@ -63,52 +88,87 @@ fn an_id_that_yaml_takes_for_something_else_stays_text() {
     for tenant in ["null", "true", "false", "yes", "no", "y", "n", "on", "off"] {
         run(&mut tree, &onboard(tenant, Tier::Premium, "0.0")).expect(tenant);
         let file = text(&tree, &format!("tenants/premium/{tenant}.yaml"));
-        assert!(file.contains(&format!("tenantId: \"{tenant}\"\n")), "{file}");
+        assert!(
+            file.contains(&format!("tenantId: \"{tenant}\"\n")),
+            "{file}"
+        );
     }
     assert_clean(&tree);
 }
 
 #[test]
 fn the_templates_own_name_cannot_be_onboarded() {
-    let error = plan(&seed(), &onboard("tenant-template", Tier::Basic, "0.0")).expect_err("reserved");
-    assert_eq!((error.code(), error.kind()), ("template_name", PlanErrorKind::Invalid));
+    let error =
+        plan(&seed(), &onboard("tenant-template", Tier::Basic, "0.0")).expect_err("reserved");
+    assert_eq!(
+        (error.code(), error.kind()),
+        ("template_name", PlanErrorKind::Invalid)
+    );
 }
 
 #[test]
 fn an_id_whose_services_no_cluster_takes_is_not_onboarded_and_found_by_lint() {
     for tenant in ["0", "123", "1e3", "0x10", "1st"] {
         let error = plan(&seed(), &onboard(tenant, Tier::Basic, "0.0")).expect_err(tenant);
-        assert_eq!((error.code(), error.kind()), ("leading_digit", PlanErrorKind::Invalid));
-        assert!(error.to_string().contains("begins with a letter"), "{error}");
+        assert_eq!(
+            (error.code(), error.kind()),
+            ("leading_digit", PlanErrorKind::Invalid)
+        );
+        assert!(
+            error.to_string().contains("begins with a letter"),
+            "{error}"
+        );
     }
     // Who came before this rule, or by hand: found, and still to be offboarded.
     let mut tree = seed();
     let named = |text: String| text.replace("tenant-1", "1st");
-    let (file, list) = ("tenants/premium/tenant-1.yaml", "tenants/premium/kustomization.yaml");
+    let (file, list) = (
+        "tenants/premium/tenant-1.yaml",
+        "tenants/premium/kustomization.yaml",
+    );
     let (tenant, listed) = (named(text(&tree, file)), named(text(&tree, list)));
     tree.remove(&path(file));
     tree.insert(path("tenants/premium/1st.yaml"), tenant);
     tree.insert(path(list), listed);
     let finding = only(&tree, "id");
-    assert!(finding.message.contains("1st-<app>") && finding.fix.contains("letter"), "{finding:?}");
-    assert_eq!(plan(&tree, &onboard("1st", Tier::Premium, "0.0")).expect("it is there").edits, []);
+    assert!(
+        finding.message.contains("1st-<app>") && finding.fix.contains("letter"),
+        "{finding:?}"
+    );
+    assert_eq!(
+        plan(&tree, &onboard("1st", Tier::Premium, "0.0"))
+            .expect("it is there")
+            .edits,
+        []
+    );
     run(&mut tree, &offboard("1st", false)).expect("offboarded");
     assert_clean(&tree);
 }
 
 #[test]
 fn the_same_id_with_another_spec_is_a_conflict() {
-    for (tier, release, code) in [(Tier::Premium, "0.1", "other_release"), (Tier::Basic, "0.0", "other_tier")]
-    {
+    for (tier, release, code) in [
+        (Tier::Premium, "0.1", "other_release"),
+        (Tier::Basic, "0.0", "other_tier"),
+    ] {
         let error = plan(&seed(), &onboard("tenant-1", tier, release)).expect_err("conflict");
-        assert_eq!((error.code(), error.kind()), (code, PlanErrorKind::Conflict), "{error}");
+        assert_eq!(
+            (error.code(), error.kind()),
+            (code, PlanErrorKind::Conflict),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn a_tenant_that_fell_out_of_its_list_is_listed_again() {
     let mut tree = seed();
-    replace(&mut tree, "tenants/premium/kustomization.yaml", "\n- tenant-1.yaml", " []");
+    replace(
+        &mut tree,
+        "tenants/premium/kustomization.yaml",
+        "\n- tenant-1.yaml",
+        " []",
+    );
     run(&mut tree, &onboard("tenant-1", Tier::Premium, "0.0")).expect("listed");
     assert_eq!(tree, seed());
 }
@@ -131,8 +191,16 @@ fn a_deployment_changes_the_version_and_no_other_byte() {
     );
     let before = tree.clone();
     let plan = run(&mut tree, &deploy(Tier::Basic, "0.1", Wave::All)).expect("deployed");
-    let changed: Vec<&str> = plan.edits.iter().map(|edit| edit.path.file_name()).collect();
-    assert_eq!(changed, ["pool-1.yaml", "tenant-2.yaml"], "basic tenants run in the pools");
+    let changed: Vec<&str> = plan
+        .edits
+        .iter()
+        .map(|edit| edit.path.file_name())
+        .collect();
+    assert_eq!(
+        changed,
+        ["pool-1.yaml", "tenant-2.yaml"],
+        "basic tenants run in the pools"
+    );
     for (path, text) in before.files() {
         let wanted = if changed.contains(&path.file_name()) {
             text.replace("0.0.x", "0.1.x")
@@ -142,14 +210,23 @@ fn a_deployment_changes_the_version_and_no_other_byte() {
         assert_eq!(tree.read(path).expect("readable"), Some(wanted), "{path}");
     }
     assert_clean(&tree);
-    assert_eq!(run(&mut tree, &deploy(Tier::Basic, "0.1", Wave::All)).expect("again").edits, []);
+    assert_eq!(
+        run(&mut tree, &deploy(Tier::Basic, "0.1", Wave::All))
+            .expect("again")
+            .edits,
+        []
+    );
 }
 
 #[test]
 fn waves_go_from_canary_over_a_share_to_the_rest_and_leave_out_who_is_on_hold() {
     let mut tree = seed();
     for number in 10..30 {
-        run(&mut tree, &onboard(&format!("t{number}"), Tier::Basic, "0.0")).expect("onboarded");
+        run(
+            &mut tree,
+            &onboard(&format!("t{number}"), Tier::Basic, "0.0"),
+        )
+        .expect("onboarded");
     }
     run(&mut tree, &hold("t15", "a fair on Friday")).expect("held");
     let versions = |tree: &MemoryTree| -> BTreeMap<String, String> {
@@ -158,20 +235,39 @@ fn waves_go_from_canary_over_a_share_to_the_rest_and_leave_out_who_is_on_hold() 
             .map(|release| (release.tenant, release.version))
             .collect()
     };
-    let count = |tree: &MemoryTree| versions(tree).values().filter(|version| *version == "0.1.x").count();
+    let count = |tree: &MemoryTree| {
+        versions(tree)
+            .values()
+            .filter(|version| *version == "0.1.x")
+            .count()
+    };
 
-    let canary = Wave::Canary { tenants: vec![id("t12"), id("t15"), id("t12")] };
+    let canary = Wave::Canary {
+        tenants: vec![id("t12"), id("t15"), id("t12")],
+    };
     let plan = run(&mut tree, &deploy(Tier::Basic, "0.1", canary)).expect("canary");
     assert_eq!(plan.edits.len(), 1);
-    let skipped = Effect::Skipped { release: "t15".to_owned(), reason: "a fair on Friday".to_owned() };
+    let skipped = Effect::Skipped {
+        release: "t15".to_owned(),
+        reason: "a fair on Friday".to_owned(),
+    };
     assert!(plan.effects.contains(&skipped), "{:?}", plan.effects);
     assert_eq!(count(&tree), 1);
 
     let share = || Wave::Percent(50.try_into().expect("a share"));
     run(&mut tree, &deploy(Tier::Basic, "0.1", share())).expect("half");
     assert!((9..=12).contains(&count(&tree)), "{}", count(&tree));
-    assert_eq!(run(&mut tree, &deploy(Tier::Basic, "0.1", share())).expect("again").edits, []);
-    assert_eq!(versions(&tree)["pool-1"], "0.0.x", "a pool serves everyone and is no canary");
+    assert_eq!(
+        run(&mut tree, &deploy(Tier::Basic, "0.1", share()))
+            .expect("again")
+            .edits,
+        []
+    );
+    assert_eq!(
+        versions(&tree)["pool-1"],
+        "0.0.x",
+        "a pool serves everyone and is no canary"
+    );
 
     run(&mut tree, &deploy(Tier::Basic, "0.1", Wave::Rest)).expect("the rest");
     let old: Vec<String> = versions(&tree)
@@ -189,11 +285,36 @@ fn waves_go_from_canary_over_a_share_to_the_rest_and_leave_out_who_is_on_hold() 
 #[test]
 fn a_canary_of_another_tier_or_of_nobody_is_refused() {
     let tree = seed();
-    let canary = |tenant: &str| deploy(Tier::Basic, "0.1", Wave::Canary { tenants: vec![id(tenant)] });
-    assert_eq!(plan(&tree, &canary("tenant-1")).expect_err("premium").code(), "other_tier");
-    assert_eq!(plan(&tree, &canary("nobody")).expect_err("nobody").code(), "not_found");
-    let nobody = deploy(Tier::Basic, "0.1", Wave::Canary { tenants: Vec::new() });
-    assert_eq!(plan(&tree, &nobody).expect_err("empty").code(), "empty_wave");
+    let canary = |tenant: &str| {
+        deploy(
+            Tier::Basic,
+            "0.1",
+            Wave::Canary {
+                tenants: vec![id(tenant)],
+            },
+        )
+    };
+    assert_eq!(
+        plan(&tree, &canary("tenant-1"))
+            .expect_err("premium")
+            .code(),
+        "other_tier"
+    );
+    assert_eq!(
+        plan(&tree, &canary("nobody")).expect_err("nobody").code(),
+        "not_found"
+    );
+    let nobody = deploy(
+        Tier::Basic,
+        "0.1",
+        Wave::Canary {
+            tenants: Vec::new(),
+        },
+    );
+    assert_eq!(
+        plan(&tree, &nobody).expect_err("empty").code(),
+        "empty_wave"
+    );
 }
 
 #[test]
@@ -205,10 +326,18 @@ fn offboarding_keeps_the_data_under_protection_and_the_id_taken() {
     ] {
         let mut tree = seed();
         let plan = run(&mut tree, &offboard(tenant, false)).expect("offboarded");
-        assert_eq!(plan.edits.len(), 4, "file, tombstone and both lists: {:?}", plan.edits);
+        assert_eq!(
+            plan.edits.len(),
+            4,
+            "file, tombstone and both lists: {:?}",
+            plan.edits
+        );
         assert_clean(&tree);
         let stone = text(&tree, &format!("tenants/offboarded/{tenant}.yaml"));
-        assert!(stone.contains(&format!("tenantry.dev/offboarded-from: {tier}\n")), "{stone}");
+        assert!(
+            stone.contains(&format!("tenantry.dev/offboarded-from: {tier}\n")),
+            "{stone}"
+        );
         assert!(!stone.contains("kind: Namespace"), "{stone}");
         assert!(!stone.contains("deleteData"), "{stone}");
         assert_eq!(stone.contains("retain:"), !retained.is_empty(), "{stone}");
@@ -218,25 +347,52 @@ fn offboarding_keeps_the_data_under_protection_and_the_id_taken() {
             .into_iter()
             .find(|release| release.tenant == tenant)
             .expect("a tombstone");
-        assert!(release.apps.values().all(|app| !app.enabled && !app.route), "{release:?}");
+        assert!(
+            release.apps.values().all(|app| !app.enabled && !app.route),
+            "{release:?}"
+        );
         assert!(release.infra && !release.delete_data, "{release:?}");
         assert_eq!(release.offboarded_from.as_deref(), Some(tier.as_str()));
 
         for other in Tier::ALL {
-            let error = tenantctl::plan::plan(&tree, &onboard(tenant, other, "0.0")).expect_err("taken");
-            assert_eq!((error.code(), error.kind()), ("offboarded", PlanErrorKind::Conflict));
+            let error =
+                tenantctl::plan::plan(&tree, &onboard(tenant, other, "0.0")).expect_err("taken");
+            assert_eq!(
+                (error.code(), error.kind()),
+                ("offboarded", PlanErrorKind::Conflict)
+            );
             assert!(error.to_string().contains("--delete-data"), "{error}");
         }
-        assert_eq!(run(&mut tree, &offboard(tenant, false)).expect("again").edits, []);
+        assert_eq!(
+            run(&mut tree, &offboard(tenant, false))
+                .expect("again")
+                .edits,
+            []
+        );
 
         let plan = run(&mut tree, &offboard(tenant, true)).expect("unprotected");
         assert_eq!(plan.edits.len(), 1);
-        assert!(text(&tree, &format!("tenants/offboarded/{tenant}.yaml")).contains("deleteData: true\n"));
+        assert!(
+            text(&tree, &format!("tenants/offboarded/{tenant}.yaml"))
+                .contains("deleteData: true\n")
+        );
         assert_clean(&tree);
-        assert_eq!(run(&mut tree, &offboard(tenant, true)).expect("again").edits, []);
-        assert_eq!(run(&mut tree, &offboard(tenant, false)).expect("protection is not put back").edits, []);
         assert_eq!(
-            tenantctl::plan::plan(&tree, &onboard(tenant, tier, "0.0")).expect_err("still taken").code(),
+            run(&mut tree, &offboard(tenant, true))
+                .expect("again")
+                .edits,
+            []
+        );
+        assert_eq!(
+            run(&mut tree, &offboard(tenant, false))
+                .expect("protection is not put back")
+                .edits,
+            []
+        );
+        assert_eq!(
+            tenantctl::plan::plan(&tree, &onboard(tenant, tier, "0.0"))
+                .expect_err("still taken")
+                .code(),
             "offboarded"
         );
     }
@@ -248,14 +404,21 @@ fn offboarding_with_deletion_at_once_is_one_plan() {
     let plan = run(&mut tree, &offboard("tenant-1", true)).expect("offboarded");
     assert_eq!(plan.effects.len(), 2, "{:?}", plan.effects);
     assert_clean(&tree);
-    assert_eq!(run(&mut tree, &offboard("tenant-1", true)).expect("again").edits, []);
+    assert_eq!(
+        run(&mut tree, &offboard("tenant-1", true))
+            .expect("again")
+            .edits,
+        []
+    );
 }
 
 #[test]
 fn who_is_forgotten_leaves_nothing_and_its_id_is_free() {
-    for (tenant, tier) in
-        [("tenant-1", Tier::Premium), ("tenant-2", Tier::Basic), ("tenant-3", Tier::Advanced)]
-    {
+    for (tenant, tier) in [
+        ("tenant-1", Tier::Premium),
+        ("tenant-2", Tier::Basic),
+        ("tenant-3", Tier::Advanced),
+    ] {
         let mut tree = seed();
         let forget = Request::Forget { tenant: id(tenant) };
         let refused = |tree: &MemoryTree| {
@@ -268,7 +431,12 @@ fn who_is_forgotten_leaves_nothing_and_its_id_is_free() {
         assert_eq!(refused(&tree), "data_protected");
         run(&mut tree, &offboard(tenant, true)).expect("unprotected");
         let plan = run(&mut tree, &forget).expect("forgotten");
-        assert_eq!(plan.edits.len(), 2, "the tombstone and its list: {:?}", plan.edits);
+        assert_eq!(
+            plan.edits.len(),
+            2,
+            "the tombstone and its list: {:?}",
+            plan.edits
+        );
         assert_eq!(plan.effects, [Effect::Forgotten { tenant: id(tenant) }]);
         assert_clean(&tree);
         assert_eq!(run(&mut tree, &forget).expect("again").edits, []);
@@ -280,11 +448,26 @@ fn who_is_forgotten_leaves_nothing_and_its_id_is_free() {
 #[test]
 fn offboarding_who_is_not_there_or_elsewhere_is_refused() {
     let mut tree = seed();
-    assert_eq!(plan(&tree, &offboard("nobody", false)).expect_err("nobody").kind(), PlanErrorKind::NotFound);
-    let wrong = Request::Offboard { tenant: id("tenant-1"), tier: Some(Tier::Basic), delete_data: true };
-    assert_eq!(plan(&tree, &wrong).expect_err("premium").code(), "other_tier");
+    assert_eq!(
+        plan(&tree, &offboard("nobody", false))
+            .expect_err("nobody")
+            .kind(),
+        PlanErrorKind::NotFound
+    );
+    let wrong = Request::Offboard {
+        tenant: id("tenant-1"),
+        tier: Some(Tier::Basic),
+        delete_data: true,
+    };
+    assert_eq!(
+        plan(&tree, &wrong).expect_err("premium").code(),
+        "other_tier"
+    );
     run(&mut tree, &offboard("tenant-1", false)).expect("offboarded");
-    assert_eq!(plan(&tree, &wrong).expect_err("was premium").code(), "other_tier");
+    assert_eq!(
+        plan(&tree, &wrong).expect_err("was premium").code(),
+        "other_tier"
+    );
 }
 
 #[test]
@@ -297,7 +480,11 @@ fn what_is_off_takes_no_other_request() {
         Request::Resume { tenant: tenant() },
         hold("tenant-1", "why"),
         Request::Unhold { tenant: tenant() },
-        Request::Move { tenant: tenant(), to: Tier::Basic, leave_data: true },
+        Request::Move {
+            tenant: tenant(),
+            to: Tier::Basic,
+            leave_data: true,
+        },
     ] {
         assert_eq!(plan(&tree, &request).expect_err("off").code(), "gone");
     }
@@ -308,7 +495,12 @@ fn a_move_keeps_the_release_and_what_was_changed_by_hand() {
     let mut tree = seed();
     let file = "tenants/advanced/tenant-3.yaml";
     replace(&mut tree, file, "version: 0.0.x", "version: 0.0.9");
-    replace(&mut tree, file, "tag: \"0.0.1\" # {\"$imagepolicy\"", "tag: \"0.0.8\" # {\"$imagepolicy\"");
+    replace(
+        &mut tree,
+        file,
+        "tag: \"0.0.1\" # {\"$imagepolicy\"",
+        "tag: \"0.0.8\" # {\"$imagepolicy\"",
+    );
     replace(
         &mut tree,
         file,
@@ -327,7 +519,11 @@ fn a_move_keeps_the_release_and_what_was_changed_by_hand() {
     run(&mut tree, &hold("tenant-3", "why: #1")).expect("held");
     assert_clean(&tree);
     let before = tree.clone();
-    let request = Request::Move { tenant: id("tenant-3"), to: Tier::Premium, leave_data: false };
+    let request = Request::Move {
+        tenant: id("tenant-3"),
+        to: Tier::Premium,
+        leave_data: false,
+    };
     let plan = run(&mut tree, &request).expect("queue and table stay, so nothing has to be left");
     assert_eq!(plan.edits.len(), 4, "both files and both lists");
     assert_clean(&tree);
@@ -349,10 +545,17 @@ fn a_move_keeps_the_release_and_what_was_changed_by_hand() {
         .into_iter()
         .find(|release| release.tenant == "tenant-3")
         .expect("there");
-    assert!(release.apps.values().all(|app| app.enabled && app.route), "{release:?}");
+    assert!(
+        release.apps.values().all(|app| app.enabled && app.route),
+        "{release:?}"
+    );
     assert_eq!(run(&mut tree, &request).expect("again").edits, []);
 
-    let back = Request::Move { tenant: id("tenant-3"), to: Tier::Advanced, leave_data: false };
+    let back = Request::Move {
+        tenant: id("tenant-3"),
+        to: Tier::Advanced,
+        leave_data: false,
+    };
     run(&mut tree, &back).expect("moved back");
     let said = |tree: &MemoryTree| releases(tree).expect("releases");
     assert_eq!(said(&tree), said(&before));
@@ -368,9 +571,16 @@ fn a_move_that_changes_the_table_needs_to_be_told_so() {
         ("tenant-3", Tier::Basic),
     ] {
         let mut tree = seed();
-        let request = |leave_data| Request::Move { tenant: id(tenant), to, leave_data };
+        let request = |leave_data| Request::Move {
+            tenant: id(tenant),
+            to,
+            leave_data,
+        };
         let error = plan(&tree, &request(false)).expect_err("data would stay behind");
-        assert_eq!((error.code(), error.kind()), ("data_stays_behind", PlanErrorKind::Invalid));
+        assert_eq!(
+            (error.code(), error.kind()),
+            ("data_stays_behind", PlanErrorKind::Invalid)
+        );
         run(&mut tree, &request(true)).expect("moved");
         assert_clean(&tree);
         let fresh = {
@@ -391,8 +601,14 @@ fn suspending_and_holding_are_undone_to_the_byte() {
     let mut tree = seed();
     for tenant in ["tenant-1", "tenant-2", "tenant-3"] {
         for (there, back) in [
-            (Request::Suspend { tenant: id(tenant) }, Request::Resume { tenant: id(tenant) }),
-            (hold(tenant, "a: \"b\" # {c} 'd' – ü"), Request::Unhold { tenant: id(tenant) }),
+            (
+                Request::Suspend { tenant: id(tenant) },
+                Request::Resume { tenant: id(tenant) },
+            ),
+            (
+                hold(tenant, "a: \"b\" # {c} 'd' – ü"),
+                Request::Unhold { tenant: id(tenant) },
+            ),
         ] {
             assert_eq!(run(&mut tree, &back).expect("nothing to undo").edits, []);
             assert_eq!(run(&mut tree, &there).expect("done").edits.len(), 1);
@@ -402,7 +618,13 @@ fn suspending_and_holding_are_undone_to_the_byte() {
             assert_eq!(tree, seed());
         }
     }
-    run(&mut tree, &Request::Suspend { tenant: id("tenant-1") }).expect("suspended");
+    run(
+        &mut tree,
+        &Request::Suspend {
+            tenant: id("tenant-1"),
+        },
+    )
+    .expect("suspended");
     let suspended: Vec<String> = releases(&tree)
         .expect("releases")
         .into_iter()
@@ -425,7 +647,8 @@ fn releases_are_what_the_kustomizations_reach_in_the_sample_placement() {
             placement.env_id.clone().unwrap_or_default()
         }
     };
-    let table = [1, 2, 3].map(|tenant| ["producer", "consumer", "payments"].map(|app| runs(tenant, app)));
+    let table =
+        [1, 2, 3].map(|tenant| ["producer", "consumer", "payments"].map(|app| runs(tenant, app)));
     assert_eq!(
         table,
         [
@@ -435,7 +658,11 @@ fn releases_are_what_the_kustomizations_reach_in_the_sample_placement() {
         ]
         .map(|row| row.map(str::to_owned))
     );
-    assert_eq!(all[1].merged_values()["appDefaults"]["replicaCount"], 3, "the chart's default");
+    assert_eq!(
+        all[1].merged_values()["appDefaults"]["replicaCount"],
+        3,
+        "the chart's default"
+    );
 }
 
 #[test]
@@ -450,8 +677,14 @@ fn a_broken_file_is_named_with_its_line() {
     let error = releases(&tree).expect_err("broken").to_string();
     assert!(error.contains("tenants/basic/tenant-2.yaml:5"), "{error}");
     let error = plan(&tree, &deploy(Tier::Basic, "0.1", Wave::All)).expect_err("broken");
-    assert_eq!((error.code(), error.kind()), ("broken_repository", PlanErrorKind::Repository));
-    assert!(error.to_string().contains("tenants/basic/tenant-2.yaml:5"), "{error}");
+    assert_eq!(
+        (error.code(), error.kind()),
+        ("broken_repository", PlanErrorKind::Repository)
+    );
+    assert!(
+        error.to_string().contains("tenants/basic/tenant-2.yaml:5"),
+        "{error}"
+    );
 
     let mut tree = seed();
     replace(
@@ -460,8 +693,13 @@ fn a_broken_file_is_named_with_its_line() {
         "- tenant-2.yaml",
         "- tenant-2.yaml\n- tenant-9.yaml",
     );
-    let error = releases(&tree).expect_err("listed and not there").to_string();
-    assert!(error.contains("tenants/basic/kustomization.yaml:5"), "{error}");
+    let error = releases(&tree)
+        .expect_err("listed and not there")
+        .to_string();
+    assert!(
+        error.contains("tenants/basic/kustomization.yaml:5"),
+        "{error}"
+    );
 }
 
 /// Counts what is read.
@@ -482,7 +720,11 @@ impl Tree for Counting {
 fn a_plan_for_one_tenant_reads_a_handful_of_files_whatever_their_number() {
     let mut tree = seed();
     for number in 0..200 {
-        run(&mut tree, &onboard(&format!("t{number}"), Tier::Basic, "0.0")).expect("onboarded");
+        run(
+            &mut tree,
+            &onboard(&format!("t{number}"), Tier::Basic, "0.0"),
+        )
+        .expect("onboarded");
     }
     let counting = Counting(tree, Mutex::new(0));
     for request in [

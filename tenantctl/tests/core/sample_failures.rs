@@ -45,7 +45,10 @@ fn a_tenant_id_with_dots_or_a_newline_is_never_committed() {
 
 #[test]
 fn a_tier_that_is_a_path_deletes_nothing() {
-    for text in HOSTILE.iter().chain(&["", "Basic", "offboarded", "premium/..", "basic\n"]) {
+    for text in HOSTILE
+        .iter()
+        .chain(&["", "Basic", "offboarded", "premium/..", "basic\n"])
+    {
         assert!(text.parse::<Tier>().is_err(), "{text:?}");
     }
 }
@@ -76,21 +79,32 @@ fn a_release_version_is_numbers_and_nothing_else() {
     }
     for (text, version) in [("0.0", "0.0.x"), ("0.1", "0.1.x"), ("10.20.30", "10.20.30")] {
         let release: ReleaseVersion = text.parse().expect(text);
-        assert_eq!((release.chart_version().as_str(), release.to_string().as_str()), (version, text));
+        assert_eq!(
+            (
+                release.chart_version().as_str(),
+                release.to_string().as_str()
+            ),
+            (version, text)
+        );
     }
 }
 
 #[test]
 fn an_existing_tenant_is_found_in_whichever_tier_it_is() {
-    for (tenant, tier) in
-        [("tenant-1", Tier::Premium), ("tenant-2", Tier::Basic), ("tenant-3", Tier::Advanced)]
-    {
+    for (tenant, tier) in [
+        ("tenant-1", Tier::Premium),
+        ("tenant-2", Tier::Basic),
+        ("tenant-3", Tier::Advanced),
+    ] {
         for asked in Tier::ALL {
             let answer = plan(&seed(), &onboard(tenant, asked, "0.0"));
             if asked == tier {
                 assert_eq!(answer.expect("it is there").edits, []);
             } else {
-                assert_eq!(answer.expect_err("it is elsewhere").kind(), PlanErrorKind::Conflict);
+                assert_eq!(
+                    answer.expect_err("it is elsewhere").kind(),
+                    PlanErrorKind::Conflict
+                );
             }
         }
     }
@@ -117,7 +131,10 @@ fn a_line_that_is_there_twice_is_found_before_every_build_fails() {
         "- tenant-2.yaml\n- tenant-2.yaml",
     );
     let finding = only(&tree, "list");
-    assert_eq!((finding.path.file_name(), finding.line), ("kustomization.yaml", Some(5)));
+    assert_eq!(
+        (finding.path.file_name(), finding.line),
+        ("kustomization.yaml", Some(5))
+    );
     assert!(finding.message.contains("twice"), "{finding:?}");
     run(&mut tree, &offboard("tenant-2", false)).expect("offboarding takes both lines");
     assert!(lint(&tree).is_empty());
@@ -134,12 +151,31 @@ fn an_unknown_tier_is_an_error_of_the_request() {
 #[test]
 fn a_deployment_resets_no_image_tag_and_renames_no_pool() {
     let mut tree = seed();
-    replace(&mut tree, "pooled-envs/pool-1.yaml", "tag: \"0.0.1\"", "tag: \"0.0.5\"");
+    replace(
+        &mut tree,
+        "pooled-envs/pool-1.yaml",
+        "tag: \"0.0.1\"",
+        "tag: \"0.0.5\"",
+    );
     let (before, pool) = (tree.clone(), text(&tree, "pooled-envs/pool-1.yaml"));
     let release = "0.2".parse().expect("a release");
-    run(&mut tree, &Request::Deploy { tier: Tier::Basic, release, wave: Wave::All }).expect("deployed");
-    assert_eq!(text(&tree, "pooled-envs/pool-1.yaml"), pool.replace("0.0.x", "0.2.x"));
-    let names =
-        |tree: &tenantctl::tree::MemoryTree| tree.files().map(|(path, _)| path.clone()).collect::<Vec<_>>();
+    run(
+        &mut tree,
+        &Request::Deploy {
+            tier: Tier::Basic,
+            release,
+            wave: Wave::All,
+        },
+    )
+    .expect("deployed");
+    assert_eq!(
+        text(&tree, "pooled-envs/pool-1.yaml"),
+        pool.replace("0.0.x", "0.2.x")
+    );
+    let names = |tree: &tenantctl::tree::MemoryTree| {
+        tree.files()
+            .map(|(path, _)| path.clone())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(names(&tree), names(&before));
 }

@@ -24,15 +24,25 @@ pub(crate) fn id(text: &str) -> TenantId {
 
 /// A path of the application plane.
 pub(crate) fn path(below: &str) -> RepoPath {
-    format!("application-plane/production/{below}").parse().expect("a path")
+    format!("application-plane/production/{below}")
+        .parse()
+        .expect("a path")
 }
 
 pub(crate) fn onboard(tenant: &str, tier: Tier, release: &str) -> Request {
-    Request::Onboard { tenant: id(tenant), tier, release: release.parse().expect("a release") }
+    Request::Onboard {
+        tenant: id(tenant),
+        tier,
+        release: release.parse().expect("a release"),
+    }
 }
 
 pub(crate) fn offboard(tenant: &str, delete_data: bool) -> Request {
-    Request::Offboard { tenant: id(tenant), tier: None, delete_data }
+    Request::Offboard {
+        tenant: id(tenant),
+        tier: None,
+        delete_data,
+    }
 }
 
 /// Plans a request and makes its edits.
@@ -43,7 +53,9 @@ pub(crate) fn run(tree: &mut MemoryTree, request: &Request) -> Result<Plan, Plan
 }
 
 pub(crate) fn text(tree: &MemoryTree, below: &str) -> String {
-    tree.read(&path(below)).expect("readable").unwrap_or_else(|| panic!("{below} is not there"))
+    tree.read(&path(below))
+        .expect("readable")
+        .unwrap_or_else(|| panic!("{below} is not there"))
 }
 
 /// Writes over a part of a file, which must be there.
@@ -61,6 +73,13 @@ pub(crate) fn assert_clean(tree: &MemoryTree) {
 /// The one finding of a rule, which must be the only one.
 pub(crate) fn only(tree: &MemoryTree, rule: &str) -> Finding {
     let findings = lint(tree);
-    assert_eq!(findings.iter().map(|finding| finding.rule).collect::<Vec<_>>(), [rule], "{findings:#?}");
+    assert_eq!(
+        findings
+            .iter()
+            .map(|finding| finding.rule)
+            .collect::<Vec<_>>(),
+        [rule],
+        "{findings:#?}"
+    );
     findings.into_iter().next().expect("one finding")
 }

@@ -25,7 +25,10 @@ fn many(count: usize) -> MemoryTree {
         for number in (0..count).filter(|number| number % 3 == tier as usize) {
             let id = format!("many-{number:05}");
             lines += &format!("- {id}.yaml\n");
-            tree.insert(path(&format!("tenants/{tier}/{id}.yaml")), file.replace("many-0", &id));
+            tree.insert(
+                path(&format!("tenants/{tier}/{id}.yaml")),
+                file.replace("many-0", &id),
+            );
         }
         tree.insert(path(&list), lines);
     }
@@ -63,9 +66,14 @@ fn ten_thousand_tenants_are_linted_in_two_seconds_and_planned_in_no_time() {
         plan(&on_disk as &dyn Tree, &onboard("new", Tier::Basic, "0.0")).expect("a plan")
     });
     assert!(took < Duration::from_millis(300), "{took:?}");
-    let wave =
-        Request::Deploy { tier: Tier::Basic, release: "0.1".parse().expect("a release"), wave: Wave::All };
-    timed("plan of a deployment to 3,333", || plan(&on_disk, &wave).expect("a plan"));
+    let wave = Request::Deploy {
+        tier: Tier::Basic,
+        release: "0.1".parse().expect("a release"),
+        wave: Wave::All,
+    };
+    timed("plan of a deployment to 3,333", || {
+        plan(&on_disk, &wave).expect("a plan")
+    });
     timed("releases", || releases(&on_disk).expect("releases"));
 }
 

@@ -35,7 +35,11 @@ fn a_tenants_whole_life_is_a_commit_each_and_lints_throughout() {
         let before = remote.commits();
         let ran = program.run(arguments);
         assert_eq!(ran.code, *code, "{arguments:?}: {ran:?}");
-        assert_eq!(remote.commits() - before, usize::from(*code == 0), "{arguments:?}");
+        assert_eq!(
+            remote.commits() - before,
+            usize::from(*code == 0),
+            "{arguments:?}"
+        );
         program.done(&["lint"]);
     }
     assert_eq!(remote.read(&tombstone), None);
@@ -50,33 +54,63 @@ fn a_wave_skips_who_is_on_hold_and_says_so() {
     assert_eq!(code, 0);
     let effects = answer["effects"].as_array().unwrap();
     assert!(
-        effects.iter().any(|effect| effect["effect"] == "skipped" && effect["reason"] == "audit"),
+        effects
+            .iter()
+            .any(|effect| effect["effect"] == "skipped" && effect["reason"] == "audit"),
         "{answer}"
     );
-    assert!(!remote.read(&format!("{TENANTS}/basic/tenant-2.yaml")).unwrap().contains("0.7.x"));
+    assert!(
+        !remote
+            .read(&format!("{TENANTS}/basic/tenant-2.yaml"))
+            .unwrap()
+            .contains("0.7.x")
+    );
 }
 
 #[test]
 fn machines_get_one_object_whatever_happens() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
-    let onboard = ["onboard", "tenant-9", "--tier=basic", "--release=0.0", "--request-id=r-1"];
+    let onboard = [
+        "onboard",
+        "tenant-9",
+        "--tier=basic",
+        "--release=0.0",
+        "--request-id=r-1",
+    ];
     let (code, answer) = program.json(&onboard);
-    assert_eq!((code, &answer["outcome"], &answer["request_id"]), (0, &json!("committed"), &json!("r-1")));
+    assert_eq!(
+        (code, &answer["outcome"], &answer["request_id"]),
+        (0, &json!("committed"), &json!("r-1"))
+    );
     assert_eq!(answer["commit"], json!(remote.head()));
     assert_eq!(answer["files"].as_array().unwrap().len(), 2, "{answer}");
     let (code, answer) = program.json(&onboard);
-    assert_eq!((code, &answer["outcome"], &answer["commit"]), (0, &json!("repeated"), &json!(remote.head())));
+    assert_eq!(
+        (code, &answer["outcome"], &answer["commit"]),
+        (0, &json!("repeated"), &json!(remote.head()))
+    );
     let (code, answer) = program.json(&["onboard", "tenant-9", "--tier=basic", "--release=0.0"]);
-    assert_eq!((code, &answer["outcome"], &answer["commit"]), (0, &json!("nothing_to_do"), &json!(null)));
-    let (code, answer) =
-        program.json(&["onboard", "tenant-8", "--tier=basic", "--release=0.0", "--request-id=r-1"]);
+    assert_eq!(
+        (code, &answer["outcome"], &answer["commit"]),
+        (0, &json!("nothing_to_do"), &json!(null))
+    );
+    let (code, answer) = program.json(&[
+        "onboard",
+        "tenant-8",
+        "--tier=basic",
+        "--release=0.0",
+        "--request-id=r-1",
+    ]);
     assert_eq!(
         (code, &answer["outcome"], &answer["code"]),
         (3, &json!("failed"), &json!("request_id_taken"))
     );
     let (code, answer) = program.json(&["lint"]);
-    assert_eq!((code, answer), (0, json!({ "outcome": "clean", "findings": [] })));
+    assert_eq!(
+        (code, answer),
+        (0, json!({ "outcome": "clean", "findings": [] }))
+    );
     let (code, answer) = program.json(&["list", "--tier=premium"]);
     assert_eq!(code, 0);
     assert_eq!(answer["releases"][0]["tenant"], "tenant-1");
@@ -92,13 +126,24 @@ fn people_get_lines_and_no_progress_into_a_pipe() {
     let ran = program.onboard("tenant-9", "basic");
     assert_eq!(ran.stderr, "");
     let commit = &remote.head()[..10];
-    assert!(ran.stdout.contains("tenant-9") && ran.stdout.contains(commit), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("tenant-9") && ran.stdout.contains(commit),
+        "{}",
+        ran.stdout
+    );
     let listed = program.done(&["list"]);
-    let row: Vec<&str> =
-        listed.lines().find(|line| line.starts_with("tenant-9 ")).unwrap().split_whitespace().collect();
+    let row: Vec<&str> = listed
+        .lines()
+        .find(|line| line.starts_with("tenant-9 "))
+        .unwrap()
+        .split_whitespace()
+        .collect();
     assert_eq!(row[..4], ["tenant-9", "basic", "0.0.x", "active"]);
     for name in ["tenant-1", "tenant-2", "tenant-3", "pool-1"] {
-        assert!(listed.lines().any(|line| line.starts_with(name)), "{listed}");
+        assert!(
+            listed.lines().any(|line| line.starts_with(name)),
+            "{listed}"
+        );
     }
 }
 
@@ -106,13 +151,19 @@ fn people_get_lines_and_no_progress_into_a_pipe() {
 fn findings_have_a_code_a_file_a_line_and_a_fix() {
     let remote = Remote::seeded();
     let listing = format!("{TENANTS}/basic/kustomization.yaml");
-    let broken =
-        remote.read(&listing).unwrap().replace("- tenant-2.yaml", "- tenant-2.yaml\n  - tenant-2.yaml");
+    let broken = remote
+        .read(&listing)
+        .unwrap()
+        .replace("- tenant-2.yaml", "- tenant-2.yaml\n  - tenant-2.yaml");
     remote.write(&listing, &broken);
     let program = Program::of(&remote);
     let ran = program.run(&["lint"]);
     assert_eq!(ran.code, 5, "{ran:?}");
-    assert!(ran.stdout.contains(&format!("{listing}:")) && ran.stdout.contains("fix: "), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains(&format!("{listing}:")) && ran.stdout.contains("fix: "),
+        "{}",
+        ran.stdout
+    );
     let (code, answer) = program.json(&["lint"]);
     assert_eq!(
         (code, &answer["outcome"], &answer["findings"][0]["path"]),
@@ -124,21 +175,39 @@ fn findings_have_a_code_a_file_a_line_and_a_fix() {
 fn a_diff_of_a_folder_or_a_repository_is_a_patch_and_changes_nothing() {
     let remote = Remote::seeded();
     let checkout = remote.scratch().join("checkout");
-    let cloned = git(remote.scratch(), &["clone", "--quiet", "gitops.git", "checkout"]);
+    let cloned = git(
+        remote.scratch(),
+        &["clone", "--quiet", "gitops.git", "checkout"],
+    );
     assert!(cloned.status.success(), "{cloned:?}");
     let head = remote.head();
     let diff = ["diff", "move", "tenant-3", "--to=premium"];
     let patch = Program::of(&remote).done(&diff);
     let folder = Program::at(checkout.to_str().unwrap(), &remote);
     assert_eq!(folder.done(&diff), patch);
-    assert_eq!((remote.head(), git(&checkout, &["status", "--porcelain"]).stdout), (head, vec![]));
+    assert_eq!(
+        (
+            remote.head(),
+            git(&checkout, &["status", "--porcelain"]).stdout
+        ),
+        (head, vec![])
+    );
     std::fs::write(checkout.join("patch"), &patch).unwrap();
     let applied = git(&checkout, &["apply", "patch"]);
     assert!(applied.status.success(), "{patch}\n{applied:?}");
-    assert!(checkout.join(TENANTS).join("premium/tenant-3.yaml").is_file());
+    assert!(
+        checkout
+            .join(TENANTS)
+            .join("premium/tenant-3.yaml")
+            .is_file()
+    );
     folder.done(&["lint"]);
     assert_eq!(folder.run(&["diff", "suspend", "nobody"]).code, 4);
-    assert_eq!(Program::of(&remote).done(&["diff", "resume", "tenant-1"]), "", "nothing to do");
+    assert_eq!(
+        Program::of(&remote).done(&["diff", "resume", "tenant-1"]),
+        "",
+        "nothing to do"
+    );
 }
 
 #[test]
@@ -149,19 +218,28 @@ fn a_folder_is_read_and_never_changed() {
     program.done(&["list"]);
     let ran = program.onboard("tenant-9", "basic");
     assert_eq!(ran.code, 2, "{ran:?}");
-    assert!(ran.stderr.contains("not a bare repository"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("not a bare repository"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
 fn a_secret_in_the_url_is_refused_and_never_repeated() {
     let remote = Remote::seeded();
     let url = "https://robot:s3cret@git.example.com/gitops.git";
-    for command in
-        [&["lint"][..], &["onboard", "a", "--tier=basic", "--release=0.0"], &["lint", "--output=json"]]
-    {
+    for command in [
+        &["lint"][..],
+        &["onboard", "a", "--tier=basic", "--release=0.0"],
+        &["lint", "--output=json"],
+    ] {
         let ran = Program::at(url, &remote).run(command);
         assert_eq!(ran.code, 2, "{ran:?}");
-        assert!(ran.said().contains("--password-file") && !ran.said().contains("s3cret"), "{ran:?}");
+        assert!(
+            ran.said().contains("--password-file") && !ran.said().contains("s3cret"),
+            "{ran:?}"
+        );
     }
     for help in [&["--help"][..], &["onboard", "--help"]] {
         let ran = Program::at(url, &remote).run(help);
@@ -176,9 +254,15 @@ fn a_password_reaches_the_remote_and_nothing_else() {
     let password = remote.scratch().join("password");
     std::fs::write(&password, "s3cret-9f\n").unwrap();
     // Every call of git is written down: its arguments and what it sees.
-    let (shims, log) = (remote.scratch().join("shims"), remote.scratch().join("calls.log"));
+    let (shims, log) = (
+        remote.scratch().join("shims"),
+        remote.scratch().join("calls.log"),
+    );
     let search = std::env::var("PATH").unwrap();
-    let script = format!("{{ echo \"$@\"; env; }} >> {}\nPATH={search} exec git \"$@\"", log.display());
+    let script = format!(
+        "{{ echo \"$@\"; env; }} >> {}\nPATH={search} exec git \"$@\"",
+        log.display()
+    );
     executable(&shims.join("git"), &script);
     let program = Program::at(&server.url(), &remote)
         .with("PATH", format!("{}:{search}", shims.display()))
@@ -193,19 +277,35 @@ fn a_password_reaches_the_remote_and_nothing_else() {
     let calls = std::fs::read_to_string(&log).unwrap();
     assert!(calls.contains("push"), "the calls were written down");
     assert!(!calls.contains("s3cret-9f") && !ran.said().contains("s3cret-9f"));
-    let mirrors = git(&remote.scratch().join("home"), &["grep", "--no-index", "-l", "s3cret-9f"]);
+    let mirrors = git(
+        &remote.scratch().join("home"),
+        &["grep", "--no-index", "-l", "s3cret-9f"],
+    );
     assert_eq!(String::from_utf8_lossy(&mirrors.stdout), "");
 
     std::fs::write(&password, "another\n").unwrap();
     let refused = trusted.onboard("tenant-8", "basic");
     assert_eq!(refused.code, 6, "{refused:?}");
-    assert!(refused.stderr.contains("refuses access"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("refuses access"),
+        "{}",
+        refused.stderr
+    );
     // Without a password nobody is asked on a terminal.
     assert_eq!(program.onboard("tenant-8", "basic").code, 6);
     // An askpass of the user's own is git's business.
     let askpass = remote.scratch().join("askpass");
-    executable(&askpass, "case $1 in Username*) echo robot;; *) echo s3cret-9f;; esac");
-    assert_eq!(program.with("GIT_ASKPASS", askpass.to_str().unwrap()).onboard("tenant-8", "basic").code, 0);
+    executable(
+        &askpass,
+        "case $1 in Username*) echo robot;; *) echo s3cret-9f;; esac",
+    );
+    assert_eq!(
+        program
+            .with("GIT_ASKPASS", askpass.to_str().unwrap())
+            .onboard("tenant-8", "basic")
+            .code,
+        0
+    );
 }
 
 #[test]
@@ -215,8 +315,14 @@ fn variables_of_a_surrounding_git_lead_nowhere_else() {
     let program = Program::of(&remote)
         .with("GIT_DIR", other.address())
         .with("GIT_WORK_TREE", other.scratch().to_str().unwrap())
-        .with("GIT_INDEX_FILE", other.scratch().join("index").to_str().unwrap())
-        .with("GIT_OBJECT_DIRECTORY", other.scratch().join("objects").to_str().unwrap())
+        .with(
+            "GIT_INDEX_FILE",
+            other.scratch().join("index").to_str().unwrap(),
+        )
+        .with(
+            "GIT_OBJECT_DIRECTORY",
+            other.scratch().join("objects").to_str().unwrap(),
+        )
         .with("GIT_NAMESPACE", "elsewhere")
         .with("GIT_CONFIG_COUNT", "1")
         .with("GIT_CONFIG_KEY_0", "url./nowhere/.insteadOf")
@@ -230,15 +336,22 @@ fn variables_of_a_surrounding_git_lead_nowhere_else() {
 fn the_author_and_the_branch_are_the_users() {
     let remote = Remote::seeded();
     remote.git(&["branch", "staging", "main"]);
-    let program = Program::of(&remote).with("GITOPS_AUTHOR", "Platform Team <platform@example.com>");
+    let program =
+        Program::of(&remote).with("GITOPS_AUTHOR", "Platform Team <platform@example.com>");
     program.done(&["--branch=staging", "suspend", "tenant-1"]);
     assert_eq!(
         remote.git(&["log", "-1", "--format=%an <%ae> %cn", "staging"]),
         "Platform Team <platform@example.com> Platform Team"
     );
     assert_eq!(remote.commits(), 1, "main is as it was");
-    assert_eq!(program.run(&["--branch=none", "suspend", "tenant-1"]).code, 6);
-    assert_eq!(program.run(&["--branch=../x", "suspend", "tenant-1"]).code, 2);
+    assert_eq!(
+        program.run(&["--branch=none", "suspend", "tenant-1"]).code,
+        6
+    );
+    assert_eq!(
+        program.run(&["--branch=../x", "suspend", "tenant-1"]).code,
+        2
+    );
 }
 
 #[test]
@@ -255,7 +368,10 @@ fn arguments_that_are_wrong_end_with_2_and_help_tells_every_code() {
         assert_eq!(program.run(wrong).code, 2, "{wrong:?}");
     }
     let help = program.done(&["--help"]);
-    assert!(help.contains("Exit codes:") && help.contains("GITOPS_REPOSITORY"), "{help}");
+    assert!(
+        help.contains("Exit codes:") && help.contains("GITOPS_REPOSITORY"),
+        "{help}"
+    );
     let unset = program.with("GITOPS_REPOSITORY", "");
     assert_eq!(unset.run(&["lint"]).code, 2);
 }
@@ -264,11 +380,18 @@ fn arguments_that_are_wrong_end_with_2_and_help_tells_every_code() {
 fn each_shell_gets_a_completion_that_knows_the_commands() {
     let remote = Remote::seeded();
     // The last two complete no values.
-    for (shell, has_values) in
-        [("bash", true), ("zsh", true), ("fish", true), ("elvish", false), ("powershell", false)]
-    {
+    for (shell, has_values) in [
+        ("bash", true),
+        ("zsh", true),
+        ("fish", true),
+        ("elvish", false),
+        ("powershell", false),
+    ] {
         let script = Program::of(&remote).done(&["completion", shell]);
-        assert!(script.contains("onboard") && (script.contains("premium") || !has_values), "{shell}");
+        assert!(
+            script.contains("onboard") && (script.contains("premium") || !has_values),
+            "{shell}"
+        );
         assert!(script.contains("message-base64"), "{shell}");
     }
 }

@@ -38,11 +38,20 @@ fn onboard_at_once(remote: &Remote, address: &str) {
             let attempts = &attempts;
             scope.spawn(move || {
                 let repository = mirror(remote, address, writer);
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_time()
+                    .build()
+                    .unwrap();
                 for number in (writer..tenants).step_by(WRITERS) {
-                    let applied = runtime.block_on(apply(&repository, wanted(number), &Options::default()));
-                    let applied = applied.unwrap_or_else(|error| panic!("tenant {number}: {error}")).unwrap();
-                    assert!(matches!(applied.outcome, Outcome::Committed(_)), "{applied:?}");
+                    let applied =
+                        runtime.block_on(apply(&repository, wanted(number), &Options::default()));
+                    let applied = applied
+                        .unwrap_or_else(|error| panic!("tenant {number}: {error}"))
+                        .unwrap();
+                    assert!(
+                        matches!(applied.outcome, Outcome::Committed(_)),
+                        "{applied:?}"
+                    );
                     attempts.lock().unwrap().push(applied.attempts);
                 }
             });
@@ -60,11 +69,22 @@ fn onboard_at_once(remote: &Remote, address: &str) {
     assert_eq!(remote.commits(), 1 + tenants, "a commit a tenant");
     for (at, tier) in TIERS.iter().enumerate() {
         let folder = format!("{TENANTS}/{tier}");
-        let (files, listed) =
-            (remote.files(&folder), remote.read(&format!("{folder}/kustomization.yaml")).unwrap());
+        let (files, listed) = (
+            remote.files(&folder),
+            remote
+                .read(&format!("{folder}/kustomization.yaml"))
+                .unwrap(),
+        );
         for number in (at..tenants).step_by(TIERS.len()) {
-            assert!(files.contains(&format!("{folder}/acme-{number}.yaml")), "{number}");
-            assert_eq!(listed.matches(&format!("- acme-{number}.yaml\n")).count(), 1, "{number}");
+            assert!(
+                files.contains(&format!("{folder}/acme-{number}.yaml")),
+                "{number}"
+            );
+            assert_eq!(
+                listed.matches(&format!("- acme-{number}.yaml\n")).count(),
+                1,
+                "{number}"
+            );
         }
     }
     let repository = mirror(remote, address, 0);
@@ -86,9 +106,16 @@ fn mirror(remote: &Remote, address: &str, writer: usize) -> Repository {
 
 fn wanted(number: usize) -> Wanted {
     let tenant = format!("acme-{number}").parse().unwrap();
-    let (tier, release) = (TIERS[number % TIERS.len()].parse().unwrap(), "0.0".parse().unwrap());
+    let (tier, release) = (
+        TIERS[number % TIERS.len()].parse().unwrap(),
+        "0.0".parse().unwrap(),
+    );
     Wanted {
-        request: Request::Onboard { tenant, tier, release },
+        request: Request::Onboard {
+            tenant,
+            tier,
+            release,
+        },
         id: RequestId::random(),
         may_be_repeat: false,
     }

@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use tenantctl::apply::{ApplyError, Options, Outcome, Refused, RequestId, Wanted, apply, apply_all};
+use tenantctl::apply::{
+    ApplyError, Options, Outcome, Refused, RequestId, Wanted, apply, apply_all,
+};
 use tenantctl::git::{Author, GitError, Pushed, Repository, Settings, patch};
 use tenantctl::plan::Edit;
 use tenantctl::request::Request;
-use tenantctl::tree::{EntryKind, FolderTree, MAX_FILE_BYTES, MemoryTree, RepoPath, Tree, TreeError};
+use tenantctl::tree::{
+    EntryKind, FolderTree, MAX_FILE_BYTES, MemoryTree, RepoPath, Tree, TreeError,
+};
 
 use crate::http::{HttpServer, Push};
 use crate::remote::{Remote, TENANTS, git, seed};
@@ -28,32 +32,55 @@ fn path(text: &str) -> RepoPath {
 }
 
 fn edit(at: &str, content: Option<&str>) -> Edit {
-    Edit { path: path(at), content: content.map(str::to_owned) }
+    Edit {
+        path: path(at),
+        content: content.map(str::to_owned),
+    }
 }
 
 fn onboarding(tenant: &str, id: &str) -> Wanted {
-    let (tenant, tier, release) = (tenant.parse().unwrap(), "basic".parse().unwrap(), "0.0".parse().unwrap());
+    let (tenant, tier, release) = (
+        tenant.parse().unwrap(),
+        "basic".parse().unwrap(),
+        "0.0".parse().unwrap(),
+    );
     Wanted {
-        request: Request::Onboard { tenant, tier, release },
+        request: Request::Onboard {
+            tenant,
+            tier,
+            release,
+        },
         id: id.parse().unwrap(),
         may_be_repeat: true,
     }
 }
 
 fn blocking<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(work)
 }
 
 #[test]
 fn a_snapshot_reads_and_lists_what_a_checkout_has() {
     let remote = Remote::seeded();
     let repository = open(&remote.address(), &remote);
-    let snapshot = repository.snapshot(&repository.turn().unwrap().fetch().unwrap()).unwrap();
+    let snapshot = repository
+        .snapshot(&repository.turn().unwrap().fetch().unwrap())
+        .unwrap();
     let folder = FolderTree::new(seed());
-    let (ours, theirs) =
-        (MemoryTree::copy_of(&snapshot, &RepoPath::root()), MemoryTree::copy_of(&folder, &RepoPath::root()));
+    let (ours, theirs) = (
+        MemoryTree::copy_of(&snapshot, &RepoPath::root()),
+        MemoryTree::copy_of(&folder, &RepoPath::root()),
+    );
     assert_eq!(ours.unwrap(), theirs.unwrap());
-    for absent in ["none.yaml", "application-plane/none/x.yaml", "application-plane"] {
+    for absent in [
+        "none.yaml",
+        "application-plane/none/x.yaml",
+        "application-plane",
+    ] {
         assert_eq!(snapshot.read(&path(absent)).unwrap(), None, "{absent}");
     }
     assert_eq!(snapshot.list(&path("none")).unwrap(), []);
@@ -66,7 +93,12 @@ fn links_are_not_followed_and_what_is_no_text_is_said_to_be_none() {
     let add = |mode: &str, bytes: &[u8], at: &str| {
         std::fs::write(&content, bytes).unwrap();
         let blob = remote.git(&["hash-object", "-w", content.to_str().unwrap()]);
-        remote.git(&["update-index", "--add", "--cacheinfo", &format!("{mode},{blob},{at}")]);
+        remote.git(&[
+            "update-index",
+            "--add",
+            "--cacheinfo",
+            &format!("{mode},{blob},{at}"),
+        ]);
     };
     remote.git(&["read-tree", "main"]);
     add("120000", b"/etc/passwd", "odd/link.yaml");
@@ -74,20 +106,56 @@ fn links_are_not_followed_and_what_is_no_text_is_said_to_be_none() {
     add("100644", b"\xff\xfe", "odd/bytes.yaml");
     let large = usize::try_from(MAX_FILE_BYTES).unwrap() + 1;
     add("100644", &vec![b'x'; large], "odd/large.yaml");
-    let commit = remote.git(&["commit-tree", &remote.git(&["write-tree"]), "-p", "main", "-m", "Odd"]);
+    let commit = remote.git(&[
+        "commit-tree",
+        &remote.git(&["write-tree"]),
+        "-p",
+        "main",
+        "-m",
+        "Odd",
+    ]);
     remote.git(&["update-ref", "refs/heads/main", &commit]);
 
     let repository = open(&remote.address(), &remote);
-    let snapshot = repository.snapshot(&repository.turn().unwrap().fetch().unwrap()).unwrap();
-    for link in ["odd/link.yaml", "odd/folder/production/pooled-envs/pool-1.yaml"] {
+    let snapshot = repository
+        .snapshot(&repository.turn().unwrap().fetch().unwrap())
+        .unwrap();
+    for link in [
+        "odd/link.yaml",
+        "odd/folder/production/pooled-envs/pool-1.yaml",
+    ] {
         assert_eq!(snapshot.read(&path(link)).unwrap(), None, "{link}");
     }
-    let kinds: Vec<_> = snapshot.list(&path("odd")).unwrap().into_iter().map(|entry| entry.kind).collect();
-    assert_eq!(kinds, [EntryKind::File, EntryKind::Other, EntryKind::File, EntryKind::Other]);
-    assert!(matches!(snapshot.read(&path("odd/bytes.yaml")), Err(TreeError::NotText { .. })));
-    assert!(matches!(snapshot.read(&path("odd/large.yaml")), Err(TreeError::TooLarge { .. })));
+    let kinds: Vec<_> = snapshot
+        .list(&path("odd"))
+        .unwrap()
+        .into_iter()
+        .map(|entry| entry.kind)
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            EntryKind::File,
+            EntryKind::Other,
+            EntryKind::File,
+            EntryKind::Other
+        ]
+    );
+    assert!(matches!(
+        snapshot.read(&path("odd/bytes.yaml")),
+        Err(TreeError::NotText { .. })
+    ));
+    assert!(matches!(
+        snapshot.read(&path("odd/large.yaml")),
+        Err(TreeError::TooLarge { .. })
+    ));
     // The process that reads is none the worse for it.
-    assert!(snapshot.read(&path(&format!("{TENANTS}/kustomization.yaml"))).unwrap().is_some());
+    assert!(
+        snapshot
+            .read(&path(&format!("{TENANTS}/kustomization.yaml")))
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[test]
@@ -105,8 +173,15 @@ fn a_commit_changes_what_it_says_and_nothing_else() {
         assert_eq!(turn.push(&commit, &head).unwrap(), Pushed::Accepted);
         assert_eq!(remote.read(odd).as_deref(), Some("a\nD b\n"));
     }
-    let changed =
-        remote.git(&["-c", "core.quotePath=false", "diff-tree", "-r", "--name-status", "main~1", "main"]);
+    let changed = remote.git(&[
+        "-c",
+        "core.quotePath=false",
+        "diff-tree",
+        "-r",
+        "--name-status",
+        "main~1",
+        "main",
+    ]);
     assert_eq!(changed.lines().count(), 2, "{changed}");
     assert!(changed.contains(&format!("D\t{gone}")), "{changed}");
     assert_eq!(
@@ -114,8 +189,14 @@ fn a_commit_changes_what_it_says_and_nothing_else() {
         "tenantctl <tenantctl@localhost>|Subject\n\nBody"
     );
     remote.git(&["fsck", "--strict"]);
-    let references = git(repository.folder(), &["for-each-ref", "--format=%(refname)"]);
-    assert_eq!(String::from_utf8(references.stdout).unwrap(), "refs/tracking/main\n");
+    let references = git(
+        repository.folder(),
+        &["for-each-ref", "--format=%(refname)"],
+    );
+    assert_eq!(
+        String::from_utf8(references.stdout).unwrap(),
+        "refs/tracking/main\n"
+    );
 }
 
 #[test]
@@ -124,13 +205,19 @@ fn a_push_is_rejected_where_the_branch_moved_or_went() {
     let repository = open(&remote.address(), &remote);
     let mut turn = repository.turn().unwrap();
     let head = turn.fetch().unwrap();
-    let commit = turn.commit(&head, &[edit("a", Some("ours"))], "Ours").unwrap();
+    let commit = turn
+        .commit(&head, &[edit("a", Some("ours"))], "Ours")
+        .unwrap();
     remote.write("a", "theirs");
     assert_eq!(turn.push(&commit, &head).unwrap(), Pushed::Rejected);
     assert_eq!(remote.read("a").as_deref(), Some("theirs"));
     remote.git(&["update-ref", "-d", "refs/heads/main"]);
     assert_eq!(turn.push(&commit, &head).unwrap(), Pushed::Rejected);
-    assert_eq!(remote.git(&["for-each-ref"]), "", "a branch that somebody deleted is not made anew");
+    assert_eq!(
+        remote.git(&["for-each-ref"]),
+        "",
+        "a branch that somebody deleted is not made anew"
+    );
 }
 
 #[test]
@@ -140,21 +227,42 @@ fn nothing_of_the_mirrors_is_run() {
     let marker = remote.scratch().join("ran");
     let script = format!("touch {}", marker.display());
     let hooks = repository.folder().join("hooks");
-    for hook in ["pre-push", "post-commit", "reference-transaction", "post-checkout", "pre-auto-gc"] {
+    for hook in [
+        "pre-push",
+        "post-commit",
+        "reference-transaction",
+        "post-checkout",
+        "pre-auto-gc",
+    ] {
         crate::remote::executable(&hooks.join(hook), &script);
     }
     crate::remote::executable(&remote.scratch().join("monitor"), &script);
     let monitor = remote.scratch().join("monitor");
-    git(repository.folder(), &["config", "core.fsmonitor", monitor.to_str().unwrap()]);
-    let applied = blocking(apply(&repository, onboarding("tenant-9", "r-1"), &Options::default()));
-    assert!(matches!(applied.unwrap().unwrap().outcome, Outcome::Committed(_)));
+    git(
+        repository.folder(),
+        &["config", "core.fsmonitor", monitor.to_str().unwrap()],
+    );
+    let applied = blocking(apply(
+        &repository,
+        onboarding("tenant-9", "r-1"),
+        &Options::default(),
+    ));
+    assert!(matches!(
+        applied.unwrap().unwrap().outcome,
+        Outcome::Committed(_)
+    ));
     assert!(!marker.exists());
 }
 
 #[test]
 fn failures_of_the_remote_are_told_apart() {
     let code = |address: &str, remote: &Remote| {
-        open(address, remote).turn().unwrap().fetch().expect_err(address).code()
+        open(address, remote)
+            .turn()
+            .unwrap()
+            .fetch()
+            .expect_err(address)
+            .code()
     };
     let (remote, empty) = (Remote::seeded(), Remote::empty());
     let server = HttpServer::with_login(&remote, "robot", "s3cret");
@@ -163,9 +271,21 @@ fn failures_of_the_remote_are_told_apart() {
     let nowhere = remote.scratch().join("none.git");
     assert_eq!(code(nowhere.to_str().unwrap(), &remote), "no_repository");
     let open_server = HttpServer::open(&remote);
-    assert_eq!(code(&open_server.url().replace("gitops.git", "none.git"), &remote), "no_repository");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    assert_eq!(code(&format!("http://{free}/gitops.git"), &remote), "unreachable");
+    assert_eq!(
+        code(
+            &open_server.url().replace("gitops.git", "none.git"),
+            &remote
+        ),
+        "no_repository"
+    );
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    assert_eq!(
+        code(&format!("http://{free}/gitops.git"), &remote),
+        "unreachable"
+    );
 }
 
 #[test]
@@ -173,7 +293,9 @@ fn a_remote_that_never_answers_is_given_up() {
     let remote = Remote::seeded();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let repository = Repository::open(Settings {
-        address: format!("http://{}/gitops.git", silent.local_addr().unwrap()).parse().unwrap(),
+        address: format!("http://{}/gitops.git", silent.local_addr().unwrap())
+            .parse()
+            .unwrap(),
         branch: "main".parse().unwrap(),
         author: Author::tenantctl(),
         cache: remote.scratch().join("cache"),
@@ -182,7 +304,9 @@ fn a_remote_that_never_answers_is_given_up() {
     });
     let begun = Instant::now();
     // The time-out is for every call, and the first creates the mirror.
-    let error = repository.and_then(|repository| repository.turn()?.fetch()).expect_err("nobody answers");
+    let error = repository
+        .and_then(|repository| repository.turn()?.fetch())
+        .expect_err("nobody answers");
     assert!(matches!(error, GitError::TimedOut { .. }), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(20));
 }
@@ -192,9 +316,16 @@ fn a_hook_that_says_no_is_quoted() {
     let remote = Remote::seeded();
     remote.hook("pre-receive", "echo 'signed commits only' >&2; exit 1");
     let repository = open(&remote.address(), &remote);
-    let error = blocking(apply(&repository, onboarding("tenant-9", "r-1"), &Options::default()));
+    let error = blocking(apply(
+        &repository,
+        onboarding("tenant-9", "r-1"),
+        &Options::default(),
+    ));
     let error = error.expect_err("it is declined");
-    assert!(matches!(error, ApplyError::Git(GitError::Declined { .. })), "{error}");
+    assert!(
+        matches!(error, ApplyError::Git(GitError::Declined { .. })),
+        "{error}"
+    );
     assert!(error.to_string().contains("signed commits only"), "{error}");
     assert_eq!(remote.commits(), 1);
 }
@@ -207,15 +338,31 @@ fn a_rejected_push_is_planned_again_on_what_is_there_now() {
     // Between our fetch and our push somebody onboards another tenant: the same line of the same file.
     let meanwhile = move || {
         let repository = open(&other.address(), &other);
-        blocking(apply(&repository, onboarding("tenant-8", "r-8"), &Options::default())).unwrap().unwrap();
+        blocking(apply(
+            &repository,
+            onboarding("tenant-8", "r-8"),
+            &Options::default(),
+        ))
+        .unwrap()
+        .unwrap();
     };
     server.next_pushes(vec![Push::After(Box::new(meanwhile))]);
     let repository = open(&server.url(), &remote);
-    let applied =
-        blocking(apply(&repository, onboarding("tenant-9", "r-9"), &Options::default())).unwrap().unwrap();
+    let applied = blocking(apply(
+        &repository,
+        onboarding("tenant-9", "r-9"),
+        &Options::default(),
+    ))
+    .unwrap()
+    .unwrap();
     assert!(server.is_done() && applied.attempts == 2, "{applied:?}");
-    let listed = remote.read(&format!("{TENANTS}/basic/kustomization.yaml")).unwrap();
-    assert!(listed.contains("- tenant-8.yaml\n") && listed.contains("- tenant-9.yaml\n"), "{listed}");
+    let listed = remote
+        .read(&format!("{TENANTS}/basic/kustomization.yaml"))
+        .unwrap();
+    assert!(
+        listed.contains("- tenant-8.yaml\n") && listed.contains("- tenant-9.yaml\n"),
+        "{listed}"
+    );
 }
 
 #[test]
@@ -228,11 +375,22 @@ fn planning_again_is_bounded() {
     };
     server.next_pushes((0..3).map(rival).collect());
     let repository = open(&server.url(), &remote);
-    let options = Options { max_attempts: 3, ..Options::default() };
-    let error =
-        blocking(apply(&repository, onboarding("tenant-9", "r-9"), &options)).expect_err("it gives up");
-    assert!(matches!(error, ApplyError::Contended { attempts: 3 }), "{error}");
-    assert!(server.is_done() && remote.read(&format!("{TENANTS}/basic/tenant-9.yaml")).is_none());
+    let options = Options {
+        max_attempts: 3,
+        ..Options::default()
+    };
+    let error = blocking(apply(&repository, onboarding("tenant-9", "r-9"), &options))
+        .expect_err("it gives up");
+    assert!(
+        matches!(error, ApplyError::Contended { attempts: 3 }),
+        "{error}"
+    );
+    assert!(
+        server.is_done()
+            && remote
+                .read(&format!("{TENANTS}/basic/tenant-9.yaml"))
+                .is_none()
+    );
 }
 
 #[test]
@@ -243,10 +401,17 @@ fn a_push_whose_answer_was_lost_is_found_and_one_that_was_lost_is_made_again() {
         server.next_pushes(vec![push]);
         let repository = open(&server.url(), &remote);
         // Also where the id is new: nobody looks for that one otherwise.
-        let wanted =
-            Wanted { id: RequestId::random(), may_be_repeat: false, ..onboarding("tenant-9", "r-9") };
-        let applied = blocking(apply(&repository, wanted, &Options::default())).unwrap().unwrap();
-        let Outcome::Committed(commit) = &applied.outcome else { panic!("{applied:?}") };
+        let wanted = Wanted {
+            id: RequestId::random(),
+            may_be_repeat: false,
+            ..onboarding("tenant-9", "r-9")
+        };
+        let applied = blocking(apply(&repository, wanted, &Options::default()))
+            .unwrap()
+            .unwrap();
+        let Outcome::Committed(commit) = &applied.outcome else {
+            panic!("{applied:?}")
+        };
         assert_eq!(commit.as_str(), remote.head());
         assert!(applied.plan.is_some_and(|plan| plan.edits.len() == 2));
         assert_eq!(remote.commits(), 2, "once");
@@ -259,7 +424,11 @@ fn a_push_of_which_nothing_is_known_says_how_to_find_out() {
     let server = HttpServer::open(&remote);
     server.next_pushes((0..6).map(|_| Push::Lost).collect());
     let repository = open(&server.url(), &remote);
-    let error = blocking(apply(&repository, onboarding("tenant-9", "r-9"), &Options::default()));
+    let error = blocking(apply(
+        &repository,
+        onboarding("tenant-9", "r-9"),
+        &Options::default(),
+    ));
     let error = error.expect_err("nobody answers");
     assert!(matches!(error, ApplyError::Lost { .. }), "{error}");
     assert!(error.to_string().contains("--request-id r-9"), "{error}");
@@ -273,12 +442,22 @@ fn a_request_is_carried_out_once_and_its_id_is_taken() {
     let Outcome::Committed(first) = go(onboarding("tenant-9", "r-1")).unwrap().outcome else {
         panic!("it is new")
     };
-    let offboarding =
-        Request::Offboard { tenant: "tenant-9".parse().unwrap(), tier: None, delete_data: false };
-    go(Wanted { request: offboarding, ..onboarding("tenant-9", "r-2") }).unwrap();
+    let offboarding = Request::Offboard {
+        tenant: "tenant-9".parse().unwrap(),
+        tier: None,
+        delete_data: false,
+    };
+    go(Wanted {
+        request: offboarding,
+        ..onboarding("tenant-9", "r-2")
+    })
+    .unwrap();
     let head = remote.head();
     // By now it would be a conflict; but it was carried out, and that is what a repeat is told.
-    assert_eq!(go(onboarding("tenant-9", "r-1")).unwrap().outcome, Outcome::Repeated(first));
+    assert_eq!(
+        go(onboarding("tenant-9", "r-1")).unwrap().outcome,
+        Outcome::Repeated(first)
+    );
     let refused = go(onboarding("tenant-7", "r-1")).expect_err("the id is another's");
     assert!(matches!(refused, Refused::IdTaken { .. }), "{refused}");
     assert!(refused.to_string().contains("tenant-9"), "{refused}");
@@ -300,10 +479,17 @@ fn requests_that_came_together_are_a_commit_each_and_one_push() {
     let results = blocking(apply_all(&repository, wanted, &Options::default())).unwrap();
     let outcome = |at: usize| results[at].as_ref().map(|applied| &applied.outcome);
     assert!(
-        matches!(outcome(0), Ok(Outcome::Committed(_))) && matches!(outcome(1), Ok(Outcome::Committed(_)))
+        matches!(outcome(0), Ok(Outcome::Committed(_)))
+            && matches!(outcome(1), Ok(Outcome::Committed(_)))
     );
-    assert!(matches!(outcome(2), Ok(Outcome::Repeated(_))), "the second delivery of one message");
-    assert_eq!(outcome(3).expect_err("tenant-1 is premium").code(), "other_tier");
+    assert!(
+        matches!(outcome(2), Ok(Outcome::Repeated(_))),
+        "the second delivery of one message"
+    );
+    assert_eq!(
+        outcome(3).expect_err("tenant-1 is premium").code(),
+        "other_tier"
+    );
     assert_eq!(remote.commits(), 3);
     assert_eq!(std::fs::read_to_string(pushes).unwrap().lines().count(), 1);
 }
@@ -311,7 +497,11 @@ fn requests_that_came_together_are_a_commit_each_and_one_push() {
 #[test]
 fn a_patch_is_what_git_apply_takes() {
     let mut tree = MemoryTree::new();
-    for (at, text) in [("a/changed.yaml", "one\ntwo\n"), ("a/gone.yaml", "gone\n"), ("same", "same\n")] {
+    for (at, text) in [
+        ("a/changed.yaml", "one\ntwo\n"),
+        ("a/gone.yaml", "gone\n"),
+        ("same", "same\n"),
+    ] {
         tree.insert(path(at), text);
     }
     let edits = [
@@ -331,5 +521,8 @@ fn a_patch_is_what_git_apply_takes() {
     assert!(applied.status.success(), "{patch}\n{applied:?}");
     let read = |at: &str| std::fs::read_to_string(checkout.path().join(at)).ok();
     assert_eq!(read("a/changed.yaml").as_deref(), Some("one\n2\n"));
-    assert_eq!((read("a/gone.yaml"), read("b/new.yaml").as_deref()), (None, Some("no newline")));
+    assert_eq!(
+        (read("a/gone.yaml"), read("b/new.yaml").as_deref()),
+        (None, Some("no newline"))
+    );
 }

@@ -34,21 +34,39 @@ fn the_contracts_messages_become_commits() {
     let program = Program::of(&remote);
     for (number, (kind, body)) in [
         ("onboarding", onboarding("acme", "advanced")),
-        ("deployment", json!({ "tenant_tier": "advanced", "release_version": "0.7" })),
-        ("offboarding", json!({ "tenant_id": "acme", "tenant_tier": "advanced" })),
-        ("offboarding", json!({ "tenant_id": "acme", "delete_data": true })),
+        (
+            "deployment",
+            json!({ "tenant_tier": "advanced", "release_version": "0.7" }),
+        ),
+        (
+            "offboarding",
+            json!({ "tenant_id": "acme", "tenant_tier": "advanced" }),
+        ),
+        (
+            "offboarding",
+            json!({ "tenant_id": "acme", "delete_data": true }),
+        ),
     ]
     .into_iter()
     .enumerate()
     {
         let id = format!("message-{number}");
         let ran = handle(&program, kind, body, &id);
-        assert!(ran.code == 0 && ran.stderr.is_empty() && ran.stdout.contains(&id), "{kind}: {ran:?}");
+        assert!(
+            ran.code == 0 && ran.stderr.is_empty() && ran.stdout.contains(&id),
+            "{kind}: {ran:?}"
+        );
         assert_eq!(remote.commits(), 2 + number);
-        assert!(remote.git(&["log", "-1", "--format=%B", "main"]).ends_with(&format!("Request-Id: {id}")));
+        assert!(
+            remote
+                .git(&["log", "-1", "--format=%B", "main"])
+                .ends_with(&format!("Request-Id: {id}"))
+        );
         program.done(&["lint"]);
     }
-    let stone = remote.read(&format!("{TENANTS}/offboarded/acme.yaml")).unwrap();
+    let stone = remote
+        .read(&format!("{TENANTS}/offboarded/acme.yaml"))
+        .unwrap();
     assert!(stone.contains("deleteData: true"), "{stone}");
 }
 
@@ -57,13 +75,19 @@ fn a_message_delivered_twice_is_one_commit() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
     for _ in 0..2 {
-        assert_eq!(handle(&program, "onboarding", onboarding("acme", "basic"), "m-1").code, 0);
+        assert_eq!(
+            handle(&program, "onboarding", onboarding("acme", "basic"), "m-1").code,
+            0
+        );
     }
     assert_eq!(remote.commits(), 2);
     // Undone by hand since: the message is an old one, not a new wish.
     program.done(&["offboard", "acme"]);
     let again = handle(&program, "onboarding", onboarding("acme", "basic"), "m-1");
-    assert!(again.code == 0 && again.stdout.contains("Done before"), "{again:?}");
+    assert!(
+        again.code == 0 && again.stdout.contains("Done before"),
+        "{again:?}"
+    );
     assert_eq!(remote.commits(), 3);
 }
 
@@ -77,7 +101,11 @@ fn the_senders_own_id_is_what_a_repeat_is_known_by() {
         assert_eq!(handle(&program, "onboarding", &message, delivery).code, 0);
     }
     assert_eq!(remote.commits(), 2);
-    assert!(remote.git(&["log", "-1", "--format=%B", "main"]).ends_with("Request-Id: order-17"));
+    assert!(
+        remote
+            .git(&["log", "-1", "--format=%B", "main"])
+            .ends_with("Request-Id: order-17")
+    );
     message["tenant_id"] = json!("other");
     let ran = handle(&program, "onboarding", &message, "m-3");
     assert!(ran.code == 3 && ran.stderr.contains("order-17"), "{ran:?}");
@@ -89,24 +117,74 @@ fn a_message_that_can_never_be_carried_out_ends_with_a_code_nobody_retries() {
     let program = Program::of(&remote);
     let long = "x".repeat(64 * 1024);
     for (kind, body, code, words) in [
-        ("onboarding", onboarding("../../clusters/production", "basic").to_string(), 2, "tenant_id"),
-        ("onboarding", onboarding("x", "../../../clusters/production").to_string(), 2, "tenant_tier"),
-        ("onboarding", "{{workflow.name}}".to_owned(), 2, "key must be a string"),
+        (
+            "onboarding",
+            onboarding("../../clusters/production", "basic").to_string(),
+            2,
+            "tenant_id",
+        ),
+        (
+            "onboarding",
+            onboarding("x", "../../../clusters/production").to_string(),
+            2,
+            "tenant_tier",
+        ),
+        (
+            "onboarding",
+            "{{workflow.name}}".to_owned(),
+            2,
+            "key must be a string",
+        ),
         ("onboarding", "--help".to_owned(), 2, "not a JSON object"),
-        ("onboarding", format!("{{\"tenant_id\":\"{long}\"}}"), 2, "65536 bytes"),
-        ("deployment", onboarding("x", "basic").to_string(), 2, "unknown field"),
-        ("onboarding", onboarding("tenant-template", "basic").to_string(), 2, "choose another id"),
-        ("onboarding", onboarding("tenant-1", "basic").to_string(), 3, "premium"),
-        ("offboarding", json!({ "tenant_id": "nobody" }).to_string(), 4, "nobody"),
+        (
+            "onboarding",
+            format!("{{\"tenant_id\":\"{long}\"}}"),
+            2,
+            "65536 bytes",
+        ),
+        (
+            "deployment",
+            onboarding("x", "basic").to_string(),
+            2,
+            "unknown field",
+        ),
+        (
+            "onboarding",
+            onboarding("tenant-template", "basic").to_string(),
+            2,
+            "choose another id",
+        ),
+        (
+            "onboarding",
+            onboarding("tenant-1", "basic").to_string(),
+            3,
+            "premium",
+        ),
+        (
+            "offboarding",
+            json!({ "tenant_id": "nobody" }).to_string(),
+            4,
+            "nobody",
+        ),
     ] {
         let ran = handle(&program, kind, &body, "m-1");
         assert_eq!(ran.code, code, "{words}: {ran:?}");
-        assert!(ran.stderr.contains(words) && ran.stderr.len() < 1000, "{words}: {ran:?}");
+        assert!(
+            ran.stderr.contains(words) && ran.stderr.len() < 1000,
+            "{words}: {ran:?}"
+        );
         assert!(FINAL.contains(&code));
     }
-    for (base64, words) in [("", "not a JSON object"), ("e30", "base64"), ("eyJ0\nIjo", "base64")] {
+    for (base64, words) in [
+        ("", "not a JSON object"),
+        ("e30", "base64"),
+        ("eyJ0\nIjo", "base64"),
+    ] {
         let ran = encoded(&program, "onboarding", base64, "m-1");
-        assert!(ran.code == 2 && ran.stderr.contains(words), "{base64:?}: {ran:?}");
+        assert!(
+            ran.code == 2 && ran.stderr.contains(words),
+            "{base64:?}: {ran:?}"
+        );
     }
     assert_eq!(encoded(&program, "renaming", "e30=", "m-1").code, 2);
     assert_eq!(encoded(&program, "onboarding", "e30=", "two words").code, 2);
@@ -121,7 +199,8 @@ fn a_message_that_can_never_be_carried_out_ends_with_a_code_nobody_retries() {
 #[test]
 fn what_may_be_better_the_next_time_ends_with_a_code_that_is_retried_and_then_succeeds() {
     let remote = std::sync::Arc::new(Remote::seeded());
-    let acme = |program: &Program| handle(program, "onboarding", onboarding("acme", "basic"), "m-1").code;
+    let acme =
+        |program: &Program| handle(program, "onboarding", onboarding("acme", "basic"), "m-1").code;
     // Others push first, each time.
     let server = HttpServer::open(&remote);
     let rival = |number: usize| {
@@ -140,7 +219,11 @@ fn what_may_be_better_the_next_time_ends_with_a_code_that_is_retried_and_then_su
     std::fs::remove_file(remote.path().join("hooks/pre-receive")).unwrap();
     let file = remote.scratch().join("file");
     std::fs::write(&file, "").unwrap();
-    assert_eq!(acme(&program.with("GITOPS_CACHE_DIR", file.to_str().unwrap())), 1, "no place for the mirror");
+    assert_eq!(
+        acme(&program.with("GITOPS_CACHE_DIR", file.to_str().unwrap())),
+        1,
+        "no place for the mirror"
+    );
 
     let before = remote.commits();
     assert_eq!(acme(&program), 0);
@@ -151,7 +234,10 @@ fn what_may_be_better_the_next_time_ends_with_a_code_that_is_retried_and_then_su
 fn machines_get_the_same_answers_as_of_any_change() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
-    let message = format!("--message-base64={}", STANDARD.encode(onboarding("acme", "basic").to_string()));
+    let message = format!(
+        "--message-base64={}",
+        STANDARD.encode(onboarding("acme", "basic").to_string())
+    );
     let call = ["handle", "--kind=onboarding", &message, "--request-id=m-1"];
     let (code, answer) = program.json(&call);
     assert_eq!(
@@ -160,5 +246,8 @@ fn machines_get_the_same_answers_as_of_any_change() {
     );
     assert_eq!(program.json(&call).1["outcome"], "repeated");
     let (code, answer) = program.json(&["handle", "--kind=offboarding", "--message-base64=e30="]);
-    assert_eq!((code, &answer["outcome"], &answer["code"]), (2, &json!("failed"), &json!("malformed")));
+    assert_eq!(
+        (code, &answer["outcome"], &answer["code"]),
+        (2, &json!("failed"), &json!("malformed"))
+    );
 }

@@ -52,19 +52,38 @@ impl HttpServer {
 
     /// A server that asks for a user and a password.
     pub(crate) fn with_login(remote: &Remote, user: &str, password: &str) -> Self {
-        Self::start(remote, Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))))
+        Self::start(
+            remote,
+            Some(format!(
+                "Basic {}",
+                STANDARD.encode(format!("{user}:{password}"))
+            )),
+        )
     }
 
     fn start(remote: &Remote, login: Option<String>) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .unwrap();
         let address = listener.local_addr().unwrap();
         let root = remote.scratch().to_owned();
-        let host = Arc::new(Host { root, login, pushes: Mutex::default() });
+        let host = Arc::new(Host {
+            root,
+            login,
+            pushes: Mutex::default(),
+        });
         let routes = Router::new().fallback(serve).with_state(Arc::clone(&host));
         runtime.spawn(async move { axum::serve(listener, routes).await });
-        Self { address, host, _runtime: runtime }
+        Self {
+            address,
+            host,
+            _runtime: runtime,
+        }
     }
 
     /// The remote's URL here.
@@ -85,13 +104,23 @@ impl HttpServer {
 
 async fn serve(State(host): State<Arc<Host>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let given = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = head
+        .headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     if host.login.is_some() && host.login.as_deref() != given {
-        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"git\"")])
+        return (
+            StatusCode::UNAUTHORIZED,
+            [(header::WWW_AUTHENTICATE, "Basic realm=\"git\"")],
+        )
             .into_response();
     }
     let is_push = head.uri.path().ends_with("/git-receive-pack");
-    let push = if is_push { host.pushes.lock().unwrap().pop_front() } else { None };
+    let push = if is_push {
+        host.pushes.lock().unwrap().pop_front()
+    } else {
+        None
+    };
     match push {
         None => {}
         Some(Push::After(act)) => tokio::task::spawn_blocking(act).await.unwrap(),
@@ -113,8 +142,13 @@ async fn backend(
     body: Body,
 ) -> Response {
     let body: Bytes = to_bytes(body, MAX_BODY_BYTES).await.unwrap();
-    let text =
-        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
+    };
     let mut child = tokio::process::Command::new("git")
         .arg("http-backend")
         .env_clear()
@@ -148,7 +182,10 @@ async fn backend(
 }
 
 fn answer(output: &[u8]) -> Response {
-    let end = output.windows(4).position(|four| four == b"\r\n\r\n").expect("a CGI answer has a head");
+    let end = output
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .expect("a CGI answer has a head");
     let mut response = Response::builder();
     for line in std::str::from_utf8(&output[..end]).unwrap().split("\r\n") {
         let (name, value) = line.split_once(": ").unwrap();
@@ -157,5 +194,7 @@ fn answer(output: &[u8]) -> Response {
             _ => response.header(name, value),
         };
     }
-    response.body(Body::from(output[end + 4..].to_vec())).unwrap()
+    response
+        .body(Body::from(output[end + 4..].to_vec()))
+        .unwrap()
 }

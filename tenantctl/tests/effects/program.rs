@@ -33,14 +33,21 @@ impl Program {
     pub(crate) fn at(address: &str, remote: &Remote) -> Self {
         let home = remote.scratch().join("home");
         std::fs::create_dir_all(&home).unwrap();
-        Self { repository: address.to_owned(), home, variables: Vec::new() }
+        Self {
+            repository: address.to_owned(),
+            home,
+            variables: Vec::new(),
+        }
     }
 
     /// The same with another home, and so with a mirror of its own.
     pub(crate) fn at_home(&self, name: &str) -> Self {
         let home = self.home.with_file_name(name);
         std::fs::create_dir_all(&home).unwrap();
-        Self { home, ..self.clone() }
+        Self {
+            home,
+            ..self.clone()
+        }
     }
 
     /// The same with another variable.
@@ -53,8 +60,12 @@ impl Program {
     /// The command of a call.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenantctl"));
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("HOME", &self.home).env("GITOPS_REPOSITORY", &self.repository);
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .env("HOME", &self.home)
+            .env("GITOPS_REPOSITORY", &self.repository);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(arguments).current_dir(&self.home);
         command
@@ -81,7 +92,10 @@ impl Program {
     pub(crate) fn json(&self, arguments: &[&str]) -> (i32, Value) {
         let ran = self.run(&[&["--output=json"], arguments].concat());
         assert_eq!(ran.stderr, "", "{arguments:?}");
-        (ran.code, serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}")))
+        (
+            ran.code,
+            serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}")),
+        )
     }
 
     /// Onboards a tenant at release 0.0.

@@ -10,7 +10,10 @@ pub(crate) const TENANTS: &str = "application-plane/production/tenants";
 
 /// The project's seed of a GitOps repository.
 pub(crate) fn seed() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the project").join("gitops")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate is in the project")
+        .join("gitops")
 }
 
 /// A bare repository, gone with its value.
@@ -31,7 +34,9 @@ impl Remote {
 
     /// Without any commit.
     pub(crate) fn empty() -> Self {
-        let remote = Self { scratch: tempfile::tempdir().unwrap() };
+        let remote = Self {
+            scratch: tempfile::tempdir().unwrap(),
+        };
         remote.git(&["init", "--quiet", "--bare", "--initial-branch=main"]);
         remote.git(&["config", "http.receivepack", "true"]);
         remote
@@ -54,9 +59,18 @@ impl Remote {
 
     /// What a call of git on it prints.
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
-        let output = git(self.scratch.path(), &[&["--git-dir=gitops.git"], arguments].concat());
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+        let output = git(
+            self.scratch.path(),
+            &[&["--git-dir=gitops.git"], arguments].concat(),
+        );
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned()
     }
 
     /// The commit its branch is at.
@@ -71,14 +85,30 @@ impl Remote {
 
     /// A file at the head.
     pub(crate) fn read(&self, path: &str) -> Option<String> {
-        let output =
-            git(self.scratch.path(), &["--git-dir=gitops.git", "cat-file", "blob", &format!("main:{path}")]);
-        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+        let output = git(
+            self.scratch.path(),
+            &[
+                "--git-dir=gitops.git",
+                "cat-file",
+                "blob",
+                &format!("main:{path}"),
+            ],
+        );
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8(output.stdout).unwrap())
     }
 
     /// The files below a folder at the head.
     pub(crate) fn files(&self, folder: &str) -> Vec<String> {
-        let listed = self.git(&["ls-tree", "-r", "--name-only", "main", &format!("{folder}/")]);
+        let listed = self.git(&[
+            "ls-tree",
+            "-r",
+            "--name-only",
+            "main",
+            &format!("{folder}/"),
+        ]);
         listed.lines().map(str::to_owned).collect()
     }
 
@@ -88,7 +118,12 @@ impl Remote {
         std::fs::write(&file, content).unwrap();
         let blob = self.git(&["hash-object", "-w", file.to_str().unwrap()]);
         self.git(&["read-tree", "main"]);
-        self.git(&["update-index", "--add", "--cacheinfo", &format!("100644,{blob},{path}")]);
+        self.git(&[
+            "update-index",
+            "--add",
+            "--cacheinfo",
+            &format!("100644,{blob},{path}"),
+        ]);
         let tree = self.git(&["write-tree"]);
         let commit = self.git(&["commit-tree", &tree, "-p", "main", "-m", "By hand"]);
         self.git(&["update-ref", "refs/heads/main", &commit]);
@@ -111,14 +146,19 @@ pub(crate) fn executable(path: &Path, script: &str) {
 /// A call of git that sees nobody's settings.
 pub(crate) fn git(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new("git");
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"GIT_")) {
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"GIT_"))
+    {
         command.env_remove(name);
     }
     let (name, mail) = ("Somebody", "somebody@example.com");
     command
         .args(arguments)
         .current_dir(folder)
-        .envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1")])
+        .envs([
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+        ])
         .envs([("GIT_AUTHOR_NAME", name), ("GIT_AUTHOR_EMAIL", mail)])
         .envs([("GIT_COMMITTER_NAME", name), ("GIT_COMMITTER_EMAIL", mail)])
         .output()

@@ -7,11 +7,26 @@ use crate::program::Program;
 use crate::remote::{Remote, TENANTS};
 
 /// Ids that the sample commits.
-const HOSTILE_IDS: [&str; 9] =
-    ["../x", "../../clusters/production", "a/b", "a\nb", "a b", "", "A", "*", "- x: y"];
+const HOSTILE_IDS: [&str; 9] = [
+    "../x",
+    "../../clusters/production",
+    "a/b",
+    "a\nb",
+    "a b",
+    "",
+    "A",
+    "*",
+    "- x: y",
+];
 /// Tiers that the sample makes paths of.
-const HOSTILE_TIERS: [&str; 6] =
-    ["../../../clusters/production", "..", "basic/..", "", "Basic", "basic\n../../.."];
+const HOSTILE_TIERS: [&str; 6] = [
+    "../../../clusters/production",
+    "..",
+    "basic/..",
+    "",
+    "Basic",
+    "basic\n../../..",
+];
 
 #[test]
 fn a_hostile_tenant_id_is_refused_and_nothing_is_committed() {
@@ -28,7 +43,13 @@ fn a_hostile_tenant_id_is_refused_and_nothing_is_committed() {
             assert_eq!(program.run(command).code, 2, "{command:?}");
         }
         let canary = format!("--canary={id}");
-        assert_eq!(program.run(&["deploy", "--tier=basic", "--release=0.0", &canary]).code, 2, "{id:?}");
+        assert_eq!(
+            program
+                .run(&["deploy", "--tier=basic", "--release=0.0", &canary])
+                .code,
+            2,
+            "{id:?}"
+        );
     }
     assert_eq!(remote.head(), head);
 }
@@ -70,7 +91,11 @@ fn an_existing_tenant_is_found() {
     let head = remote.head();
     let ran = program.onboard("tenant-1", "basic");
     assert_eq!(ran.code, 3, "{ran:?}");
-    assert!(ran.stderr.contains("tenant-1") && ran.stderr.contains("premium"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("tenant-1") && ran.stderr.contains("premium"),
+        "{}",
+        ran.stderr
+    );
     let (code, answer) = program.json(&["onboard", "tenant-1", "--tier=premium", "--release=0.7"]);
     assert_eq!((code, &answer["code"]), (3, &json!("other_release")));
     assert_eq!(remote.head(), head);
@@ -81,8 +106,12 @@ fn a_second_onboarding_is_a_success_without_a_second_line() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
     assert_eq!(program.onboard("tenant-9", "advanced").code, 0);
-    let (head, listed) =
-        (remote.head(), remote.read(&format!("{TENANTS}/advanced/kustomization.yaml")).unwrap());
+    let (head, listed) = (
+        remote.head(),
+        remote
+            .read(&format!("{TENANTS}/advanced/kustomization.yaml"))
+            .unwrap(),
+    );
     assert_eq!(listed.matches("tenant-9.yaml").count(), 1);
     let again = program.onboard("tenant-9", "advanced");
     assert_eq!(again.code, 0, "{again:?}");
@@ -116,19 +145,33 @@ fn a_deployment_keeps_image_tags_pool_names_and_what_people_changed() {
     // Hybrid: it has a tag of its own and a pool's name.
     let file = format!("{TENANTS}/advanced/tenant-3.yaml");
     let before = remote.read(&file).unwrap();
-    let marked =
-        before.lines().find(|line| line.contains("$imagepolicy")).expect("a tag is marked").to_owned();
+    let marked = before
+        .lines()
+        .find(|line| line.contains("$imagepolicy"))
+        .expect("a tag is marked")
+        .to_owned();
     let newer = marked.replacen("tag: ", "tag: prd-20261123080452-was-", 1);
-    let edited = format!("# by hand\n{}", before.replace(&marked, &newer).replace("pool-1", "pool-2"));
+    let edited = format!(
+        "# by hand\n{}",
+        before.replace(&marked, &newer).replace("pool-1", "pool-2")
+    );
     assert!(edited.contains("pool-2"));
     remote.write(&file, &edited);
     program.done(&["deploy", "--tier=advanced", "--release=0.7"]);
     let after = remote.read(&file).unwrap();
-    let changed: Vec<_> =
-        edited.lines().zip(after.lines()).filter(|(before, after)| before != after).collect();
+    let changed: Vec<_> = edited
+        .lines()
+        .zip(after.lines())
+        .filter(|(before, after)| before != after)
+        .collect();
     assert_eq!(edited.lines().count(), after.lines().count());
-    let [(old, new)] = changed[..] else { panic!("{changed:?}") };
-    assert!(old.contains("version:") && new.contains("0.7.x"), "{old} -> {new}");
+    let [(old, new)] = changed[..] else {
+        panic!("{changed:?}")
+    };
+    assert!(
+        old.contains("version:") && new.contains("0.7.x"),
+        "{old} -> {new}"
+    );
 }
 
 #[test]
@@ -147,7 +190,12 @@ fn runs_at_once_lose_nothing() {
         }
     });
     assert_eq!(remote.commits(), before + 6);
-    let listed = remote.read(&format!("{TENANTS}/basic/kustomization.yaml")).unwrap();
-    assert!((0..6).all(|number| listed.matches(&format!("- acme-{number}.yaml\n")).count() == 1), "{listed}");
+    let listed = remote
+        .read(&format!("{TENANTS}/basic/kustomization.yaml"))
+        .unwrap();
+    assert!(
+        (0..6).all(|number| listed.matches(&format!("- acme-{number}.yaml\n")).count() == 1),
+        "{listed}"
+    );
     program.done(&["lint"]);
 }

@@ -14,7 +14,11 @@ use crate::remote::{Remote, TENANTS, seed};
 const MANY: usize = 10_000;
 const RUNS: usize = 9;
 /// The seed's tenant of each tier is what onboarding writes.
-const MODELS: [(&str, &str); 3] = [("basic", "tenant-2"), ("advanced", "tenant-3"), ("premium", "tenant-1")];
+const MODELS: [(&str, &str); 3] = [
+    ("basic", "tenant-2"),
+    ("advanced", "tenant-3"),
+    ("premium", "tenant-1"),
+];
 
 #[test]
 #[ignore = "measures; needs a release build"]
@@ -34,7 +38,9 @@ fn onboarding_into_ten_thousand_tenants_takes_three_hundred_milliseconds_and_a_p
     repository.turn().unwrap().fetch().unwrap();
     println!("first fetch of {MANY} tenants: {:.0?}", begun.elapsed());
 
-    let mut taken: Vec<_> = (0..RUNS).map(|number| onboard(&repository, number)).collect();
+    let mut taken: Vec<_> = (0..RUNS)
+        .map(|number| onboard(&repository, number))
+        .collect();
     taken.sort_unstable();
     let (before, push) = taken[RUNS / 2];
     let slowest = taken[RUNS - 1].0;
@@ -55,15 +61,39 @@ fn onboard(repository: &Repository, number: usize) -> (Duration, Duration) {
     });
     let (tier, _) = MODELS[number % MODELS.len()];
     let tenant = format!("new-{number}").parse().unwrap();
-    let request = Request::Onboard { tenant, tier: tier.parse().unwrap(), release: "0.0".parse().unwrap() };
+    let request = Request::Onboard {
+        tenant,
+        tier: tier.parse().unwrap(),
+        release: "0.0".parse().unwrap(),
+    };
     // As a message has it: the history is searched for its id.
-    let wanted = Wanted { request, id: RequestId::random(), may_be_repeat: true };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let wanted = Wanted {
+        request,
+        id: RequestId::random(),
+        may_be_repeat: true,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
     let begun = Instant::now();
-    let options = Options { on_step, ..Options::default() };
-    let applied = runtime.block_on(apply(repository, wanted, &options)).unwrap().unwrap();
-    let (ended, pushing) = (Instant::now(), pushing.lock().unwrap().expect("it was pushed"));
-    assert_eq!(applied.plan.expect("it was planned").edits.len(), 2, "its file and its list");
+    let options = Options {
+        on_step,
+        ..Options::default()
+    };
+    let applied = runtime
+        .block_on(apply(repository, wanted, &options))
+        .unwrap()
+        .unwrap();
+    let (ended, pushing) = (
+        Instant::now(),
+        pushing.lock().unwrap().expect("it was pushed"),
+    );
+    assert_eq!(
+        applied.plan.expect("it was planned").edits.len(),
+        2,
+        "its file and its list"
+    );
     (pushing - begun, ended - pushing)
 }
 
@@ -75,7 +105,9 @@ fn fill(remote: &Remote) {
         let folder = work.join(TENANTS).join(tier);
         let text = std::fs::read_to_string(folder.join(format!("{model}.yaml"))).unwrap();
         let list = folder.join("kustomization.yaml");
-        let mut lines = std::fs::read_to_string(&list).unwrap().replace(&format!("- {model}.yaml\n"), "");
+        let mut lines = std::fs::read_to_string(&list)
+            .unwrap()
+            .replace(&format!("- {model}.yaml\n"), "");
         for number in (at..MANY).step_by(MODELS.len()) {
             let id = format!("many-{number:05}");
             std::fs::write(folder.join(format!("{id}.yaml")), text.replace(model, &id)).unwrap();

@@ -29,7 +29,9 @@ struct Queues {
 
 impl Queues {
     async fn new() -> Self {
-        let endpoint = localaws::start(localaws::Config::ephemeral()).await.unwrap();
+        let endpoint = localaws::start(localaws::Config::ephemeral())
+            .await
+            .unwrap();
         let sqs = AwsClients::new(&settings_of(&endpoint.url(), REGION)).sqs;
         for name in [ONBOARDING, OFFBOARDING, DEPLOYMENT] {
             let dead = format!("{name}-dlq");
@@ -37,47 +39,95 @@ impl Queues {
             let arn = format!("arn:aws:sqs:{REGION}:000000000000:{dead}");
             let policy = json!({ "deadLetterTargetArn": arn, "maxReceiveCount": 5 }).to_string();
             let create = sqs.create_queue().queue_name(name);
-            create.attributes(QueueAttributeName::RedrivePolicy, policy).send().await.unwrap();
+            create
+                .attributes(QueueAttributeName::RedrivePolicy, policy)
+                .send()
+                .await
+                .unwrap();
         }
         Self { endpoint, sqs }
     }
 
     async fn url(&self, name: &str) -> String {
-        self.sqs.get_queue_url().queue_name(name).send().await.unwrap().queue_url.unwrap()
+        self.sqs
+            .get_queue_url()
+            .queue_name(name)
+            .send()
+            .await
+            .unwrap()
+            .queue_url
+            .unwrap()
     }
 
     async fn send(&self, name: &str, body: impl ToString) {
         let url = self.url(name).await;
-        self.sqs.send_message().queue_url(url).message_body(body.to_string()).send().await.unwrap();
+        self.sqs
+            .send_message()
+            .queue_url(url)
+            .message_body(body.to_string())
+            .send()
+            .await
+            .unwrap();
     }
 
     /// Messages of a queue: waiting and leased.
     async fn depth(&self, name: &str) -> usize {
-        let get = self.sqs.get_queue_attributes().queue_url(self.url(name).await);
-        let all = get.attribute_names(QueueAttributeName::All).send().await.unwrap().attributes.unwrap();
+        let get = self
+            .sqs
+            .get_queue_attributes()
+            .queue_url(self.url(name).await);
+        let all = get
+            .attribute_names(QueueAttributeName::All)
+            .send()
+            .await
+            .unwrap()
+            .attributes
+            .unwrap();
         let number = |name| all[&name].parse::<usize>().unwrap();
         number(QueueAttributeName::ApproximateNumberOfMessages)
             + number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)
     }
 
     async fn drained(&self, name: &str) {
-        eventually(&format!("{name} is empty"), async || (self.depth(name).await == 0).then_some(())).await;
+        eventually(&format!("{name} is empty"), async || {
+            (self.depth(name).await == 0).then_some(())
+        })
+        .await;
     }
 
     /// The next message of a dead-letter queue: its body and the reason.
     async fn dead_letter(&self, name: &str) -> (String, String) {
         let url = self.url(&format!("{name}-dlq")).await;
         let message: Message = eventually("a dead letter", async || {
-            let receive = self.sqs.receive_message().queue_url(&url).message_attribute_names("All");
-            receive.send().await.unwrap().messages.unwrap_or_default().pop()
+            let receive = self
+                .sqs
+                .receive_message()
+                .queue_url(&url)
+                .message_attribute_names("All");
+            receive
+                .send()
+                .await
+                .unwrap()
+                .messages
+                .unwrap_or_default()
+                .pop()
         })
         .await;
-        let reason = message.message_attributes.unwrap()["set_aside_reason"].string_value.clone().unwrap();
+        let reason = message.message_attributes.unwrap()["set_aside_reason"]
+            .string_value
+            .clone()
+            .unwrap();
         (message.body.unwrap(), reason)
     }
 
     fn faults(&self, rules: Value) {
-        let address = self.endpoint.url().strip_prefix("http://").unwrap().parse().unwrap();
+        let address = self
+            .endpoint
+            .url()
+            .strip_prefix("http://")
+            .unwrap()
+            .parse()
+            .unwrap();
         let (status, text) = exchange(address, "PUT", "/_localaws/faults", &rules.to_string());
         assert!(status < 300, "{text}");
     }
@@ -107,7 +157,11 @@ impl Worker {
             .with("VISIBILITY_SECONDS", "2")
             .with("UNREADY_AFTER_SECONDS", "0")
             .command(&["worker"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
         let lines = Arc::<Mutex<Vec<String>>>::default();
         let (stdout, kept) = (child.stdout.take().unwrap(), Arc::clone(&lines));
         std::thread::spawn(move || {
@@ -127,7 +181,11 @@ impl Worker {
             assert!(Instant::now() < deadline, "it does not listen");
             std::thread::sleep(Duration::from_millis(15));
         };
-        Self { child, lines, admin }
+        Self {
+            child,
+            lines,
+            admin,
+        }
     }
 
     fn get(&self, path: &str) -> (u16, String) {
@@ -141,14 +199,21 @@ impl Worker {
 
     async fn until_ready(&self, status: u16) -> String {
         let what = format!("readiness answers {status}");
-        eventually(&what, async || Some(self.get("/readyz")).filter(|(got, _)| *got == status)).await.1
+        eventually(&what, async || {
+            Some(self.get("/readyz")).filter(|(got, _)| *got == status)
+        })
+        .await
+        .1
     }
 
     /// A counter's value, 0 where it is not there.
     fn counter(&self, name: &str, label: &str) -> u64 {
         let (_, text) = self.get("/metrics");
-        let line = text.lines().find(|line| line.starts_with(name) && line.contains(label));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(name) && line.contains(label));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+            .unwrap_or_default()
     }
 
     fn log(&self) -> String {
@@ -197,7 +262,9 @@ fn exchange(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, 
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
     );
-    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    stream
+        .write_all(format!("{head}{body}").as_bytes())
+        .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
@@ -211,23 +278,60 @@ fn onboarding(tenant: &str, tier: &str) -> Value {
 async fn the_contracts_messages_become_commits_and_are_acknowledged() {
     let (queues, remote) = (Queues::new().await, Remote::seeded());
     let worker = queues.worker(&Program::of(&remote)).ready().await;
-    queues.send(ONBOARDING, onboarding("tenant-t1d6c", "advanced")).await;
+    queues
+        .send(ONBOARDING, onboarding("tenant-t1d6c", "advanced"))
+        .await;
     queues.drained(ONBOARDING).await;
-    assert!(remote.read(&format!("{TENANTS}/advanced/tenant-t1d6c.yaml")).is_some());
+    assert!(
+        remote
+            .read(&format!("{TENANTS}/advanced/tenant-t1d6c.yaml"))
+            .is_some()
+    );
 
-    queues.send(DEPLOYMENT, json!({ "tenant_tier": "advanced", "release_version": "0.7" })).await;
+    queues
+        .send(
+            DEPLOYMENT,
+            json!({ "tenant_tier": "advanced", "release_version": "0.7" }),
+        )
+        .await;
     queues.drained(DEPLOYMENT).await;
-    assert!(remote.read(&format!("{TENANTS}/advanced/tenant-t1d6c.yaml")).unwrap().contains("0.7.x"));
+    assert!(
+        remote
+            .read(&format!("{TENANTS}/advanced/tenant-t1d6c.yaml"))
+            .unwrap()
+            .contains("0.7.x")
+    );
 
-    queues.send(OFFBOARDING, json!({ "tenant_id": "tenant-t1d6c", "tenant_tier": "advanced" })).await;
+    queues
+        .send(
+            OFFBOARDING,
+            json!({ "tenant_id": "tenant-t1d6c", "tenant_tier": "advanced" }),
+        )
+        .await;
     queues.drained(OFFBOARDING).await;
-    queues.send(OFFBOARDING, json!({ "tenant_id": "tenant-t1d6c", "delete_data": true })).await;
+    queues
+        .send(
+            OFFBOARDING,
+            json!({ "tenant_id": "tenant-t1d6c", "delete_data": true }),
+        )
+        .await;
     queues.drained(OFFBOARDING).await;
-    assert_eq!(remote.read(&format!("{TENANTS}/advanced/tenant-t1d6c.yaml")), None);
-    let tombstone = remote.read(&format!("{TENANTS}/offboarded/tenant-t1d6c.yaml")).unwrap();
+    assert_eq!(
+        remote.read(&format!("{TENANTS}/advanced/tenant-t1d6c.yaml")),
+        None
+    );
+    let tombstone = remote
+        .read(&format!("{TENANTS}/offboarded/tenant-t1d6c.yaml"))
+        .unwrap();
     assert!(tombstone.contains("deleteData: true"), "{tombstone}");
     assert_eq!(remote.commits(), 5);
-    assert_eq!(worker.counter("requests_total", r#"queue="offboarding",outcome="committed""#), 2);
+    assert_eq!(
+        worker.counter(
+            "requests_total",
+            r#"queue="offboarding",outcome="committed""#
+        ),
+        2
+    );
     Program::of(&remote).done(&["lint"]);
     worker.stop().await;
 }
@@ -256,13 +360,24 @@ async fn bad_messages_are_set_aside_with_the_reason_and_their_neighbours_are_car
         queues.send(ONBOARDING, body).await;
     }
     queues.send(ONBOARDING, onboarding("acme", "basic")).await;
-    queues.send(OFFBOARDING, json!({ "tenant_id": "nobody", "tenant_tier": "basic" })).await;
+    queues
+        .send(
+            OFFBOARDING,
+            json!({ "tenant_id": "nobody", "tenant_tier": "basic" }),
+        )
+        .await;
     let worker = queues.worker(&Program::of(&remote)).ready().await;
     queues.drained(ONBOARDING).await;
     for _ in 0..hostile.len() {
         let (body, reason) = queues.dead_letter(ONBOARDING).await;
-        let (_, expected) = hostile.iter().find(|(sent, _)| *sent == body).expect("it was sent");
-        assert!(reason.contains(expected) && reason.chars().all(|c| !c.is_control()), "{body}: {reason:?}");
+        let (_, expected) = hostile
+            .iter()
+            .find(|(sent, _)| *sent == body)
+            .expect("it was sent");
+        assert!(
+            reason.contains(expected) && reason.chars().all(|c| !c.is_control()),
+            "{body}: {reason:?}"
+        );
     }
     let (_, reason) = queues.dead_letter(OFFBOARDING).await;
     assert!(reason.starts_with("not_found: "), "{reason}");
@@ -284,12 +399,28 @@ async fn a_request_sent_twice_is_one_commit_and_no_dead_letter() {
     // Another message with the same content is nothing to do, and as good.
     queues.send(ONBOARDING, onboarding("acme", "basic")).await;
     queues.drained(ONBOARDING).await;
-    assert_eq!((remote.commits(), queues.depth(&format!("{ONBOARDING}-dlq")).await), (2, 0));
+    assert_eq!(
+        (
+            remote.commits(),
+            queues.depth(&format!("{ONBOARDING}-dlq")).await
+        ),
+        (2, 0)
+    );
     // Another request under that id is a conflict.
     message["tenant_id"] = json!("other");
     queues.send(ONBOARDING, &message).await;
-    assert!(queues.dead_letter(ONBOARDING).await.1.starts_with("request_id_taken: "));
-    assert!(remote.git(&["log", "-1", "--format=%B", "main"]).ends_with("Request-Id: order-17"));
+    assert!(
+        queues
+            .dead_letter(ONBOARDING)
+            .await
+            .1
+            .starts_with("request_id_taken: ")
+    );
+    assert!(
+        remote
+            .git(&["log", "-1", "--format=%B", "main"])
+            .ends_with("Request-Id: order-17")
+    );
     worker.stop().await;
 }
 
@@ -297,15 +428,26 @@ async fn a_request_sent_twice_is_one_commit_and_no_dead_letter() {
 async fn a_worker_that_dies_after_the_push_leaves_a_message_that_another_acknowledges() {
     let (queues, remote) = (Queues::new().await, Remote::seeded());
     let worker = queues.worker(&Program::of(&remote)).ready().await;
-    queues.faults(json!([{ "action": "SQS.DeleteMessageBatch", "rate": 1.0, "seed": 1, "drop": true }]));
+    queues.faults(
+        json!([{ "action": "SQS.DeleteMessageBatch", "rate": 1.0, "seed": 1, "drop": true }]),
+    );
     queues.send(ONBOARDING, onboarding("acme", "premium")).await;
     eventually("the commit", async || (remote.commits() == 2).then_some(())).await;
     worker.kill();
     queues.faults(json!([]));
     assert_eq!(queues.depth(ONBOARDING).await, 1, "it was not acknowledged");
-    let other = queues.worker(&Program::of(&remote).at_home("other")).ready().await;
+    let other = queues
+        .worker(&Program::of(&remote).at_home("other"))
+        .ready()
+        .await;
     queues.drained(ONBOARDING).await;
-    assert_eq!((remote.commits(), queues.depth(&format!("{ONBOARDING}-dlq")).await), (2, 0));
+    assert_eq!(
+        (
+            remote.commits(),
+            queues.depth(&format!("{ONBOARDING}-dlq")).await
+        ),
+        (2, 0)
+    );
     assert_eq!(other.counter("requests_total", r#"outcome="repeated""#), 1);
     other.stop().await;
 }
@@ -359,20 +501,34 @@ done";
         queues.send(ONBOARDING, onboarding(tenant, "basic")).await;
     }
     let worker = queues.worker(&Program::of(&remote)).ready().await;
-    eventually("the neighbours' commits", async || (remote.commits() == 3).then_some(())).await;
+    eventually("the neighbours' commits", async || {
+        (remote.commits() == 3).then_some(())
+    })
+    .await;
     let files = remote.files(&format!("{TENANTS}/basic"));
-    assert!(["one", "two"].iter().all(|tenant| files.contains(&format!("{TENANTS}/basic/{tenant}.yaml"))));
+    assert!(
+        ["one", "two"]
+            .iter()
+            .all(|tenant| files.contains(&format!("{TENANTS}/basic/{tenant}.yaml")))
+    );
     // A message goes after its push. The declined one stays: SQS itself sets it aside after its last delivery.
-    eventually("the neighbours' messages go", async || (queues.depth(ONBOARDING).await == 1).then_some(()))
-        .await;
-    eventually("the log tells why", async || worker.log().contains("no banned tenants").then_some(())).await;
+    eventually("the neighbours' messages go", async || {
+        (queues.depth(ONBOARDING).await == 1).then_some(())
+    })
+    .await;
+    eventually("the log tells why", async || {
+        worker.log().contains("no banned tenants").then_some(())
+    })
+    .await;
     worker.stop().await;
     assert_eq!(queues.depth(ONBOARDING).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_without_queues_or_repository_waits_for_them_and_ends_when_asked_to() {
-    let endpoint = localaws::start(localaws::Config::ephemeral()).await.unwrap();
+    let endpoint = localaws::start(localaws::Config::ephemeral())
+        .await
+        .unwrap();
     let remote = Remote::empty();
     let worker = Worker::start(&Program::of(&remote), &endpoint.url());
     let waiting_for = worker.until_ready(503).await;

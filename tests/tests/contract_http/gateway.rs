@@ -16,13 +16,20 @@ async fn each_tenant_reaches_the_environment_of_its_tier() {
         ("tenant-2", ["pool-1", "pool-1", "pool-1"]),
         ("tenant-3", ["pool-1", "tenant-3", "pool-1"]),
     ] {
-        for (service, environment) in ["producer", "consumer", "payments"].into_iter().zip(environments) {
-            let answer = local.ask(&Request::get(&format!("/{service}")).header("TenantID", tenant)).await;
+        for (service, environment) in ["producer", "consumer", "payments"]
+            .into_iter()
+            .zip(environments)
+        {
+            let answer = local
+                .ask(&Request::get(&format!("/{service}")).header("TenantID", tenant))
+                .await;
             let expected = format!(
                 r#"{{"environment":"{environment}","microservice":"{service}","tenant_id":"{tenant}","version":"{VERSION}"}}"#
             );
             assert_eq!((answer.status, answer.text()), (200, &*expected));
-            let probe = local.ask(&Request::get(&format!("/{service}/readiness-probe")).tenant(tenant)).await;
+            let probe = local
+                .ask(&Request::get(&format!("/{service}/readiness-probe")).tenant(tenant))
+                .await;
             assert_eq!((probe.status, probe.text()), (200, r#"{"Status":"OK"}"#));
         }
     }
@@ -49,8 +56,15 @@ async fn a_request_that_no_rule_matches_is_404_and_says_which_header_to_set() {
     for request in no_match {
         let answer = local.ask(&request).await;
         assert_eq!(answer.status, 404, "{request:?}: {}", answer.text());
-        assert!(answer.field("msg").contains("tenantID"), "{}", answer.text());
-        assert_eq!(Some(&*answer.field("request_id")), answer.header("x-request-id"));
+        assert!(
+            answer.field("msg").contains("tenantID"),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(
+            Some(&*answer.field("request_id")),
+            answer.header("x-request-id")
+        );
         assert!(!answer.field("code").is_empty());
     }
 }
@@ -63,17 +77,41 @@ async fn the_services_refuse_through_the_load_balancer_what_they_refuse_alone() 
         (event().header("tier", "gold"), 400, "invalid_tier"),
         (event().header("tier", "basic"), 400, "wrong_tier"),
         (event().tenant("tenant-3"), 400, "tenant_repeated"),
-        (Request::event().tenant("tenant-2").tenant("tenant-1"), 400, "tenant_repeated"),
+        (
+            Request::event().tenant("tenant-2").tenant("tenant-1"),
+            400,
+            "tenant_repeated",
+        ),
         (event().body("{"), 400, "malformed_json"),
         (event().body(vec![b'1'; 300 * 1024]), 413, "body_too_large"),
-        (Request::new("DELETE", "/producer").tenant("tenant-1"), 405, "method_not_allowed"),
-        (Request::get("/producer/nothing").tenant("tenant-1"), 404, "no_route"),
-        (Request::get("/consumer/messages?limit=0").tenant("tenant-1"), 400, "invalid_limit"),
+        (
+            Request::new("DELETE", "/producer").tenant("tenant-1"),
+            405,
+            "method_not_allowed",
+        ),
+        (
+            Request::get("/producer/nothing").tenant("tenant-1"),
+            404,
+            "no_route",
+        ),
+        (
+            Request::get("/consumer/messages?limit=0").tenant("tenant-1"),
+            400,
+            "invalid_limit",
+        ),
     ];
     for (request, status, code) in cases {
         let answer = local.ask(&request).await;
-        assert_eq!((answer.status, &*answer.field("code")), (status, code), "{}", answer.text());
-        assert_eq!(Some(&*answer.field("request_id")), answer.header("x-request-id"));
+        assert_eq!(
+            (answer.status, &*answer.field("code")),
+            (status, code),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(
+            Some(&*answer.field("request_id")),
+            answer.header("x-request-id")
+        );
         assert_eq!(answer.header("allow").is_some(), status == 405);
     }
 }
@@ -88,7 +126,11 @@ async fn no_bytes_in_the_tenants_header_cause_a_5xx() {
         .collect();
     let answers = join_all(requests.iter().map(|request| local.ask(request))).await;
     for (request, answer) in requests.iter().zip(answers) {
-        assert!([200, 404].contains(&answer.status), "{request:?}: {}", answer.status);
+        assert!(
+            [200, 404].contains(&answer.status),
+            "{request:?}: {}",
+            answer.status
+        );
     }
 }
 
@@ -97,7 +139,9 @@ async fn every_tenant_posts_and_lists_its_own_messages_alone() {
     let local = Local::start(None).await;
     for tenant in ["tenant-1", "tenant-2", "tenant-3"] {
         let body = format!(r#"{{"of":"{tenant}"}}"#);
-        let posted = local.ask(&Request::event().tenant(tenant).body(&*body)).await;
+        let posted = local
+            .ask(&Request::event().tenant(tenant).body(&*body))
+            .await;
         assert_eq!(posted.status, 200, "{}", posted.text());
         let list = Request::get("/consumer/messages").tenant(tenant);
         until("the message is listed", PATIENCE, async || {
@@ -118,16 +162,24 @@ async fn a_repeat_under_a_key_is_one_message() {
     let event = Request::event().tenant("tenant-3").key("order-1").body("1");
     let (first, again) = (local.ask(&event).await, local.ask(&event).await);
     assert_eq!((first.status, first.text()), (200, again.text()));
-    let other = local.ask(&Request::event().tenant("tenant-3").key("order-1").body("2")).await;
+    let other = local
+        .ask(&Request::event().tenant("tenant-3").key("order-1").body("2"))
+        .await;
     assert_eq!(other.status, 422, "{}", other.text());
     // One more, so that a second message of the key would have been consumed before it is listed.
-    local.ask(&Request::event().tenant("tenant-3").body("3")).await;
+    local
+        .ask(&Request::event().tenant("tenant-3").body("3"))
+        .await;
     let list = Request::get("/consumer/messages").tenant("tenant-3");
     let mut payloads = eventually("both are listed", PATIENCE, async || {
         let listed = local.ask(&list).await.json();
         let messages = listed["messages"].as_array().cloned().unwrap_or_default();
-        (messages.len() >= 2)
-            .then(|| messages.iter().map(|message| message["payload"].to_string()).collect::<Vec<_>>())
+        (messages.len() >= 2).then(|| {
+            messages
+                .iter()
+                .map(|message| message["payload"].to_string())
+                .collect::<Vec<_>>()
+        })
     })
     .await;
     payloads.sort();
@@ -145,12 +197,20 @@ async fn a_queue_that_is_down_is_503_and_a_tenant_past_its_rate_429() {
         )
         .await;
     let down = local.ask(&Request::event().tenant("tenant-1")).await;
-    assert_eq!((down.status, down.header("retry-after").is_some()), (503, true), "{}", down.text());
+    assert_eq!(
+        (down.status, down.header("retry-after").is_some()),
+        (503, true),
+        "{}",
+        down.text()
+    );
     local.inject(&json!([])).await;
     let request = Request::event().tenant("tenant-2");
     let answers = join_all((0..10).map(|_| local.ask(&request))).await;
     assert!(answers.iter().any(|answer| answer.status == 200));
-    let limited = answers.iter().find(|answer| answer.status == 429).expect("ten at once are too many");
+    let limited = answers
+        .iter()
+        .find(|answer| answer.status == 429)
+        .expect("ten at once are too many");
     assert!(limited.header("retry-after").is_some());
     assert_eq!(
         local.ask(&Request::event().tenant("tenant-3")).await.status,

@@ -6,17 +6,34 @@ use tests::world::World;
 use crate::routes::{ROUTES, Service, start};
 
 fn assert_sane(answer: &Answer, what: &str) {
-    assert_eq!(answer.header("content-type"), Some("application/json"), "{what}");
-    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/json"),
+        "{what}"
+    );
+    assert_eq!(
+        answer.header("x-content-type-options"),
+        Some("nosniff"),
+        "{what}"
+    );
     assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
     assert!(answer.header("x-request-id").is_some(), "{what}");
     for telling in ["server", "x-powered-by", "via"] {
-        assert_eq!(answer.header(telling), None, "{what} tells what it is made of");
+        assert_eq!(
+            answer.header(telling),
+            None,
+            "{what} tells what it is made of"
+        );
     }
     let mut names: Vec<_> = answer.headers.iter().map(|(name, _)| name).collect();
     names.sort();
     names.dedup();
-    assert_eq!(names.len(), answer.headers.len(), "{what}: a header is there twice: {:?}", answer.headers);
+    assert_eq!(
+        names.len(),
+        answer.headers.len(),
+        "{what}: a header is there twice: {:?}",
+        answer.headers
+    );
 }
 
 #[tokio::test]
@@ -25,12 +42,20 @@ async fn every_answer_is_json_that_nobody_stores_or_guesses_at_and_names_no_soft
     let services = start(&world).await;
     for route in ROUTES {
         let service = route.of(&services);
-        for request in [route.request().tenant("tenant-2"), route.request(), route.request().tenant("*")] {
+        for request in [
+            route.request().tenant("tenant-2"),
+            route.request(),
+            route.request().tenant("*"),
+        ] {
             assert_sane(&service.ask(&request).await, &format!("{request:?}"));
         }
     }
     for service in &services {
-        for request in [Request::get("/nothing"), Request::new("DELETE", "/"), Request::get("/%ff")] {
+        for request in [
+            Request::get("/nothing"),
+            Request::new("DELETE", "/"),
+            Request::get("/%ff"),
+        ] {
             assert_sane(&service.ask(&request).await, &format!("{request:?}"));
         }
     }
@@ -65,7 +90,10 @@ async fn no_log_line_has_the_credentials_or_a_token_a_client_sent() {
         said.push_str(&process.stdout().join("\n"));
         said.push_str(&process.stderr().join("\n"));
     }
-    assert!(said.contains(r#""level":"TRACE""#), "everything was said that there is to say");
+    assert!(
+        said.contains(r#""level":"TRACE""#),
+        "everything was said that there is to say"
+    );
     for secret in SECRETS {
         let line = said.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret} is in the log");

@@ -48,7 +48,8 @@ fn no_tenant_ids() -> Vec<Vec<u8>> {
     values.retain(|value| value != b"null");
     values.extend((0x80..=0xff).map(|byte| vec![byte]));
     values.extend((0x80..=0xff).map(|byte| [b"tenant-2", &[byte][..]].concat()));
-    values.extend([33, 63, 64, 255, 256, 1024, 8 * 1024, 20 * 1024].map(|length| vec![b'a'; length]));
+    values
+        .extend([33, 63, 64, 255, 256, 1024, 8 * 1024, 20 * 1024].map(|length| vec![b'a'; length]));
     values.push(vec![0xff; 4096]);
     values
 }
@@ -59,9 +60,15 @@ async fn assert_each_is_refused(service: &Service, route: &Request) {
         let shown = String::from_utf8_lossy(&value[..value.len().min(40)]).into_owned();
         assert_eq!(answer.status, 400, "{shown:?}: {}", answer.text());
         assert_eq!(answer.field("code"), "invalid_tenant_id", "{shown:?}");
-        assert_eq!(Some(&*answer.field("request_id")), answer.header("x-request-id"));
+        assert_eq!(
+            Some(&*answer.field("request_id")),
+            answer.header("x-request-id")
+        );
         let body = answer.text();
-        assert!(value.len() < 8 || !body.contains(&shown), "the answer repeats what it was sent: {body}");
+        assert!(
+            value.len() < 8 || !body.contains(&shown),
+            "the answer repeats what it was sent: {body}"
+        );
     }
 }
 
@@ -74,7 +81,10 @@ async fn whatever_is_no_tenant_id_is_a_400_in_the_pool() {
     let consumer = world.consumer().await;
     assert_each_is_refused(&consumer, &Request::get("/consumer")).await;
     assert_each_is_refused(&consumer, &Request::get("/consumer/messages")).await;
-    assert!(producer.log().len() > 100, "every line is JSON, whatever the bytes");
+    assert!(
+        producer.log().len() > 100,
+        "every line is JSON, whatever the bytes"
+    );
 }
 
 #[tokio::test]
@@ -89,10 +99,16 @@ async fn whatever_is_no_tenant_id_is_a_400_in_a_silo() {
 #[tokio::test]
 async fn a_tenant_named_twice_is_a_400_even_where_both_agree() {
     let world = World::new().await;
-    for (name, environment) in [("producer", "pool-1"), ("producer", "tenant-1"), ("consumer", "pool-1")] {
+    for (name, environment) in [
+        ("producer", "pool-1"),
+        ("producer", "tenant-1"),
+        ("consumer", "pool-1"),
+    ] {
         let service = world.service(name, environment, &[]).await;
         for second in ["tenant-1", "tenant-2", ""] {
-            let request = Request::get(&format!("/{name}")).tenant("tenant-1").header("TENANTID", second);
+            let request = Request::get(&format!("/{name}"))
+                .tenant("tenant-1")
+                .header("TENANTID", second);
             let answer = service.ask(&request).await;
             assert_eq!(
                 (answer.status, &*answer.field("code")),
@@ -110,8 +126,15 @@ async fn a_label_of_32_characters_is_a_tenant_id_and_space_around_it_is_not_part
     world.aws.register(&longest, "basic", &world.pool).await;
     let producer = world.producer().await;
     for value in [longest.clone(), format!("  {longest}\t ")] {
-        let answer = producer.ask(&Request::get("/producer").tenant(&value)).await;
-        assert_eq!((answer.status, &*answer.field("tenant_id")), (200, &*longest), "{}", answer.text());
+        let answer = producer
+            .ask(&Request::get("/producer").tenant(&value))
+            .await;
+        assert_eq!(
+            (answer.status, &*answer.field("tenant_id")),
+            (200, &*longest),
+            "{}",
+            answer.text()
+        );
     }
 }
 
@@ -119,28 +142,60 @@ async fn a_label_of_32_characters_is_a_tenant_id_and_space_around_it_is_not_part
 async fn bytes_that_http_forbids_never_cause_a_5xx_and_never_stop_the_service() {
     let world = World::new().await;
     let producer = world.producer().await;
-    let forbidden =
-        [b"\x00".to_vec(), b"a\x00b".to_vec(), b"\x01".to_vec(), b"\x1b[31m".to_vec(), b"\x7f".to_vec()];
+    let forbidden = [
+        b"\x00".to_vec(),
+        b"a\x00b".to_vec(),
+        b"\x01".to_vec(),
+        b"\x1b[31m".to_vec(),
+        b"\x7f".to_vec(),
+    ];
     let oversized = [vec![b'a'; 64 * 1024], vec![b'a'; 1024 * 1024]];
     for value in forbidden.into_iter().chain(oversized) {
-        for name in ["tenantID", "tier", "Idempotency-Key", "x-request-id", "traceparent"] {
+        for name in [
+            "tenantID",
+            "tier",
+            "Idempotency-Key",
+            "x-request-id",
+            "traceparent",
+        ] {
             let request = Request::event().header(name, &value);
             // An answer may be refused by closing the connection, too.
             if let Ok(answer) = request.send(producer.address).await {
-                assert!((400..500).contains(&answer.status), "{name} {value:?}: {}", answer.status);
+                assert!(
+                    (400..500).contains(&answer.status),
+                    "{name} {value:?}: {}",
+                    answer.status
+                );
             }
         }
     }
-    for path in
-        ["/".repeat(100 * 1024), "/producer?".to_owned() + &"x".repeat(100 * 1024), "\u{e4}".to_owned()]
-    {
-        if let Ok(answer) = Request::get(&path).tenant("tenant-2").send(producer.address).await {
-            assert!((400..500).contains(&answer.status), "a path of {} bytes: {}", path.len(), answer.status);
+    for path in [
+        "/".repeat(100 * 1024),
+        "/producer?".to_owned() + &"x".repeat(100 * 1024),
+        "\u{e4}".to_owned(),
+    ] {
+        if let Ok(answer) = Request::get(&path)
+            .tenant("tenant-2")
+            .send(producer.address)
+            .await
+        {
+            assert!(
+                (400..500).contains(&answer.status),
+                "a path of {} bytes: {}",
+                path.len(),
+                answer.status
+            );
         }
     }
-    let many = (0..200).fold(Request::event(), |request, at| request.header(&format!("x-{at}"), "1"));
+    let many = (0..200).fold(Request::event(), |request, at| {
+        request.header(&format!("x-{at}"), "1")
+    });
     if let Ok(answer) = many.send(producer.address).await {
-        assert!((400..500).contains(&answer.status), "200 headers: {}", answer.status);
+        assert!(
+            (400..500).contains(&answer.status),
+            "200 headers: {}",
+            answer.status
+        );
     }
     producer.post("tenant-2", "").await;
 }
@@ -169,13 +224,22 @@ async fn hostile_bodies_are_stored_or_refused_and_never_a_5xx() {
     let mut accepted = 0;
     for body in bodies {
         let start: String = body.chars().take(30).collect();
-        let answer = producer.ask(&Request::event().tenant("tenant-2").body(body)).await;
-        assert!([200, 400].contains(&answer.status), "{start:?}: {} {}", answer.status, answer.text());
+        let answer = producer
+            .ask(&Request::event().tenant("tenant-2").body(body))
+            .await;
+        assert!(
+            [200, 400].contains(&answer.status),
+            "{start:?}: {} {}",
+            answer.status,
+            answer.text()
+        );
         accepted += usize::from(answer.status == 200);
     }
     assert!(accepted >= 8, "JSON is accepted: {accepted}");
     world.stored(accepted, &world.pool).await;
-    let listed = consumer.ask(&Request::get("/consumer/messages?limit=100").tenant("tenant-2")).await;
+    let listed = consumer
+        .ask(&Request::get("/consumer/messages?limit=100").tenant("tenant-2"))
+        .await;
     assert_eq!(listed.status, 200, "{}", listed.text());
 }
 

@@ -70,7 +70,9 @@ const SEEDS: &[&str] = &[
 ];
 
 fn variable(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+    std::env::var(name)
+        .ok()
+        .map_or(default, |text| text.parse().expect("a number"))
 }
 
 /// A value: one of the seeds or noise, and mostly some more noise in it.
@@ -85,7 +87,11 @@ fn value(random: &mut fastrand::Rng) -> Vec<u8> {
         match random.u8(0..4) {
             0 => value.insert(at, random.u8(..)),
             1 => value.insert(at, random.u8(0x80..)),
-            2 => drop(value.splice(at..at, SEEDS[random.usize(..SEEDS.len())].bytes()).count()),
+            2 => drop(
+                value
+                    .splice(at..at, SEEDS[random.usize(..SEEDS.len())].bytes())
+                    .count(),
+            ),
             _ => value.truncate(at),
         }
     }
@@ -94,7 +100,12 @@ fn value(random: &mut fastrand::Rng) -> Vec<u8> {
 
 /// A request of the route with one hostile value, and whether the value is one that HTTP allows.
 fn request(route: &Route, header: &str, value: &[u8]) -> (Vec<u8>, bool) {
-    let mut bytes = format!("{} {} HTTP/1.1\r\nhost: test\r\n", route.method, route.concrete()).into_bytes();
+    let mut bytes = format!(
+        "{} {} HTTP/1.1\r\nhost: test\r\n",
+        route.method,
+        route.concrete()
+    )
+    .into_bytes();
     // So that other values are looked at, too, the caller is somebody, and the request complete.
     for (name, own) in [("tenantID", "tenant-2"), ("Idempotency-Key", "k")] {
         if name != header {
@@ -104,9 +115,16 @@ fn request(route: &Route, header: &str, value: &[u8]) -> (Vec<u8>, bool) {
     bytes.extend_from_slice(format!("{header}: ").as_bytes());
     bytes.extend_from_slice(value);
     bytes.extend_from_slice(
-        format!("\r\ncontent-length: {}\r\n\r\n{}", route.body.len(), route.body).as_bytes(),
+        format!(
+            "\r\ncontent-length: {}\r\n\r\n{}",
+            route.body.len(),
+            route.body
+        )
+        .as_bytes(),
     );
-    let is_allowed = value.iter().all(|byte| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f));
+    let is_allowed = value
+        .iter()
+        .all(|byte| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f));
     (bytes, is_allowed)
 }
 
@@ -119,8 +137,14 @@ async fn attack(to: SocketAddr, route: &Route, count: usize, seed: u64) -> (usiz
             let value = value(&mut random);
             let header = HEADERS[at % HEADERS.len()];
             let (bytes, is_allowed) = request(route, header, &value);
-            let shown =
-                || format!("{} {} {header}: {:?}", route.method, route.path, String::from_utf8_lossy(&value));
+            let shown = || {
+                format!(
+                    "{} {} {header}: {:?}",
+                    route.method,
+                    route.path,
+                    String::from_utf8_lossy(&value)
+                )
+            };
             let mut open = match connection.take() {
                 Some(open) => open,
                 None => Connection::open(to).await.expect("it listens"),
@@ -130,7 +154,8 @@ async fn attack(to: SocketAddr, route: &Route, count: usize, seed: u64) -> (usiz
                     assert_harmless(&answer, is_allowed, &shown());
                     answered += 1;
                     // What was no single request may have left bytes behind.
-                    connection = (is_allowed && answer.header("connection") != Some("close")).then_some(open);
+                    connection = (is_allowed && answer.header("connection") != Some("close"))
+                        .then_some(open);
                 }
                 Err(error) => {
                     assert!(!is_allowed, "{error}: {}", shown());
@@ -141,15 +166,32 @@ async fn attack(to: SocketAddr, route: &Route, count: usize, seed: u64) -> (usiz
         (answered, closed)
     };
     let of_clients = join_all((0..CLIENTS).map(client)).await;
-    of_clients.into_iter().fold((0, 0), |sum, (answered, closed)| (sum.0 + answered, sum.1 + closed))
+    of_clients
+        .into_iter()
+        .fold((0, 0), |sum, (answered, closed)| {
+            (sum.0 + answered, sum.1 + closed)
+        })
 }
 
 fn assert_harmless(answer: &Answer, is_allowed: bool, shown: &str) {
-    assert!((200..500).contains(&answer.status), "{shown}: {} {}", answer.status, answer.text());
+    assert!(
+        (200..500).contains(&answer.status),
+        "{shown}: {} {}",
+        answer.status,
+        answer.text()
+    );
     assert_eq!(answer.header("x-injected"), None, "{shown}");
     if answer.status >= 400 && is_allowed {
-        assert_eq!(Some(&*answer.field("request_id")), answer.header("x-request-id"), "{shown}");
-        assert!(!answer.field("code").is_empty(), "{shown}: {}", answer.text());
+        assert_eq!(
+            Some(&*answer.field("request_id")),
+            answer.header("x-request-id"),
+            "{shown}"
+        );
+        assert!(
+            !answer.field("code").is_empty(),
+            "{shown}: {}",
+            answer.text()
+        );
     }
 }
 
@@ -157,20 +199,29 @@ fn assert_harmless(answer: &Answer, is_allowed: bool, shown: &str) {
 fn forged(lines: &[String]) -> Vec<&String> {
     lines
         .iter()
-        .filter(|line| line.chars().any(|character| character.is_control() && character != '\t'))
+        .filter(|line| {
+            line.chars()
+                .any(|character| character.is_control() && character != '\t')
+        })
         .collect()
 }
 
 #[tokio::test]
 async fn no_value_of_any_header_at_any_route_causes_a_5xx_forges_a_line_or_ends_a_service() {
-    let (count, seed) = (variable("HOSTILE_VALUES", VALUES), variable("HOSTILE_SEED", 1) as u64);
+    let (count, seed) = (
+        variable("HOSTILE_VALUES", VALUES),
+        variable("HOSTILE_SEED", 1) as u64,
+    );
     let world = World::new().await;
     let mut services = start(&world).await;
     let mut sum = (0, 0);
     for route in ROUTES {
         let (answered, closed) = attack(route.of(&services).address, route, count, seed).await;
         assert_eq!(answered + closed, count, "{} {}", route.method, route.path);
-        assert!(answered > count / 2, "most values are ones that HTTP allows: {answered} of {count}");
+        assert!(
+            answered > count / 2,
+            "most values are ones that HTTP allows: {answered} of {count}"
+        );
         sum = (sum.0 + answered, sum.1 + closed);
     }
     for service in &mut services {
@@ -180,9 +231,15 @@ async fn no_value_of_any_header_at_any_route_causes_a_5xx_forges_a_line_or_ends_
         assert_eq!(forged(&lines), Vec::<&String>::new());
         // Each line is one JSON object, or this panics; and none says anything but what the service says.
         for line in service.log() {
-            let (level, said) = (line["level"].as_str(), line["message"].as_str().unwrap_or_default());
+            let (level, said) = (
+                line["level"].as_str(),
+                line["message"].as_str().unwrap_or_default(),
+            );
             assert!(matches!(level, Some("INFO" | "WARN")), "{line}");
-            assert!(!said.contains("panic") && !said.contains("forged"), "{line}");
+            assert!(
+                !said.contains("panic") && !said.contains("forged"),
+                "{line}"
+            );
         }
     }
     services[0].post("tenant-2", "").await;
@@ -196,7 +253,10 @@ async fn no_value_of_any_header_at_any_route_causes_a_5xx_forges_a_line_or_ends_
 
 #[tokio::test]
 async fn no_value_of_any_header_gets_past_the_load_balancer_as_anything_else() {
-    let (count, seed) = (variable("HOSTILE_VALUES", VALUES) / 4, variable("HOSTILE_SEED", 1) as u64);
+    let (count, seed) = (
+        variable("HOSTILE_VALUES", VALUES) / 4,
+        variable("HOSTILE_SEED", 1) as u64,
+    );
     let mut local = Local::start(None).await;
     for route in ROUTES {
         attack(local.gateway, route, count, seed).await;
@@ -204,10 +264,23 @@ async fn no_value_of_any_header_gets_past_the_load_balancer_as_anything_else() {
     assert!(local.process.is_running());
     let (said, told) = (local.process.stdout(), local.process.stderr());
     for lines in [&said, &told] {
-        assert!(lines.iter().all(|line| !line.contains("a panic: this is a defect")), "{lines:?}");
-        let forged: Vec<_> =
-            lines.iter().filter(|line| line.contains("[31m") || line.contains("x-injected")).collect();
+        assert!(
+            lines
+                .iter()
+                .all(|line| !line.contains("a panic: this is a defect")),
+            "{lines:?}"
+        );
+        let forged: Vec<_> = lines
+            .iter()
+            .filter(|line| line.contains("[31m") || line.contains("x-injected"))
+            .collect();
         assert_eq!(forged, Vec::<&String>::new());
     }
-    assert_eq!(local.ask(&Request::get("/producer").tenant("tenant-2")).await.status, 200);
+    assert_eq!(
+        local
+            .ask(&Request::get("/producer").tenant("tenant-2"))
+            .await
+            .status,
+        200
+    );
 }

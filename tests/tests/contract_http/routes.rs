@@ -32,15 +32,35 @@ pub(crate) const ROUTES: &[Route] = &[
     route("consumer", "GET", "/consumer/openapi.json", ""),
     route("payments", "GET", "/payments", ""),
     route("payments", "GET", "/payments/charges", ""),
-    route("payments", "POST", "/payments/charges", r#"{"amount":1,"currency":"EUR","reference":"r"}"#),
+    route(
+        "payments",
+        "POST",
+        "/payments/charges",
+        r#"{"amount":1,"currency":"EUR","reference":"r"}"#,
+    ),
     route("payments", "GET", "/payments/charges/{id}", ""),
-    route("payments", "POST", "/payments/charges/{id}/refunds", r#"{"amount":1}"#),
+    route(
+        "payments",
+        "POST",
+        "/payments/charges/{id}/refunds",
+        r#"{"amount":1}"#,
+    ),
     route("payments", "GET", "/payments/readiness-probe", ""),
     route("payments", "GET", "/payments/openapi.json", ""),
 ];
 
-const fn route(service: &'static str, method: &'static str, path: &'static str, body: &'static str) -> Route {
-    Route { service, method, path, body }
+const fn route(
+    service: &'static str,
+    method: &'static str,
+    path: &'static str,
+    body: &'static str,
+) -> Route {
+    Route {
+        service,
+        method,
+        path,
+        body,
+    }
 }
 
 impl Route {
@@ -56,7 +76,10 @@ impl Route {
 
     /// Its service.
     pub(crate) fn of<'s>(&self, services: &'s [Service; 3]) -> &'s Service {
-        let at = SERVICES.iter().position(|name| *name == self.service).expect("one of the services");
+        let at = SERVICES
+            .iter()
+            .position(|name| *name == self.service)
+            .expect("one of the services");
         &services[at]
     }
 }
@@ -73,8 +96,15 @@ async fn each_service_describes_the_routes_it_has_and_no_others() {
     let world = World::new().await;
     let services = start(&world).await;
     for (name, service) in SERVICES.iter().zip(&services) {
-        let answer = service.ask(&Request::get(&format!("/{name}/openapi.json"))).await;
-        assert_eq!(answer.status, 200, "no tenant is needed to read it: {}", answer.text());
+        let answer = service
+            .ask(&Request::get(&format!("/{name}/openapi.json")))
+            .await;
+        assert_eq!(
+            answer.status,
+            200,
+            "no tenant is needed to read it: {}",
+            answer.text()
+        );
         let document = answer.json();
         assert_eq!(document["openapi"], "3.1.0");
         assert_eq!(document["info"]["version"], tests::VERSION);
@@ -87,11 +117,16 @@ async fn each_service_describes_the_routes_it_has_and_no_others() {
             })
             .collect();
         let own = ROUTES.iter().filter(|route| route.service == *name);
-        let known: BTreeSet<_> = own.map(|route| format!("{} {}", route.method, route.path)).collect();
+        let known: BTreeSet<_> = own
+            .map(|route| format!("{} {}", route.method, route.path))
+            .collect();
         assert_eq!(described, known, "{name}");
     }
     for route in ROUTES {
-        let answer = route.of(&services).ask(&route.request().tenant("tenant-2")).await;
+        let answer = route
+            .of(&services)
+            .ask(&route.request().tenant("tenant-2"))
+            .await;
         let code = answer.field("code");
         assert!(
             !["no_route", "method_not_allowed"].contains(&&*code),
@@ -107,10 +142,24 @@ async fn a_document_is_for_whoever_is_served() {
     let world = World::new().await;
     let services = start(&world).await;
     let silo = world.service("consumer", "tenant-1", &[]).await;
-    let documents = SERVICES.iter().zip(&services).map(|(name, service)| (*name, service, "tenant-9", 404));
+    let documents = SERVICES
+        .iter()
+        .zip(&services)
+        .map(|(name, service)| (*name, service, "tenant-9", 404));
     for (name, service, tenant, status) in documents.chain([("consumer", &silo, "tenant-2", 403)]) {
         let path = format!("/{name}/openapi.json");
-        assert_eq!(service.ask(&Request::get(&path).tenant(tenant)).await.status, status, "{name} {tenant}");
-        assert_eq!(service.ask(&Request::get(&path).tenant("*")).await.status, 400, "{name}");
+        assert_eq!(
+            service
+                .ask(&Request::get(&path).tenant(tenant))
+                .await
+                .status,
+            status,
+            "{name} {tenant}"
+        );
+        assert_eq!(
+            service.ask(&Request::get(&path).tenant("*")).await.status,
+            400,
+            "{name}"
+        );
     }
 }

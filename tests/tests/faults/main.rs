@@ -22,7 +22,11 @@ fn once_each(ids: Vec<String>) -> BTreeSet<String> {
 /// Nothing was set aside, and nothing is left.
 async fn assert_all_consumed(world: &World, of: &Resources) {
     world.drained(of).await;
-    assert_eq!(world.aws.depth(&of.dead_letters).await, Depth::EMPTY, "nothing is set aside");
+    assert_eq!(
+        world.aws.depth(&of.dead_letters).await,
+        Depth::EMPTY,
+        "nothing is set aside"
+    );
 }
 
 /// Calls so far that were to store something.

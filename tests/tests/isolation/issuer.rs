@@ -57,7 +57,11 @@ impl Key {
 
     /// A token that names this key id, whosever it is.
     pub(crate) fn token_as(&self, id: &str, claims: &Value) -> String {
-        self.sign(&json!({"alg": "ES256", "kid": id, "typ": "JWT"}), claims, &URL_SAFE_NO_PAD)
+        self.sign(
+            &json!({"alg": "ES256", "kid": id, "typ": "JWT"}),
+            claims,
+            &URL_SAFE_NO_PAD,
+        )
     }
 
     /// What a load balancer puts into `x-amzn-oidc-data`: every part padded.
@@ -66,8 +70,15 @@ impl Key {
     }
 
     fn sign(&self, header: &Value, claims: &Value, base64: &GeneralPurpose) -> String {
-        let message = format!("{}.{}", base64.encode(header.to_string()), base64.encode(claims.to_string()));
-        let signature = self.pair.sign(&SystemRandom::new(), message.as_bytes()).expect("signs");
+        let message = format!(
+            "{}.{}",
+            base64.encode(header.to_string()),
+            base64.encode(claims.to_string())
+        );
+        let signature = self
+            .pair
+            .sign(&SystemRandom::new(), message.as_bytes())
+            .expect("signs");
         format!("{message}.{}", base64.encode(signature.as_ref()))
     }
 
@@ -97,13 +108,20 @@ impl Issuer {
             .route("/jwks.json", get(set))
             .route("/keys/{id}", get(one))
             .with_state(Arc::clone(&published));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
         let address = listener.local_addr().expect("it listens");
-        let server =
-            tokio::spawn(
-                async move { axum::serve(listener, routes).await.expect("it serves until dropped") },
-            );
-        let issuer = Self { address, published, server };
+        let server = tokio::spawn(async move {
+            axum::serve(listener, routes)
+                .await
+                .expect("it serves until dropped")
+        });
+        let issuer = Self {
+            address,
+            published,
+            server,
+        };
         issuer.publish(keys);
         issuer
     }
@@ -148,7 +166,10 @@ impl Issuer {
         for (name, value) in changes.as_object().expect("an object") {
             claims[name] = value.clone();
         }
-        claims.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
+        claims
+            .as_object_mut()
+            .expect("an object")
+            .retain(|_, value| !value.is_null());
         claims
     }
 
@@ -165,7 +186,10 @@ impl Drop for Issuer {
 
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
 }
 
 type Shared = State<Arc<Mutex<Published>>>;
@@ -188,7 +212,9 @@ async fn one(State(published): Shared, Path(id): Path<String>) -> Result<String,
     }
     let found = published.pems.iter().find(|(known, _)| *known == id);
     // As S3 answers for what it does not have.
-    found.map(|(_, pem)| pem.clone()).ok_or(StatusCode::FORBIDDEN)
+    found
+        .map(|(_, pem)| pem.clone())
+        .ok_or(StatusCode::FORBIDDEN)
 }
 
 fn lock(published: &Mutex<Published>) -> MutexGuard<'_, Published> {

@@ -20,7 +20,8 @@ pub(crate) struct Route {
 impl Route {
     /// A request a tenant could make, complete but for any proof.
     pub(crate) fn request(&self, tenant: &str) -> Request {
-        let request = Request::new(&self.method, &self.path.replace("{id}", SOME_ID)).tenant(tenant);
+        let request =
+            Request::new(&self.method, &self.path.replace("{id}", SOME_ID)).tenant(tenant);
         match self.path.as_str() {
             _ if self.method == "GET" => request,
             "/producer" => request.body(r#"{"of":"somebody"}"#),
@@ -40,18 +41,37 @@ impl Route {
 
 /// What the service's own document lists.
 pub(crate) async fn every_route(service: &Service, name: &str) -> Vec<Route> {
-    let document = service.ask(&Request::get(&format!("/{name}/openapi.json"))).await.json();
-    let paths = document["paths"].as_object().expect("a document has paths").clone();
+    let document = service
+        .ask(&Request::get(&format!("/{name}/openapi.json")))
+        .await
+        .json();
+    let paths = document["paths"]
+        .as_object()
+        .expect("a document has paths")
+        .clone();
     let routes: Vec<_> = paths
         .iter()
         .flat_map(|(path, methods)| {
-            let methods = methods.as_object().expect("methods").keys().filter(|name| *name != "parameters");
-            methods.map(|method| Route { method: method.to_uppercase(), path: path.clone() })
+            let methods = methods
+                .as_object()
+                .expect("methods")
+                .keys()
+                .filter(|name| *name != "parameters");
+            methods.map(|method| Route {
+                method: method.to_uppercase(),
+                path: path.clone(),
+            })
         })
         .collect();
-    let has =
-        |method: &str, path: &str| routes.iter().any(|route| route.method == method && route.path == path);
-    assert!(has("GET", &format!("/{name}")) && has("GET", &format!("/{name}/readiness-probe")), "{routes:?}");
+    let has = |method: &str, path: &str| {
+        routes
+            .iter()
+            .any(|route| route.method == method && route.path == path)
+    };
+    assert!(
+        has("GET", &format!("/{name}")) && has("GET", &format!("/{name}/readiness-probe")),
+        "{routes:?}"
+    );
     routes
 }
 
@@ -72,11 +92,20 @@ async fn a_silo_answers_nobody_but_its_owner_on_any_route() {
                 );
             }
             let owner = service.ask(&route.request("tenant-1")).await;
-            assert!(owner.status < 500 && owner.status != 403, "{route:?}: {}", owner.text());
+            assert!(
+                owner.status < 500 && owner.status != 403,
+                "{route:?}: {}",
+                owner.text()
+            );
         }
     }
     for elsewhere in [&world.pool, &world.hybrid] {
-        assert_eq!(world.aws.depth(&elsewhere.queue).await, Depth::EMPTY, "{}", elsewhere.queue);
+        assert_eq!(
+            world.aws.depth(&elsewhere.queue).await,
+            Depth::EMPTY,
+            "{}",
+            elsewhere.queue
+        );
     }
 }
 
@@ -87,9 +116,10 @@ async fn a_pool_answers_nobody_who_is_unknown_or_suspended_on_any_route() {
     for name in SERVICES {
         let service = world.service(name, "pool-1", &[]).await;
         for route in every_route(&service, name).await {
-            for (tenant, expected) in
-                [("tenant-9", (404, "tenant_unknown")), ("tenant-4", (403, "tenant_suspended"))]
-            {
+            for (tenant, expected) in [
+                ("tenant-9", (404, "tenant_unknown")),
+                ("tenant-4", (403, "tenant_suspended")),
+            ] {
                 let answer = service.ask(&route.request(tenant)).await;
                 if route.path.ends_with("/readiness-probe") {
                     assert_eq!(answer.status, 200, "a probe tells of the service alone");
@@ -104,7 +134,11 @@ async fn a_pool_answers_nobody_who_is_unknown_or_suspended_on_any_route() {
             }
         }
     }
-    assert_eq!(world.aws.depth(&world.pool.queue).await.visible, 0, "nothing of theirs was accepted");
+    assert_eq!(
+        world.aws.depth(&world.pool.queue).await.visible,
+        0,
+        "nothing of theirs was accepted"
+    );
 }
 
 #[tokio::test]
@@ -113,19 +147,44 @@ async fn no_tier_moves_a_tenants_data() {
     let producer = world.producer().await;
     let resources = [&world.pool, &world.silo, &world.hybrid];
     let mut accepted = [0, 0, 0];
-    for (tenant, own, tier) in
-        [("tenant-1", 1, "premium"), ("tenant-2", 0, "basic"), ("tenant-3", 2, "advanced")]
-    {
-        for said in ["", "basic", "advanced", "premium", "Basic", "gold", "basic,premium"] {
-            let answer = producer.ask(&Request::event().tenant(tenant).header("tier", said)).await;
-            assert_eq!(answer.status == 200, said == tier, "{tenant} as {said:?}: {}", answer.text());
+    for (tenant, own, tier) in [
+        ("tenant-1", 1, "premium"),
+        ("tenant-2", 0, "basic"),
+        ("tenant-3", 2, "advanced"),
+    ] {
+        for said in [
+            "",
+            "basic",
+            "advanced",
+            "premium",
+            "Basic",
+            "gold",
+            "basic,premium",
+        ] {
+            let answer = producer
+                .ask(&Request::event().tenant(tenant).header("tier", said))
+                .await;
+            assert_eq!(
+                answer.status == 200,
+                said == tier,
+                "{tenant} as {said:?}: {}",
+                answer.text()
+            );
             accepted[own] += u64::from(answer.status == 200);
         }
-        let two = Request::event().tenant(tenant).header("tier", tier).header("tier", "basic");
+        let two = Request::event()
+            .tenant(tenant)
+            .header("tier", tier)
+            .header("tier", "basic");
         let answer = producer.ask(&two).await;
         accepted[own] += u64::from(answer.status == 200);
         for (at, of) in resources.iter().enumerate() {
-            assert_eq!(world.aws.depth(&of.queue).await.visible, accepted[at], "{tenant}: {}", of.queue);
+            assert_eq!(
+                world.aws.depth(&of.queue).await.visible,
+                accepted[at],
+                "{tenant}: {}",
+                of.queue
+            );
         }
     }
     assert!(accepted.iter().all(|count| *count > 0), "{accepted:?}");

@@ -35,7 +35,10 @@ impl Installation {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let mut command = command(ANYWHERE, ANYWHERE, Some(folder.path()));
         command.envs(variables.iter().copied());
-        Self { local: Local::of(Process::start("local", command)).await, folder }
+        Self {
+            local: Local::of(Process::start("local", command)).await,
+            folder,
+        }
     }
 
     /// Ends `local`, where it has not ended, and starts it again over the same folder.
@@ -45,17 +48,26 @@ impl Installation {
             local.process.signal("TERM");
             local.process.exit(PATIENCE).await;
         }
-        Self { local: Local::start(Some(folder.path())).await, folder }
+        Self {
+            local: Local::start(Some(folder.path())).await,
+            folder,
+        }
     }
 
     /// Sends a message onto one of the lifecycle queues.
     async fn send(&self, kind: &str, message: &Value) {
-        self.local.aws().send(&self.queue(kind), &message.to_string(), &[]).await;
+        self.local
+            .aws()
+            .send(&self.queue(kind), &message.to_string(), &[])
+            .await;
     }
 
     /// The URL of a lifecycle queue.
     fn queue(&self, kind: &str) -> String {
-        format!("{}/{ACCOUNT}/argoworkflows-{kind}-queue", self.local.endpoint_url())
+        format!(
+            "{}/{ACCOUNT}/argoworkflows-{kind}-queue",
+            self.local.endpoint_url()
+        )
     }
 
     async fn onboard(&self, tenant: &str, tier: &str) {
@@ -65,10 +77,16 @@ impl Installation {
 
     /// Waits until each of the services answers the tenant from this environment.
     async fn answers(&self, tenant: &str, environments: [&str; 3]) {
-        for (service, environment) in ["producer", "consumer", "payments"].into_iter().zip(environments) {
+        for (service, environment) in ["producer", "consumer", "payments"]
+            .into_iter()
+            .zip(environments)
+        {
             let what = format!("{service} answers {tenant} from {environment}");
             until(&what, PATIENCE, async || {
-                let answer = self.local.ask(&Request::get(&format!("/{service}")).tenant(tenant)).await;
+                let answer = self
+                    .local
+                    .ask(&Request::get(&format!("/{service}")).tenant(tenant))
+                    .await;
                 assert!(matches!(answer.status, 200 | 404), "{}", answer.text());
                 answer.status == 200 && answer.field("environment") == environment
             })
@@ -79,9 +97,17 @@ impl Installation {
     /// Waits until no service answers the tenant.
     async fn is_gone(&self, tenant: &str) {
         for service in ["producer", "consumer", "payments"] {
-            until(&format!("{service} knows no {tenant}"), PATIENCE, async || {
-                self.local.ask(&Request::get(&format!("/{service}")).tenant(tenant)).await.status == 404
-            })
+            until(
+                &format!("{service} knows no {tenant}"),
+                PATIENCE,
+                async || {
+                    self.local
+                        .ask(&Request::get(&format!("/{service}")).tenant(tenant))
+                        .await
+                        .status
+                        == 404
+                },
+            )
             .await;
         }
     }
@@ -90,16 +116,31 @@ impl Installation {
     async fn posts_and_lists(&self, tenant: &str) {
         let posted = self.local.ask(&Request::event().tenant(tenant)).await;
         assert_eq!(posted.status, 200, "{}", posted.text());
-        until(&format!("{tenant}'s event is listed"), PATIENCE, async || {
-            let list = self.local.ask(&Request::get("/consumer/messages").tenant(tenant)).await;
-            list.status == 200 && list.json()["messages"][0]["message_id"] == *posted.field("message_id")
-        })
+        until(
+            &format!("{tenant}'s event is listed"),
+            PATIENCE,
+            async || {
+                let list = self
+                    .local
+                    .ask(&Request::get("/consumer/messages").tenant(tenant))
+                    .await;
+                list.status == 200
+                    && list.json()["messages"][0]["message_id"] == *posted.field("message_id")
+            },
+        )
         .await;
     }
 
     /// Names of the tables that are the tenant's own.
     async fn tables(&self, tenant: &str) -> Vec<String> {
-        let tables = self.local.aws().dynamodb.list_tables().send().await.expect("tables are listed");
+        let tables = self
+            .local
+            .aws()
+            .dynamodb
+            .list_tables()
+            .send()
+            .await
+            .expect("tables are listed");
         let mut names = tables.table_names.unwrap_or_default();
         names.retain(|name| name.contains(&format!("-{tenant}-")));
         names
@@ -107,7 +148,15 @@ impl Installation {
 
     /// The parameter's value, if there is one.
     async fn parameter(&self, name: &str) -> Option<String> {
-        let found = self.local.aws().ssm.get_parameter().name(name).send().await.ok()?;
+        let found = self
+            .local
+            .aws()
+            .ssm
+            .get_parameter()
+            .name(name)
+            .send()
+            .await
+            .ok()?;
         found.parameter?.value
     }
 
@@ -120,7 +169,10 @@ impl Installation {
     fn commits(&self) -> Vec<String> {
         let repository = self.folder.path().join("gitops.git");
         let log = git(&repository, &["log", "--format=%B%x00", "main"]);
-        log.split('\0').map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
+        log.split('\0')
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty())
+            .collect()
     }
 
     /// Clones the repository, lets the function change files, commits and pushes.
@@ -137,7 +189,10 @@ impl Installation {
     fn tenantctl(&self, arguments: &[&str]) {
         let cache = tempfile::tempdir().expect("a scratch folder");
         let mut command = clean(binary("tenantctl"));
-        command.args(["--repository", &self.repository(), "--cache-dir"]).arg(cache.path()).args(arguments);
+        command
+            .args(["--repository", &self.repository(), "--cache-dir"])
+            .arg(cache.path())
+            .args(arguments);
         run(command);
     }
 }
@@ -145,7 +200,11 @@ impl Installation {
 /// Replaces text in a file; it has to be there.
 fn replace(file: &Path, from: &str, to: &str) {
     let text = std::fs::read_to_string(file).expect("the file is there");
-    assert!(text.contains(from), "{} has {from:?}:\n{text}", file.display());
+    assert!(
+        text.contains(from),
+        "{} has {from:?}:\n{text}",
+        file.display()
+    );
     std::fs::write(file, text.replacen(from, to, 1)).expect("the file is ours");
 }
 

@@ -17,13 +17,16 @@ const BYTES_PER_TENANT: u64 = 4 * MIB;
 
 #[tokio::test]
 async fn many_tenants_of_every_tier_are_served_by_one_process_and_after_a_restart() {
-    let given = std::env::var("TENANTS").ok().map(|text| text.parse().expect("TENANTS is a number"));
+    let given = std::env::var("TENANTS")
+        .ok()
+        .map(|text| text.parse().expect("TENANTS is a number"));
     let count: usize = given.unwrap_or(TENANTS);
     let mut installation = Installation::new().await;
     let idle = installation.local.process.peak_resident_bytes();
     let begun = Instant::now();
-    let tenants: Vec<(String, &str)> =
-        (0..count).map(|n| (format!("t{n}"), ["basic", "advanced", "premium"][n % 3])).collect();
+    let tenants: Vec<(String, &str)> = (0..count)
+        .map(|n| (format!("t{n}"), ["basic", "advanced", "premium"][n % 3]))
+        .collect();
     for (tenant, tier) in &tenants {
         installation.onboard(tenant, tier).await;
     }
@@ -43,7 +46,10 @@ async fn many_tenants_of_every_tier_are_served_by_one_process_and_after_a_restar
         again as f64 / MIB as f64,
     );
     let bound = idle + count as u64 * BYTES_PER_TENANT;
-    assert!(used.max(again) < bound, "{used} and {again} bytes, bound {bound}");
+    assert!(
+        used.max(again) < bound,
+        "{used} and {again} bytes, bound {bound}"
+    );
     for (tenant, _) in tenants.iter().take(3) {
         installation.posts_and_lists(tenant).await;
     }
@@ -51,9 +57,16 @@ async fn many_tenants_of_every_tier_are_served_by_one_process_and_after_a_restar
 
 async fn all_answer(installation: &Installation, tenants: &[(String, &str)]) {
     for (tenant, tier) in tenants {
-        let silo = if *tier == "premium" { tenant.as_str() } else { "pool-1" };
+        let silo = if *tier == "premium" {
+            tenant.as_str()
+        } else {
+            "pool-1"
+        };
         until(&format!("{tenant} is served"), WITHIN, async || {
-            let answer = installation.local.ask(&Request::get("/producer").tenant(tenant)).await;
+            let answer = installation
+                .local
+                .ask(&Request::get("/producer").tenant(tenant))
+                .await;
             answer.status == 200 && answer.field("environment") == silo
         })
         .await;

@@ -22,7 +22,8 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn read(items: &[Value]) -> Self {
-        let (mut charges, mut refunds, mut keys) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut charges, mut refunds, mut keys) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for item in items {
             let parts: Vec<_> = text(item, "sk").splitn(3, '#').collect();
             match parts[..] {
@@ -31,12 +32,19 @@ impl Ledger {
                     refunds.insert(id.to_owned(), (charge.to_owned(), item.clone()));
                 }
                 ["key", key] => {
-                    keys.insert((text(item, "tenant_id").to_owned(), key.to_owned()), item.clone());
+                    keys.insert(
+                        (text(item, "tenant_id").to_owned(), key.to_owned()),
+                        item.clone(),
+                    );
                 }
                 _ => panic!("nothing else is left in the table: {item}"),
             }
         }
-        Self { charges, refunds, keys }
+        Self {
+            charges,
+            refunds,
+            keys,
+        }
     }
 
     /// Sums, one charge or refund a key, one stored event each, and nothing of another tenant.
@@ -45,52 +53,114 @@ impl Ledger {
             let of_charge = self.refunds.values().filter(|(of, _)| of == id);
             let mut sums: Vec<_> = of_charge
                 .map(|(_, refund)| {
-                    assert_eq!(refund["tenant_id"], charge["tenant_id"], "a refund is its charge's tenant's");
+                    assert_eq!(
+                        refund["tenant_id"], charge["tenant_id"],
+                        "a refund is its charge's tenant's"
+                    );
                     (number(refund, "refunded"), number(refund, "amount"))
                 })
                 .collect();
             sums.sort_unstable();
             let sum = sums.iter().fold(0, |before, (after, amount)| {
-                assert_eq!(before + amount, *after, "each refund goes on from the one before: {sums:?}");
+                assert_eq!(
+                    before + amount,
+                    *after,
+                    "each refund goes on from the one before: {sums:?}"
+                );
                 *after
             });
-            assert_eq!(number(charge, "refunded"), sum, "what is refunded is the sum of the refunds");
-            assert!(sum <= number(charge, "amount"), "more refunded than charged: {charge}");
+            assert_eq!(
+                number(charge, "refunded"),
+                sum,
+                "what is refunded is the sum of the refunds"
+            );
+            assert!(
+                sum <= number(charge, "amount"),
+                "more refunded than charged: {charge}"
+            );
         }
-        let made: Vec<_> = self.keys.values().map(|key| text(key, "made").to_owned()).collect();
-        let recorded: BTreeSet<_> = self.charges.keys().chain(self.refunds.keys()).cloned().collect();
-        assert_eq!(made.len(), recorded.len(), "a charge or refund for each key");
-        assert_eq!(made.into_iter().collect::<BTreeSet<_>>(), recorded, "and a key for each of those");
+        let made: Vec<_> = self
+            .keys
+            .values()
+            .map(|key| text(key, "made").to_owned())
+            .collect();
+        let recorded: BTreeSet<_> = self
+            .charges
+            .keys()
+            .chain(self.refunds.keys())
+            .cloned()
+            .collect();
+        assert_eq!(
+            made.len(),
+            recorded.len(),
+            "a charge or refund for each key"
+        );
+        assert_eq!(
+            made.into_iter().collect::<BTreeSet<_>>(),
+            recorded,
+            "and a key for each of those"
+        );
         self.check_events(stored);
     }
 
     fn check_events(&self, stored: &Events) {
         let mut expected = BTreeMap::new();
         for (id, charge) in &self.charges {
-            expected.insert(("payment.recorded".to_owned(), id.clone()), (charge, id, charge));
+            expected.insert(
+                ("payment.recorded".to_owned(), id.clone()),
+                (charge, id, charge),
+            );
         }
         for (id, (of, refund)) in &self.refunds {
             let charge = &self.charges[of];
-            expected.insert(("payment.refunded".to_owned(), id.clone()), (charge, of, refund));
+            expected.insert(
+                ("payment.refunded".to_owned(), id.clone()),
+                (charge, of, refund),
+            );
         }
-        assert_eq!(stored.len(), expected.len(), "one stored event for each charge and refund");
+        assert_eq!(
+            stored.len(),
+            expected.len(),
+            "one stored event for each charge and refund"
+        );
         for (tenant, table, event) in stored {
             let name = text(event, "event");
-            let about = if name == "payment.recorded" { "charge_id" } else { "refund_id" };
+            let about = if name == "payment.recorded" {
+                "charge_id"
+            } else {
+                "refund_id"
+            };
             let found = expected.remove(&(name.to_owned(), text(event, about).to_owned()));
             let (charge, charge_id, item) =
                 found.unwrap_or_else(|| panic!("a second, or of nothing: {event}"));
-            assert_eq!(charge["tenant_id"], json!(tenant), "stored for its own tenant");
-            assert_eq!((&event["tenant_id"], &event["version"]), (&json!(tenant), &json!(1)));
-            let home = if tenant == "tenant-3" { "consumer-tenant-3" } else { "consumer-pool-1" };
+            assert_eq!(
+                charge["tenant_id"],
+                json!(tenant),
+                "stored for its own tenant"
+            );
+            assert_eq!(
+                (&event["tenant_id"], &event["version"]),
+                (&json!(tenant), &json!(1))
+            );
+            let home = if tenant == "tenant-3" {
+                "consumer-tenant-3"
+            } else {
+                "consumer-pool-1"
+            };
             assert!(table.starts_with(home), "{tenant}'s event is in {table}");
             assert_eq!(text(event, "charge_id"), charge_id);
             for field in ["currency", "reference"] {
                 assert_eq!(event[field], charge[field], "{field}");
             }
-            assert_eq!((&event["amount"], &event["occurred_at"]), (&item["amount"], &item["created_at"]));
+            assert_eq!(
+                (&event["amount"], &event["occurred_at"]),
+                (&item["amount"], &item["created_at"])
+            );
             if name == "payment.refunded" {
-                assert_eq!((&event["refunded"], &event["charged"]), (&item["refunded"], &charge["amount"]));
+                assert_eq!(
+                    (&event["refunded"], &event["charged"]),
+                    (&item["refunded"], &charge["amount"])
+                );
             } else {
                 assert_eq!(event["metadata"], charge["metadata"]);
             }
@@ -99,7 +169,9 @@ impl Ledger {
 }
 
 fn number(item: &Value, name: &str) -> u64 {
-    item[name].as_u64().unwrap_or_else(|| panic!("{name} is a whole number: {item}"))
+    item[name]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{name} is a whole number: {item}"))
 }
 
 /// The checks notice what they are there for.
@@ -123,7 +195,10 @@ mod self_tests {
             "refund_id": "f", "occurred_at": "u", "amount": 4, "currency": "EUR", "reference": "r", "refunded": 4,
             "charged": 10});
         let table = "consumer-pool-1-x7k".to_owned();
-        [recorded, refunded].into_iter().map(|event| ("tenant-2".to_owned(), table.clone(), event)).collect()
+        [recorded, refunded]
+            .into_iter()
+            .map(|event| ("tenant-2".to_owned(), table.clone(), event))
+            .collect()
     }
 
     #[test]

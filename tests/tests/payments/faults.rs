@@ -13,9 +13,13 @@ async fn while_the_queue_is_down_charges_are_recorded_and_told_later() {
     let bank = Bank::open().await;
     let payments = bank.payments().await;
     let endpoint = &bank.world.endpoint;
-    endpoint.inject(json!([{"action": "SQS.*", "error": {"code": "AccessDenied", "status": 403}}])).await;
+    endpoint
+        .inject(json!([{"action": "SQS.*", "error": {"code": "AccessDenied", "status": 403}}]))
+        .await;
     for n in 0..5 {
-        let answer = payments.ask(&charge("tenant-2", &n.to_string(), &euros(5))).await;
+        let answer = payments
+            .ask(&charge("tenant-2", &n.to_string(), &euros(5)))
+            .await;
         assert_eq!(answer.status, 201, "{}", answer.text());
     }
     until("the sweeper says how long", PATIENCE, async || {
@@ -23,8 +27,17 @@ async fn while_the_queue_is_down_charges_are_recorded_and_told_later() {
         metrics.sum("outbox_oldest_seconds", &[]) > 1.0 && metrics.sum("outbox_waiting", &[]) >= 5.0
     })
     .await;
-    assert!(payments.metrics().await.sum("outbox_failed_total", &[("reason", "queue_unavailable")]) >= 5.0);
-    assert!(payments.is_ready().await, "a queue that is down is no reason to refuse charges");
+    assert!(
+        payments
+            .metrics()
+            .await
+            .sum("outbox_failed_total", &[("reason", "queue_unavailable")])
+            >= 5.0
+    );
+    assert!(
+        payments.is_ready().await,
+        "a queue that is down is no reason to refuse charges"
+    );
     assert_eq!(bank.outbox().await.len(), 5);
     endpoint.inject(json!([])).await;
     let _consumers = bank.consumers().await;
@@ -34,7 +47,13 @@ async fn while_the_queue_is_down_charges_are_recorded_and_told_later() {
         metrics.sum("outbox_oldest_seconds", &[]) + metrics.sum("outbox_waiting", &[]) == 0.0
     })
     .await;
-    assert!(payments.metrics().await.sum("outbox_published_total", &[("by", "sweep")]) >= 5.0);
+    assert!(
+        payments
+            .metrics()
+            .await
+            .sum("outbox_published_total", &[("by", "sweep")])
+            >= 5.0
+    );
 }
 
 #[tokio::test]
@@ -57,11 +76,30 @@ async fn a_transaction_whose_answer_is_lost_is_found_out_and_answered_as_the_fir
             json!([rule])
         };
         endpoint.inject(with(effect.clone())).await;
-        let answer = payments.ask(&charge("tenant-2", &format!("c{n}"), &euros(10))).await;
-        assert_eq!((answer.status, is_replayed(&answer)), (201, false), "{effect}: {}", answer.text());
+        let answer = payments
+            .ask(&charge("tenant-2", &format!("c{n}"), &euros(10)))
+            .await;
+        assert_eq!(
+            (answer.status, is_replayed(&answer)),
+            (201, false),
+            "{effect}: {}",
+            answer.text()
+        );
         endpoint.inject(with(effect.clone())).await;
-        let answer = payments.ask(&refund("tenant-2", &format!("r{n}"), &answer.field("id"), 10)).await;
-        assert_eq!((answer.status, is_replayed(&answer)), (201, false), "{effect}: {}", answer.text());
+        let answer = payments
+            .ask(&refund(
+                "tenant-2",
+                &format!("r{n}"),
+                &answer.field("id"),
+                10,
+            ))
+            .await;
+        assert_eq!(
+            (answer.status, is_replayed(&answer)),
+            (201, false),
+            "{effect}: {}",
+            answer.text()
+        );
     }
     endpoint.inject(json!([])).await;
     let _consumers = bank.consumers().await;
@@ -85,8 +123,17 @@ async fn a_table_that_is_down_is_a_503_in_time_and_a_repeat_is_recorded_once() {
         endpoint.inject(json!([rule])).await;
         let begun = Instant::now();
         let answer = payments.ask(&request).await;
-        assert_eq!((answer.status, &*answer.field("code")), (503, "table_unavailable"), "{}", answer.text());
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert_eq!(
+            (answer.status, &*answer.field("code")),
+            (503, "table_unavailable"),
+            "{}",
+            answer.text()
+        );
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
         assert!(answer.header("retry-after").is_some());
     }
     endpoint.inject(json!([])).await;
@@ -106,22 +153,41 @@ async fn events_of_a_tenant_that_is_gone_keep_nobody_elses_and_go_when_it_is_bac
         .inject(json!([{"action": "SQS.*", "error": {"code": "InternalError", "status": 500}}]))
         .await;
     for tenant in ["tenant-4", "tenant-2"] {
-        assert_eq!(payments.ask(&charge(tenant, "k", &euros(5))).await.status, 201);
+        assert_eq!(
+            payments.ask(&charge(tenant, "k", &euros(5))).await.status,
+            201
+        );
     }
     payments.stop().await;
     world.aws.remove("tenant-4").await;
     world.endpoint.inject(json!([])).await;
     let registry = ("REGISTRY_UNKNOWN_SECONDS", "1");
-    let payments = world.service("payments", "pool-1", &[SWEEP_SOON, registry]).await;
+    let payments = world
+        .service("payments", "pool-1", &[SWEEP_SOON, registry])
+        .await;
     let _consumers = bank.consumers().await;
-    until("the other tenant's is told", PATIENCE, async || bank.events(&world.pool).await.len() == 1).await;
+    until("the other tenant's is told", PATIENCE, async || {
+        bank.events(&world.pool).await.len() == 1
+    })
+    .await;
     until("it is known that one waits", PATIENCE, async || {
         payments.metrics().await.sum("outbox_waiting", &[]) == 1.0
     })
     .await;
     let left = bank.outbox().await;
-    assert_eq!(left.iter().map(|item| text(item, "tenant_id")).collect::<Vec<_>>(), ["tenant-4"]);
-    assert!(payments.metrics().await.sum("outbox_failed_total", &[("reason", "tenant_unknown")]) >= 1.0);
+    assert_eq!(
+        left.iter()
+            .map(|item| text(item, "tenant_id"))
+            .collect::<Vec<_>>(),
+        ["tenant-4"]
+    );
+    assert!(
+        payments
+            .metrics()
+            .await
+            .sum("outbox_failed_total", &[("reason", "tenant_unknown")])
+            >= 1.0
+    );
     world.aws.register("tenant-4", "basic", &world.pool).await;
     assert_eq!(bank.audited().await.charges.len(), 2);
 }
@@ -151,7 +217,11 @@ async fn many_at_once_under_faults_of_every_call_are_recorded_and_told_once() {
         let mut found = String::new();
         until("it is recorded", PATIENCE, async || {
             let answer = payments.ask(&request).await;
-            assert!(matches!(answer.status, 200 | 201 | 503), "{}", answer.text());
+            assert!(
+                matches!(answer.status, 200 | 201 | 503),
+                "{}",
+                answer.text()
+            );
             found = answer.field("id");
             answer.status != 503
         })
@@ -159,13 +229,26 @@ async fn many_at_once_under_faults_of_every_call_are_recorded_and_told_once() {
         (tenant, found)
     }))
     .await;
-    join_all(charges.iter().enumerate().map(|(n, (tenant, id))| async move {
-        let request = refund(tenant, &format!("r{n}"), id, 40);
-        until("it is refunded", PATIENCE, async || payments.ask(&request).await.status != 503).await;
-    }))
+    join_all(
+        charges
+            .iter()
+            .enumerate()
+            .map(|(n, (tenant, id))| async move {
+                let request = refund(tenant, &format!("r{n}"), id, 40);
+                until("it is refunded", PATIENCE, async || {
+                    payments.ask(&request).await.status != 503
+                })
+                .await;
+            }),
+    )
     .await;
     assert!(
-        endpoint.injected().await.iter().take(6).all(|acted| *acted > 0),
+        endpoint
+            .injected()
+            .await
+            .iter()
+            .take(6)
+            .all(|acted| *acted > 0),
         "{:?}",
         endpoint.injected().await
     );

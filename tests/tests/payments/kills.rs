@@ -17,9 +17,21 @@ const POINTS: [(&str, &str, &str); 6] = [
     ("before the write", WRITE, "before"),
     ("between the write and its answer", WRITE, "after"),
     ("between write and send", "SQS.SendMessageBatch", "before"),
-    ("between the send and its answer", "SQS.SendMessageBatch", "after"),
-    ("between send and clear", "DynamoDB.BatchWriteItem", "before"),
-    ("between the clear and its answer", "DynamoDB.BatchWriteItem", "after"),
+    (
+        "between the send and its answer",
+        "SQS.SendMessageBatch",
+        "after",
+    ),
+    (
+        "between send and clear",
+        "DynamoDB.BatchWriteItem",
+        "before",
+    ),
+    (
+        "between the clear and its answer",
+        "DynamoDB.BatchWriteItem",
+        "after",
+    ),
 ];
 /// How long the call it is killed in takes.
 const HELD_MS: u64 = 3000;
@@ -44,11 +56,16 @@ async fn killed_in(
     when: &str,
 ) -> Option<Answer> {
     let endpoint = &bank.world.endpoint;
-    endpoint.inject(json!([{"action": action, "when": when, "delay_ms": HELD_MS}])).await;
+    endpoint
+        .inject(json!([{"action": action, "when": when, "delay_ms": HELD_MS}]))
+        .await;
     endpoint.forget_calls().await;
     let asking = request.send(service.address);
-    let in_the_middle =
-        || until("it is in the middle", PATIENCE, async || endpoint.calls().await.of(action) > 0);
+    let in_the_middle = || {
+        until("it is in the middle", PATIENCE, async || {
+            endpoint.calls().await.of(action) > 0
+        })
+    };
     let answer = if action == WRITE {
         // Nobody is answered before the write is done.
         let killing = async {
@@ -58,7 +75,8 @@ async fn killed_in(
         tokio::join!(asking, killing).0.ok()
     } else {
         // The answer and the call after it are on their way at once: the one must not be lost to the other's kill.
-        let (answer, ()) = tokio::join!(tokio::time::timeout(ANSWER_WITHIN, asking), in_the_middle());
+        let (answer, ()) =
+            tokio::join!(tokio::time::timeout(ANSWER_WITHIN, asking), in_the_middle());
         service.process.kill();
         answer.ok().and_then(Result::ok)
     };
@@ -73,30 +91,55 @@ async fn killed_at_any_point_a_charge_and_a_refund_are_recorded_and_told_once() 
     for (place, (point, action, when)) in POINTS.into_iter().enumerate() {
         // Of both kinds of tenant: one whose queue is the pool's, one with its own.
         let tenant = ["tenant-2", "tenant-3"][place % 2];
-        let request = charge(tenant, &format!("charge {point}").replace(' ', "-"), &euros(1000));
+        let request = charge(
+            tenant,
+            &format!("charge {point}").replace(' ', "-"),
+            &euros(1000),
+        );
         let before = killed_in(&bank, bank.payments().await, &request, action, when).await;
         let payments = bank.payments().await;
         let after = insist(&payments, &request).await;
         assert_answers(point, before.as_ref(), &after, action);
         bank.audited().await;
 
-        let request = refund(tenant, &format!("refund {point}").replace(' ', "-"), &after.field("id"), 400);
+        let request = refund(
+            tenant,
+            &format!("refund {point}").replace(' ', "-"),
+            &after.field("id"),
+            400,
+        );
         let before = killed_in(&bank, payments, &request, action, when).await;
         let payments = bank.payments().await;
         let after = insist(&payments, &request).await;
         assert_answers(point, before.as_ref(), &after, action);
         let ledger = bank.audited().await;
-        assert_eq!((ledger.charges.len(), ledger.refunds.len()), (place + 1, place + 1), "{point}");
+        assert_eq!(
+            (ledger.charges.len(), ledger.refunds.len()),
+            (place + 1, place + 1),
+            "{point}"
+        );
         payments.stop().await;
     }
 }
 
 /// A client is answered before its event is sent, and hears the same again.
 fn assert_answers(point: &str, before: Option<&Answer>, after: &Answer, action: &str) {
-    assert!(matches!(after.status, 200 | 201), "{point}: {}", after.text());
-    assert_eq!(before.is_none(), action == WRITE, "{point}: the answer waits for the write alone");
+    assert!(
+        matches!(after.status, 200 | 201),
+        "{point}: {}",
+        after.text()
+    );
+    assert_eq!(
+        before.is_none(),
+        action == WRITE,
+        "{point}: the answer waits for the write alone"
+    );
     if let Some(before) = before {
-        assert_eq!((before.status, after.status, &before.body), (201, 200, &after.body), "{point}");
+        assert_eq!(
+            (before.status, after.status, &before.body),
+            (201, 200, &after.body),
+            "{point}"
+        );
     }
 }
 
@@ -121,18 +164,31 @@ async fn sigterm_finishes_what_is_in_hand_events_included() {
         payments.process.exit(PATIENCE).await
     };
     let (answer, exit) = tokio::join!(request.ask(to), ending);
-    assert_eq!((answer.status, exit), (201, Exit::Code(0)), "{}", answer.text());
+    assert_eq!(
+        (answer.status, exit),
+        (201, Exit::Code(0)),
+        "{}",
+        answer.text()
+    );
     assert_eq!(bank.outbox().await.len(), 0, "nothing is left to a sweeper");
-    assert_eq!(bank.world.aws.depth(&bank.world.pool.queue).await.visible, 1);
+    assert_eq!(
+        bank.world.aws.depth(&bank.world.pool.queue).await.visible,
+        1
+    );
 }
 
 #[tokio::test]
 async fn a_client_that_goes_away_in_the_middle_does_not_keep_its_charge_from_being_told() {
     let bank = Bank::open().await;
     // One that would not sweep for an hour.
-    let payments = bank.world.service("payments", "pool-1", &[("OUTBOX_SWEEP_SECONDS", "3600")]).await;
+    let payments = bank
+        .world
+        .service("payments", "pool-1", &[("OUTBOX_SWEEP_SECONDS", "3600")])
+        .await;
     let endpoint = &bank.world.endpoint;
-    endpoint.inject(json!([{"action": "DynamoDB.TransactWriteItems", "delay_ms": 500}])).await;
+    endpoint
+        .inject(json!([{"action": "DynamoDB.TransactWriteItems", "delay_ms": 500}]))
+        .await;
     endpoint.forget_calls().await;
     let request = charge("tenant-2", "k", &euros(5));
     let leaving = async {
@@ -144,6 +200,9 @@ async fn a_client_that_goes_away_in_the_middle_does_not_keep_its_charge_from_bei
         () = leaving => {}
     }
     let _consumers = bank.consumers().await;
-    until("the charge is there", PATIENCE, async || !bank.events(&bank.world.pool).await.is_empty()).await;
+    until("the charge is there", PATIENCE, async || {
+        !bank.events(&bank.world.pool).await.is_empty()
+    })
+    .await;
     assert_eq!(bank.audited().await.charges.len(), 1);
 }

@@ -10,8 +10,11 @@ use tests::wait::{PATIENCE, until};
 
 /// The commands of the section, each with what is printed below it.
 fn section() -> Vec<(String, String)> {
-    let readme = std::fs::read_to_string(repository().join("README.md")).expect("there is a README");
-    let (_, section) = readme.split_once("\n## Payments\n").expect("it has the section");
+    let readme =
+        std::fs::read_to_string(repository().join("README.md")).expect("there is a README");
+    let (_, section) = readme
+        .split_once("\n## Payments\n")
+        .expect("it has the section");
     let section = section.split("\n## ").next().expect("it has an end");
     let mut steps = Vec::new();
     for block in section.split("```console\n").skip(1) {
@@ -32,7 +35,10 @@ fn variable_parts(text: &str) -> Vec<String> {
         is_uuid || (part.len() > 20 && part.starts_with("20") && part.contains('T'))
     };
     let inside = |byte: char| byte.is_ascii_alphanumeric() || "-:.+".contains(byte);
-    text.split(|character| !inside(character)).filter(is_part).map(ToOwned::to_owned).collect()
+    text.split(|character| !inside(character))
+        .filter(is_part)
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
 /// The text with every id and time replaced by its place of first appearance.
@@ -40,8 +46,18 @@ fn masked(text: &str, seen: &mut HashMap<String, String>) -> String {
     let mut masked = text.to_owned();
     for part in variable_parts(text) {
         let count = seen.len();
-        let name = seen.entry(part.clone()).or_insert_with(|| format!("<{count}>")).clone();
-        masked = masked.replace(&part, if part.starts_with("20") { "<time>" } else { &name });
+        let name = seen
+            .entry(part.clone())
+            .or_insert_with(|| format!("<{count}>"))
+            .clone();
+        masked = masked.replace(
+            &part,
+            if part.starts_with("20") {
+                "<time>"
+            } else {
+                &name
+            },
+        );
     }
     masked
 }
@@ -50,7 +66,12 @@ async fn run(command: &str) -> String {
     let mut shell: Command = clean("sh");
     shell.args(["-c", command]);
     let mut process = Process::start("sh", shell);
-    assert_eq!(process.exit(PATIENCE).await, Exit::Code(0), "{command}: {}", process.stderr().join("\n"));
+    assert_eq!(
+        process.exit(PATIENCE).await,
+        Exit::Code(0),
+        "{command}: {}",
+        process.stderr().join("\n")
+    );
     process.stdout().join("").replace('\r', "")
 }
 
@@ -70,15 +91,23 @@ async fn the_lines_of_the_readme_answer_as_they_are_printed() {
         let expected = masked(&printed, &mut seen_there);
         let seen_before = seen_here.clone();
         // Events are stored a moment after their charge was answered.
-        until(&format!("{command} answers {printed}"), PATIENCE, async || {
-            seen_here.clone_from(&seen_before);
-            let answered = run(&command).await;
-            let is_as_printed = masked(&answered, &mut seen_here) == expected;
-            if is_as_printed {
-                became.extend(variable_parts(&printed).into_iter().zip(variable_parts(&answered)));
-            }
-            is_as_printed
-        })
+        until(
+            &format!("{command} answers {printed}"),
+            PATIENCE,
+            async || {
+                seen_here.clone_from(&seen_before);
+                let answered = run(&command).await;
+                let is_as_printed = masked(&answered, &mut seen_here) == expected;
+                if is_as_printed {
+                    became.extend(
+                        variable_parts(&printed)
+                            .into_iter()
+                            .zip(variable_parts(&answered)),
+                    );
+                }
+                is_as_printed
+            },
+        )
         .await;
     }
 }

@@ -61,21 +61,37 @@ impl Known {
     fn plan(&self, rng: &mut fastrand::Rng, key: String) -> Asked {
         let tenant = TENANTS[rng.usize(..2)];
         let charges: Vec<_> = self.charges.borrow().clone();
-        let carried_out: Vec<_> =
-            self.carried_out.borrow().values().map(|(asked, _)| asked.clone()).collect();
+        let carried_out: Vec<_> = self
+            .carried_out
+            .borrow()
+            .values()
+            .map(|(asked, _)| asked.clone())
+            .collect();
         match rng.u8(..10) {
             0..4 => {
                 let request = charge(tenant, &key, &euros(rng.u64(SMALLEST..200)));
-                Asked { tenant, key, request }
+                Asked {
+                    tenant,
+                    key,
+                    request,
+                }
             }
             4..8 => match Self::draw(rng, &charges) {
                 // A few charges get most refunds, so that those race.
                 Some(_) => {
                     let (tenant, id) = charges[rng.usize(..charges.len().min(4))].clone();
                     let request = refund(tenant, &key, &id, rng.u64(1..SMALLEST));
-                    Asked { tenant, key, request }
+                    Asked {
+                        tenant,
+                        key,
+                        request,
+                    }
                 }
-                None => Asked { tenant, request: charge(tenant, &key, &euros(SMALLEST)), key },
+                None => Asked {
+                    tenant,
+                    request: charge(tenant, &key, &euros(SMALLEST)),
+                    key,
+                },
             },
             _ => Self::draw(rng, &carried_out).unwrap_or_else(|| Asked {
                 tenant,
@@ -91,9 +107,18 @@ impl Known {
         let name = (asked.tenant, asked.key.clone());
         match answer.status {
             200 | 201 => {
-                assert_eq!(answer.status == 200, is_replayed(answer), "{}", answer.text());
+                assert_eq!(
+                    answer.status == 200,
+                    is_replayed(answer),
+                    "{}",
+                    answer.text()
+                );
                 if answer.status == 201 {
-                    *self.first_times.borrow_mut().entry(name.clone()).or_default() += 1;
+                    *self
+                        .first_times
+                        .borrow_mut()
+                        .entry(name.clone())
+                        .or_default() += 1;
                 }
                 let body: Value = answer.json();
                 assert_eq!(body["tenant_id"], json!(asked.tenant));
@@ -105,13 +130,17 @@ impl Known {
                     }
                 }
                 let mut carried_out = self.carried_out.borrow_mut();
-                let (_, first) =
-                    carried_out.entry(name).or_insert_with(|| (asked.clone(), answer.body.clone()));
+                let (_, first) = carried_out
+                    .entry(name)
+                    .or_insert_with(|| (asked.clone(), answer.body.clone()));
                 assert_eq!(first, &answer.body, "every answer under a key is the same");
             }
             409 => {
                 let is_carried_out = self.carried_out.borrow().contains_key(&name);
-                assert!(!is_carried_out, "a refund that was carried out is not refused later");
+                assert!(
+                    !is_carried_out,
+                    "a refund that was carried out is not refused later"
+                );
                 self.too_much.set(self.too_much.get() + 1);
             }
             status => panic!("{status} to {:?}: {}", asked.request, answer.text()),
@@ -147,17 +176,41 @@ async fn client(known: &Known, replicas: &[SocketAddr], number: usize, mut rng: 
 /// Faults of a moment.
 fn weather(rng: &mut fastrand::Rng) -> Value {
     let kinds = [
-        ("DynamoDB.TransactWriteItems", json!({"drop": true, "when": "after"})),
+        (
+            "DynamoDB.TransactWriteItems",
+            json!({"drop": true, "when": "after"}),
+        ),
         ("DynamoDB.TransactWriteItems", json!({"drop": true})),
-        ("DynamoDB.TransactWriteItems", json!({"error": {"code": "ThrottlingException"}})),
-        ("DynamoDB.TransactWriteItems", json!({"delay_ms": 60, "when": "after"})),
-        ("DynamoDB.GetItem", json!({"error": {"code": "InternalServerError", "status": 500}})),
-        ("SQS.SendMessageBatch", json!({"drop": true, "when": "after"})),
-        ("SQS.SendMessageBatch", json!({"partial": {"code": "InternalError"}})),
+        (
+            "DynamoDB.TransactWriteItems",
+            json!({"error": {"code": "ThrottlingException"}}),
+        ),
+        (
+            "DynamoDB.TransactWriteItems",
+            json!({"delay_ms": 60, "when": "after"}),
+        ),
+        (
+            "DynamoDB.GetItem",
+            json!({"error": {"code": "InternalServerError", "status": 500}}),
+        ),
+        (
+            "SQS.SendMessageBatch",
+            json!({"drop": true, "when": "after"}),
+        ),
+        (
+            "SQS.SendMessageBatch",
+            json!({"partial": {"code": "InternalError"}}),
+        ),
         ("SQS.SendMessageBatch", json!({"delay_ms": 80})),
         ("DynamoDB.BatchWriteItem", json!({"unprocessed": true})),
-        ("DynamoDB.BatchWriteItem", json!({"drop": true, "when": "after"})),
-        ("DynamoDB.Query", json!({"error": {"code": "InternalServerError", "status": 500}})),
+        (
+            "DynamoDB.BatchWriteItem",
+            json!({"drop": true, "when": "after"}),
+        ),
+        (
+            "DynamoDB.Query",
+            json!({"error": {"code": "InternalServerError", "status": 500}}),
+        ),
         ("DynamoDB.PutItem", json!({"drop": true, "when": "after"})),
     ];
     let rule = |_| {
@@ -172,7 +225,9 @@ fn weather(rng: &mut fastrand::Rng) -> Value {
 
 async fn replica(bank: &Bank, port: u16) -> Service {
     let port = port.to_string();
-    bank.world.service("payments", "pool-1", &[("PORT", &port), SWEEP_SOON]).await
+    bank.world
+        .service("payments", "pool-1", &[("PORT", &port), SWEEP_SOON])
+        .await
 }
 
 /// Plays a story; what there was in it.
@@ -180,7 +235,10 @@ async fn play(seed: u64) -> String {
     let mut rng = fastrand::Rng::with_seed(seed);
     let bank = Bank::open().await;
     let ports = [fixed_port(), fixed_port()];
-    let mut replicas = [replica(&bank, ports[0]).await, replica(&bank, ports[1]).await];
+    let mut replicas = [
+        replica(&bank, ports[0]).await,
+        replica(&bank, ports[1]).await,
+    ];
     let mut consumers = bank.consumers().await;
     let addresses = replicas.each_ref().map(|replica| replica.address);
     let (known, over) = (Known::default(), Cell::new(false));
@@ -213,12 +271,26 @@ async fn play(seed: u64) -> String {
     };
     tokio::join!(clients, chaos);
     let ledger = bank.audited().await;
-    let (carried_out, first_times) = (known.carried_out.into_inner(), known.first_times.into_inner());
-    assert!(first_times.values().all(|times| *times == 1), "the first time is once: {first_times:?}");
-    assert_eq!(carried_out.len(), ledger.keys.len(), "what is recorded is what clients were told");
+    let (carried_out, first_times) = (
+        known.carried_out.into_inner(),
+        known.first_times.into_inner(),
+    );
+    assert!(
+        first_times.values().all(|times| *times == 1),
+        "the first time is once: {first_times:?}"
+    );
+    assert_eq!(
+        carried_out.len(),
+        ledger.keys.len(),
+        "what is recorded is what clients were told"
+    );
     for ((tenant, key), (_, answer)) in &carried_out {
         let item = &ledger.keys[&((*tenant).to_owned(), key.clone())];
-        assert_eq!(item["answer"].as_str().map(str::as_bytes), Some(answer.as_slice()), "{tenant} {key}");
+        assert_eq!(
+            item["answer"].as_str().map(str::as_bytes),
+            Some(answer.as_slice()),
+            "{tenant} {key}"
+        );
     }
     format!(
         "{} charges, {} refunds, {} refused, {} times no answer",
@@ -231,13 +303,19 @@ async fn play(seed: u64) -> String {
 
 #[tokio::test]
 async fn stories_of_charges_refunds_repeats_kills_and_faults_leave_a_sound_ledger() {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().expect("a number"))
+    };
     let stories = match number("PAYMENTS_STORY") {
         Some(story) => story..story + 1,
         None => 0..number("PAYMENTS_STORIES").unwrap_or(STORIES),
     };
     for story in stories {
-        println!("story {story} (again: PAYMENTS_STORY={story} cargo test -p tests --test payments stories)");
+        println!(
+            "story {story} (again: PAYMENTS_STORY={story} cargo test -p tests --test payments stories)"
+        );
         println!("story {story}: {}", play(story).await);
     }
 }

@@ -38,7 +38,9 @@ impl Bank {
 
     /// The pool's payments, which sweep soon.
     pub(crate) async fn payments(&self) -> Service {
-        self.world.service("payments", "pool-1", &[SWEEP_SOON]).await
+        self.world
+            .service("payments", "pool-1", &[SWEEP_SOON])
+            .await
     }
 
     /// Consumers of the pool and of tenant-3.
@@ -54,13 +56,23 @@ impl Bank {
     /// hold is checked against each other.
     pub(crate) async fn audited(&self) -> Ledger {
         let aws = &self.world.aws;
-        until("the outbox is empty", 2 * PATIENCE, async || self.outbox().await.is_empty()).await;
+        until("the outbox is empty", 2 * PATIENCE, async || {
+            self.outbox().await.is_empty()
+        })
+        .await;
         for of in [&self.world.pool, &self.world.hybrid] {
             self.world.drained(of).await;
-            assert_eq!(aws.depth(&of.dead_letters).await.visible, 0, "nothing is set aside");
+            assert_eq!(
+                aws.depth(&of.dead_letters).await.visible,
+                0,
+                "nothing is set aside"
+            );
         }
         let ledger = Ledger::read(&scan(aws, &self.pool).await);
-        let stored = [self.events(&self.world.pool).await, self.events(&self.world.hybrid).await];
+        let stored = [
+            self.events(&self.world.pool).await,
+            self.events(&self.world.hybrid).await,
+        ];
         ledger.check(&stored.concat());
         ledger
     }
@@ -78,19 +90,28 @@ impl Bank {
     /// The entries of the pool's outbox.
     pub(crate) async fn outbox(&self) -> Vec<Value> {
         let items = scan(&self.world.aws, &self.pool).await;
-        items.into_iter().filter(|item| text(item, "sk").starts_with("outbox#")).collect()
+        items
+            .into_iter()
+            .filter(|item| text(item, "sk").starts_with("outbox#"))
+            .collect()
     }
 }
 
 /// `POST /payments/charges` with a key.
 pub(crate) fn charge(tenant: &str, key: &str, body: &Value) -> Request {
-    Request::new("POST", "/payments/charges").tenant(tenant).key(key).body(body.to_string())
+    Request::new("POST", "/payments/charges")
+        .tenant(tenant)
+        .key(key)
+        .body(body.to_string())
 }
 
 /// `POST …/refunds` with a key.
 pub(crate) fn refund(tenant: &str, key: &str, charge: &str, amount: u64) -> Request {
     let path = format!("/payments/charges/{charge}/refunds");
-    Request::new("POST", &path).tenant(tenant).key(key).body(json!({ "amount": amount }).to_string())
+    Request::new("POST", &path)
+        .tenant(tenant)
+        .key(key)
+        .body(json!({ "amount": amount }).to_string())
 }
 
 /// A body.
@@ -105,7 +126,13 @@ pub(crate) fn is_replayed(answer: &Answer) -> bool {
 
 /// Every item of a table as plain JSON.
 pub(crate) async fn scan(aws: &Aws, table: &str) -> Vec<Value> {
-    let mut pages = aws.dynamodb.scan().table_name(table).consistent_read(true).into_paginator().send();
+    let mut pages = aws
+        .dynamodb
+        .scan()
+        .table_name(table)
+        .consistent_read(true)
+        .into_paginator()
+        .send();
     let mut items = Vec::new();
     while let Some(page) = pages.next().await {
         let page = page.expect("the table is read").items.unwrap_or_default();
@@ -120,7 +147,9 @@ pub(crate) fn text<'a>(item: &'a Value, name: &str) -> &'a str {
 }
 
 fn plain(item: HashMap<String, AttributeValue>) -> Value {
-    item.into_iter().map(|(name, value)| (name, plain_value(value))).collect()
+    item.into_iter()
+        .map(|(name, value)| (name, plain_value(value)))
+        .collect()
 }
 
 fn plain_value(value: AttributeValue) -> Value {

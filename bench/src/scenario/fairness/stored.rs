@@ -59,7 +59,11 @@ impl Stored {
         if line.contains(&format!("\"{NOISY}\"")) {
             self.lock().noisy += 1;
         } else if line.contains(&format!("\"{QUIET}\""))
-            && let Ok(Line { timestamp, message, message_id }) = serde_json::from_str::<Line>(line)
+            && let Ok(Line {
+                timestamp,
+                message,
+                message_id,
+            }) = serde_json::from_str::<Line>(line)
             && message == "event stored"
             && let Ok(time) = DateTime::parse_from_rfc3339(&timestamp)
         {
@@ -86,7 +90,12 @@ mod tests {
         }
         stored.take(r#"{"message":"receiving"}"#);
         assert_eq!(stored.noisy(), 2);
-        assert_eq!(stored.time_of("m").map(|time| time.timestamp_subsec_micros()), Some(123_456));
+        assert_eq!(
+            stored
+                .time_of("m")
+                .map(|time| time.timestamp_subsec_micros()),
+            Some(123_456)
+        );
         assert_eq!(stored.time_of("n"), None);
     }
 }

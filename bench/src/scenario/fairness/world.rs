@@ -35,24 +35,42 @@ impl World {
         let (endpoint, address) = endpoint().await?;
         let queue_url = provision(address).await?;
         let port = free_port()?;
-        let command = program(Side::Ours, Role::Consumer, &format!("http://{address}"), port, binaries)?;
+        let command = program(
+            Side::Ours,
+            Role::Consumer,
+            &format!("http://{address}"),
+            port,
+            binaries,
+        )?;
         let (consumer, log) = Child::start_piped("consumer", command)?;
         wait_until_open(SocketAddr::from(([127, 0, 0, 1], port))).await?;
-        Ok(Self { stored: Stored::follow(log), address, queue_url, _consumer: consumer, _endpoint: endpoint })
+        Ok(Self {
+            stored: Stored::follow(log),
+            address,
+            queue_url,
+            _consumer: consumer,
+            _endpoint: endpoint,
+        })
     }
 
     /// Sends one message of the quiet tenant; gives its id.
     pub(super) async fn send_quiet(&self) -> anyhow::Result<String> {
         let (id, mut message) = message(QUIET);
         message["QueueUrl"] = json!(self.queue_url);
-        ask(self.address, &Request::aws("AmazonSQS.SendMessage", &message.to_string())).await?;
+        ask(
+            self.address,
+            &Request::aws("AmazonSQS.SendMessage", &message.to_string()),
+        )
+        .await?;
         Ok(id)
     }
 
     /// Sends this many messages of the noisy tenant as fast as the endpoint takes them.
     pub(super) async fn flood(&self, messages: u64) -> anyhow::Result<()> {
         let calls = messages / BATCH / FLOOD_CONNECTIONS;
-        try_join_all((0..FLOOD_CONNECTIONS).map(|_| self.send_batches(calls))).await.map(drop)
+        try_join_all((0..FLOOD_CONNECTIONS).map(|_| self.send_batches(calls)))
+            .await
+            .map(drop)
     }
 
     async fn send_batches(&self, calls: u64) -> anyhow::Result<()> {
@@ -65,7 +83,9 @@ impl World {
             };
             let entries: Vec<Value> = (0..BATCH).map(entry).collect();
             let body = json!({ "QueueUrl": self.queue_url, "Entries": entries }).to_string();
-            caller.ask(&Request::aws("AmazonSQS.SendMessageBatch", &body)).await?;
+            caller
+                .ask(&Request::aws("AmazonSQS.SendMessageBatch", &body))
+                .await?;
         }
         Ok(())
     }
@@ -84,7 +104,9 @@ async fn endpoint() -> anyhow::Result<(Child, SocketAddr)> {
 
 /// Queue, table and parameters of the pool and its tenants, and the latency; gives the queue's URL.
 async fn provision(address: SocketAddr) -> anyhow::Result<String> {
-    let call = async |action: &str, body: Value| ask(address, &Request::aws(action, &body.to_string())).await;
+    let call = async |action: &str, body: Value| {
+        ask(address, &Request::aws(action, &body.to_string())).await
+    };
     let created = call("AmazonSQS.CreateQueue", json!({ "QueueName": RESOURCE })).await?;
     let created: Value = serde_json::from_slice(&created)?;
     let attribute = |name: &str| json!({ "AttributeName": name, "AttributeType": "S" });
@@ -99,15 +121,22 @@ async fn provision(address: SocketAddr) -> anyhow::Result<String> {
     for holder in [ENVIRONMENT, NOISY, QUIET] {
         let queue = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{RESOURCE}");
         let table = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{RESOURCE}");
-        for (name, value) in [("consumer_sqs", queue), ("consumer_ddb", table), ("tier", "basic".to_owned())]
-        {
-            let parameter = json!({ "Name": format!("/{holder}/{name}"), "Value": value, "Type": "String" });
+        for (name, value) in [
+            ("consumer_sqs", queue),
+            ("consumer_ddb", table),
+            ("tier", "basic".to_owned()),
+        ] {
+            let parameter =
+                json!({ "Name": format!("/{holder}/{name}"), "Value": value, "Type": "String" });
             call("AmazonSSM.PutParameter", parameter).await?;
         }
     }
     let delay = json!([{ "action": "*", "delay_ms": LATENCY_MS }]).to_string();
     ask(address, &Request::put("/_localaws/faults", &delay)).await?;
-    created["QueueUrl"].as_str().map(str::to_owned).context("a created queue has a URL")
+    created["QueueUrl"]
+        .as_str()
+        .map(str::to_owned)
+        .context("a created queue has a URL")
 }
 
 /// A message as the producer sends it, and its id.

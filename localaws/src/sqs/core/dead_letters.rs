@@ -27,7 +27,10 @@ impl Core {
         from: Option<&Arc<str>>,
         now_ms: u64,
     ) {
-        let queue = self.queues.get_mut(&target).expect("the target was found by name");
+        let queue = self
+            .queues
+            .get_mut(&target)
+            .expect("the target was found by name");
         for (seq, mut entry) in moved {
             entry.redriven_from = from.cloned();
             if from.is_none() {
@@ -54,7 +57,9 @@ impl Core {
         max: usize,
         now_ms: u64,
     ) -> usize {
-        let Some(queue) = self.queues.get_mut(&id) else { return 0 };
+        let Some(queue) = self.queues.get_mut(&id) else {
+            return 0;
+        };
         queue.advance(now_ms, &mut self.effects);
         let mut by_target: BTreeMap<QueueId, Vec<(Seq, Entry)>> = BTreeMap::new();
         for (seq, entry) in queue.drain_ready(max) {
@@ -62,7 +67,10 @@ impl Core {
                 let source = self.realm.queue_of_arn(entry.redriven_from.as_deref()?)?;
                 self.names.get(&source).copied()
             };
-            let target = target.filter(|t| self.queues.contains_key(t)).or_else(home).unwrap_or(id);
+            let target = target
+                .filter(|t| self.queues.contains_key(t))
+                .or_else(home)
+                .unwrap_or(id);
             by_target.entry(target).or_default().push((seq, entry));
         }
         let mut moved = 0;
@@ -81,11 +89,18 @@ impl Core {
     }
 
     pub(super) fn check_redrive(&self, name: &QueueName, settings: &Settings) -> SqsResult<()> {
-        let Some(policy) = &settings.redrive else { return Ok(()) };
+        let Some(policy) = &settings.redrive else {
+            return Ok(());
+        };
         let target = self.names.get(&policy.target).map(|id| &self.queues[id]);
         let target = target.ok_or_else(|| RedrivePolicy::missing_target(&policy.render()))?;
         let source_arn = self.realm.queue_arn(name);
-        if target.settings.redrive_allow.as_ref().is_some_and(|allow| !allow.allows(&source_arn)) {
+        if target
+            .settings
+            .redrive_allow
+            .as_ref()
+            .is_some_and(|allow| !allow.allows(&source_arn))
+        {
             return Err(SqsError::parameter(
                 policy.render(),
                 "RedrivePolicy",
@@ -97,7 +112,10 @@ impl Core {
 
     pub(super) fn link(&mut self, name: &QueueName, policy: Option<&RedrivePolicy>) {
         if let Some(policy) = policy {
-            self.sources.entry(policy.target.clone()).or_default().insert(name.clone());
+            self.sources
+                .entry(policy.target.clone())
+                .or_default()
+                .insert(name.clone());
         }
     }
 

@@ -92,7 +92,10 @@ impl Core {
     /// # Errors
     /// `QueueDoesNotExist`.
     pub(crate) fn find(&self, name: &QueueName) -> SqsResult<QueueId> {
-        self.names.get(name).copied().ok_or(SqsError::QueueDoesNotExist)
+        self.names
+            .get(name)
+            .copied()
+            .ok_or(SqsError::QueueDoesNotExist)
     }
 
     /// A queue by id, if it still exists.
@@ -135,8 +138,12 @@ impl Core {
         now_ms: u64,
     ) -> SqsResult<QueueId> {
         if let Some(&id) = self.names.get(name) {
-            let difference = self.queues[&id].settings.first_difference(attributes, &self.realm)?;
-            return difference.map_or(Ok(id), |attribute| Err(SqsError::QueueNameExists(attribute)));
+            let difference = self.queues[&id]
+                .settings
+                .first_difference(attributes, &self.realm)?;
+            return difference.map_or(Ok(id), |attribute| {
+                Err(SqsError::QueueNameExists(attribute))
+            });
         }
         let settings = Settings::default().with(attributes, &self.realm)?;
         self.check_redrive(name, &settings)?;
@@ -189,7 +196,9 @@ impl Core {
         self.next_seq += 1;
         if seq.0 > self.reserved_seq {
             self.reserved_seq = seq.0 + SEQ_BLOCK;
-            self.effects.changes.push(Change::ReserveSeqs(self.reserved_seq));
+            self.effects
+                .changes
+                .push(Change::ReserveSeqs(self.reserved_seq));
         }
         seq
     }
@@ -212,8 +221,13 @@ impl Core {
             (Bound::Excluded(after), _) => Bound::Excluded(after.clone()),
             _ => Bound::Unbounded,
         };
-        let names = self.names.range((start, Bound::Unbounded)).map(|(name, _)| name);
-        names.take_while(move |name| name.as_str().starts_with(prefix)).take(max)
+        let names = self
+            .names
+            .range((start, Bound::Unbounded))
+            .map(|(name, _)| name);
+        names
+            .take_while(move |name| name.as_str().starts_with(prefix))
+            .take(max)
     }
 
     /// Deletes a queue with its messages.
@@ -224,7 +238,9 @@ impl Core {
         let id = self.names.remove(name).ok_or(SqsError::QueueDoesNotExist)?;
         let mut queue = self.queues.remove(&id).expect("a named queue exists");
         self.unlink(name, queue.settings.redrive.as_ref());
-        self.effects.changes.push(Change::DeleteMessages(queue.purge()));
+        self.effects
+            .changes
+            .push(Change::DeleteMessages(queue.purge()));
         self.effects.changes.push(Change::DeleteQueue(id));
         self.effects.gone.push(id);
         Ok(())
@@ -236,7 +252,10 @@ impl Core {
     /// `QueueDoesNotExist`, `PurgeQueueInProgress` within a minute of the last purge.
     pub(crate) fn purge(&mut self, name: &QueueName, now_ms: u64) -> SqsResult<()> {
         let queue = self.present(name, now_ms)?;
-        if queue.purged_ms.is_some_and(|last_ms| now_ms < last_ms + PURGE_INTERVAL_MS) {
+        if queue
+            .purged_ms
+            .is_some_and(|last_ms| now_ms < last_ms + PURGE_INTERVAL_MS)
+        {
             return Err(SqsError::PurgeQueueInProgress(name.to_string()));
         }
         queue.purged_ms = Some(now_ms);
@@ -290,7 +309,9 @@ impl Core {
     /// Puts messages into a queue.
     pub(crate) fn send(&mut self, id: QueueId, drafts: Vec<Draft>, now_ms: u64) {
         let seqs: Vec<_> = drafts.iter().map(|_| self.new_seq()).collect();
-        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let Some(queue) = self.queues.get_mut(&id) else {
+            return;
+        };
         queue.advance(now_ms, &mut self.effects);
         for (seq, draft) in seqs.into_iter().zip(drafts) {
             let delay_s = draft.delay_s.unwrap_or(queue.settings.delay_s);
@@ -321,14 +342,28 @@ impl Core {
         visibility_s: Option<u32>,
         now_ms: u64,
     ) -> SqsResult<Vec<Lease>> {
-        let queue = self.queues.get_mut(&id).ok_or(SqsError::QueueDoesNotExist)?;
+        let queue = self
+            .queues
+            .get_mut(&id)
+            .ok_or(SqsError::QueueDoesNotExist)?;
         queue.advance(now_ms, &mut self.effects);
         // A queue that is its own dead-letter queue has none: its messages would only go round in circles.
-        let target =
-            queue.settings.redrive.as_ref().and_then(|policy| self.names.get(&policy.target)).copied();
+        let target = queue
+            .settings
+            .redrive
+            .as_ref()
+            .and_then(|policy| self.names.get(&policy.target))
+            .copied();
         let target = target.filter(|target| *target != id);
-        let visibility_ms = u64::from(visibility_s.unwrap_or(queue.settings.visibility_s)) * MS_PER_S;
-        let received = queue.receive(max, visibility_ms, target.is_some(), now_ms, &mut self.effects);
+        let visibility_ms =
+            u64::from(visibility_s.unwrap_or(queue.settings.visibility_s)) * MS_PER_S;
+        let received = queue.receive(
+            max,
+            visibility_ms,
+            target.is_some(),
+            now_ms,
+            &mut self.effects,
+        );
         if let Some(target) = target
             && !received.set_aside.is_empty()
         {

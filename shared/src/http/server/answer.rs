@@ -26,7 +26,10 @@ impl InProgress {
 
     /// The body, which is part of it.
     pub(super) fn with(self, body: Body) -> AnswerBody {
-        AnswerBody { body, _request: self }
+        AnswerBody {
+            body,
+            _request: self,
+        }
     }
 }
 

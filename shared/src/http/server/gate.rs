@@ -62,7 +62,11 @@ impl Gate {
             return true;
         }
         visitor.is_in_line.store(true, Ordering::Relaxed);
-        let waiting = Waiting { since: Instant::now(), visitor: Arc::clone(visitor), waker: waker.clone() };
+        let waiting = Waiting {
+            since: Instant::now(),
+            visitor: Arc::clone(visitor),
+            waker: waker.clone(),
+        };
         self.line().push_back(waiting);
         self.0.somebody_waits.notify_one();
         false
@@ -84,8 +88,19 @@ impl Gate {
     fn let_some_in(&self) -> bool {
         let mut line = self.line();
         for place in 0..A_TURN {
-            let next = if place % NEWEST_OF == 0 { line.pop_back() } else { line.pop_front() };
-            let Some(Waiting { since, visitor, waker }) = next else { return false };
+            let next = if place % NEWEST_OF == 0 {
+                line.pop_back()
+            } else {
+                line.pop_front()
+            };
+            let Some(Waiting {
+                since,
+                visitor,
+                waker,
+            }) = next
+            else {
+                return false;
+            };
             let waited = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
             visitor.waited_us.store(waited, Ordering::Relaxed);
             // In this order: never neither of both, where it would get into the line once more.
@@ -144,7 +159,10 @@ mod tests {
         let gate = Gate::default();
         let visitors = line_of(&gate, 1);
         let visitor = &visitors[0];
-        assert!(!gate.lets_in(visitor, Waker::noop(), || false), "it has a place in the line");
+        assert!(
+            !gate.lets_in(visitor, Waker::noop(), || false),
+            "it has a place in the line"
+        );
         assert!(!gate.let_some_in());
         assert!(!visitor.is_in_line());
         assert!(gate.lets_in(visitor, Waker::noop(), || true));
@@ -157,7 +175,9 @@ mod tests {
         let gate = Gate::default();
         let visitors = line_of(&gate, 100);
         assert!(gate.let_some_in(), "others wait");
-        let still = |range: std::ops::Range<usize>| visitors[range].iter().filter(|v| v.is_in_line()).count();
+        let still = |range: std::ops::Range<usize>| {
+            visitors[range].iter().filter(|v| v.is_in_line()).count()
+        };
         assert_eq!(still(0..100), 100 - A_TURN);
         assert_eq!((still(0..12), still(12..96), still(96..100)), (0, 84, 0));
         gate.let_all_in();

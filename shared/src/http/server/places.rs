@@ -75,15 +75,26 @@ impl Places {
         taken.next += 1;
         taken.by_number.insert(number, Arc::clone(&holder));
         drop(taken);
-        Arc::new(Place { places: self.clone(), number, holder })
+        Arc::new(Place {
+            places: self.clone(),
+            number,
+            holder,
+        })
     }
 
     /// Asks the connection that has been quiet for longest to close; false where none has been for this long.
     pub(super) fn evict(&self, age: Duration) -> bool {
-        let Some(until) = self.ago(age) else { return false };
+        let Some(until) = self.ago(age) else {
+            return false;
+        };
         let taken = self.taken();
-        let quiet = taken.by_number.values().filter_map(|holder| Some((holder.quiet_since()?, holder)));
-        let longest = quiet.min_by_key(|(since, _)| *since).filter(|(since, _)| *since <= until);
+        let quiet = taken
+            .by_number
+            .values()
+            .filter_map(|holder| Some((holder.quiet_since()?, holder)));
+        let longest = quiet
+            .min_by_key(|(since, _)| *since)
+            .filter(|(since, _)| *since <= until);
         longest.is_some_and(|(since, holder)| holder.ask_to_close(since))
     }
 
@@ -126,7 +137,9 @@ impl Holder {
 
     /// False where it is not quiet any more.
     fn ask_to_close(&self, since: u64) -> bool {
-        let asked = self.quiet_since.compare_exchange(since, CLOSING, Ordering::Relaxed, Ordering::Relaxed);
+        let asked =
+            self.quiet_since
+                .compare_exchange(since, CLOSING, Ordering::Relaxed, Ordering::Relaxed);
         if asked.is_ok() {
             self.close.notify_one();
         }
@@ -142,7 +155,9 @@ impl Place {
 
     /// A request has ended: it is quiet, from now on.
     pub(super) fn end(&self) {
-        self.holder.quiet_since.store(self.places.now(), Ordering::Relaxed);
+        self.holder
+            .quiet_since
+            .store(self.places.now(), Ordering::Relaxed);
     }
 
     /// Whether some connection is to make room with its next answer.
@@ -210,7 +225,12 @@ mod tests {
         all[0].end();
         for evicted in [[false, true, false], [false, false, true]] {
             assert!(places.evict(Duration::ZERO));
-            assert_eq!(all.iter().map(|place| is_evicted(place)).collect::<Vec<_>>(), evicted);
+            assert_eq!(
+                all.iter()
+                    .map(|place| is_evicted(place))
+                    .collect::<Vec<_>>(),
+                evicted
+            );
         }
     }
 
@@ -242,7 +262,10 @@ mod tests {
         gate.let_all_in();
         assert!(places.evict(Duration::ZERO));
         // Told to close, it got into the line at that moment.
-        assert!(gate.lets_in(place.visitor(), waker, || true), "let in before");
+        assert!(
+            gate.lets_in(place.visitor(), waker, || true),
+            "let in before"
+        );
         assert!(!gate.lets_in(place.visitor(), waker, || true));
         assert!(!is_evicted(&place));
     }
@@ -256,6 +279,9 @@ mod tests {
         tokio::time::advance(Duration::from_secs(30)).await;
         places.evict_all(Duration::from_secs(80));
         assert_eq!([&old, &young].map(|place| is_evicted(place)), [true, false]);
-        assert!(!places.evict(Duration::from_secs(31)), "an answer may still be on its way");
+        assert!(
+            !places.evict(Duration::from_secs(31)),
+            "an answer may still be on its way"
+        );
     }
 }

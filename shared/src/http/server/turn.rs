@@ -47,7 +47,11 @@ mod tests {
         let turn = Turn::default();
         let connection = pin!(poll_fn(|_| {
             let taken = [turn.take(), turn.take()];
-            if taken == [true, false] { Poll::<()>::Pending } else { panic!("{taken:?}") }
+            if taken == [true, false] {
+                Poll::<()>::Pending
+            } else {
+                panic!("{taken:?}")
+            }
         }));
         let mut polled = pin!(turn.each(connection, |_| true));
         for _ in 0..3 {

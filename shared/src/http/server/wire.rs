@@ -51,7 +51,12 @@ enum Standing {
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, door: Option<Door>, place: Arc<Place>) -> Self {
-        Self { stream, door, place, standing: Standing::Between }
+        Self {
+            stream,
+            door,
+            place,
+            standing: Standing::Between,
+        }
     }
 
     /// Whether the bytes were a request that is refused with this; else hyper is to have them.
@@ -60,7 +65,9 @@ impl Wire {
             self.standing = Standing::Unknown;
             return Ok(false);
         }
-        let Some(door) = &self.door else { return Ok(false) };
+        let Some(door) = &self.door else {
+            return Ok(false);
+        };
         let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let Some(request) = whole(came, &mut fields) else {
             self.standing = Standing::Unknown;
@@ -92,7 +99,9 @@ fn whole<'fields, 'bytes>(
     fields: &'fields mut [httparse::Header<'bytes>],
 ) -> Option<httparse::Request<'fields, 'bytes>> {
     let mut request = httparse::Request::new(fields);
-    let Ok(Status::Complete(head)) = request.parse(bytes) else { return None };
+    let Ok(Status::Complete(head)) = request.parse(bytes) else {
+        return None;
+    };
     if !matches!(request.method?, "GET" | "POST") || request.version != Some(1) {
         return None;
     }
@@ -116,7 +125,11 @@ fn head(request: &httparse::Request<'_, '_>) -> Option<(Method, Uri, HeaderMap)>
             headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
         }
     }
-    Some((request.method?.parse().ok()?, request.path?.parse().ok()?, headers))
+    Some((
+        request.method?.parse().ok()?,
+        request.path?.parse().ok()?,
+        headers,
+    ))
 }
 
 fn is(field: &httparse::Header<'_>, name: &HeaderName) -> bool {
@@ -126,7 +139,11 @@ fn is(field: &httparse::Header<'_>, name: &HeaderName) -> bool {
 /// Digits, and nothing but digits.
 fn number(text: &[u8]) -> Option<usize> {
     let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(text).ok().filter(|_| is_number)?.parse().ok()
+    std::str::from_utf8(text)
+        .ok()
+        .filter(|_| is_number)?
+        .parse()
+        .ok()
 }
 
 /// The answer as it is written; none where its body is not there yet.

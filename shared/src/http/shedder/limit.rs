@@ -72,7 +72,10 @@ impl Limit {
     /// One of so many.
     #[cfg(test)]
     pub(super) fn of(most: usize) -> Self {
-        Self { most: Some(most as f64), ..Self::new(Duration::from_millis(2)) }
+        Self {
+            most: Some(most as f64),
+            ..Self::new(Duration::from_millis(2))
+        }
     }
 
     /// Requests under way at most; none is no limit.
@@ -94,12 +97,20 @@ impl Limit {
         let lateness = self.middle().as_secs_f64() / self.may_be.as_secs_f64();
         let under_way = look.under_way as f64;
         let Some(most) = self.most else {
-            self.late_for = if lateness > 1.0 { self.late_for + look.since } else { Duration::ZERO };
+            self.late_for = if lateness > 1.0 {
+                self.late_for + look.since
+            } else {
+                Duration::ZERO
+            };
             self.most = (self.late_for >= LIMIT_AFTER).then_some(under_way.max(FREE as f64));
             return;
         };
         let is_used = under_way >= most * USED_MIN;
-        self.spare = if is_used { Duration::ZERO } else { self.spare + look.since };
+        self.spare = if is_used {
+            Duration::ZERO
+        } else {
+            self.spare + look.since
+        };
         if self.spare >= LIFT_AFTER {
             *self = Self::new(self.may_be);
             return;
@@ -135,7 +146,14 @@ mod tests {
     const TO_LIMIT: usize = LOOKS / 2 + 10;
 
     fn look(limit: &mut Limit, looks: usize, late: Duration, under_way: usize) {
-        (0..looks).for_each(|_| limit.adapt(Look { late, waited: Duration::ZERO, under_way, since: SINCE }));
+        (0..looks).for_each(|_| {
+            limit.adapt(Look {
+                late,
+                waited: Duration::ZERO,
+                under_way,
+                since: SINCE,
+            })
+        });
     }
 
     #[test]
@@ -153,8 +171,14 @@ mod tests {
         let (mut little, mut much) = (Limit::new(LATE), Limit::new(LATE));
         look(&mut little, TO_LIMIT + 1, LATE * 3 / 2, 1000);
         look(&mut much, TO_LIMIT + 1, LATE * 100, 1000);
-        assert!(much.most() < little.most() && little.most() < Some(1000), "{much:?} {little:?}");
-        assert!(much.most() > Some(300), "not to nothing in one step: {much:?}");
+        assert!(
+            much.most() < little.most() && little.most() < Some(1000),
+            "{much:?} {little:?}"
+        );
+        assert!(
+            much.most() > Some(300),
+            "not to nothing in one step: {much:?}"
+        );
         look(&mut much, 300, LATE * 100, 1000);
         assert_eq!(much.most(), Some(FREE));
     }
@@ -185,7 +209,12 @@ mod tests {
         for waited in [LATE * NEW_FOR, LATE * NEW_FOR * 2] {
             let before = limit.most();
             for _ in 0..LOOKS {
-                limit.adapt(Look { late: ON_TIME, waited, under_way: 1000, since: SINCE });
+                limit.adapt(Look {
+                    late: ON_TIME,
+                    waited,
+                    under_way: 1000,
+                    since: SINCE,
+                });
             }
             assert_eq!(limit.most() < before, waited > LATE * NEW_FOR, "{limit:?}");
         }

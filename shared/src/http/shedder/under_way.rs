@@ -19,7 +19,9 @@ impl UnderWay {
     /// Whether one more would be too many: more than `most` in all, and more than the tenant's share of them. Each share
     /// is an equal part, so all together are at most twice `most`.
     pub(super) fn is_too_much(&self, tenant: &TenantId, most: Option<usize>) -> bool {
-        let Some(most) = most.filter(|most| self.all >= *most) else { return false };
+        let Some(most) = most.filter(|most| self.all >= *most) else {
+            return false;
+        };
         let own = self.by_tenant.get(tenant).copied().unwrap_or_default();
         let tenants = self.by_tenant.len() + usize::from(own == 0);
         own >= most / tenants
@@ -33,7 +35,9 @@ impl UnderWay {
 
     /// Counts one less.
     pub(super) fn end(&mut self, tenant: &TenantId) {
-        let Some(own) = self.by_tenant.get_mut(tenant) else { return };
+        let Some(own) = self.by_tenant.get_mut(tenant) else {
+            return;
+        };
         self.all -= 1;
         *own -= 1;
         if *own == 0 {
@@ -64,12 +68,19 @@ mod tests {
     #[test]
     fn whoever_asks_for_most_is_refused_and_the_others_are_not() {
         let mut under_way = UnderWay::default();
-        let taken = (0..200).filter(|_| begins(&mut under_way, 1, Some(100))).count();
+        let taken = (0..200)
+            .filter(|_| begins(&mut under_way, 1, Some(100)))
+            .count();
         assert_eq!(taken, 100);
-        let taken = (0..200).filter(|_| begins(&mut under_way, 2, Some(100))).count();
+        let taken = (0..200)
+            .filter(|_| begins(&mut under_way, 2, Some(100)))
+            .count();
         assert_eq!(taken, 50, "an equal part, whatever the other has");
         (0..60).for_each(|_| under_way.end(&tenant(1)));
-        assert!(begins(&mut under_way, 1, Some(100)), "below the limit nobody is refused");
+        assert!(
+            begins(&mut under_way, 1, Some(100)),
+            "below the limit nobody is refused"
+        );
     }
 
     #[test]

@@ -31,12 +31,16 @@ impl<H: Handler> Receiver<H> {
     /// Carries out the verdicts of a batch. Messages without one are left to redelivery.
     pub(super) async fn acknowledge(&self, batch: &[Received], verdicts: Vec<Verdict>) {
         let (mut done, mut later) = (Vec::new(), Vec::new());
-        let verdicts = verdicts.into_iter().chain(std::iter::repeat(Verdict::Retry));
+        let verdicts = verdicts
+            .into_iter()
+            .chain(std::iter::repeat(Verdict::Retry));
         for (message, verdict) in batch.iter().zip(verdicts) {
             match verdict {
                 Verdict::Done => done.push(message),
                 Verdict::Retry => later.push(message),
-                Verdict::SetAside(reason) if self.set_aside(message, &reason).await => done.push(message),
+                Verdict::SetAside(reason) if self.set_aside(message, &reason).await => {
+                    done.push(message)
+                }
                 Verdict::SetAside(_) => later.push(message),
             }
         }
@@ -46,9 +50,15 @@ impl<H: Handler> Receiver<H> {
 
     /// Makes messages visible to others at once.
     pub(super) async fn hand_back(&self, batch: &[Received]) {
-        tracing::info!(queue = self.source.arn.name(), messages = batch.len(), "handed back: stopping");
-        let all: Vec<_> =
-            batch.iter().map(|message| (message.receipt_handle.as_str(), Duration::ZERO)).collect();
+        tracing::info!(
+            queue = self.source.arn.name(),
+            messages = batch.len(),
+            "handed back: stopping"
+        );
+        let all: Vec<_> = batch
+            .iter()
+            .map(|message| (message.receipt_handle.as_str(), Duration::ZERO))
+            .collect();
         self.change_visibility(&all).await;
     }
 
@@ -68,8 +78,10 @@ impl<H: Handler> Receiver<H> {
                 fastrand::f64(),
             )
         };
-        let all: Vec<_> =
-            batch.iter().map(|message| (message.receipt_handle.as_str(), after(message))).collect();
+        let all: Vec<_> = batch
+            .iter()
+            .map(|message| (message.receipt_handle.as_str(), after(message)))
+            .collect();
         self.change_visibility(&all).await;
     }
 
@@ -97,7 +109,11 @@ impl<H: Handler> Receiver<H> {
         match request.send().await {
             Ok(_) => {
                 self.metrics.counter("set_aside_total", vec![]).increment(1);
-                tracing::warn!(message_id = message.message_id, reason, "set aside in the dead-letter queue");
+                tracing::warn!(
+                    message_id = message.message_id,
+                    reason,
+                    "set aside in the dead-letter queue"
+                );
                 true
             }
             Err(error) => {
@@ -122,8 +138,13 @@ impl<H: Handler> Receiver<H> {
             }
             if attempt > 0 {
                 self.count_retries("delete", messages.len());
-                tokio::time::sleep(backoff(attempt, DELETE_RETRY_BASE, DELETE_RETRY_MAX, fastrand::f64()))
-                    .await;
+                tokio::time::sleep(backoff(
+                    attempt,
+                    DELETE_RETRY_BASE,
+                    DELETE_RETRY_MAX,
+                    fastrand::f64(),
+                ))
+                .await;
             }
             messages = self.delete_once(messages).await;
         }
@@ -145,23 +166,45 @@ impl<H: Handler> Receiver<H> {
                 .expect("id and handle are set")
         };
         let entries = messages.iter().enumerate().map(entry).collect();
-        let request =
-            self.client.delete_message_batch().queue_url(&self.source.url).set_entries(Some(entries));
+        let request = self
+            .client
+            .delete_message_batch()
+            .queue_url(&self.source.url)
+            .set_entries(Some(entries));
         let output = match request.send().await {
             Ok(output) => output,
             Err(error) => {
                 let failure = classify(&error);
-                tracing::warn!(code = failure.code, messages = messages.len(), "delete failed");
-                return if failure.transient { messages } else { Vec::new() };
+                tracing::warn!(
+                    code = failure.code,
+                    messages = messages.len(),
+                    "delete failed"
+                );
+                return if failure.transient {
+                    messages
+                } else {
+                    Vec::new()
+                };
             }
         };
-        self.metrics.counter("deleted_total", vec![]).increment(output.successful.len() as u64);
+        self.metrics
+            .counter("deleted_total", vec![])
+            .increment(output.successful.len() as u64);
         // A handle that SQS refuses stays refused: the lease is lost and the message will come again.
-        let is_refused =
-            |failed: &&BatchResultErrorEntry| failed.sender_fault && !retry::is_throttle(&failed.code);
-        let refused = output.failed.iter().filter(is_refused).map(|failed| failed.id.as_str());
-        let settled: HashSet<&str> =
-            output.successful.iter().map(|success| success.id.as_str()).chain(refused).collect();
+        let is_refused = |failed: &&BatchResultErrorEntry| {
+            failed.sender_fault && !retry::is_throttle(&failed.code)
+        };
+        let refused = output
+            .failed
+            .iter()
+            .filter(is_refused)
+            .map(|failed| failed.id.as_str());
+        let settled: HashSet<&str> = output
+            .successful
+            .iter()
+            .map(|success| success.id.as_str())
+            .chain(refused)
+            .collect();
         let places = messages.into_iter().enumerate();
         places
             .filter(|(at, _)| !settled.contains(at.to_string().as_str()))
@@ -176,8 +219,10 @@ impl<H: Handler> Receiver<H> {
         }
         self.count_retries("handle", messages.len());
         let after = |message: &Received| redelivery_after(message.receive_count, fastrand::f64());
-        let all: Vec<_> =
-            messages.iter().map(|message| (message.receipt_handle.as_str(), after(message))).collect();
+        let all: Vec<_> = messages
+            .iter()
+            .map(|message| (message.receipt_handle.as_str(), after(message)))
+            .collect();
         self.change_visibility(&all).await;
     }
 
@@ -226,7 +271,12 @@ impl<H: Handler> Receiver<H> {
 /// How far away the next delivery of a message is that has come this often; at least half of the exponential step, so
 /// that a failing dependency is not hammered.
 fn redelivery_after(receive_count: u32, random: f64) -> Duration {
-    backoff_from_half(receive_count.saturating_sub(1), REDELIVERY_BASE, REDELIVERY_MAX, random)
+    backoff_from_half(
+        receive_count.saturating_sub(1),
+        REDELIVERY_BASE,
+        REDELIVERY_MAX,
+        random,
+    )
 }
 
 #[cfg(test)]

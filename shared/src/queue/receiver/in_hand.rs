@@ -23,10 +23,17 @@ impl<H: Handler> Receiver<H> {
         mut permits: OwnedSemaphorePermit,
         shutdown: &CancellationToken,
     ) {
-        self.metrics.counter("received_total", vec![]).increment(batch.len() as u64);
+        self.metrics
+            .counter("received_total", vec![])
+            .increment(batch.len() as u64);
         let lag = self.metrics.histogram("queue_lag_seconds", vec![]);
         for message in &batch {
-            lag.record((Utc::now() - message.sent_at).to_std().unwrap_or_default().as_secs_f64());
+            lag.record(
+                (Utc::now() - message.sent_at)
+                    .to_std()
+                    .unwrap_or_default()
+                    .as_secs_f64(),
+            );
         }
         // Permits asked for and not needed are free again at once.
         drop(permits.split(permits.num_permits().saturating_sub(batch.len())));
@@ -59,7 +66,11 @@ impl<H: Handler> Receiver<H> {
                 // An answer may bring more than was asked for: it is worked off all the same.
                 let count = batch.len().min(permits.num_permits());
                 let share = permits.split(count).expect("no more than there are");
-                let in_hand = InHand { receiver: Arc::clone(&self), batch, _permits: share };
+                let in_hand = InHand {
+                    receiver: Arc::clone(&self),
+                    batch,
+                    _permits: share,
+                };
                 if waiting.is_empty() {
                     return in_hand.process().await;
                 }

@@ -23,14 +23,20 @@ pub(super) struct Holding<'a> {
 
 impl Keeper {
     pub(super) fn new(limits: &ReceiverLimits) -> Self {
-        Self { leases: Mutex::new(Leases::new(limits.visibility, limits.max_lease)), changed: Notify::new() }
+        Self {
+            leases: Mutex::new(Leases::new(limits.visibility, limits.max_lease)),
+            changed: Notify::new(),
+        }
     }
 
     /// Keeps the leases of a batch from now on.
     pub(super) fn hold(&self, batch: &[Received]) -> Holding<'_> {
         let now = Instant::now();
         let mut leases = self.lock();
-        let ids = batch.iter().map(|message| leases.hold(message.receipt_handle.clone(), now)).collect();
+        let ids = batch
+            .iter()
+            .map(|message| leases.hold(message.receipt_handle.clone(), now))
+            .collect();
         drop(leases);
         self.changed.notify_one();
         Holding { keeper: self, ids }

@@ -29,7 +29,13 @@ struct Lease {
 impl Leases {
     /// No leases; each lasts `time` and is extended to `max` in total at most.
     pub(super) fn new(time: Duration, max: Duration) -> Self {
-        Self { time, max, next_id: 0, held: HashMap::new(), due: BTreeSet::new() }
+        Self {
+            time,
+            max,
+            next_id: 0,
+            held: HashMap::new(),
+            due: BTreeSet::new(),
+        }
     }
 
     /// Notes a lease that begins now.
@@ -37,7 +43,14 @@ impl Leases {
         let id = self.next_id;
         self.next_id += 1;
         let due_at = now + self.time / 2;
-        self.held.insert(id, Lease { receipt_handle, due_at, ends_at: now + self.max });
+        self.held.insert(
+            id,
+            Lease {
+                receipt_handle,
+                due_at,
+                ends_at: now + self.max,
+            },
+        );
         self.due.insert((due_at, id));
         id
     }
@@ -59,9 +72,13 @@ impl Leases {
     pub(super) fn take_due(&mut self, now: Instant, max: usize) -> Vec<(LeaseId, String)> {
         let mut taken = Vec::new();
         while taken.len() < max {
-            let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= now) else { break };
+            let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= now) else {
+                break;
+            };
             self.due.remove(&(at, id));
-            let Some(lease) = self.held.get_mut(&id) else { continue };
+            let Some(lease) = self.held.get_mut(&id) else {
+                continue;
+            };
             if now + self.time > lease.ends_at {
                 self.held.remove(&id);
                 continue;
@@ -91,10 +108,16 @@ mod tests {
         assert_eq!(leases.next_due(), Some(at(30)));
         assert!(leases.take_due(at(29), 10).is_empty());
         for seconds in [30, 60, 90] {
-            assert_eq!(leases.take_due(at(seconds), 10), [(id, "handle".to_owned())]);
+            assert_eq!(
+                leases.take_due(at(seconds), 10),
+                [(id, "handle".to_owned())]
+            );
             assert!(leases.take_due(at(seconds), 10).is_empty(), "once");
         }
-        assert!(leases.take_due(at(120), 10).is_empty(), "it would end after 180 s");
+        assert!(
+            leases.take_due(at(120), 10).is_empty(),
+            "it would end after 180 s"
+        );
         assert_eq!(leases.next_due(), None, "given up");
         leases.release(id);
     }

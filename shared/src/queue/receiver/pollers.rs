@@ -10,7 +10,10 @@ pub(super) struct Pollers {
 
 impl Pollers {
     pub(super) fn new(max: usize) -> Self {
-        Self { wanted: 1, max: max.max(1) }
+        Self {
+            wanted: 1,
+            max: max.max(1),
+        }
     }
 
     pub(super) const fn wanted(&self) -> usize {
@@ -51,7 +54,11 @@ mod tests {
             assert_eq!(pollers.wanted(), wanted);
         }
         pollers.answered(3, 3);
-        assert_eq!(pollers.wanted(), 1, "full only because little was asked for");
+        assert_eq!(
+            pollers.wanted(),
+            1,
+            "full only because little was asked for"
+        );
     }
 
     proptest! {

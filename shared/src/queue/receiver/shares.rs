@@ -19,13 +19,19 @@ pub(super) struct Shares {
 
 impl Shares {
     pub(super) fn new(max: usize) -> Self {
-        Self { max, in_hand: HashMap::new() }
+        Self {
+            max,
+            in_hand: HashMap::new(),
+        }
     }
 
     /// Splits what was received into what is taken in hand, and what is passed over.
     pub(super) fn take(&mut self, batch: Vec<Received>) -> (Vec<Received>, Vec<Received>) {
         batch.into_iter().partition(|message| {
-            let held = self.in_hand.entry(group_of(message).to_owned()).or_default();
+            let held = self
+                .in_hand
+                .entry(group_of(message).to_owned())
+                .or_default();
             let is_taken = *held < self.max || message.receive_count > MAX_PASSED_OVER;
             *held += usize::from(is_taken);
             is_taken
@@ -76,13 +82,25 @@ mod tests {
     #[test]
     fn what_exceeds_a_groups_share_is_passed_over_twice_and_other_groups_are_taken() {
         let mut shares = Shares::new(2);
-        let (taken, passed) =
-            shares.take(vec![message("a", 1), message("a", 1), message("a", 1), message("b", 1)]);
+        let (taken, passed) = shares.take(vec![
+            message("a", 1),
+            message("a", 1),
+            message("a", 1),
+            message("b", 1),
+        ]);
         assert_eq!((taken.len(), passed.len()), (3, 1));
         assert_eq!(shares.take(vec![message("a", 2)]).1.len(), 1);
-        assert_eq!(shares.take(vec![message("a", 3)]).0.len(), 1, "no further delivery is spent on waiting");
+        assert_eq!(
+            shares.take(vec![message("a", 3)]).0.len(),
+            1,
+            "no further delivery is spent on waiting"
+        );
         shares.release(&taken);
-        assert_eq!(shares.take(vec![message("a", 1), message("a", 1)]).0.len(), 1, "one of a is in hand");
+        assert_eq!(
+            shares.take(vec![message("a", 1), message("a", 1)]).0.len(),
+            1,
+            "one of a is in hand"
+        );
     }
 
     proptest! {

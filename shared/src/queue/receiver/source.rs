@@ -30,9 +30,14 @@ impl Source {
     ///
     /// # Errors
     /// [`SourceLookupError`] where the queue is missing or SQS cannot be reached.
-    pub async fn find(client: &aws_sdk_sqs::Client, arn: &QueueArn) -> Result<Self, SourceLookupError> {
-        let failed =
-            |failure: Failure| SourceLookupError { queue: arn.name().to_owned(), reason: failure.reason };
+    pub async fn find(
+        client: &aws_sdk_sqs::Client,
+        arn: &QueueArn,
+    ) -> Result<Self, SourceLookupError> {
+        let failed = |failure: Failure| SourceLookupError {
+            queue: arn.name().to_owned(),
+            reason: failure.reason,
+        };
         let url = queue_url(client, arn).await.map_err(failed)?;
         let attributes = client
             .get_queue_attributes()
@@ -41,12 +46,18 @@ impl Source {
             .send()
             .await
             .map_err(|error| failed(classify(&error)))?;
-        let policy = attributes.attributes.and_then(|mut all| all.remove(&QueueAttributeName::RedrivePolicy));
+        let policy = attributes
+            .attributes
+            .and_then(|mut all| all.remove(&QueueAttributeName::RedrivePolicy));
         let dead_letter_url = match policy.as_deref().and_then(dead_letter_queue) {
             Some(queue) => Some(queue_url(client, &queue).await.map_err(failed)?),
             None => None,
         };
-        Ok(Self { arn: arn.clone(), url, dead_letter_url })
+        Ok(Self {
+            arn: arn.clone(),
+            url,
+            dead_letter_url,
+        })
     }
 }
 

@@ -41,7 +41,11 @@ struct Answered {
 }
 
 impl Lane {
-    pub(super) fn new(sender: Arc<Inner>, queue: QueueArn, arrivals: mpsc::UnboundedReceiver<Entry>) -> Self {
+    pub(super) fn new(
+        sender: Arc<Inner>,
+        queue: QueueArn,
+        arrivals: mpsc::UnboundedReceiver<Entry>,
+    ) -> Self {
         let gather = Gather::new(sender.limits.batches());
         Self {
             sender,
@@ -96,15 +100,26 @@ impl Lane {
 
     /// One SendMessageBatch, preceded by the look-up of the queue's URL at the first.
     fn call(&self, batch: Vec<Entry>) -> impl Future<Output = Answered> + use<> {
-        let (sender, queue, url) = (Arc::clone(&self.sender), self.queue.clone(), Arc::clone(&self.url));
+        let (sender, queue, url) = (
+            Arc::clone(&self.sender),
+            self.queue.clone(),
+            Arc::clone(&self.url),
+        );
         let has_groups = self.has_groups;
         async move {
             let outcome = async {
-                let url = url.get_or_try_init(|| queue_url(&sender.client, &queue)).await?;
-                let entries =
-                    batch.iter().enumerate().map(|(at, entry)| request_entry(at, entry, has_groups));
-                let request =
-                    sender.client.send_message_batch().queue_url(url).set_entries(Some(entries.collect()));
+                let url = url
+                    .get_or_try_init(|| queue_url(&sender.client, &queue))
+                    .await?;
+                let entries = batch
+                    .iter()
+                    .enumerate()
+                    .map(|(at, entry)| request_entry(at, entry, has_groups));
+                let request = sender
+                    .client
+                    .send_message_batch()
+                    .queue_url(url)
+                    .set_entries(Some(entries.collect()));
                 request.send().await.map_err(|error| classify(&error))
             }
             .await;
@@ -144,7 +159,11 @@ impl Lane {
     fn settle_each(&mut self, batch: Vec<Entry>, output: SendMessageBatchOutput) {
         self.sender.counters.calls_ok.increment(1);
         let mut entries: Vec<Option<Entry>> = batch.into_iter().map(Some).collect();
-        let mut take = |id: &str| id.parse::<usize>().ok().and_then(|at| entries.get_mut(at)?.take());
+        let mut take = |id: &str| {
+            id.parse::<usize>()
+                .ok()
+                .and_then(|at| entries.get_mut(at)?.take())
+        };
         let mut sent = 0;
         for success in &output.successful {
             if let Some(entry) = take(&success.id) {
@@ -153,8 +172,11 @@ impl Lane {
             }
         }
         self.sender.counters.sent.increment(sent);
-        let failed: Vec<_> =
-            output.failed.into_iter().filter_map(|failed| Some((take(&failed.id)?, failed))).collect();
+        let failed: Vec<_> = output
+            .failed
+            .into_iter()
+            .filter_map(|failed| Some((take(&failed.id)?, failed)))
+            .collect();
         for (entry, failed) in failed {
             self.settle_failed(entry, failed);
         }
@@ -168,7 +190,10 @@ impl Lane {
     fn settle_failed(&mut self, entry: Entry, failed: BatchResultErrorEntry) {
         let (queue, message) = (self.queue.name(), failed.message.unwrap_or_default());
         if self.has_groups && refuses_groups(&message) {
-            tracing::warn!(queue, "the queue takes no message groups: no fair delivery among tenants");
+            tracing::warn!(
+                queue,
+                "the queue takes no message groups: no fair delivery among tenants"
+            );
             self.has_groups = false;
         }
         tracing::warn!(
@@ -179,7 +204,10 @@ impl Lane {
             "message not accepted"
         );
         if failed.sender_fault && !retry::is_throttle(&failed.code) && !refuses_groups(&message) {
-            entry.answer(Err(SendError::Rejected { code: failed.code, message }));
+            entry.answer(Err(SendError::Rejected {
+                code: failed.code,
+                message,
+            }));
         } else {
             self.rest(entry);
         }
@@ -225,8 +253,11 @@ mod tests {
 
     #[test]
     fn a_queue_without_groups_is_known_by_its_sentence() {
-        let elasticmq = "The request includes parameter MessageGroupId that is not valid for this queue type";
+        let elasticmq =
+            "The request includes parameter MessageGroupId that is not valid for this queue type";
         assert!(refuses_groups(elasticmq));
-        assert!(!refuses_groups("The message contains characters outside the allowed set."));
+        assert!(!refuses_groups(
+            "The message contains characters outside the allowed set."
+        ));
     }
 }

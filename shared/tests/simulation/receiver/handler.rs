@@ -100,7 +100,12 @@ pub(super) struct Scripted<M> {
 
 impl<M: Manner> Scripted<M> {
     pub(super) fn new(world: World, plans: Arc<Vec<Plan>>, manner: M) -> Self {
-        Self { world, plans, tries: Arc::default(), _manner: manner }
+        Self {
+            world,
+            plans,
+            tries: Arc::default(),
+            _manner: manner,
+        }
     }
 
     /// What to do this time: the plan and how often the message came before.
@@ -110,7 +115,9 @@ impl<M: Manner> Scripted<M> {
         let is_intact = message.attribute(ATTRIBUTE) == Some(plan.group.as_str())
             && message.group.as_ref() == Some(&plan.group);
         if !is_intact {
-            self.world.note(Event::Stuck { why: format!("{} did not arrive as it was sent", message.body) });
+            self.world.note(Event::Stuck {
+                why: format!("{} did not arrive as it was sent", message.body),
+            });
         }
         let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
         let count = tries.entry(number).or_default();
@@ -121,29 +128,55 @@ impl<M: Manner> Scripted<M> {
 
 impl<M: Manner> Handler for Scripted<M> {
     async fn handle(&self, batch: &[Received]) -> Vec<Verdict> {
-        let handles: Vec<_> = batch.iter().map(|message| message.receipt_handle.clone()).collect();
-        self.world.note(Event::Handling { handles: handles.clone() });
-        let planned: Vec<_> =
-            batch.iter().map(|message| self.plan(message).expect("only planned messages are put")).collect();
-        let takes = planned.iter().map(|(plan, _)| plan.takes).max().unwrap_or_default();
+        let handles: Vec<_> = batch
+            .iter()
+            .map(|message| message.receipt_handle.clone())
+            .collect();
+        self.world.note(Event::Handling {
+            handles: handles.clone(),
+        });
+        let planned: Vec<_> = batch
+            .iter()
+            .map(|message| self.plan(message).expect("only planned messages are put"))
+            .collect();
+        let takes = planned
+            .iter()
+            .map(|(plan, _)| plan.takes)
+            .max()
+            .unwrap_or_default();
         self.world.sleep(takes / 2).await;
-        if planned.iter().any(|(plan, before)| plan.kind == Kind::Panics && *before == 0) {
+        if planned
+            .iter()
+            .any(|(plan, before)| plan.kind == Kind::Panics && *before == 0)
+        {
             self.world.note(Event::Panicked { handles });
             // Without the hook's line: it would be thousands.
             std::panic::resume_unwind(Box::new("planned"));
         }
-        let decisions: Vec<_> = planned.iter().map(|(plan, before)| decide(plan.kind, *before)).collect();
+        let decisions: Vec<_> = planned
+            .iter()
+            .map(|(plan, before)| decide(plan.kind, *before))
+            .collect();
         let mut stored = BTreeSet::new();
         for (message, decision) in batch.iter().zip(&decisions) {
             if *decision == Decision::Done && M::STORES && stored.insert(&message.body) {
-                self.world.note(Event::Stored { body: message.body.clone() });
+                self.world.note(Event::Stored {
+                    body: message.body.clone(),
+                });
             }
         }
         self.world.sleep(takes / 2).await;
-        let silent = planned.iter().position(|(plan, before)| plan.kind == Kind::Silent && *before == 0);
+        let silent = planned
+            .iter()
+            .position(|(plan, before)| plan.kind == Kind::Silent && *before == 0);
         let said = silent.unwrap_or(batch.len());
-        let heard = decisions.iter().take(said).chain(std::iter::repeat(&Decision::Retry));
-        self.world.note(Event::Decided { verdicts: handles.into_iter().zip(heard.copied()).collect() });
+        let heard = decisions
+            .iter()
+            .take(said)
+            .chain(std::iter::repeat(&Decision::Retry));
+        self.world.note(Event::Decided {
+            verdicts: handles.into_iter().zip(heard.copied()).collect(),
+        });
         decisions.into_iter().take(said).map(verdict).collect()
     }
 }

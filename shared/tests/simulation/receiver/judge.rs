@@ -131,7 +131,11 @@ impl Judge {
             Event::Abandoned { call } => self.failed(*call, None),
             Event::Put { queue, entry } => {
                 let message = self.messages.entry(entry.body.clone()).or_default();
-                let count = if queue == DEAD { &mut message.dead } else { &mut message.puts };
+                let count = if queue == DEAD {
+                    &mut message.dead
+                } else {
+                    &mut message.puts
+                };
                 *count += 1;
             }
             Event::Leased { lease, .. } => self.leased(lease),
@@ -143,13 +147,17 @@ impl Judge {
             }
             Event::Deleted { message, .. } => self.deleted(*message),
             Event::Handling { handles } => self.handling(handles),
-            Event::Stored { body } => self.messages.entry(body.clone()).or_default().is_stored = true,
+            Event::Stored { body } => {
+                self.messages.entry(body.clone()).or_default().is_stored = true
+            }
             Event::Decided { verdicts } => {
                 for (handle, decision) in verdicts {
                     self.worked(handle, Some(*decision));
                 }
             }
-            Event::Panicked { handles } => handles.iter().for_each(|handle| self.worked(handle, None)),
+            Event::Panicked { handles } => {
+                handles.iter().for_each(|handle| self.worked(handle, None))
+            }
             Event::Started => {
                 self.is_running = true;
                 self.failed_at = None;
@@ -165,32 +173,57 @@ impl Judge {
 
     fn called(&mut self, call: CallId, request: &Request) {
         match request {
-            Request::Receive { queue, asked, wait, visibility } => {
+            Request::Receive {
+                queue,
+                asked,
+                wait,
+                visibility,
+            } => {
                 self.receiving(call, queue, (*asked, *wait, *visibility));
             }
             Request::DeleteBatch { entries, .. } => {
                 self.check_batch(call, entries);
-                entries.iter().for_each(|target| self.deleting(call, &target.handle));
+                entries
+                    .iter()
+                    .for_each(|target| self.deleting(call, &target.handle));
             }
             Request::ChangeBatch { entries, .. } => {
                 self.check_batch(call, entries);
-                entries.iter().for_each(|target| self.changing(call, target));
+                entries
+                    .iter()
+                    .for_each(|target| self.changing(call, target));
             }
             Request::Send { queue, entry } => {
-                let mut of_it = self.deliveries.values().filter(|delivery| delivery.body == entry.body);
+                let mut of_it = self
+                    .deliveries
+                    .values()
+                    .filter(|delivery| delivery.body == entry.body);
                 let is_poison = of_it.any(|delivery| delivery.decided == Some(Decision::SetAside));
                 if queue != DEAD || !is_poison || !entry.attributes.contains_key(REASON) {
-                    self.broken.push(format!("call {call}: set aside without a reason"));
+                    self.broken
+                        .push(format!("call {call}: set aside without a reason"));
                 }
             }
             Request::FindQueue { .. } | Request::ReadPolicy { .. } => {}
-            other => self.broken.push(format!("call {call} is none of a receiver's: {other:?}")),
+            other => self
+                .broken
+                .push(format!("call {call} is none of a receiver's: {other:?}")),
         }
-        let is_look_up = matches!(request, Request::FindQueue { .. } | Request::ReadPolicy { .. });
+        let is_look_up = matches!(
+            request,
+            Request::FindQueue { .. } | Request::ReadPolicy { .. }
+        );
         if !self.is_running && !is_look_up {
-            self.broken.push(format!("call {call}: made by a receiver that has ended"));
+            self.broken
+                .push(format!("call {call}: made by a receiver that has ended"));
         }
-        self.calls.insert(call, Call { request: request.clone(), since: self.now });
+        self.calls.insert(
+            call,
+            Call {
+                request: request.clone(),
+                since: self.now,
+            },
+        );
     }
 
     fn receiving(
@@ -200,20 +233,40 @@ impl Judge {
         (asked, wait, visibility): (usize, Duration, Duration),
     ) {
         let limits = self.terms.limits;
-        let open: Vec<usize> = self.calls.values().filter_map(|call| call.request.asked()).collect();
+        let open: Vec<usize> = self
+            .calls
+            .values()
+            .filter_map(|call| call.request.asked())
+            .collect();
         let in_hand = self.in_work().count() + open.iter().sum::<usize>() + asked;
         let is_idle = self.idle_polls.is_some();
         for (is_kept, what) in [
             (queue == SOURCE, "from another queue"),
             (self.stopping_since.is_none(), "after the stop"),
-            ((1..=MAX_RECEIVE).contains(&asked), "for a number SQS does not take"),
+            (
+                (1..=MAX_RECEIVE).contains(&asked),
+                "for a number SQS does not take",
+            ),
             (open.len() < limits.max_polls, "beside as many as may be"),
-            (in_hand <= limits.max_in_hand, "for more than may be in hand"),
+            (
+                in_hand <= limits.max_in_hand,
+                "for more than may be in hand",
+            ),
             (wait <= limits.poll_wait, "longer than allowed"),
             (visibility == limits.visibility, "with another lease"),
-            (self.failed_at.is_none_or(|at| self.now + TICK >= at + PAUSE), "right after a failure"),
-            (!is_idle || open.is_empty(), "beside another though the queue is idle"),
-            (!is_idle || wait == limits.poll_wait, "short though the queue is idle"),
+            (
+                self.failed_at
+                    .is_none_or(|at| self.now + TICK >= at + PAUSE),
+                "right after a failure",
+            ),
+            (
+                !is_idle || open.is_empty(),
+                "beside another though the queue is idle",
+            ),
+            (
+                !is_idle || wait == limits.poll_wait,
+                "short though the queue is idle",
+            ),
         ] {
             if !is_kept {
                 self.broken.push(format!("call {call}: a receive {what}"));
@@ -227,13 +280,16 @@ impl Judge {
     fn check_batch(&mut self, call: CallId, entries: &[Target]) {
         let ids: BTreeSet<_> = entries.iter().map(|target| &target.id).collect();
         if !(1..=MAX_RECEIVE).contains(&entries.len()) || ids.len() != entries.len() {
-            self.broken.push(format!("call {call}: a batch SQS does not take"));
+            self.broken
+                .push(format!("call {call}: a batch SQS does not take"));
         }
     }
 
     fn deleting(&mut self, call: CallId, handle: &str) {
         let Some(delivery) = self.deliveries.get_mut(handle) else {
-            return self.broken.push(format!("call {call}: {handle} was never delivered"));
+            return self
+                .broken
+                .push(format!("call {call}: {handle} was never delivered"));
         };
         let message = self.messages.entry(delivery.body.clone()).or_default();
         let may = match delivery.decided {
@@ -245,7 +301,10 @@ impl Judge {
         if !may {
             complain("is deleted before it was stored or set aside");
         }
-        if matches!(delivery.deleted, Some(Deleted::Confirmed | Deleted::Refused)) {
+        if matches!(
+            delivery.deleted,
+            Some(Deleted::Confirmed | Deleted::Refused)
+        ) {
             complain("is deleted again");
         }
         delivery.deletes += 1;
@@ -254,9 +313,15 @@ impl Judge {
 
     fn changing(&mut self, call: CallId, target: &Target) {
         let Some(delivery) = self.deliveries.get_mut(&target.handle) else {
-            return self.broken.push(format!("call {call}: {} was never delivered", target.handle));
+            return self.broken.push(format!(
+                "call {call}: {} was never delivered",
+                target.handle
+            ));
         };
-        let mut complain = |what: &str| self.broken.push(format!("call {call}: {} {what}", target.handle));
+        let mut complain = |what: &str| {
+            self.broken
+                .push(format!("call {call}: {} {what}", target.handle))
+        };
         if delivery.is_left {
             complain("was left to a later delivery, and is changed again");
         }
@@ -264,7 +329,9 @@ impl Judge {
             match target.after.is_zero() {
                 true if self.stopping_since.is_some() => delivery.handed_back += 1,
                 true => complain("is handed back without a stop"),
-                false if delivery.receive_count > MAX_PASSED_OVER => complain("is passed over too often"),
+                false if delivery.receive_count > MAX_PASSED_OVER => {
+                    complain("is passed over too often")
+                }
                 false => delivery.postponed += 1,
             }
         } else if delivery.is_in_work {
@@ -302,18 +369,29 @@ impl Judge {
     }
 
     fn deleted(&mut self, number: u64) {
-        let Some(delivery) = self.latest.get(&number).and_then(|handle| self.deliveries.get(handle)) else {
-            return self.broken.push(format!("message {number} is gone and was never delivered"));
+        let Some(delivery) = self
+            .latest
+            .get(&number)
+            .and_then(|handle| self.deliveries.get(handle))
+        else {
+            return self
+                .broken
+                .push(format!("message {number} is gone and was never delivered"));
         };
         let message = self.messages.entry(delivery.body.clone()).or_default();
         message.gone += 1;
         if !message.is_stored && message.dead == 0 {
-            self.broken.push(format!("{:?} is gone, neither stored nor set aside", delivery.body));
+            self.broken.push(format!(
+                "{:?} is gone, neither stored nor set aside",
+                delivery.body
+            ));
         }
     }
 
     fn answered(&mut self, call: CallId, answer: &Answer) {
-        let Some(call) = self.calls.remove(&call) else { return };
+        let Some(call) = self.calls.remove(&call) else {
+            return;
+        };
         match (&call.request, answer) {
             (Request::Receive { .. }, Answer::Received(leases)) => {
                 self.failed_at = None;
@@ -326,8 +404,13 @@ impl Judge {
             }
             (Request::DeleteBatch { entries, .. }, Answer::Batch(results)) => {
                 for target in entries {
-                    let Some(delivery) = self.deliveries.get_mut(&target.handle) else { continue };
-                    let result = results.iter().find(|(id, _)| *id == target.id).map(|(_, result)| result);
+                    let Some(delivery) = self.deliveries.get_mut(&target.handle) else {
+                        continue;
+                    };
+                    let result = results
+                        .iter()
+                        .find(|(id, _)| *id == target.id)
+                        .map(|(_, result)| result);
                     delivery.deleted = Some(match result {
                         Some(Ok(())) => Deleted::Confirmed,
                         Some(Err(error)) if error.sender_fault => Deleted::Refused,
@@ -337,7 +420,9 @@ impl Judge {
             }
             (Request::ChangeBatch { entries, .. }, Answer::Batch(results)) => {
                 for target in entries {
-                    let is_set = results.iter().any(|(id, result)| *id == target.id && result.is_ok());
+                    let is_set = results
+                        .iter()
+                        .any(|(id, result)| *id == target.id && result.is_ok());
                     if let Some(delivery) = self.deliveries.get_mut(&target.handle) {
                         delivery.is_left |= is_set
                             && !delivery.is_in_work
@@ -345,7 +430,8 @@ impl Judge {
                             && delivery.decided == Some(Decision::Retry);
                     }
                 }
-                let all_went_well = results.len() == entries.len() && results.iter().all(|(_, r)| r.is_ok());
+                let all_went_well =
+                    results.len() == entries.len() && results.iter().all(|(_, r)| r.is_ok());
                 if !all_went_well || self.now - call.since > self.quick_extension() {
                     self.troubles.push((call.since, self.now));
                 }
@@ -355,15 +441,20 @@ impl Judge {
     }
 
     fn failed(&mut self, call: CallId, how: Option<&Failure>) {
-        let Some(call) = self.calls.remove(&call) else { return };
+        let Some(call) = self.calls.remove(&call) else {
+            return;
+        };
         match &call.request {
             Request::Receive { .. } => self.failed_at = Some(self.now),
             Request::DeleteBatch { entries, .. } => {
                 for target in entries {
                     if let Some(delivery) = self.deliveries.get_mut(&target.handle) {
                         let is_transient = how.is_none_or(Failure::is_transient);
-                        delivery.deleted =
-                            Some(if is_transient { Deleted::Failed } else { Deleted::Refused });
+                        delivery.deleted = Some(if is_transient {
+                            Deleted::Failed
+                        } else {
+                            Deleted::Refused
+                        });
                     }
                 }
             }
@@ -374,20 +465,30 @@ impl Judge {
 
     fn handling(&mut self, handles: &[String]) {
         if !(1..=MAX_RECEIVE).contains(&handles.len()) {
-            self.broken.push(format!("a batch of {} was handed over", handles.len()));
+            self.broken
+                .push(format!("a batch of {} was handed over", handles.len()));
         }
         let waits = self.waits_for_a_share();
         for handle in handles {
             let Some(delivery) = self.deliveries.get_mut(handle) else {
-                self.broken.push(format!("{handle} was handed over, but never delivered"));
+                self.broken
+                    .push(format!("{handle} was handed over, but never delivered"));
                 continue;
             };
             delivery.handed += 1;
             delivery.is_in_work = true;
             for (is_kept, what) in [
                 (delivery.handed == 1, "was handed over twice"),
-                (delivery.answered_at.is_some_and(|at| self.now <= at + waits), "was handed over late"),
-                (!delivery.came_after_stop, "came after the stop and was handed over"),
+                (
+                    delivery
+                        .answered_at
+                        .is_some_and(|at| self.now <= at + waits),
+                    "was handed over late",
+                ),
+                (
+                    !delivery.came_after_stop,
+                    "came after the stop and was handed over",
+                ),
             ] {
                 if !is_kept {
                     self.broken.push(format!("{handle} {what}"));
@@ -396,38 +497,64 @@ impl Judge {
         }
         let limits = self.terms.limits;
         let mut groups: BTreeMap<_, usize> = BTreeMap::new();
-        for delivery in self.in_work().filter(|delivery| delivery.receive_count <= MAX_PASSED_OVER) {
+        for delivery in self
+            .in_work()
+            .filter(|delivery| delivery.receive_count <= MAX_PASSED_OVER)
+        {
             *groups.entry(delivery.group.clone()).or_default() += 1;
         }
-        let (all, most) = (self.in_work().count(), groups.into_values().max().unwrap_or(0));
+        let (all, most) = (
+            self.in_work().count(),
+            groups.into_values().max().unwrap_or(0),
+        );
         if all > limits.max_in_hand || most > limits.max_of_one_group {
-            self.broken.push(format!("{:?}: {all} in hand, {most} of one group", self.now));
+            self.broken.push(format!(
+                "{:?}: {all} in hand, {most} of one group",
+                self.now
+            ));
         }
     }
 
     fn worked(&mut self, handle: &str, decision: Option<Decision>) {
         let limits = self.terms.limits;
-        let Some(delivery) = self.deliveries.get_mut(handle) else { return };
+        let Some(delivery) = self.deliveries.get_mut(handle) else {
+            return;
+        };
         delivery.is_in_work = false;
         delivery.decided = decision;
-        let (until, began) = (delivery.until, delivery.answered_at.unwrap_or(delivery.leased_at));
+        let (until, began) = (
+            delivery.until,
+            delivery.answered_at.unwrap_or(delivery.leased_at),
+        );
         // Somebody else was given it meanwhile, for whatever reason of SQS's own, and this lease cannot be extended.
-        let is_taken_away = self.latest.get(&delivery.number).is_none_or(|latest| latest != handle);
+        let is_taken_away = self
+            .latest
+            .get(&delivery.number)
+            .is_none_or(|latest| latest != handle);
         if decision == Some(Decision::Done) {
             self.messages.entry(delivery.body.clone()).or_default().done += 1;
         }
         let came_late = began - delivery.leased_at > limits.visibility / 8;
         let lasted = until + limits.visibility / 2 + TICK >= began + limits.max_lease;
         let leased_at = delivery.leased_at;
-        if until < self.now && !is_taken_away && !came_late && !lasted && !self.is_troubled(leased_at, until)
+        if until < self.now
+            && !is_taken_away
+            && !came_late
+            && !lasted
+            && !self.is_troubled(leased_at, until)
         {
-            self.broken.push(format!("{handle}: its lease lapsed at {until:?} while it was in work"));
+            self.broken.push(format!(
+                "{handle}: its lease lapsed at {until:?} while it was in work"
+            ));
         }
     }
 
     /// Whether leases could not be extended as they should, at some time from when one began to when it ended.
     fn is_troubled(&self, from: Duration, to: Duration) -> bool {
-        let open = self.calls.values().filter(|call| matches!(call.request, Request::ChangeBatch { .. }));
+        let open = self
+            .calls
+            .values()
+            .filter(|call| matches!(call.request, Request::ChangeBatch { .. }));
         let slow = open.filter(|call| self.now - call.since > self.quick_extension());
         self.troubles
             .iter()
@@ -454,22 +581,27 @@ impl Judge {
     }
 
     fn in_work(&self) -> impl Iterator<Item = &Delivery> {
-        self.deliveries.values().filter(|delivery| delivery.is_in_work)
+        self.deliveries
+            .values()
+            .filter(|delivery| delivery.is_in_work)
     }
 
     fn stopped(&mut self) {
         let took = self.now - self.stopping_since.take().unwrap_or_default();
         if took > self.longest_drain() {
-            self.broken.push(format!("the receiver took {took:?} to stop"));
+            self.broken
+                .push(format!("the receiver took {took:?} to stop"));
         }
         if self.in_work().next().is_some() {
-            self.broken.push("the receiver stopped with messages in work".to_owned());
+            self.broken
+                .push("the receiver stopped with messages in work".to_owned());
         }
         self.is_running = false;
         for (handle, delivery) in &self.deliveries {
             let is_settled = delivery.handed + delivery.postponed + delivery.handed_back > 0;
             if delivery.answered_at.is_some() && !is_settled {
-                self.broken.push(format!("{handle} was neither handed over nor back"));
+                self.broken
+                    .push(format!("{handle} was neither handed over nor back"));
             }
         }
         self.check_deletes();
@@ -495,8 +627,10 @@ impl Judge {
                 None => false,
             };
             if delivery.decided == Some(Decision::Done) && !is_enough {
-                self.broken
-                    .push(format!("{handle} was done, and deleted {} times in vain", delivery.deletes));
+                self.broken.push(format!(
+                    "{handle} was done, and deleted {} times in vain",
+                    delivery.deletes
+                ));
             }
         }
     }
@@ -504,7 +638,9 @@ impl Judge {
     fn idled(&mut self) {
         let polls = self.idle_polls.take().unwrap_or_default();
         if !(IDLE_POLLS - 1..=IDLE_POLLS + 1).contains(&polls) {
-            self.broken.push(format!("{polls} polls while the queue was idle, not {IDLE_POLLS}"));
+            self.broken.push(format!(
+                "{polls} polls while the queue was idle, not {IDLE_POLLS}"
+            ));
         }
     }
 
@@ -513,10 +649,22 @@ impl Judge {
             let is_poison = body.ends_with(Kind::Poison.name());
             let stays = is_poison && !self.terms.has_dead_letters;
             for (is_kept, what) in [
-                (message.gone == u32::from(!stays), "is still in the queue, or left it though it could not"),
-                (message.is_stored != is_poison, "is stored though it is poison, or is not"),
-                ((message.dead > 0) == (is_poison && !stays), "is in the dead-letter queue, or is not"),
-                (!self.terms.is_calm || message.done <= 1 || self.may_come_twice(), "was handled twice"),
+                (
+                    message.gone == u32::from(!stays),
+                    "is still in the queue, or left it though it could not",
+                ),
+                (
+                    message.is_stored != is_poison,
+                    "is stored though it is poison, or is not",
+                ),
+                (
+                    (message.dead > 0) == (is_poison && !stays),
+                    "is in the dead-letter queue, or is not",
+                ),
+                (
+                    !self.terms.is_calm || message.done <= 1 || self.may_come_twice(),
+                    "was handled twice",
+                ),
             ] {
                 if !is_kept {
                     self.broken.push(format!("{body:?} {what}"));

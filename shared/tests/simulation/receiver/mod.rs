@@ -71,15 +71,36 @@ impl Scenario for Story {
         world.create(DEAD, Queue::default());
         world.create(
             SOURCE,
-            if has_dead_letters { Queue::with_dead_letters(dead_letters.as_str()) } else { Queue::default() },
+            if has_dead_letters {
+                Queue::with_dead_letters(dead_letters.as_str())
+            } else {
+                Queue::default()
+            },
         );
         let limits = limits(&mut dice);
         let plans = plans(&mut dice, limits.visibility);
-        let handler_takes = plans.iter().map(|plan| plan.takes).max().unwrap_or_default();
-        let terms = Terms { limits, has_dead_letters, is_calm, handler_takes };
-        let seconds = |dice: &mut fastrand::Rng, most: u64| Duration::from_millis(dice.u64(..most * 1000));
+        let handler_takes = plans
+            .iter()
+            .map(|plan| plan.takes)
+            .max()
+            .unwrap_or_default();
+        let terms = Terms {
+            limits,
+            has_dead_letters,
+            is_calm,
+            handler_takes,
+        };
+        let seconds =
+            |dice: &mut fastrand::Rng, most: u64| Duration::from_millis(dice.u64(..most * 1000));
         let (clears_at, stops_at) = (seconds(&mut dice, 60), seconds(&mut dice, 60));
-        Self { seed, world, terms, plans: Arc::new(plans), clears_at, stops_at }
+        Self {
+            seed,
+            world,
+            terms,
+            plans: Arc::new(plans),
+            clears_at,
+            stops_at,
+        }
     }
 
     fn world(&self) -> World {
@@ -122,8 +143,10 @@ impl Story {
             }
         };
         let handler = Scripted::new(self.world.clone(), Arc::clone(&self.plans), Honest);
-        self.receive(&client, &source, &handler, self.world.sleep(self.stops_at)).await;
-        self.receive(&client, &source, &handler, self.settle()).await;
+        self.receive(&client, &source, &handler, self.world.sleep(self.stops_at))
+            .await;
+        self.receive(&client, &source, &handler, self.settle())
+            .await;
     }
 
     /// Runs a receiver until something is over, then stops it.
@@ -150,25 +173,39 @@ impl Story {
         stop.cancel();
         match running.await {
             Ok(()) => self.world.note(Event::Stopped),
-            Err(error) => self.world.note(Event::Stuck { why: format!("run: {error}") }),
+            Err(error) => self.world.note(Event::Stuck {
+                why: format!("run: {error}"),
+            }),
         }
     }
 
     /// Until nothing is left to be done; then watches an idle receiver for a while.
     async fn settle(&self) {
         let begin = self.world.now();
-        while self.world.bodies(SOURCE).iter().any(|body| self.must_go(body)) || !self.is_over() {
+        while self
+            .world
+            .bodies(SOURCE)
+            .iter()
+            .any(|body| self.must_go(body))
+            || !self.is_over()
+        {
             if self.world.now() > begin + SETTLES_WITHIN {
                 let left = self.world.bodies(SOURCE).join(", ");
-                return self.world.note(Event::Stuck { why: format!("never handled: {left}") });
+                return self.world.note(Event::Stuck {
+                    why: format!("never handled: {left}"),
+                });
             }
             self.world.sleep(Duration::from_secs(1)).await;
         }
         // Extra polls end, and deletes that are tried again.
-        self.world.sleep(self.terms.limits.poll_wait + EXTRA_POLLS).await;
+        self.world
+            .sleep(self.terms.limits.poll_wait + EXTRA_POLLS)
+            .await;
         if self.world.bodies(SOURCE).is_empty() {
             self.world.note(Event::Idle);
-            self.world.sleep(self.terms.limits.poll_wait * IDLE_POLLS).await;
+            self.world
+                .sleep(self.terms.limits.poll_wait * IDLE_POLLS)
+                .await;
             self.world.note(Event::Busy);
         }
     }
@@ -179,7 +216,12 @@ impl Story {
 
     /// Whether the weather has cleared and the last message has come.
     fn is_over(&self) -> bool {
-        let last = self.plans.iter().map(|plan| plan.at).max().unwrap_or_default();
+        let last = self
+            .plans
+            .iter()
+            .map(|plan| plan.at)
+            .max()
+            .unwrap_or_default();
         self.world.now() > last.max(self.clears_at)
     }
 }
@@ -193,9 +235,17 @@ fn limits(dice: &mut fastrand::Rng) -> ReceiverLimits {
         poll_wait: seconds([2, 10, 20, 20, 20][dice.usize(..5)]),
         max_polls: dice.usize(1..=5),
         max_in_hand,
-        max_of_one_group: if dice.bool() { max_in_hand } else { dice.usize(1..=max_in_hand) },
+        max_of_one_group: if dice.bool() {
+            max_in_hand
+        } else {
+            dice.usize(1..=max_in_hand)
+        },
         visibility,
-        max_lease: if dice.u8(..5) == 0 { visibility * 3 } else { seconds(3600) },
+        max_lease: if dice.u8(..5) == 0 {
+            visibility * 3
+        } else {
+            seconds(3600)
+        },
         unready_after: seconds(15),
     }
 }
@@ -207,10 +257,22 @@ fn plans(dice: &mut fastrand::Rng, visibility: Duration) -> Vec<Plan> {
     let is_backlog = dice.bool();
     let groups = dice.usize(1..=3);
     let mut plan = |_| {
-        let kind = if dice.f64() < odd { kinds[dice.usize(..kinds.len())] } else { Kind::Good };
-        let longest = if dice.f64() < slow { visibility * 3 } else { Duration::from_millis(20) };
+        let kind = if dice.f64() < odd {
+            kinds[dice.usize(..kinds.len())]
+        } else {
+            Kind::Good
+        };
+        let longest = if dice.f64() < slow {
+            visibility * 3
+        } else {
+            Duration::from_millis(20)
+        };
         Plan {
-            at: if is_backlog { Duration::ZERO } else { Duration::from_millis(dice.u64(..30_000)) },
+            at: if is_backlog {
+                Duration::ZERO
+            } else {
+                Duration::from_millis(dice.u64(..30_000))
+            },
             kind,
             takes: longest.mul_f64(dice.f64()),
             group: format!("group-{}", dice.usize(..groups)),

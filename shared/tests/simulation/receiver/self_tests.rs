@@ -18,7 +18,11 @@ use crate::world::{World, arn};
 /// A run in which everything happens that a judge has an opinion of.
 fn sound() -> (Story, Trace) {
     static SEED: OnceLock<u64> = OnceLock::new();
-    play(*SEED.get_or_init(|| (0..).find(|seed| is_rich(&play(*seed))).expect("there are seeds without end")))
+    play(*SEED.get_or_init(|| {
+        (0..)
+            .find(|seed| is_rich(&play(*seed)))
+            .expect("there are seeds without end")
+    }))
 }
 
 fn is_rich((story, trace): &(Story, Trace)) -> bool {
@@ -31,7 +35,9 @@ fn is_rich((story, trace): &(Story, Trace)) -> bool {
     ];
     story.terms.is_calm
         && story.terms.handler_takes > story.terms.limits.visibility * 2
-        && wanted.iter().all(|is_it| trace.0.iter().any(|(_, event)| is_it(event)))
+        && wanted
+            .iter()
+            .all(|is_it| trace.0.iter().any(|(_, event)| is_it(event)))
 }
 
 fn is_decided(event: &Event, wanted: Decision) -> bool {
@@ -44,11 +50,17 @@ fn is_noticed(spoil: impl FnOnce(&mut Vec<(Duration, Event)>), complaint: &str) 
     assert_eq!(story.judge(&trace), Vec::<String>::new(), "sound as it was");
     spoil(&mut trace.0);
     let broken = judge(&trace, &story.terms);
-    assert!(broken.iter().any(|said| said.contains(complaint)), "{complaint:?} not among {broken:?}");
+    assert!(
+        broken.iter().any(|said| said.contains(complaint)),
+        "{complaint:?} not among {broken:?}"
+    );
 }
 
 fn first(events: &[(Duration, Event)], is_it: impl Fn(&Event) -> bool) -> usize {
-    events.iter().position(|(_, event)| is_it(event)).expect("it is in every sound run")
+    events
+        .iter()
+        .position(|(_, event)| is_it(event))
+        .expect("it is in every sound run")
 }
 
 #[test]
@@ -66,8 +78,12 @@ fn the_judge_notices_a_delete_before_the_store() {
     is_noticed(
         |events| {
             let at = first(events, |event| is_decided(event, Decision::Done));
-            let Event::Decided { verdicts } = &mut events[at].1 else { unreachable!("just found") };
-            verdicts.iter_mut().for_each(|(_, decision)| *decision = Decision::Retry);
+            let Event::Decided { verdicts } = &mut events[at].1 else {
+                unreachable!("just found")
+            };
+            verdicts
+                .iter_mut()
+                .for_each(|(_, decision)| *decision = Decision::Retry);
         },
         "deleted before it was stored",
     );
@@ -77,11 +93,20 @@ fn the_judge_notices_a_delete_before_the_store() {
 fn the_judge_notices_a_handler_that_has_not_stored_what_it_calls_done() {
     let broken = played_by(async |world, story| {
         let client = world.clients().sqs;
-        let source = Source::find(&client, &arn(SOURCE)).await.expect("the weather is calm");
+        let source = Source::find(&client, &arn(SOURCE))
+            .await
+            .expect("the weather is calm");
         let handler = Scripted::new(world, Arc::clone(&story.plans), Lying);
-        story.receive(&client, &source, &handler, story.settle()).await;
+        story
+            .receive(&client, &source, &handler, story.settle())
+            .await;
     });
-    assert!(broken.iter().any(|said| said.contains("before it was stored")), "{broken:?}");
+    assert!(
+        broken
+            .iter()
+            .any(|said| said.contains("before it was stored")),
+        "{broken:?}"
+    );
 }
 
 #[test]
@@ -92,8 +117,18 @@ fn the_judge_notices_a_receiver_that_deletes_before_it_handles() {
             .await
             .expect_err("endless");
     });
-    assert!(broken.iter().any(|said| said.contains("before it was stored")), "{broken:?}");
-    assert!(broken.iter().any(|said| said.contains("neither stored nor set aside")), "{broken:?}");
+    assert!(
+        broken
+            .iter()
+            .any(|said| said.contains("before it was stored")),
+        "{broken:?}"
+    );
+    assert!(
+        broken
+            .iter()
+            .any(|said| said.contains("neither stored nor set aside")),
+        "{broken:?}"
+    );
 }
 
 /// What the judge says of a seed's story when somebody else plays the receiver.
@@ -101,7 +136,11 @@ fn played_by(receiver: impl AsyncFn(World, &Story)) -> Vec<String> {
     let (story, _) = sound();
     in_virtual_time(story.seed, async || {
         let story = Story::new(story.seed);
-        tokio::join!(story.feed(), story.clear(), receiver(story.world.clone(), &story));
+        tokio::join!(
+            story.feed(),
+            story.clear(),
+            receiver(story.world.clone(), &story)
+        );
         let trace = story.world.take_trace();
         judge(&trace, &story.terms)
     })
@@ -110,12 +149,16 @@ fn played_by(receiver: impl AsyncFn(World, &Story)) -> Vec<String> {
 /// A receiver as it should not be.
 async fn delete_first(world: &World, story: &Story) {
     let client = world.clients().sqs;
-    let source = Source::find(&client, &arn(SOURCE)).await.expect("the weather is calm");
+    let source = Source::find(&client, &arn(SOURCE))
+        .await
+        .expect("the weather is calm");
     loop {
         let received = client
             .receive_message()
             .queue_url(&source.url)
-            .visibility_timeout(i32::try_from(story.terms.limits.visibility.as_secs()).expect("small"))
+            .visibility_timeout(
+                i32::try_from(story.terms.limits.visibility.as_secs()).expect("small"),
+            )
             .message_attribute_names("All")
             .send()
             .await
@@ -127,9 +170,19 @@ async fn delete_first(world: &World, story: &Story) {
                 .receipt_handle(&handle)
                 .build()
                 .expect("set");
-            client.delete_message_batch().queue_url(&source.url).entries(entry).send().await.expect("calm");
-            world.note(Event::Handling { handles: vec![handle] });
-            world.note(Event::Stored { body: message.body.unwrap_or_default() });
+            client
+                .delete_message_batch()
+                .queue_url(&source.url)
+                .entries(entry)
+                .send()
+                .await
+                .expect("calm");
+            world.note(Event::Handling {
+                handles: vec![handle],
+            });
+            world.note(Event::Stored {
+                body: message.body.unwrap_or_default(),
+            });
         }
         world.sleep(Duration::from_secs(1)).await;
     }
@@ -156,11 +209,23 @@ fn the_judge_notices_a_delivery_that_nobody_is_given() {
 
 #[test]
 fn the_judge_notices_a_receive_beyond_its_bounds() {
-    let receive = |event: &Event| matches!(event, Event::Called { request: Request::Receive { .. }, .. });
+    let receive = |event: &Event| {
+        matches!(
+            event,
+            Event::Called {
+                request: Request::Receive { .. },
+                ..
+            }
+        )
+    };
     is_noticed(
         |events| {
             let at = first(events, receive);
-            let Event::Called { request: Request::Receive { asked, .. }, .. } = &mut events[at].1 else {
+            let Event::Called {
+                request: Request::Receive { asked, .. },
+                ..
+            } = &mut events[at].1
+            else {
                 unreachable!("just found")
             };
             *asked = 1000;
@@ -169,8 +234,10 @@ fn the_judge_notices_a_receive_beyond_its_bounds() {
     );
     is_noticed(
         |events| {
-            let (at, poll) =
-                (first(events, |event| matches!(event, Event::Stopping)), first(events, receive));
+            let (at, poll) = (
+                first(events, |event| matches!(event, Event::Stopping)),
+                first(events, receive),
+            );
             let late = (events[at].0, events[poll].1.clone());
             events.insert(at + 1, late);
         },
@@ -178,7 +245,10 @@ fn the_judge_notices_a_receive_beyond_its_bounds() {
     );
     is_noticed(
         |events| {
-            let (at, poll) = (first(events, |event| matches!(event, Event::Idle)), first(events, receive));
+            let (at, poll) = (
+                first(events, |event| matches!(event, Event::Idle)),
+                first(events, receive),
+            );
             let extra = (events[at].0, events[poll].1.clone());
             events.insert(at + 1, extra);
         },

@@ -27,7 +27,10 @@ const GHOST: Duration = Duration::from_secs(15);
 
 /// The promises that the trace breaks.
 pub(super) fn judge(trace: &Trace, limits: &SenderLimits) -> Vec<String> {
-    let mut judge = Judge { limits: *limits, ..Judge::default() };
+    let mut judge = Judge {
+        limits: *limits,
+        ..Judge::default()
+    };
     for (now, event) in &trace.0 {
         judge.now = *now;
         judge.see(event);
@@ -92,7 +95,13 @@ impl Judge {
             self.check_bounds();
         }
         match event {
-            Event::Offered { send, queue, body, within, must_arrive } => {
+            Event::Offered {
+                send,
+                queue,
+                body,
+                within,
+                must_arrive,
+            } => {
                 self.offered(*send, queue, body, *within, *must_arrive);
             }
             Event::Told { send, outcome } => self.told(*send, *outcome),
@@ -106,12 +115,20 @@ impl Judge {
             Event::Called { call, request } => self.called(*call, request),
             Event::Answered { call, answer } => self.answered(*call, answer),
             Event::Failed { call, how } => {
-                let is_certain = matches!(how, Failure::Refused { status: 400..500, .. });
+                let is_certain = matches!(
+                    how,
+                    Failure::Refused {
+                        status: 400..500,
+                        ..
+                    }
+                );
                 self.ended(*call, is_certain);
             }
             Event::Abandoned { call } => self.ended(*call, false),
             Event::Put { entry, .. } => {
-                if let Some(send) = number(&entry.body).and_then(|number| self.sends.get_mut(&number)) {
+                if let Some(send) =
+                    number(&entry.body).and_then(|number| self.sends.get_mut(&number))
+                {
                     send.puts += 1;
                 }
             }
@@ -122,8 +139,16 @@ impl Judge {
         }
     }
 
-    fn offered(&mut self, number: usize, queue: &str, body: &str, within: Duration, must_arrive: bool) {
-        let is_waiting = |send: &Send| send.queue == queue && send.over_at.is_none() && send.on_the_wire == 0;
+    fn offered(
+        &mut self,
+        number: usize,
+        queue: &str,
+        body: &str,
+        within: Duration,
+        must_arrive: bool,
+    ) {
+        let is_waiting =
+            |send: &Send| send.queue == queue && send.over_at.is_none() && send.on_the_wire == 0;
         let others_wait = self.sends.values().any(is_waiting);
         let lane = self.queues.entry(queue.to_owned()).or_default();
         if lane.open_calls == 0 && !others_wait {
@@ -146,13 +171,17 @@ impl Judge {
             refused: false,
         };
         if self.sends.insert(number, send).is_some() {
-            self.broken.push(format!("send {number} was offered twice: the story is wrong"));
+            self.broken.push(format!(
+                "send {number} was offered twice: the story is wrong"
+            ));
         }
     }
 
     fn told(&mut self, number: usize, outcome: Outcome) {
         let full_is_right = outcome != Outcome::Full || self.is_a_bound_reached(number);
-        let Some(send) = self.sends.get_mut(&number) else { return };
+        let Some(send) = self.sends.get_mut(&number) else {
+            return;
+        };
         let mut complain = |what: &str| self.broken.push(format!("send {number}: {what}"));
         if send.over_at.is_some() {
             complain("answered twice");
@@ -168,7 +197,8 @@ impl Judge {
                 complain("Full, but it had been accepted");
             }
             Outcome::Rejected
-                if send.bytes <= self.limits.max_batch_bytes && !send.body.contains(REFUSED_CONTENT) =>
+                if send.bytes <= self.limits.max_batch_bytes
+                    && !send.body.contains(REFUSED_CONTENT) =>
             {
                 complain("Rejected, but nothing is wrong with it");
             }
@@ -192,35 +222,58 @@ impl Judge {
         let (queue, entries) = match request {
             Request::FindQueue { queue } => (queue, &[][..]),
             Request::SendBatch { queue, entries } => (queue, entries.as_slice()),
-            other => return self.broken.push(format!("call {call} is none of a sender's: {other:?}")),
+            other => {
+                return self
+                    .broken
+                    .push(format!("call {call} is none of a sender's: {other:?}"));
+            }
         };
         let lane = self.queues.entry(queue.clone()).or_default();
         lane.open_calls += 1;
         lane.used_at = Some(self.now);
         if lane.lone_since.take().is_some_and(|since| since < self.now) {
-            self.broken.push(format!("call {call}: a lone message waited"));
+            self.broken
+                .push(format!("call {call}: a lone message waited"));
         }
         if lane.open_calls > self.limits.max_in_flight {
-            self.broken.push(format!("call {call}: {} calls in flight to {queue}", lane.open_calls));
+            self.broken.push(format!(
+                "call {call}: {} calls in flight to {queue}",
+                lane.open_calls
+            ));
         }
         let is_first = lane.looked_up_at == Some(self.now);
         let mut sends = BTreeMap::new();
         for entry in entries {
-            let Some(number) = number(&entry.body) else { continue };
+            let Some(number) = number(&entry.body) else {
+                continue;
+            };
             self.carried(call, number, entry, is_first);
             sends.insert(entry.id.clone(), number);
         }
         if !matches!(request, Request::FindQueue { .. }) {
             self.check_batch(call, entries);
         }
-        self.calls.insert(call, Call { queue: queue.clone(), sends });
+        self.calls.insert(
+            call,
+            Call {
+                queue: queue.clone(),
+                sends,
+            },
+        );
     }
 
     /// A message is on the wire.
     fn carried(&mut self, call: CallId, number: usize, entry: &Entry, after_look_up: bool) {
-        let Some(send) = self.sends.get_mut(&number) else { return };
-        let mut complain = |what: &str| self.broken.push(format!("call {call}: send {number} {what}"));
-        if entry.body != send.body || entry.attributes.get(ATTRIBUTE).map(String::as_str) != Some(GROUP) {
+        let Some(send) = self.sends.get_mut(&number) else {
+            return;
+        };
+        let mut complain = |what: &str| {
+            self.broken
+                .push(format!("call {call}: send {number} {what}"))
+        };
+        if entry.body != send.body
+            || entry.attributes.get(ATTRIBUTE).map(String::as_str) != Some(GROUP)
+        {
             complain("is not what was offered");
         }
         if send.confirmed {
@@ -244,7 +297,9 @@ impl Judge {
         let ids: BTreeSet<_> = entries.iter().map(|entry| &entry.id).collect();
         let well_formed = |id: &str| {
             (1..=MAX_ID_LENGTH).contains(&id.len())
-                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+                && id
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         };
         let bytes: usize = entries.iter().map(Entry::bytes).sum();
         for (is_kept, what) in [
@@ -254,7 +309,9 @@ impl Judge {
             (ids.iter().all(|id| well_formed(id)), "a malformed id"),
         ] {
             if !is_kept {
-                self.broken.push(format!("call {call}: a batch with {what} SQS does not take"));
+                self.broken.push(format!(
+                    "call {call}: a batch with {what} SQS does not take"
+                ));
             }
         }
     }
@@ -263,11 +320,18 @@ impl Judge {
         if matches!(answer, Answer::Url(_))
             && let Some(call) = self.calls.get(&call)
         {
-            self.queues.entry(call.queue.clone()).or_default().looked_up_at = Some(self.now);
+            self.queues
+                .entry(call.queue.clone())
+                .or_default()
+                .looked_up_at = Some(self.now);
         }
         if let (Answer::Batch(results), Some(call)) = (answer, self.calls.get_mut(&call)) {
             for (id, result) in results {
-                let Some(send) = call.sends.remove(id).and_then(|number| self.sends.get_mut(&number)) else {
+                let Some(send) = call
+                    .sends
+                    .remove(id)
+                    .and_then(|number| self.sends.get_mut(&number))
+                else {
                     continue;
                 };
                 send.on_the_wire -= 1;
@@ -283,7 +347,9 @@ impl Judge {
     /// A call is over; it said nothing of the sends still noted with it, which is certain to mean that it had no effect,
     /// or not.
     fn ended(&mut self, call: CallId, is_certain: bool) {
-        let Some(call) = self.calls.remove(&call) else { return };
+        let Some(call) = self.calls.remove(&call) else {
+            return;
+        };
         let lane = self.queues.entry(call.queue).or_default();
         lane.open_calls -= 1;
         lane.used_at = Some(self.now);
@@ -303,15 +369,26 @@ impl Judge {
     fn check_bounds(&mut self) {
         let bytes: usize = self.live().map(|send| send.bytes).sum();
         let queues: BTreeSet<_> = self.live().map(|send| &send.queue).collect();
-        let most = queues.iter().map(|queue| self.accepted(queue)).max().unwrap_or(0);
+        let most = queues
+            .iter()
+            .map(|queue| self.accepted(queue))
+            .max()
+            .unwrap_or(0);
         let found = [
             (bytes, self.limits.max_bytes, "bytes accepted"),
             (queues.len(), self.limits.max_queues, "queues open"),
-            (most, self.limits.max_entries, "entries accepted for one queue"),
+            (
+                most,
+                self.limits.max_entries,
+                "entries accepted for one queue",
+            ),
         ];
         for (count, bound, what) in found {
             if count > bound {
-                self.broken.push(format!("{:?}: {count} {what}, the bound is {bound}", self.now));
+                self.broken.push(format!(
+                    "{:?}: {count} {what}, the bound is {bound}",
+                    self.now
+                ));
             }
         }
     }
@@ -323,7 +400,9 @@ impl Judge {
 
     /// Whether an offer may be refused for want of room.
     fn is_a_bound_reached(&self, number: usize) -> bool {
-        let Some(offer) = self.sends.get(&number) else { return false };
+        let Some(offer) = self.sends.get(&number) else {
+            return false;
+        };
         let is_recent = |at: Option<Duration>, within| at.is_some_and(|at| self.now <= at + within);
         // The offer itself is among the live ones.
         let bytes: usize = self.live().map(|send| send.bytes).sum();
@@ -331,7 +410,12 @@ impl Judge {
             is_recent(lane.used_at, self.limits.close_after + TICK)
                 || self.live().any(|send| send.queue == **name)
         };
-        let others = self.queues.iter().filter(|(name, _)| **name != offer.queue).filter(is_open).count();
+        let others = self
+            .queues
+            .iter()
+            .filter(|(name, _)| **name != offer.queue)
+            .filter(is_open)
+            .count();
         bytes > self.limits.max_bytes
             || self.accepted(&offer.queue) > self.limits.max_entries
             || others >= self.limits.max_queues
@@ -344,30 +428,40 @@ impl Judge {
             match send.over_at {
                 None => complain("never answered".to_owned()),
                 Some(over_at) => {
-                    if self.drained_at.is_some_and(|drained_at| over_at > drained_at) {
+                    if self
+                        .drained_at
+                        .is_some_and(|drained_at| over_at > drained_at)
+                    {
                         complain("answered after the drain".to_owned());
                     }
                 }
             }
-            if let Some(outcome @ (Outcome::Full | Outcome::Rejected | Outcome::Unavailable)) = send.outcome
+            if let Some(outcome @ (Outcome::Full | Outcome::Rejected | Outcome::Unavailable)) =
+                send.outcome
                 && send.puts > 0
             {
                 complain(format!("{outcome:?}, but it is in the queue"));
             }
             if send.puts > 1 + send.ambiguous {
-                complain(format!("{} times in the queue, {} answers lost", send.puts, send.ambiguous));
+                complain(format!(
+                    "{} times in the queue, {} answers lost",
+                    send.puts, send.ambiguous
+                ));
             }
         }
         for (queue, lane) in &self.queues {
             if lane.lone_since.is_some() {
-                self.broken.push(format!("a lone message for {queue} was never sent"));
+                self.broken
+                    .push(format!("a lone message for {queue} was never sent"));
             }
         }
         self.judge_drain();
     }
 
     fn judge_drain(&mut self) {
-        let Some(since) = self.draining_since else { return };
+        let Some(since) = self.draining_since else {
+            return;
+        };
         // With nothing left to answer there is nothing to wait for.
         let is_busy = |send: &Send| {
             let over_at = send.over_at.unwrap_or(Duration::MAX);
@@ -381,7 +475,8 @@ impl Judge {
         match self.drained_at {
             None => self.broken.push("the drain never ended".to_owned()),
             Some(at) if at > since + bound => {
-                self.broken.push(format!("the drain took {:?}, not {bound:?}", at - since));
+                self.broken
+                    .push(format!("the drain took {:?}, not {bound:?}", at - since));
             }
             Some(_) => {}
         }

@@ -71,20 +71,46 @@ impl Scenario for Story {
         let limits = limits(&mut dice, kind);
         let is_orderly = dice.bool();
         let world = World::new(dice.fork(), weather, is_orderly);
-        let queues: Vec<_> = (0..dice.usize(1..=5)).map(|number| format!("queue-{number}")).collect();
+        let queues: Vec<_> = (0..dice.usize(1..=5))
+            .map(|number| format!("queue-{number}"))
+            .collect();
         for queue in &queues {
             let refuses_groups = dice.u8(..10) == 0;
             // One that is missing in a storm: every send to it fails.
             if kind != Kind::Stormy || dice.u8(..12) != 0 {
-                world.create(queue, if refuses_groups { Queue::without_groups() } else { Queue::default() });
+                world.create(
+                    queue,
+                    if refuses_groups {
+                        Queue::without_groups()
+                    } else {
+                        Queue::default()
+                    },
+                );
             }
         }
         let plans = plans(&mut dice, kind, &queues, &limits);
         let last = plans.iter().map(|plan| plan.at).max().unwrap_or_default();
-        let drains_early = (dice.u8(..3) == 0).then(|| last + Duration::from_millis(dice.u64(..50)));
-        let paced = if drains_early.is_none() && dice.bool() { dice.usize(..8) } else { 0 };
-        let sender = Sender::new(world.clients().sqs, limits, &Metrics::new("test", "simulated"));
-        Self { world, limits, sender, queues, plans, paced, drains_early }
+        let drains_early =
+            (dice.u8(..3) == 0).then(|| last + Duration::from_millis(dice.u64(..50)));
+        let paced = if drains_early.is_none() && dice.bool() {
+            dice.usize(..8)
+        } else {
+            0
+        };
+        let sender = Sender::new(
+            world.clients().sqs,
+            limits,
+            &Metrics::new("test", "simulated"),
+        );
+        Self {
+            world,
+            limits,
+            sender,
+            queues,
+            plans,
+            paced,
+            drains_early,
+        }
     }
 
     fn world(&self) -> World {
@@ -94,7 +120,12 @@ impl Scenario for Story {
     async fn play(&self) {
         let mut callers = JoinSet::new();
         for (number, plan) in self.plans.iter().enumerate() {
-            callers.spawn(caller(self.world.clone(), self.sender.clone(), number, plan.clone()));
+            callers.spawn(caller(
+                self.world.clone(),
+                self.sender.clone(),
+                number,
+                plan.clone(),
+            ));
         }
         if let Some(at) = self.drains_early {
             self.world.sleep(at + Duration::from_millis(1)).await;
@@ -134,7 +165,13 @@ impl Story {
                 leaves_after: None,
                 must_arrive: false,
             };
-            caller(self.world.clone(), self.sender.clone(), self.plans.len() + round, plan).await;
+            caller(
+                self.world.clone(),
+                self.sender.clone(),
+                self.plans.len() + round,
+                plan,
+            )
+            .await;
             let edge = self.limits.close_after + Duration::from_millis(round as u64 % 3);
             tokio::time::sleep(edge.saturating_sub(Duration::from_millis(1))).await;
         }
@@ -145,7 +182,9 @@ impl Story {
         let mut callers = JoinSet::new();
         let existing = self.queues.iter().filter(|queue| self.world.has(queue));
         let mut bytes_left = self.limits.max_bytes;
-        for (number, queue) in (self.plans.len() + self.paced..).zip(existing.take(self.limits.max_queues)) {
+        for (number, queue) in
+            (self.plans.len() + self.paced..).zip(existing.take(self.limits.max_queues))
+        {
             let size = bytes_left.min(self.limits.max_batch_bytes);
             let plan = Plan {
                 at: self.world.now(),
@@ -160,7 +199,12 @@ impl Story {
                 break;
             }
             bytes_left -= used;
-            callers.spawn(caller(self.world.clone(), self.sender.clone(), number, plan));
+            callers.spawn(caller(
+                self.world.clone(),
+                self.sender.clone(),
+                number,
+                plan,
+            ));
         }
         callers.join_all().await;
     }
@@ -177,12 +221,21 @@ fn limits(dice: &mut fastrand::Rng, kind: Kind) -> SenderLimits {
         max_batch_bytes,
         max_in_flight: dice.usize(1..=6),
         // Patient enough for every passing failure, where all must arrive.
-        deadline: if kind == Kind::Stormy { ms(dice.u64(300..8_000)) } else { ms(60_000) },
+        deadline: if kind == Kind::Stormy {
+            ms(dice.u64(300..8_000))
+        } else {
+            ms(60_000)
+        },
         close_after: ms([1, 50, 1_000, 60_000][dice.usize(..4)]),
     }
 }
 
-fn plans(dice: &mut fastrand::Rng, kind: Kind, queues: &[String], limits: &SenderLimits) -> Vec<Plan> {
+fn plans(
+    dice: &mut fastrand::Rng,
+    kind: Kind,
+    queues: &[String],
+    limits: &SenderLimits,
+) -> Vec<Plan> {
     let (count, spread_ms) = (dice.usize(1..=25), [0, 5, 300, 5_000][dice.usize(..4)]);
     let (leaving, refused, large) = (dice.f64() * 0.3, dice.f64() * 0.2, dice.f64() * 0.3);
     let mut at = Duration::ZERO;
@@ -191,7 +244,11 @@ fn plans(dice: &mut fastrand::Rng, kind: Kind, queues: &[String], limits: &Sende
         let (is_refused, is_leaving) = (dice.f64() < refused, dice.f64() < leaving);
         let is_hurried = kind == Kind::Stormy && dice.u8(..10) == 0;
         // Now and then more than a batch takes.
-        let size = if dice.f64() < large { dice.usize(..limits.max_batch_bytes + 20) } else { 0 };
+        let size = if dice.f64() < large {
+            dice.usize(..limits.max_batch_bytes + 20)
+        } else {
+            0
+        };
         let body = body(number, if is_refused { REFUSED_CONTENT } else { ':' }, size);
         let fits = bytes(&body) <= limits.max_batch_bytes;
         Plan {
@@ -241,8 +298,12 @@ async fn caller(world: World, sender: Sender, send: usize, plan: Plan) {
             Some(within) => sender.send_within(within, &queue, message).await,
         }
     };
-    let event = match tokio::time::timeout(plan.leaves_after.unwrap_or(Duration::MAX), answer).await {
-        Ok(answer) => Event::Told { send, outcome: outcome(&answer) },
+    let event = match tokio::time::timeout(plan.leaves_after.unwrap_or(Duration::MAX), answer).await
+    {
+        Ok(answer) => Event::Told {
+            send,
+            outcome: outcome(&answer),
+        },
         Err(_) => Event::Left { send },
     };
     world.note(event);

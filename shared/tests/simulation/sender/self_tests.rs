@@ -13,7 +13,9 @@ use crate::world::wire::{Answer, Request};
 fn sound() -> (Story, Trace) {
     static SEED: OnceLock<u64> = OnceLock::new();
     play(*SEED.get_or_init(|| {
-        (0..).find(|seed| is_rich(&play::<Story>(*seed).1)).expect("there are seeds without end")
+        (0..)
+            .find(|seed| is_rich(&play::<Story>(*seed).1))
+            .expect("there are seeds without end")
     }))
 }
 
@@ -23,15 +25,22 @@ fn is_rich(trace: &Trace) -> bool {
 }
 
 fn is_ok(event: &Event) -> bool {
-    matches!(event, Event::Told { outcome: Outcome::Ok, .. })
+    matches!(
+        event,
+        Event::Told {
+            outcome: Outcome::Ok,
+            ..
+        }
+    )
 }
 
 /// The entries of a batch with a few.
 fn full_batch(event: &Event) -> Option<usize> {
     match event {
-        Event::Called { request: Request::SendBatch { entries, .. }, .. } => {
-            Some(entries.len()).filter(|count| *count > 5)
-        }
+        Event::Called {
+            request: Request::SendBatch { entries, .. },
+            ..
+        } => Some(entries.len()).filter(|count| *count > 5),
         _ => None,
     }
 }
@@ -42,11 +51,17 @@ fn is_noticed(spoil: impl FnOnce(&mut Vec<(Duration, Event)>), complaint: &str) 
     assert_eq!(story.judge(&trace), Vec::<String>::new(), "sound as it was");
     spoil(&mut trace.0);
     let broken = judge(&trace, &story.limits);
-    assert!(broken.iter().any(|said| said.contains(complaint)), "{complaint:?} not among {broken:?}");
+    assert!(
+        broken.iter().any(|said| said.contains(complaint)),
+        "{complaint:?} not among {broken:?}"
+    );
 }
 
 fn first(events: &[(Duration, Event)], is_it: impl Fn(&Event) -> bool) -> usize {
-    events.iter().position(|(_, event)| is_it(event)).expect("it is in every sound run")
+    events
+        .iter()
+        .position(|(_, event)| is_it(event))
+        .expect("it is in every sound run")
 }
 
 #[test]
@@ -76,7 +91,10 @@ fn the_judge_notices_an_answer_that_is_late_or_untrue() {
         },
         "answered after its deadline",
     );
-    is_noticed(|events| events.retain(|(_, event)| !matches!(event, Event::Put { .. })), "not in the queue");
+    is_noticed(
+        |events| events.retain(|(_, event)| !matches!(event, Event::Put { .. })),
+        "not in the queue",
+    );
     is_noticed(
         |events| {
             let at = first(events, is_ok);
@@ -93,7 +111,11 @@ fn the_judge_notices_a_batch_that_sqs_would_not_take() {
     let spoil = |change: fn(&mut Vec<crate::world::queue::Entry>)| {
         move |events: &mut Vec<(Duration, Event)>| {
             let at = first(events, |event| full_batch(event).is_some());
-            if let Event::Called { request: Request::SendBatch { entries, .. }, .. } = &mut events[at].1 {
+            if let Event::Called {
+                request: Request::SendBatch { entries, .. },
+                ..
+            } = &mut events[at].1
+            {
                 change(entries);
             }
         }
@@ -103,9 +125,18 @@ fn the_judge_notices_a_batch_that_sqs_would_not_take() {
         spoil(|entries| entries[0].body = format!("{}{}", entries[0].body, "x".repeat(2_000_000))),
         "bytes",
     );
-    is_noticed(spoil(|entries| entries[1].id = entries[0].id.clone()), "equal ids");
-    is_noticed(spoil(|entries| entries[1].id = "a b".to_owned()), "malformed id");
-    is_noticed(spoil(|entries| entries[1].body += "?"), "not what was offered");
+    is_noticed(
+        spoil(|entries| entries[1].id = entries[0].id.clone()),
+        "equal ids",
+    );
+    is_noticed(
+        spoil(|entries| entries[1].id = "a b".to_owned()),
+        "malformed id",
+    );
+    is_noticed(
+        spoil(|entries| entries[1].body += "?"),
+        "not what was offered",
+    );
 }
 
 #[test]
@@ -117,9 +148,16 @@ fn the_judge_notices_what_is_sent_again_without_need() {
                     if results.iter().all(|(_, result)| result.is_ok()))
             };
             let at = first(events, confirms);
-            let Event::Answered { call: confirmed, .. } = events[at].1 else { unreachable!("just found") };
-            let again =
-                first(events, |event| matches!(event, Event::Called { call, .. } if *call == confirmed));
+            let Event::Answered {
+                call: confirmed, ..
+            } = events[at].1
+            else {
+                unreachable!("just found")
+            };
+            let again = first(
+                events,
+                |event| matches!(event, Event::Called { call, .. } if *call == confirmed),
+            );
             let (now, again) = (events[at].0, events[again].1.clone());
             events.insert(at + 1, (now, again));
         },
@@ -143,7 +181,10 @@ fn the_judge_notices_a_lone_message_that_waits() {
 
 #[test]
 fn the_judge_notices_a_drain_that_does_not_end() {
-    is_noticed(|events| events.retain(|(_, event)| !matches!(event, Event::Drained)), "never ended");
+    is_noticed(
+        |events| events.retain(|(_, event)| !matches!(event, Event::Drained)),
+        "never ended",
+    );
     is_noticed(
         |events| {
             let at = first(events, |event| matches!(event, Event::Drained));

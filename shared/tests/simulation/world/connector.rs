@@ -31,12 +31,21 @@ impl World {
     /// The clients of production, with this service at the other end.
     pub(crate) fn clients(&self) -> AwsClients {
         let settings = settings_of(ENDPOINT, "us-east-1");
-        AwsClients::new(&settings.into_builder().http_client(Socket(self.clone())).build())
+        AwsClients::new(
+            &settings
+                .into_builder()
+                .http_client(Socket(self.clone()))
+                .build(),
+        )
     }
 }
 
 impl HttpClient for Socket {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -70,11 +79,24 @@ impl Drop for Open {
 }
 
 async fn call(world: World, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-    let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
-    let body = request.into_body().collect().await.map_err(ConnectorError::user)?.to_bytes();
+    let target = request
+        .headers()
+        .get("x-amz-target")
+        .unwrap_or_default()
+        .to_owned();
+    let body = request
+        .into_body()
+        .collect()
+        .await
+        .map_err(ConnectorError::user)?
+        .to_bytes();
     let request = Request::parse(&target, &body);
     let (call, fate) = world.begin(&request);
-    let mut open = Open { world: world.clone(), call, is_over: false };
+    let mut open = Open {
+        world: world.clone(),
+        call,
+        is_over: false,
+    };
     let (reply, answer) = oneshot::channel();
     tokio::spawn(serve(world, call, request, fate, reply));
     let rendered = match answer.await.expect("the service outlives its calls") {
@@ -90,7 +112,9 @@ async fn call(world: World, request: HttpRequest) -> Result<HttpResponse, Connec
         }
     };
     let (status, body) = rendered.ok_or_else(|| ConnectorError::io("connection reset".into()))?;
-    let status = status.try_into().map_err(|error| ConnectorError::other(Box::new(error), None))?;
+    let status = status
+        .try_into()
+        .map_err(|error| ConnectorError::other(Box::new(error), None))?;
     Ok(HttpResponse::new(status, body.into()))
 }
 

@@ -60,7 +60,10 @@ pub(crate) enum Course {
 impl Weather {
     /// A service that does what it is asked, within this time each way.
     pub(crate) fn calm(latency_ms: u64) -> Self {
-        Self { latency_ms, ..Self::default() }
+        Self {
+            latency_ms,
+            ..Self::default()
+        }
     }
 
     /// Passing failures, none of which a patient caller should notice.
@@ -79,7 +82,13 @@ impl Weather {
     /// Anything, in a mixture of its own.
     pub(crate) fn stormy(dice: &mut fastrand::Rng) -> Self {
         // Most kinds are absent, so that each is also met alone; those present are anything up to frequent.
-        let mut share = |max: f64| if dice.u8(..3) == 0 { max * dice.f64() } else { 0.0 };
+        let mut share = |max: f64| {
+            if dice.u8(..3) == 0 {
+                max * dice.f64()
+            } else {
+                0.0
+            }
+        };
         Self {
             slow: share(0.4),
             refused: share(0.5),
@@ -100,7 +109,11 @@ impl Weather {
     /// Deals one call its fate.
     pub(crate) fn fate(&self, dice: &mut fastrand::Rng) -> Fate {
         let way = |dice: &mut fastrand::Rng| {
-            let most = if dice.f64() < self.slow { self.slow_ms } else { self.latency_ms };
+            let most = if dice.f64() < self.slow {
+                self.slow_ms
+            } else {
+                self.latency_ms
+            };
             Duration::from_millis(dice.u64(0..=most))
         };
         let (before, after, mut left) = (way(dice), way(dice), dice.f64());
@@ -109,23 +122,39 @@ impl Weather {
             left < 0.0
         };
         let course = if hit(self.refused) {
-            let refusals =
-                [(400, "ThrottlingException"), (500, "InternalError"), (503, "ServiceUnavailable")];
+            let refusals = [
+                (400, "ThrottlingException"),
+                (500, "InternalError"),
+                (503, "ServiceUnavailable"),
+            ];
             let (status, code) = refusals[dice.usize(..refusals.len())];
             Course::Without(Failure::Refused { status, code })
         } else if hit(self.forbidden) {
-            Course::Without(Failure::Refused { status: 403, code: "AccessDenied" })
+            Course::Without(Failure::Refused {
+                status: 403,
+                code: "AccessDenied",
+            })
         } else if hit(self.reset) {
             Course::Without(Failure::Reset)
         } else if hit(self.lost) {
-            let losses =
-                [Failure::Reset, Failure::Garbled, Failure::Refused { status: 500, code: "InternalError" }];
+            let losses = [
+                Failure::Reset,
+                Failure::Garbled,
+                Failure::Refused {
+                    status: 500,
+                    code: "InternalError",
+                },
+            ];
             Course::After(losses[dice.usize(..losses.len())].clone())
         } else if hit(self.hung) {
             Course::Hung
         } else {
             Course::Answered
         };
-        Fate { before, after, course }
+        Fate {
+            before,
+            after,
+            course,
+        }
     }
 }

@@ -63,7 +63,11 @@ impl World {
             calls: 0,
             taken: is_orderly.then(BTreeSet::new),
         };
-        Self(Arc::new(Inner { start: Instant::now(), state: Mutex::new(state), changed: Notify::new() }))
+        Self(Arc::new(Inner {
+            start: Instant::now(),
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        }))
     }
 
     /// Creates a queue; its ARN.
@@ -118,7 +122,13 @@ impl World {
         let mut state = self.lock();
         if let Some(found) = state.queues.get_mut(queue) {
             found.put(now, entry.clone());
-            state.trace.0.push((now, Event::Put { queue: queue.to_owned(), entry }));
+            state.trace.0.push((
+                now,
+                Event::Put {
+                    queue: queue.to_owned(),
+                    entry,
+                },
+            ));
         }
         drop(state);
         self.0.changed.notify_waiters();
@@ -129,7 +139,9 @@ impl World {
         self.lock()
             .queues
             .get(queue)
-            .map_or_else(Vec::new, |queue| queue.bodies().map(str::to_owned).collect())
+            .map_or_else(Vec::new, |queue| {
+                queue.bodies().map(str::to_owned).collect()
+            })
     }
 
     /// Whether there is such a queue.
@@ -145,13 +157,30 @@ impl World {
     fn begin(&self, request: &Request) -> (CallId, Fate) {
         let now = self.now();
         let mut state = self.lock();
-        let State { dice, weather, trace, calls, .. } = &mut *state;
+        let State {
+            dice,
+            weather,
+            trace,
+            calls,
+            ..
+        } = &mut *state;
         *calls += 1;
-        trace.0.push((now, Event::Called { call: *calls, request: request.clone() }));
+        trace.0.push((
+            now,
+            Event::Called {
+                call: *calls,
+                request: request.clone(),
+            },
+        ));
         let mut fate = weather.fate(dice);
         if *calls >= MAX_CALLS {
             if *calls == MAX_CALLS {
-                trace.0.push((now, Event::Stuck { why: format!("{MAX_CALLS} calls") }));
+                trace.0.push((
+                    now,
+                    Event::Stuck {
+                        why: format!("{MAX_CALLS} calls"),
+                    },
+                ));
             }
             fate.course = Course::Hung;
         }
@@ -159,7 +188,12 @@ impl World {
     }
 
     /// Carries a call out.
-    async fn carry_out(&self, call: CallId, request: Request, is_wanted: impl Fn() -> bool) -> Answer {
+    async fn carry_out(
+        &self,
+        call: CallId,
+        request: Request,
+        is_wanted: impl Fn() -> bool,
+    ) -> Answer {
         match request {
             Request::FindQueue { queue } => {
                 if self.lock().queues.contains_key(&queue) {
@@ -172,14 +206,18 @@ impl World {
                 .lock()
                 .queues
                 .get(&queue)
-                .map_or(Answer::NoQueue, |queue| Answer::Policy(queue.dead_letter_arn.clone())),
+                .map_or(Answer::NoQueue, |queue| {
+                    Answer::Policy(queue.dead_letter_arn.clone())
+                }),
             Request::Send { queue, entry } => {
                 self.put(&queue, entry);
                 Answer::Sent
             }
-            Request::SendBatch { queue, entries } => {
-                self.each(entries, |entry: &Entry| entry.id.clone(), |entry| self.send(&queue, entry))
-            }
+            Request::SendBatch { queue, entries } => self.each(
+                entries,
+                |entry: &Entry| entry.id.clone(),
+                |entry| self.send(&queue, entry),
+            ),
             Request::DeleteBatch { queue, entries } => {
                 self.each(entries, target_id, |target| self.delete(&queue, &target))
             }
@@ -188,8 +226,14 @@ impl World {
                 self.0.changed.notify_waiters();
                 answer
             }
-            Request::Receive { queue, asked, wait, visibility } => {
-                self.receive(call, &queue, (asked, wait, visibility), is_wanted).await
+            Request::Receive {
+                queue,
+                asked,
+                wait,
+                visibility,
+            } => {
+                self.receive(call, &queue, (asked, wait, visibility), is_wanted)
+                    .await
             }
             Request::Unknown { .. } => Answer::NoQueue,
         }
@@ -207,11 +251,18 @@ impl World {
         for entry in entries {
             let (fails, missing, has_effect) = {
                 let State { dice, weather, .. } = &mut *self.lock();
-                (dice.f64() < weather.entry_failed, dice.f64() < weather.entry_missing, dice.bool())
+                (
+                    dice.f64() < weather.entry_failed,
+                    dice.f64() < weather.entry_missing,
+                    dice.bool(),
+                )
             };
             let id = id(&entry);
             let result = match (fails, missing && !has_effect) {
-                (true, _) => Err(EntryError { code: "InternalError", sender_fault: false }),
+                (true, _) => Err(EntryError {
+                    code: "InternalError",
+                    sender_fault: false,
+                }),
                 (false, true) => Ok(()),
                 (false, false) => act(entry),
             };
@@ -224,10 +275,22 @@ impl World {
 
     fn send(&self, queue: &str, entry: Entry) -> Result<(), EntryError> {
         if entry.body.contains(REFUSED_CONTENT) {
-            return Err(EntryError { code: "InvalidMessageContents", sender_fault: true });
+            return Err(EntryError {
+                code: "InvalidMessageContents",
+                sender_fault: true,
+            });
         }
-        if entry.group.is_some() && self.lock().queues.get(queue).is_some_and(|queue| queue.refuses_groups) {
-            return Err(EntryError { code: GROUPS_REFUSED, sender_fault: true });
+        if entry.group.is_some()
+            && self
+                .lock()
+                .queues
+                .get(queue)
+                .is_some_and(|queue| queue.refuses_groups)
+        {
+            return Err(EntryError {
+                code: GROUPS_REFUSED,
+                sender_fault: true,
+            });
         }
         self.put(queue, entry);
         Ok(())
@@ -235,11 +298,25 @@ impl World {
 
     fn delete(&self, queue: &str, target: &Target) -> Result<(), EntryError> {
         let now = self.now();
-        let State { dice, weather, queues, trace, .. } = &mut *self.lock();
+        let State {
+            dice,
+            weather,
+            queues,
+            trace,
+            ..
+        } = &mut *self.lock();
         let (is_lost, forgiving) = (dice.f64() < weather.undeleted, dice.bool());
         let found = queues.get_mut(queue).filter(|_| !is_lost);
-        if let Some(message) = found.map_or(Ok(None), |queue| queue.delete(&target.handle, forgiving))? {
-            trace.0.push((now, Event::Deleted { queue: queue.to_owned(), message }));
+        if let Some(message) =
+            found.map_or(Ok(None), |queue| queue.delete(&target.handle, forgiving))?
+        {
+            trace.0.push((
+                now,
+                Event::Deleted {
+                    queue: queue.to_owned(),
+                    message,
+                },
+            ));
         }
         Ok(())
     }
@@ -247,9 +324,18 @@ impl World {
     fn change(&self, queue: &str, target: &Target) -> Result<(), EntryError> {
         let now = self.now();
         let State { queues, trace, .. } = &mut *self.lock();
-        let Some(found) = queues.get_mut(queue) else { return Ok(()) };
+        let Some(found) = queues.get_mut(queue) else {
+            return Ok(());
+        };
         let message = found.change_visibility(now, &target.handle, target.after)?;
-        trace.0.push((now, Event::Visible { queue: queue.to_owned(), message, at: now + target.after }));
+        trace.0.push((
+            now,
+            Event::Visible {
+                queue: queue.to_owned(),
+                message,
+                at: now + target.after,
+            },
+        ));
         Ok(())
     }
 
@@ -290,13 +376,26 @@ impl World {
         visibility: Duration,
     ) -> Option<(Vec<Lease>, Option<Duration>)> {
         let now = self.now();
-        let State { dice, weather, queues, trace, .. } = &mut *self.lock();
+        let State {
+            dice,
+            weather,
+            queues,
+            trace,
+            ..
+        } = &mut *self.lock();
         let twice = dice.f64() < weather.twice;
         let found = queues.get_mut(queue)?;
         let leases = found.receive(now, asked, visibility, twice, dice);
         let next = found.next_visible(now);
         for lease in &leases {
-            trace.0.push((now, Event::Leased { call, queue: queue.to_owned(), lease: lease.clone() }));
+            trace.0.push((
+                now,
+                Event::Leased {
+                    call,
+                    queue: queue.to_owned(),
+                    lease: lease.clone(),
+                },
+            ));
         }
         Some((leases, next))
     }
@@ -304,7 +403,9 @@ impl World {
 
 /// The ARN of a queue of this service.
 pub(crate) fn arn(name: &str) -> QueueArn {
-    format!("arn:aws:sqs:us-east-1:000000000000:{name}").parse().expect("well formed")
+    format!("arn:aws:sqs:us-east-1:000000000000:{name}")
+        .parse()
+        .expect("well formed")
 }
 
 fn target_id(target: &Target) -> String {

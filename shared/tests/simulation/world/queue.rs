@@ -21,7 +21,8 @@ pub(crate) struct Entry {
 impl Entry {
     /// What SQS counts: body, and each attribute's name, type and value.
     pub(crate) fn bytes(&self) -> usize {
-        let attribute = |(name, value): (&String, &String)| name.len() + "String".len() + value.len();
+        let attribute =
+            |(name, value): (&String, &String)| name.len() + "String".len() + value.len();
         self.body.len() + self.attributes.iter().map(attribute).sum::<usize>()
     }
 }
@@ -44,8 +45,14 @@ pub(crate) struct EntryError {
     pub(crate) sender_fault: bool,
 }
 
-const INVALID_HANDLE: EntryError = EntryError { code: "ReceiptHandleIsInvalid", sender_fault: true };
-const NOT_IN_FLIGHT: EntryError = EntryError { code: "MessageNotInflight", sender_fault: true };
+const INVALID_HANDLE: EntryError = EntryError {
+    code: "ReceiptHandleIsInvalid",
+    sender_fault: true,
+};
+const NOT_IN_FLIGHT: EntryError = EntryError {
+    code: "MessageNotInflight",
+    sender_fault: true,
+};
 
 #[derive(Debug)]
 struct Message {
@@ -69,17 +76,28 @@ pub(crate) struct Queue {
 impl Queue {
     /// Whose poison goes to this queue.
     pub(crate) fn with_dead_letters(arn: &str) -> Self {
-        Self { dead_letter_arn: Some(arn.to_owned()), ..Self::default() }
+        Self {
+            dead_letter_arn: Some(arn.to_owned()),
+            ..Self::default()
+        }
     }
 
     /// That takes no message groups.
     pub(crate) fn without_groups() -> Self {
-        Self { refuses_groups: true, ..Self::default() }
+        Self {
+            refuses_groups: true,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn put(&mut self, now: Duration, entry: Entry) -> u64 {
         self.next += 1;
-        let message = Message { entry, sent_at: now, visible_at: now, receive_count: 0 };
+        let message = Message {
+            entry,
+            sent_at: now,
+            visible_at: now,
+            receive_count: 0,
+        };
         self.messages.insert(self.next, message);
         self.next
     }
@@ -93,8 +111,12 @@ impl Queue {
         twice: bool,
         dice: &mut fastrand::Rng,
     ) -> Vec<Lease> {
-        let mut found: Vec<u64> =
-            self.messages.iter().filter(|(_, m)| m.visible_at <= now).map(|(number, _)| *number).collect();
+        let mut found: Vec<u64> = self
+            .messages
+            .iter()
+            .filter(|(_, m)| m.visible_at <= now)
+            .map(|(number, _)| *number)
+            .collect();
         if twice
             && let Some(held) = dice.choice(self.messages.keys())
             && !found.contains(held)
@@ -103,7 +125,10 @@ impl Queue {
         }
         dice.shuffle(&mut found);
         found.truncate(max);
-        found.into_iter().map(|number| self.lease(now, number, visibility)).collect()
+        found
+            .into_iter()
+            .map(|number| self.lease(now, number, visibility))
+            .collect()
     }
 
     fn lease(&mut self, now: Duration, number: u64, visibility: Duration) -> Lease {
@@ -122,9 +147,15 @@ impl Queue {
 
     /// Deletes by handle; the message's number where it is gone now and was not before. A message nobody knows any more
     /// counts as deleted, and so may one under an old handle (`forgiving`) that stays where it is.
-    pub(crate) fn delete(&mut self, handle: &str, forgiving: bool) -> Result<Option<u64>, EntryError> {
+    pub(crate) fn delete(
+        &mut self,
+        handle: &str,
+        forgiving: bool,
+    ) -> Result<Option<u64>, EntryError> {
         let (number, lease) = parse_handle(handle).ok_or(INVALID_HANDLE)?;
-        let Some(message) = self.messages.get(&number) else { return Ok(None) };
+        let Some(message) = self.messages.get(&number) else {
+            return Ok(None);
+        };
         match message.receive_count == lease {
             true => {
                 self.messages.remove(&number);
@@ -153,12 +184,18 @@ impl Queue {
 
     /// When the next message becomes visible that is not yet.
     pub(crate) fn next_visible(&self, now: Duration) -> Option<Duration> {
-        self.messages.values().map(|message| message.visible_at).filter(|at| *at > now).min()
+        self.messages
+            .values()
+            .map(|message| message.visible_at)
+            .filter(|at| *at > now)
+            .min()
     }
 
     /// Bodies of all messages, visible or leased.
     pub(crate) fn bodies(&self) -> impl Iterator<Item = &str> {
-        self.messages.values().map(|message| message.entry.body.as_str())
+        self.messages
+            .values()
+            .map(|message| message.entry.body.as_str())
     }
 }
 
@@ -179,21 +216,40 @@ mod tests {
     fn a_lease_hides_a_message_until_it_ends_and_an_old_handle_counts_no_more() {
         let mut dice = fastrand::Rng::with_seed(1);
         let mut queue = Queue::default();
-        queue.put(seconds(0), Entry { body: "x".to_owned(), ..Entry::default() });
-        let mut receive =
-            |queue: &mut Queue, at| queue.receive(seconds(at), 10, seconds(5), false, &mut dice).pop();
+        queue.put(
+            seconds(0),
+            Entry {
+                body: "x".to_owned(),
+                ..Entry::default()
+            },
+        );
+        let mut receive = |queue: &mut Queue, at| {
+            queue
+                .receive(seconds(at), 10, seconds(5), false, &mut dice)
+                .pop()
+        };
         let first = receive(&mut queue, 1).expect("it is there");
         assert_eq!(receive(&mut queue, 2), None, "leased");
         assert_eq!(queue.next_visible(seconds(2)), Some(seconds(6)));
-        assert_eq!(queue.change_visibility(seconds(3), &first.handle, seconds(5)), Ok(1));
+        assert_eq!(
+            queue.change_visibility(seconds(3), &first.handle, seconds(5)),
+            Ok(1)
+        );
         assert_eq!(receive(&mut queue, 7), None, "extended");
-        assert_eq!(queue.change_visibility(seconds(8), &first.handle, seconds(5)), Err(NOT_IN_FLIGHT));
+        assert_eq!(
+            queue.change_visibility(seconds(8), &first.handle, seconds(5)),
+            Err(NOT_IN_FLIGHT)
+        );
         let second = receive(&mut queue, 8).expect("it came again");
         assert_eq!(second.receive_count, 2);
         assert_eq!(queue.delete(&first.handle, false), Err(INVALID_HANDLE));
         assert_eq!(queue.delete(&first.handle, true), Ok(None));
         assert_eq!(queue.delete(&second.handle, false), Ok(Some(1)));
-        assert_eq!(queue.delete(&second.handle, false), Ok(None), "as good as deleted");
+        assert_eq!(
+            queue.delete(&second.handle, false),
+            Ok(None),
+            "as good as deleted"
+        );
         assert_eq!(queue.bodies().count(), 0);
     }
 }

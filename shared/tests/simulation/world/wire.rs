@@ -78,21 +78,39 @@ impl Request {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let queue = || queue_of(&body);
         match target.rsplit('.').next().unwrap_or_default() {
-            "GetQueueUrl" => Self::FindQueue { queue: text(&body["QueueName"]) },
+            "GetQueueUrl" => Self::FindQueue {
+                queue: text(&body["QueueName"]),
+            },
             "GetQueueAttributes" => Self::ReadPolicy { queue: queue() },
-            "SendMessage" => Self::Send { queue: queue(), entry: entry(&body) },
-            "SendMessageBatch" => Self::SendBatch { queue: queue(), entries: each(&body, entry) },
+            "SendMessage" => Self::Send {
+                queue: queue(),
+                entry: entry(&body),
+            },
+            "SendMessageBatch" => Self::SendBatch {
+                queue: queue(),
+                entries: each(&body, entry),
+            },
             "ReceiveMessage" => Self::Receive {
                 queue: queue(),
-                asked: body["MaxNumberOfMessages"].as_u64().unwrap_or(1).try_into().unwrap_or(usize::MAX),
+                asked: body["MaxNumberOfMessages"]
+                    .as_u64()
+                    .unwrap_or(1)
+                    .try_into()
+                    .unwrap_or(usize::MAX),
                 wait: seconds(&body["WaitTimeSeconds"]),
                 visibility: seconds(&body["VisibilityTimeout"]),
             },
-            "DeleteMessageBatch" => Self::DeleteBatch { queue: queue(), entries: each(&body, delivery) },
-            "ChangeMessageVisibilityBatch" => {
-                Self::ChangeBatch { queue: queue(), entries: each(&body, delivery) }
-            }
-            other => Self::Unknown { target: other.to_owned() },
+            "DeleteMessageBatch" => Self::DeleteBatch {
+                queue: queue(),
+                entries: each(&body, delivery),
+            },
+            "ChangeMessageVisibilityBatch" => Self::ChangeBatch {
+                queue: queue(),
+                entries: each(&body, delivery),
+            },
+            other => Self::Unknown {
+                target: other.to_owned(),
+            },
         }
     }
 }
@@ -104,16 +122,21 @@ impl Answer {
             Self::Url(queue) => json!({ "QueueUrl": format!("{ENDPOINT}/{ACCOUNT}/{queue}") }),
             Self::Policy(None) => json!({}),
             Self::Policy(Some(arn)) => {
-                let policy = json!({ "deadLetterTargetArn": arn, "maxReceiveCount": 1000 }).to_string();
+                let policy =
+                    json!({ "deadLetterTargetArn": arn, "maxReceiveCount": 1000 }).to_string();
                 json!({ "Attributes": { "RedrivePolicy": policy } })
             }
             Self::Sent => json!({ "MessageId": "sent", "MD5OfMessageBody": "-" }),
             Self::Batch(entries) => {
                 let successful = entries.iter().filter(|(_, result)| result.is_ok());
                 let successful: Vec<_> = successful
-                    .map(|(id, _)| json!({ "Id": id, "MessageId": "sent", "MD5OfMessageBody": "-" }))
+                    .map(
+                        |(id, _)| json!({ "Id": id, "MessageId": "sent", "MD5OfMessageBody": "-" }),
+                    )
                     .collect();
-                let failed = entries.iter().filter_map(|(id, result)| Some((id, result.as_ref().err()?)));
+                let failed = entries
+                    .iter()
+                    .filter_map(|(id, result)| Some((id, result.as_ref().err()?)));
                 let failed: Vec<_> = failed.map(|(id, error)| failed_entry(id, error)).collect();
                 json!({ "Successful": successful, "Failed": failed })
             }
@@ -141,14 +164,20 @@ fn error(code: &str) -> String {
 
 fn failed_entry(id: &str, error: &EntryError) -> Value {
     // The sentence is the only sign of a queue without groups.
-    let message =
-        if error.code == super::GROUPS_REFUSED { "MessageGroupId is not valid here" } else { "simulated" };
+    let message = if error.code == super::GROUPS_REFUSED {
+        "MessageGroupId is not valid here"
+    } else {
+        "simulated"
+    };
     json!({ "Id": id, "Code": error.code, "SenderFault": error.sender_fault, "Message": message })
 }
 
 fn message(lease: &Lease, epoch_ms: u64) -> Value {
     let attribute = |(name, value): (&String, &String)| {
-        (name.clone(), json!({ "DataType": "String", "StringValue": value }))
+        (
+            name.clone(),
+            json!({ "DataType": "String", "StringValue": value }),
+        )
     };
     let attributes: serde_json::Map<_, _> = lease.entry.attributes.iter().map(attribute).collect();
     let sent_ms = u128::from(epoch_ms) + lease.sent_at.as_millis();
@@ -169,7 +198,9 @@ fn message(lease: &Lease, epoch_ms: u64) -> Value {
 }
 
 fn each<T>(body: &Value, read: fn(&Value) -> T) -> Vec<T> {
-    body["Entries"].as_array().map_or_else(Vec::new, |entries| entries.iter().map(read).collect())
+    body["Entries"]
+        .as_array()
+        .map_or_else(Vec::new, |entries| entries.iter().map(read).collect())
 }
 
 fn entry(value: &Value) -> Entry {
@@ -196,7 +227,11 @@ fn delivery(value: &Value) -> Target {
 }
 
 fn queue_of(body: &Value) -> String {
-    text(&body["QueueUrl"]).rsplit('/').next().unwrap_or_default().to_owned()
+    text(&body["QueueUrl"])
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn text(value: &Value) -> String {

@@ -25,7 +25,9 @@ async fn heard_and_said(bytes: &[u8]) -> (Vec<Request<Bytes>>, Vec<u8>) {
         let (head, body) = request.into_parts();
         // One that never ends is no request yet.
         if let Ok(body) = body.collect().await {
-            seen.lock().expect("no panic").push(Request::from_parts(head, body.to_bytes()));
+            seen.lock()
+                .expect("no panic")
+                .push(Request::from_parts(head, body.to_bytes()));
         }
         Ok::<_, Infallible>(Response::new(Body::empty()))
     });
@@ -45,22 +47,36 @@ async fn heard_and_said(bytes: &[u8]) -> (Vec<Request<Bytes>>, Vec<u8>) {
 
 #[test]
 fn what_is_taken_for_one_whole_request_is_that_request_to_hyper_too() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    check!(name = "wire").with_iterations(GENERATED).for_each(|input: &[u8]| {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let Some((method, uri, headers)) = whole(input, &mut fields).as_ref().and_then(head) else { return };
-        let (heard, said) = runtime.block_on(heard_and_said(input));
-        // Never two, never another one, never one that goes on; none where hyper finds something wrong with it.
-        let [request] = &*heard else {
-            return assert!(heard.is_empty() && said.starts_with(b"HTTP/1.1 4"), "{heard:?}");
-        };
-        assert_eq!((request.method(), request.uri()), (&method, &uri));
-        for name in OF_INTEREST {
-            assert!(
-                request.headers().get_all(&name).iter().eq(headers.get_all(&name)),
-                "{name}: {request:?}"
-            );
-        }
-        assert!(input.ends_with(request.body()), "{request:?}");
-    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    check!(name = "wire")
+        .with_iterations(GENERATED)
+        .for_each(|input: &[u8]| {
+            let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            let Some((method, uri, headers)) = whole(input, &mut fields).as_ref().and_then(head)
+            else {
+                return;
+            };
+            let (heard, said) = runtime.block_on(heard_and_said(input));
+            // Never two, never another one, never one that goes on; none where hyper finds something wrong with it.
+            let [request] = &*heard else {
+                return assert!(
+                    heard.is_empty() && said.starts_with(b"HTTP/1.1 4"),
+                    "{heard:?}"
+                );
+            };
+            assert_eq!((request.method(), request.uri()), (&method, &uri));
+            for name in OF_INTEREST {
+                assert!(
+                    request
+                        .headers()
+                        .get_all(&name)
+                        .iter()
+                        .eq(headers.get_all(&name)),
+                    "{name}: {request:?}"
+                );
+            }
+            assert!(input.ends_with(request.body()), "{request:?}");
+        });
 }

@@ -24,11 +24,22 @@ impl Ends {
     async fn new() -> Self {
         let (shedder, taken) = Shedder::full();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+        let client = TcpStream::connect(listener.local_addr().expect("bound"))
+            .await
+            .expect("it listens");
         let (stream, _) = listener.accept().await.expect("a client");
         let place = Places::default().take();
-        let wire = Wire::new(stream, Some(Door::new(shedder, "producer")), Arc::clone(&place));
-        Self { wire, client, place, taken }
+        let wire = Wire::new(
+            stream,
+            Some(Door::new(shedder, "producer")),
+            Arc::clone(&place),
+        );
+        Self {
+            wire,
+            client,
+            place,
+            taken,
+        }
     }
 
     async fn send(&mut self, text: &str) {
@@ -70,11 +81,21 @@ async fn a_request_that_is_refused_gets_no_further_and_the_connection_goes_on() 
         ends.send(REQUEST).await;
         let answer = ends.refusal().await;
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{head}");
-        for header in ["retry-after: 1", "x-request-id: ", "content-type: application/json"] {
+        assert!(
+            head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"),
+            "{head}"
+        );
+        for header in [
+            "retry-after: 1",
+            "x-request-id: ",
+            "content-type: application/json",
+        ] {
             assert!(head.contains(header), "{header} in {head}");
         }
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "{head}"
+        );
         let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
         assert_eq!(body["code"], "too_busy");
     }
@@ -111,8 +132,16 @@ async fn after_an_answer_it_looks_again() {
 async fn what_is_part_of_another_message_is_never_taken_for_a_request() {
     let other = REQUEST.replace("tenant-2", "tenant-3");
     let more = "GET /producer HTTP/1.1\r\nX: ".to_owned();
-    let body = format!("POST /producer HTTP/1.1\r\ncontent-length: {}\r\n\r\n", REQUEST.len());
-    for first in [more, body, format!("{other}{other}"), format!("{other}POST / HT")] {
+    let body = format!(
+        "POST /producer HTTP/1.1\r\ncontent-length: {}\r\n\r\n",
+        REQUEST.len()
+    );
+    for first in [
+        more,
+        body,
+        format!("{other}{other}"),
+        format!("{other}POST / HT"),
+    ] {
         let mut ends = Ends::new().await;
         ends.passes(&first).await;
         // Whole, refused anywhere else; here it belongs to what came before, as far as anybody can tell.
