@@ -9,7 +9,6 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.tools/venv
 CHECKOV := $(CURDIR)/.tools/checkov
 CRDS := $(CURDIR)/.tools/crds
-RUFF_DIRS := tests/conformance tests/charts tests/fuzz tests/gitops tests/images tests/openapi tests/terraform docker tenantctl/schemas
 
 # One profile and one set of flags for build, tests and `make run`, so that nothing is compiled twice.
 # CI must build from the committed lock file; at a desk, cargo may add what a changed manifest asks for.
@@ -58,12 +57,12 @@ overload: ## Twice what a producer can do for two minutes, then connections that
 .PHONY: fmt-check
 fmt-check: tools ## Check the formatting of Rust and Python
 	cargo fmt --all --check
-	$(VENV)/bin/ruff format --check $(RUFF_DIRS)
+	$(VENV)/bin/ruff format --check .
 
 .PHONY: lint
 lint: tools ## Clippy over all targets and ruff, warnings are errors
 	cargo clippy $(CARGO_ARGS) --all-targets -- -D warnings
-	$(VENV)/bin/ruff check $(RUFF_DIRS)
+	$(VENV)/bin/ruff check .
 
 .PHONY: deny
 deny: tools ## Licences, banned and duplicate crates, sources, advisories (cargo-deny)
@@ -125,8 +124,8 @@ fuzz: tools ## Fuzz whatever reads what strangers send with libFuzzer (FUZZ_SECO
 .PHONY: fmt
 fmt: tools ## Format Rust and Python in place
 	cargo fmt --all
-	$(VENV)/bin/ruff format $(RUFF_DIRS)
-	$(VENV)/bin/ruff check --fix-only --quiet $(RUFF_DIRS)
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix-only --quiet .
 
 .PHONY: tools
 tools: $(VENV)/installed.lock ## Install the test tools into .tools/ (done once, and again when their lock file changes)

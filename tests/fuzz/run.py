@@ -137,9 +137,7 @@ def fuzz(target: Target, program: str, seconds: int, keep: bool) -> bool:
         flush=True,
     )
     for crash in new:
-        print(
-            f"fuzz: {target.name} crashes on {crash.relative_to(ROOT)}: {crash.read_bytes()[:200]!r}"
-        )
+        print(f"fuzz: {target.name} crashes on {crash.relative_to(ROOT)}: {crash.read_bytes()[:200]!r}")
     if ran.returncode != 0:
         print(
             "\n".join(re.findall(r"^.*panicked at.*\n.*$", said, re.MULTILINE)[:1]),
@@ -149,36 +147,25 @@ def fuzz(target: Target, program: str, seconds: int, keep: bool) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--seconds",
         type=int,
         default=30,
         help="how long each target is tried (default: 30)",
     )
-    parser.add_argument(
-        "--keep", action="store_true", help="add what is found to the corpus"
-    )
+    parser.add_argument("--keep", action="store_true", help="add what is found to the corpus")
     parser.add_argument("names", nargs="*", help="targets; all where none is named")
     options = parser.parse_args()
     known = targets()
     unknown = set(options.names) - {target.name for target in known}
     if unknown:
-        parser.error(
-            f"no target {', '.join(sorted(unknown))}; there are {', '.join(t.name for t in known)}"
-        )
+        parser.error(f"no target {', '.join(sorted(unknown))}; there are {', '.join(t.name for t in known)}")
     # All of them, whatever was chosen: what they share is built alike for every choice.
     programs = build(sorted({target.package for target in known}))
-    chosen = [
-        target for target in known if not options.names or target.name in options.names
-    ]
+    chosen = [target for target in known if not options.names or target.name in options.names]
     # Every one is tried, whatever became of those before.
-    kept = [
-        fuzz(target, programs[target.package], options.seconds, options.keep)
-        for target in chosen
-    ]
+    kept = [fuzz(target, programs[target.package], options.seconds, options.keep) for target in chosen]
     return 0 if all(kept) else 1
 
 

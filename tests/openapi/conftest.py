@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from endpoints import Child, clean_environment, localaws_binary
 
 SERVICES = ("producer", "consumer", "payments")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import endpoints
 import pytest
 
+import endpoints
 from engine import MODULE, Engine, State, engines
 
 NO_ENGINE = "neither terraform nor tofu, 1.7 or newer, is on the PATH"
