@@ -1,0 +1,67 @@
+"""Names, addresses and folders of the test cluster. Everything else asks here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+VENV = ROOT / ".tools" / "venv" / "bin"
+
+HOME = ROOT / ".tools" / "cluster"
+"""Kept between starts: tools, certificates, images. `make clean-tools` removes it."""
+BIN = HOME / "bin"
+SOURCES = HOME / "src"
+IMAGES = HOME / "images"
+PKI = HOME / "pki"
+
+RUN = Path(os.environ.get("CLUSTER_RUN", "/run/tenantry-cluster"))
+"""Of one running cluster: sockets, logs, databases. `make cluster-down` removes it."""
+LOGS = RUN / "logs"
+PIDS = RUN / "pids"
+KUBECONFIG = RUN / "admin.conf"
+CGROUP = "tenantry-cluster"
+
+KUBECTL = VENV / "kubectl"
+PYTHON = Path(sys.executable)
+
+# Documentation and benchmarking ranges (RFC 5737, RFC 2544): they collide with no network of a machine.
+HOST_ADDRESS = "198.51.100.254"
+NODE = "198.51.100.1"
+HARBOR_ADDRESS = "198.51.100.2"
+GIT_ADDRESS = "198.51.100.3"
+HUB_ADDRESS = "198.51.100.4"
+GATEWAY_ADDRESS = "198.51.100.10"
+ADDRESSES = (NODE, HARBOR_ADDRESS, GIT_ADDRESS, HUB_ADDRESS, GATEWAY_ADDRESS)
+POD_RANGE = "198.18.0.0/16"
+NODE_POD_RANGE = "198.18.0.0/20"
+SERVICE_RANGE = "198.19.0.0/16"
+API_SERVICE = "198.19.0.1"
+DNS_SERVICE = "198.19.0.10"
+METADATA_ADDRESS = "169.254.169.254"
+
+# The names of docs/deploy-homelab.md.
+HARBOR = "harbor.example.com"
+GIT = "git.example.com"
+API_HOST = "api.example.com"
+REGISTRY = f"{HARBOR}/tenantry"
+GITOPS_REPOSITORY = f"https://{GIT}/tenantry/gitops.git"
+SOURCE_REPOSITORY = f"https://{GIT}/tenantry/tenantry.git"
+
+# Hosts of other people's charts and images, which stand-ins answer for here.
+HUB_NAMES = ("docker.io", "registry-1.docker.io", "ghcr.io")
+PAGES_NAMES = ("flux-iac.github.io",)
+NAMES = {
+    HARBOR: HARBOR_ADDRESS,
+    GIT: GIT_ADDRESS,
+    API_HOST: GATEWAY_ADDRESS,
+    **dict.fromkeys(HUB_NAMES, HUB_ADDRESS),
+    **dict.fromkeys(PAGES_NAMES, GIT_ADDRESS),
+}
+
+PUSH_LOGIN = ("robot$tenantry+push", "push-secret")
+PULL_LOGIN = ("robot$tenantry+pull", "pull-secret")
+GIT_LOGIN = ("git", "token-that-may-push")
+KEYS = {"AWS_ACCESS_KEY_ID": "homelab", "AWS_SECRET_ACCESS_KEY": "homelab"}
