@@ -39,7 +39,9 @@ class Api:
     def impersonate(self, namespace: str, account: str) -> Api:
         """The same client as a service account."""
         other = Api.__new__(Api)
-        other.__dict__.update(self.__dict__, as_user=f"system:serviceaccount:{namespace}:{account}", local=threading.local())
+        other.__dict__.update(
+            self.__dict__, as_user=f"system:serviceaccount:{namespace}:{account}", local=threading.local()
+        )
         return other
 
     def headers(self) -> dict[str, str]:

@@ -54,8 +54,13 @@ def ours(programs: Path, tag: str = "0.0.1") -> list[Image]:
             raise ClusterError(f"{program} is missing: cargo build --release --package {app}")
         files, links = {"/service": program}, {}
         if app == "tenantctl":
-            core = Path(subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip())
-            files |= {"/usr/bin/git": Path(shutil.which("git") or ""), "/usr/lib/git-core/git-remote-http": core / "git-remote-http"}
+            core = Path(
+                subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip()
+            )
+            files |= {
+                "/usr/bin/git": Path(shutil.which("git") or ""),
+                "/usr/lib/git-core/git-remote-http": core / "git-remote-http",
+            }
             links = {"/usr/lib/git-core/git-remote-https": "git-remote-http"}
         found.append(Image(f"tenantry/{app}", tag, files, ("/service",), links=links))
     return found
@@ -79,7 +84,9 @@ def foreign() -> list[Image]:
         tool("traefik", "traefik", "v3", "/traefik"),
         tool("kube-network-policies", "kube-network-policies", "v0.8.0", "/netpol", "0:0"),
         # Stands in for curlimages/curl: its shell, curl and grep are this machine's.
-        Image("curlimages/curl", "8.20.0", {**shell, "/usr/bin/curl": Path(shutil.which("curl") or "")}, user="100:101"),
+        Image(
+            "curlimages/curl", "8.20.0", {**shell, "/usr/bin/curl": Path(shutil.which("curl") or "")}, user="100:101"
+        ),
     ]
 
 
@@ -150,7 +157,9 @@ class Registry:
         self.tls = ssl.create_default_context(cafile=PKI / "bundle.crt")
         self.authorization = "Basic " + base64.b64encode(":".join(login).encode()).decode()
 
-    def ask(self, method: str, path: str, body: bytes | None = None, kind: str = "application/octet-stream") -> tuple[int, dict[str, str]]:
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, kind: str = "application/octet-stream"
+    ) -> tuple[int, dict[str, str]]:
         url = path if path.startswith("https:") else f"https://{self.host}/v2/{path}"
         headers = {"Authorization": self.authorization, "Content-Type": kind, "Accept": f"{MANIFEST}, */*"}
         request = urllib.request.Request(url, body, headers, method=method)

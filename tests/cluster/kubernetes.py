@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from pathlib import Path
 
 import yaml
-
 from api import Api, is_current
 from layout import (
     BIN,
@@ -83,7 +81,14 @@ def start_control_plane() -> None:
     )
     config = RUN / "scheduler.conf"
     start(
-        *("scheduler", KUBE, "kube-scheduler", f"--kubeconfig={config}", "--leader-elect=false", "--bind-address=127.0.0.1"),
+        *(
+            "scheduler",
+            KUBE,
+            "kube-scheduler",
+            f"--kubeconfig={config}",
+            "--leader-elect=false",
+            "--bind-address=127.0.0.1",
+        ),
         *(f"--authentication-kubeconfig={config}", f"--authorization-kubeconfig={config}"),
     )
 
@@ -104,7 +109,16 @@ def start_node() -> None:
     wait_for_program("containerd", "containerd's socket", (RUN / "containerd" / "containerd.sock").exists, 30)
     start(
         *("kubelet", KUBE, "kubelet", "--config", RUN / "kubelet.yaml", "--kubeconfig", RUN / "node.conf"),
-        *("--root-dir", RUN / "kubelet", "--hostname-override", "node-1", "--node-ip", NODE, "--cert-dir", RUN / "kubelet-pki"),
+        *(
+            "--root-dir",
+            RUN / "kubelet",
+            "--hostname-override",
+            "node-1",
+            "--node-ip",
+            NODE,
+            "--cert-dir",
+            RUN / "kubelet-pki",
+        ),
     )
 
 
@@ -276,7 +290,14 @@ def describe_pods(api: Api, namespace: str) -> str:
 
 def containers() -> list[str]:
     """Ids of the containers there are, by containerd."""
-    command = [str(BIN / "ctr"), "-a", str(RUN / "containerd" / "containerd.sock"), "-n", "k8s.io", "containers", "ls", "-q"]
+    command = [
+        str(BIN / "ctr"),
+        "-a",
+        str(RUN / "containerd" / "containerd.sock"),
+        "-n",
+        "k8s.io",
+        "containers",
+        "ls",
+        "-q",
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-
-

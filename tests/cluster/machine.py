@@ -57,7 +57,10 @@ def holder() -> int | None:
     """The first process of the namespaces, as this machine counts, or None."""
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and (entry / "cmdline").read_bytes().split(b"\0")[1:3] == [NAME.encode(), str(RUN).encode()]:
+            if entry.name.isdigit() and (entry / "cmdline").read_bytes().split(b"\0")[1:3] == [
+                NAME.encode(),
+                str(RUN).encode(),
+            ]:
                 return int(entry.name)
         except OSError:
             continue
@@ -69,7 +72,9 @@ def start_holder() -> int:
         raise ClusterError("the cluster needs root: its node mounts, makes network devices and control groups")
     for program in ("runc", "iptables", "nft", "git", "openssl", "ip", "nsenter", "unshare"):
         if not shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
-            raise ClusterError(f"{program} is missing; on Debian: apt-get install runc iptables nftables git openssl iproute2")
+            raise ClusterError(
+                f"{program} is missing; on Debian: apt-get install runc iptables nftables git openssl iproute2"
+            )
     for folder in (RUN, LOGS, PIDS):
         folder.mkdir(parents=True, exist_ok=True)
     with (LOGS / "holder.log").open("wb") as log:
@@ -110,7 +115,12 @@ def remove_control_groups() -> None:
     hugetlb = CGROUPS / "hugetlb"
     mounted = False
     if not is_unified() and hugetlb.is_dir() and not os.path.ismount(hugetlb):
-        mounted = subprocess.run(["mount", "-t", "cgroup", "-o", "hugetlb", "cgroup", hugetlb], capture_output=True).returncode == 0
+        mounted = (
+            subprocess.run(
+                ["mount", "-t", "cgroup", "-o", "hugetlb", "cgroup", hugetlb], capture_output=True
+            ).returncode
+            == 0
+        )
 
     def emptied() -> bool:
         left = False

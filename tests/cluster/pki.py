@@ -23,7 +23,13 @@ CLIENTS = {
     "policies": "/O=system:masters/CN=kube-network-policies",
     "standins": "/O=system:masters/CN=stand-ins",
 }
-API_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost")
+API_NAMES = (
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+    "localhost",
+)
 
 
 def make() -> None:

@@ -53,7 +53,7 @@ NEWEST_GO = (1, 26)
 
 LEGO = ("github.com/go-acme/lego/v5", "v5.4.1", "h1:Jt6xAP9xQrJ3SLLGgxejfDDd3pzdrmuLCWe4oTqHHQc=")
 TRAEFIK = ("github.com/traefik/traefik/v3", "v3.7.13", "h1:T8wy9KuaFzCkmXCqAzDy7t73pBDR1DHrJe3pqXpNXTw=")
-LEGO_PROVIDERS = '''// Package dns stands in for lego's list of DNS providers: it knows none.
+LEGO_PROVIDERS = """// Package dns stands in for lego's list of DNS providers: it knows none.
 package dns
 
 import (
@@ -66,7 +66,7 @@ import (
 func NewDNSChallengeProviderByName(name string) (challenge.Provider, error) {
 	return nil, fmt.Errorf("%s: built without DNS providers", name)
 }
-'''
+"""
 TRAEFIKS_NAME, ENVOYS_NAME = "traefik.io/gateway-controller", "gateway.envoyproxy.io/gatewayclass-controller"
 
 
@@ -77,7 +77,9 @@ def environment() -> dict[str, str]:
 
 
 def go(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["go", *arguments], cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["go", *arguments], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise ClusterError(f"go {' '.join(arguments)} in {folder}:\n{done.stderr[-4000:]}")
     return done.stdout
@@ -86,7 +88,9 @@ def go(folder: Path, *arguments: str) -> str:
 def check_go() -> None:
     wanted = ".".join(map(str, NEWEST_GO))
     if not shutil.which("go"):
-        raise ClusterError(f"the cluster's programs are built with Go {wanted} or newer, which is not on the PATH: install it from go.dev/dl")
+        raise ClusterError(
+            f"the cluster's programs are built with Go {wanted} or newer, which is not on the PATH: install it from go.dev/dl"
+        )
     found = go(HERE, "env", "GOVERSION").strip()
     numbers = tuple(map(int, re.findall(r"\d+", found)[:2]))
     if numbers < NEWEST_GO:
@@ -111,7 +115,11 @@ def copy_module(name: str, path: str, version: str, checksum: str, *, without: t
         return None
     source = module(path, version, checksum)
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=lambda folder, names: [n for n in names if str(Path(folder, n).relative_to(source)) in without])
+    shutil.copytree(
+        source,
+        target,
+        ignore=lambda folder, names: [n for n in names if str(Path(folder, n).relative_to(source)) in without],
+    )
     for entry in target.rglob("*"):
         entry.chmod(0o755 if entry.is_dir() else 0o644)
     return target
@@ -153,9 +161,13 @@ def build() -> None:
             wanted = stamp(package, folder)
             if not (BIN / name).exists() or not mark.exists() or mark.read_text() != wanted:
                 todo.append((name, package, folder, mark, wanted))
+        if todo or not (HOME / "kinds").exists():
+            check_go()
+            import kinds
+
+            kinds.collect()
         if not todo:
             return
-        check_go()
         copy_sources()
         for name, package, folder, mark, wanted in todo:
             begin = time.monotonic()

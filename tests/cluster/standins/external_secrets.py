@@ -57,7 +57,13 @@ def reconcile(api: Api) -> None:
     stores = {s["metadata"]["name"]: s for s in api.list(f"clustersecretstores.{GROUP}")}
     for store in stores.values():
         if not is_ready(store):
-            api.patch(f"clustersecretstores.{GROUP}", store["metadata"]["name"], None, ready(store, "store validated"), "status")
+            api.patch(
+                f"clustersecretstores.{GROUP}",
+                store["metadata"]["name"],
+                None,
+                ready(store, "store validated"),
+                "status",
+            )
     namespaces = [n for n in api.list("namespaces") if not n["metadata"].get("deletionTimestamp")]
     for wanted in api.list(f"clusterexternalsecrets.{GROUP}"):
         spec = wanted["spec"]
@@ -74,7 +80,9 @@ def reconcile(api: Api) -> None:
                 continue
             copy(api, wanted, source, namespace["metadata"]["name"])
         if not is_ready(wanted):
-            api.patch(f"clusterexternalsecrets.{GROUP}", wanted["metadata"]["name"], None, ready(wanted, "copied"), "status")
+            api.patch(
+                f"clusterexternalsecrets.{GROUP}", wanted["metadata"]["name"], None, ready(wanted, "copied"), "status"
+            )
 
 
 def copy(api: Api, wanted: Object, source: str, namespace: str) -> None:
@@ -99,7 +107,13 @@ def copy(api: Api, wanted: Object, source: str, namespace: str) -> None:
         },
         "external-secrets",
     )
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "type": kind, "data": data}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "type": kind,
+        "data": data,
+    }
     api.apply(secret, "external-secrets")
     print(f"{namespace}/{name} copied", flush=True)
 

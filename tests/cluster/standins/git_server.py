@@ -41,7 +41,11 @@ class Handler(SimpleHTTPRequestHandler):
 
     def is_public(self, path: str) -> bool:
         names = Path(REPOSITORIES, "public")
-        return names.exists() and path.split(".git")[0].lstrip("/") in names.read_text().split() and "receive-pack" not in self.path
+        return (
+            names.exists()
+            and path.split(".git")[0].lstrip("/") in names.read_text().split()
+            and "receive-pack" not in self.path
+        )
 
     def backend(self) -> None:
         path, _, query = self.path.partition("?")

@@ -81,10 +81,14 @@ class Module:
         for has, app in ((self.has_events, "consumer"), (self.has_payments, "payments")):
             own = f":table/{getattr(self, app)}"
             if not has and not self.delete_data and any(value.endswith(own) for value in there.values()):
-                raise NotYet(f"{self.tenant} has a table of its own for {app}, which enable_{app} = false would destroy")
+                raise NotYet(
+                    f"{self.tenant} has a table of its own for {app}, which enable_{app} = false would destroy"
+                )
         needs_pool = not self.is_pool and not (self.enabled["consumer"] and self.enabled["payments"])
         pool = self.by_path(self.pool) if needs_pool else {}
-        if needs_pool and not (self.enabled["consumer"] or self.suspended or {"consumer_sqs", "consumer_ddb"} <= pool.keys()):
+        if needs_pool and not (
+            self.enabled["consumer"] or self.suspended or {"consumer_sqs", "consumer_ddb"} <= pool.keys()
+        ):
             raise NotYet(f"Parameters /{self.pool}/consumer_sqs and /{self.pool}/consumer_ddb do not exist yet")
         if self.has_events:
             self.make_queue()

@@ -1,0 +1,17 @@
+# A real Kubernetes with the whole SaaS on it, see tests/cluster/README.md. Needs root, Linux and Go.
+
+CLUSTER = $(VENV)/bin/python tests/cluster/cluster.py
+CLUSTER_PROGRAMS ?= target/release
+
+.PHONY: cluster
+cluster: tools ## Start a real Kubernetes with all tiers on it (root; the tools are built once, about 25 minutes)
+	cargo build --release $(patsubst %,--package %,producer consumer payments tenantctl localaws)
+	$(CLUSTER) up --programs $(CLUSTER_PROGRAMS)
+
+.PHONY: cluster-test
+cluster-test: tools ## Drive the running cluster (CLUSTER_TESTS="-k policies" chooses)
+	$(CLUSTER) run $(VENV)/bin/python -m pytest tests/cluster $(CLUSTER_TESTS)
+
+.PHONY: cluster-down
+cluster-down: ## End that cluster; nothing but the tools in .tools/cluster is left
+	$(CLUSTER) down
