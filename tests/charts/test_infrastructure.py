@@ -82,6 +82,7 @@ def test_a_tombstone_keeps_data_and_runs_nothing() -> None:
     assert [o["kind"] for o in release.objects] == ["Terraform"]
     told = {v["name"]: v["value"] for v in release.objects[0]["spec"]["vars"]}
     assert told["retain"] == ["consumer", "payments"]
+    assert told["suspended"] is True, "behind a pool's catch-all it would be answered"
     assert not any(told[f"enable_{app}"] for app in APPS)
     assert release.objects[0]["spec"]["destroyResourcesOnDeletion"] is False
 

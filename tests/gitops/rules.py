@@ -176,10 +176,10 @@ def references(o: Manifest) -> Iterator[tuple[str, str, str]]:
 
 @rule
 def the_order_is_one(repository: Repository) -> Iterator[str]:
-    """sources → infrastructure → control-plane → pooled-envs → tenants, and no circle."""
+    """sources → infrastructure → pooled-envs → tenants, and no circle."""
     for cluster in CLUSTERS:
         after = {a.name: {d["name"] for d in a.spec.get("dependsOn", [])} for a in repository.applied(cluster)}
-        chain = ("sources", "infrastructure", "control-plane", "pooled-envs", "tenants")
+        chain = ("sources", "infrastructure", "pooled-envs", "tenants")
         for first, then in zip(chain, chain[1:], strict=False):
             if then not in after or first not in after[then]:
                 yield f"{cluster}: {then} does not wait for {first}"
@@ -188,6 +188,28 @@ def the_order_is_one(repository: Repository) -> Iterator[str]:
             for name in ready:
                 del todo[name]
         yield from (f"{cluster}: {name} waits for itself" for name in todo)
+
+
+@rule
+def a_new_cluster_can_begin(repository: Repository) -> Iterator[str]:
+    """What a cluster's own folder has is applied at once: no namespace in it may come from what it starts."""
+    for cluster in CLUSTERS:
+        root = repository.applied(cluster)[0].objects
+        there = {o["metadata"]["name"] for o in root if o["kind"] == "Namespace"} | {"flux-system"}
+        for o in root:
+            if (namespace := o["metadata"].get("namespace", "flux-system")) not in there:
+                yield f"{cluster}: {'/'.join(full_id(o))}: Namespace {namespace} is made too late"
+
+
+@rule
+def a_component_holds_up_no_tenant(repository: Repository) -> Iterator[str]:
+    """Tenants and pools wait for what comes first on a new cluster, not for its health ever after."""
+    for cluster in CLUSTERS:
+        for applied in repository.applied(cluster)[1:]:
+            if applied.namespace == "flux-tenants":
+                for dependency in applied.spec.get("dependsOn", []):
+                    if dependency.get("readyExpr") != "has(dep.status.lastAppliedRevision)":
+                        yield f"{cluster}: {applied.name} waits for the health of {dependency['name']}"
 
 
 @rule

@@ -137,7 +137,19 @@ BROKEN: dict[str, tuple[str, Break]] = {
     ),
     "tenants before their pools": (
         "the_order_is_one",
-        replace("clusters/production/tenants.yaml", "    - name: pooled-envs\n", ""),
+        replace(
+            "clusters/production/tenants.yaml",
+            "    - name: pooled-envs\n      readyExpr: has(dep.status.lastAppliedRevision)\n",
+            "",
+        ),
+    ),
+    "a namespace that comes too late": (
+        "a_new_cluster_can_begin",
+        replace("clusters/production/kustomization.yaml", "- flux-tenants.yaml\n", ""),
+    ),
+    "a component that holds up tenants": (
+        "a_component_holds_up_no_tenant",
+        replace("clusters/production/tenants.yaml", "      readyExpr: has(dep.status.lastAppliedRevision)\n", ""),
     ),
     "a circle": (
         "the_order_is_one",

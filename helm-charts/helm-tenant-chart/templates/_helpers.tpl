@@ -68,6 +68,15 @@ ends in a hash of the whole, so that two long names never become one.
 {{- end -}}
 {{- end -}}
 
+{{/* "true" where the release runs an app or asks for a route to one. What offboarding leaves of a tenant does neither. */}}
+{{- define "tenant.isServed" -}}
+{{- range $app := keys .Values.apps -}}
+{{- $context := dict "root" $ "app" $app -}}
+{{- include "tenant.fillContext" $context -}}
+{{- if or $context.settings.enabled $context.settings.ingress.enabled -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "tenant.isPool" -}}
 {{- if hasPrefix "pool-" .Values.tenantId -}}true{{- end -}}
 {{- end -}}
