@@ -1,4 +1,5 @@
-"""A client of the Kubernetes API, as small as the tests need it: objects are dictionaries, errors say what the server said."""
+"""A client of the Kubernetes API, as small as the tests need it: objects are dictionaries, errors say what the server
+said."""
 
 from __future__ import annotations
 

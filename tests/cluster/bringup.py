@@ -2,8 +2,8 @@
 
     bringup.py PROGRAMS
 
-PROGRAMS is the folder with the services' binaries. Each step says when it is done. What is done after the node is up follows
-docs/deploy-homelab.md, section by section.
+PROGRAMS is the folder with the services' binaries. Each step says when it is done. What is done after the node is up
+follows docs/deploy-homelab.md, section by section.
 """
 
 from __future__ import annotations

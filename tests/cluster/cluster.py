@@ -22,7 +22,7 @@ def up(programs: Path) -> None:
         raise ClusterError(f"a cluster is running (in {RUN}); `make cluster-down` ends it")
     if not (programs / "producer").exists():
         raise ClusterError(
-            f"{programs} has no services: build them with `cargo build --release`, or name another folder with --programs"
+            f"{programs} has no services: run `cargo build --release`, or name another folder with --programs"
         )
     tools.build()
     begin = time.monotonic()

@@ -1,7 +1,8 @@
-"""`flux bootstrap` and the few other commands of the Flux CLI that docs/deploy-homelab.md uses; the CLI itself cannot be had.
+"""`flux bootstrap` and the few other commands of the Flux CLI that docs/deploy-homelab.md uses; the CLI itself cannot
+be had.
 
-`bootstrap` does what the CLI does: it writes the components and the sync objects into the repository, pushes them, applies them
-once, and makes the Secret with the login.
+`bootstrap` does what the CLI does: it writes the components and the sync objects into the repository, pushes them,
+applies them once, and makes the Secret with the login.
 """
 
 from __future__ import annotations

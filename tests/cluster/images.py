@@ -1,7 +1,8 @@
-"""Images without a container engine: a root folder as docker/rootfs makes it, one layer, pushed over the registry's HTTP API.
+"""Images without a container engine: a root folder as docker/rootfs makes it, one layer, pushed over the registry's
+HTTP API.
 
-Promises: the same files give the same digest, so that what is in the registry is not pushed again. Never: a layer cache,
-other platforms, compression.
+Promises: the same files give the same digest, so that what is in the registry is not pushed again. Never: a layer
+cache, other platforms, compression.
 """
 
 from __future__ import annotations
@@ -116,12 +117,11 @@ def put(source: Path, root: Path, path: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
     target.chmod(0o555 if os.access(source, os.X_OK) else 0o444)
-    if image_strip := shutil.which("strip"):
-        # Debug builds are ten times as large as what is shipped; a program that cannot be stripped stays as it is.
-        if path == "/service":
-            target.chmod(0o755)
-            subprocess.run([image_strip, str(target)], capture_output=True, check=False)
-            target.chmod(0o555)
+    if path == "/service" and (strip := shutil.which("strip")):
+        # With its symbols a program is ten times as large as what is shipped. One that cannot be stripped stays as it is.
+        target.chmod(0o755)
+        subprocess.run([strip, str(target)], capture_output=True, check=False)
+        target.chmod(0o555)
 
 
 def libraries(program: Path) -> list[str]:

@@ -1,7 +1,8 @@
 """Control plane and node: starts each program with its options and waits until it answers.
 
-Runs inside the cluster's namespaces. The options are those of a cluster by the book, but for what this kind of machine does
-not have: cgroup v1 is accepted, the OOM score of a container is not lowered, etcd does not flush to disk.
+Runs inside the cluster's namespaces. The options are those of a cluster by the book, but for what this kind of
+machine does not have: cgroup v1 is accepted, the OOM score of a container is not lowered, etcd does not flush to
+disk.
 """
 
 from __future__ import annotations

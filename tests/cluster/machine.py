@@ -1,8 +1,8 @@
 """The machine the cluster runs on: namespaces of its own for network, mounts and processes.
 
-The first process in them holds all three. When that process ends, the kernel ends every other process in the namespace and
-takes mounts and devices away: nothing is left behind, also after a crash. Only control groups outlive it; `down` removes
-them.
+The first process in them holds all three. When that process ends, the kernel ends every other process in the
+namespace and takes mounts and devices away: nothing is left behind, also after a crash. Only control groups outlive
+it; `down` removes them.
 """
 
 from __future__ import annotations
@@ -157,7 +157,8 @@ def prepare() -> None:
     run("ip", "address", "add", f"{METADATA_ADDRESS}/32", "dev", "lo")
     for name in ("net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0"):
         run("sysctl", "--quiet", "--write", name)
-    # kube-proxy and the policy engine see traffic between pods of one bridge only with this; the key appears with the module.
+    # kube-proxy and the policy engine see traffic between pods of one bridge only with this; the key appears with the
+    # module.
     bridge = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
     if bridge.exists():
         bridge.write_text("1")

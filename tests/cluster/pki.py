@@ -1,5 +1,6 @@
-"""Certificates: of the control plane, of Harbor and the Gateway (the homelab's authority), and of the hosts that are public
-elsewhere (an authority that every image of the cluster trusts). Made once, and again a week before they end."""
+"""Certificates: of the control plane, of Harbor and the Gateway (the homelab's authority), and of the hosts that are
+public elsewhere (an authority that every image of the cluster trusts). Made once, and again a week before they
+end."""
 
 from __future__ import annotations
 

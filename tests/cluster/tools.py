@@ -2,9 +2,9 @@
 
     tools.py [--all]
 
-A program is built again when its module's files have changed. Two calls at once wait for each other. Two modules do not
-come from the proxy as they are: lego without its DNS providers, whose client libraries are not all to be had, and Traefik
-with the name under which Envoy Gateway's class asks for its controller.
+A program is built again when its module's files have changed. Two calls at once wait for each other. Two modules do
+not come from the proxy as they are: lego without its DNS providers, whose client libraries are not all to be had, and
+Traefik with the name under which Envoy Gateway's class asks for its controller.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def check_go() -> None:
     wanted = ".".join(map(str, NEWEST_GO))
     if not shutil.which("go"):
         raise ClusterError(
-            f"the cluster's programs are built with Go {wanted} or newer, which is not on the PATH: install it from go.dev/dl"
+            f"no Go on the PATH: the cluster's programs are built with Go {wanted} or newer; install it from go.dev/dl"
         )
     found = go(HERE, "env", "GOVERSION").strip()
     numbers = tuple(map(int, re.findall(r"\d+", found)[:2]))

@@ -2,9 +2,9 @@
 
     external_secrets.py
 
-For each namespace a ClusterExternalSecret selects, it makes an ExternalSecret and the Secret it asks for, from the store's
-namespace, within a second of the namespace. It does not do: other providers than `kubernetes`, the store's account (it reads
-as administrator), templates beyond the type, `data` (only `dataFrom.extract`), webhooks, metrics.
+For each namespace a ClusterExternalSecret selects, it makes an ExternalSecret and the Secret it asks for, from the
+store's namespace, within a second of the namespace. It does not do: other providers than `kubernetes`, the store's
+account (it reads as administrator), templates beyond the type, `data` (only `dataFrom.extract`), webhooks, metrics.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Stands in for Gitea: Git over HTTPS with a login, by git's own `http-backend`; and for GitHub Pages: files, for charts.
+"""Stands in for Gitea: Git over HTTPS with a login, by git's own `http-backend`; and for GitHub Pages: files, for
+charts.
 
     git_server.py ADDRESS CERTIFICATE KEY REPOSITORIES PAGES LOGIN:PASSWORD HOOK
 
-A push calls HOOK, an URL, if it is not empty: that is the webhook. Repositories named in REPOSITORIES/public may be read
-without a login. It does not do: users and their rights, a web page, pull requests, LFS, limits.
+A push calls HOOK, an URL, if it is not empty: that is the webhook. Repositories named in REPOSITORIES/public may be
+read without a login. It does not do: users and their rights, a web page, pull requests, LFS, limits.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     tofu_controller.py AWS_ENDPOINT_FILE
 
-It reads each Terraform object's variables, makes queues, tables and parameters with boto3 as the module's files say, and sets
-the condition Ready for the object's generation. With `destroyResourcesOnDeletion` it destroys them when the object goes,
-unless a table is protected. It does not do: plans and approval, state, drift detection, runner pods and their account, IAM
-roles and policies, tags, encryption, point-in-time recovery; it does not read the module's source, but it does not begin
-before the object's source is Ready.
+It reads each Terraform object's variables, makes queues, tables and parameters with boto3 as the module's files say,
+and sets the condition Ready for the object's generation. With `destroyResourcesOnDeletion` it destroys them when the
+object goes, unless a table is protected. It does not do: plans and approval, state, drift detection, runner pods and
+their account, IAM roles and policies, tags, encryption, point-in-time recovery; it does not read the module's source,
+but it does not begin before the object's source is Ready.
 """
 
 from __future__ import annotations
@@ -264,7 +264,8 @@ def is_done(manifest: Object) -> bool:
 
 
 class Controller:
-    """Watches, and works on each object until its generation is done; one that fails is tried again every two seconds."""
+    """Watches, and works on each object until its generation is done; one that fails is tried again every two
+    seconds."""
 
     def __init__(self, endpoint_file: Path) -> None:
         self.api = Api("standins")
