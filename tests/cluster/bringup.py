@@ -36,10 +36,13 @@ from layout import (
     HARBOR_ADDRESS,
     HERE,
     HOME,
+    HOOK_PORT,
     HUB_ADDRESS,
     KEYS,
     KUBECONFIG,
+    METADATA_ADDRESS,
     NAMES,
+    NODE,
     PKI,
     PULL_LOGIN,
     PUSH_LOGIN,
@@ -48,7 +51,7 @@ from layout import (
     RUN,
     SOURCE_REPOSITORY,
 )
-from machine import ClusterError, prepare, run, start, start_python, wait_for, wait_for_program
+from machine import ClusterError, outside, prepare, run, start, start_python, wait_for, wait_for_program
 
 BEGIN = time.monotonic()
 ENDPOINT_FILE = RUN / "aws-endpoint"
@@ -98,7 +101,7 @@ http:
     key: {PKI}/{certificate}.key
 {login}"""
     )
-    start(name, BIN / "registry", "serve", config, OTEL_TRACES_EXPORTER="none")
+    start(name, *outside(), BIN / "registry", "serve", config, OTEL_TRACES_EXPORTER="none")
 
 
 def htpasswd(user: str, password: str) -> str:
@@ -128,8 +131,10 @@ def start_git() -> None:
         run("git", "-C", repository, "config", "http.receivepack", "true")
     start_python(
         *("git", "standins/git_server.py", GIT_ADDRESS, PKI / "git.crt", PKI / "git.key", REPOSITORIES, PAGES),
-        *(":".join(GIT_LOGIN), "http://198.51.100.3:9292/hook"),
+        *(":".join(GIT_LOGIN), f"http://{NODE}:{HOOK_PORT}/hook"),
+        beside=outside(),
     )
+    start_python("metadata", "standins/metadata.py", METADATA_ADDRESS, beside=outside())
 
 
 def push_source() -> None:
@@ -428,6 +433,7 @@ def wait_for_answers() -> None:
 
 def main() -> None:
     programs = Path(sys.argv[1])
+    (RUN / "programs").write_text(str(programs))
     prepare()
     start_registries()
     start_git()
@@ -450,7 +456,7 @@ def main() -> None:
     folder = seed_gitops()
     start_python("tofu-controller", "standins/tofu_controller.py", ENDPOINT_FILE)
     start_python("external-secrets", "standins/external_secrets.py")
-    start_python("notification-controller", "standins/notification_controller.py", "198.51.100.3", "9292")
+    start_python("notification-controller", "standins/notification_controller.py", NODE, str(HOOK_PORT))
     with ThreadPoolExecutor() as pool:
         aws = pool.submit(start_localaws, api)
         names = pool.submit(kubernetes.wait_for_deployment, api, "kube-system", "coredns")

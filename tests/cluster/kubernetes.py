@@ -139,6 +139,7 @@ disabled_plugins = [{", ".join(f'"io.containerd.{p}"' for p in UNUSED_PLUGINS)}]
   [plugins."io.containerd.cri.v1.images".registry]
     config_path = "{RUN}/certs.d"
 [plugins."io.containerd.cri.v1.runtime"]
+  netns_mounts_under_state_dir = true
   enable_selinux = false
   disable_apparmor = true
   restrict_oom_score_adj = true

@@ -30,17 +30,20 @@ PYTHON = Path(sys.executable)
 # Documentation and benchmarking ranges (RFC 5737, RFC 2544): they collide with no network of a machine.
 HOST_ADDRESS = "198.51.100.254"
 NODE = "198.51.100.1"
-HARBOR_ADDRESS = "198.51.100.2"
-GIT_ADDRESS = "198.51.100.3"
-HUB_ADDRESS = "198.51.100.4"
 GATEWAY_ADDRESS = "198.51.100.10"
-ADDRESSES = (NODE, HARBOR_ADDRESS, GIT_ADDRESS, HUB_ADDRESS, GATEWAY_ADDRESS)
 POD_RANGE = "198.18.0.0/16"
 NODE_POD_RANGE = "198.18.0.0/20"
 SERVICE_RANGE = "198.19.0.0/16"
 API_SERVICE = "198.19.0.1"
 DNS_SERVICE = "198.19.0.10"
+# Outside, a network namespace of its own behind the node: whatever is no part of the cluster.
+OUTSIDE_ROUTER = "203.0.113.1"
+HARBOR_ADDRESS = "203.0.113.2"
+GIT_ADDRESS = "203.0.113.3"
+HUB_ADDRESS = "203.0.113.4"
 METADATA_ADDRESS = "169.254.169.254"
+OUTSIDE = (HARBOR_ADDRESS, GIT_ADDRESS, HUB_ADDRESS)
+HOOK_PORT = 9292
 
 # The names of docs/deploy-homelab.md.
 HARBOR = "harbor.example.com"

@@ -16,7 +16,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from layout import ADDRESSES, BIN, CGROUP, HERE, HOST_ADDRESS, LOGS, METADATA_ADDRESS, NAMES, PIDS, PKI, PYTHON, RUN
+from layout import (
+    BIN,
+    CGROUP,
+    GATEWAY_ADDRESS,
+    HERE,
+    HOST_ADDRESS,
+    LOGS,
+    METADATA_ADDRESS,
+    NAMES,
+    NODE,
+    OUTSIDE,
+    OUTSIDE_ROUTER,
+    PIDS,
+    PKI,
+    PYTHON,
+    RUN,
+)
 
 HOLDER = RUN / "holder.pid"
 NAME = "tenantry-cluster-holder"
@@ -148,20 +164,20 @@ def is_unified() -> bool:
 
 
 def prepare() -> None:
-    """Addresses, names, certificates and control groups as a node has them."""
-    for address in ADDRESSES:
+    """Makes the namespaces look like a node: folders, addresses, names, certificates, control groups."""
+    hide_folders()
+    for address in (NODE, GATEWAY_ADDRESS):
         run("ip", "address", "add", f"{address}/24", "dev", "eth0")
     run("ip", "link", "set", "lo", "up")
     run("ip", "link", "set", "eth0", "up")
     run("ip", "route", "add", "default", "via", HOST_ADDRESS)
-    run("ip", "address", "add", f"{METADATA_ADDRESS}/32", "dev", "lo")
     for name in ("net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0"):
         run("sysctl", "--quiet", "--write", name)
-    # kube-proxy and the policy engine see traffic between pods of one bridge only with this; the key appears with the
-    # module.
+    # kube-proxy and the policy engine see traffic between pods of one bridge only with this; the key comes with a module.
     bridge = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
     if bridge.exists():
         bridge.write_text("1")
+    make_outside()
     hosts = RUN / "hosts"
     hosts.write_text("127.0.0.1 localhost node-1\n" + "".join(f"{address} {name}\n" for name, address in NAMES.items()))
     resolver = RUN / "resolv.conf"
@@ -182,6 +198,44 @@ def prepare() -> None:
                 (hierarchy / CGROUP / setting).write_text((hierarchy / setting).read_text())
 
 
+def hide_folders() -> None:
+    """Puts what node programs write at fixed places out of this machine's sight."""
+    inner = RUN / "private-run"
+    inner.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "mode=755", "run", inner)
+    (inner / RUN.relative_to("/run")).mkdir(parents=True)
+    run("mount", "--bind", RUN, inner / RUN.relative_to("/run"))
+    run("mount", "--rbind", inner, "/run")
+    run("mount", "-t", "tmpfs", "-o", "mode=755", "log", "/var/log")
+    upper, work = RUN / "var-lib", RUN / "var-lib-work"
+    upper.mkdir()
+    work.mkdir()
+    run("mount", "-t", "overlay", "-o", f"lowerdir=/var/lib,upperdir={upper},workdir={work}", "overlay", "/var/lib")
+
+
+def make_outside() -> None:
+    """A network of its own for whatever is no part of the cluster: what leaves the node for it passes the policies."""
+    pid = start("outside", "unshare", "--net", BIN / "pause", "outside")
+    wait_for(
+        "the outside network", lambda: os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net"), 10, 0.02
+    )
+    run("ip", "link", "add", "out0", "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+    run("ip", "address", "add", f"{OUTSIDE_ROUTER}/24", "dev", "out0")
+    run("ip", "link", "set", "out0", "up")
+    run("ip", "route", "add", METADATA_ADDRESS, "via", OUTSIDE[0])
+    for address in OUTSIDE:
+        run(*outside(), "ip", "address", "add", f"{address}/24", "dev", "eth0")
+    run(*outside(), "ip", "address", "add", f"{METADATA_ADDRESS}/32", "dev", "lo")
+    run(*outside(), "ip", "link", "set", "lo", "up")
+    run(*outside(), "ip", "link", "set", "eth0", "up")
+    run(*outside(), "ip", "route", "add", "default", "via", OUTSIDE_ROUTER)
+
+
+def outside() -> list[str]:
+    """The beginning of a command line that runs in the outside network."""
+    return ["nsenter", f"--net=/proc/{(PIDS / 'outside').read_text()}/ns/net", "--"]
+
+
 def start(name: str, *command: str | Path, **environment: str) -> int:
     """Starts a program that goes on; its output is in LOGS, its process id in PIDS."""
     with (LOGS / f"{name}.log").open("ab") as log:
@@ -197,8 +251,9 @@ def start(name: str, *command: str | Path, **environment: str) -> int:
     return process.pid
 
 
-def start_python(name: str, script: str, *arguments: str | Path) -> int:
-    return start(name, PYTHON, HERE / script, *arguments)
+def start_python(name: str, script: str, *arguments: str | Path, beside: Sequence[str] = ()) -> int:
+    """Starts a script; `beside` is a prefix such as `outside()`."""
+    return start(name, *beside, PYTHON, HERE / script, *arguments)
 
 
 def pid_of(name: str) -> int | None:
