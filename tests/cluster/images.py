@@ -118,7 +118,8 @@ def put(source: Path, root: Path, path: str) -> None:
     shutil.copyfile(source, target)
     target.chmod(0o555 if os.access(source, os.X_OK) else 0o444)
     if path == "/service" and (strip := shutil.which("strip")):
-        # With its symbols a program is ten times as large as what is shipped. One that cannot be stripped stays as it is.
+        # With its symbols a program is ten times as large as what is shipped. One that cannot be stripped stays as it
+        # is.
         target.chmod(0o755)
         subprocess.run([strip, str(target)], capture_output=True, check=False)
         target.chmod(0o555)

@@ -1,0 +1,153 @@
+"""What is broken stays where it is: one tenant's trouble is one tenant's, its condition says what is wrong, nothing
+stops."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import saas
+from api import Api, condition
+from flux import KUSTOMIZATION, SOURCE
+from machine import wait_for
+from node import frozen
+from saas import Load, load
+
+TENANTS = Path("application-plane/production/tenants")
+
+
+@contextmanager
+def edited(checkout: saas.Checkout, path: Path, pattern: str, new: str) -> Iterator[None]:
+    """A file of the repository changed by hand, and put back in the end."""
+    checkout.git("fetch", "--quiet", "origin", "main")
+    original = checkout.git("show", f"origin/main:{path}")
+    changed, count = re.subn(pattern, new, original, count=1)
+    assert count, f"{path} has no {pattern}"
+    checkout.commit(f"break {path.name}", lambda folder: (folder / path).write_text(changed))
+    try:
+        yield
+    finally:
+        checkout.commit(f"mend {path.name}", lambda folder: (folder / path).write_text(original))
+
+
+def says(api: Api, tenant: str, text: str, seconds: float = 240) -> str:
+    """The message of the tenant's release, once it has the text in it."""
+
+    def message() -> str:
+        found = saas.release(api, tenant) or {}
+        all_of_it = " ".join(c.get("message", "") for c in found.get("status", {}).get("conditions", []))
+        return all_of_it if text in all_of_it else ""
+
+    return wait_for(f"{tenant}'s condition says {text!r}", message, seconds, 0.5)
+
+
+def others_go_on(api: Api, tenant: str = "newcomer") -> None:
+    """Other tenants are answered, and a new one still comes."""
+    for one in ("tenant-1", "tenant-2"):
+        assert saas.environment_of(one, "producer")
+    saas.tenantctl("onboard", tenant, "--tier", "basic", "--release", "0.0")
+    wait_for("a newcomer's answer", lambda: saas.environment_of(tenant, "producer"), 180, 0.2)
+    saas.tenantctl("offboard", tenant)
+
+
+def test_a_chart_version_that_is_not_there(api: Api, checkout: saas.Checkout) -> None:
+    with edited(checkout, TENANTS / "advanced" / "tenant-3.yaml", r"version: \S+", "version: 9.9.9"):
+        says(api, "tenant-3", "9.9.9")
+        assert saas.environment_of("tenant-3", "consumer") == "tenant-3", "what runs goes on"
+        others_go_on(api, "newcomer-chart")
+    saas.wait_for_release(api, "tenant-3")
+
+
+def test_an_image_that_cannot_be_pulled(api: Api, checkout: saas.Checkout) -> None:
+    before = {p["metadata"]["name"] for p in saas.pods(api, "tenant-3", "consumer")}
+    with edited(checkout, TENANTS / "advanced" / "tenant-3.yaml", r'tag: "0.0.1"', 'tag: "9.9.9"'):
+        wait_for(
+            "a pod that waits for its image",
+            lambda: (
+                any(
+                    "ImagePull" in str(s["state"]) or "ErrImage" in str(s["state"])
+                    for p in saas.pods(api, "tenant-3", "consumer")
+                    for s in p["status"].get("containerStatuses", [])
+                )
+                or any("9.9.9" in str(p["spec"]["containers"]) for p in saas.pods(api, "tenant-3", "consumer"))
+            ),
+            180,
+            0.3,
+        )
+        assert before & {p["metadata"]["name"] for p in saas.pods(api, "tenant-3", "consumer")}, "the old pod stays"
+        assert saas.environment_of("tenant-3", "consumer") == "tenant-3"
+        others_go_on(api, "newcomer-image")
+    saas.wait_for_release(api, "tenant-3", 900)
+
+
+def test_a_quota_that_is_too_small(api: Api) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "too-small", "namespace": "tenant-3"},
+        "spec": {"hard": {"pods": "1"}},
+    }
+    api.apply(quota)
+    try:
+        api.patch("deployments.apps", "tenant-3-consumer", "tenant-3", {"spec": {"replicas": 3}})
+
+        def told() -> bool:
+            found = api.get("deployments.apps", "tenant-3-consumer", "tenant-3")
+            return "exceeded quota" in condition(found, "ReplicaFailure").get("message", "")
+
+        wait_for("the condition", told, 60, 0.3)
+        assert saas.environment_of("tenant-3", "consumer") == "tenant-3"
+        others_go_on(api, "newcomer-quota")
+    finally:
+        api.delete("resourcequotas", "too-small", "tenant-3")
+        api.patch("deployments.apps", "tenant-3-consumer", "tenant-3", {"spec": {"replicas": 1}})
+
+
+def test_a_component_that_is_not_healthy_holds_up_no_tenant(api: Api, checkout: saas.Checkout) -> None:
+    path = Path("infrastructure/components/tofu-controller/release.yaml")
+    with edited(checkout, path, r"version: 0\.16\.5", "version: 9.9.9"):
+
+        def unhealthy() -> bool:
+            found = api.get(KUSTOMIZATION, "infrastructure", "flux-system")
+            return condition(found).get("status") != "True"
+
+        wait_for("an unhealthy component", unhealthy, 120, 0.3)
+        begin = time.monotonic()
+        others_go_on(api, "newcomer-component")
+        assert time.monotonic() - begin < 60
+    wait_for(
+        "health",
+        lambda: condition(api.get(KUSTOMIZATION, "infrastructure", "flux-system")).get("status") == "True",
+        300,
+        0.5,
+    )
+
+
+def test_a_registry_that_is_gone_stops_nothing_that_runs(api: Api) -> None:
+    sent = Load("tenant-1", rate=50, workers=4)
+    with load(sent), frozen("harbor"):
+        time.sleep(10)
+    assert sent.bad == {}, str(sent)
+
+
+def test_a_git_server_that_is_gone_is_caught_up_with(api: Api) -> None:
+    sent = Load("tenant-1", rate=50, workers=4)
+    with load(sent), frozen("git"):
+        saas.send_message("onboarding", tenant_id="while-gone", tenant_tier="basic", release_version="0.0")
+
+        def told() -> bool:
+            return condition(api.get(SOURCE, "flux-system", "flux-system")).get("status") == "False"
+
+        api.patch(
+            SOURCE,
+            "flux-system",
+            "flux-system",
+            {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": str(time.time())}}},
+        )
+        wait_for("the source's condition", told, 150, 0.5)
+    assert sent.bad == {}, str(sent)
+    wait_for("the tenant whose message came meanwhile", lambda: saas.environment_of("while-gone", "producer"), 300, 0.5)
+    saas.tenantctl("offboard", "while-gone")

@@ -1,0 +1,128 @@
+"""Tenants come, change and go while every other tenant's requests are answered, and while their own are, too."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import saas
+from api import Api
+from machine import wait_for
+from saas import Load, check_stored, load
+
+
+def beside() -> list[Load]:
+    """Tenants that nothing happens to."""
+    return [Load("tenant-1", rate=20, workers=3), Load("tenant-2", rate=20, workers=3)]
+
+
+def check_undisturbed(loads: list[Load]) -> None:
+    for one in loads:
+        assert one.bad == {}, str(one)
+    check_stored(*loads)
+
+
+def onboard(tenant: str, tier: str) -> None:
+    saas.tenantctl("onboard", tenant, "--tier", tier, "--release", "0.0")
+    wait_for(f"the answer of {tenant}", lambda: saas.environment_of(tenant, "producer"), 180, 0.1)
+
+
+def timed(what: str, note: Any, begin: float) -> None:
+    note(f"{what}: {time.monotonic() - begin:.1f} s")
+
+
+def test_a_tenants_whole_life_disturbs_no_other(api: Api, note: Any) -> None:
+    others = beside()
+    with load(*others):
+        begin = time.monotonic()
+        onboard("whole-life", "basic")
+        timed("onboard a basic tenant, commit to answer", note, begin)
+
+        own = Load("whole-life", rate=20, workers=3)
+        with load(own):
+            begin = time.monotonic()
+            saas.tenantctl("move", "whole-life", "--to", "premium")
+            wait_for("its silo", lambda: saas.environment_of("whole-life", "producer") == "whole-life", 180, 0.1)
+            timed("move basic → premium, commit to answer from the silo", note, begin)
+            saas.wait_for_release(api, "whole-life")
+            time.sleep(2)
+        assert own.bad == {}, str(own)
+        check_stored_across_move(own)
+
+        begin = time.monotonic()
+        saas.tenantctl("suspend", "whole-life")
+        wait_for("no route", lambda: saas.get("/producer", "whole-life").status == 404, 120, 0.1)
+        timed("suspend, commit to no route", note, begin)
+        assert sorted(saas.running(api, "whole-life")) == sorted(saas.APPS), "a suspended tenant's pods go on storing"
+
+        begin = time.monotonic()
+        saas.tenantctl("resume", "whole-life")
+        wait_for("the answer", lambda: saas.environment_of("whole-life", "producer"), 120, 0.1)
+        timed("resume, commit to answer", note, begin)
+        wait_for("a message taken", lambda: saas.post("/producer", "whole-life", {}).status == 200, 120, 0.2)
+
+        begin = time.monotonic()
+        saas.tenantctl("offboard", "whole-life")
+        wait_for("no route", lambda: saas.get("/producer", "whole-life").status == 404, 120, 0.1)
+        timed("offboard, commit to no route", note, begin)
+    check_undisturbed(others)
+
+
+def check_stored_across_move(own: Load) -> None:
+    """What was accepted before the move is in the pool's table, after it in the tenant's own; nothing is in neither."""
+    dynamodb = saas.client("dynamodb")
+    tables = {saas.parameters(owner)["consumer_ddb"].rpartition("/")[2] for owner in ("pool-1", own.tenant)}
+
+    def stored() -> set[str]:
+        found: set[str] = set()
+        for table in tables:
+            pages = dynamodb.get_paginator("query").paginate(
+                TableName=table,
+                KeyConditionExpression="tenant_id = :t",
+                ExpressionAttributeValues={":t": {"S": own.tenant}},
+                ProjectionExpression="message_id",
+            )
+            found |= {item["message_id"]["S"] for page in pages for item in page["Items"]}
+        return found
+
+    wait_for("every message in one of the tables", lambda: set(own.accepted) <= stored(), 90, 0.5)
+
+
+@pytest.mark.parametrize(("before", "after"), [("premium", "advanced"), ("advanced", "basic"), ("basic", "advanced")])
+def test_a_move_loses_nothing(api: Api, note: Any, before: str, after: str) -> None:
+    tenant = f"mover-{before}-{after}"
+    onboard(tenant, before)
+    saas.wait_for_release(api, tenant)
+    own = Load(tenant, rate=50, workers=4)
+    with load(own):
+        time.sleep(2)
+        saas.tenantctl("move", tenant, "--to", after)
+        wanted = {"basic": 0, "advanced": 1, "premium": 3}[after]
+        wait_for("its Deployments", lambda: len(saas.running(api, tenant)) == wanted, 180, 0.2)
+        saas.wait_for_release(api, tenant)
+        time.sleep(3)
+    note(f"move {before} → {after}: {own}")
+    assert own.bad == {}, str(own)
+    check_stored_across_move(own)
+    saas.tenantctl("offboard", tenant)
+
+
+def test_a_deployment_by_waves_and_its_way_back(api: Api, note: Any) -> None:
+    """A release to one tenant first, then to the rest, then back, while clients send."""
+    charts = {n: release_version(api, n) for n in ("tenant-1", "tenant-3")}
+    others = beside()
+    with load(*others):
+        begin = time.monotonic()
+        saas.tenantctl("deploy", "--tier", "premium", "--release", "0.0", "--canary", "tenant-1")
+        saas.tenantctl("deploy", "--tier", "premium", "--release", "0.0", "--rest")
+        saas.wait_for_release(api, "tenant-1")
+        timed("deployment of a tier by waves", note, begin)
+    check_undisturbed(others)
+    assert charts == {n: release_version(api, n) for n in charts}
+
+
+def release_version(api: Api, tenant: str) -> str:
+    found = saas.release(api, tenant)
+    assert found
+    return found["status"]["history"][0]["chartVersion"]
