@@ -7,6 +7,7 @@ applies them once, and makes the Secret with the login.
 
 from __future__ import annotations
 
+import argparse
 import base64
 import subprocess
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import Any
 
 import kinds
 import yaml
-from api import Api, is_current
+from api import Api, condition, is_current
 from kubernetes import apply_all, wait_for_deployment
-from layout import HERE
+from layout import HERE, RUN
 from machine import ClusterError, run, wait_for
 
 NAMESPACE = "flux-system"
@@ -216,3 +217,35 @@ def find_kustomization(api: Api, name: str) -> tuple[str, str]:
         if found["metadata"]["name"] == name:
             return found["metadata"]["name"], found["metadata"]["namespace"]
     raise ClusterError(f"no Kustomization {name}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Stands in for the Flux CLI.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    asking = commands.add_parser("reconcile").add_subparsers(dest="kind", required=True).add_parser("kustomization")
+    asking.add_argument("name")
+    asking.add_argument("--with-source", action="store_true")
+    commands.add_parser("get").add_argument("kind", choices=["kustomizations"])
+    beginning = commands.add_parser("bootstrap").add_subparsers(dest="kind", required=True).add_parser("git")
+    for option in ("--url", "--branch", "--path", "--username", "--password", "--components-extra"):
+        beginning.add_argument(option)
+    beginning.add_argument("--token-auth", action="store_true")
+    options = parser.parse_args()
+    api = Api()
+    if options.command == "bootstrap":
+        where = {"url": options.url, "branch": options.branch, "path": options.path}
+        bootstrap(api, RUN, **where, username=options.username, password=options.password)
+    elif options.command == "reconcile":
+        name, namespace = find_kustomization(api, options.name)
+        if options.with_source:
+            source = api.get(KUSTOMIZATION, name, namespace)["spec"]["sourceRef"]
+            reconcile(api, SOURCE, source["name"], source.get("namespace") or namespace)
+        reconcile(api, KUSTOMIZATION, name, namespace)
+    else:
+        for found in api.list(KUSTOMIZATION):
+            ready = condition(found)
+            print(found["metadata"]["namespace"], found["metadata"]["name"], ready.get("status"), ready.get("message"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,5 @@
-"""Growth: what 10, 100 and 300 basic tenants cost, and how long a commit takes beside them. `docs/scale.md` has the table.
+"""Growth: what 10, 100 and 300 basic tenants cost, and how long a commit takes beside them. `docs/scale.md` has the
+table.
 
 Not part of a plain `make cluster-test`: `make cluster-test CLUSTER_TESTS="-m growth"`.
 """
@@ -91,7 +92,7 @@ def test_growth(api: Api, checkout: saas.Checkout, note: Any) -> None:
         add(checkout, new)
         wait_for("the last one's answer", lambda new=new: saas.environment_of(new[-1], "producer"), 1800, 0.5)
         served = time.monotonic() - begin
-        wait_for("all releases", lambda: all_ready(api, {*there, *new}), 1800, 1)
+        wait_for("all releases", lambda names={*there, *new}: all_ready(api, names), 1800, 1)
         ready = time.monotonic() - begin
         there += new
         # One more beside all of them: what a commit costs now.

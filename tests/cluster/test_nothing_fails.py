@@ -42,9 +42,8 @@ def during(disturbance: Callable[[], object], *, errors_allowed: bool = False, n
         time.sleep(SECONDS_AROUND)
     if note:
         name = getattr(disturbance, "__name__", "disturbance")
-        note(
-            f"{name}: {took:.1f} s, {sum(sum(one.outcomes.values()) for one in sent)} requests, {[str(s) for s in sent]}"
-        )
+        requests = sum(sum(one.outcomes.values()) for one in sent)
+        note(f"{name}: {took:.1f} s, {requests} requests, {[str(s) for s in sent]}")
     for one in sent:
         bad = one.bad if not errors_allowed else {k: n for k, n in one.bad.items() if k[:3].isdigit()}
         assert bad == {}, str(one)
