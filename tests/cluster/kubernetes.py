@@ -18,6 +18,8 @@ from layout import (
     DNS_SERVICE,
     HARBOR,
     HERE,
+    KUBE,
+    KUBERNETES,
     NODE,
     NODE_POD_RANGE,
     PKI,
@@ -28,14 +30,22 @@ from layout import (
 from machine import ClusterError, start, wait_for, wait_for_program
 from pki import kubeconfig
 
-KUBE = BIN / "kube"
+IS_OLD = KUBERNETES == "1.30"
 ADMISSION = ("NodeRestriction",)
 
 
 def start_etcd() -> None:
     client, peer = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
     start(
-        *("etcd", KUBE, "etcd", "--name=n", f"--data-dir={RUN / 'etcd'}", "--unsafe-no-fsync", "--log-level=warn"),
+        *(
+            "etcd",
+            BIN / "kube",
+            "etcd",
+            "--name=n",
+            f"--data-dir={RUN / 'etcd'}",
+            "--unsafe-no-fsync",
+            "--log-level=warn",
+        ),
         *(f"--listen-client-urls={client}", f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}"),
         *(f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=n={peer}", "--quota-backend-bytes=8589934592"),
     )
@@ -189,7 +199,7 @@ disabled_plugins = [{", ".join(f'"io.containerd.{p}"' for p in UNUSED_PLUGINS)}]
     kubelet = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "failCgroupV1": False,
+        **({} if IS_OLD else {"failCgroupV1": False}),
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{CGROUP}",
         "enforceNodeAllocatable": ["pods"],
@@ -222,7 +232,7 @@ disabled_plugins = [{", ".join(f'"io.containerd.{p}"' for p in UNUSED_PLUGINS)}]
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": str(RUN / "proxy.conf")},
-        "mode": "nftables",
+        "mode": "iptables" if IS_OLD else "nftables",
         "clusterCIDR": POD_RANGE,
         "hostnameOverride": "node-1",
         "bindAddress": NODE,

@@ -24,6 +24,10 @@ PIDS = RUN / "pids"
 KUBECONFIG = RUN / "admin.conf"
 CGROUP = "tenantry-cluster"
 
+KUBERNETES = os.environ.get("CLUSTER_KUBERNETES", "1.36")
+"""The newest version, or 1.30, the oldest the charts promise to work on."""
+KUBE = BIN / ("kube" if KUBERNETES == "1.36" else f"kube-{KUBERNETES}")
+
 KUBECTL = VENV / "kubectl"
 PYTHON = Path(sys.executable)
 
