@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 from layout import NODE, PKI
 
 Object = dict[str, Any]
-PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses", "GatewayClass": "gatewayclasses"}
+IRREGULAR = {"EventBus": "eventbus"}
 
 
 class ApiError(Exception):
@@ -194,6 +194,8 @@ CLUSTER_WIDE = {
 
 
 def plural_of(kind: str) -> str:
+    if kind in IRREGULAR:
+        return IRREGULAR[kind]
     lower = kind.lower()
     if lower.endswith("y") and not lower.endswith(("ay", "ey", "oy")):
         return lower[:-1] + "ies"

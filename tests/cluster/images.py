@@ -82,7 +82,7 @@ def foreign() -> list[Image]:
         tool("source-controller", "fluxcd/source-controller", "v1.9.4"),
         tool("kustomize-controller", "fluxcd/kustomize-controller", "v1.9.4"),
         tool("helm-controller", "fluxcd/helm-controller", "v1.4.0"),
-        tool("traefik", "traefik", "v3", "/traefik"),
+        tool("traefik", "library/traefik", "v3", "/traefik"),
         tool("kube-network-policies", "kube-network-policies", "v0.8.0", "/netpol", "0:0"),
         # Stands in for curlimages/curl: its shell, curl and grep are this machine's.
         Image(

@@ -175,26 +175,10 @@ disabled_plugins = [{", ".join(f'"io.containerd.{p}"' for p in UNUSED_PLUGINS)}]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "hosts.toml").write_text(text)
     (RUN / "cni").mkdir(exist_ok=True)
-    network = {
-        "cniVersion": "1.0.0",
-        "name": "pods",
-        "plugins": [
-            {
-                "type": "bridge",
-                "bridge": "cni0",
-                "isGateway": True,
-                "ipMasq": False,
-                "hairpinMode": True,
-                "ipam": {
-                    "type": "host-local",
-                    "dataDir": str(RUN / "ipam"),
-                    "ranges": [[{"subnet": NODE_POD_RANGE}]],
-                    "routes": [{"dst": "0.0.0.0/0"}],
-                },
-            },
-            {"type": "portmap", "capabilities": {"portMappings": True}},
-        ],
-    }
+    # Each pod at a link of its own: traffic between pods is routed, so that Services and policies see all of it.
+    ranges = [[{"subnet": NODE_POD_RANGE}]]
+    address = {"type": "host-local", "dataDir": str(RUN / "ipam"), "ranges": ranges, "routes": [{"dst": "0.0.0.0/0"}]}
+    network = {"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "ptp", "ipMasq": False, "ipam": address}]}
     (RUN / "cni" / "10-pods.conflist").write_text(json.dumps(network))
     kubelet = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",

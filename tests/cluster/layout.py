@@ -58,7 +58,7 @@ GITOPS_REPOSITORY = f"https://{GIT}/tenantry/gitops.git"
 SOURCE_REPOSITORY = f"https://{GIT}/tenantry/tenantry.git"
 
 # Hosts of other people's charts and images, which stand-ins answer for here.
-HUB_NAMES = ("docker.io", "registry-1.docker.io", "ghcr.io")
+HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io", "ghcr.io")
 PAGES_NAMES = ("flux-iac.github.io",)
 NAMES = {
     HARBOR: HARBOR_ADDRESS,

@@ -173,11 +173,6 @@ def prepare() -> None:
     run("ip", "route", "add", "default", "via", HOST_ADDRESS)
     for name in ("net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0"):
         run("sysctl", "--quiet", "--write", name)
-    # kube-proxy and the policy engine see traffic between pods of one bridge only with this; the key comes with a
-    # module.
-    bridge = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-    if bridge.exists():
-        bridge.write_text("1")
     make_outside()
     hosts = RUN / "hosts"
     hosts.write_text("127.0.0.1 localhost node-1\n" + "".join(f"{address} {name}\n" for name, address in NAMES.items()))

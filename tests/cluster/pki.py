@@ -78,7 +78,8 @@ def authority(name: str) -> None:
 
 def certificate(name: str, subject: str, names: list[str], signer: str, days: int = DAYS, renew: bool = False) -> None:
     path = PKI / f"{name}.crt"
-    if is_good(path) and not renew:
+    asked, mark = " ".join([subject, *names]), PKI / f"{name}.asked"
+    if is_good(path) and not renew and mark.exists() and mark.read_text() == asked:
         return
     kinds = ["IP" if n.replace(".", "").isdigit() else "DNS" for n in names]
     alternatives = ",".join(f"{kind}:{n}" for kind, n in zip(kinds, names, strict=True))
@@ -96,6 +97,7 @@ def certificate(name: str, subject: str, names: list[str], signer: str, days: in
             *("-CAcreateserial", "-days", str(days), "-extfile", file.name, "-out", path),
         )
         request.unlink()
+    mark.write_text(asked)
 
 
 def kubeconfig(name: str, path: Path, server: str = f"https://{NODE}:6443") -> None:
