@@ -23,6 +23,7 @@ import flux
 import images
 import kinds
 import kubernetes
+import standin_charts
 import yaml
 from api import Api, condition, is_current
 from layout import (
@@ -34,7 +35,6 @@ from layout import (
     GITOPS_REPOSITORY,
     HARBOR,
     HARBOR_ADDRESS,
-    HERE,
     HOME,
     HOOK_PORT,
     HUB_ADDRESS,
@@ -43,6 +43,7 @@ from layout import (
     METADATA_ADDRESS,
     NAMES,
     NODE,
+    PAGES,
     PKI,
     PULL_LOGIN,
     PUSH_LOGIN,
@@ -56,8 +57,6 @@ from machine import ClusterError, outside, prepare, run, start, start_python, wa
 BEGIN = time.monotonic()
 ENDPOINT_FILE = RUN / "aws-endpoint"
 REPOSITORIES = RUN / "git"
-PAGES = RUN / "pages"
-CHARTS = RUN / "charts"
 
 
 def say(step: str) -> None:
@@ -124,7 +123,7 @@ def is_listening(address: str, port: int = 443) -> Callable[[], bool]:
 
 def start_git() -> None:
     (REPOSITORIES / "tenantry").mkdir(parents=True, exist_ok=True)
-    PAGES.mkdir(exist_ok=True)
+    PAGES.mkdir(parents=True, exist_ok=True)
     for name in ("gitops", "tenantry"):
         repository = REPOSITORIES / "tenantry" / f"{name}.git"
         run("git", "init", "--quiet", "--bare", "--initial-branch=main", repository)
@@ -201,39 +200,6 @@ def docker_config() -> None:
 def push_charts() -> None:
     docker_config()
     run(sys.executable, ROOT / "docker" / "push_charts.py", f"oci://{REGISTRY}/charts")
-
-
-def push_foreign_charts() -> None:
-    """The charts of components that are stood in for, under their own names, versions and hosts."""
-    import helm_python
-
-    wanted = {
-        "gateway-helm": ("gateway-api", "traefik"),
-        "external-secrets": ("external-secrets",),
-        "tofu-controller": ("terraform",),
-    }
-    packages = {}
-    for name, definitions in wanted.items():
-        shutil.rmtree(CHARTS / name, ignore_errors=True)
-        shutil.copytree(HERE / "standins" / "charts" / name, CHARTS / name)
-        kinds.write(CHARTS / name / "crds", *definitions)
-        packages[name] = Path(helm_python.package(CHARTS / name, destination=CHARTS))
-    os.environ["SSL_CERT_FILE"] = str(PKI / "bundle.crt")
-    with helm_python.RegistryClient() as client:
-        client.push(packages["gateway-helm"], "oci://ghcr.io/envoyproxy")
-        client.push(packages["external-secrets"], "oci://ghcr.io/external-secrets/charts")
-    folder = PAGES / "tofu-controller"
-    folder.mkdir(parents=True, exist_ok=True)
-    package = packages["tofu-controller"]
-    shutil.copyfile(package, folder / package.name)
-    chart = yaml.safe_load((CHARTS / "tofu-controller" / "Chart.yaml").read_text())
-    entry = {
-        **chart,
-        "urls": [package.name],
-        "created": "2026-01-01T00:00:00Z",
-        "digest": images.digest(package.read_bytes())[7:],
-    }
-    (folder / "index.yaml").write_text(yaml.safe_dump({"apiVersion": "v1", "entries": {"tofu-controller": [entry]}}))
 
 
 # Section 3: what RKE2 brings
@@ -441,7 +407,7 @@ def main() -> None:
         control_plane = pool.submit(kubernetes.start_control_plane)
         for name, address in (("harbor", HARBOR_ADDRESS), ("hub", HUB_ADDRESS), ("git", GIT_ADDRESS)):
             wait_for_program(name, f"{name} at {address}", is_listening(address), 30)
-        pushes = [pool.submit(push_source), pool.submit(push_foreign_charts), pool.submit(push_images, programs)]
+        pushes = [pool.submit(push_source), pool.submit(standin_charts.publish), pool.submit(push_images, programs)]
         control_plane.result()
         say("control plane")
         for push in pushes:

@@ -58,8 +58,9 @@ GITOPS_REPOSITORY = f"https://{GIT}/tenantry/gitops.git"
 SOURCE_REPOSITORY = f"https://{GIT}/tenantry/tenantry.git"
 
 # Hosts of other people's charts and images, which stand-ins answer for here.
-HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io", "ghcr.io")
-PAGES_NAMES = ("flux-iac.github.io",)
+HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io", "public.ecr.aws", "ghcr.io")
+PAGES_NAMES = ("argoproj.github.io", "aws.github.io", "flux-iac.github.io", "kubernetes-sigs.github.io")
+PAGES = HOME / "pages"
 NAMES = {
     HARBOR: HARBOR_ADDRESS,
     GIT: GIT_ADDRESS,

@@ -35,6 +35,8 @@ class Handler(SimpleHTTPRequestHandler):
         if self.headers.get("Host", "").startswith("git."):
             self.backend()
         else:
+            # Each host has a folder.
+            self.path = f"/{self.headers.get('Host', '')}{self.path}"
             super().do_GET()
 
     def do_POST(self) -> None:
