@@ -341,6 +341,23 @@ def make_secrets(api: Api) -> None:
         list(pool.map(make, wanted))
 
 
+def make_receiver(api: Api) -> None:
+    """Has the Git server's webhook ask for the source, so that a commit need not wait for the interval."""
+    api.apply(secret("flux-system", "webhook-token", token="webhook-token"))
+    api.apply(
+        {
+            "apiVersion": "notification.toolkit.fluxcd.io/v1",
+            "kind": "Receiver",
+            "metadata": {"name": "gitops", "namespace": "flux-system"},
+            "spec": {
+                "type": "generic",
+                "secretRef": {"name": "webhook-token"},
+                "resources": [{"kind": "GitRepository", "name": "flux-system"}],
+            },
+        }
+    )
+
+
 def wait_for_tiers(api: Api) -> None:
     def unfinished() -> str:
         for name in ("pooled-envs", "tenants"):
@@ -435,6 +452,7 @@ def main() -> None:
             username=GIT_LOGIN[0],
             password=GIT_LOGIN[1],
         )
+        make_receiver(api)
         say("Flux")
         secrets = pool.submit(make_secrets, api)
         names.result()
