@@ -19,12 +19,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import yaml
+
 import flux
 import images
 import kinds
 import kubernetes
 import standin_charts
-import yaml
 from api import Api, condition, is_current
 from layout import (
     API_HOST,

@@ -1,11 +1,10 @@
-# A real Kubernetes with the whole SaaS on it, see tests/cluster/README.md. Needs root, Linux and Go.
-
+##@ A real Kubernetes with the whole SaaS on it (root, Linux and Go; see tests/cluster/README.md)
 CLUSTER = $(VENV)/bin/python tests/cluster/cluster.py
 CLUSTER_PROGRAMS ?= target/release
 
 .PHONY: cluster
 cluster: tools ## Start a real Kubernetes with all tiers on it (root; the tools are built once, about 25 minutes)
-	cargo build --release $(patsubst %,--package %,producer consumer payments tenantctl localaws)
+	$(if $(filter target/release,$(CLUSTER_PROGRAMS)),cargo build --release $(patsubst %,--package %,producer consumer payments tenantctl localaws))
 	$(CLUSTER) up --programs $(CLUSTER_PROGRAMS)
 
 .PHONY: cluster-test

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 import saas
 from api import Api, condition, is_current
 from layout import KUBECONFIG

@@ -13,8 +13,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import kinds
 import yaml
+
+import kinds
 from api import Api, condition, is_current
 from kubernetes import apply_all, wait_for_deployment
 from layout import HERE, RUN

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from layout import HOME, ROOT
 from tools import module
 

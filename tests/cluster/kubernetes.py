@@ -11,6 +11,7 @@ import json
 import subprocess
 
 import yaml
+
 from api import Api, is_current
 from layout import (
     BIN,

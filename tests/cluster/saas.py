@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from api import Api, ApiError, Object, condition, is_current
 from botocore.config import Config
+
+from api import Api, ApiError, Object, condition, is_current
 from layout import API_HOST, GATEWAY_ADDRESS, GIT_LOGIN, GITOPS_REPOSITORY, PKI, RUN
 from machine import ClusterError, run, wait_for
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import helm_python
+import yaml
+
 import images
 import kinds
-import yaml
 from layout import HERE, HOME, HUB_NAMES, PAGES, PKI, ROOT
 
 COMPONENTS = ROOT / "gitops" / "infrastructure" / "components"

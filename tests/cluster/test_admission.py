@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from api import Api, ApiError, Object
 from machine import wait_for
 

@@ -6,11 +6,11 @@ import copy
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import kinds
 import kubernetes
-import pytest
 from api import CLUSTER_WIDE, Api, ApiError, Object
-
 from combinations import APPLICATION_CASES, EXAMPLES, Case, installed
 from repository import CLUSTERS, GITOPS, SUBSTITUTION, TEMPLATES, Repository
 

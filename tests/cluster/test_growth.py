@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-import node
 import pytest
+
+import node
 import saas
 from api import Api, is_current
 from machine import pid_of, wait_for

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+
 import saas
 from api import Api
 from machine import wait_for

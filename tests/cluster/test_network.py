@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 import saas
 from api import Api, Object
 from layout import DNS_SERVICE, GIT_ADDRESS, HARBOR_ADDRESS, METADATA_ADDRESS

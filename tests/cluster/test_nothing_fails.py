@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 import node
 import pki
-import pytest
 import saas
 from api import Api, Object
 from layout import API_HOST

@@ -7,6 +7,7 @@ import re
 import subprocess
 
 import pytest
+
 import saas
 from api import Api
 from layout import HERE, KUBECONFIG, PKI, ROOT, VENV
