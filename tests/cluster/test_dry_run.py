@@ -1,4 +1,7 @@
-"""The API server takes what charts and tree would apply: strictly, no field unknown, as it would be stored."""
+"""The API server takes what charts and tree would apply: strictly, no field unknown, as it would be stored.
+
+Kinds of Argo, Prometheus and Karpenter's AWS part have no schema here: tests/charts and tests/gitops check those.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,6 @@ from repository import CLUSTERS, GITOPS, SUBSTITUTION, TEMPLATES, Repository
 
 SEED = Repository(GITOPS)
 SCRATCH = "dry-run"
-# Their kinds come with other people's charts, whose modules cannot be had; ../gitops checks these by schemas.
-SCHEMALESS = {group for folder in kinds.OPEN.values() for group, *_ in folder}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,10 +54,7 @@ def test_what_a_charts_examples_render_is_taken(api: Api, case: Case) -> None:
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_what_a_cluster_applies_is_taken(api: Api, cluster: str) -> None:
-    objects = SEED.objects(cluster)
-    settings = SEED.settings(cluster)
-    assert not [o for o in objects if SUBSTITUTION.search(str(o)) and "{}" in str(settings)]
-    assert refused(api, objects) == []
+    assert refused(api, SEED.objects(cluster)) == []
 
 
 @pytest.mark.parametrize("overlay", ["argo", "worker"])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import time
 from typing import Any
 
 import pytest
 
 import saas
-from api import Api
+from api import Api, is_current
+from bringup import docker_config
+from layout import REGISTRY, ROOT, RUN
 from machine import wait_for
 from saas import Load, check_stored, load
 
@@ -109,21 +113,47 @@ def test_a_move_loses_nothing(api: Api, note: Any, before: str, after: str) -> N
     saas.tenantctl("offboard", tenant)
 
 
-def test_a_deployment_by_waves_and_its_way_back(api: Api, note: Any) -> None:
-    """A release to one tenant first, then to the rest, then back, while clients send."""
-    charts = {n: release_version(api, n) for n in ("tenant-1", "tenant-3")}
-    others = beside()
+@pytest.fixture(scope="module")
+def next_release() -> str:
+    """The chart once more, as version 0.1.0: what a deployment of release 0.1 finds."""
+    import helm_python
+
+    folder = RUN / "chart" / "helm-tenant-chart"
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    shutil.copytree(ROOT / "helm-charts" / "helm-tenant-chart", folder)
+    described = (folder / "Chart.yaml").read_text()
+    (folder / "Chart.yaml").write_text(re.sub(r"^version: .*$", "version: 0.1.0", described, flags=re.M))
+    docker_config()
+    with helm_python.RegistryClient() as client:
+        package = helm_python.package(folder, destination=folder.parent)
+        client.push(package, f"oci://{REGISTRY}/charts")
+    return "0.1"
+
+
+def test_a_deployment_by_waves_and_its_way_back(api: Api, note: Any, next_release: str) -> None:
+    """A release to one tenant first, then to the rest of its tier, then back, while clients of all of them send."""
+    onboard("second-premium", "premium")
+    saas.wait_for_release(api, "second-premium")
+    others = [*beside(), Load("second-premium", rate=20, workers=3)]
     with load(*others):
         begin = time.monotonic()
-        saas.tenantctl("deploy", "--tier", "premium", "--release", "0.0", "--canary", "tenant-1")
-        saas.tenantctl("deploy", "--tier", "premium", "--release", "0.0", "--rest")
-        saas.wait_for_release(api, "tenant-1")
-        timed("deployment of a tier by waves", note, begin)
+        saas.tenantctl("deploy", "--tier", "premium", "--release", next_release, "--canary", "second-premium")
+        wait_for("the first wave", lambda: runs(api, "second-premium", "0.1."), 180, 0.3)
+        timed("first wave of a release", note, begin)
+        assert runs(api, "tenant-1", "0.0."), "the rest keeps its release"
+        begin = time.monotonic()
+        saas.tenantctl("deploy", "--tier", "premium", "--release", next_release, "--rest")
+        wait_for("the rest", lambda: runs(api, "tenant-1", "0.1."), 180, 0.3)
+        timed("the rest of a release", note, begin)
+        begin = time.monotonic()
+        saas.tenantctl("deploy", "--tier", "premium", "--release", "0.0")
+        wait_for("the way back", lambda: all(runs(api, t, "0.0.") for t in ("tenant-1", "second-premium")), 240, 0.3)
+        timed("back to the release before", note, begin)
     check_undisturbed(others)
-    assert charts == {n: release_version(api, n) for n in charts}
+    saas.tenantctl("offboard", "second-premium")
 
 
-def release_version(api: Api, tenant: str) -> str:
-    found = saas.release(api, tenant)
-    assert found
-    return found["status"]["history"][0]["chartVersion"]
+def runs(api: Api, tenant: str, version: str) -> bool:
+    """True once a tenant's release is that version of the chart, and healthy."""
+    found = saas.release(api, tenant) or {}
+    return is_current(found) and found["status"]["history"][0]["chartVersion"].startswith(version)
