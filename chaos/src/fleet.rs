@@ -27,7 +27,10 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// fault, and log lines, which this process would have to keep, are few.
 const VARIABLES: [(&str, &str); 2] = [
     ("REGISTRY_REFRESH_SECONDS", "5"),
-    ("LOG_LEVEL", "error,shared::service=info"),
+    (
+        "LOG_LEVEL",
+        "error,tenantry_service=info,tenantry_process=info",
+    ),
 ];
 
 /// What a service does.

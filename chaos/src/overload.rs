@@ -84,7 +84,10 @@ impl Target {
         // Log lines would fill the memory of this process: only how it starts is logged, and what is broken.
         // One worker thread: what is to overload it, and its endpoint, need the machine's other core.
         let variables = [
-            ("LOG_LEVEL", "error,shared::service=info"),
+            (
+                "LOG_LEVEL",
+                "error,tenantry_service=info,tenantry_process=info",
+            ),
             ("TOKIO_WORKER_THREADS", "1"),
         ];
         let producer = Service::start("producer", "pool-1", &stub.url(), &variables)

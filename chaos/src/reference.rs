@@ -13,8 +13,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
-use shared::arn::{QueueArn, TableArn};
-use shared::aws::AwsClients;
+use tenantry_process::arn::{QueueArn, TableArn};
+use tenantry_process::aws::AwsSettings;
 use tokio::net::TcpListener;
 
 use crate::fleet::Role;
@@ -25,6 +25,23 @@ const WAIT_S: i32 = 1;
 /// Pause after a failed receive.
 const PAUSE: Duration = Duration::from_millis(100);
 
+#[derive(Clone)]
+struct Clients {
+    sqs: aws_sdk_sqs::Client,
+    dynamodb: aws_sdk_dynamodb::Client,
+    ssm: aws_sdk_ssm::Client,
+}
+
+impl Clients {
+    fn new(config: &aws_config::SdkConfig) -> Self {
+        Self {
+            sqs: aws_sdk_sqs::Client::new(config),
+            dynamodb: aws_sdk_dynamodb::Client::new(config),
+            ssm: aws_sdk_ssm::Client::new(config),
+        }
+    }
+}
+
 /// Runs one of the two until it is ended.
 ///
 /// # Errors
@@ -34,7 +51,7 @@ pub async fn run(role: Role, acknowledge: Acknowledge) -> anyhow::Result<()> {
     let listener = TcpListener::bind(format!("127.0.0.1:{}", variable("PORT")?)).await?;
     let address = listener.local_addr()?.to_string();
     announce(&json!({ "message": "listening", "address": address, "admin": address }).to_string());
-    let clients = AwsClients::from_env().await?;
+    let clients = Clients::new(&AwsSettings::from_env().await?.without_retries());
     let environment = variable("ENVIRONMENT")?;
     match role {
         Role::Producer => {
@@ -67,7 +84,7 @@ fn announce(line: &str) {
     println!("{line}");
 }
 
-async fn parameter(clients: &AwsClients, name: &str) -> anyhow::Result<String> {
+async fn parameter(clients: &Clients, name: &str) -> anyhow::Result<String> {
     let found = clients.ssm.get_parameter().name(name).send().await?;
     found
         .parameter
@@ -75,7 +92,7 @@ async fn parameter(clients: &AwsClients, name: &str) -> anyhow::Result<String> {
         .context("a parameter has a value")
 }
 
-async fn queue_url(clients: &AwsClients, holder: &str) -> anyhow::Result<String> {
+async fn queue_url(clients: &Clients, holder: &str) -> anyhow::Result<String> {
     let arn: QueueArn = parameter(clients, &format!("/{holder}/consumer_sqs"))
         .await?
         .parse()?;
@@ -89,7 +106,7 @@ async fn queue_url(clients: &AwsClients, holder: &str) -> anyhow::Result<String>
 }
 
 async fn accept(
-    State((clients, environment)): State<(AwsClients, String)>,
+    State((clients, environment)): State<(Clients, String)>,
     headers: HeaderMap,
     body: String,
 ) -> Response {
@@ -106,7 +123,7 @@ async fn accept(
 }
 
 async fn send(
-    clients: &AwsClients,
+    clients: &Clients,
     environment: &str,
     tenant: &str,
     body: String,
@@ -130,7 +147,7 @@ async fn send(
 }
 
 async fn consume(
-    clients: &AwsClients,
+    clients: &Clients,
     environment: &str,
     acknowledge: Acknowledge,
 ) -> anyhow::Result<()> {
@@ -188,7 +205,7 @@ async fn consume(
 }
 
 async fn store(
-    clients: &AwsClients,
+    clients: &Clients,
     table: &str,
     environment: &str,
     message: &Message,

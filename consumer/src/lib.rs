@@ -4,28 +4,37 @@
 //! writing is idempotent, so neither a crash nor a redelivery loses or doubles anything. An application team replaces
 //! what an item is; everything around it stays.
 
+mod credentials;
+mod item;
 mod messages;
 mod openapi;
+mod role;
 mod store;
 mod table;
 mod writer;
 
+#[cfg(test)]
+mod fuzz_targets;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
-use shared::arn::{QueueArn, RoleArn, TableArn};
-use shared::aws::AwsClients;
-use shared::config::{ServiceConfig, number, seconds};
-use shared::credentials::TenantCredentials;
-use shared::environment::Environment;
-use shared::queue::receiver::{Receiver, ReceiverLimits, Source};
-use shared::registry::{LookupError, environment_resources};
-use shared::service::{Configured, Parts, RunError, Service, retry_forever};
+use axum::routing::MethodFilter;
+use tenantry_process::arn::{QueueArn, TableArn};
+use tenantry_process::aws::AwsSettings;
+use tenantry_process::config::{ProcessConfig, number, seconds};
+use tenantry_process::run::{Configured, RunError, Worker, retry_forever};
+use tenantry_queue::receiver::{Receiver, ReceiverLimits, Source};
+use tenantry_registry::{LookupError, environment_resources};
+use tenantry_service::config::ServiceConfig;
+use tenantry_service::stack::Routes;
+use tenantry_service::{Parts, Service};
+use tenantry_tenancy::environment::Environment;
 use tokio_util::sync::CancellationToken;
 
+use self::credentials::TenantCredentials;
 use self::messages::{Messages, Reader};
+use self::role::RoleArn;
 use self::store::{Serves, Store};
 use self::table::Table;
 use self::writer::Writer;
@@ -81,8 +90,8 @@ impl Config {
 }
 
 impl Configured for Config {
-    fn service(&self) -> &ServiceConfig {
-        &self.service
+    fn process(&self) -> &ProcessConfig {
+        &self.service.process
     }
 }
 
@@ -94,46 +103,51 @@ type Resources = Arc<OnceLock<(QueueArn, TableArn)>>;
 /// # Errors
 /// [`RunError`]: AWS settings that cannot work, a port taken, or a drain that did not end in time.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
-    shared::service::run(config, service, shutdown).await
+    let aws = AwsSettings::from_env().await?;
+    service(&config, &aws)
+        .serve(&config.service, shutdown)
+        .await
 }
 
-/// Assembles the service over these clients.
-pub fn service(config: &Config, aws: &AwsClients) -> Service {
+/// Assembles the service.
+pub fn service(config: &Config, aws: &AwsSettings) -> Service {
     let parts = Parts::new(
-        NAME,
-        env!("CARGO_PKG_VERSION"),
+        (NAME, env!("CARGO_PKG_VERSION")),
         &config.service,
-        Arc::new(aws.ssm.clone()),
+        aws,
+        None,
     );
-    let resources = Resources::default();
-    let credentials = config
-        .tenant_role_arn
-        .as_ref()
-        .map(|role| TenantCredentials::new(aws.sts.clone(), role.clone(), NAME, &parts.metrics));
-    let reader = Reader::new(aws.dynamodb.clone(), credentials);
+    let (resources, once) = (Resources::default(), aws.without_retries());
+    let dynamodb = aws_sdk_dynamodb::Client::new(&once);
+    let credentials = config.tenant_role_arn.as_ref().map(|role| {
+        let sts = aws_sdk_sts::Client::new(&once);
+        TenantCredentials::new(sts, role.clone(), NAME, &parts.metrics)
+    });
+    let reader = Reader::new(dynamodb.clone(), credentials);
     let messages = Messages::new(parts.http.clone(), reader, Arc::clone(&resources));
-    let own = Router::new()
-        .route("/consumer/messages", get(messages::list))
-        .with_state(messages);
-    let answers = parts.http.finish(own, openapi::document());
+    let routes = Routes::new().tenant(MethodFilter::GET, "/consumer/messages", messages::list);
+    let router = parts.http.finish(routes, messages, openapi::document());
     let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
-    let (keep_registry, consume) = (
-        parts.keep_registry(),
-        Consume::new(parts, config.receiver_limits(), aws, resources),
-    );
+    let upkeep = parts.upkeep();
+    let consume = Consume {
+        parts,
+        limits: config.receiver_limits(),
+        sqs: aws_sdk_sqs::Client::new(&once),
+        dynamodb,
+        resources,
+    };
     Service {
-        name: NAME,
-        answers,
-        readiness,
-        metrics,
-        background: Box::new(|shutdown| {
-            Box::pin(async move {
-                tokio::join!(
-                    shutdown.run_until_cancelled(keep_registry),
-                    consume.run(&shutdown)
-                );
-            })
-        }),
+        router,
+        worker: Worker {
+            name: NAME,
+            readiness,
+            metrics,
+            background: Box::new(|shutdown| {
+                Box::pin(async move {
+                    tokio::join!(shutdown.run_until_cancelled(upkeep), consume.run(&shutdown));
+                })
+            }),
+        },
     }
 }
 
@@ -147,16 +161,6 @@ struct Consume {
 }
 
 impl Consume {
-    fn new(parts: Parts, limits: ReceiverLimits, aws: &AwsClients, resources: Resources) -> Self {
-        Self {
-            parts,
-            limits,
-            sqs: aws.sqs.clone(),
-            dynamodb: aws.dynamodb.clone(),
-            resources,
-        }
-    }
-
     /// Finds queue and table, waiting for them as long as it takes, then consumes.
     async fn run(self, shutdown: &CancellationToken) {
         let receiving = self.parts.readiness.condition("queue");
@@ -178,7 +182,11 @@ impl Consume {
         else {
             return;
         };
-        tracing::info!(queue = queue.name(), table = table.name(), "consuming");
+        tracing::info!(
+            queue = queue.name(),
+            table = table.name(),
+            "consumer started: polling the queue"
+        );
         storing.set(true);
         let serves = Serves::new(
             self.parts.http.environment().clone(),

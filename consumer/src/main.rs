@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    shared::service::main(consumer::NAME, consumer::run)
+    tenantry_process::run::main(consumer::NAME, consumer::run)
 }

@@ -15,13 +15,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::http::caller::CallingTenant;
-use shared::http::error::ApiError;
-use shared::http::openapi::{AnyJson, Errors, TenantHeader};
-use shared::http::{Http, page as listing};
-use shared::tenant::TenantId;
+use tenantry_registry::Tenant;
+use tenantry_service::admission::Admitted;
+use tenantry_service::error::ApiError;
+use tenantry_service::openapi::{AnyJson, Errors, TenantHeader};
+use tenantry_service::{Http, page as listing};
+use tenantry_tenancy::environment::Environment;
 use utoipa::ToSchema;
 
 use self::page::Cursor;
@@ -81,19 +83,27 @@ impl Messages {
     }
 
     /// The table that holds the tenant's messages, if this environment does.
-    async fn table_of(&self, tenant: &TenantId) -> Result<&str, ApiError> {
-        let access = self.0.http.access();
-        let registered = access.admit(tenant).await?;
+    fn table_of(&self, registration: &Tenant) -> Result<&str, ApiError> {
         let (queue, table) = self.0.resources.get().ok_or_else(query::unavailable)?;
-        if registered.is_some_and(|registered| registered.queue.as_ref() != Some(queue)) {
-            let msg = "Forbidden: the tenant's messages are kept in another environment";
-            return Err(ApiError::new(
-                axum::http::StatusCode::FORBIDDEN,
-                "tenant_not_served",
-                msg,
-            ));
+        let is_ours = match self.0.http.environment() {
+            Environment::Silo(_) => true,
+            Environment::Pool(_) => registration.queue.as_ref() == Some(queue),
+        };
+        if is_ours {
+            return Ok(table.name());
         }
-        Ok(table.name())
+        let msg = "Forbidden: the tenant's messages are kept in another environment";
+        Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "tenant_not_served",
+            msg,
+        ))
+    }
+}
+
+impl AsRef<Http> for Messages {
+    fn as_ref(&self) -> &Http {
+        &self.0.http
     }
 }
 
@@ -105,29 +115,29 @@ impl Messages {
     responses((status = 200, description = "A page", body = Listed), Errors)
 )]
 pub(crate) async fn list(
+    admitted: Admitted,
     State(messages): State<Messages>,
-    CallingTenant(tenant): CallingTenant,
     asked: Result<Query<listing::Asked>, QueryRejection>,
 ) -> Result<Json<Listed>, ApiError> {
-    let table = messages.table_of(&tenant).await?;
+    let tenant = &admitted.tenant;
+    let table = messages.table_of(&admitted.registration)?;
     let asked = listing::query(asked)?;
     let limit = listing::limit(asked.limit)?;
     let after = asked
         .cursor
         .as_deref()
-        .map(|text| Cursor::parse(&tenant, text))
+        .map(|text| Cursor::parse(tenant, text))
         .transpose()?
         .unwrap_or_default();
-    let _taken_on = messages.0.http.access().take_on(&tenant)?;
     let (by_id, by_time) = messages
         .0
         .reader
-        .newest(table, &tenant, limit, &after)
+        .newest(table, tenant, limit, &after)
         .await?;
     let page = page::merge(by_id, by_time, limit, after);
     Ok(Json(Listed {
         messages: page.items.iter().filter_map(message).collect(),
-        next_cursor: page.next.map(|cursor| cursor.to_text(&tenant)),
+        next_cursor: page.next.map(|cursor| cursor.to_text(tenant)),
     }))
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use shared::http::page::{DEFAULT_LIMIT, MAX_LIMIT};
+    use tenantry_service::page::{DEFAULT_LIMIT, MAX_LIMIT};
 
     use super::*;
 

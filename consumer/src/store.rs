@@ -5,18 +5,18 @@
 
 use std::time::Duration;
 
+use crate::item::{Item, Poison, tenant_of};
 use chrono::{DateTime, Utc};
-use shared::arn::QueueArn;
-use shared::environment::Environment;
-use shared::event::{Item, Poison, tenant_of};
-use shared::health::Condition;
-use shared::metrics::{Metrics, label};
-use shared::queue::message::{Received, TRACE_ATTRIBUTE};
-use shared::queue::receiver::{Handler, Verdict};
-use shared::queue::retry::backoff_from_half;
-use shared::registry::{LookupError, Tenant, TenantRegistry};
-use shared::telemetry::continue_trace;
-use shared::tenant::TenantId;
+use tenantry_process::arn::QueueArn;
+use tenantry_process::health::Condition;
+use tenantry_process::metrics::{Metrics, label};
+use tenantry_process::retry::backoff_from_half;
+use tenantry_process::telemetry::continue_trace;
+use tenantry_queue::message::{Received, TRACE_ATTRIBUTE};
+use tenantry_queue::receiver::{Handler, Verdict};
+use tenantry_registry::{LookupError, Tenant, TenantRegistry};
+use tenantry_tenancy::environment::Environment;
+use tenantry_tenancy::tenant::TenantId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use futures_util::future::join_all;
-use shared::event::{Item, is_id_of_key};
-use shared::queue::retry::{Failure, classify};
+use tenantry_tenancy::event::is_id_of_key;
+
+use crate::item::Item;
+use tenantry_process::retry::{Failure, classify};
 
 /// Items one BatchWriteItem takes (DynamoDB: 25).
 pub(crate) const MAX_BATCH_ITEMS: usize = 25;

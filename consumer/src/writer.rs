@@ -3,8 +3,8 @@
 //! SQS hands over ten messages at a time, DynamoDB takes 25 items: at load, two and a half batches share a write. One
 //! that comes alone is written at once.
 
-use shared::event::Item;
-use shared::gather::{BatchLimits, Measured, group_commit};
+use crate::item::Item;
+use tenantry_queue::batch::{BatchLimits, Measured, group_commit};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::table::{MAX_BATCH_ITEMS, Table, Written};

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use shared::environment::Environment;
+use tenantry_tenancy::environment::Environment;
 
 use crate::topology::{App, Topology};
 

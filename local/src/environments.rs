@@ -5,11 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use shared::aws::AwsClients;
-use shared::config::parse_from;
-use shared::environment::Environment;
-use shared::health::Readiness;
-use shared::service::{Service, admin_routes, upkeep};
+use tenantry_process::admin::Admin;
+use tenantry_process::aws::AwsSettings;
+use tenantry_process::config::parse_from;
+use tenantry_process::health::Readiness;
+use tenantry_process::run::{Worker, upkeep};
+use tenantry_service::Service;
+use tenantry_tenancy::environment::Environment;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,7 +24,7 @@ const READY_POLL: Duration = Duration::from_millis(2);
 
 /// Running environments.
 pub(crate) struct Environments {
-    aws: AwsClients,
+    aws: AwsSettings,
     running: Mutex<BTreeMap<Target, Running>>,
     /// Apps on their way out.
     leaving: TaskTracker,
@@ -31,7 +33,7 @@ pub(crate) struct Environments {
 /// An app that runs.
 struct Running {
     backend: Backend,
-    admin: Router,
+    admin: Admin,
     readiness: Readiness,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -53,7 +55,7 @@ impl Backend {
 
 impl Environments {
     /// None yet; theirs will be these clients.
-    pub(crate) fn new(aws: AwsClients) -> Self {
+    pub(crate) fn new(aws: AwsSettings) -> Self {
         Self {
             aws,
             running: Mutex::default(),
@@ -118,10 +120,8 @@ impl Environments {
         self.running().get(target).map(|app| app.backend.clone())
     }
 
-    /// The admin surface of `/<environment>/<app>/…`.
-    pub(crate) fn admin(&self, path: &str) -> Option<Router> {
-        let mut segments = path.strip_prefix('/')?.split('/');
-        let (environment, app) = (segments.next()?, segments.next()?);
+    /// The admin endpoint of an app, for `/<environment>/<app>/…`.
+    pub(crate) fn admin(&self, environment: &str, app: &str) -> Option<Admin> {
         let environment: Environment = environment.parse().ok()?;
         let app = App::ALL.into_iter().find(|known| known.as_str() == app)?;
         self.running()
@@ -167,25 +167,24 @@ impl Running {
     }
 }
 
-fn start(target: &Target, aws: &AwsClients) -> Result<Running, String> {
+fn start(target: &Target, aws: &AwsSettings) -> Result<Running, String> {
     let (environment, app) = target;
-    let Service {
-        name,
-        answers,
+    let Service { router, worker } = assemble(*app, environment.as_str(), aws)?;
+    let Worker {
         readiness,
         metrics,
         background,
-    } = assemble(*app, environment.as_str(), aws)?;
+        ..
+    } = worker;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(background(stop.clone()));
     tasks.spawn(upkeep(metrics.clone(), stop.clone()));
-    let admin = admin_routes(readiness.clone(), metrics);
     Ok(Running {
         backend: Backend {
-            router: answers.router,
+            router,
             requests: TaskTracker::new(),
         },
-        admin: Router::new().nest(&format!("/{environment}/{name}"), admin),
+        admin: Admin::new(readiness.clone(), metrics),
         readiness,
         tasks,
         stop,
@@ -193,7 +192,7 @@ fn start(target: &Target, aws: &AwsClients) -> Result<Running, String> {
 }
 
 /// The production service, configured as its own process would be; ports are given because they are not used.
-fn assemble(app: App, environment: &str, aws: &AwsClients) -> Result<Service, String> {
+fn assemble(app: App, environment: &str, aws: &AwsSettings) -> Result<Service, String> {
     let arguments = [
         app.as_str(),
         "--environment",
@@ -201,7 +200,7 @@ fn assemble(app: App, environment: &str, aws: &AwsClients) -> Result<Service, St
         "--port=0",
         "--admin-port=0",
     ];
-    let wrong = |error: shared::config::ConfigError| error.to_string();
+    let wrong = |error: tenantry_process::config::ConfigError| error.to_string();
     Ok(match app {
         App::Producer => producer::service(&parse_from(arguments).map_err(wrong)?, aws),
         App::Consumer => consumer::service(&parse_from(arguments).map_err(wrong)?, aws),

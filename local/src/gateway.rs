@@ -7,10 +7,10 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use shared::http::error::ApiError;
-use shared::http::with_middleware;
-use shared::metrics::Metrics;
-use shared::tenant::TENANT_HEADER;
+use tenantry_process::metrics::Metrics;
+use tenantry_service::error::ApiError;
+use tenantry_service::stack;
+use tenantry_tenancy::tenant::TENANT_HEADER;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::ServiceExt;
 
@@ -38,7 +38,7 @@ impl Gateway {
                        /producer, /consumer or /payments";
             ApiError::new(StatusCode::NOT_FOUND, "no_rule", msg)
         });
-        let no_match = with_middleware(no_match, Metrics::new("load-balancer", "local"));
+        let no_match = stack::around(no_match, Metrics::new("load-balancer", "local"));
         Self(Arc::new(Inner {
             rules: RwLock::default(),
             no_match,

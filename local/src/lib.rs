@@ -16,22 +16,23 @@ mod seed;
 mod source;
 mod topology;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Request;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-
-use shared::aws::{AwsClients, settings_of};
-use shared::config::{ConfigError, LogFormat};
-use shared::http::server;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::service::TowerToHyperService;
 use tenantctl::git::GitError;
+use tenantry_process::admin::Admin;
+use tenantry_process::aws::AwsSettings;
+use tenantry_process::config::{ConfigError, LogFormat};
+use tenantry_process::server;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 pub use self::data::DataError;
 use self::data::DataFolder;
@@ -81,7 +82,7 @@ pub struct Config {
     #[arg(long, env, value_name = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Pretty)]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, or directives such as info,shared=debug
+    /// What is logged: a level, or directives such as info,tenantry_service=debug
     #[arg(
         long,
         env,
@@ -157,11 +158,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         region: REGION.to_owned(),
     })
     .await?;
-    let sdk = settings_of(&endpoint.url(), REGION);
-    let provisioner = Provisioner::new(&sdk);
+    let aws = AwsSettings::for_endpoint(&endpoint.url(), REGION);
+    let provisioner = Provisioner::new(&aws.without_retries());
     provisioner.create_lifecycle_queues().await?;
     let repository = Gitops::open(data.as_ref().map(DataFolder::folder))?;
-    let aws = AwsClients::new(&sdk);
     let environments = Arc::new(Environments::new(aws.clone()));
     let gateway = Gateway::new();
     let mut reconciler = Reconciler {
@@ -205,7 +205,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         .map(|(seen, source)| tokio::spawn(reconciler.follow(source, seen, shutdown.clone())));
     server::serve(
         listener,
-        gateway.router(),
+        TowerToHyperService::new(gateway.router()),
         MAX_CONNECTIONS,
         shutdown.clone(),
     )
@@ -234,32 +234,33 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     Ok(())
 }
 
-/// The admin surface of every service.
+/// Serves the admin endpoint of every app, at `/<environment>/<app>/…`, and of the control plane.
 fn serve_admin(
     listener: TcpListener,
     environments: Arc<Environments>,
-    control_plane: Option<axum::Router>,
+    control_plane: Option<Admin>,
     shutdown: &CancellationToken,
 ) -> tokio::task::JoinHandle<()> {
-    let routes = axum::Router::new().fallback(async move |request: Request| -> Response {
-        let path = request.uri().path();
-        let is_control_plane = path.split('/').nth(1) == Some(CONTROL_PLANE);
-        let router = if is_control_plane {
-            control_plane.clone()
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut segments = request.uri().path().splitn(4, '/').skip(1);
+        let mut next = || segments.next().unwrap_or_default();
+        let (environment, app, path) = (next(), next(), format!("/{}", next()));
+        let admin = if environment == CONTROL_PLANE {
+            control_plane
+                .clone()
+                .filter(|_| app == tenantctl::worker::NAME)
         } else {
-            environments.admin(path)
+            environments.admin(environment, app)
         };
-        match router {
-            Some(router) => router
-                .oneshot(request)
-                .await
-                .unwrap_or_else(|never| match never {}),
-            None => StatusCode::NOT_FOUND.into_response(),
-        }
+        let response = match admin {
+            Some(admin) => admin.answer(request.method(), &path),
+            None => Admin::not_found(),
+        };
+        std::future::ready(Ok::<_, Infallible>(response))
     });
     tokio::spawn(server::serve(
         listener,
-        routes,
+        service,
         MAX_CONNECTIONS,
         shutdown.clone(),
     ))

@@ -1,12 +1,12 @@
 //! The control plane in one process: `tenantctl`'s worker makes commits of what comes by the lifecycle queues.
 
-use axum::Router;
 use clap::Parser;
-use shared::aws::AwsClients;
-use shared::config::{ConfigError, parse_from};
-use shared::service::{Worker, admin_routes, upkeep};
 use tenantctl::git::Repository;
 use tenantctl::worker::{WorkerConfig, worker};
+use tenantry_process::admin::Admin;
+use tenantry_process::aws::AwsSettings;
+use tenantry_process::config::{ConfigError, parse_from};
+use tenantry_process::run::{Worker, upkeep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,7 +18,7 @@ pub(crate) const CONTROL_PLANE: &str = "control-plane";
 /// The worker, running.
 pub(crate) struct Lifecycle {
     /// Its probes and metrics, below `/control-plane/tenantctl`.
-    pub(crate) admin: Router,
+    pub(crate) admin: Admin,
     tasks: TaskTracker,
 }
 
@@ -37,7 +37,7 @@ impl Lifecycle {
     /// A variable of the user's that the worker reads is wrong.
     pub(crate) fn start(
         repository: Repository,
-        aws: &AwsClients,
+        aws: &AwsSettings,
         shutdown: &CancellationToken,
     ) -> Result<Self, ConfigError> {
         let [onboarding, offboarding, deployment] = LIFECYCLE_QUEUES;
@@ -49,18 +49,15 @@ impl Lifecycle {
             "--admin-port=0".to_owned(),
         ])?;
         let Worker {
-            name,
             readiness,
             metrics,
             background,
+            ..
         } = worker(&config, repository, aws);
         let tasks = TaskTracker::new();
         tasks.spawn(background(shutdown.clone()));
         tasks.spawn(upkeep(metrics.clone(), shutdown.clone()));
-        let admin = Router::new().nest(
-            &format!("/{CONTROL_PLANE}/{name}"),
-            admin_routes(readiness, metrics),
-        );
+        let admin = Admin::new(readiness, metrics);
         Ok(Self { admin, tasks })
     }
 

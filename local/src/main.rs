@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use shared::config::{self, ConfigError};
-use shared::{service, telemetry};
+use tenantry_process::config::{self, ConfigError};
+use tenantry_process::{run, telemetry};
 
 /// Exit code of flags that cannot be used.
 const EXIT_CONFIG: u8 = 2;
@@ -36,7 +36,7 @@ fn start() -> Result<(), (String, ExitCode)> {
         .enable_all()
         .build()
         .map_err(failure)?;
-    let outcome = runtime.block_on(async { local::run(config, service::shutdown_signal()).await });
+    let outcome = runtime.block_on(async { local::run(config, run::shutdown_signal()).await });
     runtime.shutdown_background();
     telemetry.end();
     outcome.map_err(failure)

@@ -16,10 +16,10 @@ use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use aws_sdk_ssm::types::ParameterType;
 use futures_util::future::try_join_all;
 use payments::table as payments_table;
-use shared::environment::Environment;
-use shared::event::{LISTED_AT, LISTED_INDEX};
-use shared::registry::Status;
-use shared::tenant::{TenantId, Tier};
+use tenantry_registry::Status;
+use tenantry_tenancy::environment::Environment;
+use tenantry_tenancy::event::{LISTED_AT, LISTED_INDEX};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 use uuid::Uuid;
 
 use crate::topology::{App, Life, TenantSpec};

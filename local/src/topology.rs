@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::environment::Environment;
-use shared::registry::Status;
-use shared::tenant::{TenantId, Tier};
 use tenantctl::release::Release;
+use tenantry_registry::Status;
+use tenantry_tenancy::environment::Environment;
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 /// A service every environment may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

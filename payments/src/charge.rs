@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::event::{PaymentEvent, Recorded, Refunded, VERSION};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
-use shared::event::payment::{PaymentEvent, Recorded, Refunded, VERSION};
-use shared::tenant::TenantId;
+use tenantry_tenancy::tenant::TenantId;
 use utoipa::ToSchema;
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! Fuzz targets: the bodies of charges and refunds.
 
 use bolero::check;
-use shared::http::error::ApiError;
+use tenantry_service::error::ApiError;
 
 use crate::money::MAX_AMOUNT;
 use crate::request::{MAX_METADATA, MAX_REFERENCE_CHARS, new_charge, new_refund};

@@ -15,10 +15,10 @@ use aws_sdk_dynamodb::types::{
     ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use metrics::Counter;
-use shared::http::idempotency::IdempotencyKey;
-use shared::metrics::{Metrics, label};
-use shared::queue::retry::{backoff, classify};
-use shared::tenant::TenantId;
+use tenantry_process::metrics::{Metrics, label};
+use tenantry_process::retry::{backoff, classify};
+use tenantry_service::idempotency::IdempotencyKey;
+use tenantry_tenancy::tenant::TenantId;
 use tokio::time::Instant;
 use uuid::Uuid;
 

@@ -6,6 +6,7 @@
 
 mod charge;
 mod clock;
+mod event;
 #[cfg(test)]
 mod fuzz_targets;
 mod ledger;
@@ -19,16 +20,18 @@ pub mod table;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::{get, post};
-use shared::arn::TableArn;
-use shared::aws::AwsClients;
-use shared::config::{ServiceConfig, seconds};
-use shared::health::Condition;
-use shared::queue::retry::backoff_from_half;
-use shared::queue::sender::{Sender, SenderLimits};
-use shared::registry::{LookupError, environment_table};
-use shared::service::{Configured, Parts, RunError, Service};
+use axum::routing::MethodFilter;
+use tenantry_process::arn::TableArn;
+use tenantry_process::aws::AwsSettings;
+use tenantry_process::config::{ProcessConfig, seconds};
+use tenantry_process::health::Condition;
+use tenantry_process::retry::backoff_from_half;
+use tenantry_process::run::{Configured, RunError, Worker};
+use tenantry_queue::sender::{Sender, SenderLimits};
+use tenantry_registry::{LookupError, environment_table};
+use tenantry_service::config::ServiceConfig;
+use tenantry_service::stack::Routes;
+use tenantry_service::{Parts, Service};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -61,8 +64,8 @@ pub struct Config {
 }
 
 impl Configured for Config {
-    fn service(&self) -> &ServiceConfig {
-        &self.service
+    fn process(&self) -> &ProcessConfig {
+        &self.service.process
     }
 }
 
@@ -71,42 +74,45 @@ impl Configured for Config {
 /// # Errors
 /// [`RunError`]: AWS settings that cannot work, a port taken, or a drain that did not end in time.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
-    shared::service::run(config, service, shutdown).await
+    let aws = AwsSettings::from_env().await?;
+    service(&config, &aws)
+        .serve(&config.service, shutdown)
+        .await
 }
 
-/// Assembles the service over these clients.
-pub fn service(config: &Config, aws: &AwsClients) -> Service {
+/// Assembles the service.
+pub fn service(config: &Config, aws: &AwsSettings) -> Service {
     service_at(config, aws, Clock::system())
 }
 
 /// As [`service`], with another clock.
-pub fn service_at(config: &Config, aws: &AwsClients, clock: Clock) -> Service {
-    let parameters = Arc::new(aws.ssm.clone());
-    let parts = Parts::with_table(
-        NAME,
-        env!("CARGO_PKG_VERSION"),
-        &config.service,
-        parameters,
-        table::PARAMETER,
-    );
+pub fn service_at(config: &Config, aws: &AwsSettings, clock: Clock) -> Service {
+    let identity = (NAME, env!("CARGO_PKG_VERSION"));
+    let parts = Parts::new(identity, &config.service, aws, Some(table::PARAMETER));
     let (open, tasks) = (Arc::<OnceLock<Open>>::default(), TaskTracker::new());
     let payments = Payments::new(parts.http.clone(), Arc::clone(&open), tasks.clone());
-    let own = Router::new()
-        .route("/payments/charges", post(routes::charge).get(routes::list))
-        .route("/payments/charges/{id}", get(routes::find))
-        .route("/payments/charges/{id}/refunds", post(routes::refund))
-        .with_state(payments);
-    let answers = parts.http.finish(own, openapi::document());
+    let routes = Routes::new()
+        .tenant(MethodFilter::POST, "/payments/charges", routes::charge)
+        .tenant(MethodFilter::GET, "/payments/charges", routes::list)
+        .tenant(MethodFilter::GET, "/payments/charges/{id}", routes::find)
+        .tenant(
+            MethodFilter::POST,
+            "/payments/charges/{id}/refunds",
+            routes::refund,
+        );
+    let router = parts.http.finish(routes, payments, openapi::document());
     let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
-    let keep_registry = parts.keep_registry();
+    let upkeep = parts.upkeep();
     let limits = SenderLimits {
         max_in_flight: MAX_SENDS,
         ..SenderLimits::default()
     };
+    let once = aws.without_retries();
+    let sqs = aws_sdk_sqs::Client::new(&once);
     let work = Work {
         looked_up: readiness.condition("table"),
-        sender: Sender::new(aws.sqs.clone(), limits, &metrics),
-        dynamodb: aws.dynamodb.clone(),
+        sender: Sender::new(sqs, limits, &metrics),
+        dynamodb: aws_sdk_dynamodb::Client::new(&once),
         sweep_every: config.outbox_sweep_seconds,
         parts,
         clock,
@@ -114,18 +120,17 @@ pub fn service_at(config: &Config, aws: &AwsClients, clock: Clock) -> Service {
         tasks,
     };
     Service {
-        name: NAME,
-        answers,
-        readiness,
-        metrics,
-        background: Box::new(|shutdown| {
-            Box::pin(async move {
-                tokio::join!(
-                    shutdown.run_until_cancelled(keep_registry),
-                    work.run(&shutdown)
-                );
-            })
-        }),
+        router,
+        worker: Worker {
+            name: NAME,
+            readiness,
+            metrics,
+            background: Box::new(|shutdown| {
+                Box::pin(async move {
+                    tokio::join!(shutdown.run_until_cancelled(upkeep), work.run(&shutdown));
+                })
+            }),
+        },
     }
 }
 

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    shared::service::main(payments::NAME, payments::run)
+    tenantry_process::run::main(payments::NAME, payments::run)
 }

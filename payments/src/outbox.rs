@@ -12,9 +12,9 @@ pub(crate) mod clear;
 pub(crate) mod publish;
 pub(crate) mod sweep;
 
+use crate::event::PaymentEvent;
 use chrono::{DateTime, Utc};
-use shared::event::payment::PaymentEvent;
-use shared::tenant::TenantId;
+use tenantry_tenancy::tenant::TenantId;
 use uuid::Uuid;
 
 use crate::charge::timestamp;

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use shared::http::error::ApiError;
+use tenantry_service::error::ApiError;
 
 use crate::charge::NewCharge;
 use crate::money::{Amount, Currency, MAX_AMOUNT};

@@ -13,17 +13,17 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use shared::arn::TableArn;
-use shared::environment::Environment;
-use shared::http::caller::CallingTenant;
-use shared::http::error::{ApiError, ErrorBody};
-use shared::http::idempotency::IdempotencyKey;
-use shared::http::openapi::{BodyErrors, Errors, KeyHeader, TenantHeader, TraceHeader};
-use shared::http::shedder::TakenOn;
-use shared::http::{Http, RequestContext, cursor, page};
-use shared::registry::Tenant;
-use shared::telemetry::traceparent;
-use shared::tenant::{TenantId, Tier};
+use tenantry_process::arn::TableArn;
+use tenantry_process::telemetry::traceparent;
+use tenantry_registry::Tenant;
+use tenantry_service::admission::Admitted;
+use tenantry_service::error::{ApiError, ErrorBody};
+use tenantry_service::idempotency::IdempotencyKey;
+use tenantry_service::openapi::{BodyErrors, Errors, KeyHeader, TenantHeader, TraceHeader};
+use tenantry_service::telemetry::RequestContext;
+use tenantry_service::{Http, cursor, page};
+use tenantry_tenancy::environment::Environment;
+use tenantry_tenancy::tenant::Tier;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use utoipa::ToSchema;
@@ -63,22 +63,25 @@ pub(crate) struct Listed {
     next_cursor: Option<String>,
 }
 
+impl AsRef<Http> for Payments {
+    fn as_ref(&self) -> &Http {
+        &self.0.http
+    }
+}
+
 impl Payments {
     pub(crate) fn new(http: Http, open: Arc<OnceLock<Open>>, tasks: TaskTracker) -> Self {
         Self(Arc::new(Inner { http, open, tasks }))
     }
 
-    /// What works on the table, for a registered tenant whose payments are kept in it.
-    async fn open_for(&self, tenant: &TenantId) -> Result<&Open, ApiError> {
-        let access = self.0.http.access();
-        let registered = access.registered(tenant).await?;
-        access.check_rate(tenant)?;
+    /// What works on the table, for a tenant whose payments are kept in it.
+    fn open_for(&self, tenant: &Tenant) -> Result<&Open, ApiError> {
         let open = self.0.open.get().ok_or_else(|| {
             let msg =
                 "Unavailable: the environment has no payments table yet; try again after Retry-After seconds";
             ApiError::unavailable("table_missing", msg)
         })?;
-        if is_kept_in(&open.table, self.0.http.environment(), &registered) {
+        if is_kept_in(&open.table, self.0.http.environment(), tenant) {
             return Ok(open);
         }
         let msg = "Forbidden: the tenant's payments are kept in another environment";
@@ -89,15 +92,11 @@ impl Payments {
         ))
     }
 
-    fn take_on(&self, tenant: &TenantId) -> Result<TakenOn, ApiError> {
-        self.0.http.access().take_on(tenant)
-    }
-
-    /// Carries out a change on a task of its own, and has its event sent once it is answered.
+    /// Applies a change on a task of its own, and publishes its event once it is committed.
     async fn change<F>(
         &self,
         context: &RequestContext,
-        taken_on: TakenOn,
+        admitted: Admitted,
         publisher: Publisher,
         change: impl FnOnce() -> F,
     ) -> Result<Response, ApiError>
@@ -108,7 +107,7 @@ impl Payments {
         let span = tracing::Span::current();
         let work = async move {
             let outcome = change.await;
-            drop(taken_on);
+            drop(admitted);
             if let Ok(Outcome::Recorded(_, entry)) = &outcome {
                 context.set_message_id(entry.id);
                 let trace = traceparent(&tracing::Span::current());
@@ -164,13 +163,13 @@ fn is_kept_in(table: &TableArn, environment: &Environment, tenant: &Tenant) -> b
     )
 )]
 pub(crate) async fn charge(
+    admitted: Admitted,
     State(payments): State<Payments>,
-    CallingTenant(tenant): CallingTenant,
     key: IdempotencyKey,
     context: RequestContext,
     request: Body,
 ) -> Result<Response, ApiError> {
-    let open = payments.open_for(&tenant).await?;
+    let open = payments.open_for(&admitted.registration)?;
     let new = new_charge(
         &payments
             .0
@@ -179,11 +178,11 @@ pub(crate) async fn charge(
             .read(request, MAX_BODY_BYTES)
             .await?,
     )?;
+    let tenant = admitted.tenant.clone();
     let (ledger, request) = (open.ledger.clone(), Request { tenant, key });
-    let taken_on = payments.take_on(&request.tenant)?;
     let change = || async move { ledger.charge(&request, new).await };
     payments
-        .change(&context, taken_on, open.publisher.clone(), change)
+        .change(&context, admitted, open.publisher.clone(), change)
         .await
 }
 
@@ -205,14 +204,14 @@ pub(crate) async fn charge(
     )
 )]
 pub(crate) async fn refund(
+    admitted: Admitted,
     State(payments): State<Payments>,
-    CallingTenant(tenant): CallingTenant,
     id: Result<Path<String>, PathRejection>,
     key: IdempotencyKey,
     context: RequestContext,
     request: Body,
 ) -> Result<Response, ApiError> {
-    let open = payments.open_for(&tenant).await?;
+    let open = payments.open_for(&admitted.registration)?;
     let id = charge_id(id)?;
     let amount = new_refund(
         &payments
@@ -222,11 +221,11 @@ pub(crate) async fn refund(
             .read(request, MAX_BODY_BYTES)
             .await?,
     )?;
+    let tenant = admitted.tenant.clone();
     let (ledger, request) = (open.ledger.clone(), Request { tenant, key });
-    let taken_on = payments.take_on(&request.tenant)?;
     let change = || async move { ledger.refund(&request, id, amount).await };
     payments
-        .change(&context, taken_on, open.publisher.clone(), change)
+        .change(&context, admitted, open.publisher.clone(), change)
         .await
 }
 
@@ -238,14 +237,13 @@ pub(crate) async fn refund(
     responses((status = 200, body = crate::charge::ChargeBody), Errors)
 )]
 pub(crate) async fn find(
+    admitted: Admitted,
     State(payments): State<Payments>,
-    CallingTenant(tenant): CallingTenant,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let open = payments.open_for(&tenant).await?;
+    let open = payments.open_for(&admitted.registration)?;
     let id = charge_id(id)?;
-    let _taken_on = payments.take_on(&tenant)?;
-    let found = open.ledger.find(&tenant, id).await?;
+    let found = open.ledger.find(&admitted.tenant, id).await?;
     found
         .map(|charge| Json(charge.body()).into_response())
         .ok_or_else(no_charge)
@@ -259,24 +257,23 @@ pub(crate) async fn find(
     responses((status = 200, body = Listed), Errors)
 )]
 pub(crate) async fn list(
+    admitted: Admitted,
     State(payments): State<Payments>,
-    CallingTenant(tenant): CallingTenant,
     asked: Result<Query<page::Asked>, QueryRejection>,
 ) -> Result<Json<Listed>, ApiError> {
-    let open = payments.open_for(&tenant).await?;
+    let open = payments.open_for(&admitted.registration)?;
     let asked = page::query(asked)?;
     let limit = page::limit(asked.limit)?;
     let position = |text: &str| text.strip_prefix(CURSOR_PREFIX)?.parse().ok();
     let before = asked
         .cursor
-        .map(|text| cursor::parse(&tenant, &text, position))
+        .map(|text| cursor::parse(&admitted.tenant, &text, position))
         .transpose()?;
-    let _taken_on = payments.take_on(&tenant)?;
-    let (charges, has_more) = open.ledger.newest(&tenant, limit, before).await?;
+    let (charges, has_more) = open.ledger.newest(&admitted.tenant, limit, before).await?;
     let last = charges.last().filter(|_| has_more);
     Ok(Json(Listed {
         next_cursor: last
-            .map(|last| cursor::to_text(&tenant, &format!("{CURSOR_PREFIX}{}", last.id))),
+            .map(|last| cursor::to_text(&admitted.tenant, &format!("{CURSOR_PREFIX}{}", last.id))),
         charges: charges
             .iter()
             .map(|charge| to_raw_value(&charge.body()).expect("strings and numbers serialise"))
@@ -340,7 +337,7 @@ impl From<LedgerError> for ApiError {
 
 #[cfg(test)]
 mod tests {
-    use shared::registry::Status;
+    use tenantry_registry::Status;
 
     use super::*;
 

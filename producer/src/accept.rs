@@ -9,20 +9,20 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use serde::Serialize;
-use shared::event::{Event, Payload, id_of_key};
-use shared::http::caller::CallingTenant;
-use shared::http::error::ApiError;
-use shared::http::idempotency::IdempotencyKey;
-use shared::http::openapi::{
+use tenantry_process::telemetry::traceparent;
+use tenantry_queue::message::Outgoing;
+use tenantry_queue::sender::{SendError, Sender};
+use tenantry_registry::Tenant;
+use tenantry_service::Http;
+use tenantry_service::admission::Admitted;
+use tenantry_service::error::ApiError;
+use tenantry_service::idempotency::IdempotencyKey;
+use tenantry_service::openapi::{
     AnyJson, BodyErrors, Errors, OptionalKeyHeader, TenantHeader, TraceHeader,
 };
-use shared::http::{Http, RequestContext};
-use shared::queue::message::Outgoing;
-use shared::queue::sender::Sender;
-use shared::registry::Tenant;
-use shared::telemetry::traceparent;
-use shared::tenant::{TenantId, Tier};
-use tokio::time::Instant;
+use tenantry_service::telemetry::RequestContext;
+use tenantry_tenancy::event::{Event, Payload, id_of_key};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -66,6 +66,12 @@ pub(crate) struct Accepted {
 /// The tier the request claims; an unknown one is a 400, before anything else is looked at.
 pub(crate) struct ClaimedTier(Option<Tier>);
 
+impl AsRef<Http> for Producer {
+    fn as_ref(&self) -> &Http {
+        &self.0.http
+    }
+}
+
 impl Producer {
     pub(crate) fn new(http: Http, sender: Sender, max_body_bytes: usize) -> Self {
         Self(Arc::new(Inner {
@@ -76,34 +82,55 @@ impl Producer {
         }))
     }
 
-    /// Looks the tenant up and checks the claimed tier against its own.
-    async fn registered(
-        &self,
-        tenant: &TenantId,
-        claimed: Option<Tier>,
-    ) -> Result<Arc<Tenant>, ApiError> {
-        let registered = self.0.http.access().registered(tenant).await?;
-        match (claimed, registered.tier) {
-            (Some(claimed), Some(actual)) if claimed != actual => {
-                Err(ApiError::wrong_tier(tenant, actual))
-            }
-            _ => Ok(registered),
-        }
-    }
-
     /// Sends the event; ends once its queue has confirmed it, or this time is over.
     async fn send(
         &self,
         within: Duration,
-        registered: &Tenant,
+        registration: &Tenant,
         message: Outgoing,
     ) -> Result<(), ApiError> {
-        let queue = registered.queue.as_ref().ok_or_else(|| {
+        let queue = registration.queue.as_ref().ok_or_else(|| {
             let msg =
                 "Unavailable: the tenant's queue is still being created; try again after Retry-After seconds";
             ApiError::unavailable("queue_missing", msg)
         })?;
-        Ok(self.0.sender.send_within(within, queue, message).await?)
+        self.0
+            .sender
+            .send_within(within, queue, message)
+            .await
+            .map_err(not_sent)
+    }
+}
+
+/// The response to a message that was not confirmed.
+fn not_sent(error: SendError) -> ApiError {
+    match error {
+        SendError::Full => ApiError::unavailable(
+            "overloaded",
+            "Unavailable: too much is waiting to be sent; try again after Retry-After seconds",
+        ),
+        SendError::TimedOut => ApiError::unavailable(
+            "queue_timed_out",
+            "Unavailable: the queue did not confirm the message in time; repeat it with an Idempotency-Key",
+        ),
+        SendError::Unavailable(_) => ApiError::unavailable(
+            "queue_unavailable",
+            "Unavailable: the queue cannot be used now; try again after Retry-After seconds",
+        ),
+        SendError::Rejected { code, message } => ApiError::bad_request(
+            "message_rejected",
+            format!("BadRequest: the queue refuses the message: {code}: {message}"),
+        ),
+    }
+}
+
+/// The claimed tier has to be the registered one, where both are known.
+fn check_tier(registration: &Tenant, claimed: Option<Tier>) -> Result<(), ApiError> {
+    match (claimed, registration.tier) {
+        (Some(claimed), Some(actual)) if claimed != actual => {
+            Err(ApiError::wrong_tier(&registration.id, actual))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -119,28 +146,24 @@ impl Producer {
     responses((status = 200, description = "The queue has it", body = Accepted), Errors, BodyErrors)
 )]
 pub(crate) async fn accept(
+    admitted: Admitted<ClaimedTier>,
     State(producer): State<Producer>,
-    ClaimedTier(claimed): ClaimedTier,
-    CallingTenant(tenant): CallingTenant,
     key: Option<IdempotencyKey>,
     context: RequestContext,
-    request: Body,
+    body: Body,
 ) -> Result<Json<Accepted>, ApiError> {
     let http = &producer.0.http;
-    let asked = Instant::now();
-    let registered = producer.registered(&tenant, claimed).await?;
-    let left = ANSWER_WITHIN.saturating_sub(asked.elapsed());
-    http.access().check_rate(&tenant)?;
-    let payload = payload(
-        &http
-            .bodies()
-            .read(request, producer.0.max_body_bytes)
-            .await?,
-    )?;
-    let _taken_on = http.access().take_on(&tenant)?;
+    let Admitted {
+        tenant,
+        registration,
+        ..
+    } = &admitted;
+    check_tier(registration, admitted.claim.0)?;
+    let left = ANSWER_WITHIN.saturating_sub(admitted.since.elapsed());
+    let payload = payload(&http.bodies().read(body, producer.0.max_body_bytes).await?)?;
     let message_id = key
         .as_ref()
-        .map_or_else(Uuid::now_v7, |key| id_of_key(&tenant, key.as_str()));
+        .map_or_else(Uuid::now_v7, |key| id_of_key(tenant, key.as_str()));
     let replay = match &key {
         Some(_) => {
             producer
@@ -158,9 +181,10 @@ pub(crate) async fn accept(
             message_id,
             payload: payload.clone(),
         };
-        let mut message = event.into_message(http.environment());
+        let message = event.into_message(http.environment());
+        let mut message = Outgoing::from_parts(message.body, message.group, message.attributes);
         message.trace(traceparent(&tracing::Span::current()));
-        producer.send(left, &registered, message).await?;
+        producer.send(left, registration, message).await?;
         if key.is_some() {
             producer
                 .0
@@ -173,7 +197,7 @@ pub(crate) async fn accept(
         environment: http.environment().to_string(),
         message_id,
         microservice: http.service(),
-        tenant_id: tenant,
+        tenant_id: tenant.clone(),
         version: http.version(),
     }))
 }

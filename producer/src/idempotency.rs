@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use moka::future::Cache;
-use shared::event::Payload;
-use shared::http::error::ApiError;
+use tenantry_service::error::ApiError;
+use tenantry_tenancy::event::Payload;
 use uuid::Uuid;
 
 /// Confirmed keys a replica remembers.
@@ -76,7 +76,7 @@ fn digest(payload: Option<&Payload>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use shared::event::id_of_key;
+    use tenantry_tenancy::event::id_of_key;
 
     use super::*;
 

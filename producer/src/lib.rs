@@ -7,15 +7,15 @@ mod accept;
 mod idempotency;
 mod openapi;
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::routing::post;
-use shared::aws::AwsClients;
-use shared::config::{ServiceConfig, number};
-use shared::event::MAX_PAYLOAD_BYTES;
-use shared::queue::sender::{MAX_BATCH_BYTES, Sender, SenderLimits};
-use shared::service::{Configured, Parts, RunError, Service};
+use axum::routing::MethodFilter;
+use tenantry_process::aws::AwsSettings;
+use tenantry_process::config::{ProcessConfig, number};
+use tenantry_process::run::{Configured, RunError, Worker};
+use tenantry_queue::sender::{MAX_BATCH_BYTES, Sender, SenderLimits};
+use tenantry_service::config::ServiceConfig;
+use tenantry_service::stack::Routes;
+use tenantry_service::{Parts, Service};
+use tenantry_tenancy::event::MAX_PAYLOAD_BYTES;
 use tokio_util::sync::CancellationToken;
 
 use self::accept::Producer;
@@ -45,8 +45,8 @@ pub struct Config {
 }
 
 impl Configured for Config {
-    fn service(&self) -> &ServiceConfig {
-        &self.service
+    fn process(&self) -> &ProcessConfig {
+        &self.service.process
     }
 }
 
@@ -55,37 +55,41 @@ impl Configured for Config {
 /// # Errors
 /// [`RunError`]: AWS settings that cannot work, a port taken, or a drain that did not end in time.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
-    shared::service::run(config, service, shutdown).await
+    let aws = AwsSettings::from_env().await?;
+    service(&config, &aws)
+        .serve(&config.service, shutdown)
+        .await
 }
 
-/// Assembles the service over these clients.
-pub fn service(config: &Config, aws: &AwsClients) -> Service {
+/// Assembles the service.
+pub fn service(config: &Config, aws: &AwsSettings) -> Service {
     let parts = Parts::new(
-        NAME,
-        env!("CARGO_PKG_VERSION"),
+        (NAME, env!("CARGO_PKG_VERSION")),
         &config.service,
-        Arc::new(aws.ssm.clone()),
+        aws,
+        None,
     );
-    let keep_registry = parts.keep_registry();
+    let upkeep = parts.upkeep();
     let limits = SenderLimits {
         max_batch_bytes: config.max_batch_bytes,
         ..SenderLimits::default()
     };
-    let sender = Sender::new(aws.sqs.clone(), limits, &parts.metrics);
+    let sqs = aws_sdk_sqs::Client::new(&aws.without_retries());
+    let sender = Sender::new(sqs, limits, &parts.metrics);
     let producer = Producer::new(parts.http.clone(), sender.clone(), config.max_body_bytes);
-    let own = Router::new()
-        .route("/producer", post(accept::accept))
-        .with_state(producer);
+    let routes = Routes::new().tenant(MethodFilter::POST, "/producer", accept::accept);
     Service {
-        name: NAME,
-        answers: parts.http.finish(own, openapi::document()),
-        readiness: parts.readiness,
-        metrics: parts.metrics,
-        background: Box::new(|shutdown| {
-            Box::pin(async move {
-                shutdown.run_until_cancelled(keep_registry).await;
-                sender.drain().await;
-            })
-        }),
+        router: parts.http.finish(routes, producer, openapi::document()),
+        worker: Worker {
+            name: NAME,
+            readiness: parts.readiness,
+            metrics: parts.metrics,
+            background: Box::new(|shutdown| {
+                Box::pin(async move {
+                    shutdown.run_until_cancelled(upkeep).await;
+                    sender.drain().await;
+                })
+            }),
+        },
     }
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    shared::service::main(producer::NAME, producer::run)
+    tenantry_process::run::main(producer::NAME, producer::run)
 }

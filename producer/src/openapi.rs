@@ -52,7 +52,7 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
 
 #[cfg(test)]
 mod tests {
-    use shared::tenant::Tier;
+    use tenantry_tenancy::tenant::Tier;
 
     use super::*;
 

@@ -12,7 +12,7 @@ mod request_id;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::queue::retry::backoff_from_half;
+use tenantry_process::retry::backoff_from_half;
 
 use self::attempt::{Attempt, Failed, attempt};
 pub use self::record::describe;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bolero::check;
 use serde_json::json;
-use shared::tenant::Tier;
+use tenantry_tenancy::tenant::Tier;
 
 use crate::lint::lint;
 use crate::message::Kind;

@@ -1,6 +1,6 @@
 //! Where things are in the repository. Only parsed types become part of a path.
 
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use crate::tree::RepoPath;
 

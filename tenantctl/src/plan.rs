@@ -3,7 +3,7 @@
 //! It reads what it needs and no more: onboarding does not look into other tenants' files. Asked again for what is
 //! already so, it plans no edits. What it cannot do without loss it refuses, and says what to do instead.
 
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use crate::request::{ReleaseVersion, Request};
 use crate::tree::{RepoPath, Tree, TreeError};

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 /// Longest reason of a hold.
 pub const MAX_HOLD_REASON_CHARS: usize = 200;

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use clap::Args;
 use futures_util::future::join_all;
-use shared::aws::AwsClients;
-use shared::config::{ProcessConfig, number, seconds};
-use shared::health::{Condition, Readiness};
-use shared::metrics::Metrics;
-use shared::queue::receiver::{Receiver, ReceiverLimits};
-use shared::service::{RunError, Worker, retry_forever};
+use tenantry_process::aws::AwsSettings;
+use tenantry_process::config::{ProcessConfig, number, seconds};
+use tenantry_process::health::{Condition, Readiness};
+use tenantry_process::metrics::Metrics;
+use tenantry_process::run::{RunError, Worker, retry_forever};
+use tenantry_queue::receiver::{Receiver, ReceiverLimits};
 use tokio_util::sync::CancellationToken;
 
 use self::carry_out::{CarryOut, Repositories};
@@ -111,14 +111,14 @@ pub async fn run(
     repository: Repository,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let aws = AwsClients::from_env().await?;
+    let aws = AwsSettings::from_env().await?;
     worker(&config, repository, &aws)
         .serve(&config.process, shutdown)
         .await
 }
 
 /// Assembles the worker over these clients.
-pub fn worker(config: &WorkerConfig, repository: Repository, aws: &AwsClients) -> Worker {
+pub fn worker(config: &WorkerConfig, repository: Repository, aws: &AwsSettings) -> Worker {
     let (metrics, readiness) = (Metrics::new(NAME, "control-plane"), Readiness::default());
     carry_out::describe(&metrics);
     let reached = readiness.condition("repository");
@@ -129,7 +129,8 @@ pub fn worker(config: &WorkerConfig, repository: Repository, aws: &AwsClients) -
         limits: config.limits(),
     });
     let repositories = Repositories::new(repository, reached, config.unready_after_seconds);
-    let (sqs, background_metrics) = (aws.sqs.clone(), metrics.clone());
+    let sqs = aws_sdk_sqs::Client::new(&aws.without_retries());
+    let background_metrics = metrics.clone();
     Worker {
         name: NAME,
         readiness,

@@ -1,7 +1,7 @@
 //! Fuzz target: the cursor of a listing.
 
 use bolero::check;
-use shared::tenant::TenantId;
+use tenantry_tenancy::tenant::TenantId;
 
 use super::page::Cursor;
 

@@ -6,10 +6,10 @@
 
 use std::collections::VecDeque;
 
-use shared::event::{LISTED_AT, time_of_id};
-use shared::http::cursor;
-use shared::http::error::ApiError;
-use shared::tenant::TenantId;
+use tenantry_service::cursor;
+use tenantry_service::error::ApiError;
+use tenantry_tenancy::event::{LISTED_AT, time_of_id};
+use tenantry_tenancy::tenant::TenantId;
 
 use super::{Attributes, text};
 

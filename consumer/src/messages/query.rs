@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
+use crate::credentials::TenantCredentials;
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodb::{Client, Config};
-use shared::credentials::TenantCredentials;
-use shared::event::{LISTED_AT, LISTED_INDEX};
-use shared::http::error::ApiError;
-use shared::queue::retry::classify;
-use shared::tenant::TenantId;
+use tenantry_process::retry::classify;
+use tenantry_service::error::ApiError;
+use tenantry_tenancy::event::{LISTED_AT, LISTED_INDEX};
+use tenantry_tenancy::tenant::TenantId;
 
 use super::page::{Cursor, Source};
 use super::text;

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
-use shared::http::idempotency::IdempotencyKey;
-use shared::tenant::TenantId;
+use tenantry_service::idempotency::IdempotencyKey;
+use tenantry_tenancy::tenant::TenantId;
 use uuid::Uuid;
 
 use crate::charge::{Charge, NewCharge, Refund};

@@ -1,4 +1,4 @@
-//! Taking entries out of the outbox: many to a call, by the rule of every batch here ([`shared::gather`]).
+//! Taking entries out of the outbox: many to a call, by the rule of every batch here ([`tenantry_queue::batch`]).
 //!
 //! A failure costs nothing but another send: what stays in the outbox is swept, and stored once all the same.
 
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
-use shared::gather::{BatchLimits, Measured, group_commit};
-use shared::queue::retry::{backoff, classify};
+use tenantry_process::retry::{backoff, classify};
+use tenantry_queue::batch::{BatchLimits, Measured, group_commit};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ledger::items::Attributes;

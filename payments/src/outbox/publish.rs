@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
+use crate::event::to_send;
 use metrics::Counter;
-use shared::environment::Environment;
-use shared::event::payment::to_send;
-use shared::metrics::{Metrics, label};
-use shared::queue::sender::{SendError, Sender};
-use shared::registry::{LookupError, TenantRegistry};
+use tenantry_process::metrics::{Metrics, label};
+use tenantry_queue::message::Outgoing;
+use tenantry_queue::sender::{SendError, Sender};
+use tenantry_registry::{LookupError, TenantRegistry};
+use tenantry_tenancy::environment::Environment;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -158,7 +159,8 @@ impl Publisher {
         let queue = registered.queue.as_ref().ok_or(Unpublished::NoQueue)?;
         let event =
             to_send(entry.tenant, entry.id, &entry.json).map_err(|_| Unpublished::Broken)?;
-        let mut message = event.into_message(&self.0.environment);
+        let message = event.into_message(&self.0.environment);
+        let mut message = Outgoing::from_parts(message.body, message.group, message.attributes);
         message.trace(trace);
         self.0
             .sender

@@ -12,8 +12,8 @@ use aws_sdk_dynamodb::operation::query::QueryError;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use metrics::{Counter, Gauge};
-use shared::metrics::{Metrics, label};
-use shared::queue::retry::classify;
+use tenantry_process::metrics::{Metrics, label};
+use tenantry_process::retry::classify;
 
 use super::publish::{By, Publisher};
 use super::{Entry, SHARDS};
@@ -171,7 +171,7 @@ impl Sweeper {
             .limit(PAGE)
             .set_exclusive_start_key(from);
         let output = Box::pin(call.send()).await.map_err(|error| {
-            let failure = classify::<QueryError, _>(&error);
+            let failure = classify::<QueryError>(&error);
             tracing::warn!(
                 code = failure.code,
                 reason = failure.reason,

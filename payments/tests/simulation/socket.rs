@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use http_body_util::BodyExt;
 use serde_json::Value;
-use shared::aws::{AwsClients, settings_of};
+use tenantry_process::aws::AwsSettings;
 use tokio::sync::oneshot;
 
 use crate::world::{Course, World};
@@ -37,10 +37,10 @@ impl Socket {
         }
     }
 
-    /// The clients of production, with the world at the other end.
-    pub(crate) fn clients(&self) -> AwsClients {
-        let settings = settings_of("http://aws.simulated", "us-east-1");
-        AwsClients::new(&settings.into_builder().http_client(self.clone()).build())
+    /// Settings of clients with the world at the other end.
+    pub(crate) fn settings(&self) -> AwsSettings {
+        AwsSettings::for_endpoint("http://aws.simulated", "us-east-1")
+            .with_http_client(self.clone())
     }
 
     /// Nothing is sent or heard any more. What is on its way may still arrive.

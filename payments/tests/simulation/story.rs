@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use http_body_util::BodyExt;
 use payments::Clock;
 use serde_json::{Value, json};
-use shared::config::parse_from;
+use tenantry_process::config::parse_from;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -134,10 +134,10 @@ impl Replica {
             "--outbox-sweep-seconds=5",
         ];
         let config = parse_from(arguments).expect("a complete configuration");
-        let service = payments::service_at(&config, &socket.clients(), clock.clone());
-        let background = tokio::spawn((service.background)(CancellationToken::new()));
+        let service = payments::service_at(&config, &socket.settings(), clock.clone());
+        let background = tokio::spawn((service.worker.background)(CancellationToken::new()));
         Self {
-            router: service.answers.router,
+            router: service.router,
             socket,
             dead: CancellationToken::new(),
             background,

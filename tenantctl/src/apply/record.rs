@@ -78,7 +78,7 @@ pub fn describe(request: &Request) -> Value {
             tier,
             delete_data,
         } => {
-            let tier = tier.map(shared::tenant::Tier::as_str);
+            let tier = tier.map(tenantry_tenancy::tenant::Tier::as_str);
             json!({ "action": "offboard", "tenant": tenant.as_str(), "tier": tier, "delete_data": delete_data })
         }
         Request::Forget { tenant } => json!({ "action": "forget", "tenant": tenant.as_str() }),
@@ -111,7 +111,7 @@ fn describe_wave(wave: &Wave) -> Value {
         Wave::Rest => json!("rest"),
         Wave::Percent(share) => json!({ "percent": share.get() }),
         Wave::Canary { tenants } => {
-            json!({ "canary": tenants.iter().map(shared::tenant::TenantId::as_str).collect::<Vec<_>>() })
+            json!({ "canary": tenants.iter().map(tenantry_tenancy::tenant::TenantId::as_str).collect::<Vec<_>>() })
         }
     }
 }

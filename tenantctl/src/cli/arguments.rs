@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use shared::config::seconds;
-use shared::tenant::{TenantId, Tier};
+use tenantry_process::config::seconds;
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use super::exit::EXIT_CODES;
 use crate::apply::{MAX_ATTEMPTS, RequestId};

@@ -1,7 +1,7 @@
 //! `list`: the tenants and pools, and what each is at.
 
 use serde_json::{Value, json};
-use shared::tenant::Tier;
+use tenantry_tenancy::tenant::Tier;
 
 use super::arguments::{Global, Output};
 use super::exit::{CliError, Exit};

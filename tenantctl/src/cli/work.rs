@@ -1,7 +1,7 @@
 //! `worker`: a service, with the life of one.
 
-use shared::service::RunError;
-use shared::{service, telemetry};
+use tenantry_process::run::{self, RunError};
+use tenantry_process::telemetry;
 
 use super::arguments::Global;
 use super::exit::{CliError, Exit};
@@ -18,8 +18,8 @@ pub(super) fn run(global: &Global, config: WorkerConfig) -> Result<Exit, CliErro
         .enable_all()
         .build();
     let runtime = runtime.map_err(CliError::unexpected)?;
-    let outcome = runtime
-        .block_on(async { worker::run(config, repository, service::shutdown_signal()).await });
+    let outcome =
+        runtime.block_on(async { worker::run(config, repository, run::shutdown_signal()).await });
     runtime.shutdown_background();
     telemetry.end();
     outcome.map(|()| Exit::Done).map_err(|error| {

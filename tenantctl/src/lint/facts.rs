@@ -1,6 +1,6 @@
 //! What one file says: its findings, and the facts that other files are judged by.
 
-use shared::tenant::TenantId;
+use tenantry_tenancy::tenant::TenantId;
 
 use super::files::Role;
 use super::{Finding, Place, floating, lists, references, shape, tenants};

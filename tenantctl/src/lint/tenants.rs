@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use shared::tenant::Tier;
+use tenantry_tenancy::tenant::Tier;
 
 use super::facts::Facts;
 use super::files::Role;

@@ -1,6 +1,6 @@
 //! Where a tenant is: in a tier, among the tombstones, or nowhere. Four files are looked for, whatever the repository's size.
 
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use super::PlanError;
 use crate::layout;

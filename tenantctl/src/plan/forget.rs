@@ -2,7 +2,7 @@
 //! the id is free again.
 
 use serde_json::Value;
-use shared::tenant::TenantId;
+use tenantry_tenancy::tenant::TenantId;
 
 use super::edits::Edits;
 use super::find::{Found, find};

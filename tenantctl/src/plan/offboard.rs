@@ -2,7 +2,7 @@
 //! taken; then, asked for by name, the protection is lifted. The data goes with the tombstone: see `forget`.
 
 use serde_json::{Value, json};
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use super::edits::Edits;
 use super::find::{Found, Live, find};

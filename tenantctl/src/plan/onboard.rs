@@ -1,6 +1,6 @@
 //! A new tenant: its tier's template under its name, and a line in the tier's list.
 
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use super::edits::Edits;
 use super::find::{Found, find};

@@ -1,7 +1,7 @@
 //! Switches of one tenant: suspended or not, on hold or not. Each is one key of its file.
 
 use serde_json::{Value, json};
-use shared::tenant::TenantId;
+use tenantry_tenancy::tenant::TenantId;
 
 use super::edits::Edits;
 use super::{Effect, Plan, PlanError, find};

@@ -1,7 +1,7 @@
 //! A tier's template under a tenant's name. Only a [`TenantId`] can take the placeholder's place.
 
 use serde_json::Value;
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use super::PlanError;
 use crate::layout::{self, PLACEHOLDER};

@@ -7,11 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::health::Condition;
-use shared::metrics::{Metrics, label};
-use shared::queue::message::Received;
-use shared::queue::receiver::{Handler, Verdict};
-use shared::queue::retry::backoff_from_half;
+use tenantry_process::health::Condition;
+use tenantry_process::metrics::{Metrics, label};
+use tenantry_process::retry::backoff_from_half;
+use tenantry_queue::message::Received;
+use tenantry_queue::receiver::{Handler, Verdict};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -97,7 +97,7 @@ impl Repositories {
                 fetched.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
             fetched.map(drop).map_err(|error| error.to_string())
         };
-        shared::service::retry_forever("the GitOps repository", fetch).await;
+        tenantry_process::run::retry_forever("the GitOps repository", fetch).await;
         self.succeeded();
     }
 

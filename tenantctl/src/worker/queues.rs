@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_sdk_sqs::types::QueueAttributeName;
-use shared::arn::QueueArn;
-use shared::queue::receiver::Source;
-use shared::queue::retry::classify;
+use tenantry_process::arn::QueueArn;
+use tenantry_process::retry::classify;
+use tenantry_queue::receiver::Source;
 
 /// Longest name of a queue (SQS: 80).
 const MAX_NAME_CHARS: usize = 80;

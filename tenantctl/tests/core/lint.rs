@@ -1,8 +1,8 @@
 //! What lint finds, where, and that nothing slips through.
 
-use shared::tenant::Tier;
 use tenantctl::lint::{Finding, lint};
 use tenantctl::tree::{MemoryTree, RepoPath, Tree};
+use tenantry_tenancy::tenant::Tier;
 
 use crate::seed::{assert_clean, onboard, only, path, replace, run, seed, text};
 

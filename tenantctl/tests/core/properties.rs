@@ -1,12 +1,12 @@
 //! Any sequence of requests, and any text of a stranger.
 
 use proptest::prelude::*;
-use shared::tenant::{TenantId, Tier};
 use tenantctl::lint::lint;
 use tenantctl::plan::{Effect, PlanErrorKind, plan};
 use tenantctl::release::releases;
 use tenantctl::request::{HoldReason, Percent, ReleaseVersion, Request, Wave};
 use tenantctl::tree::{RepoPath, Tree};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use crate::seed::{id, seed};
 

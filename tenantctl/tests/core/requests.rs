@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use shared::tenant::Tier;
 use tenantctl::plan::{Effect, PlanErrorKind, plan};
 use tenantctl::release::releases;
 use tenantctl::request::{Request, Wave};
 use tenantctl::tree::{Entry, MemoryTree, RepoPath, Tree, TreeError};
+use tenantry_tenancy::tenant::Tier;
 
 use crate::seed::{assert_clean, id, offboard, onboard, only, path, replace, run, seed, text};
 

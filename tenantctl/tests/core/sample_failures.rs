@@ -1,9 +1,9 @@
 //! What the bash, `sed` and `printf` of the public sample get wrong, one by one.
 
-use shared::tenant::{TenantId, Tier};
 use tenantctl::lint::lint;
 use tenantctl::plan::{PlanErrorKind, plan};
 use tenantctl::request::{ReleaseVersion, Request, Wave};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use crate::seed::{assert_clean, offboard, onboard, only, replace, run, seed, text};
 

@@ -2,11 +2,11 @@
 
 use std::sync::LazyLock;
 
-use shared::tenant::{TenantId, Tier};
 use tenantctl::lint::{Finding, lint};
 use tenantctl::plan::{Plan, PlanError, plan};
 use tenantctl::request::Request;
 use tenantctl::tree::{FolderTree, MemoryTree, RepoPath, Tree};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 static SEED: LazyLock<MemoryTree> = LazyLock::new(|| {
     let folder = FolderTree::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../gitops"));

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use shared::tenant::Tier;
 use tenantctl::lint::lint;
 use tenantctl::plan::plan;
 use tenantctl::release::releases;
 use tenantctl::request::{Request, Wave};
 use tenantctl::tree::{FolderTree, MemoryTree, Tree};
+use tenantry_tenancy::tenant::Tier;
 
 use crate::seed::{onboard, path, run, seed, text};
 

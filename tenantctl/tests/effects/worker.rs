@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use shared::aws::{AwsClients, settings_of};
+use tenantry_process::aws::AwsSettings;
 
 use crate::program::Program;
 use crate::remote::{Remote, TENANTS};
@@ -32,7 +32,9 @@ impl Queues {
         let endpoint = localaws::start(localaws::Config::ephemeral())
             .await
             .unwrap();
-        let sqs = AwsClients::new(&settings_of(&endpoint.url(), REGION)).sqs;
+        let sqs = aws_sdk_sqs::Client::new(
+            &AwsSettings::for_endpoint(&endpoint.url(), REGION).without_retries(),
+        );
         for name in [ONBOARDING, OFFBOARDING, DEPLOYMENT] {
             let dead = format!("{name}-dlq");
             sqs.create_queue().queue_name(&dead).send().await.unwrap();

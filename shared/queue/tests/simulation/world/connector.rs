@@ -1,0 +1,141 @@
+//! The socket: an HTTP client for the SDK that reaches the simulated service and nothing else.
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use http_body_util::BodyExt;
+use tenantry_process::aws::AwsSettings;
+use tokio::sync::oneshot;
+
+use super::World;
+use super::faults::{Course, Fate};
+use super::wire::{Answer, ENDPOINT, Request, render_failure};
+use crate::trace::{CallId, Event, Failure};
+
+/// What virtual time zero is on the calendar, in milliseconds.
+const EPOCH_MS: u64 = 1_767_225_600_000;
+
+#[derive(Clone)]
+struct Socket(World);
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Socket")
+    }
+}
+
+impl World {
+    /// The client of production, with this service at the other end.
+    pub(crate) fn client(&self) -> aws_sdk_sqs::Client {
+        let settings = AwsSettings::for_endpoint(ENDPOINT, "us-east-1");
+        aws_sdk_sqs::Client::new(
+            &settings
+                .with_http_client(Socket(self.clone()))
+                .without_retries(),
+        )
+    }
+}
+
+impl HttpClient for Socket {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Socket {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(call(self.0.clone(), request))
+    }
+}
+
+/// The caller's side of a call; dropped early, it was abandoned.
+struct Open {
+    world: World,
+    call: CallId,
+    is_over: bool,
+}
+
+impl Open {
+    fn ends_with(&mut self, event: Event) {
+        self.is_over = true;
+        self.world.note(event);
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.world.note(Event::Abandoned { call: self.call });
+        }
+    }
+}
+
+async fn call(world: World, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+    let target = request
+        .headers()
+        .get("x-amz-target")
+        .unwrap_or_default()
+        .to_owned();
+    let body = request
+        .into_body()
+        .collect()
+        .await
+        .map_err(ConnectorError::user)?
+        .to_bytes();
+    let request = Request::parse(&target, &body);
+    let (call, fate) = world.begin(&request);
+    let mut open = Open {
+        world: world.clone(),
+        call,
+        is_over: false,
+    };
+    let (reply, answer) = oneshot::channel();
+    tokio::spawn(serve(world, call, request, fate, reply));
+    let rendered = match answer.await.expect("the service outlives its calls") {
+        Ok(answer) => {
+            let rendered = answer.render(EPOCH_MS);
+            open.ends_with(Event::Answered { call, answer });
+            Some(rendered)
+        }
+        Err(how) => {
+            let rendered = render_failure(&how);
+            open.ends_with(Event::Failed { call, how });
+            rendered
+        }
+    };
+    let (status, body) = rendered.ok_or_else(|| ConnectorError::io("connection reset".into()))?;
+    let status = status
+        .try_into()
+        .map_err(|error| ConnectorError::other(Box::new(error), None))?;
+    Ok(HttpResponse::new(status, body.into()))
+}
+
+/// The service's side of a call.
+async fn serve(
+    world: World,
+    call: CallId,
+    request: Request,
+    fate: Fate,
+    reply: oneshot::Sender<Result<Answer, Failure>>,
+) {
+    world.sleep(fate.before).await;
+    let outcome = match fate.course {
+        Course::Hung => std::future::pending().await,
+        Course::Without(failure) => Err(failure),
+        Course::Answered => Ok(world.carry_out(call, request, || !reply.is_closed()).await),
+        Course::After(failure) => {
+            world.carry_out(call, request, || !reply.is_closed()).await;
+            Err(failure)
+        }
+    };
+    world.sleep(fate.after).await;
+    // A caller that gave up hears nothing.
+    let _ = reply.send(outcome);
+}
