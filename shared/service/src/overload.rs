@@ -1,12 +1,15 @@
-//! Overload control: a limit on the requests in progress that adapts to queueing delay, in shares per tenant.
+//! Overload control: more requests than can be answered in good time are refused, in shares per tenant.
 //!
-//! The signal is scheduling delay: the time a ready task waits before the runtime polls it. A slow queue or table delays
-//! no task, so no request is refused for those; they have bounds of their own. As in CoDel, the smallest delay of an
-//! interval counts: a burst, a neighbor on the processor or a throttled container raises single delays, a standing queue
-//! raises the smallest. While that is above the target the limit falls, else it rises. Within the limit each tenant has an
-//! equal share, so the tenant that floods a pool is refused first.
+//! An overload is two things at once, for [`OVERLOADED_AFTER`] intervals: more than [`FREE`] requests in progress, and
+//! runtime threads that are saturated. A slow queue or table leaves the threads idle, so no request is refused for those;
+//! they have bounds of their own. A burst, a neighbor on the processor or a throttled container passes sooner.
 //!
-//! [`FREE`] requests in progress are never too many, and cost no more than a count.
+//! In an overload a low limit holds: as many requests in progress as just saturate the threads. More would wait for each
+//! other and get less done. After [`SHED_INTERVALS`] the limit is probed at [`FREE`], and where that many suffice the
+//! overload is over. So clients that never pause are refused only while there are more than [`FREE`] of them. Each tenant
+//! has an equal share of the limit: the tenant that floods a pool is refused first.
+//!
+//! What else was measured: `docs/decisions/overload.md`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,23 +19,29 @@ use metrics::{Counter, Gauge};
 use parking_lot::Mutex;
 use tenantry_process::metrics::Metrics;
 use tenantry_tenancy::tenant::TenantId;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::error::ApiError;
 
-/// Requests in progress that are never too many: half of the connections that a process takes by default.
+/// Requests in progress that are no overload: half of the connections that a process takes by default.
 pub const FREE: usize = 1024;
-/// Smallest scheduling delay of an interval that is an overload.
-const DELAY_TARGET: Duration = Duration::from_millis(10);
-/// Probes of an interval, and the pause between two.
-const PROBES: usize = 10;
-const PROBE_PAUSE: Duration = Duration::from_millis(5);
-/// Factor of the limit after an interval above the target.
-const FALL: f64 = 0.8;
-/// Factor of the limit after an interval below the target.
-const RISE: f64 = 1.05;
-/// Intervals with room below the limit after which it is lifted: about a second.
-const LIFT_AFTER: u32 = 20;
+/// The low limit's bounds and start: a few batches of ten, and what answers within 20 ms on two cores.
+const LOW_MIN: f64 = 64.0;
+const LOW_START: f64 = 256.0;
+/// Factors of the low limit after an interval in which the threads were saturated, and were not.
+const FALL: f64 = 0.95;
+const RISE: f64 = 1.25;
+/// Interval of one measurement.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// Part of an interval for which saturated threads are busy.
+const SATURATED: f64 = 0.9;
+/// Intervals until an overload is one: 250 ms.
+const OVERLOADED_AFTER: u32 = 5;
+/// Intervals with the low limit until the next probe: 1 s.
+const SHED_INTERVALS: u32 = 20;
+/// Intervals of a probe: 200 ms.
+const PROBE_INTERVALS: u32 = 4;
 /// Pause between two log lines about refusals: a line for each would cost more than the refusal.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
 
@@ -53,8 +62,9 @@ struct State {
     shares: Shares,
     limit: Limit,
     is_watched: bool,
-    /// Refused since the last log line.
-    refused: u64,
+    /// Refused since the last measurement, and since the last log line.
+    refused: u32,
+    refused_unlogged: u32,
 }
 
 /// A request in progress; it counts until this is dropped.
@@ -96,7 +106,7 @@ impl Overload {
             return Err(ApiError::too_busy());
         }
         state.shares.begin(tenant);
-        if state.shares.in_progress() > FREE && !state.is_watched {
+        if state.shares.in_progress > FREE && !state.is_watched {
             state.is_watched = true;
             self.0.is_busy.notify_one();
         }
@@ -111,7 +121,7 @@ impl Overload {
         loop {
             self.0.is_busy.notified().await;
             let mut logged = Instant::now();
-            while self.adapt(smallest_delay().await) {
+            while self.adapt(utilization().await >= SATURATED) {
                 if logged.elapsed() >= LOG_PAUSE {
                     logged = Instant::now();
                     self.log();
@@ -121,21 +131,23 @@ impl Overload {
         }
     }
 
-    /// Adapts the limit to the smallest delay of an interval; false once there is no need to go on.
-    fn adapt(&self, smallest_delay: Duration) -> bool {
+    /// Adapts the limit to one interval; false once there is no need to go on.
+    fn adapt(&self, is_saturated: bool) -> bool {
         let mut state = self.0.state.lock();
-        let in_progress = state.shares.in_progress();
-        state.limit.adapt(smallest_delay, in_progress);
+        let is_over = state.shares.in_progress > FREE;
+        let refused = std::mem::take(&mut state.refused);
+        state.refused_unlogged += refused;
+        state.limit.adapt(is_saturated, is_over, refused > 0);
         let limit = state.limit.requests();
         self.0.limit.set(limit.unwrap_or_default() as f64);
-        state.is_watched = limit.is_some() || in_progress > FREE;
+        state.is_watched = limit.is_some() || is_over;
         state.is_watched
     }
 
     fn log(&self) {
         let mut state = self.0.state.lock();
-        let refused = std::mem::take(&mut state.refused);
-        let (limit, in_progress) = (state.limit.requests(), state.shares.in_progress());
+        let refused = std::mem::take(&mut state.refused_unlogged);
+        let (limit, in_progress) = (state.limit.requests(), state.shares.in_progress);
         drop(state);
         if refused > 0 {
             tracing::warn!(
@@ -154,53 +166,89 @@ impl Drop for Permit {
     }
 }
 
-/// The smallest scheduling delay of an interval.
-async fn smallest_delay() -> Duration {
-    let mut smallest = Duration::MAX;
-    for _ in 0..PROBES {
-        tokio::time::sleep(PROBE_PAUSE).await;
-        let ready = Instant::now();
-        tokio::task::yield_now().await;
-        smallest = smallest.min(ready.elapsed());
-    }
-    smallest
+/// Waits for one interval; gives the part of it for which the runtime's threads were busy.
+async fn utilization() -> f64 {
+    let runtime = Handle::current().metrics();
+    let threads = runtime.num_workers();
+    let busy = || {
+        (0..threads)
+            .map(|thread| runtime.worker_total_busy_duration(thread))
+            .sum::<Duration>()
+    };
+    let (started, before) = (Instant::now(), busy());
+    tokio::time::sleep(INTERVAL).await;
+    (busy() - before).as_secs_f64() / (started.elapsed().as_secs_f64() * threads as f64)
 }
 
-/// The limit of requests in progress, by queueing delay: pure.
-#[derive(Debug, Default)]
+/// The limit of requests in progress: pure.
+#[derive(Debug)]
 struct Limit {
-    /// None is no limit.
-    requests: Option<f64>,
-    /// Intervals for which the limit was not reached.
-    unused: u32,
+    phase: Phase,
+    /// The low limit.
+    low: f64,
+}
+
+/// What limit holds, and for how many intervals.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    /// None. Counts intervals of overload.
+    Open(u32),
+    /// The low limit.
+    Shedding(u32),
+    /// [`FREE`], to see whether that many suffice.
+    Probing(u32),
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Open(0),
+            low: LOW_START,
+        }
+    }
 }
 
 impl Limit {
+    /// None is no limit.
     fn requests(&self) -> Option<usize> {
-        self.requests.map(|requests| requests as usize)
+        match self.phase {
+            Phase::Open(_) => None,
+            Phase::Shedding(_) => Some(self.low as usize),
+            Phase::Probing(_) => Some(FREE),
+        }
     }
 
-    /// Takes one interval into account.
-    fn adapt(&mut self, smallest_delay: Duration, in_progress: usize) {
-        let is_overloaded = smallest_delay > DELAY_TARGET;
-        let in_progress = in_progress as f64;
-        let Some(requests) = self.requests else {
-            self.requests = is_overloaded.then_some(in_progress.max(FREE as f64));
-            return;
+    /// Takes one interval into account: whether the threads were saturated, more than [`FREE`] requests were in progress,
+    /// and any was refused.
+    fn adapt(&mut self, is_saturated: bool, is_over: bool, has_refused: bool) {
+        self.phase = match self.phase {
+            Phase::Open(intervals) => {
+                let intervals = if is_saturated && is_over {
+                    intervals + 1
+                } else {
+                    0
+                };
+                if intervals < OVERLOADED_AFTER {
+                    Phase::Open(intervals)
+                } else {
+                    Phase::Shedding(0)
+                }
+            }
+            Phase::Shedding(intervals) => {
+                let factor = if is_saturated { FALL } else { RISE };
+                self.low = (self.low * factor).clamp(LOW_MIN, FREE as f64);
+                if intervals + 1 < SHED_INTERVALS {
+                    Phase::Shedding(intervals + 1)
+                } else {
+                    Phase::Probing(0)
+                }
+            }
+            Phase::Probing(_) if has_refused => Phase::Shedding(0),
+            Phase::Probing(intervals) if intervals + 1 < PROBE_INTERVALS => {
+                Phase::Probing(intervals + 1)
+            }
+            Phase::Probing(_) => Phase::Open(0),
         };
-        let is_used = in_progress >= requests * FALL;
-        self.unused = if is_used { 0 } else { self.unused + 1 };
-        if self.unused >= LIFT_AFTER {
-            *self = Self::default();
-            return;
-        }
-        let factor = match (is_overloaded, is_used) {
-            (true, _) => FALL,
-            (false, true) => RISE,
-            // Room that is not needed is where a burst piles up.
-            (false, false) => 1.0,
-        };
-        self.requests = Some((requests * factor).max(FREE as f64));
     }
 }
 
@@ -212,10 +260,6 @@ struct Shares {
 }
 
 impl Shares {
-    fn in_progress(&self) -> usize {
-        self.in_progress
-    }
-
     /// Whether one more is beyond the limit and beyond the tenant's share of it. Each share is an equal part, so all
     /// together are at most twice the limit.
     fn is_exceeded(&self, tenant: &TenantId, limit: Option<usize>) -> bool {

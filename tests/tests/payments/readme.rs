@@ -1,4 +1,4 @@
-//! The README's section on payments works as it is printed: its lines are run against `local`, and what comes back is
+//! The section "Try it" of docs/payments.md works as it is printed: its lines are run against `local`, and what comes back is
 //! compared with what it shows, ids and times aside.
 
 use std::collections::HashMap;
@@ -11,9 +11,9 @@ use tests::wait::{PATIENCE, until};
 /// The commands of the section, each with what is printed below it.
 fn section() -> Vec<(String, String)> {
     let readme =
-        std::fs::read_to_string(repository().join("README.md")).expect("there is a README");
+        std::fs::read_to_string(repository().join("docs/payments.md")).expect("there is a page");
     let (_, section) = readme
-        .split_once("\n## Payments\n")
+        .split_once("\n## Try it\n")
         .expect("it has the section");
     let section = section.split("\n## ").next().expect("it has an end");
     let mut steps = Vec::new();
