@@ -24,7 +24,7 @@ use tenantry_process::arn::{QueueArn, TableArn};
 use tenantry_process::aws::AwsSettings;
 use tenantry_process::config::{ProcessConfig, number, seconds};
 use tenantry_process::run::{Configured, RunError, Worker, retry_forever};
-use tenantry_queue::receiver::{Receiver, ReceiverLimits, Source};
+use tenantry_queue::receiver::{Receiver, ReceiverLimits, SourceQueue};
 use tenantry_registry::{LookupError, environment_resources};
 use tenantry_service::config::ServiceConfig;
 use tenantry_service::stack::Routes;
@@ -171,7 +171,7 @@ impl Consume {
         let find_source = || {
             let (sqs, queue) = (self.sqs.clone(), queue.clone());
             async move {
-                Source::find(&sqs, &queue)
+                SourceQueue::find(&sqs, &queue)
                     .await
                     .map_err(|error| error.to_string())
             }

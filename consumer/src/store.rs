@@ -145,7 +145,7 @@ impl Store {
         self.metrics
             .counter("poison_total", vec![label("reason", poison.code())])
             .increment(1);
-        State::Settled(Verdict::SetAside(format!("{}: {poison}", poison.code())))
+        State::Settled(Verdict::DeadLetter(format!("{}: {poison}", poison.code())))
     }
 
     /// Writes what waits; what is stored or can never be is settled.
@@ -184,7 +184,7 @@ impl Store {
                     self.metrics
                         .counter("poison_total", vec![label("reason", "refused")])
                         .increment(1);
-                    states[at] = State::Settled(Verdict::SetAside(format!("refused: {reason}")));
+                    states[at] = State::Settled(Verdict::DeadLetter(format!("refused: {reason}")));
                 }
                 Written::NotYet => {}
             }

@@ -1,4 +1,4 @@
-//! The admin port: `/livez`, `/readyz` and `/metrics`. Never routed from outside.
+//! The admin port: `/livez`, `/readyz` and `/metrics`. Deployments never route it from outside.
 
 use std::convert::Infallible;
 
@@ -15,10 +15,10 @@ use crate::health::Readiness;
 use crate::metrics::Metrics;
 use crate::server;
 
-/// Connections of the admin port: probes and scrapers.
+/// Connections of the admin port; probes and scrapers need only a few.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Answers probes and scrapers from cached state. Clones share it.
+/// Answers probes and scrapers from cached state. Clones share that state.
 #[derive(Clone)]
 pub struct Admin {
     readiness: Readiness,
@@ -39,7 +39,6 @@ impl Admin {
         server::serve(listener, service, MAX_CONNECTIONS, shutdown).await;
     }
 
-    /// Answers one request by its path.
     pub fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if !matches!(path, "/livez" | "/readyz" | "/metrics") {
             return Self::not_found();
@@ -66,7 +65,7 @@ impl Admin {
         }
     }
 
-    /// The answer to every other path.
+    /// The response for every other path.
     pub fn not_found() -> Response<Full<Bytes>> {
         response(StatusCode::NOT_FOUND, "text/plain", String::new())
     }

@@ -1,7 +1,7 @@
-//! Amazon Resource Names of queues and tables, as parameters hold them.
+//! Amazon Resource Names (ARNs) of queues and tables.
 //!
-//! Parsed where a parameter is read. A malformed name is an operator's error: never a panic, and never a call to a
-//! half-understood name.
+//! Configuration holds ARNs; they are parsed when the configuration is read. A malformed ARN is an error: never a panic,
+//! and never a call with a partly understood name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ pub struct QueueArn(Arc<str>);
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TableArn(Arc<str>);
 
-/// A text that is not the ARN it should be.
+/// The text is not an ARN of the wanted resource.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not the ARN of {wanted}")]
 pub struct InvalidArn {
@@ -28,10 +28,10 @@ pub struct InvalidArn {
     wanted: &'static str,
 }
 
-/// What an ARN says of its resource, which may itself contain colons.
+/// Parts of an ARN. The resource may contain colons.
 pub struct ArnParts<'a> {
     pub service: &'a str,
-    /// The owner: 12 digits on AWS.
+    /// The owner's account: 12 digits on AWS.
     pub account: &'a str,
     pub resource: &'a str,
 }
@@ -89,7 +89,7 @@ impl FromStr for TableArn {
     }
 }
 
-/// Text form of an ARN type: the whole ARN.
+/// Implements `as_str`, `Display` and `Debug` as the whole ARN.
 macro_rules! text_form {
     ($($arn:ty),+) => {$(
         impl $arn {
@@ -114,7 +114,7 @@ macro_rules! text_form {
 
 text_form!(QueueArn, TableArn);
 
-/// Splits an ARN; `None` where it has too few parts or another prefix.
+/// Splits an ARN; returns `None` if it has too few parts or another prefix.
 pub fn parts(text: &str) -> Option<ArnParts<'_>> {
     let mut fields = text.splitn(6, ':');
     let (arn, partition, service, _region, account, resource) = (
@@ -132,7 +132,7 @@ pub fn parts(text: &str) -> Option<ArnParts<'_>> {
     })
 }
 
-/// Whether the text can be a queue's or table's name: letters, digits, `-`, `_` and `.`, at most `max` characters.
+/// Returns true for a queue's or table's name: letters, digits, `-`, `_` and `.`, at most `max` characters.
 fn is_name(text: &str, max: usize) -> bool {
     !text.is_empty()
         && text.len() <= max
@@ -148,7 +148,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_parts_of_a_queue_and_a_table_are_found() {
+    fn a_valid_arn_gives_its_name_and_account() {
         let queue: QueueArn = "arn:aws:sqs:us-east-1:000000000000:consumer-pool-1-x7k"
             .parse()
             .expect("valid");
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_another_resource_is_refused_by_name() {
+    fn an_arn_of_another_resource_is_refused_with_the_wanted_kind() {
         for text in [
             "",
             "consumer-pool-1",
@@ -187,7 +187,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_any_text_never_panics_and_keeps_what_it_accepts(text in "(arn:)?.{0,60}") {
+        fn parsing_never_panics_and_an_accepted_text_is_kept_unchanged(text in "(arn:)?.{0,60}") {
             if let Ok(queue) = text.parse::<QueueArn>() {
                 prop_assert_eq!(queue.as_str(), &text);
                 prop_assert!(!queue.name().is_empty());

@@ -1,6 +1,6 @@
-//! Settings of the AWS SDK's clients: endpoint and credentials by the SDK's own variables, time-outs by class of call.
+//! Settings of the AWS SDK's clients: region, endpoints, credentials, retries and time-outs.
 //!
-//! The same binary runs on EKS, off AWS and on the embedded endpoint; only variables differ (`AWS_REGION`,
+//! The same binary runs on EKS, off AWS and on the embedded endpoint; only the SDK's variables differ (`AWS_REGION`,
 //! `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_SQS`, …). The SDK alone bounds only the connect; here every attempt is bounded.
 
 use std::time::Duration;
@@ -15,38 +15,37 @@ use aws_smithy_runtime_api::client::http::HttpClient;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest wait for one attempt of any call but a long poll: below the 5 s within which a request is answered.
+/// Longest wait for one attempt of any call except a long poll; below the 5 s within which a request is answered.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-/// What a long poll's attempt may take beyond the wait it asked for.
+/// Time that a long poll's attempt may take beyond the wait that the request asks for.
 pub const LONG_POLL_MARGIN: Duration = Duration::from_secs(5);
-/// Attempts of a call whose retries are the SDK's.
+/// Attempts of a call that the SDK retries.
 const SDK_MAX_ATTEMPTS: u32 = 3;
 
 /// Region, endpoints and credentials for the SDK's clients. Clones share one connection pool.
 #[derive(Clone, Debug)]
 pub struct AwsSettings(SdkConfig);
 
-/// AWS settings that cannot work, in one line.
+/// AWS settings that cannot work; the message is one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AwsSettingsError {
-    /// No region is configured.
     #[error(
         "AWS_REGION is not set: set it to the region of the queues and tables, for example us-east-1"
     )]
     NoRegion,
-    /// The region is no region's name.
+    /// The variable and its value, which is no region's name.
     #[error("{0} is {1:?}: a region is lower-case letters, digits and -, for example us-east-1")]
     Region(&'static str, String),
-    /// An endpoint is no URL.
+    /// The variable and its value, which is no URL.
     #[error(
         "{0} is {1:?}: an endpoint is a URL with scheme and host, for example http://127.0.0.1:4566"
     )]
     Endpoint(&'static str, String),
 }
 
-/// The SDK's variables for the region, the first that is set counts.
+/// The SDK's variables for the region; the first that is set counts.
 const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-/// The SDK's variables for endpoints other than AWS's own.
+/// The SDK's variables for endpoints other than those of AWS.
 const ENDPOINT_VARIABLES: [&str; 5] = [
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_DYNAMODB",
@@ -55,7 +54,7 @@ const ENDPOINT_VARIABLES: [&str; 5] = [
     "AWS_ENDPOINT_URL_STS",
 ];
 
-/// The region to use, once all settings are known to make sense. `variable` reads one, as text.
+/// Validates all settings and returns the region. `variable` reads one variable as text.
 fn check_settings(variable: impl Fn(&str) -> Option<String>) -> Result<String, AwsSettingsError> {
     let set = |name| variable(name).filter(|value| !value.is_empty());
     for name in ENDPOINT_VARIABLES {
@@ -85,8 +84,8 @@ impl AwsSettings {
     /// Settings from the environment: region, endpoints, credentials.
     ///
     /// # Errors
-    /// [`AwsSettingsError`] where the region is missing or a setting cannot work. The SDK looks credentials up at the
-    /// first call.
+    /// [`AwsSettingsError`] if the region is missing or a setting is invalid. Credentials are not checked: the SDK looks
+    /// them up at the first call.
     pub async fn from_env() -> Result<Self, AwsSettingsError> {
         let region =
             check_settings(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))?;
@@ -94,7 +93,7 @@ impl AwsSettings {
         Ok(Self(config.load().await))
     }
 
-    /// Settings for an endpoint that takes any credentials. They read no variable and no profile.
+    /// Settings for an endpoint that takes any credentials; reads no variable and no profile.
     pub fn for_endpoint(endpoint: &str, region: &'static str) -> Self {
         let credentials = Credentials::new("local", "local", None, None, "embedded endpoint");
         let config = SdkConfig::builder()
@@ -111,12 +110,12 @@ impl AwsSettings {
         Self(self.0.into_builder().http_client(client).build())
     }
 
-    /// For calls that their caller repeats: SQS' engines, DynamoDB's writers, STS.
+    /// Configuration for calls that the caller retries: the queue engines, writers to DynamoDB, STS.
     pub fn without_retries(&self) -> SdkConfig {
         self.with(RetryConfig::disabled())
     }
 
-    /// For calls that the SDK repeats: Parameter Store.
+    /// Configuration for calls that the SDK retries: Parameter Store.
     pub fn with_retries(&self) -> SdkConfig {
         self.with(RetryConfig::standard().with_max_attempts(SDK_MAX_ATTEMPTS))
     }
@@ -124,7 +123,7 @@ impl AwsSettings {
     fn with(&self, retries: RetryConfig) -> SdkConfig {
         self.0
             .to_builder()
-            // The SDK watches streams for a minimum throughput; answers here are small and every attempt has a time-out.
+            // Responses are small and every attempt has a time-out, so a minimum throughput adds nothing.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retries)
             .timeout_config(attempt_timeout(ATTEMPT_TIMEOUT))
@@ -132,12 +131,12 @@ impl AwsSettings {
     }
 }
 
-/// The SDK's behaviour, pinned so that an upgrade cannot change time-outs silently.
+/// The SDK's behavior, pinned so that an upgrade cannot change time-outs silently.
 fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
 
-/// Time-outs of a long poll that asks the queue to wait this long.
+/// Time-outs of a long poll with this wait.
 pub fn long_poll_timeout(wait: Duration) -> TimeoutConfig {
     attempt_timeout(wait + LONG_POLL_MARGIN)
 }
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_print_no_secret() {
+    fn printed_settings_contain_no_secret() {
         let secrets = ["s3cret-key", "s3ssion-token"];
         let credentials = Credentials::new(
             "AKIDEXAMPLE",
@@ -188,7 +187,7 @@ mod tests {
         );
         assert!(
             printed.contains("AKIDEXAMPLE"),
-            "the credentials are in what is printed: {printed}"
+            "the output shows the credentials: {printed}"
         );
         for secret in secrets {
             assert!(!printed.contains(secret), "{secret} is printed");
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_cannot_work_are_named() {
+    fn an_invalid_setting_is_refused_with_the_name_of_its_variable() {
         assert_eq!(
             check(&[("AWS_REGION", "eu-west-1")]).as_deref(),
             Ok("eu-west-1")

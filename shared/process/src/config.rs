@@ -1,54 +1,54 @@
 //! Configuration by environment variables, complete and validated before the first socket opens.
 //!
-//! Every variable is also a flag, so that `--help` documents them all. A missing or wrong value is one line that names
-//! the variable, and exit code 2. AWS settings (`AWS_REGION`, `AWS_ENDPOINT_URL`, credentials) are the SDK's own
-//! variables and are not repeated here; `OTEL_EXPORTER_OTLP_ENDPOINT` is OpenTelemetry's.
+//! Every variable is also a flag, so `--help` documents them all. A missing or invalid value gives one line that names
+//! the variable, and exit code 2. The SDK reads the AWS variables (`AWS_REGION`, `AWS_ENDPOINT_URL`, credentials);
+//! OpenTelemetry reads `OTEL_EXPORTER_OTLP_ENDPOINT`.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// What every process is configured by, one that answers requests or not.
+/// Settings of every process.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ProcessConfig {
-    /// Port of /livez, /readyz and /metrics; never routed from outside
+    /// Port of /livez, /readyz and /metrics; never route it from outside
     #[arg(long, env, value_name = "ADMIN_PORT", default_value_t = 9090)]
     pub admin_port: u16,
 
-    /// Address its ports listen on; `::` on IPv6 clusters
+    /// Address that the ports listen on; `::` on IPv6 clusters
     #[arg(long, env, value_name = "BIND_ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     pub bind_address: IpAddr,
 
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, env, value_name = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, or directives such as info,tenantry_queue=debug
+    /// Log level, or directives such as info,tenantry_queue=debug
     #[arg(long, env, value_name = "LOG_LEVEL", default_value = "info", value_parser = log_filter)]
     pub log_level: String,
 
-    /// Seconds from SIGTERM until the process ends, whatever is still open; below the pod's grace period
+    /// Seconds from SIGTERM until the process ends even with work in progress; below the pod's grace period
     #[arg(long, env, value_name = "SHUTDOWN_GRACE_SECONDS", default_value = "25", value_parser = seconds(1, 3600))]
     pub shutdown_grace_seconds: Duration,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// One JSON object a line, for machines.
+    /// One JSON object per line, for machines.
     Json,
-    /// Coloured text, for people.
+    /// Colored text, for people.
     Pretty,
 }
 
-/// A configuration that cannot be used, in one line.
+/// The process cannot start with these arguments; an invalid value's message is one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Help or version was asked for: print it to standard output and end well.
+    /// Help or version was requested: print it to standard output and exit with 0.
     #[error("{0}")]
     Asked(String),
-    /// A value is missing or wrong.
+    /// A value is missing or invalid.
     #[error("{0}")]
     Wrong(String),
 }
@@ -61,7 +61,7 @@ pub fn parse<C: clap::Parser>() -> Result<C, ConfigError> {
     parse_from(std::env::args_os())
 }
 
-/// Reads a configuration from these arguments and the process's environment.
+/// As [`parse`], from these arguments.
 ///
 /// # Errors
 /// As [`parse`].
@@ -75,7 +75,7 @@ where
     for variable in variables {
         if std::env::var_os(variable).is_some_and(|value| value.to_str().is_none()) {
             return Err(ConfigError::Wrong(format!(
-                "{} is not text: it holds bytes that are no UTF-8",
+                "{} is not valid UTF-8: set it to plain text",
                 variable.display()
             )));
         }
@@ -88,7 +88,7 @@ where
     })
 }
 
-/// A whole number between two bounds.
+/// Parser of a whole number from `min` to `max`.
 pub fn number(min: usize, max: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| {
         let wrong = || format!("a whole number from {min} to {max} is needed");
@@ -99,7 +99,7 @@ pub fn number(min: usize, max: usize) -> impl Fn(&str) -> Result<usize, String> 
     }
 }
 
-/// A duration in whole seconds between two bounds.
+/// Parser of whole seconds from `min` to `max`.
 pub fn seconds(min: usize, max: usize) -> impl Fn(&str) -> Result<Duration, String> + Clone {
     move |text| number(min, max)(text).map(|value| Duration::from_secs(value as u64))
 }
@@ -110,7 +110,7 @@ fn log_filter(text: &str) -> Result<String, String> {
         .map_err(|error| error.to_string())
 }
 
-/// The library's error as one line that names the variable, or the flag of what has none.
+/// Converts clap's error to one line that names the variable, or the flag if there is no variable.
 fn one_line(error: &clap::Error, command: &clap::Command) -> String {
     let text = error.render().to_string();
     let first = text
@@ -153,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_a_pod() {
+    fn the_defaults_fit_a_pod() {
         let config = parse(&[]).expect("complete").process;
         assert_eq!(config.admin_port, 9090);
         assert_eq!(config.shutdown_grace_seconds, Duration::from_secs(25));
     }
 
     #[test]
-    fn a_wrong_value_is_one_line_that_names_the_variable() {
+    fn an_invalid_value_gives_one_line_that_names_the_variable() {
         for (argument, variable) in [
             ("--log-format=xml", "LOG_FORMAT"),
             ("--log-level=a=b=c", "LOG_LEVEL"),

@@ -7,15 +7,15 @@ use bolero::check;
 
 use crate::arn::{QueueArn, TableArn};
 
-/// Generated inputs of each target in each test run, beside the kept ones.
+/// Generated inputs per test run, in addition to the corpus.
 const GENERATED: usize = 20_000;
 
-/// Parses a text of a stranger, which it has to be able to print again as it was.
+/// Parses untrusted text; an accepted text must print unchanged, a refusal must have a reason.
 fn parse<T: FromStr<Err: Display> + Display>(input: &[u8]) -> Option<T> {
     let text = String::from_utf8_lossy(input);
     match text.parse::<T>() {
         Ok(parsed) => {
-            assert_eq!(parsed.to_string(), text, "printed as it was parsed");
+            assert_eq!(parsed.to_string(), text, "printed unchanged");
             Some(parsed)
         }
         Err(error) => {
@@ -26,7 +26,7 @@ fn parse<T: FromStr<Err: Display> + Display>(input: &[u8]) -> Option<T> {
 }
 
 #[test]
-fn an_arn_names_one_queue_or_one_table() {
+fn an_arn_names_at_most_one_of_queue_and_table() {
     check!(name = "arn")
         .with_iterations(GENERATED)
         .for_each(
@@ -48,7 +48,7 @@ fn an_arn_names_one_queue_or_one_table() {
                     );
                 }
                 (None, None) => {}
-                (Some(_), Some(_)) => panic!("it cannot be both"),
+                (Some(_), Some(_)) => panic!("both a queue and a table"),
             },
         );
 }

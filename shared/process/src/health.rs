@@ -1,19 +1,21 @@
-//! Liveness and readiness from cached state.
+//! Readiness from cached state.
 //!
-//! Whoever does the work reports here; a probe only reads, so it costs nothing, has no side effect and answers at
-//! once whatever the dependencies do.
+//! Background work sets conditions; probes only read them. A probe therefore makes no call, has no side effect and never
+//! waits for a dependency.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What must be true before traffic should come: one flag a condition. Clones share the same flags.
+use parking_lot::Mutex;
+
+/// Conditions that must hold before the process receives traffic. Clones share the same flags.
 #[derive(Clone, Default)]
 pub struct Readiness {
-    conditions: Arc<std::sync::Mutex<Vec<Condition>>>,
+    conditions: Arc<Mutex<Vec<Condition>>>,
     draining: Arc<AtomicBool>,
 }
 
-/// One named condition of a [`Readiness`]; starts out unmet.
+/// One named condition of a [`Readiness`].
 #[derive(Clone)]
 pub struct Condition {
     name: &'static str,
@@ -21,29 +23,30 @@ pub struct Condition {
 }
 
 impl Readiness {
-    /// Adds a condition, unmet until somebody says otherwise.
+    /// Adds a condition that is unmet until [`Condition::set`] is called.
     pub fn condition(&self, name: &'static str) -> Condition {
         let condition = Condition {
             name,
             met: Arc::new(AtomicBool::new(false)),
         };
-        self.lock().push(condition.clone());
+        self.conditions.lock().push(condition.clone());
         condition
     }
 
-    /// Stops being ready for good: the service is going away.
+    /// Makes the process unready for good, because it is shutting down.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether every condition is met and the service is not draining.
+    /// Returns true if every condition is met and the process is not draining.
     pub fn is_ready(&self) -> bool {
         self.unmet().is_empty()
     }
 
-    /// The names of what keeps the service from being ready.
+    /// Names of the unmet conditions, and `draining` after [`Self::drain`].
     pub fn unmet(&self) -> Vec<&'static str> {
         let mut names: Vec<_> = self
+            .conditions
             .lock()
             .iter()
             .filter(|condition| !condition.is_met())
@@ -54,16 +57,10 @@ impl Readiness {
         }
         names
     }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Condition>> {
-        self.conditions
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
 }
 
 impl Condition {
-    /// Says whether the condition is met; true where that changed something.
+    /// Sets whether the condition is met; returns true if the value changed.
     pub fn set(&self, met: bool) -> bool {
         self.met.swap(met, Ordering::Relaxed) != met
     }
@@ -80,12 +77,12 @@ mod tests {
     #[test]
     fn ready_means_every_condition_met_and_not_draining() {
         let readiness = Readiness::default();
-        assert!(readiness.is_ready(), "nothing to wait for");
+        assert!(readiness.is_ready(), "without conditions");
         let (queue, table) = (readiness.condition("queue"), readiness.condition("table"));
         assert_eq!(readiness.unmet(), ["queue", "table"]);
         assert!(
             queue.set(true) && table.set(true) && !table.set(true),
-            "a change is told once"
+            "a change is reported once"
         );
         assert!(readiness.is_ready());
         readiness.drain();

@@ -1,7 +1,7 @@
-//! What every process of the suite has: settings, logs, traces, metrics, probes, signals, drain and exit code.
+//! The process runtime: settings, logs, traces, metrics, probes, signals, drain and exit code.
 //!
-//! Knows no tenant and no queue. A process that serves requests or drains queues gives its work to [`run::Worker`],
-//! which owns the rest of its life.
+//! A process hands its work to [`run::Worker`], which owns everything from start to exit. The crate knows no tenant and
+//! no queue engine.
 
 pub mod admin;
 pub mod arn;

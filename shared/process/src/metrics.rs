@@ -1,8 +1,8 @@
 //! Prometheus metrics of one service.
 //!
-//! Each service owns a recorder instead of the process-wide one, so that several services in one process (as
-//! `local` runs them) keep their figures apart, and so that tests do not share state. Labels come from bounded sets
-//! only: routes, statuses, operations. Never a tenant id.
+//! Each service owns a recorder instead of the process-wide one. So several services in one process (as in `local`) and
+//! several tests in one process do not share counts. Labels come from bounded sets only (routes, statuses, operations),
+//! never from ids.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-/// Upper bounds, in seconds, of every duration histogram: from a cached answer to a message a day old.
+/// Upper bounds, in seconds, of every duration histogram: from a cached response to a message that is a day old.
 const DURATION_BUCKETS_SECONDS: [f64; 16] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0, 300.0,
     86_400.0,
 ];
 
-/// How often buffered histogram samples are folded in; without it the recorder's memory grows between scrapes.
+/// Interval of [`Metrics::upkeep`]; without upkeep the recorder's memory grows between scrapes.
 pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A service's metrics: a recorder of its own and the text it renders. Clones share the same figures.
+/// Recorder of one service's metrics. Clones share the same recorder.
 #[derive(Clone)]
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
@@ -29,7 +29,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// An empty set; every sample carries the `service` and `environment` labels.
+    /// Creates a recorder whose samples all carry the labels `service` and `environment`.
     pub fn new(service: &str, environment: &str) -> Self {
         let recorder = PrometheusBuilder::new()
             .add_global_label("service", service)
@@ -47,48 +47,47 @@ impl Metrics {
         }
     }
 
-    /// The counter of this name and labels, created at first use. Names end in `_total`.
+    /// Returns the counter of this name and labels, created at first use. Names end in `_total`.
     pub fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
         with_local_recorder(&*self.recorder, || metrics::counter!(name, labels))
     }
 
-    /// The gauge of this name and labels, created at first use.
+    /// Returns the gauge of this name and labels, created at first use.
     pub fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
         with_local_recorder(&*self.recorder, || metrics::gauge!(name, labels))
     }
 
-    /// The histogram of this name and labels, created at first use. Names of durations end in `_seconds`.
+    /// Returns the histogram of this name and labels, created at first use. Names of durations end in `_seconds`.
     pub fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Histogram {
         with_local_recorder(&*self.recorder, || metrics::histogram!(name, labels))
     }
 
-    /// What a help line says of a metric.
+    /// Sets the help line of a counter.
     pub fn describe_counter(&self, name: &'static str, help: &'static str) {
         with_local_recorder(&*self.recorder, || metrics::describe_counter!(name, help));
     }
 
-    /// What a help line says of a gauge.
+    /// Sets the help line of a gauge.
     pub fn describe_gauge(&self, name: &'static str, help: &'static str) {
         with_local_recorder(&*self.recorder, || metrics::describe_gauge!(name, help));
     }
 
-    /// What a help line says of a histogram.
+    /// Sets the help line of a histogram.
     pub fn describe_histogram(&self, name: &'static str, help: &'static str) {
         with_local_recorder(&*self.recorder, || metrics::describe_histogram!(name, help));
     }
 
-    /// The text exposition, version 0.0.4.
+    /// Renders the text exposition, version 0.0.4.
     pub fn render(&self) -> String {
         self.handle.render()
     }
 
-    /// Folds buffered samples in; call every [`UPKEEP_INTERVAL`].
+    /// Merges buffered histogram samples; call it every [`UPKEEP_INTERVAL`].
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
     }
 }
 
-/// One label.
 pub fn label(key: &'static str, value: impl Into<std::borrow::Cow<'static, str>>) -> Label {
     match value.into() {
         std::borrow::Cow::Borrowed(value) => Label::from_static_parts(key, value),
@@ -101,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_services_in_one_process_keep_their_figures_apart() {
+    fn two_services_in_one_process_count_separately() {
         let (one, two) = (
             Metrics::new("producer", "pool-1"),
             Metrics::new("consumer", "pool-1"),

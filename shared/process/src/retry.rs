@@ -1,4 +1,4 @@
-//! Which failures are worth another try, and when.
+//! Classification of failed AWS calls, and exponential back-off with jitter. Pure: randomness is an argument.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-/// Error codes by which AWS asks for a slower pace; they arrive with status 400, like a client's mistake.
+/// Throttling error codes. AWS sends them with status 400, like a client's mistake.
 const THROTTLES: [&str; 10] = [
     "KmsThrottled",
     "KMS.ThrottlingException",
@@ -21,13 +21,13 @@ const THROTTLES: [&str; 10] = [
     "ThrottlingException",
 ];
 
-/// The code of an answer that cannot be read.
+/// [`Failure::code`] of a response that cannot be parsed.
 const UNREADABLE: &str = "UnreadableAnswer";
 
-/// What to do about a failed call.
+/// A failed call, classified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The service's error code, or what kept the call from being answered.
+    /// The service's error code; without a response of the service, the kind of failure.
     pub code: String,
     /// Whether the same call may succeed later.
     pub transient: bool,
@@ -35,7 +35,7 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// Classifies a failed call: every failure is transient, except the service's own refusal of the request.
+/// Classifies a failed call. Every failure is transient, except the service's own refusal of the request.
 pub fn classify<E>(error: &SdkError<E, HttpResponse>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -46,7 +46,8 @@ where
                 let is_server_error = context.raw().status().is_server_error();
                 (code, is_server_error || is_throttle(code))
             }
-            // An answer that names no code is not the service's own, whatever its status: a proxy's page, or a cut one.
+            // A response without an error code is not the service's own, whatever its status: it is truncated, or a
+            // proxy's page.
             None => (UNREADABLE, true),
         },
         SdkError::TimeoutError(_) => ("TimedOut", true),
@@ -61,12 +62,12 @@ where
     }
 }
 
-/// Whether the code asks for a slower pace.
+/// Returns true if the error code means throttling.
 pub fn is_throttle(code: &str) -> bool {
     THROTTLES.contains(&code) || code.ends_with("ThrottledException")
 }
 
-/// Exponential back-off with full jitter: a random wait up to `base` doubled per attempt, at most `max`.
+/// Exponential back-off with full jitter: a random wait below `base` doubled per attempt, at most `max`.
 ///
 /// `random` is uniform in 0..1; the first attempt is number 0.
 pub fn backoff(attempt: u32, base: Duration, max: Duration, random: f64) -> Duration {
@@ -74,7 +75,7 @@ pub fn backoff(attempt: u32, base: Duration, max: Duration, random: f64) -> Dura
     ceiling.mul_f64(random.clamp(0.0, 1.0))
 }
 
-/// As [`backoff`], but never less than half the step: for what must not be hammered however the dice fall.
+/// As [`backoff`], but never less than half the step: protects a dependency from retries in quick succession.
 pub fn backoff_from_half(attempt: u32, base: Duration, max: Duration, random: f64) -> Duration {
     backoff(attempt, base, max, 0.5 + random / 2.0)
 }
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn backoff_doubles_up_to_its_bound_and_jitter_covers_all_of_it() {
+    fn backoff_doubles_up_to_its_maximum_with_full_jitter() {
         let (base, max) = (Duration::from_millis(100), Duration::from_secs(5));
         assert_eq!(backoff(0, base, max, 1.0), Duration::from_millis(100));
         assert_eq!(backoff(3, base, max, 1.0), Duration::from_millis(800));
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn throttles_are_known_by_their_codes() {
+    fn throttling_is_recognized_by_its_error_code() {
         assert!(is_throttle("ThrottlingException") && is_throttle("RequestThrottledException"));
         assert!(!is_throttle("QueueDoesNotExist"));
     }

@@ -1,9 +1,9 @@
 //! The life of a process: sockets, signals, drain, exit code.
 //!
-//! On SIGTERM or SIGINT readiness is lowered, requests and messages in hand are finished, and the process ends with 0;
-//! where that takes longer than the grace period it ends with 1 and says so. Handlers are installed for both signals, so
-//! all of this holds for PID 1, too. Background work that ends unasked ends the process: a consumer that answers probes
-//! and consumes nothing would look healthy.
+//! On SIGTERM or SIGINT the process becomes unready, finishes its work in progress and exits with 0. If the drain takes
+//! longer than the grace period, the process logs an error and exits with 1. Both signals have handlers, so PID 1 behaves
+//! the same. If background work ends before shutdown, the process ends: a consumer that answers probes and consumes
+//! nothing would seem healthy.
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
@@ -24,46 +24,48 @@ use crate::telemetry::{self, TelemetryError};
 
 /// Exit code of a configuration that cannot be used.
 const EXIT_CONFIG: u8 = 2;
-/// First wait before something needed at start is tried again.
+/// First pause of [`retry_forever`].
 const START_RETRY_BASE: Duration = Duration::from_millis(200);
-/// Longest such wait.
+/// Longest pause of [`retry_forever`].
 const START_RETRY_MAX: Duration = Duration::from_secs(10);
-/// A worker thread takes every second task from the queue that all threads share. A thread's own queue holds 256 tasks;
-/// under load half of all tasks are in the shared one, where they would wait for seconds at tokio's default of up to 127.
+/// A worker thread takes every second task from the queue that all threads share. A thread's own queue holds 256 tasks,
+/// so under load half of all tasks are in the shared queue. With tokio's default of up to 127 they wait there for seconds.
 const SHARED_QUEUE_INTERVAL: u32 = 2;
-/// Connections that the kernel keeps until they are accepted. With fewer, a burst of new clients meets refused
-/// handshakes, and each waits for a second before its next one.
+/// Connections that the kernel keeps until they are accepted. With fewer, a burst of new clients has refused handshakes,
+/// and each client waits one second before its next attempt.
 const ACCEPT_QUEUE: u32 = 4096;
 
-/// A process assembled and not yet running.
+/// A process that is assembled but not running.
 pub struct Worker {
     pub name: &'static str,
     pub readiness: Readiness,
     pub metrics: Metrics,
-    /// Runs until its token is cancelled, then finishes what is in hand.
+    /// Runs until its token is cancelled, then finishes its work in progress.
     pub background: Background,
 }
 
-/// Work beside requests.
+/// Work that a process does besides serving requests.
 pub type Background = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, ()> + Send>;
 
-/// Why a process did not start, or did not end as it was asked to.
+/// Why a process did not start or did not end cleanly.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(transparent)]
     Aws(#[from] AwsSettingsError),
     #[error(
-        "{variable}: cannot listen on {address}: {reason}; choose another, or end what uses it"
+        "{variable}: cannot listen on {address}: {reason}; choose another, or stop the process that uses it"
     )]
     Listen {
-        /// The variable that sets the wrong part of the address.
+        /// The variable to change.
         variable: &'static str,
         address: SocketAddr,
         reason: std::io::Error,
     },
-    #[error("background work ended: {0}; the log has the cause")]
+    #[error("background work ended before shutdown: {0}; see the log for the cause")]
     Background(String),
-    #[error("the grace period of {0:?} (SHUTDOWN_GRACE_SECONDS) ended before the work in hand did")]
+    #[error(
+        "work was in progress at the end of the grace period of {0:?} (SHUTDOWN_GRACE_SECONDS)"
+    )]
     Undrained(Duration),
 }
 
@@ -76,12 +78,12 @@ impl RunError {
     }
 }
 
-/// A configuration that contains the common part.
+/// A configuration that contains the common settings.
 pub trait Configured: clap::Parser + Send + 'static {
     fn process(&self) -> &ProcessConfig;
 }
 
-/// The whole of a process's `main`: configuration, telemetry, runtime, run, exit code.
+/// Runs a whole process: reads the configuration, starts telemetry and the runtime, returns the exit code.
 pub fn main<C, F>(name: &'static str, run: impl FnOnce(C, CancellationToken) -> F) -> ExitCode
 where
     C: Configured,
@@ -92,13 +94,15 @@ where
         Err(ConfigError::Asked(text)) => {
             return print(&mut std::io::stdout(), &text, ExitCode::SUCCESS);
         }
-        Err(ConfigError::Wrong(line)) => return complain(name, &line, EXIT_CONFIG.into()),
+        Err(ConfigError::Wrong(line)) => return print_error(name, &line, EXIT_CONFIG.into()),
     };
     let process = config.process();
     let telemetry = match telemetry::start(name, process.log_format, &process.log_level) {
         Ok(telemetry) => telemetry,
-        Err(error @ TelemetryError::Started) => return complain(name, &error, ExitCode::FAILURE),
-        Err(error) => return complain(name, &error, EXIT_CONFIG.into()),
+        Err(error @ TelemetryError::Started) => {
+            return print_error(name, &error, ExitCode::FAILURE);
+        }
+        Err(error) => return print_error(name, &error, EXIT_CONFIG.into()),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -106,22 +110,22 @@ where
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return complain(name, &error, ExitCode::FAILURE),
+        Err(error) => return print_error(name, &error, ExitCode::FAILURE),
     };
     let outcome = runtime.block_on(async { run(config, shutdown_signal()).await });
     runtime.shutdown_background();
     telemetry.end();
     outcome.map_or_else(
-        |error| complain(name, &error, error.exit_code()),
+        |error| print_error(name, &error, error.exit_code()),
         |()| ExitCode::SUCCESS,
     )
 }
 
 impl Worker {
-    /// Listens for probes and works until the token is cancelled, then drains.
+    /// Serves probes and runs the background work until the token is cancelled, then drains.
     ///
     /// # Errors
-    /// [`RunError`] where the port is taken, or the drain does not end within the grace period.
+    /// [`RunError`] if the port is in use, or as [`Self::serve_with`].
     pub async fn serve(
         self,
         config: &ProcessConfig,
@@ -133,10 +137,10 @@ impl Worker {
             .await
     }
 
-    /// As [`Self::serve`], with `requests` served beside: they end on the same token.
+    /// As [`Self::serve`], and also runs `requests`, which ends on the same token.
     ///
     /// # Errors
-    /// [`RunError`] where the drain does not end within the grace period, or the background work ends unasked.
+    /// [`RunError`] if the drain outlasts the grace period, or the background work ends before shutdown.
     pub async fn serve_with(
         self,
         admin: TcpListener,
@@ -152,7 +156,7 @@ impl Worker {
         let mut background = tokio::spawn((self.background)(shutdown.clone()));
         let requests = tokio::spawn(requests);
         let died = tokio::select! {
-            // First: at shutdown, the background ends at once.
+            // Shutdown first: it also ends the background work, which is then no failure.
             biased;
             () = shutdown.cancelled() => None,
             ended = &mut background => Some(ended.map_or_else(|error| error.to_string(), |()| "early".to_owned())),
@@ -175,7 +179,7 @@ impl Worker {
         })
         .await;
         admin_stop.cancel();
-        // Both end on the token; a probe that is still open does not matter any more.
+        // Both end on the token; aborting them drops probes that are still open.
         admin_server.abort();
         upkeep.abort();
         match (died, drained) {
@@ -190,7 +194,7 @@ impl Worker {
     }
 }
 
-/// Folds buffered metric samples in until the token is cancelled.
+/// Runs [`Metrics::upkeep`] periodically until the token is cancelled.
 pub async fn upkeep(metrics: Metrics, stop: CancellationToken) {
     let work = async {
         loop {
@@ -201,7 +205,7 @@ pub async fn upkeep(metrics: Metrics, stop: CancellationToken) {
     stop.run_until_cancelled(work).await;
 }
 
-/// Tries something needed at start until it succeeds, with growing pauses, and logs what the process waits for.
+/// Repeats an attempt until it succeeds, with growing pauses; logs each failure. `what` names the result in the log.
 pub async fn retry_forever<T, F>(what: &'static str, attempt: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<T, String>>,
@@ -224,7 +228,7 @@ where
     }
 }
 
-/// A token that SIGTERM or SIGINT cancels. Call it within a runtime.
+/// Returns a token that SIGTERM or SIGINT cancels. Call it within a runtime.
 pub fn shutdown_signal() -> CancellationToken {
     let token = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
@@ -242,10 +246,10 @@ pub fn shutdown_signal() -> CancellationToken {
     token
 }
 
-/// Listens on a port; the error names the variable that sets it.
+/// Listens on a port; the error names the variable that sets the port.
 ///
 /// # Errors
-/// [`RunError::Listen`] where the port is taken or the address is not this machine's.
+/// [`RunError::Listen`] if the port is in use or the address is not this machine's.
 pub fn listen(
     variable: &'static str,
     bind_address: IpAddr,
@@ -269,13 +273,13 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()?
     };
-    // A restart finds connections of the process before.
+    // After a restart, connections of the previous process may still hold the port.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(ACCEPT_QUEUE)
 }
 
-/// The listener's own address as text.
+/// The listener's local address as text.
 pub fn address(listener: &TcpListener) -> String {
     listener
         .local_addr()
@@ -283,12 +287,12 @@ pub fn address(listener: &TcpListener) -> String {
 }
 
 /// Writes one line to standard error: logging may not have started.
-fn complain(name: &str, error: &dyn std::fmt::Display, code: ExitCode) -> ExitCode {
+fn print_error(name: &str, error: &dyn std::fmt::Display, code: ExitCode) -> ExitCode {
     print(&mut std::io::stderr(), &format!("{name}: {error}\n"), code)
 }
 
 fn print(to: &mut dyn std::io::Write, text: &str, code: ExitCode) -> ExitCode {
-    // Nothing is left to report a failure to.
+    // A failed write cannot be reported anywhere else.
     let _ = to.write_all(text.as_bytes());
     code
 }

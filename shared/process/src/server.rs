@@ -1,4 +1,4 @@
-//! Accepting connections: HTTP/1.1 with bounded heads, idle time and count, and a drain that lets requests finish.
+//! HTTP/1.1 server: bounded connections, idle time and request heads, and a drain that lets requests finish.
 //!
 //! When every slot is taken, a new client gets the slot of the connection that has been idle longest, or, where none
 //! is idle, of the connection that gets the next response. A connection handles one pipelined request a poll, so that
@@ -52,7 +52,7 @@ const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 /// Pause after a failed accept, usually for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until the token is cancelled, then lets requests in progress finish; ends when all have.
+/// Serves until the token is cancelled, then returns once all requests in progress have finished.
 pub async fn serve<S, B>(
     listener: TcpListener,
     service: S,
@@ -97,7 +97,7 @@ pub async fn serve<S, B>(
             slots.close_idle(IDLE_TIMEOUT);
         }
     };
-    // A dropped accept loses no connection: those not accepted stay in the kernel's queue and close with the listener.
+    // Dropping `accept` loses no connection: the kernel's queue keeps the others and closes them with the listener.
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = accept => {}
@@ -108,7 +108,7 @@ pub async fn serve<S, B>(
     connections.wait().await;
 }
 
-/// Waits for a slot: a free one, or that of a connection which closes for it.
+/// Waits for a free slot; closes another connection if there is none.
 async fn free_slot(permits: &Arc<Semaphore>, slots: &Slots) -> OwnedSemaphorePermit {
     if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
         return permit;

@@ -1,7 +1,7 @@
-//! Log lines and traces. Started once per process; metrics are each service's own ([`crate::metrics`]).
+//! Logs and traces, started once per process. Each service has its own metrics ([`crate::metrics`]).
 //!
-//! Traces are exported by OTLP over HTTP where `OTEL_EXPORTER_OTLP_ENDPOINT` is set; without it no span is even
-//! created for them. The trace context travels in W3C form, in one header or message attribute.
+//! If `OTEL_EXPORTER_OTLP_ENDPOINT` is set, traces are exported by OTLP over HTTP; otherwise no span is created. The
+//! trace context has the W3C form: one header or message attribute.
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -20,33 +20,33 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::LogFormat;
 
-/// OpenTelemetry's variable for where traces go.
+/// OpenTelemetry's variable for the endpoint of the exporter.
 const OTLP_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-/// OpenTelemetry's variable for how; only one way is built in.
+/// OpenTelemetry's variable for the protocol of the exporter.
 const OTLP_PROTOCOL_VARIABLE: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
-/// The W3C header and field of the trace context.
+/// W3C name of the trace context's header.
 const TRACEPARENT: &str = "traceparent";
 
 /// Telemetry cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// Another exporter protocol was asked for.
-    #[error("{OTLP_PROTOCOL_VARIABLE} is {0:?}; only http/protobuf is supported")]
+    #[error(
+        "{OTLP_PROTOCOL_VARIABLE} is {0:?}; set it to http/protobuf, the only protocol supported"
+    )]
     Protocol(String),
-    /// The exporter refuses its settings.
     #[error("{OTLP_VARIABLE} cannot be used: {0}")]
     Exporter(String),
-    /// Somebody else has set a subscriber.
+    /// The process already has a global subscriber.
     #[error("logging was already started")]
     Started,
 }
 
-/// Keeps telemetry going; flushes traces when it ends.
+/// Running telemetry; call [`Telemetry::end`] to flush traces.
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
-/// Starts logging, and tracing where it is configured.
+/// Starts logging, and tracing if it is configured.
 ///
 /// # Errors
 /// [`TelemetryError`], one line that names the variable.
@@ -55,11 +55,11 @@ pub fn start(
     format: LogFormat,
     filter: &str,
 ) -> Result<Telemetry, TelemetryError> {
-    let traces = exporter_wanted()
+    let traces = has_exporter()
         .then(|| tracer_provider(service))
         .transpose()?;
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    // Lines say all they have to in their own fields: spans are for the exporter alone.
+    // Log lines carry their own fields; spans are for the exporter alone.
     #[expect(
         clippy::redundant_closure_for_method_calls,
         reason = "the method is too narrow in its lifetime"
@@ -77,7 +77,7 @@ pub fn start(
         LogFormat::Pretty => lines.compact().with_ansi(false).boxed(),
     };
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
-    // An absent layer in the stack would have every span made for nobody.
+    // Even an absent layer (`None`) would make tracing create every span.
     match &traces {
         Some(provider) => {
             let export = tracing_opentelemetry::layer().with_tracer(provider.tracer(service));
@@ -100,24 +100,24 @@ pub fn start(
 }
 
 impl Telemetry {
-    /// Sends what is left. Blocks for up to the exporter's time-out: call it when nothing else is going on.
+    /// Exports the remaining traces. Blocks for up to the exporter's time-out: call it last.
     pub fn end(self) {
         if let Some(Err(error)) = self.traces.map(|provider| provider.shutdown()) {
-            tracing::warn!(%error, "the last traces were not exported");
+            tracing::warn!(%error, "export of the last traces failed");
         }
     }
 }
 
-/// Makes the span part of the caller's trace, where it sent one.
+/// Makes the span a child of the caller's trace context, if there is one.
 pub fn continue_trace(span: &Span, traceparent: Option<&str>) {
     if let Some(traceparent) = traceparent {
         let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
-        // Fails only where no exporter listens; then there is nothing to continue.
+        // Fails only without an exporter; then there is no trace to continue.
         let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
     }
 }
 
-/// The span's trace context in W3C form; none where traces are not exported.
+/// Returns the span's trace context in W3C form; `None` if traces are not exported.
 pub fn traceparent(span: &Span) -> Option<String> {
     let context = span.context();
     if !context.span().span_context().is_valid() {
@@ -128,7 +128,7 @@ pub fn traceparent(span: &Span) -> Option<String> {
     carrier.remove(TRACEPARENT)
 }
 
-fn exporter_wanted() -> bool {
+fn has_exporter() -> bool {
     std::env::var_os(OTLP_VARIABLE).is_some_and(|value| !value.is_empty())
 }
 

@@ -1,8 +1,8 @@
-//! Group commit: which entries leave in the next batch. Pure, no clock, no I/O; [`group_commit`] drives it.
+//! The batching rule: which entries the next call carries. [`Batcher`] is pure; [`group_commit`] drives it.
 //!
-//! Batches of a call that takes many (SendMessageBatch, BatchWriteItem) share this rule: a full batch leaves while there
-//! is room on the wire, a partial one while less than a full batch is there. So a few callers wait for nothing, and under
-//! load batches are full.
+//! A full batch leaves while fewer than [`BatchLimits::in_flight`] batches are in flight. A partial batch leaves only while
+//! fewer entries than a full batch are in flight. So a few callers wait for nothing, and under load batches are full. The
+//! rule fits every call that takes many entries, for example SendMessageBatch and BatchWriteItem.
 
 mod commit;
 
@@ -10,56 +10,56 @@ use std::collections::VecDeque;
 
 pub use self::commit::group_commit;
 
-/// Something with a size in bytes, as the service it goes to counts it.
+/// An entry with a size.
 pub trait Measured {
-    /// Its size.
+    /// Size in bytes, as the called service counts it.
     fn bytes(&self) -> usize;
 }
 
-/// Bounds of batches.
+/// Limits of batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Entries of one batch.
+    /// Most entries of one batch.
     pub entries: usize,
-    /// Bytes of one batch.
+    /// Most bytes of one batch.
     pub bytes: usize,
-    /// A call is billed once per this many bytes, started ones included; `usize::MAX` where size costs nothing.
+    /// Bytes of one billed unit; a started unit is billed whole. `usize::MAX` if size costs nothing.
     pub billed_bytes: usize,
-    /// Batches on the wire at once.
+    /// Most batches in flight at once.
     pub in_flight: usize,
 }
 
-/// What has left and is not answered yet.
+/// Batches that were sent and are not yet answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wire {
-    /// Batches.
+pub struct InFlight {
+    /// Number of batches.
     pub batches: usize,
-    /// Entries of all of them.
+    /// Number of entries in all batches.
     pub entries: usize,
 }
 
-impl Wire {
-    /// A batch of that many has left.
-    pub fn left(&mut self, entries: usize) {
+impl InFlight {
+    /// Adds a batch with this many entries.
+    pub fn add(&mut self, entries: usize) {
         self.batches += 1;
         self.entries += entries;
     }
 
-    /// A batch of that many was answered.
-    pub fn answered(&mut self, entries: usize) {
+    /// Removes a batch with this many entries; the batch must have been added.
+    pub fn remove(&mut self, entries: usize) {
         self.batches -= 1;
         self.entries -= entries;
     }
 }
 
-/// Entries in the order they arrived, cut into batches.
-pub struct Gather<T> {
+/// Cuts entries into batches in their order of arrival.
+pub struct Batcher<T> {
     waiting: VecDeque<T>,
     limits: BatchLimits,
 }
 
-impl<T: Measured> Gather<T> {
-    /// Nothing waits.
+impl<T: Measured> Batcher<T> {
+    /// Creates a batcher without entries.
     pub const fn new(limits: BatchLimits) -> Self {
         Self {
             waiting: VecDeque::new(),
@@ -67,34 +67,34 @@ impl<T: Measured> Gather<T> {
         }
     }
 
-    /// Adds an entry.
+    /// Appends an entry. An entry above [`BatchLimits::bytes`] makes a batch of its own.
     pub fn push(&mut self, entry: T) {
         self.waiting.push_back(entry);
     }
 
-    /// Whether none waits.
+    /// Returns true if no entry waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// The batch that may leave beside what is on the wire: a full one while there is room; any while less than a full
-    /// batch's entries are there.
-    pub fn next_batch(&mut self, wire: Wire) -> Option<Vec<T>> {
-        if wire.batches >= self.limits.in_flight {
+    /// Takes the next batch if one may leave beside the batches in flight: a full one, or a partial one while fewer entries
+    /// than a full batch are in flight.
+    pub fn next_batch(&mut self, in_flight: InFlight) -> Option<Vec<T>> {
+        if in_flight.batches >= self.limits.in_flight {
             return None;
         }
         let (count, is_full) = self.front();
-        let is_quiet = wire.entries < self.limits.entries;
+        let is_quiet = in_flight.entries < self.limits.entries;
         (count > 0 && (is_full || is_quiet)).then(|| self.waiting.drain(..count).collect())
     }
 
-    /// How many entries from the front make one batch, and whether it is full: nothing more would fit, or could join
-    /// without making the entries dearer.
+    /// Returns how many entries from the front make one batch, and whether that batch is full. A batch is full if no more
+    /// fit, or if one more would raise the cost per entry.
     fn front(&self) -> (usize, bool) {
         let (mut bytes, mut best) = (0, (0, 1));
         for (at, entry) in self.waiting.iter().enumerate() {
             bytes += entry.bytes();
-            // A single entry always goes: larger ones are refused before they get here.
+            // A single entry always fits: callers refuse larger ones.
             if at == self.limits.entries || (at > 0 && bytes > self.limits.bytes) {
                 return (best.0, true);
             }
@@ -131,69 +131,69 @@ mod tests {
         in_flight: 4,
     };
 
-    fn gather(sizes: &[usize]) -> Gather<usize> {
-        let mut gather = Gather::new(LIMITS);
-        sizes.iter().for_each(|size| gather.push(*size));
-        gather
+    fn batcher(sizes: &[usize]) -> Batcher<usize> {
+        let mut batcher = Batcher::new(LIMITS);
+        sizes.iter().for_each(|size| batcher.push(*size));
+        batcher
     }
 
-    /// That many batches, all full.
-    const fn full(batches: usize) -> Wire {
-        Wire {
+    /// Full batches in flight.
+    const fn full(batches: usize) -> InFlight {
+        InFlight {
             batches,
             entries: batches * LIMITS.entries,
         }
     }
 
     #[test]
-    fn a_message_leaves_at_once_beside_a_few_and_waits_beside_many() {
-        assert_eq!(gather(&[1]).next_batch(Wire::default()), Some(vec![1]));
+    fn an_entry_leaves_at_once_beside_few_entries_in_flight_and_waits_beside_many() {
+        assert_eq!(batcher(&[1]).next_batch(InFlight::default()), Some(vec![1]));
         assert_eq!(
-            gather(&[1]).next_batch(Wire {
+            batcher(&[1]).next_batch(InFlight {
                 batches: 3,
                 entries: 9
             }),
             Some(vec![1])
         );
-        assert_eq!(gather(&[1]).next_batch(full(1)), None);
+        assert_eq!(batcher(&[1]).next_batch(full(1)), None);
     }
 
     #[test]
-    fn a_full_batch_leaves_beside_others_up_to_the_bound() {
+    fn a_full_batch_leaves_beside_others_up_to_the_limit() {
         assert_eq!(
-            gather(&[1; 10])
+            batcher(&[1; 10])
                 .next_batch(full(3))
                 .map(|batch| batch.len()),
             Some(10)
         );
-        assert_eq!(gather(&[1; 10]).next_batch(full(4)), None);
+        assert_eq!(batcher(&[1; 10]).next_batch(full(4)), None);
         assert_eq!(
-            gather(&[1]).next_batch(Wire {
+            batcher(&[1]).next_batch(InFlight {
                 batches: 4,
                 entries: 4
             }),
             None,
-            "few entries, but no room"
+            "few entries, but as many batches as allowed"
         );
         assert_eq!(
-            gather(&[60, 60]).next_batch(full(1)),
+            batcher(&[60, 60]).next_batch(full(1)),
             Some(vec![60]),
             "full by bytes"
         );
     }
 
-    /// Batches of entries of this size, as many as arrive, with room for 1 MiB.
+    /// Entries of the first batch of many entries of this size, within 1 MiB.
     fn batch_of(size: usize) -> Option<usize> {
-        let mut gather = Gather::new(BatchLimits {
+        let mut batcher = Batcher::new(BatchLimits {
             bytes: 1024 * KIB,
             ..LIMITS
         });
-        (0..40).for_each(|_| gather.push(size));
-        gather.next_batch(full(1)).map(|batch| batch.len())
+        (0..40).for_each(|_| batcher.push(size));
+        batcher.next_batch(full(1)).map(|batch| batch.len())
     }
 
     #[test]
-    fn a_batch_stops_where_a_billed_step_would_make_its_messages_dearer() {
+    fn a_batch_ends_where_the_next_billed_unit_would_raise_the_cost_per_entry() {
         assert_eq!(batch_of(KIB), Some(10));
         assert_eq!(batch_of(10 * KIB), Some(6), "6 in one unit, not 10 in two");
         assert_eq!(
@@ -201,14 +201,14 @@ mod tests {
             Some(8),
             "8 in five units, not 10 in seven"
         );
-        assert_eq!(batch_of(64 * KIB), Some(10), "a unit each, however many");
+        assert_eq!(batch_of(64 * KIB), Some(10), "one unit each, in any batch");
     }
 
     proptest! {
         #[test]
-        fn batches_keep_the_bounds_the_order_and_every_entry(sizes in proptest::collection::vec(1_usize..=100, 0..60)) {
-            let (mut gather, mut out) = (gather(&sizes), Vec::new());
-            while let Some(batch) = gather.next_batch(Wire::default()) {
+        fn batches_keep_limits_order_and_every_entry(sizes in proptest::collection::vec(1_usize..=100, 0..60)) {
+            let (mut batcher, mut out) = (batcher(&sizes), Vec::new());
+            while let Some(batch) = batcher.next_batch(InFlight::default()) {
                 prop_assert!(!batch.is_empty() && batch.len() <= LIMITS.entries);
                 prop_assert!(batch.iter().sum::<usize>() <= 100);
                 out.extend(batch);

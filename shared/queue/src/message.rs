@@ -1,15 +1,15 @@
-//! A message before it is sent and after it was received.
+//! Messages: [`Outgoing`] before the send, [`Received`] after the receive.
 
 use std::collections::HashMap;
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
 use chrono::{DateTime, TimeZone, Utc};
 
-/// Attributes one message takes (SQS: 10).
+/// Most attributes of one message (SQS: 10).
 pub const MAX_ATTRIBUTES: usize = 10;
-/// Message attribute that carries the trace context, in W3C form.
+/// Message attribute with the trace context in W3C form.
 pub const TRACE_ATTRIBUTE: &str = "traceparent";
-/// The data type of every attribute written here.
+/// Data type of every attribute that this crate writes.
 const STRING_TYPE: &str = "String";
 
 /// A message to send.
@@ -20,29 +20,29 @@ pub struct Outgoing {
     attributes: Vec<(&'static str, String)>,
 }
 
-/// A message that a queue handed over, leased until its visibility time-out ends.
+/// A received message, leased until its visibility time-out ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Received {
-    /// The id SQS gave it.
+    /// Id assigned by SQS; empty if the response has none.
     pub message_id: String,
-    /// What acknowledges this delivery.
+    /// Receipt handle of this delivery; deletes and lease extensions need it.
     pub receipt_handle: String,
-    /// The body.
+    /// Body, uninterpreted.
     pub body: String,
-    /// Its string attributes.
+    /// Attributes of type String, by name.
     pub attributes: HashMap<String, String>,
-    /// Its attributes of other types, kept for when the message is moved.
+    /// Attributes of other types, kept so that a move to another queue loses none.
     pub untouched: Vec<(String, MessageAttributeValue)>,
-    /// Its group, where it has one.
+    /// Message group; `None` without a group.
     pub group: Option<String>,
-    /// When SQS accepted it (`SentTimestamp`, milliseconds).
+    /// Time at which SQS accepted the message (`SentTimestamp`, to the millisecond); 1970 if SQS sends none.
     pub sent_at: DateTime<Utc>,
-    /// How often it was handed over, this time included.
+    /// Number of deliveries, this one included (`ApproximateReceiveCount`).
     pub receive_count: u32,
 }
 
 impl Outgoing {
-    /// A message of a group (SQS fair queues share a queue out among groups), without attributes.
+    /// Creates a message without attributes. SQS fair queues balance delivery among groups.
     pub const fn new(body: String, group: String) -> Self {
         Self {
             body,
@@ -51,7 +51,7 @@ impl Outgoing {
         }
     }
 
-    /// A message of a group with these string attributes; empty values are left out.
+    /// Creates a message with string attributes; leaves out empty values.
     pub fn from_parts(
         body: String,
         group: String,
@@ -64,7 +64,7 @@ impl Outgoing {
         message
     }
 
-    /// Adds a string attribute; an empty value is left out, because SQS refuses it.
+    /// Adds a string attribute; leaves out an empty value, because SQS refuses it.
     pub fn attribute(&mut self, name: &'static str, value: impl Into<String>) {
         let value = value.into();
         if !value.is_empty() {
@@ -72,36 +72,36 @@ impl Outgoing {
         }
     }
 
-    /// Adds the trace context where an attribute is left for it.
+    /// Adds the trace context, unless the message already has [`MAX_ATTRIBUTES`].
     pub fn trace(&mut self, context: Option<String>) {
         if let Some(context) = context.filter(|_| self.attributes.len() < MAX_ATTRIBUTES) {
             self.attribute(TRACE_ATTRIBUTE, context);
         }
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn body(&self) -> &str {
         &self.body
     }
 
-    /// The group.
+    /// Returns the group.
     pub fn group(&self) -> &str {
         &self.group
     }
 
-    /// The attributes in the order they were added.
+    /// Returns the attributes in the order of their addition.
     pub fn attributes(&self) -> &[(&'static str, String)] {
         &self.attributes
     }
 
-    /// What counts towards SQS's limits: body, and each attribute's name, type and value, in bytes.
+    /// Size in bytes as SQS counts it: body, and name, type and value of each attribute.
     pub fn bytes(&self) -> usize {
         let attribute =
             |(name, value): &(&str, String)| name.len() + STRING_TYPE.len() + value.len();
         self.body.len() + self.attributes.iter().map(attribute).sum::<usize>()
     }
 
-    /// The attributes as the SDK takes them.
+    /// Attributes in the SDK's form.
     pub(crate) fn sdk_attributes(&self) -> HashMap<String, MessageAttributeValue> {
         self.attributes
             .iter()
@@ -111,12 +111,12 @@ impl Outgoing {
 }
 
 impl Received {
-    /// A string attribute.
+    /// Returns a string attribute's value.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.get(name).map(String::as_str)
     }
 
-    /// What SQS handed over; `None` for an answer without receipt handle, which nothing could acknowledge.
+    /// Converts a message of the SDK; returns `None` without a receipt handle, because no call could acknowledge it.
     pub fn from_sdk(message: Message) -> Option<Self> {
         let system = message.attributes.unwrap_or_default();
         let number = |name| {
@@ -154,7 +154,7 @@ impl Received {
         })
     }
 
-    /// Every attribute as the SDK takes it, to move the message elsewhere.
+    /// All attributes in the SDK's form, to move the message to another queue.
     pub(crate) fn sdk_attributes(&self) -> HashMap<String, MessageAttributeValue> {
         let strings = self
             .attributes
@@ -164,7 +164,7 @@ impl Received {
     }
 }
 
-/// A string attribute as the SDK takes it.
+/// Creates a string attribute in the SDK's form.
 pub fn string_attribute(value: &str) -> MessageAttributeValue {
     MessageAttributeValue::builder()
         .data_type(STRING_TYPE)
@@ -178,8 +178,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_trace_is_left_out_when_ten_attributes_are_taken() {
-        let mut message = Outgoing::new("{}".to_owned(), "tenant-1".to_owned());
+    fn the_trace_context_is_left_out_when_a_message_has_ten_attributes() {
+        let mut message = Outgoing::new("{}".to_owned(), "group-1".to_owned());
         for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i"] {
             message.attribute(name, "x");
         }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_count_towards_the_size_with_name_type_and_value() {
+    fn the_size_includes_name_type_and_value_of_each_attribute() {
         let mut message = Outgoing::new("12345".to_owned(), "g".to_owned());
         assert_eq!(message.bytes(), 5);
         message.attribute("name", "value");
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_received_message_keeps_every_attribute_for_a_move() {
+    fn a_received_message_keeps_attributes_of_every_type() {
         let binary = MessageAttributeValue::builder()
             .data_type("Binary")
             .binary_value(aws_sdk_sqs::primitives::Blob::new([1, 2]))

@@ -1,23 +1,24 @@
-//! Poll, lease, hand over, acknowledge.
+//! Polls a queue, leases messages, passes them to a [`Handler`], and acknowledges them.
 //!
-//! A queue is polled from the start: one long poll while it is idle, more, up to a bound, only while polls come back
-//! full. A poll asks for no more than there are permits for, so what is in hand is bounded. Each batch goes to a
-//! [`Handler`], which says per message what became of it; only then is a message deleted. While a handler works, its
-//! messages' leases are extended. A message that can never succeed is moved to the dead-letter queue with the reason,
-//! or, where there is none, left to redelivery at growing distance; its neighbours go on.
+//! An idle queue has one long poll. More polls run, up to a limit, only while polls return full. A poll asks for no more
+//! messages than there are permits, so the number of unsettled messages is bounded.
 //!
-//! Messages of one group may hold their share of the permits and no more: what comes beyond waits a moment, then is left
-//! to a later delivery, so that a group that cannot be worked off leaves room for the others.
+//! The handler returns a [`Verdict`] per message; only [`Verdict::Done`] deletes a message. While the handler runs, the
+//! receiver extends the leases. A message that can never succeed moves to the dead-letter queue with a reason. Without a
+//! dead-letter queue, the message is redelivered with a growing delay. The other messages of the batch are not affected.
 //!
-//! A receive in flight is never cancelled: the messages it may already have leased would be stranded until their
-//! visibility time-out. So draining takes up to the wait of one long poll.
+//! Messages of one group hold at most a share of the permits. A message beyond that share waits briefly and is then
+//! postponed to a later delivery, so that one slow group leaves permits to the others.
+//!
+//! A receive in flight is never cancelled, because messages that it has already leased would stay invisible until their
+//! visibility time-out. So a drain takes up to the wait of one long poll.
 //!
 //! ```no_run
 //! use tenantry_process::arn::QueueArn;
 //! use tenantry_process::health::Readiness;
 //! use tenantry_process::metrics::Metrics;
 //! use tenantry_queue::message::Received;
-//! use tenantry_queue::receiver::{Handler, Receiver, ReceiverLimits, Source, SourceLookupError, Verdict};
+//! use tenantry_queue::receiver::{Handler, Receiver, ReceiverLimits, SourceLookupError, SourceQueue, Verdict};
 //! use tokio_util::sync::CancellationToken;
 //!
 //! struct Print;
@@ -29,70 +30,71 @@
 //! }
 //!
 //! # async fn example(client: aws_sdk_sqs::Client, queue: QueueArn) -> Result<(), SourceLookupError> {
-//! let source = Source::find(&client, &queue).await?;
-//! let metrics = Metrics::new("orders", "pool-1");
+//! let source = SourceQueue::find(&client, &queue).await?;
+//! let metrics = Metrics::new("orders", "prod");
 //! let receiving = Readiness::default().condition("queue");
 //! let receiver = Receiver::new(client, source, Print, ReceiverLimits::default(), &metrics, receiving);
-//! receiver.run(CancellationToken::new()).await; // until the token is cancelled and all is settled
+//! receiver.run(CancellationToken::new()).await; // until the token is cancelled and all messages are settled
 //! # Ok(())
 //! # }
 //! ```
 
 mod acknowledge;
-mod in_hand;
-mod keeper;
+mod lease_extender;
 mod leases;
 mod pollers;
 mod shares;
 mod source;
+mod unsettled;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::MessageSystemAttributeName;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::keeper::Keeper;
+use self::lease_extender::LeaseExtender;
 use self::pollers::Pollers;
 use self::shares::Shares;
-pub use self::source::{Source, SourceLookupError};
+pub use self::source::{SourceLookupError, SourceQueue};
 use crate::message::Received;
 use tenantry_process::aws::long_poll_timeout;
 use tenantry_process::health::Condition;
 use tenantry_process::metrics::{Metrics, label};
 use tenantry_process::retry::{backoff_from_half, classify};
 
-/// Messages one receive returns (SQS: 10).
+/// Most messages of one ReceiveMessage (SQS: 10).
 pub const MAX_RECEIVE: usize = 10;
-/// Longest a poll beyond the first waits: long enough to ask every server, short enough to end soon when idle.
+/// Longest wait of a poll beside another. A wait makes SQS query all its servers; a short one ends soon on an idle queue.
 const EXTRA_POLL_WAIT: Duration = Duration::from_secs(1);
-/// First wait after a failed receive.
+/// Longest pause after the first failed receive; doubled for each further one.
 const ERROR_BACKOFF_BASE: Duration = Duration::from_millis(200);
-/// Longest such wait.
+/// Longest pause after any failed receive.
 const ERROR_BACKOFF_MAX: Duration = Duration::from_secs(20);
 
-/// Bounds of a [`Receiver`].
+/// Limits of a [`Receiver`].
 #[derive(Debug, Clone, Copy)]
 pub struct ReceiverLimits {
-    /// How long an idle poll waits: 1 to 20 s (SQS's bound). 20 s costs three calls a minute.
+    /// Wait of an idle poll: 1 to 20 s (SQS: at most 20 s). 20 s costs three calls per minute.
     pub poll_wait: Duration,
-    /// Polls at once while they come back full.
+    /// Most polls at once, while they return full.
     pub max_polls: usize,
-    /// Messages received and not yet acknowledged.
+    /// Most unsettled messages: received and not yet acknowledged.
     pub max_in_hand: usize,
-    /// How many of them may be of one message group, at least 1. Below `max_in_hand`, one group that cannot be worked
-    /// off leaves room for the others; equal to it, groups do not matter.
+    /// Most unsettled messages of one message group, at least 1. Below `max_in_hand`, one slow group leaves permits to the
+    /// others; if equal, groups do not matter.
     pub max_of_one_group: usize,
-    /// The lease asked for with each receive; extended at half of it while a handler works. At least 2 s.
+    /// Duration of a lease, at least 2 s. While the handler runs, a lease is extended at half of this duration.
     pub visibility: Duration,
-    /// Longest a lease is extended in total (SQS: 12 h).
+    /// Longest total duration of a lease, extensions included (SQS: 12 h).
     pub max_lease: Duration,
-    /// How long receives may fail before readiness is lowered.
+    /// Time for which receives may fail before the receiver is unready.
     pub unready_after: Duration,
 }
 
@@ -110,30 +112,30 @@ impl Default for ReceiverLimits {
     }
 }
 
-/// What became of a message.
+/// Outcome of handling one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its effect is durable: delete it.
+    /// The effect is durable: delete the message.
     Done,
-    /// It may succeed later: leave it to redelivery, at growing distance.
+    /// A later attempt may succeed: redeliver the message, with a growing delay.
     Retry,
-    /// It can never succeed: set it aside, with this reason.
-    SetAside(String),
+    /// No attempt can succeed: move the message to the dead-letter queue with this reason.
+    DeadLetter(String),
 }
 
-/// What is done with messages.
+/// Processes received messages.
 pub trait Handler: Send + Sync + 'static {
-    /// Handles a batch of 1 to [`MAX_RECEIVE`] messages and says of each, in order, what became of it. One without a
-    /// verdict is left to redelivery.
+    /// Handles a batch of 1 to [`MAX_RECEIVE`] messages and returns a verdict for each, in order. A message without a verdict
+    /// is redelivered. After a panic, all messages of the batch are redelivered when their leases end.
     fn handle(&self, batch: &[Received]) -> impl Future<Output = Vec<Verdict>> + Send;
 }
 
-/// Drains one queue into a handler.
+/// Receives the messages of one queue and passes them to a handler.
 pub struct Receiver<H> {
     client: aws_sdk_sqs::Client,
-    /// The same with time-outs for an idle poll's wait.
+    /// The same client with time-outs that allow for an idle poll's wait.
     long_polls: aws_sdk_sqs::Client,
-    source: Source,
+    source: SourceQueue,
     handler: H,
     limits: ReceiverLimits,
     metrics: Metrics,
@@ -142,10 +144,10 @@ pub struct Receiver<H> {
     permits: Arc<Semaphore>,
     shares: Mutex<Shares>,
     share_freed: Notify,
-    keeper: Keeper,
+    lease_extender: LeaseExtender,
 }
 
-/// What one poll brought.
+/// Result of one poll.
 struct Polled {
     asked: usize,
     outcome: Result<Vec<Received>, String>,
@@ -153,10 +155,10 @@ struct Polled {
 }
 
 impl<H: Handler> Receiver<H> {
-    /// A receiver that has not started; `receiving` tells readiness whether polls succeed.
+    /// Creates a receiver that has not started. `receiving` is met while polls succeed.
     pub fn new(
         client: aws_sdk_sqs::Client,
-        source: Source,
+        source: SourceQueue,
         handler: H,
         limits: ReceiverLimits,
         metrics: &Metrics,
@@ -165,10 +167,14 @@ impl<H: Handler> Receiver<H> {
         metrics.describe_counter("receive_calls_total", "ReceiveMessage calls, by outcome");
         metrics.describe_counter("received_total", "Messages received");
         metrics.describe_counter("deleted_total", "Messages deleted after they were handled");
-        metrics.describe_counter("set_aside_total", "Messages moved to the dead-letter queue");
+        metrics.describe_counter(
+            "dead_lettered_total",
+            "Messages moved to the dead-letter queue",
+        );
+        metrics.describe_counter("set_aside_total", "Old name of dead_lettered_total");
         metrics.describe_counter(
             "receive_retries_total",
-            "Calls and messages tried again, by operation",
+            "Calls and messages retried, by operation",
         );
         metrics.describe_histogram("queue_lag_seconds", "Age of a message when it is received");
         let long_polls = client
@@ -187,11 +193,11 @@ impl<H: Handler> Receiver<H> {
             permits: Arc::new(Semaphore::new(limits.max_in_hand)),
             shares: Mutex::new(Shares::new(limits.max_of_one_group)),
             share_freed: Notify::new(),
-            keeper: Keeper::new(&limits),
+            lease_extender: LeaseExtender::new(&limits),
         }
     }
 
-    /// Polls until the token is cancelled, then finishes what is in hand and hands back what was not started.
+    /// Polls until the token is cancelled, then waits for running handlers and releases messages that no handler has begun.
     pub async fn run(self, shutdown: CancellationToken) {
         let receiver = Arc::new(self);
         let work = async {
@@ -199,10 +205,10 @@ impl<H: Handler> Receiver<H> {
             receiver.tasks.close();
             receiver.tasks.wait().await;
         };
-        // Once everything is settled no lease is left to keep.
+        // When all messages are settled, no lease is left to extend.
         tokio::select! {
             () = work => {}
-            () = receiver.keep_leases() => {}
+            () = receiver.extend_leases() => {}
         }
     }
 
@@ -210,7 +216,7 @@ impl<H: Handler> Receiver<H> {
         let mut polls = FuturesUnordered::new();
         let mut pollers = Pollers::new(self.limits.max_polls);
         let mut failing: Option<Failing> = None;
-        // Until a poll has succeeded it does not wait, so that readiness does not hang on a message coming in.
+        // Until one poll has succeeded, polls do not wait: otherwise readiness would depend on the arrival of a message.
         let mut is_proven = false;
         loop {
             let is_stopping = shutdown.is_cancelled();
@@ -223,16 +229,16 @@ impl<H: Handler> Receiver<H> {
                 (true, true) => self.limits.poll_wait,
                 (true, false) => self.limits.poll_wait.min(EXTRA_POLL_WAIT),
             };
-            // In order: nothing starts once the receiver is to stop, and a simulation can be replayed.
+            // The fixed order starts no poll after shutdown, and makes a simulation repeatable.
             tokio::select! {
                 biased;
                 () = shutdown.cancelled(), if !is_stopping => {}
-                // Dropping `next` loses nothing: the polls stay where they are.
+                // Cancel-safe: dropping `next` leaves the polls in `polls`.
                 Some(polled) = polls.next(), if !polls.is_empty() => {
-                    failing = self.take(polled, &mut pollers, failing, shutdown);
+                    failing = self.settle_poll(polled, &mut pollers, failing, shutdown);
                     is_proven = failing.is_none();
                 }
-                // The permits go back if another branch wins.
+                // Cancel-safe: dropped permits are free again.
                 permits = self.permits_after(failing.as_ref()), if may_start => {
                     polls.push(Arc::clone(self).poll(wait, permits));
                 }
@@ -240,7 +246,7 @@ impl<H: Handler> Receiver<H> {
         }
     }
 
-    /// Permits for the next poll, once there is one and the pause after a failure is over.
+    /// Waits for the pause after a failure and for a permit; returns up to [`MAX_RECEIVE`] permits.
     async fn permits_after(&self, failing: Option<&Failing>) -> OwnedSemaphorePermit {
         if let Some(failing) = failing {
             tokio::time::sleep_until(failing.next_try).await;
@@ -257,7 +263,7 @@ impl<H: Handler> Receiver<H> {
         permits
     }
 
-    /// One receive.
+    /// Makes one ReceiveMessage call for as many messages as there are permits.
     async fn poll(self: Arc<Self>, wait: Duration, permits: OwnedSemaphorePermit) -> Polled {
         let asked = permits.num_permits().min(MAX_RECEIVE);
         let client = if wait > EXTRA_POLL_WAIT {
@@ -291,8 +297,8 @@ impl<H: Handler> Receiver<H> {
         }
     }
 
-    /// Takes what a poll brought; says how long receives have been failing.
-    fn take(
+    /// Starts the messages of a poll, or records its failure; returns the current streak of failures.
+    fn settle_poll(
         self: &Arc<Self>,
         polled: Polled,
         pollers: &mut Pollers,
@@ -309,7 +315,7 @@ impl<H: Handler> Receiver<H> {
                 count("ok");
                 pollers.answered(polled.asked, batch.len());
                 if self.receiving.set(true) {
-                    tracing::info!(queue = self.source.arn.name(), "receiving");
+                    tracing::info!(queue = self.source.arn.name(), "receiver is ready");
                 }
                 if !batch.is_empty() {
                     self.start(batch, polled.permits, shutdown);
@@ -332,7 +338,7 @@ impl<H: Handler> Receiver<H> {
                     tracing::error!(
                         queue = self.source.arn.name(),
                         for_seconds,
-                        "receives keep failing; not ready"
+                        "receives keep failing: receiver is not ready"
                     );
                 }
                 Some(failing)
@@ -341,7 +347,7 @@ impl<H: Handler> Receiver<H> {
     }
 }
 
-/// Receives that keep failing.
+/// A streak of failed receives.
 struct Failing {
     since: Instant,
     times: u32,
@@ -366,7 +372,7 @@ impl Failing {
     }
 }
 
-/// A duration in the whole seconds SQS takes.
+/// Converts a duration to whole seconds, as SQS takes them.
 fn seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
 }

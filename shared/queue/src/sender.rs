@@ -1,12 +1,15 @@
-//! Group commit: many callers, few calls.
+//! Group commit: many callers share few calls.
 //!
-//! A lone message leaves at once. While ten or more are on the wire to its queue, arrivals gather: a full batch leaves
-//! beside them, a partial one once there are fewer. So a few callers wait no longer than a plain SendMessage takes, and
-//! under load a call carries ten messages. Each caller gets the outcome of *its* entry: a failed entry is tried again
-//! alone where that can help, with full jitter, until its caller stops waiting; its neighbours have long been answered.
+//! A lone message leaves at once. While ten or more messages are in flight to a queue, arrivals wait: a full batch leaves
+//! beside the others, a partial batch once fewer are in flight. So a few callers wait no longer than for a plain
+//! SendMessage, and under load a call carries ten messages.
 //!
-//! Everything is bounded: queues open, entries and bytes accepted, batches on the wire. Full is an error at once, never
-//! a wait. A send that timed out may have arrived all the same: messages need ids of their own.
+//! Each caller gets the outcome of *its* message. An entry with a transient failure is retried alone, with full jitter,
+//! until its caller stops waiting; the other callers of that batch are answered at once.
+//!
+//! Everything is bounded: open queues, accepted entries and bytes, batches in flight. At a limit, `send` returns
+//! [`SendError::Full`] at once and never waits. A send that timed out may still have arrived, so messages need their own
+//! ids.
 //!
 //! ```no_run
 //! use tenantry_process::arn::QueueArn;
@@ -15,61 +18,62 @@
 //! use tenantry_queue::sender::{SendError, Sender, SenderLimits};
 //!
 //! # async fn example(client: aws_sdk_sqs::Client, queue: QueueArn) -> Result<(), SendError> {
-//! let sender = Sender::new(client, SenderLimits::default(), &Metrics::new("orders", "pool-1"));
-//! let mut message = Outgoing::new(r#"{"order":7}"#.to_owned(), "tenant-2".to_owned());
+//! let sender = Sender::new(client, SenderLimits::default(), &Metrics::new("orders", "prod"));
+//! let mut message = Outgoing::new(r#"{"order":7}"#.to_owned(), "customer-2".to_owned());
 //! message.attribute("message_id", "018f2b1c-0000-7000-8000-000000000007");
-//! sender.send(&queue, message).await?; // from as many tasks as there are; they share calls
+//! sender.send(&queue, message).await?; // concurrent tasks share calls
 //! sender.drain().await;
 //! # Ok(())
 //! # }
 //! ```
 
-mod lane;
+mod worker;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Counter;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::lane::Lane;
+use self::worker::QueueWorker;
 use crate::batch::BatchLimits;
 use crate::message::Outgoing;
 use tenantry_process::arn::QueueArn;
 use tenantry_process::metrics::{Metrics, label};
 
-/// Entries one SendMessageBatch takes (SQS: 10).
+/// Most entries of one SendMessageBatch (SQS: 10).
 pub const MAX_BATCH_ENTRIES: usize = 10;
-/// Bytes one SendMessageBatch takes, all entries together (SQS: 1 MiB since August 2025).
+/// Most bytes of one SendMessageBatch, all entries together (SQS: 1 MiB since August 2025).
 pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
-/// SQS bills a call once per 64 KiB of payload, started ones included.
+/// Bytes of one billed unit: SQS bills each started 64 KiB of a call as one request.
 const BILLED_BYTES: usize = 64 * 1024;
 
-/// Bounds of a [`Sender`].
+/// Limits of a [`Sender`].
 #[derive(Debug, Clone, Copy)]
 pub struct SenderLimits {
-    /// Queues held open at once; idle ones close by themselves.
+    /// Most queues open at once. A queue is open from its first message until [`SenderLimits::close_after`].
     pub max_queues: usize,
-    /// Entries of one queue accepted and not yet answered.
+    /// Most messages of one queue that are accepted and not yet answered.
     pub max_entries: usize,
-    /// Bytes of all entries accepted and not yet answered.
+    /// Most bytes of all messages that are accepted and not yet answered.
     pub max_bytes: usize,
-    /// Bytes of one batch: [`MAX_BATCH_BYTES`], less for emulators with the older limit.
+    /// Most bytes of one batch: [`MAX_BATCH_BYTES`], or 256 KiB for emulators with the older limit.
     pub max_batch_bytes: usize,
-    /// Batches on the wire at once, per queue.
+    /// Most batches in flight at once, per queue.
     pub max_in_flight: usize,
-    /// How long a caller waits for its outcome.
+    /// Longest time that a caller waits for its outcome.
     pub deadline: Duration,
-    /// How long an idle queue is held open.
+    /// Time after which an idle queue is closed.
     pub close_after: Duration,
 }
 
 impl SenderLimits {
-    /// Bounds of one queue's batches.
+    /// Limits of one queue's batches.
     const fn batches(&self) -> BatchLimits {
         BatchLimits {
             entries: MAX_BATCH_ENTRIES,
@@ -97,63 +101,62 @@ impl Default for SenderLimits {
 /// Why a message was not, or may not have been, accepted by its queue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// A bound is reached: nothing was sent, try again.
-    #[error("too much is waiting to be sent")]
+    /// A limit is reached. Nothing was sent; try again later.
+    #[error("too many messages are waiting to be sent; try again later")]
     Full,
-    /// No outcome in time, or none that can be relied on: it may or may not have arrived; a repeat under the same id is
-    /// harmless.
+    /// The outcome is late or unknown. The message may have arrived; repeat it under the same id.
     #[error("the queue did not confirm the message in time")]
     TimedOut,
-    /// The queue cannot be used now, whatever is sent: missing, forbidden, unreachable.
+    /// The queue is missing, forbidden or unreachable; the field is the reason.
     #[error("the queue cannot be used now: {0}")]
     Unavailable(String),
-    /// The queue refuses this message for good.
+    /// The queue refuses this message; a repeat would fail, too.
     #[error("the queue refuses the message: {code}: {message}")]
     Rejected {
         /// SQS's error code.
         code: String,
-        /// SQS's sentence.
+        /// SQS's error message.
         message: String,
     },
 }
 
-/// A message waiting for its outcome.
-struct Entry {
+/// A message that waits for its outcome.
+struct SendEntry {
     message: Outgoing,
     attempt: u32,
-    /// Whether an attempt ended without the queue's word: it may have arrived.
+    /// True once an attempt ended without a response: the message may have arrived.
     may_have_arrived: bool,
     reply: oneshot::Sender<Result<(), SendError>>,
-    /// Its place among its queue's entries, and its share of the bytes that may wait.
-    _bounds: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    /// One entry of its queue, and its bytes of the sender.
+    _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
-/// A queue held open.
-struct Open {
-    arrivals: mpsc::UnboundedSender<Entry>,
-    places: Arc<Semaphore>,
+/// A queue with a running [`QueueWorker`].
+struct OpenQueue {
+    arrivals: mpsc::UnboundedSender<SendEntry>,
+    entries: Arc<Semaphore>,
 }
 
-impl Entry {
-    /// Whether its caller still waits. One that does not is never sent (again).
-    fn is_wanted(&self) -> bool {
+impl SendEntry {
+    /// Returns true while the caller waits. An entry without a caller is not sent (again).
+    fn has_caller(&self) -> bool {
         !self.reply.is_closed()
     }
 
     fn answer(self, outcome: Result<(), SendError>) {
-        // A refusal now says nothing of an attempt before.
+        // A failure of this attempt says nothing about earlier attempts.
         let outcome = if self.may_have_arrived {
             outcome.map_err(|_| SendError::TimedOut)
         } else {
             outcome
         };
-        // A caller that stopped waiting was answered already: with its deadline.
+        // A caller that has stopped waiting got `TimedOut` at its deadline.
         let _ = self.reply.send(outcome);
     }
 }
 
-impl Open {
-    /// False where its lane has died of a panic.
+impl OpenQueue {
+    /// Returns false if the worker has panicked.
     fn is_alive(&self) -> bool {
         !self.arrivals.is_closed()
     }
@@ -166,14 +169,14 @@ pub struct Sender(Arc<Inner>);
 struct Inner {
     client: aws_sdk_sqs::Client,
     limits: SenderLimits,
-    lanes: Mutex<HashMap<QueueArn, Open>>,
+    queues: Mutex<HashMap<QueueArn, OpenQueue>>,
     bytes: Arc<Semaphore>,
     tasks: TaskTracker,
     closing: CancellationToken,
     counters: Counters,
 }
 
-/// What is counted, made once: making a handle costs more than what it counts.
+/// Handles of the counters, created once: creating a handle costs more than counting.
 struct Counters {
     calls_ok: Counter,
     calls_error: Counter,
@@ -188,11 +191,11 @@ impl Counters {
         metrics.describe_counter("sent_total", "Messages a queue confirmed");
         metrics.describe_counter(
             "send_retries_total",
-            "Messages sent again after a transient failure",
+            "Messages retried after a transient failure",
         );
         metrics.describe_counter(
             "send_refused_total",
-            "Messages not taken because a bound was reached",
+            "Messages refused because a limit was reached",
         );
         let calls = |outcome| metrics.counter("send_calls_total", vec![label("outcome", outcome)]);
         Self {
@@ -206,12 +209,12 @@ impl Counters {
 }
 
 impl Sender {
-    /// A sender without open queues.
+    /// Creates a sender without open queues. `client` must not retry by itself.
     pub fn new(client: aws_sdk_sqs::Client, limits: SenderLimits, metrics: &Metrics) -> Self {
         Self(Arc::new(Inner {
             client,
             limits,
-            lanes: Mutex::default(),
+            queues: Mutex::default(),
             bytes: Arc::new(Semaphore::new(limits.max_bytes)),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
@@ -219,19 +222,20 @@ impl Sender {
         }))
     }
 
-    /// Sends one message; returns once its queue has confirmed *this* message.
+    /// Sends one message; returns once the queue has confirmed *this* message.
     ///
     /// # Errors
-    /// A [`SendError`] within [`SenderLimits::deadline`]; only [`SendError::TimedOut`] leaves open whether it arrived.
+    /// A [`SendError`] within [`SenderLimits::deadline`]. After [`SendError::TimedOut`] the message may have arrived; after
+    /// every other error it has not.
     pub async fn send(&self, queue: &QueueArn, message: Outgoing) -> Result<(), SendError> {
         self.send_within(self.0.limits.deadline, queue, message)
             .await
     }
 
-    /// As [`Self::send`], for a caller that cannot wait as long as the limits say.
+    /// As [`Self::send`], with a deadline for this message.
     ///
     /// # Errors
-    /// As [`Self::send`], within the shorter of the two.
+    /// As [`Self::send`], within the shorter of the two deadlines.
     pub async fn send_within(
         &self,
         deadline: Duration,
@@ -261,7 +265,7 @@ impl Sender {
         }
     }
 
-    /// Ends once everything accepted was answered. Call it when no more messages come.
+    /// Waits until every accepted message was answered. Call it after the last send.
     pub async fn drain(&self) {
         self.0.closing.cancel();
         self.0.tasks.close();
@@ -270,7 +274,7 @@ impl Sender {
 }
 
 impl Inner {
-    /// Hands a message to its queue's lane, opening one where there is none; none where a bound is reached.
+    /// Passes a message to its queue's worker, and starts the worker if there is none. Returns `None` at a limit.
     fn accept(
         self: &Arc<Self>,
         queue: &QueueArn,
@@ -281,48 +285,44 @@ impl Inner {
             .try_acquire_many_owned(u32::try_from(size).ok()?)
             .ok()?;
         let (reply, outcome) = oneshot::channel();
-        // Held over the hand-over, so that a lane never closes with an entry on its way in.
-        let mut lanes = self.lanes();
-        if !lanes.get(queue).is_some_and(Open::is_alive) {
-            if !lanes.contains_key(queue) && lanes.len() >= self.limits.max_queues {
+        // Locked until the entry is sent, so that a worker never ends with an entry about to arrive.
+        let mut queues = self.queues.lock();
+        if !queues.get(queue).is_some_and(OpenQueue::is_alive) {
+            if !queues.contains_key(queue) && queues.len() >= self.limits.max_queues {
                 return None;
             }
-            lanes.insert(queue.clone(), self.open(queue));
+            queues.insert(queue.clone(), self.open(queue));
         }
-        let lane = lanes.get(queue)?;
-        let place = Arc::clone(&lane.places).try_acquire_owned().ok()?;
-        let entry = Entry {
+        let open = queues.get(queue)?;
+        let permit = Arc::clone(&open.entries).try_acquire_owned().ok()?;
+        let entry = SendEntry {
             message,
             attempt: 0,
             may_have_arrived: false,
             reply,
-            _bounds: (place, bytes),
+            _permits: (permit, bytes),
         };
-        lane.arrivals.send(entry).ok()?;
+        open.arrivals.send(entry).ok()?;
         Some(outcome)
     }
 
-    fn open(self: &Arc<Self>, queue: &QueueArn) -> Open {
+    fn open(self: &Arc<Self>, queue: &QueueArn) -> OpenQueue {
         let (sender, arrivals) = mpsc::unbounded_channel();
         self.tasks
-            .spawn(Lane::new(Arc::clone(self), queue.clone(), arrivals).run());
-        Open {
+            .spawn(QueueWorker::new(Arc::clone(self), queue.clone(), arrivals).run());
+        OpenQueue {
             arrivals: sender,
-            places: Arc::new(Semaphore::new(self.limits.max_entries)),
+            entries: Arc::new(Semaphore::new(self.limits.max_entries)),
         }
     }
 
-    /// Forgets an idle queue, unless an entry came in at the last moment.
-    fn close(&self, queue: &QueueArn, arrivals: &mpsc::UnboundedReceiver<Entry>) -> bool {
-        let mut lanes = self.lanes();
-        let idle = arrivals.is_empty();
-        if idle {
-            lanes.remove(queue);
+    /// Closes an idle queue; returns false if an entry has arrived meanwhile.
+    fn close(&self, queue: &QueueArn, arrivals: &mpsc::UnboundedReceiver<SendEntry>) -> bool {
+        let mut queues = self.queues.lock();
+        let is_idle = arrivals.is_empty();
+        if is_idle {
+            queues.remove(queue);
         }
-        idle
-    }
-
-    fn lanes(&self) -> std::sync::MutexGuard<'_, HashMap<QueueArn, Open>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+        is_idle
     }
 }

@@ -1,9 +1,9 @@
-//! From a queue's ARN, which parameters hold, to its URL, which calls take.
+//! Look-up of a queue's URL by its ARN: configuration holds ARNs, and SQS calls take URLs.
 
 use tenantry_process::arn::QueueArn;
 use tenantry_process::retry::{Failure, classify};
 
-/// The queue's URL: one call.
+/// Looks up a queue's URL with one call.
 pub(crate) async fn queue_url(
     client: &aws_sdk_sqs::Client,
     queue: &QueueArn,
@@ -16,6 +16,6 @@ pub(crate) async fn queue_url(
     found.queue_url.ok_or_else(|| Failure {
         code: "NoQueueUrl".to_owned(),
         transient: true,
-        reason: "the answer has no URL".to_owned(),
+        reason: "the response has no URL".to_owned(),
     })
 }

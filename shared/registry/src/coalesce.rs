@@ -1,69 +1,71 @@
-//! Who waits for a tenant that is not in memory, and at what pace such tenants are loaded.
+//! Request coalescing: callers that need tenants from Parameter Store share calls, at a bounded rate.
+//!
+//! A caller joins the queue, and the caller that gets the next permit loads the tenants at the front for all their waiters.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Entry, LookupError};
+use super::{CachedTenant, LookupError};
 use tenantry_tenancy::tenant::TenantId;
 
 /// Tenants that may wait at once.
-const MAX_WAITING: usize = 10_000;
+const MAX_WAITERS: usize = 10_000;
 
-/// Tenants to be loaded, in the order they were asked for, and when the next call may be made.
-pub(super) struct Loads {
-    waiting: Mutex<VecDeque<Waiting>>,
-    /// Pause between two calls at the full pace.
+/// Outcome of loading one tenant.
+pub(super) type Loaded = Result<Arc<CachedTenant>, LookupError>;
+
+/// Tenants to be loaded, in order of arrival, and the time of the next permit.
+pub(super) struct Coalescer {
+    waiters: Mutex<VecDeque<Waiter>>,
+    /// Pause between two calls at the full rate.
     pause: Duration,
-    next_turn: Mutex<Instant>,
+    next_permit_at: Mutex<Instant>,
 }
 
-/// One tenant and who waits for it.
-pub(super) struct Waiting {
+/// A request that waits for one tenant.
+pub(super) struct Waiter {
     pub(super) id: TenantId,
-    pub(super) reply: oneshot::Sender<Result<Arc<Entry>, LookupError>>,
+    pub(super) reply: oneshot::Sender<Loaded>,
 }
 
-impl Loads {
-    /// At most this many calls a second, and as many at once after a quiet second.
+impl Coalescer {
+    /// Permits `per_second` calls per second, and as many at once after one idle second.
     pub(super) fn new(per_second: NonZeroU32) -> Self {
-        let pause = Duration::from_secs(1) / per_second.get();
         Self {
-            waiting: Mutex::default(),
-            pause,
-            next_turn: Mutex::new(Instant::now()),
+            waiters: Mutex::default(),
+            pause: Duration::from_secs(1) / per_second.get(),
+            next_permit_at: Mutex::new(Instant::now()),
         }
     }
 
-    /// Queues a tenant.
-    pub(super) fn wait_for(
-        &self,
-        id: &TenantId,
-    ) -> Result<oneshot::Receiver<Result<Arc<Entry>, LookupError>>, LookupError> {
-        let (reply, answer) = oneshot::channel();
-        let mut waiting = lock(&self.waiting);
-        if waiting.len() >= MAX_WAITING {
+    /// Adds a waiter for a tenant.
+    pub(super) fn join(&self, id: &TenantId) -> Result<oneshot::Receiver<Loaded>, LookupError> {
+        let (reply, loaded) = oneshot::channel();
+        let mut waiters = self.waiters.lock();
+        if waiters.len() >= MAX_WAITERS {
             return Err(LookupError::Unavailable(
                 "too many tenants are being loaded".to_owned(),
             ));
         }
-        waiting.push_back(Waiting {
+        waiters.push_back(Waiter {
             id: id.clone(),
             reply,
         });
-        Ok(answer)
+        Ok(loaded)
     }
 
-    /// Takes up to `max` tenants that somebody still waits for.
-    pub(super) fn take(&self, max: usize) -> Vec<Waiting> {
-        let mut waiting = lock(&self.waiting);
+    /// Takes up to `max` waiters that have not given up.
+    pub(super) fn take(&self, max: usize) -> Vec<Waiter> {
+        let mut waiters = self.waiters.lock();
         let mut taken = Vec::with_capacity(max);
         while taken.len() < max {
-            let Some(next) = waiting.pop_front() else {
+            let Some(next) = waiters.pop_front() else {
                 break;
             };
             if !next.reply.is_closed() {
@@ -73,12 +75,12 @@ impl Loads {
         taken
     }
 
-    /// Ends when a call may be made; counts it.
-    pub(super) async fn turn(&self) {
+    /// Waits until a call may be made, and counts that call. Dropping the future before it is ready takes no permit.
+    pub(super) async fn permit(&self) {
         loop {
             let at = {
-                let (now, mut next) = (Instant::now(), lock(&self.next_turn));
-                // A quiet second is remembered, no more.
+                let (now, mut next) = (Instant::now(), self.next_permit_at.lock());
+                // Permits accumulate for one second and no longer.
                 let earliest = (*next).max(now.checked_sub(Duration::from_secs(1)).unwrap_or(now));
                 if earliest <= now {
                     *next = earliest + self.pause;
@@ -89,8 +91,4 @@ impl Loads {
             tokio::time::sleep_until(at).await;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,14 @@
-//! The tenant registry: which queue and tier a tenant has, read from Parameter Store and kept close.
+//! The tenant registry: queue, table, tier and status of each tenant, read from Parameter Store and cached.
 //!
-//! Parameter Store allows 40 reads a second per account and region by default, shared by every replica of every
-//! service. So a request in steady state makes no call: known tenants are served from memory and refreshed in the
-//! background, several to a call and at a bounded rate; a tenant is loaded once however many requests wait for it;
-//! unknown names are remembered briefly; and where Parameter Store is down, what is known stays in use.
-//! A tenant is registered where its queue or its tier is.
+//! Parameter Store allows 40 reads per second, account and region by default, and all replicas of all services share
+//! them. So in steady state a request makes no call:
+//!
+//! - Known tenants are served from memory and refreshed in the background, several per call, at a bounded rate.
+//! - Requests for the same tenant are coalesced, and several tenants share one call.
+//! - Unknown names are cached briefly.
+//! - While Parameter Store is unavailable, cached tenants stay in use, however old.
+//!
+//! A tenant is registered if its queue parameter or its tier parameter exists.
 
 mod coalesce;
 
@@ -19,55 +23,50 @@ use futures_util::future::BoxFuture;
 use moka::future::Cache;
 use tokio::time::Instant;
 
-use self::coalesce::{Loads, Waiting};
-
+use self::coalesce::{Coalescer, Loaded, Waiter};
 use tenantry_process::arn::{QueueArn, TableArn};
 use tenantry_process::metrics::{Metrics, label};
 use tenantry_tenancy::environment::Environment;
 use tenantry_tenancy::tenant::{TenantId, Tier};
 
-/// Names one GetParameters call takes (AWS: 10).
+/// Names that one GetParameters call takes (AWS: 10).
 pub const MAX_NAMES_PER_CALL: usize = 10;
-/// Parameters read for every tenant: its queue, its tier and its status.
+/// Parameters read for every tenant: queue, tier and status.
 const NAMES_PER_TENANT: usize = 3;
-/// Longest a request waits for a tenant to be loaded, below the 5 s within which it is answered.
+/// Longest wait of a request for a tenant to be loaded; below the 5 s within which a request is answered.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// How far the clock that stamps messages may be ahead of ours.
+/// Largest difference between the clock that stamps messages and this machine's clock.
 const CLOCK_MARGIN: TimeDelta = TimeDelta::seconds(5);
 
-/// A registered tenant, as its parameters describe it.
+/// A registered tenant, as described by its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant {
-    /// Its id.
     pub id: TenantId,
-    /// Its tier; absent where the parameter is (the tenants of older installations have none).
+    /// `None` without the parameter: tenants of older installations have no tier.
     pub tier: Option<Tier>,
-    /// Where its messages go; absent while its infrastructure is still being created.
+    /// Queue of its messages; `None` while its infrastructure is being created.
     pub queue: Option<QueueArn>,
-    /// Whether its requests are answered. What it sent before is stored in either case.
     pub status: Status,
-    /// The table its parameter names, for a service that asks for one ([`TenantRegistry::new`]).
+    /// Table in the parameter that [`TenantRegistry::new`] was given; `None` without such a parameter.
     pub table: Option<TableArn>,
 }
 
-/// Whether a tenant's requests are answered: the parameter `/<tenant>/status`.
+/// A tenant's status, from the parameter `/<tenant>/status`. Accepted messages are stored with either status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Status {
-    /// They are; also where the parameter does not exist.
+    /// Requests are answered; the default without the parameter.
     #[default]
     Active,
-    /// They are refused until the tenant is resumed.
+    /// Requests are refused until the tenant is resumed.
     Suspended,
 }
 
-/// A text that is no status.
+/// The text names no status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a status is one of active, suspended")]
 pub struct InvalidStatus;
 
 impl Status {
-    /// The status as the parameter spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -88,21 +87,21 @@ impl FromStr for Status {
     }
 }
 
-/// Bounds of a [`TenantRegistry`].
+/// Limits of a [`TenantRegistry`].
 #[derive(Debug, Clone, Copy)]
 pub struct RegistryLimits {
-    /// Tenants kept in memory.
+    /// Tenants in the cache.
     pub max_tenants: u64,
-    /// Unknown names remembered.
+    /// Unknown names in the cache.
     pub max_unknown: u64,
-    /// Age at which a tenant in use is read again.
+    /// Age at which a tenant in use is refreshed.
     pub refresh_after: Duration,
-    /// How long a tenant nobody asks for is kept.
+    /// Time after the last lookup until a tenant leaves the cache.
     pub forget_after: Duration,
-    /// How long a name that was not found is answered from memory.
+    /// Time that an unknown name stays in the cache.
     pub unknown_for: Duration,
-    /// Calls a second that requests for tenants not in memory may cause; each loads several.
-    pub loads_per_second: std::num::NonZeroU32,
+    /// Calls per second for tenants that are not in the cache; each call loads several.
+    pub calls_per_second: std::num::NonZeroU32,
     /// Pause between two refresh calls.
     pub refresh_pause: Duration,
 }
@@ -115,73 +114,68 @@ impl Default for RegistryLimits {
             refresh_after: Duration::from_secs(60),
             forget_after: Duration::from_secs(3600),
             unknown_for: Duration::from_secs(10),
-            loads_per_second: std::num::NonZeroU32::new(20).expect("20 is not zero"),
+            calls_per_second: std::num::NonZeroU32::new(20).expect("20 is not zero"),
             refresh_pause: Duration::from_millis(200),
         }
     }
 }
 
-/// Why a tenant cannot be told.
+/// Why a tenant lookup failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
     /// No parameter names the tenant.
     #[error("the tenant is not registered")]
     Unknown,
-    /// Not in memory, and Parameter Store cannot be asked now; try again.
+    /// Not in the cache, and Parameter Store is unavailable; try again.
     #[error("the tenant registry cannot be read now: {0}")]
     Unavailable(String),
-    /// A parameter of the tenant holds something else than it should; an operator must mend it.
+    /// A parameter of the tenant has an invalid value; an operator must correct the parameter.
     #[error("parameter {name} is wrong: {reason}")]
-    Misconfigured {
-        /// The parameter.
-        name: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    Misconfigured { name: String, reason: String },
 }
 
-/// Where parameters are read from: Parameter Store, or a stand-in in tests.
+/// Source of parameters: Parameter Store, or a fake in tests.
 pub trait ParameterSource: Send + Sync + 'static {
-    /// The values of up to [`MAX_NAMES_PER_CALL`] parameters; those that do not exist are missing from the map.
+    /// Reads up to [`MAX_NAMES_PER_CALL`] parameters; the map lacks those that do not exist.
     fn get(
         &self,
         names: Vec<String>,
     ) -> BoxFuture<'_, Result<HashMap<String, String>, SourceError>>;
 }
 
-/// The parameter source did not answer.
+/// The parameter source failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct SourceError(pub String);
 
-/// The registry. Clones share the same memory.
+/// Cached lookups of tenants. Clones share the same cache.
 #[derive(Clone)]
 pub struct TenantRegistry(Arc<Inner>);
 
 struct Inner {
     source: Arc<dyn ParameterSource>,
-    /// The parameter of a tenant's table that is read, too.
+    /// Parameter of a tenant's table, if tables are read.
     table: Option<&'static str>,
     limits: RegistryLimits,
-    known: Cache<TenantId, Arc<Entry>>,
-    /// Names that were not found, and when.
+    known: Cache<TenantId, Arc<CachedTenant>>,
+    /// Names that were not found, and the time of that lookup.
     unknown: Cache<TenantId, DateTime<Utc>>,
-    loads: Loads,
+    coalescer: Coalescer,
     metrics: Metrics,
 }
 
-/// What is remembered of a tenant.
-struct Entry {
+/// A tenant in the cache.
+struct CachedTenant {
     tenant: Arc<Tenant>,
     loaded_at: Instant,
-    /// The same moment by the clock that messages are stamped with.
+    /// As `loaded_at`, by the wall clock, for comparison with timestamps of messages.
     loaded_on: DateTime<Utc>,
     used: AtomicBool,
 }
 
 impl TenantRegistry {
-    /// An empty registry over the source. `table` is the parameter of each tenant that names its table, for a service
-    /// that has to know it.
+    /// Creates a registry with an empty cache. `table` names the parameter of each tenant's table, for a service that needs
+    /// tables.
     pub fn new(
         source: Arc<dyn ParameterSource>,
         limits: RegistryLimits,
@@ -204,16 +198,15 @@ impl TenantRegistry {
                 .max_capacity(limits.max_unknown)
                 .time_to_live(limits.unknown_for)
                 .build(),
-            loads: Loads::new(limits.loads_per_second),
+            coalescer: Coalescer::new(limits.calls_per_second),
             metrics: metrics.clone(),
         }))
     }
 
-    /// The tenant: from memory where it is known (however old, while Parameter Store is down), else by one call that
-    /// all who ask at once share.
+    /// Returns the tenant from the cache, however old; otherwise loads the tenant by a call shared with other requests.
     ///
     /// # Errors
-    /// [`LookupError::Unknown`] for an unregistered id, the other variants where that cannot be told.
+    /// [`LookupError::Unknown`] for an unregistered id, the other variants if the lookup failed.
     pub async fn lookup(&self, id: &TenantId) -> Result<Arc<Tenant>, LookupError> {
         if let Some(entry) = self.0.known.get(id).await {
             entry.used.store(true, Ordering::Relaxed);
@@ -230,8 +223,8 @@ impl TenantRegistry {
         }
     }
 
-    /// The tenant as it was at some moment after `since`: from memory where that was read later, else by a new call. For
-    /// whoever must not act on an answer that may have been true only before.
+    /// Returns the tenant as of some moment after `since`: from the cache if the entry is newer, otherwise by a new call. For
+    /// callers that must not act on older state.
     ///
     /// # Errors
     /// As [`Self::lookup`].
@@ -254,71 +247,71 @@ impl TenantRegistry {
         if let (Err(LookupError::Unavailable(_) | LookupError::Misconfigured { .. }), Some(entry)) =
             (&found, known)
         {
-            // Not fresh enough for this, but still what everybody else is to be told.
+            // Too old for this caller, but other callers still need the entry while the source is unavailable.
             self.0.known.insert(id.clone(), entry).await;
         }
         found
     }
 
-    /// Keeps tenants in use fresh; never ends. Failures leave what is known in use.
+    /// Refreshes tenants in use; never returns. If a refresh fails, the cached tenants stay in use.
     pub async fn refresh_forever(&self) {
         self.0.refresh_forever().await;
     }
 }
 
 impl Inner {
-    /// Loads one tenant for a request that waits for it, together with others that wait.
-    async fn load(&self, id: &TenantId) -> Result<Arc<Entry>, LookupError> {
-        // Somebody's load may have ended between this one's look and its turn here.
+    /// Loads one tenant, together with others that requests wait for.
+    async fn load(&self, id: &TenantId) -> Loaded {
+        // Another request's load may have ended since the caller read the cache.
         if self.unknown.get(id).await.is_some() {
             return Err(LookupError::Unknown);
         }
-        let mut answer = self.loads.wait_for(id)?;
+        let mut reply = self.coalescer.join(id)?;
         loop {
             tokio::select! {
                 biased;
-                loaded = &mut answer => match loaded {
+                loaded = &mut reply => match loaded {
                     Ok(loaded) => return loaded,
-                    // Whoever was loading it went away.
-                    Err(_) => answer = self.loads.wait_for(id)?,
+                    // The request that was loading this tenant was cancelled.
+                    Err(_) => reply = self.coalescer.join(id)?,
                 },
-                // A turn that is dropped while it is waited for is nobody's loss.
-                () = self.loads.turn() => self.load_next().await,
+                // Cancel-safe: a permit that is dropped before it is ready is not taken.
+                () = self.coalescer.permit() => self.load_next().await,
             }
         }
     }
 
-    /// Loads the tenants that have waited longest, with one call, and answers those who wait.
+    /// Loads the tenants that have waited longest with one call, and answers their waiters.
     async fn load_next(&self) {
-        let waiting = self.loads.take(self.tenants_per_call());
-        if waiting.is_empty() {
+        let waiters = self.coalescer.take(self.tenants_per_call());
+        if waiters.is_empty() {
             return;
         }
         let read_all = self
             .source
             .get(
-                waiting
+                waiters
                     .iter()
-                    .flat_map(|waiting| self.names(&waiting.id))
+                    .flat_map(|waiter| self.names(&waiter.id))
                     .collect(),
             )
             .await;
         self.count("load", if read_all.is_ok() { "ok" } else { "error" });
-        for Waiting { id, reply } in waiting {
-            let loaded = match &read_all {
+        for Waiter { id, reply } in waiters {
+            let tenant = match &read_all {
                 Ok(values) => self.read(&id, values),
                 Err(SourceError(reason)) => Err(LookupError::Unavailable(reason.clone())),
             };
-            let answer = match loaded {
-                Ok(Some(tenant)) => Ok(entry(tenant)),
+            let loaded = match tenant {
+                Ok(Some(tenant)) => Ok(cached(tenant)),
                 Ok(None) => {
                     self.unknown.insert(id, Utc::now()).await;
                     Err(LookupError::Unknown)
                 }
                 Err(error) => Err(error),
             };
-            // Who stopped waiting was answered: with its deadline.
-            let _ = reply.send(answer);
+            // A waiter that has given up was answered by its deadline.
+            let _ = reply.send(loaded);
         }
     }
 
@@ -333,7 +326,7 @@ impl Inner {
         }
     }
 
-    /// Tenants that were used since they were last read, long enough ago.
+    /// Tenants due for a refresh: used since their last read, which is old enough.
     fn due(&self) -> Vec<TenantId> {
         self.known
             .iter()
@@ -345,7 +338,7 @@ impl Inner {
             .collect()
     }
 
-    /// Reads up to [`Self::tenants_per_call`] known tenants again.
+    /// Refreshes up to [`Self::tenants_per_call`] cached tenants with one call.
     async fn refresh(&self, ids: &[TenantId]) {
         let values = match self
             .source
@@ -358,7 +351,7 @@ impl Inner {
                 tracing::warn!(
                     tenants = ids.len(),
                     reason,
-                    "registry refresh failed; known tenants stay in use"
+                    "registry refresh failed: cached tenants stay in use"
                 );
                 return;
             }
@@ -366,17 +359,18 @@ impl Inner {
         self.count("refresh", "ok");
         for id in ids {
             match self.read(id, &values) {
-                Ok(Some(tenant)) => self.known.insert(id.clone(), entry(tenant)).await,
+                Ok(Some(tenant)) => self.known.insert(id.clone(), cached(tenant)).await,
                 Ok(None) => {
-                    tracing::info!(tenant_id = %id, "tenant is no longer registered");
+                    tracing::info!(tenant_id = %id, "tenant is no longer registered: removed from the cache");
                     self.known.invalidate(id).await;
                 }
-                Err(error) => tracing::error!(tenant_id = %id, %error, "tenant kept as it was"),
+                Err(error) => {
+                    tracing::error!(tenant_id = %id, %error, "tenant refresh failed: cached tenant stays in use");
+                }
             }
         }
     }
 
-    /// Tenants read by one call.
     fn tenants_per_call(&self) -> usize {
         MAX_NAMES_PER_CALL / (NAMES_PER_TENANT + usize::from(self.table.is_some()))
     }
@@ -387,7 +381,7 @@ impl Inner {
             .chain(self.table.map(|table| format!("/{id}/{table}")))
     }
 
-    /// The tenant in the values read; `None` where it has neither queue nor tier.
+    /// Parses a tenant's parameters; returns `None` without queue and tier.
     fn read(
         &self,
         id: &TenantId,
@@ -420,10 +414,10 @@ impl Inner {
     }
 }
 
-/// The queue and table of an environment's consumer.
+/// Reads the queue and table of an environment's consumer.
 ///
 /// # Errors
-/// A [`LookupError`]; `Unknown` where one of the two parameters does not exist (yet).
+/// A [`LookupError`]; `Unknown` if one of the two parameters does not exist (yet).
 pub async fn environment_resources(
     source: &dyn ParameterSource,
     environment: &Environment,
@@ -439,10 +433,10 @@ pub async fn environment_resources(
     }
 }
 
-/// The table in an environment's parameter.
+/// Reads the table in an environment's parameter.
 ///
 /// # Errors
-/// A [`LookupError`]; `Unknown` where the parameter does not exist (yet).
+/// A [`LookupError`]; `Unknown` if the parameter does not exist (yet).
 pub async fn environment_table(
     source: &dyn ParameterSource,
     environment: &Environment,
@@ -453,12 +447,11 @@ pub async fn environment_table(
     value(&values, &name)?.ok_or(LookupError::Unknown)
 }
 
-/// The parameters read for every tenant.
+/// Names of the parameters read for every tenant.
 fn always(id: &TenantId) -> [String; NAMES_PER_TENANT] {
     ["consumer_sqs", "tier", "status"].map(|name| format!("/{id}/{name}"))
 }
 
-/// The values of an environment's parameters.
 async fn read(
     source: &dyn ParameterSource,
     names: Vec<String>,
@@ -469,7 +462,7 @@ async fn read(
         .map_err(|SourceError(reason)| LookupError::Unavailable(reason))
 }
 
-/// A parameter's value, parsed.
+/// Parses a parameter's value; returns `None` if the parameter does not exist.
 fn value<T>(values: &HashMap<String, String>, name: &str) -> Result<Option<T>, LookupError>
 where
     T: FromStr<Err: std::fmt::Display>,
@@ -484,8 +477,8 @@ where
     text.trim().parse().map(Some).map_err(wrong)
 }
 
-fn entry(tenant: Tenant) -> Arc<Entry> {
-    Arc::new(Entry {
+fn cached(tenant: Tenant) -> Arc<CachedTenant> {
+    Arc::new(CachedTenant {
         tenant: Arc::new(tenant),
         loaded_at: Instant::now(),
         loaded_on: Utc::now(),
@@ -493,7 +486,6 @@ fn entry(tenant: Tenant) -> Arc<Entry> {
     })
 }
 
-/// Parameter Store itself.
 impl ParameterSource for aws_sdk_ssm::Client {
     fn get(
         &self,

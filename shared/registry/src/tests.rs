@@ -1,8 +1,8 @@
-use std::sync::Mutex;
+use parking_lot::Mutex;
 
 use super::*;
 
-/// Parameters in memory that count the calls and can be taken away.
+/// Parameters in memory that record each call and can fail or hang.
 #[derive(Default)]
 struct Store {
     values: Mutex<HashMap<String, String>>,
@@ -13,10 +13,7 @@ struct Store {
 
 impl Store {
     fn put(&self, name: &str, value: &str) {
-        self.values
-            .lock()
-            .unwrap()
-            .insert(name.to_owned(), value.to_owned());
+        self.values.lock().insert(name.to_owned(), value.to_owned());
     }
 
     fn register(&self, tenant: &str, tier: &str) {
@@ -28,7 +25,7 @@ impl Store {
     }
 
     fn calls(&self) -> usize {
-        self.calls.lock().unwrap().len()
+        self.calls.lock().len()
     }
 }
 
@@ -39,7 +36,7 @@ impl ParameterSource for Store {
     ) -> BoxFuture<'_, Result<HashMap<String, String>, SourceError>> {
         Box::pin(async move {
             assert!(names.len() <= MAX_NAMES_PER_CALL);
-            self.calls.lock().unwrap().push(names.clone());
+            self.calls.lock().push(names.clone());
             tokio::time::sleep(Duration::from_millis(5)).await;
             if self.hang.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
@@ -47,7 +44,7 @@ impl ParameterSource for Store {
             if self.down.load(Ordering::Relaxed) {
                 return Err(SourceError("down".to_owned()));
             }
-            let values = self.values.lock().unwrap();
+            let values = self.values.lock();
             Ok(names
                 .into_iter()
                 .filter_map(|name| values.get(&name).cloned().map(|value| (name, value)))
@@ -70,7 +67,7 @@ fn id(text: &str) -> TenantId {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_requests_at_once_load_a_tenant_once_and_later_ones_not_at_all() {
+async fn a_hundred_concurrent_requests_load_a_tenant_once_and_later_ones_use_the_cache() {
     let store = Arc::new(Store::default());
     store.register("tenant-2", "basic");
     let registry = registry(&store, RegistryLimits::default());
@@ -88,7 +85,7 @@ async fn a_hundred_requests_at_once_load_a_tenant_once_and_later_ones_not_at_all
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_name_is_remembered_briefly_and_found_once_it_is_registered() {
+async fn an_unknown_name_is_cached_briefly_and_found_once_it_is_registered() {
     let store = Arc::new(Store::default());
     let limits = RegistryLimits {
         unknown_for: Duration::from_millis(1),
@@ -103,7 +100,7 @@ async fn an_unknown_name_is_remembered_briefly_and_found_once_it_is_registered()
         registry.lookup(&id("tenant-9")).await,
         Err(LookupError::Unknown)
     );
-    assert_eq!(store.calls(), 1, "the second answer came from memory");
+    assert_eq!(store.calls(), 1, "the second answer came from the cache");
     store.register("tenant-9", "basic");
     let deadline = std::time::Instant::now() + Duration::from_secs(5);
     while registry.lookup(&id("tenant-9")).await.is_err() {
@@ -113,7 +110,7 @@ async fn an_unknown_name_is_remembered_briefly_and_found_once_it_is_registered()
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_looked_before_a_name_turned_out_unknown_makes_no_second_call() {
+async fn a_load_after_a_negative_answer_makes_no_second_call() {
     let store = Arc::new(Store::default());
     let registry = registry(&store, RegistryLimits::default());
     registry.lookup(&id("tenant-9")).await.expect_err("unknown");
@@ -125,7 +122,7 @@ async fn who_looked_before_a_name_turned_out_unknown_makes_no_second_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_known_stays_in_use_while_parameter_store_is_down() {
+async fn cached_tenants_stay_in_use_while_parameter_store_is_down() {
     let store = Arc::new(Store::default());
     store.register("tenant-1", "premium");
     let limits = RegistryLimits {
@@ -152,17 +149,17 @@ async fn what_is_known_stays_in_use_while_parameter_store_is_down() {
             registry.lookup(&id("tenant-4")).await,
             Err(LookupError::Unavailable(_))
         ),
-        "not unknown: nobody could tell"
+        "not unknown: the lookup failed"
     );
     refresher.abort();
 }
 
 #[tokio::test(start_paused = true)]
-async fn tenants_in_use_are_refreshed_several_to_a_call_and_idle_ones_not() {
+async fn tenants_in_use_are_refreshed_several_per_call_and_idle_ones_are_not() {
     let store = Arc::new(Store::default());
     let limits = RegistryLimits {
         refresh_after: Duration::from_secs(10),
-        loads_per_second: std::num::NonZeroU32::new(1000).expect("not zero"),
+        calls_per_second: std::num::NonZeroU32::new(1000).expect("not zero"),
         ..Default::default()
     };
     let registry = registry(&store, limits);
@@ -185,7 +182,7 @@ async fn tenants_in_use_are_refreshed_several_to_a_call_and_idle_ones_not() {
     assert_eq!(
         store.calls() - loads,
         4,
-        "ten tenants in use, three to a call"
+        "ten tenants in use, three per call"
     );
     assert_eq!(
         registry.lookup(&id("tenant-3")).await.expect("known").tier,
@@ -194,7 +191,7 @@ async fn tenants_in_use_are_refreshed_several_to_a_call_and_idle_ones_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenant_that_is_gone_is_forgotten_at_the_next_refresh() {
+async fn an_unregistered_tenant_leaves_the_cache_at_the_next_refresh() {
     let store = Arc::new(Store::default());
     store.register("tenant-5", "basic");
     let registry = registry(
@@ -206,7 +203,7 @@ async fn a_tenant_that_is_gone_is_forgotten_at_the_next_refresh() {
     );
     registry.lookup(&id("tenant-5")).await.expect("registered");
     registry.lookup(&id("tenant-5")).await.expect("in use");
-    store.values.lock().unwrap().clear();
+    store.values.lock().clear();
     tokio::time::timeout(Duration::from_secs(3), registry.refresh_forever())
         .await
         .expect_err("it goes on");
@@ -217,7 +214,7 @@ async fn a_tenant_that_is_gone_is_forgotten_at_the_next_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tenants_not_in_memory_are_loaded_several_to_a_call_at_a_bounded_pace() {
+async fn uncached_tenants_are_loaded_several_per_call_at_a_bounded_rate() {
     let store = Arc::new(Store::default());
     (0..100).for_each(|number| store.register(&format!("tenant-{number}"), "basic"));
     let registry = registry(&store, RegistryLimits::default());
@@ -243,12 +240,12 @@ async fn tenants_not_in_memory_are_loaded_several_to_a_call_at_a_bounded_pace() 
         .count();
     assert!(
         unknown > 200 && refused + unknown == 1900,
-        "{unknown} told, {refused} refused"
+        "{unknown} unknown, {refused} refused"
     );
 }
 
 #[tokio::test]
-async fn what_was_read_before_a_moment_is_read_again_for_it() {
+async fn lookup_since_reads_again_what_was_read_earlier() {
     let store = Arc::new(Store::default());
     let registry = registry(&store, RegistryLimits::default());
     let tenant = id("tenant-7");
@@ -257,7 +254,7 @@ async fn what_was_read_before_a_moment_is_read_again_for_it() {
     assert_eq!(
         registry.lookup(&tenant).await,
         Err(LookupError::Unknown),
-        "remembered"
+        "cached"
     );
     registry
         .lookup_since(&tenant, Utc::now())
@@ -268,18 +265,22 @@ async fn what_was_read_before_a_moment_is_read_again_for_it() {
         .lookup_since(&tenant, Utc::now())
         .await
         .expect("registered");
-    assert_eq!(found.tier, Some(Tier::Advanced), "a known one, too");
+    assert_eq!(found.tier, Some(Tier::Advanced), "a registered tenant, too");
     let calls = store.calls();
     let long_ago = Utc::now() - TimeDelta::seconds(60);
     registry
         .lookup_since(&tenant, long_ago)
         .await
         .expect("registered");
-    assert_eq!(store.calls(), calls, "what was read later is good enough");
+    assert_eq!(
+        store.calls(),
+        calls,
+        "a later read is served from the cache"
+    );
 }
 
 #[tokio::test]
-async fn a_second_reading_that_fails_leaves_what_is_known_in_use() {
+async fn a_failed_lookup_since_leaves_the_cached_tenant_in_use() {
     let store = Arc::new(Store::default());
     store.register("tenant-8", "advanced");
     let registry = registry(&store, RegistryLimits::default());
@@ -289,7 +290,7 @@ async fn a_second_reading_that_fails_leaves_what_is_known_in_use() {
     let answer = registry.lookup_since(&tenant, Utc::now()).await;
     assert!(
         matches!(answer, Err(LookupError::Unavailable(_))),
-        "it cannot be told: {answer:?}"
+        "the lookup failed: {answer:?}"
     );
     assert_eq!(
         registry.lookup(&tenant).await.expect("stale").tier,
@@ -298,16 +299,16 @@ async fn a_second_reading_that_fails_leaves_what_is_known_in_use() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_is_answered_though_the_one_who_was_loading_goes_away() {
+async fn a_waiter_is_answered_though_the_request_that_loads_is_cancelled() {
     let store = Arc::new(Store::default());
     store.register("tenant-1", "basic");
     store.register("tenant-2", "basic");
     let registry = registry(&store, RegistryLimits::default());
-    // With no turn left at once, both wait for the next one.
-    let strangers: Vec<_> = (0..105)
-        .map(|number| id(&format!("nobody-{number}")))
+    // Uses up the permits, so that both requests wait for the next one.
+    let unregistered: Vec<_> = (0..105)
+        .map(|number| id(&format!("unregistered-{number}")))
         .collect();
-    futures_util::future::join_all(strangers.iter().map(|id| registry.lookup(id))).await;
+    futures_util::future::join_all(unregistered.iter().map(|id| registry.lookup(id))).await;
     let (one, two) = (id("tenant-1"), id("tenant-2"));
     let (mut first, mut second) = (
         Box::pin(registry.lookup(&one)),
@@ -323,7 +324,7 @@ async fn who_waits_is_answered_though_the_one_who_was_loading_goes_away() {
         }
     }
     assert_eq!(
-        store.calls.lock().unwrap().last().unwrap().len(),
+        store.calls.lock().last().unwrap().len(),
         6,
         "both in one call"
     );
@@ -332,7 +333,7 @@ async fn who_waits_is_answered_though_the_one_who_was_loading_goes_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_never_answers_is_an_error_in_time() {
+async fn a_source_that_never_answers_gives_an_error_within_the_deadline() {
     let store = Arc::new(Store::default());
     store.hang.store(true, Ordering::Relaxed);
     let started = Instant::now();
@@ -344,7 +345,7 @@ async fn a_source_that_never_answers_is_an_error_in_time() {
 }
 
 #[tokio::test]
-async fn a_wrong_parameter_is_told_by_name() {
+async fn the_error_for_an_invalid_parameter_names_the_parameter() {
     let store = Arc::new(Store::default());
     store.put("/tenant-1/consumer_sqs", "not an arn");
     let error = registry(&store, RegistryLimits::default())
@@ -358,7 +359,7 @@ async fn a_wrong_parameter_is_told_by_name() {
 }
 
 #[tokio::test]
-async fn an_environment_needs_both_its_queue_and_its_table() {
+async fn an_environment_needs_both_queue_and_table() {
     let store = Store::default();
     let pool = "pool-1".parse().expect("valid");
     store.put(

@@ -1,7 +1,6 @@
-//! The environment a service runs in: a shared pool, or the silo of one tenant.
+//! The environment that a service runs in: a shared pool, or the silo of one tenant.
 //!
-//! The environment decides whom a service may answer at all. It never decides where a message goes: that is the
-//! registry's.
+//! The environment decides which tenants a service may answer. It never decides where a message goes; the registry does.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +15,7 @@ const POOL_PREFIX: &str = "pool-";
 pub enum Environment {
     /// Shared by every tenant that has no silo, for example `pool-1`.
     Pool(PoolId),
-    /// Owned by the one tenant it is named after.
+    /// Owned by one tenant, and named after that tenant.
     Silo(TenantId),
 }
 
@@ -24,13 +23,12 @@ pub enum Environment {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolId(Box<str>);
 
-/// A text that names no environment.
+/// The text names no environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an environment is a pool (pool-1) or a silo named after its tenant (tenant-1): {0}")]
 pub struct InvalidEnvironment(InvalidTenantId);
 
 impl Environment {
-    /// The environment's name.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Pool(id) => &id.0,
@@ -38,7 +36,7 @@ impl Environment {
         }
     }
 
-    /// Whether this environment may answer the tenant: a silo answers its owner alone, a pool any tenant.
+    /// Returns true if this environment may answer the tenant: a silo answers its owner alone, a pool any tenant.
     pub fn admits(&self, tenant: &TenantId) -> bool {
         match self {
             Self::Pool(_) => true,
@@ -83,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_pool_nor_silo_is_refused() {
+    fn a_text_that_names_neither_pool_nor_silo_is_refused() {
         for text in [
             "",
             "pool-",

@@ -8,15 +8,15 @@ use bolero::check;
 use crate::environment::Environment;
 use crate::tenant::{TenantId, Tier};
 
-/// Inputs made up for each target by each test run, beside those kept.
+/// Generated inputs per target and test run, in addition to the corpus.
 const GENERATED: usize = 20_000;
 
-/// Parses a text of a stranger, which it has to be able to print again as it was.
+/// Parses untrusted text; an accepted text must print unchanged, a refusal must have a reason.
 fn parse<T: FromStr<Err: Display> + Display>(input: &[u8]) -> Option<T> {
     let text = String::from_utf8_lossy(input);
     match text.parse::<T>() {
         Ok(parsed) => {
-            assert_eq!(parsed.to_string(), text, "printed as it was parsed");
+            assert_eq!(parsed.to_string(), text, "printed unchanged");
             Some(parsed)
         }
         Err(error) => {
@@ -26,7 +26,7 @@ fn parse<T: FromStr<Err: Display> + Display>(input: &[u8]) -> Option<T> {
     }
 }
 
-/// RFC 1123, by the letter, and the contract's bound.
+/// RFC 1123 to the letter, and the contract's bound.
 fn is_label(text: &str) -> bool {
     let is_end = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     (1..=32).contains(&text.len())
@@ -36,7 +36,7 @@ fn is_label(text: &str) -> bool {
 }
 
 #[test]
-fn a_tenant_id_is_a_label_that_means_nothing_else() {
+fn a_tenant_id_is_a_label_without_another_meaning() {
     check!(name = "tenant-id")
         .with_iterations(GENERATED)
         .for_each(|input: &[u8]| {
@@ -67,24 +67,21 @@ fn a_tier_is_one_of_three() {
             is_replayed |= input == b"premium";
             parse::<Tier>(input);
         });
-    assert!(
-        is_replayed,
-        "what is kept in __fuzz__ is where bolero looks for it"
-    );
+    assert!(is_replayed, "bolero replays the corpus in __fuzz__");
 }
 
 #[test]
-fn an_environment_is_a_label_and_a_silo_is_one_tenants() {
-    let stranger: TenantId = "tenant-9".parse().expect("valid");
+fn an_environment_is_a_label_and_a_silo_belongs_to_one_tenant() {
+    let other: TenantId = "tenant-9".parse().expect("valid");
     check!(name = "environment")
         .with_iterations(GENERATED)
         .for_each(|input: &[u8]| {
             if let Some(environment) = parse::<Environment>(input) {
                 assert!(is_label(environment.as_str()));
                 match &environment {
-                    Environment::Pool(_) => assert!(environment.admits(&stranger)),
+                    Environment::Pool(_) => assert!(environment.admits(&other)),
                     Environment::Silo(owner) => {
-                        assert_eq!(environment.admits(&stranger), *owner == stranger)
+                        assert_eq!(environment.admits(&other), *owner == other)
                     }
                 }
             }

@@ -1,6 +1,7 @@
-//! Who a request or a message belongs to: tenant id, tier, environment, and the event on the wire.
+//! Tenant id, tier, environment, and the event as a message.
 //!
-//! Pure types, parsed once at the edge; inside, no string is an id. Knows no AWS client and no HTTP.
+//! The types are pure and are parsed once, at the edge; behind the edge no `String` is an id. The crate knows no AWS client
+//! and no HTTP.
 
 pub mod environment;
 pub mod event;

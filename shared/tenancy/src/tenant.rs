@@ -1,8 +1,7 @@
-//! Who a request or a message belongs to: [`TenantId`] and [`Tier`].
+//! [`TenantId`] and [`Tier`].
 //!
-//! Both are parsed once, at the edge; inside, no string is a tenant. A `TenantId` that exists is valid: it can
-//! become a namespace, part of a queue, table or role name, a load balancer's header value and a git path
-//! without any further check. Whether the tenant is *registered* is the registry's business, not this module's.
+//! Every `TenantId` is valid. Without another check it can become a namespace, part of a queue, table or role name, a load
+//! balancer's header value, or a git path. This module does not know which tenants are registered; the registry does.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,10 +10,10 @@ use std::sync::Arc;
 /// The request header that names the tenant. Header names are case-insensitive; clients send `tenantID`.
 pub const TENANT_HEADER: &str = "tenantid";
 
-/// Longest tenant id in characters: it leaves room for suffixes within the 63 of a Kubernetes name.
+/// Longest tenant id in characters; leaves room for suffixes within the 63 characters of a Kubernetes name.
 pub const MAX_TENANT_ID_CHARS: usize = 32;
 
-/// Names that mean something else in a cluster or in the GitOps repository.
+/// Names with another meaning in a cluster or in the GitOps repository.
 const RESERVED: [&str; 10] = [
     "amazon",
     "argo",
@@ -27,31 +26,27 @@ const RESERVED: [&str; 10] = [
     "pool",
     "tenantry",
 ];
-/// Prefixes of such names: pools are environments, the others are system namespaces and AWS's own.
+/// Prefixes of reserved names: pools are environments, the others are namespaces of systems and names of AWS.
 const RESERVED_PREFIXES: [&str; 6] = ["pool-", "kube-", "argo-", "argocd-", "flux-", "aws-"];
 
 /// A valid tenant id: a DNS-1123 label of 1 to 32 characters, lower case, not a reserved name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantId(Arc<str>);
 
-/// Why a text is not a tenant id.
+/// Rule of tenant ids that a text breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTenantId {
-    /// No characters at all.
     #[error("a tenant id is empty; it needs 1 to {MAX_TENANT_ID_CHARS} characters")]
     Empty,
-    /// Longer than [`MAX_TENANT_ID_CHARS`].
     #[error("a tenant id has at most {MAX_TENANT_ID_CHARS} characters")]
     TooLong,
-    /// Not a DNS-1123 label.
     #[error("a tenant id has only a-z, 0-9 and -, and starts and ends with a letter or digit")]
     NotALabel,
-    /// A name that the cluster or the GitOps repository uses for something else.
     #[error("this tenant id is a reserved name")]
     Reserved,
 }
 
-/// The tier a tenant has bought; it decides which of its apps run in a silo.
+/// A tenant's tier; decides which of the tenant's apps run in a silo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Tier {
     /// Every app in the shared pool.
@@ -62,13 +57,12 @@ pub enum Tier {
     Premium,
 }
 
-/// A text that names no tier; tiers are case-sensitive.
+/// The text names no tier; tiers are case-sensitive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a tier is one of basic, advanced, premium")]
 pub struct InvalidTier;
 
 impl TenantId {
-    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -90,7 +84,7 @@ impl FromStr for TenantId {
     }
 }
 
-/// Whether the bytes are a DNS-1123 label of at most [`MAX_TENANT_ID_CHARS`].
+/// Checks that the bytes are a DNS-1123 label of at most [`MAX_TENANT_ID_CHARS`].
 ///
 /// # Errors
 /// The first rule that the bytes break.
@@ -133,7 +127,7 @@ impl Tier {
     /// Every tier, cheapest first.
     pub const ALL: [Self; 3] = [Self::Basic, Self::Advanced, Self::Premium];
 
-    /// The tier's name, as parameters, headers and paths spell it.
+    /// Name of the tier in parameters, headers and paths.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Basic => "basic",
@@ -180,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_label_is_refused_with_the_rule_it_breaks() {
+    fn an_invalid_id_is_refused_with_the_rule_it_breaks() {
         use InvalidTenantId::{Empty, NotALabel, Reserved, TooLong};
         let cases = [
             ("", Empty),
@@ -216,7 +210,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_any_text_never_panics_and_keeps_what_it_accepts(text in any::<String>()) {
+        fn parsing_never_panics_and_an_accepted_text_is_kept_unchanged(text in any::<String>()) {
             if let Ok(id) = text.parse::<TenantId>() {
                 prop_assert_eq!(id.as_str(), text);
             }

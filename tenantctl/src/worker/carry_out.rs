@@ -265,7 +265,7 @@ impl CarryOut {
             "refused"
         );
         self.count("refused");
-        State::Settled(Verdict::SetAside(format!("{code}: {reason}")))
+        State::Settled(Verdict::DeadLetter(format!("{code}: {reason}")))
     }
 
     fn failed(&self, error: &dyn std::fmt::Display, code: &'static str) {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use aws_sdk_sqs::types::QueueAttributeName;
 use tenantry_process::arn::QueueArn;
 use tenantry_process::retry::classify;
-use tenantry_queue::receiver::Source;
+use tenantry_queue::receiver::SourceQueue;
 
 /// Longest name of a queue (SQS: 80).
 const MAX_NAME_CHARS: usize = 80;
@@ -46,7 +46,7 @@ impl fmt::Display for QueueName {
 pub(super) async fn find_source(
     sqs: &aws_sdk_sqs::Client,
     name: &QueueName,
-) -> Result<Source, String> {
+) -> Result<SourceQueue, String> {
     let because = |reason: String| format!("queue {name}: {reason}");
     let found = sqs.get_queue_url().queue_name(&name.0).send().await;
     let url = found
@@ -67,7 +67,7 @@ pub(super) async fn find_source(
         .and_then(|mut all| all.remove(&arn))
         .unwrap_or_default();
     let arn: QueueArn = text.parse().map_err(|error| because(format!("{error}")))?;
-    Source::find(sqs, &arn)
+    SourceQueue::find(sqs, &arn)
         .await
         .map_err(|error| error.to_string())
 }

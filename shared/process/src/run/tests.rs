@@ -24,7 +24,7 @@ fn worker(background: Background) -> Worker {
 }
 
 #[tokio::test]
-async fn a_stop_ends_well_once_the_background_has_finished() {
+async fn shutdown_waits_for_the_background_work_and_succeeds() {
     let shutdown = CancellationToken::new();
     let finished = CancellationToken::new();
     let background: Background = Box::new({
@@ -40,12 +40,15 @@ async fn a_stop_ends_well_once_the_background_has_finished() {
     let worker = worker(background);
     let readiness = worker.readiness.clone();
     shutdown.cancel();
-    worker.serve(&config(), shutdown).await.expect("ends well");
+    worker
+        .serve(&config(), shutdown)
+        .await
+        .expect("a clean drain");
     assert!(finished.is_cancelled() && !readiness.is_ready());
 }
 
 #[tokio::test]
-async fn work_that_does_not_end_is_given_up_after_the_grace_period() {
+async fn work_that_does_not_end_is_aborted_after_the_grace_period() {
     let shutdown = CancellationToken::new();
     shutdown.cancel();
     let started = Instant::now();
@@ -60,7 +63,7 @@ async fn work_that_does_not_end_is_given_up_after_the_grace_period() {
 }
 
 #[tokio::test]
-async fn a_background_that_dies_ends_the_service() {
+async fn background_work_that_ends_early_ends_the_process() {
     for background in [
         Box::new(|_| {
             Box::pin(async { assert!(std::hint::black_box(false), "a defect") })
@@ -79,7 +82,7 @@ async fn a_background_that_dies_ends_the_service() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_names_its_variable() {
+async fn the_error_for_a_port_in_use_names_the_variable() {
     let taken = listen("PORT", Ipv4Addr::LOCALHOST.into(), 0).expect("a free port");
     let port = taken.local_addr().expect("bound").port();
     let error = listen("PORT", Ipv4Addr::LOCALHOST.into(), port)

@@ -1,9 +1,9 @@
-//! Connection slots: which connection closes when a new client needs its slot.
+//! Connection slots, and which connection closes when a new client needs one.
 //!
-//! A plain limit lets the first clients that connect shut out all others. So when every slot is taken, the connection
-//! that has been idle longest closes: it does nothing, sends its head byte by byte, or reads no response. A connection
-//! with a request in progress is never idle. Each request costs two atomic stores; the longest idle connection is
-//! searched only when a slot is needed.
+//! A plain limit lets the first clients shut out all others. So when every slot is taken, the connection that has been
+//! idle longest closes. Idle means: no request, a head that arrives byte by byte, or a response that is not read. A
+//! connection with a request in progress is never idle. Each request costs two atomic stores; the search for the longest
+//! idle connection runs only when a slot is needed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -117,7 +117,7 @@ impl Slots {
         u64::try_from(self.0.started.elapsed().as_micros()).unwrap_or(CLOSING - 1)
     }
 
-    /// The microsecond that lies `age` back; none before the server's start.
+    /// Microseconds from the server's start to the moment `age` ago; `None` if that is before the start.
     fn micros_ago(&self, age: Duration) -> Option<u64> {
         self.micros()
             .checked_sub(u64::try_from(age.as_micros()).ok()?)
@@ -125,7 +125,7 @@ impl Slots {
 }
 
 impl State {
-    /// False where a request has begun since.
+    /// Returns false if a request has begun since.
     fn ask_to_close(&self, since: u64) -> bool {
         let asked = self
             .idle_since
@@ -155,7 +155,7 @@ impl Slot {
         close_next.load(Relaxed) && close_next.swap(false, Relaxed)
     }
 
-    /// Ends once the connection has to close. A request that began meanwhile is served first.
+    /// Returns once the connection has to close. A request that began meanwhile is served first.
     pub(super) async fn closing(&self) {
         loop {
             self.state.close.notified().await;
@@ -214,7 +214,7 @@ mod tests {
         drop(request);
         assert!(
             !slots.close_longest_idle(age),
-            "its response may still be on its way"
+            "its response may still be in flight"
         );
         tokio::time::advance(age).await;
         assert!(slots.close_longest_idle(age) && is_closing(&first));

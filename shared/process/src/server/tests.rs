@@ -1,4 +1,4 @@
-//! Over real sockets: what a client that keeps its connection sees.
+//! Connections that a client keeps open, over real sockets.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio::time::timeout;
 
 use super::*;
 
-/// Longest that anything here may take.
+/// Deadline of every wait.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server that answers every request with 200.
+/// A server that echoes the path of each request.
 struct Server {
     address: SocketAddr,
     shutdown: CancellationToken,
@@ -63,7 +63,7 @@ impl Client {
             .expect("sent");
     }
 
-    /// Head and body of the next response; none where the connection ends before it.
+    /// Returns head and body of the next response; `None` if the connection ends first.
     async fn response(&mut self) -> Option<(String, String)> {
         timeout(PATIENCE, self.next_response())
             .await
@@ -99,7 +99,7 @@ impl Client {
 }
 
 #[tokio::test]
-async fn pipelined_requests_are_answered_in_their_order() {
+async fn pipelined_requests_are_answered_in_order() {
     let server = Server::start(10).await;
     let mut client = server.client().await;
     let paths = ["/1", "/2", "/3", "/4", "/5"];

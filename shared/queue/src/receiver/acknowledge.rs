@@ -1,4 +1,4 @@
-//! What happens to a message after its handler: delete, leave, set aside, hand back; and its lease meanwhile.
+//! Settling messages: delete, dead-letter, postpone, release; and the calls that change visibility.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,24 +11,26 @@ use aws_sdk_sqs::types::{
 use tenantry_process::metrics::label;
 use tenantry_process::retry::{self, backoff, backoff_from_half, classify};
 
-/// Attribute that says why a message was set aside.
-pub(super) const REASON_ATTRIBUTE: &str = "set_aside_reason";
-/// Tries of a delete, over about fifteen seconds: a failed delete means a redelivery.
+/// Attributes with the reason for a dead letter: the name, and its alias for one release. The alias comes first, so that
+/// readers of the old name find it even if only one attribute is left.
+const REASON_ATTRIBUTES: [&str; 2] = ["set_aside_reason", "dead_letter_reason"];
+/// Attempts of a delete, over about 15 s. A message that is not deleted is redelivered.
 const DELETE_ATTEMPTS: u32 = 12;
-/// First wait before a delete is tried again.
+/// Longest wait before the first retry of a delete; doubled for each further one.
 const DELETE_RETRY_BASE: Duration = Duration::from_millis(100);
-/// Longest such wait.
+/// Longest wait before any retry of a delete.
 const DELETE_RETRY_MAX: Duration = Duration::from_secs(3);
-/// Distance of the first redelivery.
+/// Longest delay of the first redelivery; doubled for each further one.
 const REDELIVERY_BASE: Duration = Duration::from_secs(2);
-/// Longest distance of a redelivery.
+/// Longest delay of any redelivery.
 const REDELIVERY_MAX: Duration = Duration::from_secs(900);
-
-/// Distance of the next delivery of a message beyond its group's share; four times that at the second.
-const PASSED_OVER_FOR: Duration = Duration::from_secs(60);
+/// Counters of dead letters: the name, and its alias for one release.
+const DEAD_LETTERED_COUNTERS: [&str; 2] = ["dead_lettered_total", "set_aside_total"];
+/// Longest delay of a message beyond its group's share; four times that at the second delivery.
+const BEYOND_SHARE_BASE: Duration = Duration::from_secs(60);
 
 impl<H: Handler> Receiver<H> {
-    /// Carries out the verdicts of a batch. Messages without one are left to redelivery.
+    /// Applies the verdicts of a batch. Messages without a verdict are redelivered.
     pub(super) async fn acknowledge(&self, batch: &[Received], verdicts: Vec<Verdict>) {
         let (mut done, mut later) = (Vec::new(), Vec::new());
         let verdicts = verdicts
@@ -38,22 +40,22 @@ impl<H: Handler> Receiver<H> {
             match verdict {
                 Verdict::Done => done.push(message),
                 Verdict::Retry => later.push(message),
-                Verdict::SetAside(reason) if self.set_aside(message, &reason).await => {
+                Verdict::DeadLetter(reason) if self.dead_letter(message, &reason).await => {
                     done.push(message)
                 }
-                Verdict::SetAside(_) => later.push(message),
+                Verdict::DeadLetter(_) => later.push(message),
             }
         }
         self.delete(done).await;
         self.postpone(&later).await;
     }
 
-    /// Makes messages visible to others at once.
-    pub(super) async fn hand_back(&self, batch: &[Received]) {
+    /// Ends the leases of messages that no handler has begun, so that another receiver gets them at once.
+    pub(super) async fn release(&self, batch: &[Received]) {
         tracing::info!(
             queue = self.source.arn.name(),
             messages = batch.len(),
-            "handed back: stopping"
+            "released messages: receiver is stopping"
         );
         let all: Vec<_> = batch
             .iter()
@@ -62,18 +64,18 @@ impl<H: Handler> Receiver<H> {
         self.change_visibility(&all).await;
     }
 
-    /// Leaves messages beyond their group's share to a later delivery, out of the way of the other groups'.
-    pub(super) async fn pass_over(&self, batch: &[Received]) {
+    /// Postpones messages beyond their group's share to a later delivery, so that other groups get the permits.
+    pub(super) async fn postpone_beyond_share(&self, batch: &[Received]) {
         tracing::warn!(
             queue = self.source.arn.name(),
             messages = batch.len(),
-            "passed over: their group holds its share"
+            "postponed messages: their group holds its share"
         );
         self.count_retries("share", batch.len());
         let after = |message: &Received| {
             backoff_from_half(
                 2 * message.receive_count.saturating_sub(1),
-                PASSED_OVER_FOR,
+                BEYOND_SHARE_BASE,
                 REDELIVERY_MAX,
                 fastrand::f64(),
             )
@@ -85,19 +87,21 @@ impl<H: Handler> Receiver<H> {
         self.change_visibility(&all).await;
     }
 
-    /// Moves a message to the dead-letter queue; true once that is confirmed.
-    async fn set_aside(&self, message: &Received, reason: &str) -> bool {
+    /// Sends a message to the dead-letter queue; returns true once SQS has confirmed the message.
+    async fn dead_letter(&self, message: &Received, reason: &str) -> bool {
         let Some(url) = &self.source.dead_letter_url else {
             tracing::error!(
                 message_id = message.message_id,
                 reason,
-                "no dead-letter queue: left to redelivery"
+                "no dead-letter queue: message will be redelivered"
             );
             return false;
         };
         let mut attributes = message.sdk_attributes();
-        if attributes.len() < MAX_ATTRIBUTES {
-            attributes.insert(REASON_ATTRIBUTE.to_owned(), string_attribute(reason));
+        for name in REASON_ATTRIBUTES {
+            if attributes.len() < MAX_ATTRIBUTES || attributes.contains_key(name) {
+                attributes.insert(name.to_owned(), string_attribute(reason));
+            }
         }
         let request = self
             .client
@@ -108,11 +112,13 @@ impl<H: Handler> Receiver<H> {
             .set_message_attributes(Some(attributes));
         match request.send().await {
             Ok(_) => {
-                self.metrics.counter("set_aside_total", vec![]).increment(1);
+                for name in DEAD_LETTERED_COUNTERS {
+                    self.metrics.counter(name, vec![]).increment(1);
+                }
                 tracing::warn!(
                     message_id = message.message_id,
                     reason,
-                    "set aside in the dead-letter queue"
+                    "message moved to the dead-letter queue"
                 );
                 true
             }
@@ -122,15 +128,16 @@ impl<H: Handler> Receiver<H> {
                     message_id = message.message_id,
                     reason,
                     error,
-                    "not set aside: left to redelivery"
+                    "dead-letter failed: message will be redelivered"
                 );
+                // The label keeps its value for as long as the alias of the counter exists.
                 self.count_retries("set_aside", 1);
                 false
             }
         }
     }
 
-    /// Deletes messages; each that fails is tried again, and after the last try left to redelivery.
+    /// Deletes messages. Failed deletes are retried; after the last attempt the message is redelivered.
     async fn delete(&self, mut messages: Vec<&Received>) {
         for attempt in 0..DELETE_ATTEMPTS {
             if messages.is_empty() {
@@ -151,12 +158,12 @@ impl<H: Handler> Receiver<H> {
         for message in messages {
             tracing::error!(
                 message_id = message.message_id,
-                "handled but not deleted: it will be redelivered"
+                "delete failed for good: handled message will be redelivered"
             );
         }
     }
 
-    /// One DeleteMessageBatch; returns what is worth another try.
+    /// Makes one DeleteMessageBatch call; returns the messages to retry.
     async fn delete_once<'a>(&self, messages: Vec<&'a Received>) -> Vec<&'a Received> {
         let entry = |(at, message): (usize, &&Received)| {
             DeleteMessageBatchRequestEntry::builder()
@@ -190,7 +197,7 @@ impl<H: Handler> Receiver<H> {
         self.metrics
             .counter("deleted_total", vec![])
             .increment(output.successful.len() as u64);
-        // A handle that SQS refuses stays refused: the lease is lost and the message will come again.
+        // SQS refuses a handle for good: the lease is lost and the message will be redelivered.
         let is_refused = |failed: &&BatchResultErrorEntry| {
             failed.sender_fault && !retry::is_throttle(&failed.code)
         };
@@ -205,14 +212,15 @@ impl<H: Handler> Receiver<H> {
             .map(|success| success.id.as_str())
             .chain(refused)
             .collect();
-        let places = messages.into_iter().enumerate();
-        places
+        messages
+            .into_iter()
+            .enumerate()
             .filter(|(at, _)| !settled.contains(at.to_string().as_str()))
             .map(|(_, message)| message)
             .collect()
     }
 
-    /// Leaves messages to redelivery, further away each time they come.
+    /// Postpones messages to a redelivery, with a delay that grows with each delivery.
     async fn postpone(&self, messages: &[&Received]) {
         if messages.is_empty() {
             return;
@@ -226,8 +234,8 @@ impl<H: Handler> Receiver<H> {
         self.change_visibility(&all).await;
     }
 
-    /// Sets when messages become visible again, by receipt handle; returns the places of those that SQS no longer
-    /// knows. A call that fails changes nothing: the messages come back when their lease ends.
+    /// Sets when messages become visible again, by receipt handle; returns the indices of those whose lease is lost. A failed
+    /// call changes nothing: those messages are redelivered when their lease ends.
     pub(super) async fn change_visibility(&self, entries: &[(&str, Duration)]) -> Vec<usize> {
         let entry = |(at, (receipt_handle, after)): (usize, &(&str, Duration))| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
@@ -247,14 +255,14 @@ impl<H: Handler> Receiver<H> {
             Ok(output) => {
                 let lost = output.failed.iter().filter(|failed| failed.sender_fault);
                 lost.filter_map(|failed| failed.id.parse().ok())
-                    .filter(|place| *place < entries.len())
+                    .filter(|at| *at < entries.len())
                     .collect()
             }
             Err(error) => {
                 tracing::warn!(
                     code = classify(&error).code,
                     messages = entries.len(),
-                    "visibility not changed"
+                    "change of visibility failed"
                 );
                 Vec::new()
             }
@@ -268,8 +276,8 @@ impl<H: Handler> Receiver<H> {
     }
 }
 
-/// How far away the next delivery of a message is that has come this often; at least half of the exponential step, so
-/// that a failing dependency is not hammered.
+/// Delay of the next delivery after this many deliveries; at least half of the exponential step, so that a failing
+/// dependency gets a pause.
 fn redelivery_after(receive_count: u32, random: f64) -> Duration {
     backoff_from_half(
         receive_count.saturating_sub(1),
@@ -284,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn redelivery_moves_away_and_stays_within_its_bound() {
+    fn the_redelivery_delay_grows_up_to_its_maximum() {
         assert_eq!(redelivery_after(1, 1.0), Duration::from_secs(2));
         assert_eq!(redelivery_after(4, 0.0), Duration::from_secs(8));
         assert_eq!(redelivery_after(1000, 1.0), REDELIVERY_MAX);

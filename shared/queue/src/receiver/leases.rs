@@ -1,17 +1,16 @@
-//! Who holds which lease until when: pure, ordered by deadline.
+//! The held leases, ordered by the time of their next extension. Pure: time is an argument.
 //!
-//! A lease is due for extension at half its time. It is given up when it was extended for as long as is allowed, or
-//! when SQS no longer knows it: the message then belongs to somebody else, or to nobody.
+//! A lease is due for extension at half its duration. A lease that has reached its maximum is extended no more.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Names one held lease within its book.
+/// Id of a lease within one [`Leases`].
 pub(super) type LeaseId = u64;
 
-/// The leases in hand.
+/// Leases of the unsettled messages.
 pub(super) struct Leases {
     time: Duration,
     max: Duration,
@@ -27,7 +26,7 @@ struct Lease {
 }
 
 impl Leases {
-    /// No leases; each lasts `time` and is extended to `max` in total at most.
+    /// Each lease has the duration `time`; extensions end at `max` in total.
     pub(super) fn new(time: Duration, max: Duration) -> Self {
         Self {
             time,
@@ -38,7 +37,7 @@ impl Leases {
         }
     }
 
-    /// Notes a lease that begins now.
+    /// Adds a lease that begins now.
     pub(super) fn hold(&mut self, receipt_handle: String, now: Instant) -> LeaseId {
         let id = self.next_id;
         self.next_id += 1;
@@ -55,20 +54,20 @@ impl Leases {
         id
     }
 
-    /// Forgets a lease: its message is settled, or lost.
+    /// Removes a lease: its message is settled, or the lease is lost.
     pub(super) fn release(&mut self, id: LeaseId) {
         if let Some(lease) = self.held.remove(&id) {
             self.due.remove(&(lease.due_at, id));
         }
     }
 
-    /// When the next lease is due.
+    /// Returns the time at which the next lease is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Up to `max` leases to extend now, the most urgent first; each is due again at half its new time. Leases that may
-    /// not last any longer are given up.
+    /// Returns up to `max` leases to extend now, the most urgent first. Each is due again at half its new duration; leases
+    /// at their maximum are removed.
     pub(super) fn take_due(&mut self, now: Instant, max: usize) -> Vec<(LeaseId, String)> {
         let mut taken = Vec::new();
         while taken.len() < max {
@@ -100,7 +99,7 @@ mod tests {
     const TIME: Duration = Duration::from_secs(60);
 
     #[tokio::test(start_paused = true)]
-    async fn a_lease_is_due_at_half_its_time_until_it_may_not_last_longer() {
+    async fn a_lease_is_due_at_half_its_duration_until_it_reaches_its_maximum() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut leases = Leases::new(TIME, Duration::from_secs(150));
@@ -118,36 +117,36 @@ mod tests {
             leases.take_due(at(120), 10).is_empty(),
             "it would end after 180 s"
         );
-        assert_eq!(leases.next_due(), None, "given up");
+        assert_eq!(leases.next_due(), None, "removed");
         leases.release(id);
     }
 
     proptest! {
         #[test]
-        fn every_lease_in_hand_is_extended_in_time_and_no_other(
+        fn every_held_lease_is_extended_in_time_and_no_other(
             steps in proptest::collection::vec((0_u64..20, prop::option::of(0_usize..30), any::<bool>()), 0..120)
         ) {
             let mut now = Instant::now();
             let mut leases = Leases::new(TIME, Duration::from_secs(1_000_000));
-            // What is in hand, and since when its current lease runs.
-            let mut hands: Vec<(LeaseId, Instant)> = Vec::new();
+            // Held leases, and the start of their current duration.
+            let mut held: Vec<(LeaseId, Instant)> = Vec::new();
             for (seconds, released, takes) in steps {
                 now += Duration::from_secs(seconds);
                 if takes {
-                    hands.push((leases.hold(String::new(), now), now));
+                    held.push((leases.hold(String::new(), now), now));
                 }
-                if let Some(place) = released.filter(|place| *place < hands.len()) {
-                    leases.release(hands.remove(place).0);
+                if let Some(at) = released.filter(|at| *at < held.len()) {
+                    leases.release(held.remove(at).0);
                 }
                 let due = leases.take_due(now, usize::MAX);
                 for (id, _) in due {
-                    let hand = hands.iter_mut().find(|hand| hand.0 == id);
-                    prop_assert!(hand.is_some(), "released leases are not extended");
-                    hand.expect("checked").1 = now;
+                    let lease = held.iter_mut().find(|lease| lease.0 == id);
+                    prop_assert!(lease.is_some(), "released leases are not extended");
+                    lease.expect("checked").1 = now;
                 }
-                prop_assert!(hands.iter().all(|(_, since)| now - *since < TIME / 2 || *since == now));
-                prop_assert_eq!(leases.held.len(), hands.len());
-                prop_assert_eq!(leases.due.len(), hands.len());
+                prop_assert!(held.iter().all(|(_, since)| now - *since < TIME / 2 || *since == now));
+                prop_assert_eq!(leases.held.len(), held.len());
+                prop_assert_eq!(leases.due.len(), held.len());
             }
         }
     }

@@ -1,8 +1,8 @@
-//! How many polls to keep going: pure.
+//! The number of concurrent polls. Pure.
 
 use super::MAX_RECEIVE;
 
-/// One poll while the queue is idle; one more after each full answer; one less after each that was not.
+/// One poll while the queue is idle; one more after each full response, one fewer after each other response.
 pub(super) struct Pollers {
     wanted: usize,
     max: usize,
@@ -20,10 +20,10 @@ impl Pollers {
         self.wanted
     }
 
-    /// A poll that asked for this many messages brought that many. A poll that asked for fewer than ten, because permits
-    /// were short, says nothing about the queue unless it came back short.
-    pub(super) fn answered(&mut self, asked: usize, got: usize) {
-        if got < asked {
+    /// Adjusts the number after a poll for `asked` messages returned `received`. A full response to a poll for fewer than ten,
+    /// for want of permits, says nothing about the queue.
+    pub(super) fn answered(&mut self, asked: usize, received: usize) {
+        if received < asked {
             self.wanted = (self.wanted - 1).max(1);
         } else if asked == MAX_RECEIVE {
             self.wanted = (self.wanted + 1).min(self.max);
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_polls_only_while_they_come_back_full() {
+    fn polls_increase_only_while_responses_are_full() {
         let mut pollers = Pollers::new(3);
         assert_eq!(pollers.wanted(), 1);
         for wanted in [2, 3, 3] {
@@ -54,21 +54,17 @@ mod tests {
             assert_eq!(pollers.wanted(), wanted);
         }
         pollers.answered(3, 3);
-        assert_eq!(
-            pollers.wanted(),
-            1,
-            "full only because little was asked for"
-        );
+        assert_eq!(pollers.wanted(), 1, "full only for want of permits");
     }
 
     proptest! {
         #[test]
-        fn there_is_always_a_poll_and_never_more_than_the_bound(
+        fn there_is_always_one_poll_and_never_more_than_the_limit(
             max in 0_usize..20, answers in proptest::collection::vec((1_usize..=10, 0_usize..=10, any::<bool>()), 0..100)
         ) {
             let mut pollers = Pollers::new(max);
-            for (asked, got, failed) in answers {
-                if failed { pollers.failed() } else { pollers.answered(asked, got.min(asked)) }
+            for (asked, received, failed) in answers {
+                if failed { pollers.failed() } else { pollers.answered(asked, received.min(asked)) }
                 prop_assert!((1..=max.max(1)).contains(&pollers.wanted()));
             }
         }

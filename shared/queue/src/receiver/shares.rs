@@ -1,58 +1,58 @@
-//! How many messages of one group are in hand: pure.
+//! Limits the unsettled messages of one group. Pure.
 //!
-//! A group that cannot be worked off (its table partition is throttled, say) would come to hold every permit, and the
-//! other groups' messages would not even be received. So a group may hold its share; what comes beyond is left to later
-//! deliveries. At most twice a message, though: deliveries lead to the dead-letter queue, and waiting is no defect.
+//! A slow group (for example, its table partition is throttled) would soon hold every permit, and no message of another
+//! group would be received. So each group holds at most its share, and messages beyond the share are postponed. A message
+//! is postponed at most twice, because deliveries count towards the dead-letter queue.
 
 use std::collections::HashMap;
 
 use crate::message::Received;
 
-/// Deliveries of one message that may be passed over.
-const MAX_PASSED_OVER: u32 = 2;
+/// Most deliveries of one message that are postponed for its group's share.
+const MAX_POSTPONED: u32 = 2;
 
-/// The messages in hand, by group.
+/// Number of unsettled messages by group.
 pub(super) struct Shares {
     max: usize,
-    in_hand: HashMap<String, usize>,
+    unsettled: HashMap<String, usize>,
 }
 
 impl Shares {
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
-            in_hand: HashMap::new(),
+            unsettled: HashMap::new(),
         }
     }
 
-    /// Splits what was received into what is taken in hand, and what is passed over.
+    /// Splits a batch into the messages within their group's share, which are taken, and the others.
     pub(super) fn take(&mut self, batch: Vec<Received>) -> (Vec<Received>, Vec<Received>) {
         batch.into_iter().partition(|message| {
             let held = self
-                .in_hand
+                .unsettled
                 .entry(group_of(message).to_owned())
                 .or_default();
-            let is_taken = *held < self.max || message.receive_count > MAX_PASSED_OVER;
+            let is_taken = *held < self.max || message.receive_count > MAX_POSTPONED;
             *held += usize::from(is_taken);
             is_taken
         })
     }
 
-    /// Lets go of what was taken.
+    /// Releases the shares of messages that were taken.
     pub(super) fn release(&mut self, batch: &[Received]) {
         for message in batch {
             let group = group_of(message);
-            if let Some(held) = self.in_hand.get_mut(group) {
+            if let Some(held) = self.unsettled.get_mut(group) {
                 *held -= 1;
                 if *held == 0 {
-                    self.in_hand.remove(group);
+                    self.unsettled.remove(group);
                 }
             }
         }
     }
 }
 
-/// Messages without a group are one.
+/// Messages without a group count as one group.
 fn group_of(message: &Received) -> &str {
     message.group.as_deref().unwrap_or_default()
 }
@@ -80,50 +80,50 @@ mod tests {
     }
 
     #[test]
-    fn what_exceeds_a_groups_share_is_passed_over_twice_and_other_groups_are_taken() {
+    fn a_message_beyond_its_groups_share_is_postponed_twice_and_other_groups_are_taken() {
         let mut shares = Shares::new(2);
-        let (taken, passed) = shares.take(vec![
+        let (taken, postponed) = shares.take(vec![
             message("a", 1),
             message("a", 1),
             message("a", 1),
             message("b", 1),
         ]);
-        assert_eq!((taken.len(), passed.len()), (3, 1));
+        assert_eq!((taken.len(), postponed.len()), (3, 1));
         assert_eq!(shares.take(vec![message("a", 2)]).1.len(), 1);
         assert_eq!(
             shares.take(vec![message("a", 3)]).0.len(),
             1,
-            "no further delivery is spent on waiting"
+            "a third delivery is not postponed"
         );
         shares.release(&taken);
         assert_eq!(
             shares.take(vec![message("a", 1), message("a", 1)]).0.len(),
             1,
-            "one of a is in hand"
+            "one message of a is unsettled"
         );
     }
 
     proptest! {
         #[test]
-        fn what_is_released_leaves_nothing_behind(
+        fn a_release_frees_the_whole_share(
             batches in proptest::collection::vec(proptest::collection::vec((0_u8..4, 1_u32..5), 0..10), 0..40)
         ) {
             let mut shares = Shares::new(7);
-            let mut hands = Vec::new();
+            let mut batches_taken = Vec::new();
             for batch in batches {
                 let messages: Vec<_> =
                     batch.iter().map(|(group, count)| message(&group.to_string(), *count)).collect();
                 let all = messages.len();
-                let (taken, passed) = shares.take(messages);
-                prop_assert_eq!(taken.len() + passed.len(), all);
-                prop_assert!(passed.iter().all(|message| message.receive_count <= MAX_PASSED_OVER));
-                hands.push(taken);
-                if hands.len() > 3 {
-                    shares.release(&hands.remove(0));
+                let (taken, postponed) = shares.take(messages);
+                prop_assert_eq!(taken.len() + postponed.len(), all);
+                prop_assert!(postponed.iter().all(|message| message.receive_count <= MAX_POSTPONED));
+                batches_taken.push(taken);
+                if batches_taken.len() > 3 {
+                    shares.release(&batches_taken.remove(0));
                 }
             }
-            hands.iter().for_each(|hand| shares.release(hand));
-            prop_assert!(shares.in_hand.values().all(|held| *held == 0));
+            batches_taken.iter().for_each(|batch| shares.release(batch));
+            prop_assert!(shares.unsettled.values().all(|held| *held == 0));
         }
     }
 }

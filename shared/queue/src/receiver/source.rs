@@ -1,4 +1,4 @@
-//! The queue a receiver drains, looked up once.
+//! Look-up of the queue that a receiver drains, and of its dead-letter queue.
 
 use aws_sdk_sqs::types::QueueAttributeName;
 
@@ -6,30 +6,30 @@ use crate::url::queue_url;
 use tenantry_process::arn::QueueArn;
 use tenantry_process::retry::{Failure, classify};
 
-/// The queue a receiver drains, and where its poison goes.
+/// A queue to receive from, and its dead-letter queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// The queue's ARN.
+pub struct SourceQueue {
+    /// ARN of the queue.
     pub arn: QueueArn,
-    /// Its URL.
+    /// URL of the queue.
     pub url: String,
-    /// The URL of its dead-letter queue, where it has one.
+    /// URL of the dead-letter queue in the redrive policy; `None` without a policy.
     pub dead_letter_url: Option<String>,
 }
 
-/// The queue could not be looked up.
+/// The look-up of a queue failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("queue {queue} cannot be looked up: {reason}")]
+#[error("look-up of queue {queue} failed: {reason}")]
 pub struct SourceLookupError {
     queue: String,
     reason: String,
 }
 
-impl Source {
-    /// Looks the queue and its redrive policy up: two to three calls.
+impl SourceQueue {
+    /// Looks up the queue and its redrive policy with two or three calls.
     ///
     /// # Errors
-    /// [`SourceLookupError`] where the queue is missing or SQS cannot be reached.
+    /// [`SourceLookupError`] if the queue or its dead-letter queue is missing, or SQS is not reachable.
     pub async fn find(
         client: &aws_sdk_sqs::Client,
         arn: &QueueArn,
@@ -61,7 +61,7 @@ impl Source {
     }
 }
 
-/// The dead-letter queue named by a redrive policy.
+/// Parses the dead-letter queue of a redrive policy.
 fn dead_letter_queue(policy: &str) -> Option<QueueArn> {
     let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
     policy.get("deadLetterTargetArn")?.as_str()?.parse().ok()

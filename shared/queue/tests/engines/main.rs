@@ -1,4 +1,4 @@
-//! The two queue engines over a real socket: the same SDK path as production, against the embedded endpoint.
+//! Sender and receiver over a real socket: the same SDK path as in production, against the embedded endpoint.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where anything fails")]
 

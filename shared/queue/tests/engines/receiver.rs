@@ -1,20 +1,21 @@
-//! The receiver over a real socket: the same SDK path as production, against the embedded endpoint.
+//! The receiver over a real socket.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{Aws, eventually};
+use parking_lot::Mutex;
 use tenantry_process::health::Readiness;
 use tenantry_process::metrics::Metrics;
 use tenantry_queue::message::{Outgoing, Received};
-use tenantry_queue::receiver::{Handler, Receiver, ReceiverLimits, Source, Verdict};
+use tenantry_queue::receiver::{Handler, Receiver, ReceiverLimits, SourceQueue, Verdict};
 use tenantry_queue::sender::{Sender, SenderLimits};
 use tokio_util::sync::CancellationToken;
 
 type Decide = dyn Fn(&Received) -> Verdict + Send + Sync;
 
-/// Notes every delivery and decides by a function.
+/// Records every delivery; a function decides the verdicts.
 #[derive(Clone)]
 struct Notes {
     seen: Arc<Mutex<HashMap<String, u32>>>,
@@ -32,11 +33,11 @@ impl Notes {
     }
 
     fn deliveries(&self) -> u32 {
-        self.seen.lock().unwrap().values().sum()
+        self.seen.lock().values().sum()
     }
 
-    fn of(&self, body: &str) -> u32 {
-        self.seen.lock().unwrap().get(body).copied().unwrap_or(0)
+    fn deliveries_of(&self, body: &str) -> u32 {
+        self.seen.lock().get(body).copied().unwrap_or(0)
     }
 }
 
@@ -44,12 +45,7 @@ impl Handler for Notes {
     async fn handle(&self, batch: &[Received]) -> Vec<Verdict> {
         assert!((1..=10).contains(&batch.len()));
         for message in batch {
-            *self
-                .seen
-                .lock()
-                .unwrap()
-                .entry(message.body.clone())
-                .or_default() += 1;
+            *self.seen.lock().entry(message.body.clone()).or_default() += 1;
         }
         tokio::time::sleep(self.takes).await;
         batch.iter().map(|message| (self.decide)(message)).collect()
@@ -73,7 +69,7 @@ impl Running {
         handler: impl Handler,
         limits: ReceiverLimits,
     ) -> Self {
-        let source = Source::find(&aws.sqs, &crate::support::arn(queue))
+        let source = SourceQueue::find(&aws.sqs, &crate::support::arn(queue))
             .await
             .unwrap();
         let readiness = Readiness::default();
@@ -142,7 +138,7 @@ async fn is_empty(aws: &Aws, queue: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backlog_is_handled_once_each_at_three_calls_for_ten_messages() {
+async fn a_backlog_is_handled_once_each_with_two_calls_per_ten_messages() {
     let aws = Aws::start().await;
     aws.queue("backlog").await;
     fill(&aws, "backlog", 500).await;
@@ -189,12 +185,12 @@ async fn an_idle_queue_is_polled_by_one_long_poll_at_a_time() {
 }
 
 #[tokio::test]
-async fn what_can_never_succeed_is_set_aside_with_its_reason_and_its_neighbours_go_on() {
+async fn a_poison_message_is_dead_lettered_with_its_reason_and_the_others_are_deleted() {
     let aws = Aws::start().await;
     aws.queue("poison").await;
     fill(&aws, "poison", 10).await;
     let notes = Notes::new(|message| match message.body.as_str() {
-        "m4" => Verdict::SetAside("no use".to_owned()),
+        "m4" => Verdict::DeadLetter("no use".to_owned()),
         _ => Verdict::Done,
     });
     let running = Running::start(&aws, "poison", &notes, limits()).await;
@@ -218,14 +214,16 @@ async fn what_can_never_succeed_is_set_aside_with_its_reason_and_its_neighbours_
         .receive_message()
         .queue_url(url)
         .message_attribute_names("All");
-    let set_aside = receive.send().await.unwrap().messages.unwrap();
-    assert_eq!(set_aside[0].body.as_deref(), Some("m4"));
-    let reason = &set_aside[0].message_attributes.as_ref().unwrap()["set_aside_reason"];
-    assert_eq!(reason.string_value.as_deref(), Some("no use"));
+    let dead = receive.send().await.unwrap().messages.unwrap();
+    assert_eq!(dead[0].body.as_deref(), Some("m4"));
+    for name in ["dead_letter_reason", "set_aside_reason"] {
+        let reason = &dead[0].message_attributes.as_ref().unwrap()[name];
+        assert_eq!(reason.string_value.as_deref(), Some("no use"), "{name}");
+    }
 }
 
 #[tokio::test]
-async fn without_a_dead_letter_queue_poison_is_left_to_redelivery() {
+async fn without_a_dead_letter_queue_a_poison_message_is_redelivered() {
     let aws = Aws::start().await;
     aws.sqs
         .create_queue()
@@ -235,18 +233,22 @@ async fn without_a_dead_letter_queue_poison_is_left_to_redelivery() {
         .unwrap();
     fill(&aws, "alone", 2).await;
     let notes = Notes::new(|message| match message.body.as_str() {
-        "m0" => Verdict::SetAside("no use".to_owned()),
+        "m0" => Verdict::DeadLetter("no use".to_owned()),
         _ => Verdict::Done,
     });
     let running = Running::start(&aws, "alone", &notes, limits()).await;
-    eventually("redelivered", async || notes.of("m0") >= 2).await;
+    eventually("redelivered", async || notes.deliveries_of("m0") >= 2).await;
     running.end().await;
-    assert_eq!(notes.of("m1"), 1, "its neighbour was deleted");
+    assert_eq!(
+        notes.deliveries_of("m1"),
+        1,
+        "the other message was deleted"
+    );
     assert_ne!(aws.count("alone").await, (0, 0), "it is still there");
 }
 
 #[tokio::test]
-async fn a_message_without_success_comes_again_and_is_deleted_when_it_has_it() {
+async fn a_failed_message_is_redelivered_and_deleted_once_it_succeeds() {
     let aws = Aws::start().await;
     aws.queue("again").await;
     fill(&aws, "again", 1).await;
@@ -260,11 +262,11 @@ async fn a_message_without_success_comes_again_and_is_deleted_when_it_has_it() {
     let running = Running::start(&aws, "again", &notes, limits()).await;
     eventually("the queue is empty", async || is_empty(&aws, "again").await).await;
     running.end().await;
-    assert_eq!(notes.of("m0"), 2);
+    assert_eq!(notes.deliveries_of("m0"), 2);
 }
 
 #[tokio::test]
-async fn a_lease_is_kept_while_the_handler_works() {
+async fn a_lease_is_extended_while_the_handler_runs() {
     let aws = Aws::start().await;
     aws.queue("slow").await;
     fill(&aws, "slow", 3).await;
@@ -279,11 +281,11 @@ async fn a_lease_is_kept_while_the_handler_works() {
     let running = Running::start(&aws, "slow", &notes, limits).await;
     eventually("the queue is empty", async || is_empty(&aws, "slow").await).await;
     running.end().await;
-    assert_eq!(notes.deliveries(), 3, "none was handed over twice");
+    assert_eq!(notes.deliveries(), 3, "none was delivered twice");
 }
 
 #[tokio::test]
-async fn what_is_in_hand_never_exceeds_the_permits() {
+async fn unsettled_messages_never_exceed_the_permits() {
     let aws = Aws::start().await;
     aws.queue("bounded").await;
     fill(&aws, "bounded", 60).await;
@@ -299,21 +301,18 @@ async fn what_is_in_hand_never_exceeds_the_permits() {
     let most = Arc::new(Mutex::new(0));
     eventually("the queue is empty", async || {
         let (waiting, leased) = aws.count("bounded").await;
-        let mut most = most.lock().unwrap();
+        let mut most = most.lock();
         *most = leased.max(*most);
         (waiting, leased) == (0, 0)
     })
     .await;
     running.end().await;
-    assert!(
-        (1..=7).contains(&*most.lock().unwrap()),
-        "{most:?} leased at once"
-    );
+    assert!((1..=7).contains(&*most.lock()), "{most:?} leased at once");
     assert_eq!(notes.deliveries(), 60);
 }
 
 #[tokio::test]
-async fn failed_deletes_and_receives_are_tried_again() {
+async fn failed_deletes_and_receives_are_retried() {
     let aws = Aws::start().await;
     aws.queue("failing").await;
     fill(&aws, "failing", 50).await;
@@ -334,7 +333,7 @@ async fn failed_deletes_and_receives_are_tried_again() {
 }
 
 #[tokio::test]
-async fn a_stop_finishes_what_is_in_hand_and_leaves_the_rest_visible() {
+async fn a_stop_finishes_running_handlers_and_leaves_the_other_messages_visible() {
     let aws = Aws::start().await;
     aws.queue("stop").await;
     fill(&aws, "stop", 100).await;
@@ -347,18 +346,18 @@ async fn a_stop_finishes_what_is_in_hand_and_leaves_the_rest_visible() {
         ..limits()
     };
     let running = Running::start(&aws, "stop", &notes, limits).await;
-    eventually("something is in hand", async || notes.deliveries() > 0).await;
+    eventually("a handler has begun", async || notes.deliveries() > 0).await;
     running.end().await;
     let (waiting, leased) = aws.count("stop").await;
     assert_eq!(leased, 0, "nothing is stranded");
     assert_eq!(
         waiting + usize::try_from(notes.deliveries()).unwrap(),
         100,
-        "what was handled is gone, the rest is there"
+        "handled messages are deleted, the others are in the queue"
     );
 }
 
-/// Cannot finish a batch with a message of the group `noisy` before it is told to.
+/// Handles no batch with a message of the group `noisy` until the token is cancelled.
 struct Stuck {
     notes: Notes,
     released: CancellationToken,
@@ -378,7 +377,7 @@ impl Handler for Stuck {
 }
 
 #[tokio::test]
-async fn a_group_that_cannot_be_worked_off_leaves_room_for_the_others_and_loses_nothing() {
+async fn a_stuck_group_leaves_permits_to_the_others_and_loses_no_message() {
     let aws = Aws::start().await;
     let queue = aws.queue("shares").await;
     let sender = Sender::new(
@@ -409,7 +408,7 @@ async fn a_group_that_cannot_be_worked_off_leaves_room_for_the_others_and_loses_
     eventually("the share is used up", async || notes.deliveries() == 20).await;
     send("quiet", "quiet".to_owned()).await;
     eventually("the quiet message is handled", async || {
-        notes.of("quiet") == 1
+        notes.deliveries_of("quiet") == 1
     })
     .await;
     assert_eq!(notes.deliveries(), 21, "and no further noisy one");
@@ -418,7 +417,7 @@ async fn a_group_that_cannot_be_worked_off_leaves_room_for_the_others_and_loses_
     })
     .await;
     released.cancel();
-    eventually("those in hand are deleted", async || {
+    eventually("the handled messages are deleted", async || {
         aws.count("shares").await == (0, 40)
     })
     .await;

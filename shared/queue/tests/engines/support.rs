@@ -1,4 +1,4 @@
-//! An embedded endpoint in this process, and what the engine tests ask of it.
+//! An embedded endpoint in this process, and helpers for its queues, faults and counts.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl Aws {
         }
     }
 
-    /// A queue with a dead-letter queue.
+    /// Creates a queue and its dead-letter queue.
     pub(crate) async fn queue(&self, name: &str) -> QueueArn {
         let sqs = &self.sqs;
         let dead = format!("{name}-dlq");
@@ -51,7 +51,7 @@ impl Aws {
         arn(name)
     }
 
-    /// Messages in the queue: waiting and leased.
+    /// Counts a queue's messages: visible and leased.
     pub(crate) async fn count(&self, name: &str) -> (usize, usize) {
         let url = self
             .sqs
@@ -75,13 +75,13 @@ impl Aws {
         )
     }
 
-    /// Calls by action since the start.
+    /// Counts calls by action since the start.
     pub(crate) async fn calls(&self) -> HashMap<String, u64> {
         let answer = self.admin(Method::GET, "calls", String::new()).await;
         serde_json::from_slice(&answer).unwrap()
     }
 
-    /// Injects faults from now on.
+    /// Replaces the injected faults.
     pub(crate) async fn faults(&self, rules: &str) {
         self.admin(Method::PUT, "faults", rules.to_owned()).await;
     }
@@ -106,7 +106,7 @@ pub(crate) fn arn(name: &str) -> QueueArn {
         .unwrap()
 }
 
-/// Ends once the condition holds.
+/// Waits until the condition holds.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
     let deadline = Instant::now() + WITHIN;
     while !condition().await {

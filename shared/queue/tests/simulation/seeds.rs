@@ -1,4 +1,4 @@
-//! Which seeds run, each in a runtime and a virtual time of its own, and what a failing one says.
+//! Runs scenarios by seed, each in its own runtime with virtual time, and reports failures.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -8,39 +8,39 @@ use tokio::time::timeout;
 use crate::trace::{Event, Trace};
 use crate::world::World;
 
-/// How many seeds run, each scenario its own; see there for the default.
+/// Variable: number of seeds; each scenario has its own default.
 const COUNT_VARIABLE: &str = "SIMULATION_SEEDS";
-/// The one seed to run.
+/// Variable: the only seed to run.
 const SEED_VARIABLE: &str = "SIMULATION_SEED";
-/// Runs of a seed that is run alone.
+/// Runs of a seed that runs alone.
 const REPEATS: usize = 50;
-/// Seeds played twice to see whether the same happens, and those that may differ: measured, one in a hundred does.
+/// Seeds that run twice to compare their traces, and the number that may differ (measured: one in a hundred does).
 const REPLAYED: u64 = 20;
-const MOST_UNSTEADY: usize = 3;
-/// Virtual time after which a run is given up.
+const MAX_UNSTEADY: usize = 3;
+/// Virtual time after which a run is stuck.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
-/// Failing seeds after which the rest is not run; the first is told in full, the others by what they break.
+/// Failing seeds after which no more run; the report has the trace of the first, and the violations of all.
 const FAILURES: usize = 20;
 
-/// A scenario: what is played under a seed, and what must hold of the trace.
+/// A scenario: what runs under a seed, and what must hold for the trace.
 pub(crate) trait Scenario {
-    /// The test's name, for the line that says how to run a seed again.
+    /// Name of the test, for the command that repeats a seed.
     const NAME: &'static str;
 
-    /// Sets the scene for a seed.
+    /// Creates the scenario of a seed.
     fn new(seed: u64) -> Self;
 
-    /// The service it is played against.
+    /// The service of this scenario.
     fn world(&self) -> World;
 
-    /// Plays it to its end.
+    /// Runs the scenario to its end.
     fn play(&self) -> impl Future<Output = ()>;
 
-    /// The promises that the trace breaks, one sentence each.
-    fn judge(&self, trace: &Trace) -> Vec<String>;
+    /// Returns the violations in a trace, one sentence each.
+    fn check(&self, trace: &Trace) -> Vec<String>;
 }
 
-/// Runs a scenario under every seed asked for; panics with those that break a promise.
+/// Runs a scenario under every requested seed; panics if any has a violation.
 pub(crate) fn run<S: Scenario>(default_count: u64) {
     let number = |name| {
         std::env::var(name)
@@ -58,11 +58,11 @@ pub(crate) fn run<S: Scenario>(default_count: u64) {
     }
 }
 
-/// Plays one seed; what it breaks, and what happened.
+/// Runs one seed; returns its violations and its trace, if there are violations.
 fn failure<S: Scenario>(seed: u64) -> Option<(String, Trace)> {
-    let (broken, trace) = catch_unwind(AssertUnwindSafe(|| {
+    let (violations, trace) = catch_unwind(AssertUnwindSafe(|| {
         let (scenario, trace) = play::<S>(seed);
-        (scenario.judge(&trace), trace)
+        (scenario.check(&trace), trace)
     }))
     .unwrap_or_else(|_| {
         (
@@ -70,19 +70,22 @@ fn failure<S: Scenario>(seed: u64) -> Option<(String, Trace)> {
             Trace::default(),
         )
     });
-    (!broken.is_empty()).then(|| {
+    (!violations.is_empty()).then(|| {
         let again = format!(
-            "{SEED_VARIABLE}={seed} cargo test -p shared --test simulation {}",
+            "{SEED_VARIABLE}={seed} cargo test -p tenantry-queue --test simulation {}",
             S::NAME
         );
         (
-            format!("seed {seed} (again: {again}):\n- {}", broken.join("\n- ")),
+            format!(
+                "seed {seed} (again: {again}):\n- {}",
+                violations.join("\n- ")
+            ),
             trace,
         )
     })
 }
 
-/// Plays one seed; the scenario and what happened.
+/// Runs one seed; returns the scenario and its trace.
 pub(crate) fn play<S: Scenario>(seed: u64) -> (S, Trace) {
     in_virtual_time(seed, async || {
         let scenario = S::new(seed);
@@ -97,7 +100,7 @@ pub(crate) fn play<S: Scenario>(seed: u64) -> (S, Trace) {
     })
 }
 
-/// Runs something in a runtime of its own, whose clock jumps from timer to timer, with a seed's jitter.
+/// Runs a future in its own runtime, whose clock jumps from timer to timer, with a seed's jitter.
 pub(crate) fn in_virtual_time<T>(seed: u64, play: impl AsyncFnOnce() -> T) -> T {
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -108,14 +111,14 @@ pub(crate) fn in_virtual_time<T>(seed: u64, play: impl AsyncFnOnce() -> T) -> T 
     runtime.block_on(play())
 }
 
-/// Plays a few seeds twice each: but for the order of `select!` branches, the same happens at the same time.
-pub(crate) fn check_steady<S: Scenario>() {
+/// Runs a few seeds twice each: except for the order of `select!` branches, the traces must be equal.
+pub(crate) fn check_repeatable<S: Scenario>() {
     let digest = |seed| play::<S>(seed).1.digest();
     let unsteady: Vec<_> = (0..REPLAYED)
         .filter(|seed| digest(*seed) != digest(*seed))
         .collect();
     assert!(
-        unsteady.len() <= MOST_UNSTEADY,
-        "played twice, these differ: {unsteady:?}"
+        unsteady.len() <= MAX_UNSTEADY,
+        "these seeds differ between two runs: {unsteady:?}"
     );
 }

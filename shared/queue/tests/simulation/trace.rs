@@ -1,35 +1,35 @@
-//! What happened, in order: the one thing the judges read.
+//! The events of a run in order; the checkers read nothing else.
 
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
+use crate::world::protocol::{Answer, Request};
 use crate::world::queue::{Entry, Lease};
-use crate::world::wire::{Answer, Request};
 
-/// Events a failing seed shows, the last ones.
+/// Number of last events that a failing seed prints.
 const SHOWN: usize = 120;
-/// Characters each of them shows.
+/// Characters printed per event.
 const LINE: usize = 220;
 
 /// Names one call of the engine under test.
 pub(crate) type CallId = u64;
 
-/// Everything worth knowing, on either side of the socket.
+/// An event on either side of the socket.
 #[derive(Debug, Clone, Hash)]
 pub(crate) enum Event {
     /// A call left the SDK.
     Called { call: CallId, request: Request },
     /// Its answer reached the SDK.
     Answered { call: CallId, answer: Answer },
-    /// It came back without an answer worth the name.
+    /// The call failed without a usable answer.
     Failed { call: CallId, how: Failure },
-    /// The SDK stopped waiting for it.
+    /// The SDK stopped waiting for the call.
     Abandoned { call: CallId },
 
-    /// A queue took a message in.
+    /// A queue accepted a message.
     Put { queue: String, entry: Entry },
-    /// A queue handed a message over.
+    /// A queue delivered a message.
     Leased {
         call: CallId,
         queue: String,
@@ -43,8 +43,8 @@ pub(crate) enum Event {
     },
     /// A message is gone for good.
     Deleted { queue: String, message: u64 },
-    /// From here on the service is quick and does what it is asked.
-    Cleared,
+    /// No faults occur after this event.
+    FaultsEnded,
 
     /// A caller of the sender offers a message.
     Offered {
@@ -54,8 +54,8 @@ pub(crate) enum Event {
         within: Duration,
         must_arrive: bool,
     },
-    /// The sender's answer.
-    Told { send: usize, outcome: Outcome },
+    /// `send` returned.
+    Returned { send: usize, outcome: Outcome },
     /// The caller dropped its future.
     Left { send: usize },
     /// `drain` was called.
@@ -63,41 +63,41 @@ pub(crate) enum Event {
     /// `drain` returned.
     Drained,
 
-    /// The handler was given deliveries, by receipt handle.
+    /// The handler got deliveries, by receipt handle.
     Handling { handles: Vec<String> },
     /// The handler made a message's effect durable.
     Stored { body: String },
-    /// The handler said what became of each.
+    /// The handler returned verdicts.
     Decided { verdicts: Vec<(String, Decision)> },
-    /// The handler panicked over these.
+    /// The handler panicked with these deliveries.
     Panicked { handles: Vec<String> },
     /// A receiver begins.
     Started,
-    /// The receiver was told to stop.
+    /// The receiver's token was cancelled.
     Stopping,
     /// `run` returned.
     Stopped,
-    /// The queue is empty and everything settled: what follows is the cost of waiting.
+    /// The queue is empty and all messages are settled: what follows is the cost of idling.
     Idle,
-    /// Something is going on again.
+    /// The idle period has ended.
     Busy,
-    /// A scenario could not be played to its end.
+    /// A scenario did not reach its end.
     Stuck { why: String },
 }
 
-/// How a call came back without its answer.
+/// Failure of a call without a usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Failure {
     /// An error of the service.
     Refused { status: u16, code: &'static str },
     /// The connection broke.
     Reset,
-    /// An answer nobody can read.
+    /// An unreadable answer.
     Garbled,
 }
 
 impl Failure {
-    /// Whether the same call may succeed later.
+    /// Returns true if the same call may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Refused { status, code } => *status >= 500 || *code == "ThrottlingException",
@@ -106,7 +106,7 @@ impl Failure {
     }
 }
 
-/// What a caller of the sender was told.
+/// Result of a `send`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
     Ok,
@@ -116,12 +116,12 @@ pub(crate) enum Outcome {
     Rejected,
 }
 
-/// What a handler decided.
+/// Verdict of a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Decision {
     Done,
     Retry,
-    SetAside,
+    DeadLetter,
 }
 
 /// The events of one run, each with the virtual time since its start.
@@ -129,14 +129,14 @@ pub(crate) enum Decision {
 pub(crate) struct Trace(pub(crate) Vec<(Duration, Event)>);
 
 impl Trace {
-    /// Equal for runs in which the same happened at the same time.
+    /// Hash of all events and their times.
     pub(crate) fn digest(&self) -> u64 {
         let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
         self.0.hash(&mut hasher);
         hasher.finish()
     }
 
-    /// The last events, one a line.
+    /// Returns the last events, one per line.
     pub(crate) fn tail(&self) -> String {
         let skipped = self.0.len().saturating_sub(SHOWN);
         let mut text = format!("trace, {skipped} events before:\n");

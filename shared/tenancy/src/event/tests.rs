@@ -19,7 +19,7 @@ fn event(payload: Option<&str>) -> Event {
 }
 
 #[test]
-fn golden_the_message_on_the_wire() {
+fn golden_message_format() {
     let message = event(None).into_message(&pool());
     assert_eq!(message.body, r#"{"event":"Event raised!"}"#);
     assert_eq!(message.group, "tenant-3");
@@ -37,7 +37,7 @@ fn golden_the_message_on_the_wire() {
 }
 
 #[test]
-fn characters_that_sqs_refuses_are_escaped_and_mean_the_same() {
+fn characters_that_sqs_refuses_are_escaped_without_a_change_of_meaning() {
     let text = "{\"a\":\"\u{fffe}\u{ffff}\"}";
     let payload = Payload::parse(text.as_bytes()).expect("JSON");
     assert_eq!(payload.as_str(), r#"{"a":"\ufffe\uffff"}"#);
@@ -49,7 +49,7 @@ fn characters_that_sqs_refuses_are_escaped_and_mean_the_same() {
 }
 
 #[test]
-fn an_idempotency_key_means_one_id_per_tenant() {
+fn an_idempotency_key_gives_one_id_per_tenant() {
     let (one, two) = (tenant("tenant-1"), tenant("tenant-2"));
     let id = id_of_key(&one, "order-7");
     assert_eq!(id, id_of_key(&one, "order-7"));
@@ -60,7 +60,7 @@ fn an_idempotency_key_means_one_id_per_tenant() {
 }
 
 #[test]
-fn an_id_of_ours_tells_its_time_and_others_do_not() {
+fn only_a_uuid_v7_gives_its_time() {
     assert_eq!(
         time_of_id("01a2066a-d34e-77fd-ba12-9db3e3b4528a"),
         Some(0x01a2_066a_d34e)
@@ -76,7 +76,7 @@ fn an_id_of_ours_tells_its_time_and_others_do_not() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_json_that_survives_the_journey_or_a_clear_error(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+    fn any_bytes_are_refused_or_stay_valid_json(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
         if let Ok(payload) = Payload::parse(&bytes) {
             prop_assert!(serde_json::from_str::<&RawValue>(payload.as_str()).is_ok());
         }

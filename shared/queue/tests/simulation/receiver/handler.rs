@@ -1,9 +1,10 @@
-//! A handler that does to each message what its plan says, and writes down what it did.
+//! A handler that follows a plan for each message and records its actions in the trace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tenantry_queue::message::Received;
 use tenantry_queue::receiver::{Handler, Verdict};
 
@@ -11,28 +12,28 @@ use crate::trace::{Decision, Event};
 use crate::world::World;
 use crate::world::queue::Entry;
 
-/// The attribute each message carries.
-const ATTRIBUTE: &str = "tenant_id";
-/// How often a flaky message fails.
+/// Attribute of every message.
+const ATTRIBUTE: &str = "group_key";
+/// Number of failures of a flaky message.
 const FLAKY_TIMES: u32 = 2;
 
-/// What is to happen to a message.
+/// Planned outcome of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It is stored.
+    /// Stored at once.
     Good,
-    /// It fails a few times, then it is stored.
+    /// Fails a few times, then is stored.
     Flaky,
-    /// It can never be stored.
+    /// Can never be stored.
     Poison,
-    /// The handler panics over it once, then it is stored.
+    /// The handler panics once, then stores the message.
     Panics,
-    /// The handler forgets to say what became of it, once.
+    /// The handler once returns no verdict.
     Silent,
 }
 
 impl Kind {
-    /// How its body ends.
+    /// Suffix of the body.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -49,13 +50,13 @@ impl Kind {
 pub(super) struct Plan {
     pub(super) at: Duration,
     pub(super) kind: Kind,
-    /// How long its batch is worked on, at least.
+    /// Shortest duration of handling its batch.
     pub(super) takes: Duration,
     pub(super) group: String,
 }
 
 impl Plan {
-    /// The message itself.
+    /// The planned message.
     pub(super) fn entry(&self, number: usize) -> Entry {
         Entry {
             body: format!("{number} {}", self.kind.name()),
@@ -66,49 +67,49 @@ impl Plan {
     }
 }
 
-/// How truthful a handler is.
-pub(super) trait Manner: Clone + Send + Sync + 'static {
-    /// Whether what it calls done is stored.
+/// Whether a handler stores messages.
+pub(super) trait StorePolicy: Clone + Send + Sync + 'static {
+    /// True if a message with the verdict Done is stored.
     const STORES: bool;
 }
 
-/// Says done only of what it has stored.
+/// Stores a message before the verdict Done.
 #[derive(Clone)]
-pub(super) struct Honest;
+pub(super) struct StoresDone;
 
-impl Manner for Honest {
+impl StorePolicy for StoresDone {
     const STORES: bool = true;
 }
 
-/// Says done of what it has not stored.
+/// Returns Done without storing the message.
 #[derive(Clone)]
-pub(super) struct Lying;
+pub(super) struct StoresNothing;
 
-impl Manner for Lying {
+impl StorePolicy for StoresNothing {
     const STORES: bool = false;
 }
 
-/// Does what the plans say. Clones share what they remember.
+/// Handler that follows the plans. Clones share their state.
 #[derive(Clone)]
 pub(super) struct Scripted<M> {
     world: World,
     plans: Arc<Vec<Plan>>,
-    /// How often each message came.
+    /// Number of deliveries of each message.
     tries: Arc<Mutex<BTreeMap<usize, u32>>>,
-    _manner: M,
+    _policy: M,
 }
 
-impl<M: Manner> Scripted<M> {
-    pub(super) fn new(world: World, plans: Arc<Vec<Plan>>, manner: M) -> Self {
+impl<M: StorePolicy> Scripted<M> {
+    pub(super) fn new(world: World, plans: Arc<Vec<Plan>>, policy: M) -> Self {
         Self {
             world,
             plans,
             tries: Arc::default(),
-            _manner: manner,
+            _policy: policy,
         }
     }
 
-    /// What to do this time: the plan and how often the message came before.
+    /// Returns a message's plan, and the number of its earlier deliveries.
     fn plan(&self, message: &Received) -> Option<(&Plan, u32)> {
         let number: usize = message.body.split(' ').next()?.parse().ok()?;
         let plan = self.plans.get(number)?;
@@ -119,14 +120,14 @@ impl<M: Manner> Scripted<M> {
                 why: format!("{} did not arrive as it was sent", message.body),
             });
         }
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tries = self.tries.lock();
         let count = tries.entry(number).or_default();
         *count += 1;
         Some((plan, *count - 1))
     }
 }
 
-impl<M: Manner> Handler for Scripted<M> {
+impl<M: StorePolicy> Handler for Scripted<M> {
     async fn handle(&self, batch: &[Received]) -> Vec<Verdict> {
         let handles: Vec<_> = batch
             .iter()
@@ -137,7 +138,7 @@ impl<M: Manner> Handler for Scripted<M> {
         });
         let planned: Vec<_> = batch
             .iter()
-            .map(|message| self.plan(message).expect("only planned messages are put"))
+            .map(|message| self.plan(message).expect("every message has a plan"))
             .collect();
         let takes = planned
             .iter()
@@ -150,7 +151,7 @@ impl<M: Manner> Handler for Scripted<M> {
             .any(|(plan, before)| plan.kind == Kind::Panics && *before == 0)
         {
             self.world.note(Event::Panicked { handles });
-            // Without the hook's line: it would be thousands.
+            // `resume_unwind` skips the panic hook, which would print thousands of lines.
             std::panic::resume_unwind(Box::new("planned"));
         }
         let decisions: Vec<_> = planned
@@ -183,7 +184,7 @@ impl<M: Manner> Handler for Scripted<M> {
 
 const fn decide(kind: Kind, before: u32) -> Decision {
     match kind {
-        Kind::Poison => Decision::SetAside,
+        Kind::Poison => Decision::DeadLetter,
         Kind::Flaky if before < FLAKY_TIMES => Decision::Retry,
         Kind::Good | Kind::Flaky | Kind::Panics | Kind::Silent => Decision::Done,
     }
@@ -193,6 +194,6 @@ fn verdict(decision: Decision) -> Verdict {
     match decision {
         Decision::Done => Verdict::Done,
         Decision::Retry => Verdict::Retry,
-        Decision::SetAside => Verdict::SetAside("poison".to_owned()),
+        Decision::DeadLetter => Verdict::DeadLetter("poison".to_owned()),
     }
 }

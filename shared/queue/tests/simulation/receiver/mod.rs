@@ -1,8 +1,8 @@
-//! The receiver's stories: a backlog and arrivals, handlers that are slow, fail, panic or find poison, in any weather; a
-//! stop in the middle of it, and a second receiver that finishes the work once the weather has cleared.
+//! Scenarios of the receiver: a backlog and arrivals; handlers that are slow, fail, panic or find poison; any faults; and a
+//! stop in the middle. A second receiver finishes the work after the faults have ended.
 
+mod checker;
 mod handler;
-mod judge;
 mod self_tests;
 
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use tenantry_process::health::Readiness;
 use tenantry_process::metrics::Metrics;
-use tenantry_queue::receiver::{Receiver, ReceiverLimits, Source};
+use tenantry_queue::receiver::{Receiver, ReceiverLimits, SourceQueue};
 use tokio_util::sync::CancellationToken;
 
-use self::handler::{Honest, Kind, Manner, Plan, Scripted};
+use self::handler::{Kind, Plan, Scripted, StorePolicy, StoresDone};
 use crate::seeds::{self, Scenario};
 use crate::trace::{Event, Trace};
-use crate::world::faults::Weather;
+use crate::world::faults::FaultRates;
 use crate::world::queue::Queue;
 use crate::world::{World, arn};
 
@@ -26,47 +26,47 @@ const SEEDS: u64 = 500;
 const SOURCE: &str = "source";
 /// Its dead-letter queue.
 const DEAD: &str = "dead";
-/// Longest a story goes on after the weather has cleared: every redelivery takes up to 15 minutes.
+/// Longest duration of a scenario after the faults have ended: every redelivery takes up to 15 minutes.
 const SETTLES_WITHIN: Duration = Duration::from_secs(6 * 3600);
-/// After this the extra polls of a busy queue have ended.
+/// Time after which the extra polls of a busy queue have ended.
 const EXTRA_POLLS: Duration = Duration::from_secs(10);
-/// Long polls an idle receiver is watched for.
+/// Long polls of the idle period.
 const IDLE_POLLS: u32 = 3;
 
-struct Story {
+struct ReceiverScenario {
     seed: u64,
     world: World,
     terms: Terms,
     plans: Arc<Vec<Plan>>,
-    clears_at: Duration,
+    faults_end_at: Duration,
     stops_at: Duration,
 }
 
-/// What the judge must know of the scene.
+/// Parameters of a scenario that the checker needs.
 #[derive(Debug, Clone, Copy)]
 struct Terms {
     limits: ReceiverLimits,
     has_dead_letters: bool,
-    /// Nothing fails from beginning to end.
-    is_calm: bool,
+    /// True if no fault occurs in the whole run.
+    is_faultless: bool,
     /// Longest the handler takes.
     handler_takes: Duration,
 }
 
-impl Scenario for Story {
+impl Scenario for ReceiverScenario {
     const NAME: &'static str = "the_receiver_keeps_its_promises";
 
     fn new(seed: u64) -> Self {
-        let mut dice = fastrand::Rng::with_seed(seed);
-        let is_calm = dice.u8(..3) == 0;
-        let weather = match dice.u8(..3) {
-            _ if is_calm => Weather::calm([0, 1, 5, 50][dice.usize(..4)]),
-            0 => Weather::mild([1, 5, 50][dice.usize(..3)]),
-            _ => Weather::stormy(&mut dice),
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let is_faultless = rng.u8(..3) == 0;
+        let faults = match rng.u8(..3) {
+            _ if is_faultless => FaultRates::none([0, 1, 5, 50][rng.usize(..4)]),
+            0 => FaultRates::transient([1, 5, 50][rng.usize(..3)]),
+            _ => FaultRates::any(&mut rng),
         };
-        let is_orderly = dice.bool();
-        let world = World::new(dice.fork(), weather, is_orderly);
-        let has_dead_letters = dice.u8(..5) > 0;
+        let is_orderly = rng.bool();
+        let world = World::new(rng.fork(), faults, is_orderly);
+        let has_dead_letters = rng.u8(..5) > 0;
         let dead_letters = arn(DEAD);
         world.create(DEAD, Queue::default());
         world.create(
@@ -77,8 +77,8 @@ impl Scenario for Story {
                 Queue::default()
             },
         );
-        let limits = limits(&mut dice);
-        let plans = plans(&mut dice, limits.visibility);
+        let limits = limits(&mut rng);
+        let plans = plans(&mut rng, limits.visibility);
         let handler_takes = plans
             .iter()
             .map(|plan| plan.takes)
@@ -87,18 +87,18 @@ impl Scenario for Story {
         let terms = Terms {
             limits,
             has_dead_letters,
-            is_calm,
+            is_faultless,
             handler_takes,
         };
         let seconds =
-            |dice: &mut fastrand::Rng, most: u64| Duration::from_millis(dice.u64(..most * 1000));
-        let (clears_at, stops_at) = (seconds(&mut dice, 60), seconds(&mut dice, 60));
+            |rng: &mut fastrand::Rng, most: u64| Duration::from_millis(rng.u64(..most * 1000));
+        let (faults_end_at, stops_at) = (seconds(&mut rng, 60), seconds(&mut rng, 60));
         Self {
             seed,
             world,
             terms,
             plans: Arc::new(plans),
-            clears_at,
+            faults_end_at,
             stops_at,
         }
     }
@@ -108,16 +108,16 @@ impl Scenario for Story {
     }
 
     async fn play(&self) {
-        tokio::join!(self.feed(), self.clear(), self.receive_twice());
+        tokio::join!(self.feed(), self.end_faults(), self.receive_twice());
     }
 
-    fn judge(&self, trace: &Trace) -> Vec<String> {
-        judge::judge(trace, &self.terms)
+    fn check(&self, trace: &Trace) -> Vec<String> {
+        checker::check(trace, &self.terms)
     }
 }
 
-impl Story {
-    /// Puts every message into the queue when its time has come.
+impl ReceiverScenario {
+    /// Adds every message to the queue at its planned time.
     async fn feed(&self) {
         let mut order: Vec<_> = self.plans.iter().enumerate().collect();
         order.sort_by_key(|(_, plan)| plan.at);
@@ -129,31 +129,31 @@ impl Story {
         }
     }
 
-    async fn clear(&self) {
-        self.world.sleep(self.clears_at).await;
-        self.world.clear();
+    async fn end_faults(&self) {
+        self.world.sleep(self.faults_end_at).await;
+        self.world.end_faults();
     }
 
     async fn receive_twice(&self) {
         let client = self.world.client();
         let source = loop {
-            match Source::find(&client, &arn(SOURCE)).await {
+            match SourceQueue::find(&client, &arn(SOURCE)).await {
                 Ok(source) => break source,
                 Err(_) => self.world.sleep(Duration::from_secs(1)).await,
             }
         };
-        let handler = Scripted::new(self.world.clone(), Arc::clone(&self.plans), Honest);
+        let handler = Scripted::new(self.world.clone(), Arc::clone(&self.plans), StoresDone);
         self.receive(&client, &source, &handler, self.world.sleep(self.stops_at))
             .await;
         self.receive(&client, &source, &handler, self.settle())
             .await;
     }
 
-    /// Runs a receiver until something is over, then stops it.
-    async fn receive<M: Manner>(
+    /// Runs a receiver until the future ends, then stops the receiver.
+    async fn receive<M: StorePolicy>(
         &self,
         client: &aws_sdk_sqs::Client,
-        source: &Source,
+        source: &SourceQueue,
         handler: &Scripted<M>,
         until: impl Future<Output = ()>,
     ) {
@@ -179,7 +179,7 @@ impl Story {
         }
     }
 
-    /// Until nothing is left to be done; then watches an idle receiver for a while.
+    /// Waits until all messages are settled, then for an idle period.
     async fn settle(&self) {
         let begin = self.world.now();
         while self
@@ -197,7 +197,7 @@ impl Story {
             }
             self.world.sleep(Duration::from_secs(1)).await;
         }
-        // Extra polls end, and deletes that are tried again.
+        // Until extra polls and retried deletes have ended.
         self.world
             .sleep(self.terms.limits.poll_wait + EXTRA_POLLS)
             .await;
@@ -214,7 +214,7 @@ impl Story {
         self.terms.has_dead_letters || !body.ends_with(Kind::Poison.name())
     }
 
-    /// Whether the weather has cleared and the last message has come.
+    /// Returns true once the faults have ended and the last message has arrived.
     fn is_over(&self) -> bool {
         let last = self
             .plans
@@ -222,26 +222,26 @@ impl Story {
             .map(|plan| plan.at)
             .max()
             .unwrap_or_default();
-        self.world.now() > last.max(self.clears_at)
+        self.world.now() > last.max(self.faults_end_at)
     }
 }
 
-/// Bounds small enough to be reached.
-fn limits(dice: &mut fastrand::Rng) -> ReceiverLimits {
+/// Limits small enough to be reached.
+fn limits(rng: &mut fastrand::Rng) -> ReceiverLimits {
     let seconds = Duration::from_secs;
-    let max_in_hand = [1, 3, 10, 15, 40][dice.usize(..5)];
-    let visibility = seconds([2, 5, 10, 30, 60][dice.usize(..5)]);
+    let max_in_hand = [1, 3, 10, 15, 40][rng.usize(..5)];
+    let visibility = seconds([2, 5, 10, 30, 60][rng.usize(..5)]);
     ReceiverLimits {
-        poll_wait: seconds([2, 10, 20, 20, 20][dice.usize(..5)]),
-        max_polls: dice.usize(1..=5),
+        poll_wait: seconds([2, 10, 20, 20, 20][rng.usize(..5)]),
+        max_polls: rng.usize(1..=5),
         max_in_hand,
-        max_of_one_group: if dice.bool() {
+        max_of_one_group: if rng.bool() {
             max_in_hand
         } else {
-            dice.usize(1..=max_in_hand)
+            rng.usize(1..=max_in_hand)
         },
         visibility,
-        max_lease: if dice.u8(..5) == 0 {
+        max_lease: if rng.u8(..5) == 0 {
             visibility * 3
         } else {
             seconds(3600)
@@ -250,19 +250,19 @@ fn limits(dice: &mut fastrand::Rng) -> ReceiverLimits {
     }
 }
 
-fn plans(dice: &mut fastrand::Rng, visibility: Duration) -> Vec<Plan> {
-    let count = [0, 1, 5, 20, 40][dice.usize(..5)];
+fn plans(rng: &mut fastrand::Rng, visibility: Duration) -> Vec<Plan> {
+    let count = [0, 1, 5, 20, 40][rng.usize(..5)];
     let kinds = [Kind::Flaky, Kind::Poison, Kind::Panics, Kind::Silent];
-    let (odd, slow) = (dice.f64() * 0.5, dice.f64() * 0.3);
-    let is_backlog = dice.bool();
-    let groups = dice.usize(1..=3);
+    let (odd, slow) = (rng.f64() * 0.5, rng.f64() * 0.3);
+    let is_backlog = rng.bool();
+    let groups = rng.usize(1..=3);
     let mut plan = |_| {
-        let kind = if dice.f64() < odd {
-            kinds[dice.usize(..kinds.len())]
+        let kind = if rng.f64() < odd {
+            kinds[rng.usize(..kinds.len())]
         } else {
             Kind::Good
         };
-        let longest = if dice.f64() < slow {
+        let longest = if rng.f64() < slow {
             visibility * 3
         } else {
             Duration::from_millis(20)
@@ -271,11 +271,11 @@ fn plans(dice: &mut fastrand::Rng, visibility: Duration) -> Vec<Plan> {
             at: if is_backlog {
                 Duration::ZERO
             } else {
-                Duration::from_millis(dice.u64(..30_000))
+                Duration::from_millis(rng.u64(..30_000))
             },
             kind,
-            takes: longest.mul_f64(dice.f64()),
-            group: format!("group-{}", dice.usize(..groups)),
+            takes: longest.mul_f64(rng.f64()),
+            group: format!("group-{}", rng.usize(..groups)),
         }
     };
     (0..count).map(&mut plan).collect()
@@ -283,10 +283,10 @@ fn plans(dice: &mut fastrand::Rng, visibility: Duration) -> Vec<Plan> {
 
 #[test]
 fn the_receiver_keeps_its_promises() {
-    seeds::run::<Story>(SEEDS);
+    seeds::run::<ReceiverScenario>(SEEDS);
 }
 
 #[test]
-fn a_receivers_story_is_the_same_each_time_it_is_played() {
-    seeds::check_steady::<Story>();
+fn a_scenario_of_the_receiver_is_repeatable() {
+    seeds::check_repeatable::<ReceiverScenario>();
 }

@@ -1,31 +1,31 @@
-//! The receiver's judge notices what it is there for: traces of a sound run, each spoilt in one way; a handler that says
-//! done of what it has not stored; a receiver that deletes first.
+//! The receiver's checker detects violations: traces of a valid run, each with one planted fault; a handler that returns
+//! Done without storing; a receiver that deletes first.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
-use tenantry_queue::receiver::Source;
+use tenantry_queue::receiver::SourceQueue;
 
-use super::handler::{Lying, Scripted};
-use super::judge::judge;
-use super::{DEAD, SOURCE, Story};
+use super::checker::check;
+use super::handler::{Scripted, StoresNothing};
+use super::{DEAD, ReceiverScenario, SOURCE};
 use crate::seeds::{Scenario, in_virtual_time, play};
 use crate::trace::{Decision, Event, Trace};
-use crate::world::wire::Request;
+use crate::world::protocol::Request;
 use crate::world::{World, arn};
 
-/// A run in which everything happens that a judge has an opinion of.
-fn sound() -> (Story, Trace) {
+/// A valid run with every kind of event that the checker checks.
+fn valid_run() -> (ReceiverScenario, Trace) {
     static SEED: OnceLock<u64> = OnceLock::new();
     play(*SEED.get_or_init(|| {
         (0..)
             .find(|seed| is_rich(&play(*seed)))
-            .expect("there are seeds without end")
+            .expect("seeds are unlimited")
     }))
 }
 
-fn is_rich((story, trace): &(Story, Trace)) -> bool {
+fn is_rich((scenario, trace): &(ReceiverScenario, Trace)) -> bool {
     let wanted: [fn(&Event) -> bool; 5] = [
         |event| matches!(event, Event::Put { queue, .. } if queue == DEAD),
         |event| matches!(event, Event::Visible { .. }),
@@ -33,8 +33,8 @@ fn is_rich((story, trace): &(Story, Trace)) -> bool {
         |event| is_decided(event, Decision::Retry),
         |event| is_decided(event, Decision::Done),
     ];
-    story.terms.is_calm
-        && story.terms.handler_takes > story.terms.limits.visibility * 2
+    scenario.terms.is_faultless
+        && scenario.terms.handler_takes > scenario.terms.limits.visibility * 2
         && wanted
             .iter()
             .all(|is_it| trace.0.iter().any(|(_, event)| is_it(event)))
@@ -44,15 +44,19 @@ fn is_decided(event: &Event, wanted: Decision) -> bool {
     matches!(event, Event::Decided { verdicts } if verdicts.iter().any(|(_, decision)| *decision == wanted))
 }
 
-/// Whether the spoilt trace is said to break this.
-fn is_noticed(spoil: impl FnOnce(&mut Vec<(Duration, Event)>), complaint: &str) {
-    let (story, mut trace) = sound();
-    assert_eq!(story.judge(&trace), Vec::<String>::new(), "sound as it was");
-    spoil(&mut trace.0);
-    let broken = judge(&trace, &story.terms);
+/// Tampers with the trace of a valid run; the checker must report this complaint.
+fn assert_detected(tamper: impl FnOnce(&mut Vec<(Duration, Event)>), complaint: &str) {
+    let (scenario, mut trace) = valid_run();
+    assert_eq!(
+        scenario.check(&trace),
+        Vec::<String>::new(),
+        "valid before the change"
+    );
+    tamper(&mut trace.0);
+    let violations = check(&trace, &scenario.terms);
     assert!(
-        broken.iter().any(|said| said.contains(complaint)),
-        "{complaint:?} not among {broken:?}"
+        violations.iter().any(|said| said.contains(complaint)),
+        "{complaint:?} not among {violations:?}"
     );
 }
 
@@ -60,22 +64,22 @@ fn first(events: &[(Duration, Event)], is_it: impl Fn(&Event) -> bool) -> usize 
     events
         .iter()
         .position(|(_, event)| is_it(event))
-        .expect("it is in every sound run")
+        .expect("every valid run has such an event")
 }
 
 #[test]
-fn the_judge_notices_a_delete_before_the_store() {
-    is_noticed(
+fn the_checker_detects_a_delete_before_the_store() {
+    assert_detected(
         |events| events.retain(|(_, event)| !matches!(event, Event::Stored { .. })),
         "deleted before it was stored",
     );
-    is_noticed(
+    assert_detected(
         |events| {
             events.retain(|(_, event)| !matches!(event, Event::Put { queue, .. } if queue == DEAD));
         },
-        "neither stored nor set aside",
+        "neither stored nor dead-lettered",
     );
-    is_noticed(
+    assert_detected(
         |events| {
             let at = first(events, |event| is_decided(event, Decision::Done));
             let Event::Decided { verdicts } = &mut events[at].1 else {
@@ -90,79 +94,79 @@ fn the_judge_notices_a_delete_before_the_store() {
 }
 
 #[test]
-fn the_judge_notices_a_handler_that_has_not_stored_what_it_calls_done() {
-    let broken = played_by(async |world, story| {
+fn the_checker_detects_a_handler_that_returns_done_without_storing() {
+    let violations = violations_of(async |world, scenario| {
         let client = world.client();
-        let source = Source::find(&client, &arn(SOURCE))
+        let source = SourceQueue::find(&client, &arn(SOURCE))
             .await
-            .expect("the weather is calm");
-        let handler = Scripted::new(world, Arc::clone(&story.plans), Lying);
-        story
-            .receive(&client, &source, &handler, story.settle())
+            .expect("no faults");
+        let handler = Scripted::new(world, Arc::clone(&scenario.plans), StoresNothing);
+        scenario
+            .receive(&client, &source, &handler, scenario.settle())
             .await;
     });
     assert!(
-        broken
+        violations
             .iter()
             .any(|said| said.contains("before it was stored")),
-        "{broken:?}"
+        "{violations:?}"
     );
 }
 
 #[test]
-fn the_judge_notices_a_receiver_that_deletes_before_it_handles() {
-    let broken = played_by(async |world, story| {
+fn the_checker_detects_a_receiver_that_deletes_before_it_handles() {
+    let violations = violations_of(async |world, scenario| {
         world.note(Event::Started);
-        tokio::time::timeout(Duration::from_secs(300), delete_first(&world, story))
+        tokio::time::timeout(Duration::from_secs(300), delete_first(&world, scenario))
             .await
             .expect_err("endless");
     });
     assert!(
-        broken
+        violations
             .iter()
             .any(|said| said.contains("before it was stored")),
-        "{broken:?}"
+        "{violations:?}"
     );
     assert!(
-        broken
+        violations
             .iter()
-            .any(|said| said.contains("neither stored nor set aside")),
-        "{broken:?}"
+            .any(|said| said.contains("neither stored nor dead-lettered")),
+        "{violations:?}"
     );
 }
 
-/// What the judge says of a seed's story when somebody else plays the receiver.
-fn played_by(receiver: impl AsyncFn(World, &Story)) -> Vec<String> {
-    let (story, _) = sound();
-    in_virtual_time(story.seed, async || {
-        let story = Story::new(story.seed);
+/// Returns the violations of another receiver in a seed's scenario.
+fn violations_of(receiver: impl AsyncFn(World, &ReceiverScenario)) -> Vec<String> {
+    let (scenario, _) = valid_run();
+    in_virtual_time(scenario.seed, async || {
+        let scenario = ReceiverScenario::new(scenario.seed);
         tokio::join!(
-            story.feed(),
-            story.clear(),
-            receiver(story.world.clone(), &story)
+            scenario.feed(),
+            scenario.end_faults(),
+            receiver(scenario.world.clone(), &scenario)
         );
-        let trace = story.world.take_trace();
-        judge(&trace, &story.terms)
+        let trace = scenario.world.take_trace();
+        check(&trace, &scenario.terms)
     })
 }
 
-/// A receiver as it should not be.
-async fn delete_first(world: &World, story: &Story) {
+/// A receiver that deletes before it handles.
+async fn delete_first(world: &World, scenario: &ReceiverScenario) {
     let client = world.client();
-    let source = Source::find(&client, &arn(SOURCE))
+    let source = SourceQueue::find(&client, &arn(SOURCE))
         .await
-        .expect("the weather is calm");
+        .expect("no faults");
     loop {
         let received = client
             .receive_message()
             .queue_url(&source.url)
             .visibility_timeout(
-                i32::try_from(story.terms.limits.visibility.as_secs()).expect("small"),
+                i32::try_from(scenario.terms.limits.visibility.as_secs()).expect("small"),
             )
             .message_attribute_names("All")
             .send()
             .await
-            .expect("the weather is calm");
+            .expect("no faults");
         for message in received.messages.unwrap_or_default() {
             let handle = message.receipt_handle.unwrap_or_default();
             let entry = DeleteMessageBatchRequestEntry::builder()
@@ -176,7 +180,7 @@ async fn delete_first(world: &World, story: &Story) {
                 .entries(entry)
                 .send()
                 .await
-                .expect("calm");
+                .expect("no faults");
             world.note(Event::Handling {
                 handles: vec![handle],
             });
@@ -189,26 +193,26 @@ async fn delete_first(world: &World, story: &Story) {
 }
 
 #[test]
-fn the_judge_notices_a_lease_that_lapses() {
-    is_noticed(
+fn the_checker_detects_a_lease_that_lapses() {
+    assert_detected(
         |events| events.retain(|(_, event)| !matches!(event, Event::Visible { .. })),
         "its lease lapsed",
     );
 }
 
 #[test]
-fn the_judge_notices_a_delivery_that_nobody_is_given() {
-    is_noticed(
+fn the_checker_detects_a_delivery_without_a_handler() {
+    assert_detected(
         |events| {
             let at = first(events, |event| matches!(event, Event::Handling { .. }));
             events.remove(at);
         },
-        "neither handed over nor back",
+        "neither handled nor released",
     );
 }
 
 #[test]
-fn the_judge_notices_a_receive_beyond_its_bounds() {
+fn the_checker_detects_a_receive_beyond_its_bounds() {
     let receive = |event: &Event| {
         matches!(
             event,
@@ -218,7 +222,7 @@ fn the_judge_notices_a_receive_beyond_its_bounds() {
             }
         )
     };
-    is_noticed(
+    assert_detected(
         |events| {
             let at = first(events, receive);
             let Event::Called {
@@ -230,9 +234,9 @@ fn the_judge_notices_a_receive_beyond_its_bounds() {
             };
             *asked = 1000;
         },
-        "for more than may be in hand",
+        "for more messages than may be unsettled",
     );
-    is_noticed(
+    assert_detected(
         |events| {
             let (at, poll) = (
                 first(events, |event| matches!(event, Event::Stopping)),
@@ -243,7 +247,7 @@ fn the_judge_notices_a_receive_beyond_its_bounds() {
         },
         "after the stop",
     );
-    is_noticed(
+    assert_detected(
         |events| {
             let (at, poll) = (
                 first(events, |event| matches!(event, Event::Idle)),
@@ -257,12 +261,12 @@ fn the_judge_notices_a_receive_beyond_its_bounds() {
 }
 
 #[test]
-fn the_judge_notices_a_message_that_is_never_deleted_and_a_stop_that_takes_too_long() {
-    is_noticed(
+fn the_checker_detects_a_message_that_is_never_deleted_and_a_stop_that_takes_too_long() {
+    assert_detected(
         |events| events.retain(|(_, event)| !matches!(event, Event::Deleted { .. })),
         "still in the queue",
     );
-    is_noticed(
+    assert_detected(
         |events| {
             let at = first(events, |event| matches!(event, Event::Stopped));
             events[at].0 += Duration::from_secs(3600);

@@ -1,7 +1,7 @@
-//! The sender's stories: bursts, trickles and sends at the very moment an idle queue closes, to a few queues, with
-//! callers that stay and callers that leave, in any weather; and a drain, in the middle or at the end.
+//! Scenarios of the sender: bursts, trickles, and sends at the moment at which an idle queue closes, to a few queues. Some
+//! callers give up early, any fault may occur, and the sender drains in the middle or at the end.
 
-mod judge;
+mod checker;
 mod self_tests;
 
 use std::time::Duration;
@@ -14,18 +14,18 @@ use tokio::task::JoinSet;
 
 use crate::seeds::{self, Scenario};
 use crate::trace::{Event, Outcome, Trace};
-use crate::world::faults::Weather;
+use crate::world::faults::FaultRates;
 use crate::world::queue::Queue;
 use crate::world::{REFUSED_CONTENT, World, arn};
 
 /// Seeds run by default.
 const SEEDS: u64 = 1_500;
-/// After this a call is over on both sides of the socket: time-outs, slowest way there and back.
+/// Time after which a call has ended on both sides of the socket: time-outs and the slowest latencies.
 const SETTLED: Duration = Duration::from_secs(30);
-/// The attribute each message carries.
-const ATTRIBUTE: &str = "tenant_id";
-/// The group each message belongs to.
-const GROUP: &str = "tenant-1";
+/// Attribute of every message.
+const ATTRIBUTE: &str = "group_key";
+/// Group of every message.
+const GROUP: &str = "group-01";
 
 /// One caller's plan.
 #[derive(Debug, Clone)]
@@ -33,51 +33,56 @@ struct Plan {
     at: Duration,
     queue: String,
     body: String,
-    /// The deadline it asks for, where that is not the sender's own.
+    /// Deadline of this send; `None` for the sender's own.
     within: Option<Duration>,
     leaves_after: Option<Duration>,
     must_arrive: bool,
 }
 
-struct Story {
+struct SenderScenario {
     world: World,
     limits: SenderLimits,
     sender: Sender,
     queues: Vec<String>,
     plans: Vec<Plan>,
-    /// A caller that sends again whenever its queue is about to close.
+    /// Messages of a caller that sends whenever its queue is about to close.
     paced: usize,
     drains_early: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Calm,
-    Mild,
-    Stormy,
+enum Mode {
+    NoFaults,
+    Transient,
+    AnyFaults,
 }
 
-impl Scenario for Story {
+impl Scenario for SenderScenario {
     const NAME: &'static str = "the_sender_keeps_its_promises";
 
     fn new(seed: u64) -> Self {
-        let mut dice = fastrand::Rng::with_seed(seed);
-        let kind = [Kind::Calm, Kind::Mild, Kind::Stormy, Kind::Stormy][dice.usize(..4)];
-        let weather = match kind {
-            Kind::Calm => Weather::calm([0, 1, 5, 80][dice.usize(..4)]),
-            Kind::Mild => Weather::mild([1, 5, 50][dice.usize(..3)]),
-            Kind::Stormy => Weather::stormy(&mut dice),
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mode = [
+            Mode::NoFaults,
+            Mode::Transient,
+            Mode::AnyFaults,
+            Mode::AnyFaults,
+        ][rng.usize(..4)];
+        let faults = match mode {
+            Mode::NoFaults => FaultRates::none([0, 1, 5, 80][rng.usize(..4)]),
+            Mode::Transient => FaultRates::transient([1, 5, 50][rng.usize(..3)]),
+            Mode::AnyFaults => FaultRates::any(&mut rng),
         };
-        let limits = limits(&mut dice, kind);
-        let is_orderly = dice.bool();
-        let world = World::new(dice.fork(), weather, is_orderly);
-        let queues: Vec<_> = (0..dice.usize(1..=5))
+        let limits = limits(&mut rng, mode);
+        let is_orderly = rng.bool();
+        let world = World::new(rng.fork(), faults, is_orderly);
+        let queues: Vec<_> = (0..rng.usize(1..=5))
             .map(|number| format!("queue-{number}"))
             .collect();
         for queue in &queues {
-            let refuses_groups = dice.u8(..10) == 0;
-            // One that is missing in a storm: every send to it fails.
-            if kind != Kind::Stormy || dice.u8(..12) != 0 {
+            let refuses_groups = rng.u8(..10) == 0;
+            // A queue may be missing: every send to it fails.
+            if mode != Mode::AnyFaults || rng.u8(..12) != 0 {
                 world.create(
                     queue,
                     if refuses_groups {
@@ -88,12 +93,11 @@ impl Scenario for Story {
                 );
             }
         }
-        let plans = plans(&mut dice, kind, &queues, &limits);
+        let plans = plans(&mut rng, mode, &queues, &limits);
         let last = plans.iter().map(|plan| plan.at).max().unwrap_or_default();
-        let drains_early =
-            (dice.u8(..3) == 0).then(|| last + Duration::from_millis(dice.u64(..50)));
-        let paced = if drains_early.is_none() && dice.bool() {
-            dice.usize(..8)
+        let drains_early = (rng.u8(..3) == 0).then(|| last + Duration::from_millis(rng.u64(..50)));
+        let paced = if drains_early.is_none() && rng.bool() {
+            rng.usize(..8)
         } else {
             0
         };
@@ -130,7 +134,7 @@ impl Scenario for Story {
         } else {
             self.send_as_the_queue_closes().await;
             callers.join_all().await;
-            self.world.clear();
+            self.world.end_faults();
             tokio::time::sleep(SETTLED + self.limits.close_after).await;
             self.probe().await;
             self.drain().await;
@@ -138,19 +142,19 @@ impl Scenario for Story {
         tokio::time::sleep(SETTLED).await;
     }
 
-    fn judge(&self, trace: &Trace) -> Vec<String> {
-        judge::judge(trace, &self.limits)
+    fn check(&self, trace: &Trace) -> Vec<String> {
+        checker::check(trace, &self.limits)
     }
 }
 
-impl Story {
+impl SenderScenario {
     async fn drain(&self) {
         self.world.note(Event::Draining);
         self.sender.drain().await;
         self.world.note(Event::Drained);
     }
 
-    /// One message after the other, each as its queue has been idle for just about long enough to be closed.
+    /// Sends messages one after the other, each at about the moment at which the idle queue closes.
     async fn send_as_the_queue_closes(&self) {
         for round in 0..self.paced {
             let plan = Plan {
@@ -173,7 +177,7 @@ impl Story {
         }
     }
 
-    /// Everything is free again: queues, and bytes up to the bound.
+    /// Checks that all limits are free again: sends to as many queues, and as many bytes, as allowed.
     async fn probe(&self) {
         let mut callers = JoinSet::new();
         let existing = self.queues.iter().filter(|queue| self.world.has(queue));
@@ -206,42 +210,42 @@ impl Story {
     }
 }
 
-/// Bounds small enough to be reached.
-fn limits(dice: &mut fastrand::Rng, kind: Kind) -> SenderLimits {
+/// Limits small enough to be reached.
+fn limits(rng: &mut fastrand::Rng, mode: Mode) -> SenderLimits {
     let ms = Duration::from_millis;
-    let max_batch_bytes = [150, 400, 3_000, 100_000][dice.usize(..4)];
+    let max_batch_bytes = [150, 400, 3_000, 100_000][rng.usize(..4)];
     SenderLimits {
-        max_queues: dice.usize(1..=6),
-        max_entries: [1, 3, 10, 50, 500][dice.usize(..5)],
-        max_bytes: max_batch_bytes * dice.usize(1..=20),
+        max_queues: rng.usize(1..=6),
+        max_entries: [1, 3, 10, 50, 500][rng.usize(..5)],
+        max_bytes: max_batch_bytes * rng.usize(1..=20),
         max_batch_bytes,
-        max_in_flight: dice.usize(1..=6),
-        // Patient enough for every passing failure, where all must arrive.
-        deadline: if kind == Kind::Stormy {
-            ms(dice.u64(300..8_000))
+        max_in_flight: rng.usize(1..=6),
+        // Long enough for every transient failure, if all messages must arrive.
+        deadline: if mode == Mode::AnyFaults {
+            ms(rng.u64(300..8_000))
         } else {
             ms(60_000)
         },
-        close_after: ms([1, 50, 1_000, 60_000][dice.usize(..4)]),
+        close_after: ms([1, 50, 1_000, 60_000][rng.usize(..4)]),
     }
 }
 
 fn plans(
-    dice: &mut fastrand::Rng,
-    kind: Kind,
+    rng: &mut fastrand::Rng,
+    mode: Mode,
     queues: &[String],
     limits: &SenderLimits,
 ) -> Vec<Plan> {
-    let (count, spread_ms) = (dice.usize(1..=25), [0, 5, 300, 5_000][dice.usize(..4)]);
-    let (leaving, refused, large) = (dice.f64() * 0.3, dice.f64() * 0.2, dice.f64() * 0.3);
+    let (count, spread_ms) = (rng.usize(1..=25), [0, 5, 300, 5_000][rng.usize(..4)]);
+    let (leaving, refused, large) = (rng.f64() * 0.3, rng.f64() * 0.2, rng.f64() * 0.3);
     let mut at = Duration::ZERO;
     let mut plan = |number| {
-        at += Duration::from_millis(dice.u64(0..=spread_ms));
-        let (is_refused, is_leaving) = (dice.f64() < refused, dice.f64() < leaving);
-        let is_hurried = kind == Kind::Stormy && dice.u8(..10) == 0;
-        // Now and then more than a batch takes.
-        let size = if dice.f64() < large {
-            dice.usize(..limits.max_batch_bytes + 20)
+        at += Duration::from_millis(rng.u64(0..=spread_ms));
+        let (is_refused, is_leaving) = (rng.f64() < refused, rng.f64() < leaving);
+        let is_hurried = mode == Mode::AnyFaults && rng.u8(..10) == 0;
+        // Sometimes more than a batch takes.
+        let size = if rng.f64() < large {
+            rng.usize(..limits.max_batch_bytes + 20)
         } else {
             0
         };
@@ -249,24 +253,24 @@ fn plans(
         let fits = bytes(&body) <= limits.max_batch_bytes;
         Plan {
             at,
-            queue: queues[dice.usize(..queues.len())].clone(),
-            within: is_hurried.then(|| Duration::from_millis(dice.u64(..3_000))),
-            leaves_after: is_leaving.then(|| Duration::from_millis(dice.u64(0..=2_000))),
-            must_arrive: kind != Kind::Stormy && fits && !is_refused,
+            queue: queues[rng.usize(..queues.len())].clone(),
+            within: is_hurried.then(|| Duration::from_millis(rng.u64(..3_000))),
+            leaves_after: is_leaving.then(|| Duration::from_millis(rng.u64(0..=2_000))),
+            must_arrive: mode != Mode::AnyFaults && fits && !is_refused,
             body,
         }
     };
     (0..count).map(&mut plan).collect()
 }
 
-/// A body that says which send it is, padded to bring the message to this size.
+/// A body with the number of its send, padded so that the message has this size.
 fn body(number: usize, mark: char, size: usize) -> String {
     let text = format!("{number}{mark}");
     let padding = size.saturating_sub(bytes(&text));
     text + &"x".repeat(padding)
 }
 
-/// The message of a body.
+/// The message with this body.
 fn message(body: &str) -> Outgoing {
     let mut message = Outgoing::new(body.to_owned(), GROUP.to_owned());
     message.attribute(ATTRIBUTE, GROUP);
@@ -296,7 +300,7 @@ async fn caller(world: World, sender: Sender, send: usize, plan: Plan) {
     };
     let event = match tokio::time::timeout(plan.leaves_after.unwrap_or(Duration::MAX), answer).await
     {
-        Ok(answer) => Event::Told {
+        Ok(answer) => Event::Returned {
             send,
             outcome: outcome(&answer),
         },
@@ -317,10 +321,10 @@ const fn outcome(answer: &Result<(), SendError>) -> Outcome {
 
 #[test]
 fn the_sender_keeps_its_promises() {
-    seeds::run::<Story>(SEEDS);
+    seeds::run::<SenderScenario>(SEEDS);
 }
 
 #[test]
-fn a_senders_story_is_the_same_each_time_it_is_played() {
-    seeds::check_steady::<Story>();
+fn a_scenario_of_the_sender_is_repeatable() {
+    seeds::check_repeatable::<SenderScenario>();
 }

@@ -1,21 +1,21 @@
-//! The sender's judge notices what it is there for: traces of a sound run, each spoilt in one way.
+//! The sender's checker detects violations: traces of a valid run, each with one planted fault.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::Story;
-use super::judge::judge;
+use super::SenderScenario;
+use super::checker::check;
 use crate::seeds::{Scenario, play};
 use crate::trace::{Event, Outcome, Trace};
-use crate::world::wire::{Answer, Request};
+use crate::world::protocol::{Answer, Request};
 
-/// A run in which much happens and something arrives.
-fn sound() -> (Story, Trace) {
+/// A valid run with full batches and many confirmed messages.
+fn valid_run() -> (SenderScenario, Trace) {
     static SEED: OnceLock<u64> = OnceLock::new();
     play(*SEED.get_or_init(|| {
         (0..)
-            .find(|seed| is_rich(&play::<Story>(*seed).1))
-            .expect("there are seeds without end")
+            .find(|seed| is_rich(&play::<SenderScenario>(*seed).1))
+            .expect("seeds are unlimited")
     }))
 }
 
@@ -27,14 +27,14 @@ fn is_rich(trace: &Trace) -> bool {
 fn is_ok(event: &Event) -> bool {
     matches!(
         event,
-        Event::Told {
+        Event::Returned {
             outcome: Outcome::Ok,
             ..
         }
     )
 }
 
-/// The entries of a batch with a few.
+/// Number of entries of a batch, if there are more than five.
 fn full_batch(event: &Event) -> Option<usize> {
     match event {
         Event::Called {
@@ -45,15 +45,19 @@ fn full_batch(event: &Event) -> Option<usize> {
     }
 }
 
-/// Whether the spoilt trace is said to break this.
-fn is_noticed(spoil: impl FnOnce(&mut Vec<(Duration, Event)>), complaint: &str) {
-    let (story, mut trace) = sound();
-    assert_eq!(story.judge(&trace), Vec::<String>::new(), "sound as it was");
-    spoil(&mut trace.0);
-    let broken = judge(&trace, &story.limits);
+/// Tampers with the trace of a valid run; the checker must report this complaint.
+fn assert_detected(tamper: impl FnOnce(&mut Vec<(Duration, Event)>), complaint: &str) {
+    let (scenario, mut trace) = valid_run();
+    assert_eq!(
+        scenario.check(&trace),
+        Vec::<String>::new(),
+        "valid before the change"
+    );
+    tamper(&mut trace.0);
+    let violations = check(&trace, &scenario.limits);
     assert!(
-        broken.iter().any(|said| said.contains(complaint)),
-        "{complaint:?} not among {broken:?}"
+        violations.iter().any(|said| said.contains(complaint)),
+        "{complaint:?} not among {violations:?}"
     );
 }
 
@@ -61,19 +65,19 @@ fn first(events: &[(Duration, Event)], is_it: impl Fn(&Event) -> bool) -> usize 
     events
         .iter()
         .position(|(_, event)| is_it(event))
-        .expect("it is in every sound run")
+        .expect("every valid run has such an event")
 }
 
 #[test]
-fn the_judge_notices_an_answer_that_is_missing_or_given_twice() {
-    is_noticed(
+fn the_checker_detects_an_answer_that_is_missing_or_given_twice() {
+    assert_detected(
         |events| {
             let at = first(events, is_ok);
             events.remove(at);
         },
         "never answered",
     );
-    is_noticed(
+    assert_detected(
         |events| {
             let again = events[first(events, is_ok)].clone();
             events.push(again);
@@ -83,22 +87,22 @@ fn the_judge_notices_an_answer_that_is_missing_or_given_twice() {
 }
 
 #[test]
-fn the_judge_notices_an_answer_that_is_late_or_untrue() {
-    is_noticed(
+fn the_checker_detects_an_answer_that_is_late_or_untrue() {
+    assert_detected(
         |events| {
             let at = first(events, is_ok);
             events[at].0 += Duration::from_secs(3600);
         },
         "answered after its deadline",
     );
-    is_noticed(
+    assert_detected(
         |events| events.retain(|(_, event)| !matches!(event, Event::Put { .. })),
         "not in the queue",
     );
-    is_noticed(
+    assert_detected(
         |events| {
             let at = first(events, is_ok);
-            if let Event::Told { outcome, .. } = &mut events[at].1 {
+            if let Event::Returned { outcome, .. } = &mut events[at].1 {
                 *outcome = Outcome::Full;
             }
         },
@@ -107,8 +111,8 @@ fn the_judge_notices_an_answer_that_is_late_or_untrue() {
 }
 
 #[test]
-fn the_judge_notices_a_batch_that_sqs_would_not_take() {
-    let spoil = |change: fn(&mut Vec<crate::world::queue::Entry>)| {
+fn the_checker_detects_a_batch_that_sqs_would_not_take() {
+    let tamper = |change: fn(&mut Vec<crate::world::queue::Entry>)| {
         move |events: &mut Vec<(Duration, Event)>| {
             let at = first(events, |event| full_batch(event).is_some());
             if let Event::Called {
@@ -120,28 +124,28 @@ fn the_judge_notices_a_batch_that_sqs_would_not_take() {
             }
         }
     };
-    is_noticed(spoil(|entries| entries.extend(entries.clone())), "entries");
-    is_noticed(
-        spoil(|entries| entries[0].body = format!("{}{}", entries[0].body, "x".repeat(2_000_000))),
+    assert_detected(tamper(|entries| entries.extend(entries.clone())), "entries");
+    assert_detected(
+        tamper(|entries| entries[0].body = format!("{}{}", entries[0].body, "x".repeat(2_000_000))),
         "bytes",
     );
-    is_noticed(
-        spoil(|entries| entries[1].id = entries[0].id.clone()),
+    assert_detected(
+        tamper(|entries| entries[1].id = entries[0].id.clone()),
         "equal ids",
     );
-    is_noticed(
-        spoil(|entries| entries[1].id = "a b".to_owned()),
+    assert_detected(
+        tamper(|entries| entries[1].id = "a b".to_owned()),
         "malformed id",
     );
-    is_noticed(
-        spoil(|entries| entries[1].body += "?"),
+    assert_detected(
+        tamper(|entries| entries[1].body += "?"),
         "not what was offered",
     );
 }
 
 #[test]
-fn the_judge_notices_what_is_sent_again_without_need() {
-    is_noticed(
+fn the_checker_detects_a_needless_retry() {
+    assert_detected(
         |events| {
             let confirms = |event: &Event| {
                 matches!(event, Event::Answered { answer: Answer::Batch(results), .. }
@@ -166,8 +170,8 @@ fn the_judge_notices_what_is_sent_again_without_need() {
 }
 
 #[test]
-fn the_judge_notices_a_lone_message_that_waits() {
-    is_noticed(
+fn the_checker_detects_a_lone_message_that_waits() {
+    assert_detected(
         |events| {
             let at = first(events, |event| matches!(event, Event::Offered { .. }));
             events[at].0 = Duration::ZERO;
@@ -180,12 +184,12 @@ fn the_judge_notices_a_lone_message_that_waits() {
 }
 
 #[test]
-fn the_judge_notices_a_drain_that_does_not_end() {
-    is_noticed(
+fn the_checker_detects_a_drain_that_does_not_end() {
+    assert_detected(
         |events| events.retain(|(_, event)| !matches!(event, Event::Drained)),
         "never ended",
     );
-    is_noticed(
+    assert_detected(
         |events| {
             let at = first(events, |event| matches!(event, Event::Drained));
             events[at].0 += Duration::from_secs(100);

@@ -1,4 +1,4 @@
-//! The socket: an HTTP client for the SDK that reaches the simulated service and nothing else.
+//! An HTTP client for the SDK that reaches the simulated service and nothing else.
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -11,11 +11,11 @@ use tenantry_process::aws::AwsSettings;
 use tokio::sync::oneshot;
 
 use super::World;
-use super::faults::{Course, Fate};
-use super::wire::{Answer, ENDPOINT, Request, render_failure};
+use super::faults::{CallFault, FaultKind};
+use super::protocol::{Answer, ENDPOINT, Request, render_failure};
 use crate::trace::{CallId, Event, Failure};
 
-/// What virtual time zero is on the calendar, in milliseconds.
+/// Unix time at virtual time zero, in milliseconds.
 const EPOCH_MS: u64 = 1_767_225_600_000;
 
 #[derive(Clone)]
@@ -28,7 +28,7 @@ impl std::fmt::Debug for Socket {
 }
 
 impl World {
-    /// The client of production, with this service at the other end.
+    /// Creates the client that production uses, connected to this service.
     pub(crate) fn client(&self) -> aws_sdk_sqs::Client {
         let settings = AwsSettings::for_endpoint(ENDPOINT, "us-east-1");
         aws_sdk_sqs::Client::new(
@@ -55,21 +55,21 @@ impl HttpConnector for Socket {
     }
 }
 
-/// The caller's side of a call; dropped early, it was abandoned.
-struct Open {
+/// The caller's side of a call; a drop before the end abandons the call.
+struct OpenCall {
     world: World,
     call: CallId,
     is_over: bool,
 }
 
-impl Open {
+impl OpenCall {
     fn ends_with(&mut self, event: Event) {
         self.is_over = true;
         self.world.note(event);
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenCall {
     fn drop(&mut self) {
         if !self.is_over {
             self.world.note(Event::Abandoned { call: self.call });
@@ -90,14 +90,14 @@ async fn call(world: World, request: HttpRequest) -> Result<HttpResponse, Connec
         .map_err(ConnectorError::user)?
         .to_bytes();
     let request = Request::parse(&target, &body);
-    let (call, fate) = world.begin(&request);
-    let mut open = Open {
+    let (call, fault) = world.begin(&request);
+    let mut open = OpenCall {
         world: world.clone(),
         call,
         is_over: false,
     };
     let (reply, answer) = oneshot::channel();
-    tokio::spawn(serve(world, call, request, fate, reply));
+    tokio::spawn(serve(world, call, request, fault, reply));
     let rendered = match answer.await.expect("the service outlives its calls") {
         Ok(answer) => {
             let rendered = answer.render(EPOCH_MS);
@@ -122,20 +122,20 @@ async fn serve(
     world: World,
     call: CallId,
     request: Request,
-    fate: Fate,
+    fault: CallFault,
     reply: oneshot::Sender<Result<Answer, Failure>>,
 ) {
-    world.sleep(fate.before).await;
-    let outcome = match fate.course {
-        Course::Hung => std::future::pending().await,
-        Course::Without(failure) => Err(failure),
-        Course::Answered => Ok(world.carry_out(call, request, || !reply.is_closed()).await),
-        Course::After(failure) => {
-            world.carry_out(call, request, || !reply.is_closed()).await;
+    world.sleep(fault.before).await;
+    let outcome = match fault.kind {
+        FaultKind::Hung => std::future::pending().await,
+        FaultKind::Without(failure) => Err(failure),
+        FaultKind::Answered => Ok(world.apply(call, request, || !reply.is_closed()).await),
+        FaultKind::After(failure) => {
+            world.apply(call, request, || !reply.is_closed()).await;
             Err(failure)
         }
     };
-    world.sleep(fate.after).await;
-    // A caller that gave up hears nothing.
+    world.sleep(fault.after).await;
+    // A caller that has given up gets no answer.
     let _ = reply.send(outcome);
 }

@@ -1,73 +1,73 @@
-//! What goes wrong, and how often: a seed's weather, and the fate it deals each call. Pure.
+//! Rates of faults, and the faults of each call. Pure: random numbers are an argument.
 
 use std::time::Duration;
 
 use crate::trace::Failure;
 
-/// Shares are of calls unless they say otherwise; times are one way.
+/// Rates are shares of calls unless stated otherwise; times are one way.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Weather {
-    /// Usual time from the socket to the queue, and as much back, at most.
+pub(crate) struct FaultRates {
+    /// Longest usual latency each way.
     pub(crate) latency_ms: u64,
-    /// Share of ways that take up to `slow_ms` instead.
+    /// Share of ways with a latency of up to `slow_ms` instead.
     pub(crate) slow: f64,
     pub(crate) slow_ms: u64,
-    /// Throttled or failed by the service, without effect.
+    /// Throttled or failed, without effect.
     pub(crate) refused: f64,
     /// Refused as forbidden.
     pub(crate) forbidden: f64,
     /// Connection broken before the call had its effect.
     pub(crate) reset: f64,
-    /// Answer lost, or nonsense, after the call had its effect.
+    /// Answer lost or unreadable after the call had its effect.
     pub(crate) lost: f64,
     /// Neither effect nor answer, ever.
     pub(crate) hung: f64,
-    /// Share of batch entries that fail for a passing reason.
+    /// Share of batch entries that fail for a transient reason.
     pub(crate) entry_failed: f64,
-    /// Share of batch entries the answer says nothing of, effect or not.
+    /// Share of batch entries that the answer omits, with or without effect.
     pub(crate) entry_missing: f64,
-    /// Receives that hand over a message somebody else holds.
+    /// Receives that deliver a message that is already leased.
     pub(crate) twice: f64,
-    /// Receives that find nothing where there is something.
+    /// Receives that find no message though there are some.
     pub(crate) blind: f64,
     /// Share of confirmed deletes without effect.
     pub(crate) undeleted: f64,
 }
 
-/// What happens to one call.
+/// Latencies and fault of one call.
 #[derive(Debug, Clone)]
-pub(crate) struct Fate {
-    /// Until the queue sees it.
+pub(crate) struct CallFault {
+    /// Latency to the queue.
     pub(crate) before: Duration,
-    /// From there to its answer.
+    /// Latency of the answer.
     pub(crate) after: Duration,
-    pub(crate) course: Course,
+    pub(crate) kind: FaultKind,
 }
 
-/// Whether a call has its effect and its answer.
+/// Whether a call has an effect and an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Course {
-    /// Both.
+pub(crate) enum FaultKind {
+    /// Effect and answer.
     Answered,
     /// No effect, and a failure.
     Without(Failure),
-    /// Its effect, and a failure.
+    /// Effect, and a failure.
     After(Failure),
-    /// Neither.
+    /// Neither effect nor answer.
     Hung,
 }
 
-impl Weather {
-    /// A service that does what it is asked, within this time each way.
-    pub(crate) fn calm(latency_ms: u64) -> Self {
+impl FaultRates {
+    /// No faults; this latency each way.
+    pub(crate) fn none(latency_ms: u64) -> Self {
         Self {
             latency_ms,
             ..Self::default()
         }
     }
 
-    /// Passing failures, none of which a patient caller should notice.
-    pub(crate) fn mild(latency_ms: u64) -> Self {
+    /// Transient faults only; a caller with a long deadline gets no error.
+    pub(crate) fn transient(latency_ms: u64) -> Self {
         Self {
             latency_ms,
             refused: 0.1,
@@ -79,12 +79,12 @@ impl Weather {
         }
     }
 
-    /// Anything, in a mixture of its own.
-    pub(crate) fn stormy(dice: &mut fastrand::Rng) -> Self {
-        // Most kinds are absent, so that each is also met alone; those present are anything up to frequent.
+    /// Any faults, in random proportions.
+    pub(crate) fn any(rng: &mut fastrand::Rng) -> Self {
+        // Most kinds are absent, so that each also occurs alone.
         let mut share = |max: f64| {
-            if dice.u8(..3) == 0 {
-                max * dice.f64()
+            if rng.u8(..3) == 0 {
+                max * rng.f64()
             } else {
                 0.0
             }
@@ -101,41 +101,41 @@ impl Weather {
             twice: share(0.3),
             blind: share(0.3),
             undeleted: share(0.1),
-            latency_ms: [0, 1, 5, 50, 400][dice.usize(..5)],
-            slow_ms: [500, 2_500, 4_000, 9_000][dice.usize(..4)],
+            latency_ms: [0, 1, 5, 50, 400][rng.usize(..5)],
+            slow_ms: [500, 2_500, 4_000, 9_000][rng.usize(..4)],
         }
     }
 
-    /// Deals one call its fate.
-    pub(crate) fn fate(&self, dice: &mut fastrand::Rng) -> Fate {
-        let way = |dice: &mut fastrand::Rng| {
-            let most = if dice.f64() < self.slow {
+    /// Draws the faults of one call.
+    pub(crate) fn draw(&self, rng: &mut fastrand::Rng) -> CallFault {
+        let way = |rng: &mut fastrand::Rng| {
+            let most = if rng.f64() < self.slow {
                 self.slow_ms
             } else {
                 self.latency_ms
             };
-            Duration::from_millis(dice.u64(0..=most))
+            Duration::from_millis(rng.u64(0..=most))
         };
-        let (before, after, mut left) = (way(dice), way(dice), dice.f64());
+        let (before, after, mut left) = (way(rng), way(rng), rng.f64());
         let mut hit = |share: f64| {
             left -= share;
             left < 0.0
         };
-        let course = if hit(self.refused) {
+        let kind = if hit(self.refused) {
             let refusals = [
                 (400, "ThrottlingException"),
                 (500, "InternalError"),
                 (503, "ServiceUnavailable"),
             ];
-            let (status, code) = refusals[dice.usize(..refusals.len())];
-            Course::Without(Failure::Refused { status, code })
+            let (status, code) = refusals[rng.usize(..refusals.len())];
+            FaultKind::Without(Failure::Refused { status, code })
         } else if hit(self.forbidden) {
-            Course::Without(Failure::Refused {
+            FaultKind::Without(Failure::Refused {
                 status: 403,
                 code: "AccessDenied",
             })
         } else if hit(self.reset) {
-            Course::Without(Failure::Reset)
+            FaultKind::Without(Failure::Reset)
         } else if hit(self.lost) {
             let losses = [
                 Failure::Reset,
@@ -145,16 +145,16 @@ impl Weather {
                     code: "InternalError",
                 },
             ];
-            Course::After(losses[dice.usize(..losses.len())].clone())
+            FaultKind::After(losses[rng.usize(..losses.len())].clone())
         } else if hit(self.hung) {
-            Course::Hung
+            FaultKind::Hung
         } else {
-            Course::Answered
+            FaultKind::Answered
         };
-        Fate {
+        CallFault {
             before,
             after,
-            course,
+            kind,
         }
     }
 }

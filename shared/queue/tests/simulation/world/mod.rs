@@ -1,33 +1,34 @@
-//! The simulated SQS: queues behind a socket that misbehaves as one seed decides, and a trace of what happened.
+//! The simulated SQS: queues behind a socket with faults that the seed decides, and a trace of all events.
 //!
-//! A call that was received is carried out to its end even if the caller has long stopped waiting, as a real service
-//! would. All times are virtual, since the start of the run.
+//! As in a real service, a received call is applied even if its caller has stopped waiting. All times are virtual, since the
+//! start of the run.
 
 pub(crate) mod connector;
 pub(crate) mod faults;
+pub(crate) mod protocol;
 pub(crate) mod queue;
-pub(crate) mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tenantry_process::arn::QueueArn;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::faults::{Course, Fate, Weather};
+use self::faults::{CallFault, FaultKind, FaultRates};
+use self::protocol::{Answer, Request, Target};
 use self::queue::{Entry, EntryError, Lease, Queue};
-use self::wire::{Answer, Request, Target};
 use crate::trace::{CallId, Event, Trace};
 
-/// Code of an entry refused for its group.
+/// Error code of an entry refused for its group.
 pub(crate) const GROUPS_REFUSED: &str = "UnsupportedOperation";
-/// A body with this in it is refused for good.
+/// The queue refuses a body that contains this character.
 pub(crate) const REFUSED_CONTENT: char = '!';
-/// Calls after which a run is given up: something goes round in circles.
+/// Calls after which a run is stuck in an endless loop.
 const MAX_CALLS: u64 = 20_000;
-/// Time each way once the weather has cleared.
+/// Longest latency each way once the faults have ended.
 const CLEAR_LATENCY_MS: u64 = 3;
 
 /// One simulated service. Clones share it.
@@ -42,22 +43,22 @@ struct Inner {
 }
 
 struct State {
-    dice: fastrand::Rng,
-    weather: Weather,
+    rng: fastrand::Rng,
+    faults: FaultRates,
     queues: BTreeMap<String, Queue>,
     trace: Trace,
     calls: u64,
-    /// Milliseconds at which something of the world happens; `None` where any number may happen at once.
+    /// Milliseconds that already have an event; `None` if events may share a millisecond.
     taken: Option<BTreeSet<u128>>,
 }
 
 impl World {
-    /// A service without queues. In an orderly one no two things of its own happen in the same millisecond, so that the
-    /// order of events hangs on nothing but the seed.
-    pub(crate) fn new(dice: fastrand::Rng, weather: Weather, is_orderly: bool) -> Self {
+    /// Creates a service without queues. In an orderly one, no two of its own events share a millisecond, so that only the
+    /// seed decides the order of events.
+    pub(crate) fn new(rng: fastrand::Rng, faults: FaultRates, is_orderly: bool) -> Self {
         let state = State {
-            dice,
-            weather,
+            rng,
+            faults,
             queues: BTreeMap::new(),
             trace: Trace::default(),
             calls: 0,
@@ -70,7 +71,7 @@ impl World {
         }))
     }
 
-    /// Creates a queue; its ARN.
+    /// Creates a queue and returns its ARN.
     pub(crate) fn create(&self, name: &str, queue: Queue) -> QueueArn {
         self.lock().queues.insert(name.to_owned(), queue);
         arn(name)
@@ -81,24 +82,24 @@ impl World {
         self.0.start.elapsed()
     }
 
-    /// Writes down what happened.
+    /// Adds an event to the trace.
     pub(crate) fn note(&self, event: Event) {
         let now = self.now();
         self.lock().trace.0.push((now, event));
     }
 
-    /// What happened so far; the world begins a new page.
+    /// Takes the trace so far.
     pub(crate) fn take_trace(&self) -> Trace {
         std::mem::take(&mut self.lock().trace)
     }
 
-    /// From here on everything works.
-    pub(crate) fn clear(&self) {
-        self.lock().weather = Weather::calm(CLEAR_LATENCY_MS);
-        self.note(Event::Cleared);
+    /// Ends all faults.
+    pub(crate) fn end_faults(&self) {
+        self.lock().faults = FaultRates::none(CLEAR_LATENCY_MS);
+        self.note(Event::FaultsEnded);
     }
 
-    /// Sleeps, in an orderly world to a millisecond of its own.
+    /// Sleeps; in an orderly world, until a millisecond without another event.
     pub(crate) async fn sleep(&self, duration: Duration) {
         let until = self.now() + duration;
         let wake = match &mut self.lock().taken {
@@ -116,7 +117,7 @@ impl World {
         }
     }
 
-    /// Puts a message into a queue from elsewhere.
+    /// Adds a message to a queue without a call.
     pub(crate) fn put(&self, queue: &str, entry: Entry) {
         let now = self.now();
         let mut state = self.lock();
@@ -144,22 +145,22 @@ impl World {
             })
     }
 
-    /// Whether there is such a queue.
+    /// Returns true if the queue exists.
     pub(crate) fn has(&self, queue: &str) -> bool {
         self.lock().queues.contains_key(queue)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 
-    /// Takes a call in: its number and what is to become of it.
-    fn begin(&self, request: &Request) -> (CallId, Fate) {
+    /// Records a call; returns its id and its faults.
+    fn begin(&self, request: &Request) -> (CallId, CallFault) {
         let now = self.now();
         let mut state = self.lock();
         let State {
-            dice,
-            weather,
+            rng,
+            faults,
             trace,
             calls,
             ..
@@ -172,7 +173,7 @@ impl World {
                 request: request.clone(),
             },
         ));
-        let mut fate = weather.fate(dice);
+        let mut fault = faults.draw(rng);
         if *calls >= MAX_CALLS {
             if *calls == MAX_CALLS {
                 trace.0.push((
@@ -182,18 +183,13 @@ impl World {
                     },
                 ));
             }
-            fate.course = Course::Hung;
+            fault.kind = FaultKind::Hung;
         }
-        (*calls, fate)
+        (*calls, fault)
     }
 
-    /// Carries a call out.
-    async fn carry_out(
-        &self,
-        call: CallId,
-        request: Request,
-        is_wanted: impl Fn() -> bool,
-    ) -> Answer {
+    /// Applies a call and returns its answer.
+    async fn apply(&self, call: CallId, request: Request, has_caller: impl Fn() -> bool) -> Answer {
         match request {
             Request::FindQueue { queue } => {
                 if self.lock().queues.contains_key(&queue) {
@@ -232,14 +228,14 @@ impl World {
                 wait,
                 visibility,
             } => {
-                self.receive(call, &queue, (asked, wait, visibility), is_wanted)
+                self.receive(call, &queue, (asked, wait, visibility), has_caller)
                     .await
             }
             Request::Unknown { .. } => Answer::NoQueue,
         }
     }
 
-    /// Carries out a batch entry by entry, in any order; some fail, some are not mentioned in the answer.
+    /// Applies the entries of a batch in any order; some fail, and the answer omits some.
     fn each<T>(
         &self,
         mut entries: Vec<T>,
@@ -247,14 +243,14 @@ impl World {
         act: impl Fn(T) -> Result<(), EntryError>,
     ) -> Answer {
         let mut results = Vec::new();
-        self.lock().dice.shuffle(&mut entries);
+        self.lock().rng.shuffle(&mut entries);
         for entry in entries {
             let (fails, missing, has_effect) = {
-                let State { dice, weather, .. } = &mut *self.lock();
+                let State { rng, faults, .. } = &mut *self.lock();
                 (
-                    dice.f64() < weather.entry_failed,
-                    dice.f64() < weather.entry_missing,
-                    dice.bool(),
+                    rng.f64() < faults.entry_failed,
+                    rng.f64() < faults.entry_missing,
+                    rng.bool(),
                 )
             };
             let id = id(&entry);
@@ -299,13 +295,13 @@ impl World {
     fn delete(&self, queue: &str, target: &Target) -> Result<(), EntryError> {
         let now = self.now();
         let State {
-            dice,
-            weather,
+            rng,
+            faults,
             queues,
             trace,
             ..
         } = &mut *self.lock();
-        let (is_lost, forgiving) = (dice.f64() < weather.undeleted, dice.bool());
+        let (is_lost, forgiving) = (rng.f64() < faults.undeleted, rng.bool());
         let found = queues.get_mut(queue).filter(|_| !is_lost);
         if let Some(message) =
             found.map_or(Ok(None), |queue| queue.delete(&target.handle, forgiving))?
@@ -339,18 +335,18 @@ impl World {
         Ok(())
     }
 
-    /// A long poll: ends with the first messages, or empty when its time is up, or when nobody listens any more.
+    /// Long poll: returns the first messages, or none at the deadline or if the caller has stopped waiting.
     async fn receive(
         &self,
         call: CallId,
         queue: &str,
         (asked, wait, visibility): (usize, Duration, Duration),
-        is_wanted: impl Fn() -> bool,
+        has_caller: impl Fn() -> bool,
     ) -> Answer {
         let deadline = self.now() + wait;
         let is_blind = {
-            let State { dice, weather, .. } = &mut *self.lock();
-            dice.f64() < weather.blind
+            let State { rng, faults, .. } = &mut *self.lock();
+            rng.f64() < faults.blind
         };
         let seen = if is_blind { 0 } else { asked };
         loop {
@@ -358,16 +354,16 @@ impl World {
             let Some((leases, next)) = self.lease(call, queue, seen, visibility) else {
                 return Answer::NoQueue;
             };
-            if !leases.is_empty() || self.now() >= deadline || !is_wanted() {
+            if !leases.is_empty() || self.now() >= deadline || !has_caller() {
                 return Answer::Received(leases);
             }
             let until = self.0.start + next.map_or(deadline, |next| next.min(deadline));
-            // Either way it looks again.
+            // After a change or a time-out, the queue is checked again.
             let _ = tokio::time::timeout_at(until, changed).await;
         }
     }
 
-    /// Leases what is visible; else when to look again. `None` where there is no such queue.
+    /// Leases visible messages; also returns when the next message becomes visible. `None` if there is no such queue.
     fn lease(
         &self,
         call: CallId,
@@ -377,15 +373,15 @@ impl World {
     ) -> Option<(Vec<Lease>, Option<Duration>)> {
         let now = self.now();
         let State {
-            dice,
-            weather,
+            rng,
+            faults,
             queues,
             trace,
             ..
         } = &mut *self.lock();
-        let twice = dice.f64() < weather.twice;
+        let twice = rng.f64() < faults.twice;
         let found = queues.get_mut(queue)?;
-        let leases = found.receive(now, asked, visibility, twice, dice);
+        let leases = found.receive(now, asked, visibility, twice, rng);
         let next = found.next_visible(now);
         for lease in &leases {
             trace.0.push((

@@ -1,13 +1,12 @@
-//! A standard queue of SQS, as documented: pure, time is an argument.
+//! A standard queue of SQS, as documented. Pure: time is an argument.
 //!
-//! A receive leases messages for their visibility time-out under a receipt handle of its own; a message whose lease
-//! ended comes again; only the latest handle counts. Where SQS leaves itself freedom (order, stale handles), the
-//! caller's dice decide.
+//! A receive leases messages for their visibility time-out, each under a new receipt handle. After the lease the message is
+//! delivered again; only the latest handle is valid. Random numbers decide what SQS leaves open (order, stale handles).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A message as a producer sends it.
+/// A message as sent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Entry {
     /// The id within its batch.
@@ -19,7 +18,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// What SQS counts: body, and each attribute's name, type and value.
+    /// Size as SQS counts it: body, and name, type and value of each attribute.
     pub(crate) fn bytes(&self) -> usize {
         let attribute =
             |(name, value): (&String, &String)| name.len() + "String".len() + value.len();
@@ -69,12 +68,12 @@ pub(crate) struct Queue {
     next: u64,
     /// ARN of the dead-letter queue in its redrive policy.
     pub(super) dead_letter_arn: Option<String>,
-    /// Whether it refuses message groups, as some work-alikes do.
+    /// True if the queue refuses message groups, as some emulators do.
     pub(super) refuses_groups: bool,
 }
 
 impl Queue {
-    /// Whose poison goes to this queue.
+    /// Creates a queue with this dead-letter queue.
     pub(crate) fn with_dead_letters(arn: &str) -> Self {
         Self {
             dead_letter_arn: Some(arn.to_owned()),
@@ -82,7 +81,7 @@ impl Queue {
         }
     }
 
-    /// That takes no message groups.
+    /// Creates a queue that refuses message groups.
     pub(crate) fn without_groups() -> Self {
         Self {
             refuses_groups: true,
@@ -102,14 +101,14 @@ impl Queue {
         self.next
     }
 
-    /// Leases up to `max` visible messages in any order; `twice`: one that somebody else holds may be among them.
+    /// Leases up to `max` visible messages in any order; with `twice`, one of them may already be leased.
     pub(crate) fn receive(
         &mut self,
         now: Duration,
         max: usize,
         visibility: Duration,
         twice: bool,
-        dice: &mut fastrand::Rng,
+        rng: &mut fastrand::Rng,
     ) -> Vec<Lease> {
         let mut found: Vec<u64> = self
             .messages
@@ -118,12 +117,12 @@ impl Queue {
             .map(|(number, _)| *number)
             .collect();
         if twice
-            && let Some(held) = dice.choice(self.messages.keys())
+            && let Some(held) = rng.choice(self.messages.keys())
             && !found.contains(held)
         {
             found.push(*held);
         }
-        dice.shuffle(&mut found);
+        rng.shuffle(&mut found);
         found.truncate(max);
         found
             .into_iter()
@@ -145,8 +144,8 @@ impl Queue {
         }
     }
 
-    /// Deletes by handle; the message's number where it is gone now and was not before. A message nobody knows any more
-    /// counts as deleted, and so may one under an old handle (`forgiving`) that stays where it is.
+    /// Deletes by handle; returns the message's number if this call deleted it. An unknown message counts as deleted. With
+    /// `forgiving`, so does a message under an old handle, though it stays in the queue.
     pub(crate) fn delete(
         &mut self,
         handle: &str,
@@ -166,7 +165,7 @@ impl Queue {
         }
     }
 
-    /// Makes a leased message visible `after` from now; its number.
+    /// Makes a leased message visible `after` from now; returns the message's number.
     pub(crate) fn change_visibility(
         &mut self,
         now: Duration,
@@ -182,7 +181,7 @@ impl Queue {
         Ok(number)
     }
 
-    /// When the next message becomes visible that is not yet.
+    /// Returns when the next invisible message becomes visible.
     pub(crate) fn next_visible(&self, now: Duration) -> Option<Duration> {
         self.messages
             .values()
@@ -213,8 +212,8 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_hides_a_message_until_it_ends_and_an_old_handle_counts_no_more() {
-        let mut dice = fastrand::Rng::with_seed(1);
+    fn a_lease_hides_a_message_until_it_ends_and_an_old_handle_is_invalid() {
+        let mut rng = fastrand::Rng::with_seed(1);
         let mut queue = Queue::default();
         queue.put(
             seconds(0),
@@ -225,7 +224,7 @@ mod tests {
         );
         let mut receive = |queue: &mut Queue, at| {
             queue
-                .receive(seconds(at), 10, seconds(5), false, &mut dice)
+                .receive(seconds(at), 10, seconds(5), false, &mut rng)
                 .pop()
         };
         let first = receive(&mut queue, 1).expect("it is there");
@@ -240,7 +239,7 @@ mod tests {
             queue.change_visibility(seconds(8), &first.handle, seconds(5)),
             Err(NOT_IN_FLIGHT)
         );
-        let second = receive(&mut queue, 8).expect("it came again");
+        let second = receive(&mut queue, 8).expect("delivered again");
         assert_eq!(second.receive_count, 2);
         assert_eq!(queue.delete(&first.handle, false), Err(INVALID_HANDLE));
         assert_eq!(queue.delete(&first.handle, true), Ok(None));

@@ -1,6 +1,6 @@
-//! Messages in hand: from a poll's answer to the last acknowledgement, within permits and shares.
+//! Unsettled messages: from their receive to their acknowledgement, within permits and group shares.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -8,15 +8,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::shares::Shares;
 use super::{Handler, Receiver};
 use crate::message::Received;
 
-/// Longest a message waits for its group's share before it is passed over.
+/// Longest wait of a message for its group's share; after that the message is postponed.
 const SHARE_WAIT_MAX: Duration = Duration::from_secs(2);
 
 impl<H: Handler> Receiver<H> {
-    /// Takes a batch in hand, or hands it back where the receiver is stopping.
+    /// Starts handling a batch; releases the batch instead if the receiver is stopping.
     pub(super) fn start(
         self: &Arc<Self>,
         batch: Vec<Received>,
@@ -35,21 +34,23 @@ impl<H: Handler> Receiver<H> {
                     .as_secs_f64(),
             );
         }
-        // Permits asked for and not needed are free again at once.
+        // Permits beyond the received messages are free again at once.
         drop(permits.split(permits.num_permits().saturating_sub(batch.len())));
         let (receiver, shutdown) = (Arc::clone(self), shutdown.clone());
         self.tasks.spawn(async move {
             if shutdown.is_cancelled() {
-                receiver.hand_back(&batch).await;
+                receiver.release(&batch).await;
             } else {
-                receiver.share_out(batch, permits, &shutdown).await;
+                receiver
+                    .handle_within_shares(batch, permits, &shutdown)
+                    .await;
             }
         });
     }
 
-    /// Hands over what is within its group's share. The rest waits a moment for a share to become free, then is passed
-    /// over: a group that is worked off never comes to that.
-    async fn share_out(
+    /// Handles the messages within their group's share. The others wait briefly for the share, and are then postponed; that
+    /// happens only to a group whose messages are not settled in time.
+    async fn handle_within_shares(
         self: Arc<Self>,
         mut waiting: Vec<Received>,
         mut permits: OwnedSemaphorePermit,
@@ -57,58 +58,54 @@ impl<H: Handler> Receiver<H> {
     ) {
         let until = Instant::now() + SHARE_WAIT_MAX.min(self.limits.visibility / 4);
         loop {
-            // Listens before it looks, so that nothing freed in between is missed.
+            // Enabled before the check, so that no notification in between is lost.
             let mut freed = std::pin::pin!(self.share_freed.notified());
             freed.as_mut().enable();
-            let (batch, rest) = self.shares().take(waiting);
+            let (batch, rest) = self.shares.lock().take(waiting);
             waiting = rest;
             if !batch.is_empty() {
-                // An answer may bring more than was asked for: it is worked off all the same.
+                // A response may hold more messages than there are permits; all are handled.
                 let count = batch.len().min(permits.num_permits());
                 let share = permits.split(count).expect("no more than there are");
-                let in_hand = InHand {
+                let unsettled = UnsettledBatch {
                     receiver: Arc::clone(&self),
                     batch,
                     _permits: share,
                 };
                 if waiting.is_empty() {
-                    return in_hand.process().await;
+                    return unsettled.process().await;
                 }
-                self.tasks.spawn(in_hand.process());
+                self.tasks.spawn(unsettled.process());
             }
             tokio::select! {
                 () = freed => {}
-                () = tokio::time::sleep_until(until) => return self.pass_over(&waiting).await,
-                () = shutdown.cancelled() => return self.hand_back(&waiting).await,
+                () = tokio::time::sleep_until(until) => return self.postpone_beyond_share(&waiting).await,
+                () = shutdown.cancelled() => return self.release(&waiting).await,
             }
         }
     }
-
-    fn shares(&self) -> MutexGuard<'_, Shares> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// A batch in hand, with its permits and its groups' shares; given back when it is dropped, however its handler ended.
-struct InHand<H: Handler> {
+/// A batch with its permits and group shares; both are released on drop, even if the handler panics.
+struct UnsettledBatch<H: Handler> {
     receiver: Arc<Receiver<H>>,
     batch: Vec<Received>,
     _permits: OwnedSemaphorePermit,
 }
 
-impl<H: Handler> InHand<H> {
-    /// Has the batch handled and acknowledges it, keeping its leases meanwhile.
+impl<H: Handler> UnsettledBatch<H> {
+    /// Handles and acknowledges the batch, and extends its leases meanwhile.
     async fn process(self) {
         let (receiver, batch) = (&self.receiver, &self.batch);
-        let _leases = receiver.keeper.hold(batch);
+        let _leases = receiver.lease_extender.hold(batch);
         let verdicts = receiver.handler.handle(batch).await;
         receiver.acknowledge(batch, verdicts).await;
     }
 }
 
-impl<H: Handler> Drop for InHand<H> {
+impl<H: Handler> Drop for UnsettledBatch<H> {
     fn drop(&mut self) {
-        self.receiver.shares().release(&self.batch);
+        self.receiver.shares.lock().release(&self.batch);
         self.receiver.share_freed.notify_waiters();
     }
 }

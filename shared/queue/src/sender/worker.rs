@@ -1,4 +1,4 @@
-//! One queue's lane: gathers entries, keeps batches on the wire, answers callers.
+//! The task that sends one queue's messages: batches entries, retries failed ones, answers callers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,85 +10,85 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::time::DelayQueue;
 
-use super::{Entry, Inner, SendError};
-use crate::batch::{Gather, Measured, Wire};
+use super::{Inner, SendEntry, SendError};
+use crate::batch::{Batcher, InFlight, Measured};
 use crate::url::queue_url;
 use tenantry_process::arn::QueueArn;
 use tenantry_process::retry::{self, Failure, backoff, classify};
 
-/// First wait before an entry is sent again.
+/// Longest wait before the first retry of an entry; doubled for each further one.
 const RETRY_BASE: Duration = Duration::from_millis(50);
-/// Longest such wait; the caller's deadline ends the tries.
+/// Longest wait before any retry; the caller's deadline ends the retries.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// The task that owns one queue's entries.
-pub(super) struct Lane {
+/// Sends the entries of one queue.
+pub(super) struct QueueWorker {
     sender: Arc<Inner>,
     queue: QueueArn,
-    arrivals: mpsc::UnboundedReceiver<Entry>,
+    arrivals: mpsc::UnboundedReceiver<SendEntry>,
     url: Arc<OnceCell<String>>,
-    gather: Gather<Entry>,
-    /// Whether messages are sent with their group; not every SQS work-alike takes one on a standard queue.
+    batcher: Batcher<SendEntry>,
+    /// True if messages are sent with their group; some emulators refuse groups on standard queues.
     has_groups: bool,
-    /// Entries that failed and wait for their next try.
-    resting: DelayQueue<Entry>,
+    /// Failed entries that wait for their retry.
+    backlog: DelayQueue<SendEntry>,
 }
 
-/// A batch that came back.
-struct Answered {
-    batch: Vec<Entry>,
-    outcome: Result<SendMessageBatchOutput, Failure>,
+/// A batch and the result of its call.
+struct BatchOutcome {
+    batch: Vec<SendEntry>,
+    result: Result<SendMessageBatchOutput, Failure>,
 }
 
-impl Lane {
+impl QueueWorker {
     pub(super) fn new(
         sender: Arc<Inner>,
         queue: QueueArn,
-        arrivals: mpsc::UnboundedReceiver<Entry>,
+        arrivals: mpsc::UnboundedReceiver<SendEntry>,
     ) -> Self {
-        let gather = Gather::new(sender.limits.batches());
+        let batcher = Batcher::new(sender.limits.batches());
         Self {
             sender,
             queue,
             arrivals,
             url: Arc::default(),
-            gather,
+            batcher,
             has_groups: true,
-            resting: DelayQueue::new(),
+            backlog: DelayQueue::new(),
         }
     }
 
-    /// Runs until the queue has been idle for long enough, or the sender is closing and all is answered.
+    /// Runs until the queue is idle for `close_after`, or the sender drains and every entry is answered.
     pub(super) async fn run(mut self) {
-        let mut on_the_wire = FuturesUnordered::new();
-        let mut wire = Wire::default();
-        let mut came = Vec::with_capacity(super::MAX_BATCH_ENTRIES);
+        let mut calls = FuturesUnordered::new();
+        let mut in_flight = InFlight::default();
+        let mut arrived = Vec::with_capacity(super::MAX_BATCH_ENTRIES);
         loop {
-            while let Some(mut batch) = self.gather.next_batch(wire) {
-                batch.retain(Entry::is_wanted);
+            while let Some(mut batch) = self.batcher.next_batch(in_flight) {
+                batch.retain(SendEntry::has_caller);
                 if !batch.is_empty() {
-                    wire.left(batch.len());
-                    on_the_wire.push(self.call(batch));
+                    in_flight.add(batch.len());
+                    calls.push(self.send_batch(batch));
                 }
             }
-            let idle = on_the_wire.is_empty() && self.gather.is_empty() && self.resting.is_empty();
-            // Every branch is cancel-safe: dropping it loses no entry. In order, so that a simulation can be replayed.
+            let idle = calls.is_empty() && self.batcher.is_empty() && self.backlog.is_empty();
+            // Every branch is cancel-safe: dropping it loses no entry. The fixed order makes a simulation repeatable.
             tokio::select! {
                 biased;
-                Some(answered) = on_the_wire.next(), if !on_the_wire.is_empty() => {
-                    wire.answered(answered.batch.len());
-                    self.settle(answered);
+                Some(outcome) = calls.next(), if !calls.is_empty() => {
+                    in_flight.remove(outcome.batch.len());
+                    self.settle(outcome);
                 }
-                Some(rested) = self.resting.next(), if !self.resting.is_empty() => {
-                    self.gather.push(rested.into_inner());
+                Some(due) = self.backlog.next(), if !self.backlog.is_empty() => {
+                    self.batcher.push(due.into_inner());
                 }
-                count = self.arrivals.recv_many(&mut came, super::MAX_BATCH_ENTRIES) => {
+                count = self.arrivals.recv_many(&mut arrived, super::MAX_BATCH_ENTRIES) => {
                     if count == 0 {
                         return;
                     }
-                    came.drain(..).for_each(|entry| self.gather.push(entry));
+                    arrived.drain(..).for_each(|entry| self.batcher.push(entry));
                 }
-                // Idle for long enough, or told to close: the same from here on.
+                // An idle queue closes after `close_after`, or at once if the sender drains.
                 _ = tokio::time::timeout(self.sender.limits.close_after, self.sender.closing.cancelled()), if idle => {
                     if self.sender.close(&self.queue, &self.arrivals) {
                         return;
@@ -98,8 +98,8 @@ impl Lane {
         }
     }
 
-    /// One SendMessageBatch, preceded by the look-up of the queue's URL at the first.
-    fn call(&self, batch: Vec<Entry>) -> impl Future<Output = Answered> + use<> {
+    /// Makes one SendMessageBatch call; the first call also looks up the queue's URL.
+    fn send_batch(&self, batch: Vec<SendEntry>) -> impl Future<Output = BatchOutcome> + use<> {
         let (sender, queue, url) = (
             Arc::clone(&self.sender),
             self.queue.clone(),
@@ -107,7 +107,7 @@ impl Lane {
         );
         let has_groups = self.has_groups;
         async move {
-            let outcome = async {
+            let result = async {
                 let url = url
                     .get_or_try_init(|| queue_url(&sender.client, &queue))
                     .await?;
@@ -123,14 +123,14 @@ impl Lane {
                 request.send().await.map_err(|error| classify(&error))
             }
             .await;
-            Answered { batch, outcome }
+            BatchOutcome { batch, result }
         }
     }
 
-    /// Answers every entry of a batch, or rests it for another try.
-    fn settle(&mut self, answered: Answered) {
-        let Answered { batch, outcome } = answered;
-        match outcome {
+    /// Answers each entry of a batch, or schedules its retry.
+    fn settle(&mut self, outcome: BatchOutcome) {
+        let BatchOutcome { batch, result } = outcome;
+        match result {
             Ok(output) => self.settle_each(batch, output),
             Err(failure) => {
                 self.sender.counters.calls_error.increment(1);
@@ -146,7 +146,7 @@ impl Lane {
                 for mut entry in batch {
                     if failure.transient {
                         entry.may_have_arrived |= !retry::is_throttle(&failure.code);
-                        self.rest(entry);
+                        self.retry_later(entry);
                     } else {
                         entry.answer(Err(SendError::Unavailable(failure.code.clone())));
                     }
@@ -155,10 +155,10 @@ impl Lane {
         }
     }
 
-    /// The call succeeded; its entries may still have failed one by one.
-    fn settle_each(&mut self, batch: Vec<Entry>, output: SendMessageBatchOutput) {
+    /// Settles the entries of a successful call, each of which may still have failed.
+    fn settle_each(&mut self, batch: Vec<SendEntry>, output: SendMessageBatchOutput) {
         self.sender.counters.calls_ok.increment(1);
-        let mut entries: Vec<Option<Entry>> = batch.into_iter().map(Some).collect();
+        let mut entries: Vec<Option<SendEntry>> = batch.into_iter().map(Some).collect();
         let mut take = |id: &str| {
             id.parse::<usize>()
                 .ok()
@@ -180,19 +180,19 @@ impl Lane {
         for (entry, failed) in failed {
             self.settle_failed(entry, failed);
         }
-        // An answer that says nothing of an entry is as good as none.
+        // The response does not mention these entries, so their outcome is unknown.
         for mut entry in entries.into_iter().flatten() {
             entry.may_have_arrived = true;
-            self.rest(entry);
+            self.retry_later(entry);
         }
     }
 
-    fn settle_failed(&mut self, entry: Entry, failed: BatchResultErrorEntry) {
+    fn settle_failed(&mut self, entry: SendEntry, failed: BatchResultErrorEntry) {
         let (queue, message) = (self.queue.name(), failed.message.unwrap_or_default());
         if self.has_groups && refuses_groups(&message) {
             tracing::warn!(
                 queue,
-                "the queue takes no message groups: no fair delivery among tenants"
+                "queue refuses message groups: sending without groups, no fair delivery"
             );
             self.has_groups = false;
         }
@@ -201,7 +201,7 @@ impl Lane {
             code = failed.code,
             sender_fault = failed.sender_fault,
             reason = message,
-            "message not accepted"
+            "queue refused a message"
         );
         if failed.sender_fault && !retry::is_throttle(&failed.code) && !refuses_groups(&message) {
             entry.answer(Err(SendError::Rejected {
@@ -209,35 +209,35 @@ impl Lane {
                 message,
             }));
         } else {
-            self.rest(entry);
+            self.retry_later(entry);
         }
     }
 
-    /// Lets a failed entry wait for its next try; one whose caller has gone is dropped.
-    fn rest(&mut self, mut entry: Entry) {
-        if !entry.is_wanted() {
+    /// Adds a failed entry to the retry backlog; drops an entry without a caller.
+    fn retry_later(&mut self, mut entry: SendEntry) {
+        if !entry.has_caller() {
             return;
         }
         self.sender.counters.retries.increment(1);
         let wait = backoff(entry.attempt, RETRY_BASE, RETRY_MAX, fastrand::f64());
         entry.attempt += 1;
-        self.resting.insert(entry, wait);
+        self.backlog.insert(entry, wait);
     }
 }
 
-impl Measured for Entry {
+impl Measured for SendEntry {
     fn bytes(&self) -> usize {
         self.message.bytes()
     }
 }
 
-/// Whether an entry was refused for its group: groups on standard queues (SQS fair queues) are of 2025, and ElasticMQ
-/// 1.6 does not know them. Its sentence is the only sign.
+/// Returns true if the queue refused an entry for its group. SQS takes groups on standard queues (fair queues) since
+/// 2025; ElasticMQ 1.6 does not, and only its error message shows the cause.
 fn refuses_groups(message: &str) -> bool {
     message.contains("MessageGroupId")
 }
 
-fn request_entry(at: usize, entry: &Entry, has_groups: bool) -> SendMessageBatchRequestEntry {
+fn request_entry(at: usize, entry: &SendEntry, has_groups: bool) -> SendMessageBatchRequestEntry {
     SendMessageBatchRequestEntry::builder()
         .id(at.to_string())
         .message_body(entry.message.body())
@@ -252,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_without_groups_is_known_by_its_sentence() {
+    fn a_queue_without_groups_is_recognized_by_its_error_message() {
         let elasticmq =
             "The request includes parameter MessageGroupId that is not valid for this queue type";
         assert!(refuses_groups(elasticmq));

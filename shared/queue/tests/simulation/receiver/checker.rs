@@ -1,10 +1,12 @@
-//! What a receiver promises, checked against a trace.
+//! Checks the promises of a receiver against a trace.
 //!
-//! A message is deleted only once its handler has stored it, or once it is in the dead-letter queue. What was delivered
-//! is handed over once and at once, or handed back. Bounds: polls, messages in hand and of one group, sizes of calls. A
-//! lease does not lapse while its message is worked on, unless the service failed to extend it or it lasted as long as it
-//! may. After a stop no receive begins, what comes is handed back, and `run` ends. An idle queue costs one long poll
-//! at a time. In the end everything good is stored and deleted, and all poison set aside.
+//! - A message is deleted only once its handler has stored it, or once it is in the dead-letter queue.
+//! - Each delivery goes to the handler once and at once, or is released.
+//! - Limits hold: polls, unsettled messages in total and per group, sizes of calls.
+//! - A lease does not lapse in the handler, unless an extension failed or the lease has reached its maximum.
+//! - After a stop no receive begins, arriving messages are released, and `run` ends.
+//! - An idle queue costs one long poll at a time.
+//! - In the end every good message is stored and deleted, and every poison message is dead-lettered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,31 +16,31 @@ use tenantry_queue::receiver::MAX_RECEIVE;
 use super::handler::Kind;
 use super::{DEAD, IDLE_POLLS, SOURCE, Terms};
 use crate::trace::{CallId, Decision, Event, Failure, Trace};
+use crate::world::protocol::{Answer, Request, Target};
 use crate::world::queue::Lease;
-use crate::world::wire::{Answer, Request, Target};
 
-/// Timers count whole milliseconds.
+/// Resolution of timers.
 const TICK: Duration = Duration::from_millis(1);
-/// Longest any call but a long poll takes.
+/// Longest duration of any call except a long poll.
 const CALL: Duration = Duration::from_secs(3);
-/// What a long poll may take beyond its wait.
+/// Longest duration of a long poll beyond its wait.
 const POLL_MARGIN: Duration = Duration::from_secs(5);
-/// Tries of a delete, and the longest wait between two.
+/// Attempts of a delete, and the longest wait between two.
 const DELETE_ATTEMPTS: u32 = 12;
 const DELETE_WAIT: Duration = Duration::from_secs(3);
 /// Shortest wait after a failed receive.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Deliveries of a message that may be passed over for its group's share.
-const MAX_PASSED_OVER: u32 = 2;
-/// The attribute that says why a message was set aside.
-const REASON: &str = "set_aside_reason";
+/// Most deliveries of a message that are postponed for its group's share.
+const MAX_POSTPONED: u32 = 2;
+/// Attributes with the reason of a dead letter.
+const REASONS: [&str; 2] = ["dead_letter_reason", "set_aside_reason"];
 
-/// The promises that the trace breaks.
-pub(super) fn judge(trace: &Trace, terms: &Terms) -> Vec<String> {
-    let mut judge = Judge {
+/// Returns the violations in the trace.
+pub(super) fn check(trace: &Trace, terms: &Terms) -> Vec<String> {
+    let mut checker = Checker {
         terms: *terms,
         now: Duration::ZERO,
-        broken: Vec::new(),
+        violations: Vec::new(),
         deliveries: BTreeMap::new(),
         messages: BTreeMap::new(),
         latest: BTreeMap::new(),
@@ -50,17 +52,17 @@ pub(super) fn judge(trace: &Trace, terms: &Terms) -> Vec<String> {
         idle_polls: None,
     };
     for (now, event) in &trace.0 {
-        judge.now = *now;
-        judge.see(event);
+        checker.now = *now;
+        checker.record(event);
     }
-    judge.end();
-    judge.broken
+    checker.end();
+    checker.violations
 }
 
-struct Judge {
+struct Checker {
     terms: Terms,
     now: Duration,
-    broken: Vec<String>,
+    violations: Vec<String>,
     /// By receipt handle.
     deliveries: BTreeMap<String, Delivery>,
     /// By body.
@@ -68,7 +70,7 @@ struct Judge {
     /// The latest handle of each message in the source.
     latest: BTreeMap<u64, String>,
     calls: BTreeMap<CallId, Call>,
-    /// When extending leases did not work as it should.
+    /// Periods in which extensions failed or were slow.
     troubles: Vec<(Duration, Duration)>,
     stopping_since: Option<Duration>,
     is_running: bool,
@@ -76,30 +78,30 @@ struct Judge {
     idle_polls: Option<u32>,
 }
 
-/// What is known of one delivery.
+/// State of one delivery.
 struct Delivery {
     body: String,
     number: u64,
     group: Option<String>,
     receive_count: u32,
     leased_at: Duration,
-    /// When it becomes visible again.
+    /// Time at which the message becomes visible again.
     until: Duration,
     answered_at: Option<Duration>,
     came_after_stop: bool,
-    handed: u32,
-    is_in_work: bool,
+    handled: u32,
+    is_in_handler: bool,
     decided: Option<Decision>,
     deletes: u32,
     deleted: Option<Deleted>,
-    /// Calls that set its visibility for another reason than to keep it.
+    /// Calls that postponed the message.
     postponed: u32,
-    handed_back: u32,
-    /// Its visibility was set for good: confirmed, after its handler was over.
+    released: u32,
+    /// True once the message was postponed after its handler, and the call was confirmed.
     is_left: bool,
 }
 
-/// How the last attempt to delete ended.
+/// Result of the last delete.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Deleted {
     Confirmed,
@@ -107,7 +109,7 @@ enum Deleted {
     Failed,
 }
 
-/// What is known of one message of the source.
+/// State of one message of the source.
 #[derive(Default)]
 struct Message {
     puts: u32,
@@ -122,8 +124,8 @@ struct Call {
     since: Duration,
 }
 
-impl Judge {
-    fn see(&mut self, event: &Event) {
+impl Checker {
+    fn record(&mut self, event: &Event) {
         match event {
             Event::Called { call, request } => self.called(*call, request),
             Event::Answered { call, answer } => self.answered(*call, answer),
@@ -166,7 +168,7 @@ impl Judge {
             Event::Stopped => self.stopped(),
             Event::Idle => self.idle_polls = Some(0),
             Event::Busy => self.idled(),
-            Event::Stuck { why } => self.broken.push(format!("stuck: {why}")),
+            Event::Stuck { why } => self.violations.push(format!("stuck: {why}")),
             _ => {}
         }
     }
@@ -198,15 +200,19 @@ impl Judge {
                     .deliveries
                     .values()
                     .filter(|delivery| delivery.body == entry.body);
-                let is_poison = of_it.any(|delivery| delivery.decided == Some(Decision::SetAside));
-                if queue != DEAD || !is_poison || !entry.attributes.contains_key(REASON) {
-                    self.broken
-                        .push(format!("call {call}: set aside without a reason"));
+                let is_poison =
+                    of_it.any(|delivery| delivery.decided == Some(Decision::DeadLetter));
+                let has_reasons = REASONS
+                    .iter()
+                    .all(|name| entry.attributes.contains_key(*name));
+                if queue != DEAD || !is_poison || !has_reasons {
+                    self.violations
+                        .push(format!("call {call}: dead-lettered without a reason"));
                 }
             }
             Request::FindQueue { .. } | Request::ReadPolicy { .. } => {}
             other => self
-                .broken
+                .violations
                 .push(format!("call {call} is none of a receiver's: {other:?}")),
         }
         let is_look_up = matches!(
@@ -214,7 +220,7 @@ impl Judge {
             Request::FindQueue { .. } | Request::ReadPolicy { .. }
         );
         if !self.is_running && !is_look_up {
-            self.broken
+            self.violations
                 .push(format!("call {call}: made by a receiver that has ended"));
         }
         self.calls.insert(
@@ -238,7 +244,7 @@ impl Judge {
             .values()
             .filter_map(|call| call.request.asked())
             .collect();
-        let in_hand = self.in_work().count() + open.iter().sum::<usize>() + asked;
+        let unsettled = self.in_handlers().count() + open.iter().sum::<usize>() + asked;
         let is_idle = self.idle_polls.is_some();
         for (is_kept, what) in [
             (queue == SOURCE, "from another queue"),
@@ -249,8 +255,8 @@ impl Judge {
             ),
             (open.len() < limits.max_polls, "beside as many as may be"),
             (
-                in_hand <= limits.max_in_hand,
-                "for more than may be in hand",
+                unsettled <= limits.max_in_hand,
+                "for more messages than may be unsettled",
             ),
             (wait <= limits.poll_wait, "longer than allowed"),
             (visibility == limits.visibility, "with another lease"),
@@ -269,7 +275,8 @@ impl Judge {
             ),
         ] {
             if !is_kept {
-                self.broken.push(format!("call {call}: a receive {what}"));
+                self.violations
+                    .push(format!("call {call}: a receive {what}"));
             }
         }
         if let Some(polls) = &mut self.idle_polls {
@@ -280,7 +287,7 @@ impl Judge {
     fn check_batch(&mut self, call: CallId, entries: &[Target]) {
         let ids: BTreeSet<_> = entries.iter().map(|target| &target.id).collect();
         if !(1..=MAX_RECEIVE).contains(&entries.len()) || ids.len() != entries.len() {
-            self.broken
+            self.violations
                 .push(format!("call {call}: a batch SQS does not take"));
         }
     }
@@ -288,18 +295,21 @@ impl Judge {
     fn deleting(&mut self, call: CallId, handle: &str) {
         let Some(delivery) = self.deliveries.get_mut(handle) else {
             return self
-                .broken
+                .violations
                 .push(format!("call {call}: {handle} was never delivered"));
         };
         let message = self.messages.entry(delivery.body.clone()).or_default();
         let may = match delivery.decided {
             Some(Decision::Done) => message.is_stored,
-            Some(Decision::SetAside) => message.dead > 0,
+            Some(Decision::DeadLetter) => message.dead > 0,
             Some(Decision::Retry) | None => false,
         };
-        let mut complain = |what: &str| self.broken.push(format!("call {call}: {handle} {what}"));
+        let mut complain = |what: &str| {
+            self.violations
+                .push(format!("call {call}: {handle} {what}"))
+        };
         if !may {
-            complain("is deleted before it was stored or set aside");
+            complain("is deleted before it was stored or dead-lettered");
         }
         if matches!(
             delivery.deleted,
@@ -313,34 +323,37 @@ impl Judge {
 
     fn changing(&mut self, call: CallId, target: &Target) {
         let Some(delivery) = self.deliveries.get_mut(&target.handle) else {
-            return self.broken.push(format!(
+            return self.violations.push(format!(
                 "call {call}: {} was never delivered",
                 target.handle
             ));
         };
         let mut complain = |what: &str| {
-            self.broken
+            self.violations
                 .push(format!("call {call}: {} {what}", target.handle))
         };
         if delivery.is_left {
             complain("was left to a later delivery, and is changed again");
         }
-        if delivery.handed == 0 {
+        if delivery.handled == 0 {
             match target.after.is_zero() {
-                true if self.stopping_since.is_some() => delivery.handed_back += 1,
-                true => complain("is handed back without a stop"),
-                false if delivery.receive_count > MAX_PASSED_OVER => {
-                    complain("is passed over too often")
+                true if self.stopping_since.is_some() => delivery.released += 1,
+                true => complain("is released without a stop"),
+                false if delivery.receive_count > MAX_POSTPONED => {
+                    complain("is postponed too often")
                 }
                 false => delivery.postponed += 1,
             }
-        } else if delivery.is_in_work {
+        } else if delivery.is_in_handler {
             if target.after != self.terms.limits.visibility {
-                complain("is in work and not extended by a whole lease");
+                complain("is in its handler and not extended by a whole lease");
             }
         } else if target.after.is_zero() {
             complain("is visible again at once");
-        } else if matches!(delivery.decided, Some(Decision::Retry | Decision::SetAside)) {
+        } else if matches!(
+            delivery.decided,
+            Some(Decision::Retry | Decision::DeadLetter)
+        ) {
             delivery.postponed += 1;
         }
     }
@@ -355,13 +368,13 @@ impl Judge {
             until: lease.until,
             answered_at: None,
             came_after_stop: false,
-            handed: 0,
-            is_in_work: false,
+            handled: 0,
+            is_in_handler: false,
             decided: None,
             deletes: 0,
             deleted: None,
             postponed: 0,
-            handed_back: 0,
+            released: 0,
             is_left: false,
         };
         self.latest.insert(lease.message, lease.handle.clone());
@@ -375,14 +388,14 @@ impl Judge {
             .and_then(|handle| self.deliveries.get(handle))
         else {
             return self
-                .broken
+                .violations
                 .push(format!("message {number} is gone and was never delivered"));
         };
         let message = self.messages.entry(delivery.body.clone()).or_default();
         message.gone += 1;
         if !message.is_stored && message.dead == 0 {
-            self.broken.push(format!(
-                "{:?} is gone, neither stored nor set aside",
+            self.violations.push(format!(
+                "{:?} is gone, neither stored nor dead-lettered",
                 delivery.body
             ));
         }
@@ -425,7 +438,7 @@ impl Judge {
                         .any(|(id, result)| *id == target.id && result.is_ok());
                     if let Some(delivery) = self.deliveries.get_mut(&target.handle) {
                         delivery.is_left |= is_set
-                            && !delivery.is_in_work
+                            && !delivery.is_in_handler
                             && target.after != self.terms.limits.visibility
                             && delivery.decided == Some(Decision::Retry);
                     }
@@ -465,51 +478,51 @@ impl Judge {
 
     fn handling(&mut self, handles: &[String]) {
         if !(1..=MAX_RECEIVE).contains(&handles.len()) {
-            self.broken
-                .push(format!("a batch of {} was handed over", handles.len()));
+            self.violations
+                .push(format!("a handler got a batch of {}", handles.len()));
         }
         let waits = self.waits_for_a_share();
         for handle in handles {
             let Some(delivery) = self.deliveries.get_mut(handle) else {
-                self.broken
-                    .push(format!("{handle} was handed over, but never delivered"));
+                self.violations
+                    .push(format!("{handle} was handled, but never delivered"));
                 continue;
             };
-            delivery.handed += 1;
-            delivery.is_in_work = true;
+            delivery.handled += 1;
+            delivery.is_in_handler = true;
             for (is_kept, what) in [
-                (delivery.handed == 1, "was handed over twice"),
+                (delivery.handled == 1, "was handled twice"),
                 (
                     delivery
                         .answered_at
                         .is_some_and(|at| self.now <= at + waits),
-                    "was handed over late",
+                    "was handled late",
                 ),
                 (
                     !delivery.came_after_stop,
-                    "came after the stop and was handed over",
+                    "came after the stop and was handled",
                 ),
             ] {
                 if !is_kept {
-                    self.broken.push(format!("{handle} {what}"));
+                    self.violations.push(format!("{handle} {what}"));
                 }
             }
         }
         let limits = self.terms.limits;
         let mut groups: BTreeMap<_, usize> = BTreeMap::new();
         for delivery in self
-            .in_work()
-            .filter(|delivery| delivery.receive_count <= MAX_PASSED_OVER)
+            .in_handlers()
+            .filter(|delivery| delivery.receive_count <= MAX_POSTPONED)
         {
             *groups.entry(delivery.group.clone()).or_default() += 1;
         }
         let (all, most) = (
-            self.in_work().count(),
+            self.in_handlers().count(),
             groups.into_values().max().unwrap_or(0),
         );
         if all > limits.max_in_hand || most > limits.max_of_one_group {
-            self.broken.push(format!(
-                "{:?}: {all} in hand, {most} of one group",
+            self.violations.push(format!(
+                "{:?}: {all} unsettled, {most} of one group",
                 self.now
             ));
         }
@@ -520,13 +533,13 @@ impl Judge {
         let Some(delivery) = self.deliveries.get_mut(handle) else {
             return;
         };
-        delivery.is_in_work = false;
+        delivery.is_in_handler = false;
         delivery.decided = decision;
         let (until, began) = (
             delivery.until,
             delivery.answered_at.unwrap_or(delivery.leased_at),
         );
-        // Somebody else was given it meanwhile, for whatever reason of SQS's own, and this lease cannot be extended.
+        // SQS has delivered the message again meanwhile, so this lease cannot be extended.
         let is_taken_away = self
             .latest
             .get(&delivery.number)
@@ -543,13 +556,13 @@ impl Judge {
             && !lasted
             && !self.is_troubled(leased_at, until)
         {
-            self.broken.push(format!(
-                "{handle}: its lease lapsed at {until:?} while it was in work"
+            self.violations.push(format!(
+                "{handle}: its lease lapsed at {until:?} while it was in its handler"
             ));
         }
     }
 
-    /// Whether leases could not be extended as they should, at some time from when one began to when it ended.
+    /// Returns true if extensions failed or were slow at some time in the lease.
     fn is_troubled(&self, from: Duration, to: Duration) -> bool {
         let open = self
             .calls
@@ -563,14 +576,14 @@ impl Judge {
             .any(|(since, until)| since <= to && until + CALL >= from)
     }
 
-    /// What an extension may take so that all leases in hand, due at once and ten to a call, are kept: what is left of a
-    /// lease of which an eighth was spent on the way, a quarter on waiting for a share, and half until it was due.
+    /// Longest duration of an extension so that all leases are kept if they are due at once, ten per call. Of each lease, an
+    /// eighth passes in flight, a quarter in the wait for a share, and half until the extension is due.
     fn quick_extension(&self) -> Duration {
         let calls = self.terms.limits.max_in_hand.div_ceil(MAX_RECEIVE);
         self.terms.limits.visibility / 10 / u32::try_from(calls).unwrap_or(u32::MAX)
     }
 
-    /// How long a delivery may wait for its group's share before it is handed over, where groups matter.
+    /// Longest wait of a delivery for its group's share, if groups matter.
     fn waits_for_a_share(&self) -> Duration {
         let limits = self.terms.limits;
         if limits.max_of_one_group < limits.max_in_hand {
@@ -580,45 +593,45 @@ impl Judge {
         }
     }
 
-    fn in_work(&self) -> impl Iterator<Item = &Delivery> {
+    fn in_handlers(&self) -> impl Iterator<Item = &Delivery> {
         self.deliveries
             .values()
-            .filter(|delivery| delivery.is_in_work)
+            .filter(|delivery| delivery.is_in_handler)
     }
 
     fn stopped(&mut self) {
         let took = self.now - self.stopping_since.take().unwrap_or_default();
         if took > self.longest_drain() {
-            self.broken
+            self.violations
                 .push(format!("the receiver took {took:?} to stop"));
         }
-        if self.in_work().next().is_some() {
-            self.broken
-                .push("the receiver stopped with messages in work".to_owned());
+        if self.in_handlers().next().is_some() {
+            self.violations
+                .push("the receiver stopped with messages in their handlers".to_owned());
         }
         self.is_running = false;
         for (handle, delivery) in &self.deliveries {
-            let is_settled = delivery.handed + delivery.postponed + delivery.handed_back > 0;
+            let is_settled = delivery.handled + delivery.postponed + delivery.released > 0;
             if delivery.answered_at.is_some() && !is_settled {
-                self.broken
-                    .push(format!("{handle} was neither handed over nor back"));
+                self.violations
+                    .push(format!("{handle} was neither handled nor released"));
             }
         }
         self.check_deletes();
     }
 
-    /// A poll that has just begun, what is in hand, and what becomes of it.
+    /// Longest drain: one whole poll, one handler, and settling its messages.
     fn longest_drain(&self) -> Duration {
         let work = self.terms.limits.poll_wait + self.terms.handler_takes;
-        if self.terms.is_calm {
+        if self.terms.is_faultless {
             return work + POLL_MARGIN;
         }
-        let set_aside = CALL * 10;
+        let dead_letter = CALL * 10;
         let delete = (CALL + DELETE_WAIT) * DELETE_ATTEMPTS;
-        work + POLL_MARGIN + set_aside + delete + CALL + CALL
+        work + POLL_MARGIN + dead_letter + delete + CALL + CALL
     }
 
-    /// Every delivery that was done has been deleted, or that was tried hard enough.
+    /// Checks that every delivery with the verdict Done was deleted, or all attempts were made.
     fn check_deletes(&mut self) {
         for (handle, delivery) in &self.deliveries {
             let is_enough = match delivery.deleted {
@@ -627,8 +640,8 @@ impl Judge {
                 None => false,
             };
             if delivery.decided == Some(Decision::Done) && !is_enough {
-                self.broken.push(format!(
-                    "{handle} was done, and deleted {} times in vain",
+                self.violations.push(format!(
+                    "{handle} was done, and {} deletes failed",
                     delivery.deletes
                 ));
             }
@@ -638,7 +651,7 @@ impl Judge {
     fn idled(&mut self) {
         let polls = self.idle_polls.take().unwrap_or_default();
         if !(IDLE_POLLS - 1..=IDLE_POLLS + 1).contains(&polls) {
-            self.broken.push(format!(
+            self.violations.push(format!(
                 "{polls} polls while the queue was idle, not {IDLE_POLLS}"
             ));
         }
@@ -662,25 +675,25 @@ impl Judge {
                     "is in the dead-letter queue, or is not",
                 ),
                 (
-                    !self.terms.is_calm || message.done <= 1 || self.may_come_twice(),
+                    !self.terms.is_faultless || message.done <= 1 || self.may_come_twice(),
                     "was handled twice",
                 ),
             ] {
                 if !is_kept {
-                    self.broken.push(format!("{body:?} {what}"));
+                    self.violations.push(format!("{body:?} {what}"));
                 }
             }
         }
     }
 
-    /// Whether a lease may end before its handler does.
+    /// Returns true if a lease may end before its handler.
     fn may_come_twice(&self) -> bool {
         self.terms.limits.max_lease < self.terms.handler_takes + self.terms.limits.visibility * 2
     }
 }
 
 impl Request {
-    /// How many messages a receive asks for.
+    /// Number of messages that a receive asks for.
     fn asked(&self) -> Option<usize> {
         match self {
             Self::Receive { asked, .. } => Some(*asked),

@@ -1,9 +1,12 @@
-//! What a sender promises, checked against a trace.
+//! Checks the promises of a sender against a trace.
 //!
-//! Every offer is answered once, within the deadline. Ok means the message is in its queue; any other answer but
-//! TimedOut means it is not, unless an answer of the service was lost on the way. A batch keeps SQS's bounds and the
-//! sender its own. Nothing confirmed or refused is sent again, and nothing whose caller has gone. A lone message leaves
-//! at once. Full is said only where a bound is reached. A drain ends with everything answered.
+//! - Every send returns once, within its deadline.
+//! - After Ok the message is in its queue; after any other outcome but TimedOut it is not, unless an answer was lost.
+//! - Batches keep the limits of SQS, and the sender its own.
+//! - A confirmed or refused message is not sent again, nor a message without a caller.
+//! - A lone message leaves at once.
+//! - Full is returned only at a limit.
+//! - A drain ends after every send has returned.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,47 +15,47 @@ use tenantry_queue::sender::{MAX_BATCH_ENTRIES, SenderLimits};
 
 use super::{ATTRIBUTE, GROUP, bytes};
 use crate::trace::{CallId, Event, Failure, Outcome, Trace};
+use crate::world::protocol::{Answer, Request};
 use crate::world::queue::Entry;
-use crate::world::wire::{Answer, Request};
 use crate::world::{GROUPS_REFUSED, REFUSED_CONTENT};
 
 /// Longest id of a batch's entry (SQS: 80).
 const MAX_ID_LENGTH: usize = 80;
-/// Timers count whole milliseconds.
+/// Resolution of timers.
 const TICK: Duration = Duration::from_millis(1);
-/// What the last attempt before the deadline may take beyond it: look-up and send, 3 s each, and a rest of 1 s.
+/// Longest time by which the last attempt exceeds the deadline: look-up and send, 3 s each, and a retry wait of 1 s.
 const LAST_ATTEMPT: Duration = Duration::from_secs(8);
-/// How long an entry whose caller has gone may still take up room.
-const GHOST: Duration = Duration::from_secs(15);
+/// Longest time for which an entry without a caller counts towards the limits.
+const ORPHAN: Duration = Duration::from_secs(15);
 
-/// The promises that the trace breaks.
-pub(super) fn judge(trace: &Trace, limits: &SenderLimits) -> Vec<String> {
-    let mut judge = Judge {
+/// Returns the violations in the trace.
+pub(super) fn check(trace: &Trace, limits: &SenderLimits) -> Vec<String> {
+    let mut checker = Checker {
         limits: *limits,
-        ..Judge::default()
+        ..Checker::default()
     };
     for (now, event) in &trace.0 {
-        judge.now = *now;
-        judge.see(event);
+        checker.now = *now;
+        checker.record(event);
     }
-    judge.end();
-    judge.broken
+    checker.end();
+    checker.violations
 }
 
 #[derive(Default)]
-struct Judge {
+struct Checker {
     limits: SenderLimits,
     now: Duration,
-    broken: Vec<String>,
+    violations: Vec<String>,
     sends: BTreeMap<usize, Send>,
     calls: BTreeMap<CallId, Call>,
-    queues: BTreeMap<String, Lane>,
+    queues: BTreeMap<String, QueueState>,
     draining_since: Option<Duration>,
     drained_at: Option<Duration>,
-    ghost_at: Option<Duration>,
+    orphaned_at: Option<Duration>,
 }
 
-/// What is known of one offer.
+/// State of one send.
 struct Send {
     queue: String,
     body: String,
@@ -60,14 +63,14 @@ struct Send {
     offered_at: Duration,
     deadline: Duration,
     must_arrive: bool,
-    /// When its caller was answered or left.
+    /// Time at which the send returned or its caller gave up.
     over_at: Option<Duration>,
     outcome: Option<Outcome>,
-    /// Open calls that carry it.
-    on_the_wire: usize,
+    /// Calls in flight that contain the message.
+    in_flight: usize,
     attempts: usize,
     puts: usize,
-    /// Attempts of which the sender cannot know whether they had their effect.
+    /// Attempts whose effect the sender cannot know.
     ambiguous: usize,
     confirmed: bool,
     refused: bool,
@@ -75,23 +78,23 @@ struct Send {
 
 struct Call {
     queue: String,
-    /// Entry id to send; empty for a look-up.
+    /// Sends by entry id; empty for a look-up.
     sends: BTreeMap<String, usize>,
 }
 
-/// What is known of one queue.
+/// State of one queue.
 #[derive(Default)]
-struct Lane {
+struct QueueState {
     open_calls: usize,
     looked_up_at: Option<Duration>,
-    /// An offer that nothing keeps waiting, until a call is made.
+    /// Time of a send with nothing to wait for, until its call.
     lone_since: Option<Duration>,
     used_at: Option<Duration>,
 }
 
-impl Judge {
-    fn see(&mut self, event: &Event) {
-        if !matches!(event, Event::Told { .. }) {
+impl Checker {
+    fn record(&mut self, event: &Event) {
+        if !matches!(event, Event::Returned { .. }) {
             self.check_bounds();
         }
         match event {
@@ -104,9 +107,9 @@ impl Judge {
             } => {
                 self.offered(*send, queue, body, *within, *must_arrive);
             }
-            Event::Told { send, outcome } => self.told(*send, *outcome),
+            Event::Returned { send, outcome } => self.returned(*send, *outcome),
             Event::Left { send } => {
-                self.ghost_at = Some(self.now);
+                self.orphaned_at = Some(self.now);
                 let now = self.now;
                 if let Some(send) = self.sends.get_mut(send) {
                     send.over_at = Some(now);
@@ -134,7 +137,7 @@ impl Judge {
             }
             Event::Draining => self.draining_since = Some(self.now),
             Event::Drained => self.drained_at = Some(self.now),
-            Event::Stuck { why } => self.broken.push(format!("stuck: {why}")),
+            Event::Stuck { why } => self.violations.push(format!("stuck: {why}")),
             _ => {}
         }
     }
@@ -148,11 +151,11 @@ impl Judge {
         must_arrive: bool,
     ) {
         let is_waiting =
-            |send: &Send| send.queue == queue && send.over_at.is_none() && send.on_the_wire == 0;
+            |send: &Send| send.queue == queue && send.over_at.is_none() && send.in_flight == 0;
         let others_wait = self.sends.values().any(is_waiting);
-        let lane = self.queues.entry(queue.to_owned()).or_default();
-        if lane.open_calls == 0 && !others_wait {
-            lane.lone_since = Some(self.now);
+        let state = self.queues.entry(queue.to_owned()).or_default();
+        if state.open_calls == 0 && !others_wait {
+            state.lone_since = Some(self.now);
         }
         let send = Send {
             queue: queue.to_owned(),
@@ -163,7 +166,7 @@ impl Judge {
             must_arrive,
             over_at: None,
             outcome: None,
-            on_the_wire: 0,
+            in_flight: 0,
             attempts: 0,
             puts: 0,
             ambiguous: 0,
@@ -171,18 +174,18 @@ impl Judge {
             refused: false,
         };
         if self.sends.insert(number, send).is_some() {
-            self.broken.push(format!(
-                "send {number} was offered twice: the story is wrong"
+            self.violations.push(format!(
+                "send {number} was offered twice: the scenario is wrong"
             ));
         }
     }
 
-    fn told(&mut self, number: usize, outcome: Outcome) {
+    fn returned(&mut self, number: usize, outcome: Outcome) {
         let full_is_right = outcome != Outcome::Full || self.is_a_bound_reached(number);
         let Some(send) = self.sends.get_mut(&number) else {
             return;
         };
-        let mut complain = |what: &str| self.broken.push(format!("send {number}: {what}"));
+        let mut complain = |what: &str| self.violations.push(format!("send {number}: {what}"));
         if send.over_at.is_some() {
             complain("answered twice");
         }
@@ -208,13 +211,13 @@ impl Judge {
             complain("Full, but no bound is reached");
         }
         if send.must_arrive && !matches!(outcome, Outcome::Ok | Outcome::Full) {
-            complain(&format!("{outcome:?} though every failure was passing"));
+            complain(&format!("{outcome:?} though every failure was transient"));
         }
-        let lane = self.queues.entry(send.queue.clone()).or_default();
+        let state = self.queues.entry(send.queue.clone()).or_default();
         match outcome {
-            Outcome::TimedOut => self.ghost_at = Some(self.now),
-            Outcome::Full | Outcome::Rejected if send.attempts == 0 => lane.lone_since = None,
-            _ => lane.used_at = Some(self.now),
+            Outcome::TimedOut => self.orphaned_at = Some(self.now),
+            Outcome::Full | Outcome::Rejected if send.attempts == 0 => state.lone_since = None,
+            _ => state.used_at = Some(self.now),
         }
     }
 
@@ -224,30 +227,34 @@ impl Judge {
             Request::SendBatch { queue, entries } => (queue, entries.as_slice()),
             other => {
                 return self
-                    .broken
+                    .violations
                     .push(format!("call {call} is none of a sender's: {other:?}"));
             }
         };
-        let lane = self.queues.entry(queue.clone()).or_default();
-        lane.open_calls += 1;
-        lane.used_at = Some(self.now);
-        if lane.lone_since.take().is_some_and(|since| since < self.now) {
-            self.broken
+        let state = self.queues.entry(queue.clone()).or_default();
+        state.open_calls += 1;
+        state.used_at = Some(self.now);
+        if state
+            .lone_since
+            .take()
+            .is_some_and(|since| since < self.now)
+        {
+            self.violations
                 .push(format!("call {call}: a lone message waited"));
         }
-        if lane.open_calls > self.limits.max_in_flight {
-            self.broken.push(format!(
+        if state.open_calls > self.limits.max_in_flight {
+            self.violations.push(format!(
                 "call {call}: {} calls in flight to {queue}",
-                lane.open_calls
+                state.open_calls
             ));
         }
-        let is_first = lane.looked_up_at == Some(self.now);
+        let is_first = state.looked_up_at == Some(self.now);
         let mut sends = BTreeMap::new();
         for entry in entries {
             let Some(number) = number(&entry.body) else {
                 continue;
             };
-            self.carried(call, number, entry, is_first);
+            self.sent(call, number, entry, is_first);
             sends.insert(entry.id.clone(), number);
         }
         if !matches!(request, Request::FindQueue { .. }) {
@@ -262,13 +269,13 @@ impl Judge {
         );
     }
 
-    /// A message is on the wire.
-    fn carried(&mut self, call: CallId, number: usize, entry: &Entry, after_look_up: bool) {
+    /// Records that a call contains a message.
+    fn sent(&mut self, call: CallId, number: usize, entry: &Entry, after_look_up: bool) {
         let Some(send) = self.sends.get_mut(&number) else {
             return;
         };
         let mut complain = |what: &str| {
-            self.broken
+            self.violations
                 .push(format!("call {call}: send {number} {what}"))
         };
         if entry.body != send.body
@@ -282,14 +289,14 @@ impl Judge {
         if send.refused {
             complain("is sent again though it was refused");
         }
-        // A batch that waited for its queue's URL was made up before.
+        // A batch that waited for the queue's URL was formed earlier.
         if send.over_at.is_some_and(|over_at| over_at < self.now) && !after_look_up {
-            complain("is sent though its caller has gone");
+            complain("is sent without a caller");
         }
-        if send.on_the_wire > 0 {
-            complain("is on the wire twice");
+        if send.in_flight > 0 {
+            complain("is in flight twice");
         }
-        send.on_the_wire += 1;
+        send.in_flight += 1;
         send.attempts += 1;
     }
 
@@ -309,7 +316,7 @@ impl Judge {
             (ids.iter().all(|id| well_formed(id)), "a malformed id"),
         ] {
             if !is_kept {
-                self.broken.push(format!(
+                self.violations.push(format!(
                     "call {call}: a batch with {what} SQS does not take"
                 ));
             }
@@ -334,7 +341,7 @@ impl Judge {
                 else {
                     continue;
                 };
-                send.on_the_wire -= 1;
+                send.in_flight -= 1;
                 match result {
                     Ok(()) => send.confirmed = true,
                     Err(error) => send.refused = error.sender_fault && error.code != GROUPS_REFUSED,
@@ -344,18 +351,17 @@ impl Judge {
         self.ended(call, false);
     }
 
-    /// A call is over; it said nothing of the sends still noted with it, which is certain to mean that it had no effect,
-    /// or not.
+    /// Records the end of a call. Its remaining sends were not answered; `is_certain` means that they had no effect.
     fn ended(&mut self, call: CallId, is_certain: bool) {
         let Some(call) = self.calls.remove(&call) else {
             return;
         };
-        let lane = self.queues.entry(call.queue).or_default();
-        lane.open_calls -= 1;
-        lane.used_at = Some(self.now);
+        let state = self.queues.entry(call.queue).or_default();
+        state.open_calls -= 1;
+        state.used_at = Some(self.now);
         for number in call.sends.values() {
             if let Some(send) = self.sends.get_mut(number) {
-                send.on_the_wire -= 1;
+                send.in_flight -= 1;
                 send.ambiguous += usize::from(!is_certain);
             }
         }
@@ -365,7 +371,7 @@ impl Judge {
         self.sends.values().filter(|send| send.over_at.is_none())
     }
 
-    /// Checked whenever nobody is between offering and being refused.
+    /// Checks the limits, except between an offer and its refusal.
     fn check_bounds(&mut self) {
         let bytes: usize = self.live().map(|send| send.bytes).sum();
         let queues: BTreeSet<_> = self.live().map(|send| &send.queue).collect();
@@ -385,7 +391,7 @@ impl Judge {
         ];
         for (count, bound, what) in found {
             if count > bound {
-                self.broken.push(format!(
+                self.violations.push(format!(
                     "{:?}: {count} {what}, the bound is {bound}",
                     self.now
                 ));
@@ -393,21 +399,21 @@ impl Judge {
         }
     }
 
-    /// Entries accepted for a queue and not yet answered.
+    /// Number of unanswered sends to a queue.
     fn accepted(&self, queue: &str) -> usize {
         self.live().filter(|send| send.queue == queue).count()
     }
 
-    /// Whether an offer may be refused for want of room.
+    /// Returns true if the sender may refuse this send because of a limit.
     fn is_a_bound_reached(&self, number: usize) -> bool {
         let Some(offer) = self.sends.get(&number) else {
             return false;
         };
         let is_recent = |at: Option<Duration>, within| at.is_some_and(|at| self.now <= at + within);
-        // The offer itself is among the live ones.
+        // The send itself is among the live ones.
         let bytes: usize = self.live().map(|send| send.bytes).sum();
-        let is_open = |(name, lane): &(&String, &Lane)| {
-            is_recent(lane.used_at, self.limits.close_after + TICK)
+        let is_open = |(name, state): &(&String, &QueueState)| {
+            is_recent(state.used_at, self.limits.close_after + TICK)
                 || self.live().any(|send| send.queue == **name)
         };
         let others = self
@@ -419,12 +425,13 @@ impl Judge {
         bytes > self.limits.max_bytes
             || self.accepted(&offer.queue) > self.limits.max_entries
             || others >= self.limits.max_queues
-            || is_recent(self.ghost_at, GHOST)
+            || is_recent(self.orphaned_at, ORPHAN)
     }
 
     fn end(&mut self) {
         for (number, send) in &self.sends {
-            let mut complain = |what: String| self.broken.push(format!("send {number}: {what}"));
+            let mut complain =
+                |what: String| self.violations.push(format!("send {number}: {what}"));
             match send.over_at {
                 None => complain("never answered".to_owned()),
                 Some(over_at) => {
@@ -449,33 +456,33 @@ impl Judge {
                 ));
             }
         }
-        for (queue, lane) in &self.queues {
-            if lane.lone_since.is_some() {
-                self.broken
+        for (queue, state) in &self.queues {
+            if state.lone_since.is_some() {
+                self.violations
                     .push(format!("a lone message for {queue} was never sent"));
             }
         }
-        self.judge_drain();
+        self.check_drain();
     }
 
-    fn judge_drain(&mut self) {
+    fn check_drain(&mut self) {
         let Some(since) = self.draining_since else {
             return;
         };
-        // With nothing left to answer there is nothing to wait for.
+        // Without unanswered sends, a drain has nothing to wait for.
         let is_busy = |send: &Send| {
             let over_at = send.over_at.unwrap_or(Duration::MAX);
             send.offered_at <= since
-                && (over_at >= since || self.ghost_at.is_some_and(|at| at + GHOST > since))
+                && (over_at >= since || self.orphaned_at.is_some_and(|at| at + ORPHAN > since))
         };
         let bound = match self.sends.values().any(is_busy) {
             true => self.limits.deadline + LAST_ATTEMPT,
             false => Duration::ZERO,
         };
         match self.drained_at {
-            None => self.broken.push("the drain never ended".to_owned()),
+            None => self.violations.push("the drain never ended".to_owned()),
             Some(at) if at > since + bound => {
-                self.broken
+                self.violations
                     .push(format!("the drain took {:?}, not {bound:?}", at - since));
             }
             Some(_) => {}
@@ -483,7 +490,7 @@ impl Judge {
     }
 }
 
-/// Which send a body belongs to.
+/// Number of the send in a body.
 fn number(body: &str) -> Option<usize> {
     body.split([':', REFUSED_CONTENT]).next()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! SQS's awsJson1.0, as far as the engines speak it: requests in, answers out.
+//! The part of SQS's awsJson1.0 protocol that the engines use: parses requests, renders answers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use super::queue::{Entry, EntryError, Lease};
 use crate::trace::Failure;
 
-/// The host every queue's URL begins with.
+/// Start of every queue's URL.
 pub(crate) const ENDPOINT: &str = "http://sqs.simulated";
-/// The account every queue belongs to.
+/// Account of every queue.
 const ACCOUNT: &str = "000000000000";
 
-/// A call, understood. Queues are named without host and account.
+/// A parsed call. Queues are named without host and account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Request {
     FindQueue {
@@ -44,28 +44,28 @@ pub(crate) enum Request {
         queue: String,
         entries: Vec<Target>,
     },
-    /// Something an engine has no reason to send.
+    /// A call that no engine makes.
     Unknown {
         target: String,
     },
 }
 
-/// An entry that names a delivery.
+/// A batch entry that names a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
     pub(crate) id: String,
     pub(crate) handle: String,
-    /// When it is to become visible, from now; zero for a delete.
+    /// New visibility time-out; zero for a delete.
     pub(crate) after: Duration,
 }
 
-/// What a call is answered.
+/// The answer to a call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Answer {
     Url(String),
     Policy(Option<String>),
     Sent,
-    /// Per entry; those missing are not mentioned.
+    /// Results per entry; the answer omits missing ones.
     Batch(Vec<(String, Result<(), EntryError>)>),
     Received(Vec<Lease>),
     /// There is no such queue.
@@ -73,7 +73,7 @@ pub(crate) enum Answer {
 }
 
 impl Request {
-    /// Reads a request by its `X-Amz-Target` and body.
+    /// Parses a request's `X-Amz-Target` and body.
     pub(crate) fn parse(target: &str, body: &[u8]) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let queue = || queue_of(&body);
@@ -149,7 +149,7 @@ impl Answer {
     }
 }
 
-/// Status and body of a failure; `None` where there is no answer at all.
+/// Status and body of a failure; `None` without an answer.
 pub(crate) fn render_failure(failure: &Failure) -> Option<(u16, String)> {
     match failure {
         Failure::Refused { status, code } => Some((*status, error(code))),
@@ -163,7 +163,7 @@ fn error(code: &str) -> String {
 }
 
 fn failed_entry(id: &str, error: &EntryError) -> Value {
-    // The sentence is the only sign of a queue without groups.
+    // Only the message shows that a queue refuses groups.
     let message = if error.code == super::GROUPS_REFUSED {
         "MessageGroupId is not valid here"
     } else {
