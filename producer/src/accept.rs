@@ -87,13 +87,16 @@ impl Producer {
         &self,
         timeout: Duration,
         registration: &Tenant,
-        message: Outgoing,
+        event: Event,
     ) -> Result<(), ApiError> {
         let queue = registration.queue.as_ref().ok_or_else(|| {
             let msg =
                 "Unavailable: the tenant's queue is still being created; try again after Retry-After seconds";
             ApiError::unavailable("queue_missing", msg)
         })?;
+        let message = event.into_message(self.0.http.environment());
+        let mut message = Outgoing::from_parts(message.body, message.group, message.attributes);
+        message.trace(traceparent(&tracing::Span::current()));
         self.0
             .sender
             .send_within(timeout, queue, message)
@@ -142,7 +145,11 @@ fn check_tier(registration: &Tenant, claimed: Option<Tier>) -> Result<(), ApiErr
     path = "/producer",
     params(TenantHeader, TierHeader, OptionalKeyHeader, TraceHeader),
     request_body = AnyJson,
-    responses((status = 200, description = "The queue has confirmed the event", body = Accepted), Errors, BodyErrors)
+    responses(
+        (status = 200, description = "The queue has confirmed the event", body = Accepted),
+        Errors,
+        BodyErrors,
+    )
 )]
 pub(crate) async fn accept(
     admitted: Admitted<ClaimedTier>,
@@ -151,7 +158,6 @@ pub(crate) async fn accept(
     context: RequestContext,
     body: Body,
 ) -> Result<Json<Accepted>, ApiError> {
-    let http = &producer.0.http;
     let Admitted {
         tenant,
         registration,
@@ -159,37 +165,30 @@ pub(crate) async fn accept(
     } = &admitted;
     check_tier(registration, admitted.claim.0)?;
     let timeout = REQUEST_TIMEOUT.saturating_sub(admitted.since.elapsed());
-    let payload = payload(&http.bodies().read(body, producer.0.max_body_bytes).await?)?;
+    let Inner {
+        http,
+        replays,
+        max_body_bytes,
+        ..
+    } = &*producer.0;
+    let payload = parse_payload(&http.bodies().read(body, *max_body_bytes).await?)?;
     let message_id = key
         .as_ref()
         .map_or_else(Uuid::now_v7, |key| id_of_key(tenant, key.as_str()));
     let replay = match &key {
-        Some(_) => {
-            producer
-                .0
-                .replays
-                .find(message_id, payload.as_ref())
-                .await?
-        }
+        Some(_) => replays.find(message_id, payload.as_ref()).await?,
         None => Replay::New,
     };
     context.set_message_id(message_id);
-    if let Replay::New = replay {
+    if replay == Replay::New {
         let event = Event {
             tenant: tenant.clone(),
             message_id,
             payload: payload.clone(),
         };
-        let message = event.into_message(http.environment());
-        let mut message = Outgoing::from_parts(message.body, message.group, message.attributes);
-        message.trace(traceparent(&tracing::Span::current()));
-        producer.send(timeout, registration, message).await?;
+        producer.send(timeout, registration, event).await?;
         if key.is_some() {
-            producer
-                .0
-                .replays
-                .remember(message_id, payload.as_ref())
-                .await;
+            replays.remember(message_id, payload.as_ref()).await;
         }
     }
     Ok(Json(Accepted {
@@ -202,7 +201,7 @@ pub(crate) async fn accept(
 }
 
 /// Parses the payload. An empty body has none.
-fn payload(body: &[u8]) -> Result<Option<Payload>, ApiError> {
+fn parse_payload(body: &[u8]) -> Result<Option<Payload>, ApiError> {
     if body.is_empty() {
         return Ok(None);
     }
