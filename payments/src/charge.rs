@@ -42,7 +42,7 @@ pub(crate) struct Refund {
     pub(crate) charge: Charge,
 }
 
-/// How much of a charge is refunded
+/// Refund status of a charge
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Status {

@@ -1,4 +1,4 @@
-//! The ledger: charges and refunds, each written once however often its request is repeated, together with its event.
+//! The ledger: charges and refunds. Each is written once, together with its event, even if its request is repeated.
 //!
 //! A write is one transaction of three parts: the request's key, which must not exist yet; the charge, which must be
 //! unchanged since it was read; and the event's entry in the outbox. So at no moment does one of them exist without the
@@ -295,7 +295,7 @@ impl Ledger {
             .expression_attribute_values(":charges", text(CHARGE_PREFIX))
             .scan_index_forward(false)
             .consistent_read(true)
-            // One charge more shows whether there is a next page.
+            // An additional charge shows that there is a next page.
             .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX))
             .set_exclusive_start_key(before.map(|id| items::key(tenant, items::charge_sk(id))));
         let output = read(Instant::now() + REQUEST_TIMEOUT, || call.clone().send()).await?;

@@ -139,7 +139,7 @@ fn check_tier(registration: &Tenant, claimed: Option<Tier>) -> Result<(), ApiErr
 /// Send an event to the tenant's queue
 ///
 /// The request is answered once the queue has confirmed the event. The same `Idempotency-Key` never yields a second
-/// stored message. The body is parsed as JSON, whatever its `Content-Type`; an empty body is an event without a payload.
+/// stored message. The body is parsed as JSON for every `Content-Type`. An empty body is an event without a payload.
 #[utoipa::path(
     post,
     path = "/producer",

@@ -41,7 +41,7 @@ pub(crate) struct KeyRecord {
     pub(crate) response: String,
 }
 
-/// Digest of a request for a charge. Equal requests have equal digests, however their JSON is formatted.
+/// Digest of a request for a charge. Equal requests have equal digests, in any JSON format.
 pub(crate) fn charge_fingerprint(new: &NewCharge) -> String {
     let NewCharge {
         amount,

@@ -1,6 +1,6 @@
 //! Cursors of paged listings: opaque texts, each bound to the tenant that received it.
 //!
-//! The binding does not isolate tenants: a listing queries the caller's own partition, whatever the cursor. A cursor of
+//! The binding does not isolate tenants: a listing queries the caller's own partition for every cursor. A cursor of
 //! another tenant is a mistake or an attack, so it is refused.
 
 use base64::Engine;

@@ -10,7 +10,7 @@ use reqwest::Url;
 
 use tenantry_process::config::seconds;
 
-/// How requests are authenticated.
+/// Authentication of requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Auth {
     /// The `tenantID` header is trusted.
@@ -49,7 +49,7 @@ pub enum TokenSource {
     },
 }
 
-/// Where the issuer publishes its key set.
+/// Location of the issuer's key set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySetLocation {
     Url(Url),
@@ -59,8 +59,8 @@ pub enum KeySetLocation {
 /// The variables, each valid alone. `validated` checks them together.
 #[derive(Debug, Clone, Args)]
 struct AuthArgs {
-    /// How requests are authenticated. none trusts the tenantID header, so only a trusted load balancer may reach the
-    /// port; jwt needs a token
+    /// Authentication of requests: none trusts the tenantID header, so only a trusted load balancer may reach the port;
+    /// jwt requires a token
     #[arg(long, env, value_name = "AUTH", value_enum, default_value_t = Mode::None)]
     auth: Mode,
 
