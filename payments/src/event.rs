@@ -1,8 +1,8 @@
 //! Payment events: a charge was recorded, or an amount of a charge was refunded.
 //!
-//! A payment event is the payload of an [`Event`] of the tenant. It is sent to the tenant's queue, and its consumer stores
-//! it. The JSON is versioned, and golden tests pin it. Within a version, fields are only added, and readers ignore
-//! unknown fields. A changed meaning needs a new version.
+//! A payment event is the payload of an [`Event`] of the tenant. It is sent to the tenant's queue, and its consumer
+//! stores it. The JSON is versioned, and golden tests pin it. Within a version, fields are only added, and readers
+//! ignore unknown fields. A changed meaning needs a new version.
 //!
 //! An event's id is derived from its content (UUIDv5). So repeated sends become one item, which is written only once.
 

@@ -241,8 +241,8 @@ impl Ledger {
         }
     }
 
-    /// Refuses a refund that exceeds the rest of the charge, unless a request under the same key took that rest. Key and
-    /// charge are checked in one transaction, because two reads would see two moments.
+    /// Refuses a refund that exceeds the rest of the charge, unless a request under the same key took that rest. Key
+    /// and charge are checked in one transaction, because two reads would see two moments.
     async fn refuse_refund(
         &self,
         deadline: Instant,
@@ -279,7 +279,8 @@ impl Ledger {
             .await
     }
 
-    /// Returns up to `limit` of the tenant's charges before the charge `before`, newest first, and whether there are more.
+    /// Returns up to `limit` of the tenant's charges before the charge `before`, newest first, and whether there are
+    /// more.
     pub(crate) async fn newest(
         &self,
         tenant: &TenantId,

@@ -1,7 +1,7 @@
 //! The payments service: records idempotent charges and refunds, and sends an event of each to the tenant's queue.
 //!
-//! A request is answered once its transaction is committed. Its event is then in the outbox, which guarantees that it is
-//! sent, at once or later. An application team replaces `charge`; key, transaction and outbox stay.
+//! A request is answered once its transaction is committed. Its event is then in the outbox, which guarantees that it
+//! is sent, at once or later. An application team replaces `charge`; key, transaction and outbox stay.
 
 mod charge;
 mod clock;

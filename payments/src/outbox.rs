@@ -1,8 +1,8 @@
 //! The outbox: events in the table that must still be sent to the tenant's queue.
 //!
 //! One transaction writes an [`OutboxEntry`] together with its charge or refund. The request then sends the event and
-//! deletes the entry. If that fails, the sweeper of any replica does it later. So every event is sent at least once. Its
-//! id is derived from its content, so it is stored once.
+//! deletes the entry. If that fails, the sweeper of any replica does it later. So every event is sent at least once.
+//! Its id is derived from its content, so it is stored once.
 //!
 //! - [`publish`] sends the event, and deletes the entry once the queue has confirmed the event.
 //! - `clear` deletes entries, many per call.
@@ -21,7 +21,8 @@ use crate::event::PaymentEvent;
 use crate::ledger::items::{self, Attributes, as_text, named, text};
 use crate::table::{HASH, OUTBOX_AT, OUTBOX_SHARD, RANGE};
 
-/// Shards of the index. Each accepts 1,000 writes per second (DynamoDB's limit for one hash key). An entry is two writes.
+/// Shards of the index. Each accepts 1,000 writes per second (DynamoDB's limit for one hash key). An entry is two
+/// writes.
 pub(crate) const SHARDS: u8 = 8;
 const PREFIX: &str = "outbox#";
 

@@ -1,7 +1,7 @@
 //! Transactions of the ledger: the first part is the request's key, the second is the charge.
 //!
-//! The key's condition makes every repeat safe. So a try with an unclear outcome is repeated until the outcome is clear:
-//! the transaction is committed, by this try or an earlier one, or a certain part refused it.
+//! The key's condition makes every repeat safe. So a try with an unclear outcome is repeated until the outcome is
+//! clear: the transaction is committed, by this try or an earlier one, or a certain part refused it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! The sweeper: publishes the entries that a crash or an unavailable queue left in the outbox.
 //!
-//! Every replica sweeps one shard of the index after the other, in random order and at random times. A sweep skips young
-//! entries, which their own requests still send. Two replicas may send the same entry; its event is stored once. An entry
-//! that cannot be sent, for example of an offboarded tenant, does not block later entries: the next sweep resumes after
-//! the last page.
+//! Every replica sweeps one shard of the index after the other, in random order and at random times. A sweep skips
+//! young entries, which their own requests still send. Two replicas may send the same entry; its event is stored once.
+//! An entry that cannot be sent, for example of an offboarded tenant, does not block later entries: the next sweep
+//! resumes after the last page.
 
 use std::time::Duration;
 

@@ -3,7 +3,8 @@
 //! Everything from the router down to the SDK's serialization is production code; only the socket is replaced. Behind
 //! the socket, a model of the service's calls (`world`) delays calls, refuses them, and loses answers before and after
 //! their effect, as the seed decides. Replicas are killed between any two calls and restarted; clients time out and
-//! repeat. Then `judge` checks table and queue: sums, one charge per key, one item per event, no data of another tenant.
+//! repeat. Then `judge` checks table and queue: sums, one charge per key, one item per event, no data of another
+//! tenant.
 //!
 //! `SIMULATION_SEEDS=10000` plays more seeds, `SIMULATION_SEED=17` plays one.
 

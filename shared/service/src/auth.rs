@@ -1,9 +1,10 @@
 //! Authentication: with `AUTH=jwt`, a request for a tenant needs a token that names the same tenant.
 //!
-//! With `AUTH=none`, the `tenantID` header is trusted, because only the load balancer reaches a service. With `AUTH=jwt`,
-//! the header must equal a claim of a token that a key of the configured issuer signed. Parsing (`token`) and claims
-//! validation (`claims`) are pure and take the time as an argument. The key cache (`key_cache`) bounds the rate of calls
-//! to the issuer, even for invented key ids. No token is ever logged, and `Debug` of a token shows none of its text.
+//! With `AUTH=none`, the `tenantID` header is trusted, because only the load balancer reaches a service. With
+//! `AUTH=jwt`, the header must equal a claim of a token that a key of the configured issuer signed. Parsing (`token`)
+//! and claims validation (`claims`) are pure and take the time as an argument. The key cache (`key_cache`) bounds the
+//! rate of calls to the issuer, even for invented key ids. No token is ever logged, and `Debug` of a token shows none
+//! of its text.
 
 mod claims;
 mod config;

@@ -31,8 +31,8 @@ impl Bodies {
     /// Reads a body of at most `max_bytes`.
     ///
     /// # Errors
-    /// 413 for a larger body, 408 for a slow one, 400 for one that ends early, 503 while too many large bodies are being
-    /// received.
+    /// 413 for a larger body, 408 for a slow one, 400 for one that ends early, 503 while too many large bodies are
+    /// being received.
     pub async fn read(&self, body: Body, max_bytes: usize) -> Result<Bytes, ApiError> {
         let _reserved = self.reserve(&body, max_bytes)?;
         let collected =

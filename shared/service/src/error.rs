@@ -1,7 +1,8 @@
 //! Errors as clients receive them.
 //!
-//! Every error is JSON with `code` (stable, for machines), `msg` (a sentence that says what is wrong and what to do) and
-//! `request_id`. Only the telemetry layer knows the id, so that layer writes the body; [`ApiError`] carries code and sentence.
+//! Every error is JSON with `code` (stable, for machines), `msg` (a sentence that says what is wrong and what to do)
+//! and `request_id`. Only the telemetry layer knows the id, so that layer writes the body; [`ApiError`] carries code
+//! and sentence.
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -72,8 +72,8 @@ struct AuthArgs {
     #[arg(long, env, value_name = "AUTH_AUDIENCE", value_delimiter = ',')]
     auth_audience: Vec<String>,
 
-    /// With AUTH=jwt: https URL or file of the issuer's key set; with AUTH_SOURCE=alb the base URL of the load balancer's
-    /// keys, if it is not the region's own
+    /// With AUTH=jwt: https URL or file of the issuer's key set; with AUTH_SOURCE=alb the base URL of the load
+    /// balancer's keys, if it is not the region's own
     #[arg(long, env, value_name = "AUTH_JWKS")]
     auth_jwks: Option<String>,
 

@@ -1,8 +1,8 @@
 //! Cache of the issuer's keys: refreshed in the background, used while the issuer is down.
 //!
-//! Issuers rotate keys, so a token may name a key that is not cached. The cache then fetches the keys again. All waiting
-//! requests share that fetch, and the next one starts no sooner than [`REFETCH_INTERVAL`] later. So invented key ids cost
-//! the issuer at most one call per interval.
+//! Issuers rotate keys, so a token may name a key that is not cached. The cache then fetches the keys again. All
+//! waiting requests share that fetch, and the next one starts no sooner than [`REFETCH_INTERVAL`] later. So invented
+//! key ids cost the issuer at most one call per interval.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

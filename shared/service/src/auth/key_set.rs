@@ -1,7 +1,7 @@
 //! Public keys as issuers publish them: a JSON Web Key Set, or one key as PEM. Pure.
 //!
-//! A key supports only the algorithms of its own type, whatever algorithm a token names. So no public key can be used as
-//! a shared secret.
+//! A key supports only the algorithms of its own type, whatever algorithm a token names. So no public key can be used
+//! as a shared secret.
 
 use std::fmt;
 
