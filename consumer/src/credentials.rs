@@ -1,9 +1,9 @@
-//! Credentials that reach one tenant's items and nobody else's, for a service that has those of a whole pool.
+//! Credentials per tenant: they reach the items of one tenant only, even from a service of a whole pool.
 //!
-//! A pool's own credentials are every tenant's, so a defect in a query would be a leak. With a role to assume, whose
-//! policy compares the partition key with the session tag `tenant`, IAM says no where the code is wrong. Kept for each
-//! tenant until shortly before they end; asked for once however many wait. Where they cannot be had the answer is an
-//! error: the pool's own are never used instead.
+//! A pool's own credentials reach every tenant's items, so a defect in a query would be a leak. The policy of the
+//! assumed role compares the partition key with the session tag `tenant`, so IAM refuses such a query. Credentials are
+//! cached per tenant until shortly before they expire, and waiting requests share one call. If credentials are not
+//! available, the request fails: the pool's own credentials never replace them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,32 +13,32 @@ use aws_sdk_sts::types::Tag;
 use metrics::Counter;
 use moka::Expiry;
 use moka::future::Cache;
-use tokio::sync::Semaphore;
-
-use crate::role::RoleArn;
 use tenantry_process::metrics::{Metrics, label};
 use tenantry_process::retry::classify;
 use tenantry_service::error::ApiError;
 use tenantry_tenancy::tenant::TenantId;
+use tokio::sync::Semaphore;
 
-/// The session tag that the role's policy compares the partition key with.
+use crate::role::RoleArn;
+
+/// Session tag that the role's policy compares with the partition key.
 const TAG: &str = "tenant";
-/// How long credentials are asked for: the longest that a role which was itself assumed may give (AWS).
+/// Requested lifetime of credentials: the longest for a role that is assumed from an assumed role (AWS).
 const SESSION: Duration = Duration::from_secs(3600);
-/// Longest name of a session (AWS).
+/// Longest session name (AWS: 64).
 const MAX_SESSION_NAME_CHARS: usize = 64;
-/// How long before their end credentials are used no more, and up to how much sooner: tenants that came together should
-/// not all have to ask again together.
+/// Time before expiry at which credentials leave the cache, and random time added to it: tenants whose credentials
+/// were fetched together must not all fetch again together.
 const MARGIN: Duration = Duration::from_secs(120);
 const JITTER: Duration = Duration::from_secs(300);
-/// Tenants whose credentials are kept.
+/// Tenants whose credentials are cached.
 const MAX_TENANTS: u64 = 10_000;
-/// Calls to STS at once; its rate is the account's.
+/// Calls to STS in flight. All services of the account share its rate limit.
 const MAX_IN_FLIGHT: usize = 8;
-/// Longest a request waits, which then has its query to make, within 5 s altogether.
+/// Longest wait of a request for credentials: its query follows, and the answer is due within 5 s.
 const WITHIN: Duration = Duration::from_millis(1900);
 
-/// Each tenant's credentials. Clones share them.
+/// Credentials of each tenant. Clones share the cache.
 #[derive(Clone)]
 pub(crate) struct TenantCredentials(Arc<Inner>);
 
@@ -46,26 +46,24 @@ struct Inner {
     sts: aws_sdk_sts::Client,
     role: RoleArn,
     service: &'static str,
-    kept: Cache<TenantId, Kept>,
-    places: Semaphore,
+    cached: Cache<TenantId, CachedCredentials>,
+    in_flight: Semaphore,
     assumed_ok: Counter,
     assumed_failed: Counter,
 }
 
-/// Credentials, and how long they are used.
 #[derive(Clone)]
-struct Kept {
+struct CachedCredentials {
     credentials: Credentials,
-    keep: Duration,
+    lifetime: Duration,
 }
 
-/// A tenant's credentials cannot be had now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the tenant's credentials cannot be had now")]
+#[error("the tenant's credentials are not available now")]
 pub(crate) struct NoCredentials;
 
 impl TenantCredentials {
-    /// Credentials of sessions of this role, named after the service.
+    /// Credentials of this role, in sessions named after the service.
     pub(crate) fn new(
         sts: aws_sdk_sts::Client,
         role: RoleArn,
@@ -86,30 +84,30 @@ impl TenantCredentials {
             sts,
             role,
             service,
-            kept: Cache::builder()
+            cached: Cache::builder()
                 .max_capacity(MAX_TENANTS)
-                .expire_after(UntilTheirEnd)
+                .expire_after(CacheExpiry)
                 .build(),
-            places: Semaphore::new(MAX_IN_FLIGHT),
+            in_flight: Semaphore::new(MAX_IN_FLIGHT),
             assumed_ok: assumed("ok"),
             assumed_failed: assumed("error"),
         }))
     }
 
-    /// The tenant's credentials.
+    /// Returns the tenant's credentials.
     ///
     /// # Errors
-    /// [`NoCredentials`], in time for a request to be answered.
+    /// [`NoCredentials`], after [`WITHIN`] at the latest.
     pub(crate) async fn of(&self, tenant: &TenantId) -> Result<Credentials, NoCredentials> {
-        let kept = self
+        let fetch = self
             .0
-            .kept
+            .cached
             .try_get_with_by_ref(tenant, self.0.assume(tenant));
-        match tokio::time::timeout(WITHIN, kept).await {
-            Ok(Ok(kept)) => Ok(kept.credentials),
+        match tokio::time::timeout(WITHIN, fetch).await {
+            Ok(Ok(cached)) => Ok(cached.credentials),
             Ok(Err(_)) => Err(NoCredentials),
             Err(_) => {
-                tracing::warn!(tenant_id = %tenant, "no credentials for the tenant in time");
+                tracing::warn!(tenant_id = %tenant, "credentials of the tenant timed out");
                 Err(NoCredentials)
             }
         }
@@ -117,9 +115,9 @@ impl TenantCredentials {
 }
 
 impl Inner {
-    async fn assume(&self, tenant: &TenantId) -> Result<Kept, NoCredentials> {
-        let _place = self
-            .places
+    async fn assume(&self, tenant: &TenantId) -> Result<CachedCredentials, NoCredentials> {
+        let _permit = self
+            .in_flight
             .acquire()
             .await
             .expect("the semaphore is never closed");
@@ -135,53 +133,54 @@ impl Inner {
             .role_session_name(session_name(self.service, tenant))
             .duration_seconds(i32::try_from(SESSION.as_secs()).expect("an hour fits"))
             .tags(tag);
-        let given = match Box::pin(call.send()).await {
+        let credentials = match Box::pin(call.send()).await {
             Ok(output) => output.credentials,
             Err(error) => {
                 self.assumed_failed.increment(1);
                 let failure = classify(&error);
                 tracing::error!(tenant_id = %tenant, role = self.role.as_str(), code = failure.code,
-                    reason = failure.reason, "no credentials for the tenant");
+                    reason = failure.reason, "AssumeRole for the tenant failed");
                 return Err(NoCredentials);
             }
         };
-        let given = given.ok_or(NoCredentials)?;
+        let credentials = credentials.ok_or(NoCredentials)?;
         self.assumed_ok.increment(1);
-        let end = SystemTime::try_from(given.expiration).map_err(|_| NoCredentials)?;
-        let keep = keep_for(
-            end.duration_since(SystemTime::now()).unwrap_or_default(),
-            fastrand::f64(),
-        );
+        let expiry = SystemTime::try_from(credentials.expiration).map_err(|_| NoCredentials)?;
+        let left = expiry.duration_since(SystemTime::now());
         let (id, secret, token) = (
-            given.access_key_id,
-            given.secret_access_key,
-            given.session_token,
+            credentials.access_key_id,
+            credentials.secret_access_key,
+            credentials.session_token,
         );
-        // Their end is this module's to watch, not the SDK's: it could only fail.
-        Ok(Kept {
+        Ok(CachedCredentials {
+            // Without the expiry: this cache renews credentials. The SDK could only fail on expired ones.
             credentials: Credentials::new(id, secret, Some(token), None, "tenant role"),
-            keep,
+            lifetime: lifetime(left.unwrap_or_default(), fastrand::f64()),
         })
     }
 }
 
-/// How long credentials that end then are used.
-fn keep_for(left: Duration, random: f64) -> Duration {
+/// Time in the cache of credentials that expire after `left`.
+fn lifetime(left: Duration, random: f64) -> Duration {
     left.saturating_sub(MARGIN + JITTER.mul_f64(random.clamp(0.0, 1.0)))
 }
 
-/// What CloudTrail shows: which service, for whom.
+/// The session name in CloudTrail: service and tenant. The session tag carries the exact tenant.
 fn session_name(service: &str, tenant: &TenantId) -> String {
     let name = format!("{service}-{tenant}");
-    // The tag says whose session it is; the name is for people.
     name.chars().take(MAX_SESSION_NAME_CHARS).collect()
 }
 
-struct UntilTheirEnd;
+struct CacheExpiry;
 
-impl Expiry<TenantId, Kept> for UntilTheirEnd {
-    fn expire_after_create(&self, _: &TenantId, kept: &Kept, _: Instant) -> Option<Duration> {
-        Some(kept.keep)
+impl Expiry<TenantId, CachedCredentials> for CacheExpiry {
+    fn expire_after_create(
+        &self,
+        _: &TenantId,
+        cached: &CachedCredentials,
+        _: Instant,
+    ) -> Option<Duration> {
+        Some(cached.lifetime)
     }
 }
 
@@ -197,19 +196,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_given_up_minutes_before_their_end_and_not_by_all_at_once() {
+    fn credentials_leave_the_cache_minutes_before_they_expire_and_not_all_at_once() {
         let hour = Duration::from_secs(3600);
-        assert_eq!(keep_for(hour, 0.0), hour - MARGIN);
-        assert_eq!(keep_for(hour, 1.0), hour - MARGIN - JITTER);
+        assert_eq!(lifetime(hour, 0.0), hour - MARGIN);
+        assert_eq!(lifetime(hour, 1.0), hour - MARGIN - JITTER);
         assert_eq!(
-            keep_for(Duration::from_secs(60), 0.0),
+            lifetime(Duration::from_secs(60), 0.0),
             Duration::ZERO,
-            "used once, and not kept"
+            "used once and not cached"
         );
     }
 
     #[test]
-    fn a_sessions_name_fits_whatever_the_tenants() {
+    fn a_session_name_of_the_longest_tenant_id_fits() {
         let longest: TenantId = "t".repeat(32).parse().expect("valid");
         assert_eq!(
             session_name("consumer", &longest),

@@ -1,4 +1,4 @@
-//! Fuzz targets: messages from queue to table.
+//! Fuzz targets: conversion of messages into items.
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use bolero::check;
@@ -9,11 +9,11 @@ use tenantry_tenancy::tenant::TenantId;
 
 use crate::item::{Item, tenant_of};
 
-/// Generated inputs of each target in each test run, beside the kept ones.
+/// Generated inputs of each target per test run, beside the kept ones.
 const GENERATED: usize = 20_000;
 
 #[test]
-fn a_payload_reaches_the_table_as_its_sender_wrote_it() {
+fn a_payload_is_stored_as_its_client_wrote_it() {
     let environment: Environment = "pool-1".parse().expect("valid");
     check!(name = "payload")
         .with_iterations(GENERATED)
@@ -31,7 +31,7 @@ fn a_payload_reaches_the_table_as_its_sender_wrote_it() {
             let message = event.into_message(&environment);
             assert!(
                 !message.body.contains(['\u{fffe}', '\u{ffff}']),
-                "SQS refuses these"
+                "SQS rejects these"
             );
             let received = received(
                 &message.body,
@@ -40,10 +40,10 @@ fn a_payload_reaches_the_table_as_its_sender_wrote_it() {
                     .iter()
                     .map(|(name, value)| (*name, &**value)),
             );
-            let item =
-                Item::of(&received, tenant, &environment).expect("what a producer sends is stored");
-            let stored = item.payload.as_deref().expect("it had a payload");
-            // What JSON allows and the library does not make a value of (a lone surrogate, say) is stored as it is.
+            let item = Item::of(&received, tenant, &environment)
+                .expect("every event of a producer can be stored");
+            let stored = item.payload.as_deref().expect("the event has a payload");
+            // Some JSON texts are no value for the library, for example a lone surrogate. They are stored unchanged.
             if let Ok(sent) = sent {
                 assert_eq!(
                     serde_json::from_str::<serde_json::Value>(stored).ok(),
@@ -56,9 +56,9 @@ fn a_payload_reaches_the_table_as_its_sender_wrote_it() {
         });
 }
 
-/// A message of a stranger's: a line for each attribute, `name=value`, and what follows the empty line is the body.
+/// Input: one line `name=value` per attribute, an empty line, the body.
 #[test]
-fn whatever_is_on_a_queue_becomes_an_item_of_the_tenant_it_names_or_is_set_aside() {
+fn any_message_is_an_item_of_the_tenant_it_names_or_poison() {
     let environment: Environment = "pool-1".parse().expect("valid");
     check!(name = "message")
         .with_iterations(GENERATED)
@@ -78,7 +78,7 @@ fn whatever_is_on_a_queue_becomes_an_item_of_the_tenant_it_names_or_is_set_aside
                 );
                 let key = attributes["message_id"].as_s().expect("a text");
                 assert!((1..=1024).contains(&key.len()), "a sort key");
-                let again = Item::of(&message, tenant, &environment).expect("as before");
+                let again = Item::of(&message, tenant, &environment).expect("still storable");
                 assert_eq!(again, item, "a redelivery is the same item");
             }
         });
@@ -101,5 +101,5 @@ fn received<'a>(body: &str, attributes: impl Iterator<Item = (&'a str, &'a str)>
             _ => message.message_attributes(name, string_attribute(value)),
         },
     );
-    Received::from_sdk(message.build()).expect("it has a handle")
+    Received::from_sdk(message.build()).expect("the message has a handle")
 }

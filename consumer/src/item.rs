@@ -1,6 +1,6 @@
-//! The item in the table: what a received message becomes, and why some messages never can.
+//! Items: the conversion of a received message into an item, and the reasons why a message can never become one. Pure.
 //!
-//! Pure. The format is pinned by golden tests: items outlive any release.
+//! Golden tests pin the format, because items outlive every release.
 
 use std::collections::HashMap;
 
@@ -18,12 +18,12 @@ use tenantry_tenancy::tenant::TenantId;
 const MAX_ITEM_BYTES: usize = 400 * 1024;
 /// The item's time format, UTC.
 const TIMESTAMP_FORMAT: &str = "%Y-%m-%dT%H:%M:%S+0000";
-/// Longest id taken from a message (the sort key's limit is 1,024 bytes; ids are UUIDs).
+/// Longest id accepted from a message. DynamoDB's sort keys have up to 1,024 bytes; ids are UUIDs.
 const MAX_ID_BYTES: usize = 128;
 /// The producer environment of a message that does not name one.
 const UNKNOWN_PRODUCER: &str = "unknown";
 
-/// An event as it is stored.
+/// An event as the table stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
     /// Hash key.
@@ -34,34 +34,29 @@ pub(crate) struct Item {
     pub(crate) producer_environment: String,
     /// The environment that stored it.
     pub(crate) consumer_environment: String,
-    /// When SQS accepted it, so that a redelivery writes the same item.
+    /// The time at which SQS accepted the message, so that a redelivery writes the same item.
     pub(crate) accepted_at: DateTime<Utc>,
-    /// The caller's JSON text, if it sent one.
+    /// The client's JSON text, if the client sent one.
     pub(crate) payload: Option<String>,
 }
 
 /// Why a message can never become an item.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Poison {
-    /// No `tenant_id` attribute.
     #[error("the message has no tenant_id attribute")]
     NoTenant,
-    /// The attribute is not a tenant id.
     #[error("the message's tenant_id is not a tenant id")]
     InvalidTenant,
-    /// This environment does not serve the tenant.
     #[error("this environment does not serve the message's tenant")]
     ForeignTenant,
-    /// The id is empty or too long to be a key.
     #[error("the message's id is empty or longer than {MAX_ID_BYTES} bytes")]
     InvalidId,
-    /// The item would exceed DynamoDB's limit.
-    #[error("the item would be {0} bytes; a table takes {MAX_ITEM_BYTES}")]
+    #[error("the item would have {0} bytes; a table accepts at most {MAX_ITEM_BYTES}")]
     TooLarge(usize),
 }
 
 impl Poison {
-    /// A stable name for metrics and for the reason attribute of a message set aside.
+    /// Stable name for metrics and for the reason attribute of a dead-lettered message.
     pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::NoTenant => "no_tenant",
@@ -73,10 +68,10 @@ impl Poison {
     }
 }
 
-/// Whose message it is.
+/// The tenant of a message.
 ///
 /// # Errors
-/// [`Poison`] where it does not say, or says nonsense.
+/// [`Poison`] if the attribute is missing or is not a tenant id.
 pub(crate) fn tenant_of(message: &Received) -> Result<TenantId, Poison> {
     message
         .attribute(TENANT_ATTRIBUTE)
@@ -86,10 +81,10 @@ pub(crate) fn tenant_of(message: &Received) -> Result<TenantId, Poison> {
 }
 
 impl Item {
-    /// The item of a message that belongs to the tenant.
+    /// The item of a message of the tenant.
     ///
     /// # Errors
-    /// [`Poison`] where no table could take it.
+    /// [`Poison`] if DynamoDB cannot store the item.
     pub(crate) fn of(
         message: &Received,
         tenant: TenantId,
@@ -125,7 +120,7 @@ impl Item {
         }
     }
 
-    /// The item as DynamoDB takes it.
+    /// The item as DynamoDB's attributes.
     pub(crate) fn into_attributes(self) -> HashMap<String, AttributeValue> {
         let (timestamp, listed_at) = (self.timestamp(), self.listed_at());
         let mut attributes: HashMap<_, _> = [
@@ -145,7 +140,7 @@ impl Item {
         attributes
     }
 
-    /// Milliseconds and id, so that text order is time order; only where the id alone does not tell the time.
+    /// Milliseconds and id, so that text order is time order. Only for ids that contain no time.
     fn listed_at(&self) -> Option<String> {
         let time = self.accepted_at.timestamp_millis();
         time_of_id(&self.message_id)
@@ -153,12 +148,11 @@ impl Item {
             .then(|| format!("{time:013}#{}", self.message_id))
     }
 
-    /// The time as the item spells it.
     pub(crate) fn timestamp(&self) -> String {
         self.accepted_at.format(TIMESTAMP_FORMAT).to_string()
     }
 
-    /// DynamoDB's measure: the UTF-8 bytes of names and values.
+    /// Size as DynamoDB counts it: the UTF-8 bytes of names and values.
     fn bytes(&self) -> usize {
         const NAMES: usize =
             "tenant_idmessage_idproducer_environmentconsumer_environmenttimestamp".len();

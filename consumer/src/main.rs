@@ -1,4 +1,4 @@
-//! The consumer as a process.
+//! The consumer's process.
 
 use std::process::ExitCode;
 

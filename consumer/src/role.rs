@@ -1,13 +1,13 @@
-//! The ARN of the role that a pool's consumer assumes for each tenant it lists messages for.
+//! The ARN of the IAM role that a pool's consumer assumes per tenant to list messages.
 
 use std::str::FromStr;
 use std::sync::Arc;
 
 use tenantry_process::arn::{InvalidArn, parts};
 
-/// Longest path and name of a role (IAM: 512 and 64).
+/// Longest path and name of a role together (IAM: 512 and 64).
 const MAX_ROLE_CHARS: usize = 576;
-/// Digits of an account (AWS).
+/// Digits of an AWS account id.
 const ACCOUNT_DIGITS: usize = 12;
 
 /// The ARN of an IAM role: `arn:<partition>:iam::<account>:role/<path and name>`.
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_role_is_named_whole() {
+    fn a_role_is_a_whole_arn() {
         for good in [
             "arn:aws:iam::000000000000:role/reader-role-pool-1",
             "arn:aws-cn:iam::000000000000:role/a/b/c",

@@ -1,11 +1,10 @@
-//! What payments tell: a charge was recorded, an amount of it refunded.
+//! Payment events: a charge was recorded, or an amount of a charge was refunded.
 //!
-//! Each becomes the payload of an [`Event`] of the tenant's, onto its own queue and through its consumer into its table.
-//! The JSON is versioned and pinned by golden tests. Within a version, fields are only ever added; whoever reads it
-//! ignores those it does not know. A changed meaning is a new version.
+//! A payment event is the payload of an [`Event`] of the tenant. It is sent to the tenant's queue, and its consumer
+//! stores it. The JSON is versioned, and golden tests pin it. Within a version, fields are only added, and readers
+//! ignore unknown fields. A changed meaning needs a new version.
 //!
-//! An event's id is derived from what it tells (UUIDv5), so that however often it is sent, and by whomever, it is the
-//! same item, written only where none exists.
+//! An event's id is derived from its content (UUIDv5). So repeated sends become one item, which is written only once.
 
 use std::collections::BTreeMap;
 
@@ -15,19 +14,17 @@ use uuid::Uuid;
 use tenantry_tenancy::event::{Event, NotJson, Payload};
 use tenantry_tenancy::tenant::TenantId;
 
-/// The version of every payment event there is.
+/// Version of the event format.
 pub(crate) const VERSION: u32 = 1;
-/// Namespace of payment events' ids; a random UUID fixed for good. Not that of idempotency keys, which clients choose.
+/// Namespace of the ids of payment events: a random UUID that never changes. It differs from the namespace of
+/// idempotency keys, which clients choose.
 const NAMESPACE: Uuid = Uuid::from_u128(0x8a1d_51c0_7b0e_4f39_a2c4_0d6e_93f1_57b2);
 
-/// Something that happened to a tenant's payments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event")]
 pub(crate) enum PaymentEvent {
-    /// A charge was recorded.
     #[serde(rename = "payment.recorded")]
     Recorded(Recorded),
-    /// A charge was refunded, in part or what was left of it.
     #[serde(rename = "payment.refunded")]
     Refunded(Refunded),
 }
@@ -35,70 +32,60 @@ pub(crate) enum PaymentEvent {
 /// A charge was recorded. Amounts are in the currency's minor units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Recorded {
-    /// [`VERSION`].
     pub(crate) version: u32,
     /// RFC 3339, UTC, milliseconds.
     pub(crate) occurred_at: String,
-    /// Whose charge it is.
     pub(crate) tenant_id: String,
-    /// The charge.
     pub(crate) charge_id: Uuid,
-    /// How much.
     pub(crate) amount: u64,
-    /// ISO 4217.
+    /// Code of ISO 4217.
     pub(crate) currency: String,
-    /// The caller's own name for it.
+    /// The client's own name for the charge.
     pub(crate) reference: String,
-    /// The caller's own notes.
+    /// The client's own notes.
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
 /// An amount of a charge was refunded. Amounts are in the currency's minor units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Refunded {
-    /// [`VERSION`].
     pub(crate) version: u32,
     /// RFC 3339, UTC, milliseconds.
     pub(crate) occurred_at: String,
-    /// Whose charge it is.
     pub(crate) tenant_id: String,
-    /// The charge.
     pub(crate) charge_id: Uuid,
-    /// The refund.
     pub(crate) refund_id: Uuid,
-    /// How much of it this time.
     pub(crate) amount: u64,
-    /// ISO 4217.
+    /// Code of ISO 4217.
     pub(crate) currency: String,
-    /// How much of it altogether, this time included.
+    /// Sum of the charge's refunds, this one included.
     pub(crate) refunded: u64,
-    /// How much the charge was.
+    /// Amount of the charge.
     pub(crate) charged: u64,
-    /// The caller's own name for the charge.
+    /// The client's own name for the charge.
     pub(crate) reference: String,
 }
 
 impl PaymentEvent {
-    /// What the event is stored under.
+    /// The id under which the event is stored.
     pub(crate) fn id(&self) -> Uuid {
-        let (what, tenant, about) = match self {
+        let (kind, tenant, subject) = match self {
             Self::Recorded(event) => ("recorded", &event.tenant_id, event.charge_id),
             Self::Refunded(event) => ("refunded", &event.tenant_id, event.refund_id),
         };
-        // A tenant id has no slash, so no two run together.
-        Uuid::new_v5(&NAMESPACE, format!("{tenant}/{what}/{about}").as_bytes())
+        // A tenant id has no slash, so two events never have the same text.
+        Uuid::new_v5(&NAMESPACE, format!("{tenant}/{kind}/{subject}").as_bytes())
     }
 
-    /// The event as JSON text.
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings and numbers serialise")
     }
 }
 
-/// The event with this id and JSON text, on its way to the tenant's queue.
+/// The event of the tenant with this id and JSON text.
 ///
 /// # Errors
-/// [`NotJson`] where the text is none.
+/// [`NotJson`] if the text is not JSON.
 pub(crate) fn to_send(tenant: TenantId, id: Uuid, json: &str) -> Result<Event, NotJson> {
     Ok(Event {
         tenant,
@@ -172,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_came_later_does_not_keep_an_event_from_being_read() {
+    fn an_event_with_an_unknown_field_is_parsed() {
         let later = recorded()
             .to_json()
             .replacen('{', r#"{"new":{"a":[1]},"#, 1);
@@ -183,11 +170,11 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_the_same_for_every_repeat_and_no_two_events_share_one() {
+    fn an_id_is_stable_and_unique_to_its_event() {
         assert_eq!(recorded().id(), recorded().id());
         assert!(
             is_id_of_key(&recorded().id().to_string()),
-            "its item is written only where none exists"
+            "its item is written only if none exists"
         );
         let PaymentEvent::Recorded(mut other) = recorded() else {
             panic!("recorded")
@@ -198,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_is_the_text_that_was_kept() {
+    fn the_sent_payload_is_the_stored_text() {
         let sent = to_send(
             "tenant-2".parse().expect("valid"),
             recorded().id(),

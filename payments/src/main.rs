@@ -1,4 +1,4 @@
-//! The payments as a process.
+//! The payments process.
 
 use std::process::ExitCode;
 

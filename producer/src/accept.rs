@@ -1,4 +1,4 @@
-//! `POST /producer`: from request to confirmed message.
+//! `POST /producer`: sends the event to the tenant's queue, and answers once the queue has confirmed it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,12 +29,12 @@ use uuid::Uuid;
 use crate::idempotency::{Replay, Replays};
 use crate::openapi::TierHeader;
 
-/// The request header that names the tier its caller believes the tenant has.
+/// Request header with the tier that the client expects the tenant to have.
 const TIER_HEADER: &str = "tier";
-/// Longest look-up and send together: an answer comes within 5 s.
-const ANSWER_WITHIN: Duration = Duration::from_millis(4500);
+/// Deadline of lookup and send together: the request is answered within 5 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(4500);
 
-/// What the route needs. Clones share it.
+/// State of the route. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Producer(Arc<Inner>);
 
@@ -49,21 +49,21 @@ struct Inner {
 // Keys in sorted order.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Accepted {
-    /// The environment that took it
+    /// The environment that accepted the event
     #[schema(example = "pool-1")]
     environment: String,
-    /// What it is stored under
+    /// Id under which the event is stored
     message_id: Uuid,
-    /// The service
+    /// Name of the service
     microservice: &'static str,
-    /// Whose event it is
+    /// The tenant that owns the event
     #[schema(value_type = String)]
     tenant_id: TenantId,
-    /// The service's version
+    /// Version of the service
     version: &'static str,
 }
 
-/// The tier the request claims; an unknown one is a 400, before anything else is looked at.
+/// The tier in the request's header. An unknown tier is a 400, which precedes every other check.
 pub(crate) struct ClaimedTier(Option<Tier>);
 
 impl AsRef<Http> for Producer {
@@ -82,32 +82,34 @@ impl Producer {
         }))
     }
 
-    /// Sends the event; ends once its queue has confirmed it, or this time is over.
+    /// Sends the event. Returns once the queue has confirmed it, or the time-out is over.
     async fn send(
         &self,
-        within: Duration,
+        timeout: Duration,
         registration: &Tenant,
-        message: Outgoing,
+        event: Event,
     ) -> Result<(), ApiError> {
         let queue = registration.queue.as_ref().ok_or_else(|| {
             let msg =
                 "Unavailable: the tenant's queue is still being created; try again after Retry-After seconds";
             ApiError::unavailable("queue_missing", msg)
         })?;
+        let message = event.into_message(self.0.http.environment());
+        let mut message = Outgoing::from_parts(message.body, message.group, message.attributes);
+        message.trace(traceparent(&tracing::Span::current()));
         self.0
             .sender
-            .send_within(within, queue, message)
+            .send_within(timeout, queue, message)
             .await
-            .map_err(not_sent)
+            .map_err(send_error)
     }
 }
 
-/// The response to a message that was not confirmed.
-fn not_sent(error: SendError) -> ApiError {
+fn send_error(error: SendError) -> ApiError {
     match error {
         SendError::Full => ApiError::unavailable(
             "overloaded",
-            "Unavailable: too much is waiting to be sent; try again after Retry-After seconds",
+            "Unavailable: the send buffer is full; try again after Retry-After seconds",
         ),
         SendError::TimedOut => ApiError::unavailable(
             "queue_timed_out",
@@ -119,12 +121,12 @@ fn not_sent(error: SendError) -> ApiError {
         ),
         SendError::Rejected { code, message } => ApiError::bad_request(
             "message_rejected",
-            format!("BadRequest: the queue refuses the message: {code}: {message}"),
+            format!("BadRequest: the queue rejected the message: {code}: {message}"),
         ),
     }
 }
 
-/// The claimed tier has to be the registered one, where both are known.
+/// Compares the claimed tier with the registered one, if both are known.
 fn check_tier(registration: &Tenant, claimed: Option<Tier>) -> Result<(), ApiError> {
     match (claimed, registration.tier) {
         (Some(claimed), Some(actual)) if claimed != actual => {
@@ -134,16 +136,20 @@ fn check_tier(registration: &Tenant, claimed: Option<Tier>) -> Result<(), ApiErr
     }
 }
 
-/// Put an event onto the tenant's queue
+/// Send an event to the tenant's queue
 ///
-/// Answered once the queue has confirmed it. The same `Idempotency-Key` never yields a second stored message. A body is
-/// read as JSON, whatever its `Content-Type`; none is an event without a payload.
+/// The request is answered once the queue has confirmed the event. The same `Idempotency-Key` never yields a second
+/// stored message. The body is parsed as JSON for every `Content-Type`. An empty body is an event without a payload.
 #[utoipa::path(
     post,
     path = "/producer",
     params(TenantHeader, TierHeader, OptionalKeyHeader, TraceHeader),
     request_body = AnyJson,
-    responses((status = 200, description = "The queue has it", body = Accepted), Errors, BodyErrors)
+    responses(
+        (status = 200, description = "The queue has confirmed the event", body = Accepted),
+        Errors,
+        BodyErrors,
+    )
 )]
 pub(crate) async fn accept(
     admitted: Admitted<ClaimedTier>,
@@ -152,45 +158,37 @@ pub(crate) async fn accept(
     context: RequestContext,
     body: Body,
 ) -> Result<Json<Accepted>, ApiError> {
-    let http = &producer.0.http;
     let Admitted {
         tenant,
         registration,
         ..
     } = &admitted;
     check_tier(registration, admitted.claim.0)?;
-    let left = ANSWER_WITHIN.saturating_sub(admitted.since.elapsed());
-    let payload = payload(&http.bodies().read(body, producer.0.max_body_bytes).await?)?;
+    let timeout = REQUEST_TIMEOUT.saturating_sub(admitted.since.elapsed());
+    let Inner {
+        http,
+        replays,
+        max_body_bytes,
+        ..
+    } = &*producer.0;
+    let payload = parse_payload(&http.bodies().read(body, *max_body_bytes).await?)?;
     let message_id = key
         .as_ref()
         .map_or_else(Uuid::now_v7, |key| id_of_key(tenant, key.as_str()));
     let replay = match &key {
-        Some(_) => {
-            producer
-                .0
-                .replays
-                .find(message_id, payload.as_ref())
-                .await?
-        }
+        Some(_) => replays.find(message_id, payload.as_ref()).await?,
         None => Replay::New,
     };
     context.set_message_id(message_id);
-    if let Replay::New = replay {
+    if replay == Replay::New {
         let event = Event {
             tenant: tenant.clone(),
             message_id,
             payload: payload.clone(),
         };
-        let message = event.into_message(http.environment());
-        let mut message = Outgoing::from_parts(message.body, message.group, message.attributes);
-        message.trace(traceparent(&tracing::Span::current()));
-        producer.send(left, registration, message).await?;
+        producer.send(timeout, registration, event).await?;
         if key.is_some() {
-            producer
-                .0
-                .replays
-                .remember(message_id, payload.as_ref())
-                .await;
+            replays.remember(message_id, payload.as_ref()).await;
         }
     }
     Ok(Json(Accepted {
@@ -202,8 +200,8 @@ pub(crate) async fn accept(
     }))
 }
 
-/// The caller's payload; an empty body is none.
-fn payload(body: &[u8]) -> Result<Option<Payload>, ApiError> {
+/// Parses the payload. An empty body has none.
+fn parse_payload(body: &[u8]) -> Result<Option<Payload>, ApiError> {
     if body.is_empty() {
         return Ok(None);
     }

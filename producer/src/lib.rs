@@ -1,7 +1,7 @@
-//! The producer: `POST /producer` puts an event onto the tenant's queue, and answers once the queue has confirmed it.
+//! The producer: `POST /producer` sends an event to the tenant's queue, and answers once the queue has confirmed it.
 //!
-//! Where the event goes is the registry's word alone: no header can move it. An application team replaces what becomes
-//! of the body; everything around it stays.
+//! Only the registry decides the queue: no header can change it. An application team replaces the use of the body in
+//! `accept`; the rest stays.
 
 mod accept;
 mod idempotency;
@@ -20,25 +20,25 @@ use tokio_util::sync::CancellationToken;
 
 use self::accept::Producer;
 
-/// The service's name: its path prefix and the `microservice` of its answers.
+/// Name of the service: its path prefix, and `microservice` in its answers.
 pub const NAME: &str = "producer";
-/// Smallest batch that still takes the largest payload with its attributes.
+/// Smallest batch limit that fits the largest payload with its attributes.
 const MIN_BATCH_BYTES: usize = 256 * 1024;
 
-/// Puts events onto the tenant's queue
+/// Sends events to the tenant's queue
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = NAME, version)]
 pub struct Config {
-    /// What every service is configured by.
+    /// Settings of every service.
     #[command(flatten)]
     pub service: ServiceConfig,
 
-    /// Largest request body in bytes; at most what fits a table's item
+    /// Largest request body in bytes; at most the largest payload of a table's item
     #[arg(long, env, value_name = "MAX_BODY_BYTES", default_value_t = 256 * 1024,
           value_parser = number(1, MAX_PAYLOAD_BYTES))]
     pub max_body_bytes: usize,
 
-    /// Largest batch sent to a queue in bytes; 262144 for emulators with SQS's former limit
+    /// Largest batch sent to a queue, in bytes; 262144 for emulators with SQS's former limit
     #[arg(long, env, value_name = "MAX_BATCH_BYTES", default_value_t = MAX_BATCH_BYTES,
           value_parser = number(MIN_BATCH_BYTES, MAX_BATCH_BYTES))]
     pub max_batch_bytes: usize,
@@ -50,10 +50,10 @@ impl Configured for Config {
     }
 }
 
-/// Runs the service until the token is cancelled and everything in hand is finished.
+/// Runs the service until the token is cancelled and all work is finished.
 ///
 /// # Errors
-/// [`RunError`]: AWS settings that cannot work, a port taken, or a drain that did not end in time.
+/// [`RunError`]: invalid AWS settings, a port in use, or a drain that exceeds the grace period.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
     let aws = AwsSettings::from_env().await?;
     service(&config, &aws)

@@ -1,4 +1,4 @@
-//! The producer as a process.
+//! The producer's process.
 
 use std::process::ExitCode;
 

@@ -14,7 +14,7 @@ fn pool() -> Environment {
     "pool-1".parse().expect("valid")
 }
 
-/// What the queue hands over for a message that was sent.
+/// A sent message as the queue delivers it.
 fn delivered(message: EventMessage) -> Received {
     Received {
         message_id: "0c5fd1f4-0000-4000-8000-5d1d7b3b9a11".to_owned(),
@@ -67,12 +67,12 @@ fn a_message_of_an_older_producer_is_stored_under_its_sqs_id() {
     received.attributes.remove(ID_ATTRIBUTE);
     let item = Item::of(&received, tenant("tenant-3"), &pool()).expect("storable");
     assert_eq!(item.message_id, received.message_id);
-    assert_eq!(item.payload, None, "its caller sent none");
+    assert_eq!(item.payload, None, "the client sent none");
     let listed_at = format!("1720801899000#{}", received.message_id);
     assert_eq!(
         item.into_attributes()[LISTED_AT],
         AttributeValue::S(listed_at),
-        "its id does not tell the time"
+        "the id contains no time"
     );
 }
 
@@ -84,7 +84,7 @@ fn a_payload_that_spells_out_the_default_body_is_still_a_payload() {
 }
 
 #[test]
-fn what_can_never_be_stored_says_why() {
+fn a_message_that_can_never_be_stored_has_a_reason() {
     let good = delivered(event(None).into_message(&pool()));
     let with = |name: &str, value: Option<&str>| {
         let mut message = good.clone();
@@ -133,7 +133,7 @@ fn the_largest_payload_a_producer_accepts_fits_an_item() {
 
 proptest! {
     #[test]
-    fn a_payload_comes_out_as_it_went_in(text in "[^\u{fffe}\u{ffff}]{0,40}") {
+    fn a_payload_is_stored_unchanged(text in "[^\u{fffe}\u{ffff}]{0,40}") {
         let json = serde_json::to_string(&text).expect("a string");
         let received = delivered(event(Some(&json)).into_message(&pool()));
         let item = Item::of(&received, tenant("tenant-3"), &pool()).expect("storable");

@@ -5,7 +5,7 @@ use tenantry_tenancy::tenant::TenantId;
 
 use super::page::Cursor;
 
-/// Inputs made up by each test run, beside those kept.
+/// Generated inputs per test run, beside the kept ones.
 const GENERATED: usize = 20_000;
 
 #[test]

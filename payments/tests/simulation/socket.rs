@@ -1,4 +1,4 @@
-//! The socket of one replica: an HTTP client for the SDK that reaches the simulated services and nothing else.
+//! The socket of one replica: an HTTP client for the SDK that reaches only the simulated services.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +14,9 @@ use serde_json::Value;
 use tenantry_process::aws::AwsSettings;
 use tokio::sync::oneshot;
 
-use crate::world::{Course, World};
+use crate::world::{Fault, World};
 
-/// A replica's way to the world; closed for good when it is killed.
+/// A replica's connection to the services, closed for good when the replica is killed.
 #[derive(Clone)]
 pub(crate) struct Socket {
     world: Arc<World>,
@@ -37,13 +37,13 @@ impl Socket {
         }
     }
 
-    /// Settings of clients with the world at the other end.
+    /// Settings of AWS clients that use this socket.
     pub(crate) fn settings(&self) -> AwsSettings {
         AwsSettings::for_endpoint("http://aws.simulated", "us-east-1")
             .with_http_client(self.clone())
     }
 
-    /// Nothing is sent or heard any more. What is on its way may still arrive.
+    /// Ends sending and receiving. Calls in flight may still take effect.
     pub(crate) fn kill(&self) {
         self.is_alive.store(false, Ordering::Relaxed);
     }
@@ -87,7 +87,7 @@ async fn call(socket: Socket, request: HttpRequest) -> Result<HttpResponse, Conn
         return std::future::pending().await;
     }
     let (reply, answer) = oneshot::channel();
-    // Carried out whether or not its caller lives to hear of it.
+    // Spawned, so that the call takes effect even if the replica is killed.
     tokio::spawn(serve(Arc::clone(&socket.world), target, body, reply));
     let answered = answer.await;
     if !socket.is_alive() {
@@ -101,40 +101,40 @@ async fn call(socket: Socket, request: HttpRequest) -> Result<HttpResponse, Conn
     Ok(HttpResponse::new(status, body.to_string().into()))
 }
 
-/// The services' side of a call; nothing is a connection that broke.
+/// The services' side of a call. `None` is a broken connection.
 async fn serve(
     world: Arc<World>,
     target: String,
     body: Value,
     reply: oneshot::Sender<Option<(u16, Value)>>,
 ) {
-    let fate = world.fate();
-    tokio::time::sleep(fate.before).await;
-    let answer = match fate.course {
-        Course::Answered => Some(world.carry_out(&target, &body)),
-        Course::Lost => {
-            world.carry_out(&target, &body);
+    let plan = world.plan_call();
+    tokio::time::sleep(plan.before).await;
+    let answer = match plan.fault {
+        Fault::None => Some(world.apply(&target, &body)),
+        Fault::Lost => {
+            world.apply(&target, &body);
             None
         }
-        Course::Failed => Some((
+        Fault::Failed => Some((
             500,
             serde_json::json!({"__type": "InternalServerError", "message": "a fault"}),
         )),
-        Course::FailedAfter => {
-            world.carry_out(&target, &body);
+        Fault::FailedAfter => {
+            world.apply(&target, &body);
             Some((
                 500,
                 serde_json::json!({"__type": "InternalServerError", "message": "a fault"}),
             ))
         }
-        Course::Throttled => Some((
+        Fault::Throttled => Some((
             400,
             serde_json::json!({"__type": "ThrottlingException", "message": "slower"}),
         )),
-        Course::Reset => None,
-        Course::Hung => std::future::pending().await,
+        Fault::Reset => None,
+        Fault::Hung => std::future::pending().await,
     };
-    tokio::time::sleep(fate.after).await;
-    // A caller that gave up hears nothing.
+    tokio::time::sleep(plan.after).await;
+    // The receiver is dropped if the replica was killed or its call timed out.
     let _ = reply.send(answer);
 }

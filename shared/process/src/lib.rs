@@ -8,6 +8,7 @@ pub mod arn;
 pub mod aws;
 pub mod config;
 pub mod health;
+pub mod hold;
 pub mod metrics;
 pub mod retry;
 pub mod run;

@@ -1,15 +1,16 @@
-//! Token binding: with `AUTH=jwt`, whoever names a tenant proves it with a token that names the same one.
+//! Authentication: with `AUTH=jwt`, a request for a tenant needs a token that names the same tenant.
 //!
-//! Off (`AUTH=none`), the `tenantID` header is believed, because only the load balancer reaches a service. On, the header
-//! must equal a claim of a token that a key of the configured issuer signed. What a token says is judged by pure code
-//! (`token`, `judge`) that is told the time; keys come from `keys`, which no flood of tokens can make ask more
-//! often than it may. A token is never logged, and nothing here can print one.
+//! With `AUTH=none`, the `tenantID` header is trusted, because only the load balancer reaches a service. With
+//! `AUTH=jwt`, the header must equal a claim of a token that a key of the configured issuer signed. Parsing (`token`)
+//! and claims validation (`claims`) are pure and take the time as an argument. The key cache (`key_cache`) bounds the
+//! rate of calls to the issuer, even for invented key ids. No token is ever logged, and `Debug` of a token shows none
+//! of its text.
 
+mod claims;
 mod config;
 mod fetch;
-mod judge;
+mod key_cache;
 mod key_set;
-mod keys;
 mod refusal;
 mod token;
 
@@ -19,46 +20,46 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderName};
 
-pub use self::config::{Auth, JwtConfig, KeyPlace, TokenSource};
+pub use self::config::{Auth, JwtConfig, KeySetLocation, TokenSource};
 use self::fetch::{LoadBalancerKeys, PublishedSet};
-use self::keys::{KeySource, Keys};
+use self::key_cache::{KeyCache, KeySource};
 pub use self::refusal::Refusal;
 use self::token::Token;
 use tenantry_process::health::Readiness;
 use tenantry_process::metrics::{Metrics, label};
 use tenantry_tenancy::tenant::TenantId;
 
-/// Where the load balancer puts what it knows of a user, signed by itself. It overwrites what a client sends.
+/// Header in which the load balancer sends a user's claims, signed by itself. It overwrites what a client sends.
 const LOAD_BALANCER_DATA: HeaderName = HeaderName::from_static("x-amzn-oidc-data");
-/// The scheme of a token in `Authorization`; schemes are case-insensitive.
+/// Scheme of a token in `Authorization`. Schemes are case-insensitive (RFC 9110).
 const BEARER: &str = "bearer";
 
-/// Checks that requests are whose they say. Clones share the keys.
+/// Checks the tokens of requests. Clones share the key cache.
 #[derive(Clone)]
 pub struct Authenticator(Option<Arc<Inner>>);
 
 struct Inner {
     config: JwtConfig,
-    keys: Keys,
+    keys: KeyCache,
     metrics: Metrics,
 }
 
 impl Authenticator {
-    /// As configured. With tokens, readiness waits for the first keys.
+    /// An authenticator as configured. With tokens, readiness waits for the first keys.
     pub fn new(auth: &Auth, readiness: &Readiness, metrics: &Metrics) -> Self {
         let Auth::Jwt(config) = auth else {
             return Self(None);
         };
         let source: Box<dyn KeySource> = match &config.source {
-            TokenSource::Authorization(place) => Box::new(PublishedSet::at(place.clone())),
+            TokenSource::Authorization(location) => Box::new(PublishedSet::at(location.clone())),
             TokenSource::LoadBalancer { keys, .. } => {
                 Box::new(LoadBalancerKeys::under(keys.clone()))
             }
         };
-        Self::over(JwtConfig::clone(config), source, readiness, metrics)
+        Self::with_source(JwtConfig::clone(config), source, readiness, metrics)
     }
 
-    fn over(
+    fn with_source(
         config: JwtConfig,
         source: Box<dyn KeySource>,
         readiness: &Readiness,
@@ -68,7 +69,7 @@ impl Authenticator {
             "auth_refused_total",
             "Requests refused for their token, by reason",
         );
-        let keys = Keys::new(
+        let keys = KeyCache::new(
             source,
             config.refresh,
             readiness.condition("auth_keys"),
@@ -81,20 +82,15 @@ impl Authenticator {
         })))
     }
 
-    /// One that asks for nothing.
+    /// An authenticator that accepts every request.
     pub fn off() -> Self {
         Self(None)
     }
 
-    /// Whether requests need a token at all.
-    pub fn is_on(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Whether these headers prove that the request is the tenant's.
+    /// Checks that the headers have a valid token of the tenant.
     ///
     /// # Errors
-    /// [`Refusal`]: there is no token, it is not valid, or it is another tenant's.
+    /// [`Refusal`]: the token is missing, not valid, or of another tenant.
     pub async fn check(&self, headers: &HeaderMap, tenant: &TenantId) -> Result<(), Refusal> {
         let Some(inner) = &self.0 else { return Ok(()) };
         let checked = inner.check(headers, tenant).await;
@@ -110,10 +106,10 @@ impl Authenticator {
         checked
     }
 
-    /// Keeps the keys fresh; never ends.
+    /// Refreshes the key cache in the background. Never returns.
     pub async fn keep_keys(&self) {
         match &self.0 {
-            Some(inner) => inner.keys.keep_fresh().await,
+            Some(inner) => inner.keys.refresh_forever().await,
             None => std::future::pending().await,
         }
     }
@@ -121,8 +117,8 @@ impl Authenticator {
 
 impl Inner {
     async fn check(&self, headers: &HeaderMap, tenant: &TenantId) -> Result<(), Refusal> {
-        let token = Token::parse(self.text_in(headers)?)?;
-        // Before a key is asked for: what another load balancer signed is nobody's here.
+        let token = Token::parse(self.token_in(headers)?)?;
+        // Checked before the key lookup: a token of another load balancer must cost no call for its key.
         if let TokenSource::LoadBalancer { signer, .. } = &self.config.source
             && token.header.signer.as_deref() != Some(signer)
         {
@@ -130,13 +126,19 @@ impl Inner {
         }
         let key = self
             .keys
-            .find(token.header.kid.as_deref(), token.algorithm)
+            .get(token.header.kid.as_deref(), token.algorithm)
             .await?;
-        let claims = token.verified(&key)?;
-        judge::judge(&self.config, &token.header, &claims, tenant, now_seconds())
+        let verified = token.verify(&key)?;
+        claims::validate(
+            &self.config,
+            &token.header,
+            &verified,
+            tenant,
+            now_seconds(),
+        )
     }
 
-    fn text_in<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Refusal> {
+    fn token_in<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Refusal> {
         let is_bearer = matches!(self.config.source, TokenSource::Authorization(_));
         let name = if is_bearer {
             AUTHORIZATION

@@ -1,4 +1,4 @@
-//! Request bodies, bounded in bytes and time, each and all together.
+//! Request bodies: bounded in time, in bytes each, and in bytes of all large bodies together.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::ApiError;
 
-/// Longest a client may take to send its body.
+/// Time-out for receiving a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of all larger bodies that are being received.
+/// Bytes of all large bodies that are being received.
 const RECEIVING_MAX_BYTES: usize = 16 * 1024 * 1024;
-/// A body up to this is not counted among them: as much is read for a head, too. So whoever is slow with large bodies
-/// keeps none of this size out.
+/// Largest body that is not counted: a request's head is read into as much memory. So slow clients with large bodies
+/// never block small bodies.
 const SMALL_BYTES: usize = 16 * 1024;
 
-/// The bodies that are being received.
+/// Memory budget of the bodies that are being received.
 pub struct Bodies(Semaphore);
 
 impl Default for Bodies {
@@ -28,10 +28,10 @@ impl Default for Bodies {
 }
 
 impl Bodies {
-    /// Reads a body of at most this many bytes.
+    /// Reads a body of at most `max_bytes`.
     ///
     /// # Errors
-    /// 413 past the limit, 408 where the client is too slow, 400 where it breaks off, 503 while too many large ones are
+    /// 413 for a larger body, 408 for a slow one, 400 for one that ends early, 503 while too many large bodies are
     /// being received.
     pub async fn read(&self, body: Body, max_bytes: usize) -> Result<Bytes, ApiError> {
         let _reserved = self.reserve(&body, max_bytes)?;
@@ -42,21 +42,26 @@ impl Bodies {
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",
-                format!("PayloadTooLarge: the body is larger than {max_bytes} bytes"),
+                format!(
+                    "PayloadTooLarge: the body is larger than {max_bytes} bytes; send a smaller one"
+                ),
             )),
             Ok(Err(_)) => Err(ApiError::bad_request(
                 "body_incomplete",
-                "BadRequest: the body broke off",
+                "BadRequest: the body ended early; send it again",
             )),
             Err(_) => Err(ApiError::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "body_too_slow",
-                "RequestTimeout: the body did not arrive",
+                format!(
+                    "RequestTimeout: the body did not arrive within {} seconds",
+                    BODY_TIMEOUT.as_secs()
+                ),
             )),
         }
     }
 
-    /// Room for as much as the client announces; for as much as it may send, where it announces nothing.
+    /// Reserves the announced size, or `max_bytes` if the client announces none.
     fn reserve(
         &self,
         body: &Body,
@@ -70,7 +75,7 @@ impl Bodies {
         if bytes <= SMALL_BYTES {
             return Ok(None);
         }
-        let bytes = u32::try_from(bytes).expect("a body's limit is far below 4 GiB");
+        let bytes = u32::try_from(bytes).expect("the limit of a body is far below 4 GiB");
         self.0
             .try_acquire_many(bytes)
             .map(Some)
@@ -89,7 +94,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_bodies_have_a_bound_together_and_small_ones_pass_beside_them() {
+    async fn large_bodies_share_a_bound_that_never_blocks_small_ones() {
         let (bodies, max_bytes) = (Bodies::default(), 256 * 1024);
         let mut slow: Vec<_> = (0..RECEIVING_MAX_BYTES / max_bytes)
             .map(|_| Box::pin(bodies.read(endless(), max_bytes)))
@@ -97,12 +102,12 @@ mod tests {
         assert!(
             slow.iter_mut()
                 .all(|read| read.as_mut().now_or_never().is_none()),
-            "as many are waited for"
+            "bodies up to the bound are awaited"
         );
         let refused = bodies
             .read(endless(), max_bytes)
             .await
-            .expect_err("there is no room");
+            .expect_err("the budget is used up");
         assert_eq!(
             (refused.status(), refused.code()),
             (StatusCode::SERVICE_UNAVAILABLE, "overloaded")
@@ -119,7 +124,7 @@ mod tests {
         slow.pop();
         assert!(
             bodies.read(large(), max_bytes).await.is_ok(),
-            "what is not read any more makes room"
+            "a dropped read returns its reservation"
         );
     }
 }

@@ -1,7 +1,7 @@
-//! Cursors of paged listings: a position as an opaque text that only the tenant it was given to can use.
+//! Cursors of paged listings: opaque texts, each bound to the tenant that received it.
 //!
-//! Binding is a courtesy, never what keeps tenants apart: a listing queries the caller's own partition whatever the
-//! cursor says. A cursor of another tenant can only be a mistake or an attempt, so it is refused.
+//! The binding does not isolate tenants: a listing queries the caller's own partition for every cursor. A cursor of
+//! another tenant is a mistake or an attack, so it is refused.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,15 +9,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::error::ApiError;
 use tenantry_tenancy::tenant::TenantId;
 
-/// The text of a position.
+/// Encodes a position as a cursor of the tenant.
 pub fn to_text(tenant: &TenantId, position: &str) -> String {
     URL_SAFE_NO_PAD.encode(format!("{tenant}\n{position}"))
 }
 
-/// The position a text stands for, as the listing makes something of it.
+/// Decodes a cursor; `position` parses the listing's own part of it.
 ///
 /// # Errors
-/// 400 for anything this tenant was not given.
+/// 400 for every text that is not a cursor of the tenant.
 pub fn parse<T>(
     tenant: &TenantId,
     text: &str,
@@ -27,14 +27,15 @@ pub fn parse<T>(
         .decode(text)
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok());
-    let own = decoded
+    let parts = decoded
         .as_deref()
         .and_then(|decoded| decoded.split_once('\n'));
-    own.filter(|(owner, _)| *owner == tenant.as_str())
+    parts
+        .filter(|(owner, _)| *owner == tenant.as_str())
         .and_then(|(_, found)| position(found))
         .ok_or_else(|| {
             let msg =
-                "BadRequest: the cursor is not one this tenant was given; start again without it";
+                "BadRequest: the cursor is not valid for this tenant; start again without a cursor";
             ApiError::bad_request("invalid_cursor", msg)
         })
 }
@@ -54,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_worth_something_to_its_own_tenant_only() {
+    fn a_cursor_is_valid_for_its_own_tenant_only() {
         let text = to_text(&tenant("tenant-1"), "some\nposition");
         assert_eq!(
             position(&tenant("tenant-1"), &text).as_deref(),
@@ -70,7 +71,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_a_position_or_a_clear_error(text in ".{0,80}") {
+        fn any_text_is_a_position_or_an_invalid_cursor(text in ".{0,80}") {
             if let Err(error) = position(&tenant("tenant-1"), &text) {
                 prop_assert_eq!(error.code(), "invalid_cursor");
             }

@@ -1,7 +1,8 @@
-//! Errors as clients see them.
+//! Errors as clients receive them.
 //!
-//! Every error is JSON with `code` (stable, for machines), `msg` (a sentence that says what to do) and `request_id`.
-//! The id is known to the middleware alone, which writes the body ([`ApiError`] only carries what to say).
+//! Every error is JSON with `code` (stable, for machines), `msg` (a sentence that says what is wrong and what to do)
+//! and `request_id`. Only the telemetry layer knows the id, so that layer writes the body; [`ApiError`] carries code
+//! and sentence.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -16,10 +17,10 @@ use utoipa::ToSchema;
 use tenantry_registry::LookupError;
 use tenantry_tenancy::tenant::{InvalidTenantId, TenantId, Tier};
 
-/// What a client is told to wait before it tries again, where nothing better is known.
+/// `Retry-After` of errors that have no better estimate.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 
-/// An error on its way to the client.
+/// An error for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     status: StatusCode,
@@ -29,25 +30,24 @@ pub struct ApiError {
     challenge: Option<&'static str>,
 }
 
-/// Why a request was not carried out
+/// Why a request failed
 // Keys in sorted order.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Error)]
 pub struct ErrorBody<'a> {
-    /// For machines; does not change
+    /// Stable code, for machines
     #[schema(example = "invalid_tier")]
     code: &'a str,
-    /// For people: says what is wrong, and what to do
+    /// Sentence for people: what is wrong, and what to do
     msg: &'a str,
-    /// As in the header `x-request-id` and in the log
+    /// Id of the request, as in the header `x-request-id` and in the service's log
     request_id: &'a str,
 }
 
 impl ApiError {
-    /// The code of a request that an overloaded process refused.
+    /// Code of a request that an overloaded process refused.
     pub const TOO_BUSY: &str = "too_busy";
 
-    /// An error with a stable code and a sentence.
     pub fn new(status: StatusCode, code: &'static str, msg: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
@@ -82,49 +82,49 @@ impl ApiError {
 
     /// 429 with `Retry-After`.
     pub fn rate_exceeded(wait: Duration) -> Self {
-        let msg = "the tenant's request rate is exceeded; try again after Retry-After seconds";
+        let msg = "TooManyRequests: the tenant's request rate is exceeded; try again after Retry-After seconds";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_exceeded", msg).retry_after(wait)
     }
 
-    /// 503: the process has more to do than it can do in time. [`Self::TOO_BUSY`] is its code.
+    /// 503 with the code [`Self::TOO_BUSY`]: the process is overloaded.
     pub fn too_busy() -> Self {
-        let msg = "Unavailable: more requests come than can be answered in time; try again after Retry-After seconds";
+        let msg = "Unavailable: the service is overloaded; try again after Retry-After seconds";
         Self::unavailable(Self::TOO_BUSY, msg)
     }
 
-    /// 503: no room for another large body.
+    /// 503: the memory for large bodies is used up.
     pub fn too_many_bodies() -> Self {
         let msg = "Unavailable: too many large bodies are being received; try again after Retry-After seconds";
         Self::unavailable("overloaded", msg)
     }
 
-    /// 400: the value of `tier` names no tier. The sentence is the one existing clients know.
+    /// 400: the value of `tier` is not a tier. Existing clients know the sentence.
     pub fn invalid_tier() -> Self {
         Self::bad_request("invalid_tier", "BadRequest: invalid tier")
     }
 
-    /// 400: `tier` is not the tenant's.
+    /// 400: `tier` is not the tenant's own tier.
     pub fn wrong_tier(tenant: &TenantId, actual: Tier) -> Self {
         let msg = format!(
-            "BadRequest: {tenant} is registered as {actual}; leave the tier header out or set it to that"
+            "BadRequest: {tenant} is registered as {actual}; omit the tier header or set it to {actual}"
         );
         Self::bad_request("wrong_tier", msg)
     }
 
-    /// 404: no `tenantID`. The sentence is the one existing clients know.
+    /// 404: the request has no `tenantID`. Existing clients know the sentence.
     pub fn no_tenant() -> Self {
         Self::new(StatusCode::NOT_FOUND, "tenant_missing", "NotFound")
     }
 
-    /// 400: `tenantID` sent twice.
+    /// 400: `tenantID` is repeated.
     pub fn repeated_tenant() -> Self {
         Self::bad_request(
             "tenant_repeated",
-            "BadRequest: send the tenantID header once",
+            "BadRequest: the tenantID header is repeated; send it once",
         )
     }
 
-    /// 403: a silo was asked for another tenant.
+    /// 403: the silo belongs to another tenant.
     pub fn foreign_tenant() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
@@ -135,32 +135,32 @@ impl ApiError {
 
     /// 403: the tenant is suspended.
     pub fn suspended() -> Self {
-        let msg = "Forbidden: this tenant is suspended; an operator resumes it";
+        let msg = "Forbidden: this tenant is suspended; ask an operator to resume it";
         Self::new(StatusCode::FORBIDDEN, "tenant_suspended", msg)
     }
 
-    /// 404: nothing at this path.
+    /// 404: no route has this path.
     pub fn no_route() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
             "no_route",
-            "NotFound: there is nothing at this path",
+            "NotFound: no route has this path",
         )
     }
 
-    /// 405; the router adds `Allow`.
+    /// 405. The router adds `Allow`.
     pub fn method_not_allowed() -> Self {
-        let msg = "MethodNotAllowed: this path takes the methods in the Allow header";
+        let msg = "MethodNotAllowed: this path supports only the methods in the Allow header";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", msg)
     }
 
-    /// 500: a defect of ours.
+    /// 500: the service has a defect.
     pub fn internal() -> Self {
-        let msg = "InternalError: the request was not completed; the log has the cause under this request_id";
+        let msg = "InternalError: the request failed; the service's log has the cause under this request_id";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", msg)
     }
 
-    /// Sets `Retry-After`, in whole seconds, at least one.
+    /// Sets `Retry-After`, rounded up to whole seconds, at least one.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
         Self {
@@ -169,17 +169,15 @@ impl ApiError {
         }
     }
 
-    /// The status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The stable code.
     pub fn code(&self) -> &'static str {
         self.code
     }
 
-    /// The error as a response that lacks only its body, for [`Self::write_body`].
+    /// The response without its body, which [`Self::write_body`] adds.
     fn without_body(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.status;
@@ -198,7 +196,7 @@ impl ApiError {
         response
     }
 
-    /// Writes the body of a response that carries an error, now that the request id is known; gives the code.
+    /// Writes the body of an error response, and returns the error's code; `None` if the response is no error.
     pub fn write_body(response: &mut Response, request_id: &str) -> Option<&'static str> {
         let error = response.extensions_mut().remove::<Self>()?;
         let body = ErrorBody {
@@ -236,7 +234,7 @@ impl From<LookupError> for ApiError {
             LookupError::Unknown => Self::new(
                 StatusCode::NOT_FOUND,
                 "tenant_unknown",
-                "NotFound: no tenant of this id is registered",
+                "NotFound: no tenant with this id is registered",
             ),
             LookupError::Unavailable(_) => Self::unavailable(
                 "registry_unavailable",
@@ -244,7 +242,7 @@ impl From<LookupError> for ApiError {
             ),
             LookupError::Misconfigured { .. } => Self::unavailable(
                 "tenant_misconfigured",
-                "Unavailable: the tenant's parameters are wrong; an operator finds the reason in the log",
+                "Unavailable: the tenant's parameters are invalid; an operator finds the reason in the service's log",
             ),
         }
     }

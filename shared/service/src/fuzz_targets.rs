@@ -1,4 +1,4 @@
-//! Fuzz targets: what is read from headers and queries.
+//! Fuzz targets: parsing of headers and cursors.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bolero::check;
@@ -11,10 +11,10 @@ use crate::telemetry::request_id;
 use tenantry_process::telemetry::continue_trace;
 use tenantry_tenancy::tenant::TenantId;
 
-/// Generated inputs of each target in each test run, beside the kept ones.
+/// Generated inputs of each target per test run, beside the kept ones.
 const GENERATED: usize = 20_000;
 
-/// A stranger's headers, a line each; whatever cannot be one is left out, as the server would refuse it.
+/// Parses headers, one per line. Lines that are no header are skipped: the server refuses them earlier.
 fn headers(input: &[u8]) -> HeaderMap {
     let line = |line: &[u8]| {
         let at = line.iter().position(|byte| *byte == b':')?;
@@ -36,7 +36,7 @@ fn assert_is_refusal(error: &ApiError) {
 }
 
 #[test]
-fn headers_say_who_asks_or_are_a_400() {
+fn any_headers_are_parsed_or_a_400() {
     check!(name = "headers")
         .with_iterations(GENERATED)
         .for_each(|input: &[u8]| {
@@ -65,7 +65,7 @@ fn headers_say_who_asks_or_are_a_400() {
 }
 
 #[test]
-fn a_cursor_is_worth_something_to_the_tenant_it_was_given_to() {
+fn a_cursor_is_valid_for_its_own_tenant_only() {
     let tenants = ["tenant-1", "tenant-2", "t"].map(|id| id.parse::<TenantId>().expect("valid"));
     check!(name = "cursor")
         .with_iterations(GENERATED)
@@ -76,9 +76,9 @@ fn a_cursor_is_worth_something_to_the_tenant_it_was_given_to() {
                 .iter()
                 .filter_map(|tenant| Some((tenant, read(tenant).ok()?)))
                 .collect();
-            assert!(found.len() <= 1, "one tenant's at most: {found:?}");
+            assert!(found.len() <= 1, "at most one tenant: {found:?}");
             let Some((tenant, position)) = found.first() else {
-                return assert_is_refusal(&read(&tenants[0]).expect_err("nobody's"));
+                return assert_is_refusal(&read(&tenants[0]).expect_err("no tenant's cursor"));
             };
             assert_eq!(
                 cursor::to_text(tenant, position),

@@ -1,6 +1,6 @@
-//! `Idempotency-Key`: the name a client gives a request, so that it can repeat it without a second effect.
+//! The header `Idempotency-Key`: a client's name for a request, which makes a repeat safe.
 //!
-//! Only the header is here; what a repeat is answered with is the service's.
+//! This module parses the header. Each service decides how it answers a repeat.
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::HeaderMap;
@@ -12,12 +12,11 @@ const HEADER: &str = "idempotency-key";
 /// Longest key in characters.
 pub const MAX_KEY_CHARS: usize = 128;
 
-/// A key as the client sent it: 1 to 128 visible ASCII characters.
+/// A key as the client sent it: 1 to [`MAX_KEY_CHARS`] visible ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -32,8 +31,7 @@ pub(super) fn key_in(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiE
     let is_key =
         (1..=MAX_KEY_CHARS).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
     if !is_key || values.next().is_some() {
-        let msg =
-            "BadRequest: an Idempotency-Key is sent once and has 1 to 128 visible ASCII characters";
+        let msg = "BadRequest: the Idempotency-Key is not valid; send it once, with 1 to 128 visible ASCII characters";
         return Err(ApiError::bad_request("invalid_idempotency_key", msg));
     }
     Ok(Some(IdempotencyKey(
@@ -41,7 +39,7 @@ pub(super) fn key_in(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiE
     )))
 }
 
-/// Where a request may have a key.
+/// For routes with an optional key.
 impl<S: Sync> OptionalFromRequestParts<S> for IdempotencyKey {
     type Rejection = ApiError;
 
@@ -50,14 +48,14 @@ impl<S: Sync> OptionalFromRequestParts<S> for IdempotencyKey {
     }
 }
 
-/// Where a request must have one.
+/// For routes that need a key.
 impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         key_in(&parts.headers)?.ok_or_else(|| {
-            let msg = "BadRequest: send an Idempotency-Key, 1 to 128 visible ASCII characters: the same for each try of \
-                       one request, a new one for the next";
+            let msg = "BadRequest: the Idempotency-Key is missing; send 1 to 128 visible ASCII characters, the same for \
+                       each try of one request, another key for the next request";
             ApiError::bad_request("idempotency_key_missing", msg)
         })
     }
@@ -79,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_one_short_visible_text() {
+    fn a_key_is_one_header_of_1_to_128_visible_characters() {
         assert_eq!(key_in(&headers(&[])), Ok(None));
         assert_eq!(
             key_in(&headers(&[b"order-7"])),

@@ -1,11 +1,11 @@
-//! The OpenAPI document of a service: what all of them have in common, and the whole as it is served.
+//! The OpenAPI document of a service: the common routes, headers and errors, merged with the service's own routes.
 //!
-//! A service describes its own routes beside their handlers; the common routes, headers and errors are described here
-//! and beside theirs. What is checked by hand when a request is read is described by types that nobody makes.
+//! Routes are described beside their handlers. Headers that the code parses by hand are described here, by types that
+//! are never constructed.
 
 #![expect(
     dead_code,
-    reason = "these types describe; the ones that read and write are elsewhere"
+    reason = "these types only describe; other types read and write"
 )]
 
 use bytes::Bytes;
@@ -15,11 +15,11 @@ use utoipa::{IntoParams, IntoResponses, OpenApi, PartialSchema, ToSchema};
 
 use crate::error::ErrorBody;
 
-/// The path that stands for the service's own in the descriptions of the common routes.
+/// Path prefix in the descriptions of the common routes. [`complete`] replaces it with the service's own.
 const COMMON_PREFIX: &str = "/service";
-/// What is true of every route, and so said once.
-const COMMON_RULES: &str = "Every answer has an `x-request-id`: the caller's own, where it is 1 to 128 visible ASCII \
-    characters, else a new one. A path that is not here is answered with 404, another method with 405 and `Allow`; every \
+/// Rules that hold for every route.
+const COMMON_RULES: &str = "Every answer has an `x-request-id`: the caller's own, if that is 1 to 128 visible ASCII \
+    characters, else a new one. An unknown path is answered with 404, an unsupported method with 405 and `Allow`. Every \
     error has the body `Error`.";
 
 /// The common routes, below [`COMMON_PREFIX`].
@@ -31,11 +31,11 @@ const COMMON_RULES: &str = "Every answer has an `x-request-id`: the caller's own
 ))]
 struct Common;
 
-/// Whose request it is
+/// The tenant of the request
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct TenantHeader {
-    /// A registered tenant
+    /// Id of a registered tenant
     #[param(
         rename = "tenantID",
         required,
@@ -46,11 +46,11 @@ pub struct TenantHeader {
     tenant: String,
 }
 
-/// Whose request it is, if anybody's
+/// The tenant of the request, if it has one
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct OptionalTenantHeader {
-    /// A registered tenant
+    /// Id of a registered tenant
     #[param(
         rename = "tenantID",
         required = false,
@@ -61,11 +61,11 @@ pub struct OptionalTenantHeader {
     tenant: String,
 }
 
-/// What names a request, so that it can be repeated
+/// The key that makes a repeat of the request safe
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct KeyHeader {
-    /// 1 to 128 visible ASCII characters: the same for each try of one request, a new one for the next
+    /// 1 to 128 visible ASCII characters: the same for each try of one request, another key for the next request
     #[param(
         rename = "Idempotency-Key",
         required,
@@ -76,11 +76,11 @@ pub struct KeyHeader {
     key: String,
 }
 
-/// What names a request, if it may be repeated
+/// The key that makes a repeat of the request safe, if the client sends one
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct OptionalKeyHeader {
-    /// 1 to 128 visible ASCII characters: the same for each try of one request, a new one for the next
+    /// 1 to 128 visible ASCII characters: the same for each try of one request, another key for the next request
     #[param(
         rename = "Idempotency-Key",
         required = false,
@@ -91,11 +91,11 @@ pub struct OptionalKeyHeader {
     key: String,
 }
 
-/// The trace a request is part of
+/// The trace context of the caller
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct TraceHeader {
-    /// The caller's trace context, in W3C form; anything else is ignored
+    /// Trace context in W3C form; any other value is ignored
     #[param(
         required = false,
         example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -103,30 +103,30 @@ pub struct TraceHeader {
     traceparent: String,
 }
 
-/// What every route for a tenant may answer
+/// Errors of every route for a tenant
 #[derive(IntoResponses)]
 pub enum Errors {
-    /// Something in the request is wrong; `msg` names it
+    /// The request is not valid; `msg` says what is wrong
     #[response(status = 400)]
-    Wrong(ErrorBody<'static>),
-    /// Where tokens are asked for (`AUTH=jwt`): there is none, or not a valid one
-    #[response(status = 401, headers(("WWW-Authenticate" = String, description = "`Bearer`, and what is wrong")))]
-    Unproven(ErrorBody<'static>),
-    /// The tenant is suspended, not this environment's, or not the token's
+    BadRequest(ErrorBody<'static>),
+    /// With `AUTH=jwt`: the token is missing or not valid
+    #[response(status = 401, headers(("WWW-Authenticate" = String, description = "`Bearer`, with an error code if a token was sent")))]
+    Unauthorized(ErrorBody<'static>),
+    /// The tenant is suspended, is served by another environment, or is not the token's tenant
     #[response(status = 403)]
     Forbidden(ErrorBody<'static>),
-    /// No tenant is named, it is not registered, or it has nothing of this id
+    /// The request names no tenant, the tenant is not registered, or it has no object with this id
     #[response(status = 404)]
-    Unknown(ErrorBody<'static>),
-    /// The tenant's rate is exceeded
+    NotFound(ErrorBody<'static>),
+    /// The tenant's request rate is exceeded
     #[response(status = 429, headers(("Retry-After" = u64, description = "Seconds to wait")))]
-    TooFast(ErrorBody<'static>),
-    /// Not now; repeat it, with the same `Idempotency-Key` where it has one
+    TooManyRequests(ErrorBody<'static>),
+    /// The request cannot be completed now; repeat it with the same `Idempotency-Key`, if it has one
     #[response(status = 503, headers(("Retry-After" = u64, description = "Seconds to wait")))]
     Unavailable(ErrorBody<'static>),
 }
 
-/// What every route that takes a body may answer besides
+/// Further errors of routes with a request body
 #[derive(IntoResponses)]
 pub enum BodyErrors {
     /// The body did not arrive in time
@@ -140,7 +140,6 @@ pub enum BodyErrors {
     KeyReused(ErrorBody<'static>),
 }
 
-/// Any JSON value.
 pub struct AnyJson;
 
 impl PartialSchema for AnyJson {
@@ -155,15 +154,19 @@ impl PartialSchema for AnyJson {
 
 impl ToSchema for AnyJson {}
 
-/// The whole document of a service, given its own routes'.
+/// Completes the document of a service's own routes with the common routes.
 pub fn complete(
     service: &str,
     version: &str,
     mut own: utoipa::openapi::OpenApi,
 ) -> utoipa::openapi::OpenApi {
     version.clone_into(&mut own.info.version);
-    let said = own.info.description.take().unwrap_or_default();
-    own.info.description = Some(format!("{said}\n\n{COMMON_RULES}").trim_start().to_owned());
+    let description = own.info.description.take().unwrap_or_default();
+    own.info.description = Some(
+        format!("{description}\n\n{COMMON_RULES}")
+            .trim_start()
+            .to_owned(),
+    );
     let mut common = Common::openapi();
     for (path, item) in std::mem::take(&mut common.paths.paths) {
         let path = path.replacen(COMMON_PREFIX, &format!("/{service}"), 1);
@@ -176,14 +179,13 @@ pub fn complete(
     let mut whole = own.merge_from(common);
     for item in whole.paths.paths.values_mut() {
         for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
-            // Else they are named after modules.
+            // utoipa's own tags are the names of modules.
             operation.tags = Some(vec![service.to_owned()]);
         }
     }
     whole
 }
 
-/// The document as it is sent.
 pub(crate) fn to_json(document: &utoipa::openapi::OpenApi) -> Bytes {
     serde_json::to_vec(document)
         .expect("texts, numbers and lists serialise")
@@ -232,7 +234,7 @@ mod tests {
         assert_eq!(
             document["paths"].as_object().map(serde_json::Map::len),
             Some(3),
-            "none of a service that is not"
+            "the prefix is replaced"
         );
         assert_eq!(document["info"]["version"], "1.2.3");
         assert_eq!(
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reference_leads_somewhere() {
+    fn every_reference_has_a_target() {
         let document = document();
         let text = document.to_string();
         let references: Vec<_> = text

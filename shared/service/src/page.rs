@@ -1,4 +1,4 @@
-//! Pages of listings: how many items, and what a query that asks for something else is told.
+//! Queries of paged listings: limit and cursor, and the errors for every other query.
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
@@ -7,30 +7,28 @@ use utoipa::IntoParams;
 
 use crate::error::ApiError;
 
-/// Items of a page where the caller does not say.
+/// Items of a page if the query has no limit.
 pub const DEFAULT_LIMIT: usize = 20;
 /// Items of the largest page.
 pub const MAX_LIMIT: usize = 100;
 
-/// Which page is asked for
+/// The requested page
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct Asked {
-    /// Items of the page
+pub struct PageQuery {
+    /// Largest number of items in the page
     #[param(value_type = usize, required = false, minimum = 1, maximum = 100, default = 20)]
     pub limit: Option<usize>,
-    /// `next_cursor` of the page before
+    /// `next_cursor` of the previous page; omit it for the first page
     #[param(value_type = String, required = false)]
     pub cursor: Option<String>,
 }
 
-/// The query of a listing.
-///
 /// # Errors
-/// 400 where it has what the listing does not take.
-pub fn query(asked: Result<Query<Asked>, QueryRejection>) -> Result<Asked, ApiError> {
-    asked.map(|Query(asked)| asked).map_err(|error| {
+/// 400 for unknown parameters and for values of another type.
+pub fn query(parsed: Result<Query<PageQuery>, QueryRejection>) -> Result<PageQuery, ApiError> {
+    parsed.map(|Query(query)| query).map_err(|error| {
         ApiError::bad_request(
             "invalid_query",
             format!("BadRequest: {}", error.body_text()),
@@ -38,15 +36,15 @@ pub fn query(asked: Result<Query<Asked>, QueryRejection>) -> Result<Asked, ApiEr
     })
 }
 
-/// The size of the page asked for.
+/// Returns the limit of a page.
 ///
 /// # Errors
 /// 400 below 1 and above [`MAX_LIMIT`].
-pub fn limit(asked: Option<usize>) -> Result<usize, ApiError> {
-    let limit = asked.unwrap_or(DEFAULT_LIMIT);
+pub fn limit(requested: Option<usize>) -> Result<usize, ApiError> {
+    let limit = requested.unwrap_or(DEFAULT_LIMIT);
     if (1..=MAX_LIMIT).contains(&limit) {
         return Ok(limit);
     }
-    let msg = format!("BadRequest: limit is a number from 1 to {MAX_LIMIT}");
+    let msg = format!("BadRequest: limit is {limit}; set a number from 1 to {MAX_LIMIT}");
     Err(ApiError::bad_request("invalid_limit", msg))
 }

@@ -1,4 +1,4 @@
-//! Requests counted and timed, by route, method and status: sets that clients cannot enlarge.
+//! Counts and latencies of requests, by route, method and status. Clients cannot add label values.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use parking_lot::RwLock;
 
 use tenantry_process::metrics::{Metrics, label};
 
-/// Counts and times requests; clones share the figures.
+/// Counts and times requests. Clones share the metrics.
 #[derive(Clone)]
-pub(crate) struct RequestMetrics(Arc<Known>);
+pub(crate) struct RequestMetrics(Arc<Handles>);
 
-/// The handles made so far, by route: making one costs more than the request it counts.
-struct Known {
+/// Cached metric handles, by route: to make one costs more than the request it counts.
+struct Handles {
     metrics: Metrics,
     routes: RwLock<HashMap<Box<str>, RouteMetrics>>,
 }
@@ -32,7 +32,7 @@ impl RequestMetrics {
             "Requests answered, by route, method and status",
         );
         metrics.describe_histogram("http_request_seconds", "Time to answer, by route");
-        Self(Arc::new(Known {
+        Self(Arc::new(Handles {
             metrics,
             routes: RwLock::default(),
         }))
@@ -47,27 +47,32 @@ impl RequestMetrics {
     ) {
         let method = known_method(method);
         let (count, seconds) = self
-            .known(route, method, status)
-            .unwrap_or_else(|| self.make(route, method, status));
+            .cached(route, method, status)
+            .unwrap_or_else(|| self.register(route, method, status));
         count.increment(1);
         seconds.record(elapsed);
     }
 
-    fn known(
+    fn cached(
         &self,
         route: &str,
         method: &'static str,
         status: StatusCode,
     ) -> Option<(Counter, Histogram)> {
         let routes = self.0.routes.read();
-        let known = routes.get(route)?;
+        let cached = routes.get(route)?;
         Some((
-            known.answered.get(&(method, status))?.clone(),
-            known.seconds.clone(),
+            cached.answered.get(&(method, status))?.clone(),
+            cached.seconds.clone(),
         ))
     }
 
-    fn make(&self, route: &str, method: &'static str, status: StatusCode) -> (Counter, Histogram) {
+    fn register(
+        &self,
+        route: &str,
+        method: &'static str,
+        status: StatusCode,
+    ) -> (Counter, Histogram) {
         let metrics = &self.0.metrics;
         let of_route = label("route", route.to_owned());
         let labels = vec![
@@ -79,16 +84,16 @@ impl RequestMetrics {
         let seconds = metrics.histogram("http_request_seconds", vec![of_route]);
         let mut routes = self.0.routes.write();
         let entry = routes.entry(route.into());
-        let known = entry.or_insert_with(|| RouteMetrics {
+        let cached = entry.or_insert_with(|| RouteMetrics {
             seconds: seconds.clone(),
             answered: HashMap::new(),
         });
-        known.answered.insert((method, status), count.clone());
+        cached.answered.insert((method, status), count.clone());
         (count, seconds)
     }
 }
 
-/// The method as a label: clients can make up any number of them.
+/// The method as a label. Unknown methods share one, because clients can invent any number of them.
 fn known_method(method: &Method) -> &'static str {
     const KNOWN: [Method; 7] = [
         Method::GET,

@@ -1,4 +1,4 @@
-//! How requests prove whose they are, as configured: `AUTH` and what belongs to it, validated as a whole.
+//! Configuration of authentication: `AUTH` and its companion variables, validated together.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,92 +10,90 @@ use reqwest::Url;
 
 use tenantry_process::config::seconds;
 
-/// How requests prove whose they are.
+/// Authentication of requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Auth {
-    /// They do not: the `tenantID` header is believed.
+    /// The `tenantID` header is trusted.
     None,
-    /// By a token that names the same tenant.
+    /// The request has a token that names the same tenant.
     Jwt(Box<JwtConfig>),
 }
 
-/// What a token must be.
+/// Rules for tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwtConfig {
-    /// Its `iss`.
+    /// Required `iss`.
     pub issuer: String,
-    /// Its `aud` must have one of these.
+    /// Accepted values of `aud`.
     pub audiences: Vec<String>,
     /// The claim that must equal the `tenantID` header.
     pub claim: String,
-    /// Where it comes from, and what it is signed with.
     pub source: TokenSource,
-    /// How far the issuer's clock may be from ours.
+    /// Accepted difference between the issuer's clock and ours.
     pub leeway: Duration,
-    /// How often keys are read again.
+    /// Interval between two fetches of the issuer's keys.
     pub refresh: Duration,
 }
 
-/// Where a token comes from, and what it is signed with.
+/// The header that has the token, and the keys that sign it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenSource {
     /// `Authorization: Bearer …`, signed with a key of this set.
-    Authorization(KeyPlace),
-    /// `x-amzn-oidc-data`, signed by the load balancer itself.
+    Authorization(KeySetLocation),
+    /// `x-amzn-oidc-data`, signed by the load balancer.
     LoadBalancer {
         /// The load balancer's ARN.
         signer: String,
-        /// Under which URL its region's keys are.
+        /// Base URL of the keys of its region.
         keys: Url,
     },
 }
 
-/// Where a key set is.
+/// Location of the issuer's key set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyPlace {
-    /// There.
+pub enum KeySetLocation {
     Url(Url),
-    /// In this file.
     File(PathBuf),
 }
 
-/// The variables, each right for itself.
+/// The variables, each valid alone. `validated` checks them together.
 #[derive(Debug, Clone, Args)]
 struct AuthArgs {
-    /// How requests prove whose they are. none: they do not, so nothing but a trusted load balancer may reach the port
+    /// Authentication of requests: none trusts the tenantID header, so only a trusted load balancer may reach the port;
+    /// jwt requires a token
     #[arg(long, env, value_name = "AUTH", value_enum, default_value_t = Mode::None)]
     auth: Mode,
 
-    /// With AUTH=jwt: the issuer of tokens, as their iss spells it
+    /// With AUTH=jwt: issuer of the tokens, spelled as in their iss
     #[arg(long, env, value_name = "AUTH_ISSUER")]
     auth_issuer: Option<String>,
 
-    /// With AUTH=jwt: audiences a token may be for, separated by commas; with AUTH_SOURCE=alb its OIDC client ids
+    /// With AUTH=jwt: accepted audiences, separated by commas; with AUTH_SOURCE=alb the load balancer's OIDC client ids
     #[arg(long, env, value_name = "AUTH_AUDIENCE", value_delimiter = ',')]
     auth_audience: Vec<String>,
 
-    /// With AUTH=jwt: https URL or file of the issuer's key set; with AUTH_SOURCE=alb the URL its keys are under, where
-    /// that is not its region's
+    /// With AUTH=jwt: https URL or file of the issuer's key set; with AUTH_SOURCE=alb the base URL of the load
+    /// balancer's keys, if it is not the region's own
     #[arg(long, env, value_name = "AUTH_JWKS")]
     auth_jwks: Option<String>,
 
-    /// With AUTH=jwt: the claim that must equal the tenantID header: its name, or a path of names with dots
+    /// With AUTH=jwt: claim that must equal the tenantID header: a name, or a path of names separated by dots
     #[arg(long, env, value_name = "AUTH_CLAIM", default_value = "tenant_id")]
     auth_claim: String,
 
-    /// With AUTH=jwt: where tokens are: the Authorization header, or what the load balancer signs (x-amzn-oidc-data)
+    /// With AUTH=jwt: header that has the token: Authorization, or the load balancer's x-amzn-oidc-data
     #[arg(long, env, value_name = "AUTH_SOURCE", value_enum, default_value_t = Source::Authorization)]
     auth_source: Source,
 
-    /// With AUTH_SOURCE=alb: ARN of the load balancer that must have signed
+    /// With AUTH_SOURCE=alb: ARN of the load balancer that must have signed the token
     #[arg(long, env, value_name = "AUTH_ALB_ARN")]
     auth_alb_arn: Option<String>,
 
-    /// Seconds that the issuer's clock may differ from ours
+    /// Seconds by which the issuer's clock may differ from the service's
     #[arg(long, env, value_name = "AUTH_LEEWAY_SECONDS", default_value = "30", value_parser = seconds(0, 300))]
     auth_leeway_seconds: Duration,
 
-    /// Seconds after which the issuer's keys are read again
+    /// Seconds between two fetches of the issuer's keys
     #[arg(long, env, value_name = "AUTH_JWKS_REFRESH_SECONDS", default_value = "300", value_parser = seconds(1, 86_400))]
     auth_jwks_refresh_seconds: Duration,
 }
@@ -113,10 +111,11 @@ enum Source {
 }
 
 impl AuthArgs {
-    /// All of it, or one line that names the variable that is missing or wrong.
+    /// # Errors
+    /// One line that names the variable that is missing or wrong.
     fn validated(self) -> Result<Auth, String> {
         if self.auth == Mode::None {
-            // Whoever sets one of these believes that tokens are checked.
+            // An operator who sets one of these expects that tokens are checked.
             let set = [
                 ("AUTH_ISSUER", self.auth_issuer.is_some()),
                 ("AUTH_AUDIENCE", !self.auth_audience.is_empty()),
@@ -132,21 +131,24 @@ impl AuthArgs {
         }
         let source = match self.auth_source {
             Source::Authorization => {
-                let place = KeyPlace::parse(&required("AUTH_JWKS", self.auth_jwks)?)?;
+                let location = KeySetLocation::parse(&required("AUTH_JWKS", self.auth_jwks)?)?;
                 if self.auth_alb_arn.is_some() {
                     return Err(
-                        "AUTH_ALB_ARN is set, but AUTH_SOURCE is not alb: set AUTH_SOURCE=alb, or unset it"
+                        "AUTH_ALB_ARN is set, but AUTH_SOURCE is not alb: set AUTH_SOURCE=alb, or unset AUTH_ALB_ARN"
                             .to_owned(),
                     );
                 }
-                TokenSource::Authorization(place)
+                TokenSource::Authorization(location)
             }
             Source::Alb => {
                 load_balancer(required("AUTH_ALB_ARN", self.auth_alb_arn)?, self.auth_jwks)?
             }
         };
         if self.auth_claim.is_empty() {
-            return Err("AUTH_CLAIM is empty: name the claim that has the tenant's id".to_owned());
+            return Err(
+                "AUTH_CLAIM is empty: set the name of the claim that has the tenant's id"
+                    .to_owned(),
+            );
         }
         if self.auth_audience.is_empty() || self.auth_audience.iter().any(String::is_empty) {
             return Err(missing("AUTH_AUDIENCE"));
@@ -162,7 +164,7 @@ impl AuthArgs {
     }
 }
 
-impl KeyPlace {
+impl KeySetLocation {
     fn parse(text: &str) -> Result<Self, String> {
         if text.contains("://") {
             url(text).map(Self::Url)
@@ -175,14 +177,14 @@ impl KeyPlace {
 fn load_balancer(arn: String, keys: Option<String>) -> Result<TokenSource, String> {
     let parts: Vec<_> = arn.splitn(6, ':').collect();
     let ["arn", _, "elasticloadbalancing", region, _, resource] = parts[..] else {
-        return Err(no_arn(&arn));
+        return Err(invalid_arn(&arn));
     };
     let is_region = !region.is_empty()
         && region
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !is_region || !resource.starts_with("loadbalancer/app/") {
-        return Err(no_arn(&arn));
+        return Err(invalid_arn(&arn));
     }
     let keys =
         keys.unwrap_or_else(|| format!("https://public-keys.auth.elb.{region}.amazonaws.com"));
@@ -192,26 +194,26 @@ fn load_balancer(arn: String, keys: Option<String>) -> Result<TokenSource, Strin
     })
 }
 
-fn no_arn(text: &str) -> String {
+fn invalid_arn(text: &str) -> String {
     format!(
-        "AUTH_ALB_ARN is {text:?}: it is the ARN of an application load balancer, \
+        "AUTH_ALB_ARN is {text:?}: set the ARN of an application load balancer, \
          arn:aws:elasticloadbalancing:<region>:<account>:loadbalancer/app/<name>/<id>"
     )
 }
 
-/// A URL that only the issuer can answer: whoever could change its answer could sign for every tenant.
+/// A URL that only the issuer can answer: an attacker who can change the answer can sign for every tenant.
 fn url(text: &str) -> Result<Url, String> {
     let wrong = |why: &str| {
-        format!("AUTH_JWKS is {why}: it is an https URL (http on this machine alone), or a file")
+        format!("AUTH_JWKS is {why}: set an https URL, an http URL of this machine, or a file")
     };
-    let url: Url = text.parse().map_err(|_| wrong("no URL"))?;
+    let url: Url = text.parse().map_err(|_| wrong("not a URL"))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("a URL with credentials in it"));
+        return Err(wrong("a URL with credentials"));
     }
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_this_machine(&url) => Ok(url),
-        _ => Err(wrong("a URL that anybody on the way could answer")),
+        _ => Err(wrong("a URL without TLS")),
     }
 }
 
@@ -230,7 +232,7 @@ fn required(name: &str, value: Option<String>) -> Result<String, String> {
 }
 
 fn missing(name: &str) -> String {
-    format!("{name} is not set: AUTH=jwt needs it; --help says what it takes")
+    format!("{name} is not set, but AUTH=jwt needs it; see --help")
 }
 
 impl FromArgMatches for Auth {

@@ -1,4 +1,4 @@
-//! Reading published keys: from a URL or a file, bounded in time and size. Follows no redirect.
+//! Fetching of published keys from a URL or a file, bounded in time and size. Never follows a redirect.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,47 +8,47 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use reqwest::{Client, StatusCode, Url};
 
-use super::config::KeyPlace;
-use super::key_set::{from_pem, from_set};
-use super::keys::{Found, KeySource};
+use super::config::KeySetLocation;
+use super::key_cache::{FetchedKeys, KeySource};
+use super::key_set::{parse_pem, parse_set};
 
-/// Longest a read may take, below the 5 s within which a request that waits for it is answered.
+/// Time-out of a fetch, below the 5 s within which a request that waits for the fetch is answered.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Largest document; a key set of three keys has 2 KiB.
+/// Largest document. A set of three keys has 2 KiB.
 const MAX_BYTES: usize = 256 * 1024;
-/// Longest id of a load balancer's key: they are UUIDs.
+/// Longest id of a load balancer's key. Today's ids are UUIDs.
 const MAX_ID_CHARS: usize = 64;
 
-/// A JSON Web Key Set, read whole.
+/// A JSON Web Key Set.
 pub(super) struct PublishedSet {
-    place: KeyPlace,
-    web: Web,
+    location: KeySetLocation,
+    http: LazyClient,
 }
 
-/// Load balancers' keys, a PEM each, at their id under one URL.
+/// Keys of load balancers: each as PEM, at its id under one URL.
 pub(super) struct LoadBalancerKeys {
-    under: Url,
-    web: Web,
+    base: Url,
+    http: LazyClient,
 }
 
-/// The HTTP client, made when first needed: making one reads the system's certificates, and may fail.
+/// An HTTP client that is built on first use: building it reads the system's certificates, and may fail.
 #[derive(Default)]
-struct Web(OnceLock<Client>);
+struct LazyClient(OnceLock<Client>);
 
 impl PublishedSet {
-    pub(super) fn at(place: KeyPlace) -> Self {
+    pub(super) fn at(location: KeySetLocation) -> Self {
         Self {
-            place,
-            web: Web::default(),
+            location,
+            http: LazyClient::default(),
         }
     }
 }
 
 impl LoadBalancerKeys {
-    pub(super) fn under(under: Url) -> Self {
+    pub(super) fn under(base: Url) -> Self {
         Self {
-            under,
-            web: Web::default(),
+            base,
+            http: LazyClient::default(),
         }
     }
 }
@@ -58,22 +58,22 @@ impl KeySource for PublishedSet {
         true
     }
 
-    fn read<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<Found, String>> {
+    fn fetch<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<FetchedKeys, String>> {
         Box::pin(async move {
-            let document = match &self.place {
-                KeyPlace::Url(url) => self
-                    .web
+            let document = match &self.location {
+                KeySetLocation::Url(url) => self
+                    .http
                     .get(url.clone())
                     .await?
-                    .ok_or("there is no key set at the URL")?,
-                KeyPlace::File(path) => {
+                    .ok_or("the URL has no key set; check AUTH_JWKS")?,
+                KeySetLocation::File(path) => {
                     let path = path.clone();
-                    let reading = tokio::task::spawn_blocking(move || file(&path));
+                    let reading = tokio::task::spawn_blocking(move || read_file(&path));
                     reading.await.map_err(|error| error.to_string())??
                 }
             };
-            from_set(&document)
-                .map(Found::All)
+            parse_set(&document)
+                .map(FetchedKeys::All)
                 .map_err(|error| error.to_string())
         })
     }
@@ -84,30 +84,30 @@ impl KeySource for LoadBalancerKeys {
         false
     }
 
-    fn read<'a>(&'a self, id: Option<&'a str>) -> BoxFuture<'a, Result<Found, String>> {
+    fn fetch<'a>(&'a self, id: Option<&'a str>) -> BoxFuture<'a, Result<FetchedKeys, String>> {
         Box::pin(async move {
-            let Some(id) = id.filter(|id| is_id(id)) else {
-                return Ok(Found::None);
+            let Some(id) = id.filter(|id| is_key_id(id)) else {
+                return Ok(FetchedKeys::None);
             };
-            let mut url = self.under.clone();
+            let mut url = self.base.clone();
             url.path_segments_mut()
-                .map_err(|()| "the keys' URL takes no path")?
+                .map_err(|()| "the URL of AUTH_JWKS takes no path; set an https URL")?
                 .pop_if_empty()
                 .push(id);
-            let Some(pem) = self.web.get(url).await? else {
-                return Ok(Found::None);
+            let Some(pem) = self.http.get(url).await? else {
+                return Ok(FetchedKeys::None);
             };
-            from_pem(id, &pem)
-                .map(|key| Found::One(Box::new(key)))
+            parse_pem(id, &pem)
+                .map(|key| FetchedKeys::One(Box::new(key)))
                 .map_err(|error| error.to_string())
         })
     }
 }
 
-impl Web {
-    /// What is at the URL, if anything is.
+impl LazyClient {
+    /// Returns the document at the URL, if there is one.
     async fn get(&self, url: Url) -> Result<Option<Vec<u8>>, String> {
-        let plain = |error: reqwest::Error| describe(&error);
+        let plain = |error: reqwest::Error| with_causes(&error);
         let mut response = self
             .client()
             .map_err(plain)?
@@ -115,7 +115,7 @@ impl Web {
             .send()
             .await
             .map_err(plain)?;
-        // A store that does not list its contents says 403 for what it does not have.
+        // Object stores that do not list their contents answer 403 for a missing object.
         if matches!(
             response.status(),
             StatusCode::NOT_FOUND | StatusCode::FORBIDDEN
@@ -123,13 +123,13 @@ impl Web {
             return Ok(None);
         }
         if !response.status().is_success() {
-            return Err(format!("{} from {}", response.status(), response.url()));
+            return Err(format!("{} answered {}", response.url(), response.status()));
         }
         let mut document = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(plain)? {
             if document.len() + chunk.len() > MAX_BYTES {
                 return Err(format!(
-                    "more than {MAX_BYTES} bytes from {}",
+                    "{} sent more than {MAX_BYTES} bytes",
                     response.url()
                 ));
             }
@@ -142,7 +142,7 @@ impl Web {
         if let Some(client) = self.0.get() {
             return Ok(client);
         }
-        // A redirect could lead anywhere, and to plain HTTP; an issuer's keys are where its documents say.
+        // A redirect could lead to plain HTTP. An issuer publishes its keys at the URL it documents.
         let client = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)
@@ -151,7 +151,7 @@ impl Web {
     }
 }
 
-fn file(path: &Path) -> Result<Vec<u8>, String> {
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
     let mut document = Vec::new();
     let limit = u64::try_from(MAX_BYTES).expect("256 KiB fit") + 1;
@@ -169,16 +169,16 @@ fn file(path: &Path) -> Result<Vec<u8>, String> {
     Ok(document)
 }
 
-/// An id becomes part of a URL.
-fn is_id(text: &str) -> bool {
+/// Whether the text is safe as a part of a URL.
+fn is_key_id(text: &str) -> bool {
     (1..=MAX_ID_CHARS).contains(&text.len())
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// The error with what caused it: alone it says only that a request failed.
-fn describe(error: &reqwest::Error) -> String {
+/// The error with its causes: the error alone says only that a request failed.
+fn with_causes(error: &reqwest::Error) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -1,26 +1,23 @@
-//! Keys that tokens are verified with, from what issuers publish: a JSON Web Key Set, or one key as PEM. Pure.
+//! Public keys as issuers publish them: a JSON Web Key Set, or one key as PEM. Pure.
 //!
-//! A key is for the algorithms of its own kind, whatever a token says: so no token can have a public key taken for a
-//! shared secret.
+//! A key supports only the algorithms of its own type, whatever algorithm a token names. So no public key can be used
+//! as a shared secret.
 
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Keys of one set that are looked at; issuers publish two or three.
+/// Keys of one set that are parsed. Issuers publish two or three.
 const MAX_KEYS: usize = 100;
-/// Bytes of one coordinate of a point on P-256.
-const P256_COORDINATE_BYTES: usize = 32;
-/// How the DER of a public key on P-256 begins (RFC 5480): the algorithm, the curve, and that the point is whole.
-const P256_PREFIX: [u8; 27] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
-    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
-];
+/// First line of a public key as PEM (RFC 7468).
+const PEM_HEADER: &[u8] = b"-----BEGIN PUBLIC KEY-----";
+/// Bytes of an uncompressed point on P-256: a tag and two coordinates of 32 bytes (SEC 1).
+const P256_POINT_BYTES: usize = 65;
+/// Tag of an uncompressed point (SEC 1).
+const UNCOMPRESSED: u8 = 0x04;
 
 /// A public key.
 #[derive(Clone)]
@@ -30,14 +27,14 @@ pub(super) struct Key {
     material: DecodingKey,
 }
 
-/// What was published is no key.
+/// The published document has no usable key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidKeys {
-    #[error("the answer is no JSON Web Key Set")]
+    #[error("the document is not a JSON Web Key Set; check AUTH_JWKS")]
     Set,
-    #[error("the key set has no key that verifies a signature")]
+    #[error("the key set has no key that verifies signatures; check AUTH_JWKS")]
     Empty,
-    #[error("the answer is no public key on P-256 as PEM")]
+    #[error("the document is not a public key on P-256 as PEM; check AUTH_JWKS")]
     Pem,
 }
 
@@ -47,8 +44,7 @@ struct Set {
 }
 
 impl Key {
-    /// Whether the key verifies signatures of this algorithm.
-    pub(super) fn takes(&self, algorithm: Algorithm) -> bool {
+    pub(super) fn supports(&self, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm)
     }
 
@@ -67,7 +63,7 @@ impl Key {
                 .as_ref()
                 .is_none_or(|all| all.contains(&KeyOperations::Verify));
         let named = common.key_algorithm.map(Algorithm::try_from);
-        let algorithms: Vec<_> = of_kind(&jwk.algorithm)
+        let algorithms: Vec<_> = algorithms_of(&jwk.algorithm)
             .iter()
             .filter(|own| {
                 named
@@ -87,11 +83,11 @@ impl Key {
     }
 }
 
-/// The keys of a JSON Web Key Set. Those that are not for verifying, or of a kind nobody here knows, are left out.
+/// Parses a JSON Web Key Set. Keys of unknown types and keys that do not verify signatures are skipped.
 ///
 /// # Errors
-/// [`InvalidKeys`] where none is left: what is known is better kept then.
-pub(super) fn from_set(document: &[u8]) -> Result<Vec<Key>, InvalidKeys> {
+/// [`InvalidKeys`] if no key is left, so that the cache keeps the keys it has.
+pub(super) fn parse_set(document: &[u8]) -> Result<Vec<Key>, InvalidKeys> {
     let set: Set = serde_json::from_slice(document).map_err(|_| InvalidKeys::Set)?;
     let keys: Vec<_> = set
         .keys
@@ -106,27 +102,20 @@ pub(super) fn from_set(document: &[u8]) -> Result<Vec<Key>, InvalidKeys> {
     }
 }
 
-/// The load balancer's key of this id, for ES256, as PEM.
+/// Parses a load balancer's key, which signs with ES256, from PEM.
 ///
 /// # Errors
 /// [`InvalidKeys::Pem`].
-pub(super) fn from_pem(id: &str, pem: &[u8]) -> Result<Key, InvalidKeys> {
-    let text = std::str::from_utf8(pem).map_err(|_| InvalidKeys::Pem)?;
-    let body = text
-        .trim()
-        .strip_prefix("-----BEGIN PUBLIC KEY-----")
-        .and_then(|rest| rest.strip_suffix("-----END PUBLIC KEY-----"))
-        .ok_or(InvalidKeys::Pem)?;
-    let body: String = body.split_ascii_whitespace().collect();
-    let der = STANDARD.decode(body).map_err(|_| InvalidKeys::Pem)?;
-    let point = der
-        .strip_prefix(&P256_PREFIX)
-        .filter(|point| point.len() == 2 * P256_COORDINATE_BYTES);
-    let (x, y) = point
-        .ok_or(InvalidKeys::Pem)?
-        .split_at(P256_COORDINATE_BYTES);
-    let [x, y] = [x, y].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate));
-    let material = DecodingKey::from_ec_components(&x, &y).map_err(|_| InvalidKeys::Pem)?;
+pub(super) fn parse_pem(id: &str, pem: &[u8]) -> Result<Key, InvalidKeys> {
+    // The library also reads certificates, and keys on other curves.
+    let is_public_key = pem.trim_ascii_start().starts_with(PEM_HEADER);
+    let material = DecodingKey::from_ec_pem(pem).map_err(|_| InvalidKeys::Pem)?;
+    let is_on_p256 = material
+        .try_get_as_bytes()
+        .is_ok_and(|point| point.len() == P256_POINT_BYTES && point.first() == Some(&UNCOMPRESSED));
+    if !is_public_key || !is_on_p256 {
+        return Err(InvalidKeys::Pem);
+    }
     Ok(Key {
         id: Some(id.to_owned()),
         algorithms: vec![Algorithm::ES256],
@@ -134,7 +123,7 @@ pub(super) fn from_pem(id: &str, pem: &[u8]) -> Result<Key, InvalidKeys> {
     })
 }
 
-fn of_kind(parameters: &AlgorithmParameters) -> &'static [Algorithm] {
+fn algorithms_of(parameters: &AlgorithmParameters) -> &'static [Algorithm] {
     match parameters {
         AlgorithmParameters::RSA(_) => &[
             Algorithm::RS256,
@@ -153,7 +142,7 @@ fn of_kind(parameters: &AlgorithmParameters) -> &'static [Algorithm] {
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
             &[Algorithm::EdDSA]
         }
-        // Shared secrets among them.
+        // Among the rest are shared secrets.
         _ => &[],
     }
 }

@@ -1,52 +1,45 @@
-//! Why a request's token was not enough, and what the client is told.
+//! Reasons to refuse a request's token, and the errors that clients receive for them.
 
 use axum::http::StatusCode;
 
 use crate::error::ApiError;
 
-/// Why a request is refused.
+/// Reason to refuse a request's token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No token at all.
-    #[error("send a token; this service does not take the tenantID header's word")]
+    #[error("the request has no token; the tenantID header alone is not accepted here")]
     Missing,
-    /// Not one well-formed token.
-    #[error("the token is malformed")]
+    /// The header is repeated, or its value is not one well-formed token.
+    #[error("the token is malformed; send one JWT, once")]
     Malformed,
-    /// Signed in a way nobody may sign here: `none`, a shared secret, an unknown one, or not the key's own.
-    #[error("the token is signed with an algorithm that is not accepted")]
+    /// The algorithm is `none`, a shared secret's, unknown, or not the key's own.
+    #[error("the token's algorithm is not accepted; sign it with a public-key algorithm")]
     Algorithm,
-    /// Another load balancer's.
     #[error("the token is signed by another load balancer")]
     Signer,
-    /// No key of the issuer's has its id.
-    #[error("the token is signed with a key the issuer does not have")]
+    #[error("the token is signed with a key that the issuer does not publish")]
     UnknownKey,
-    /// Changed, or signed by somebody else.
     #[error("the token's signature is wrong")]
     Signature,
-    /// Too old, or without an end.
-    #[error("the token has expired")]
+    /// The expiry is past or missing.
+    #[error("the token has expired or has no expiry; get a new one")]
     Expired,
-    /// Too new.
     #[error("the token is not valid yet")]
     NotYet,
-    /// Issued by somebody else.
-    #[error("the token is of another issuer")]
+    #[error("the token is from another issuer")]
     Issuer,
-    /// Meant for somebody else.
     #[error("the token is for another audience")]
     Audience,
-    /// Valid, but not of the tenant that the header names.
-    #[error("Forbidden: the token is not of the tenant that the tenantID header names")]
+    /// The token is valid, but for another tenant than the header names.
+    #[error("Forbidden: the token is not for the tenant in the tenantID header")]
     Tenant,
-    /// The issuer's keys have never been read: nobody can be told from anybody.
+    /// The issuer's keys were never fetched, so no token can be verified.
     #[error("Unavailable: tokens cannot be verified now; try again after Retry-After seconds")]
     NoKeys,
 }
 
 impl Refusal {
-    /// A label of the metric: one of a few words.
+    /// Label of the metric `auth_refused_total`.
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -68,7 +61,7 @@ impl Refusal {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            // RFC 6750: a request without a token is told the scheme and nothing else.
+            // RFC 6750, 3.1: a request without a token receives the scheme and no error code.
             Refusal::Missing => Self::unauthorized(
                 "token_missing",
                 format!("Unauthorized: {refusal}"),

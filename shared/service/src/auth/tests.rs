@@ -1,7 +1,6 @@
-//! Tokens as issuers and load balancers sign them, and as attackers would like them; keys that come, change and go.
+//! Tokens of issuers, load balancers and attackers; keys that appear, rotate and disappear.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -9,26 +8,27 @@ use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
-    RsaKeyPair, RsaPublicKeyComponents,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents,
 };
 use axum::http::HeaderValue;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use futures_util::future::{BoxFuture, join_all};
 use jsonwebtoken::Algorithm;
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::key_set::{InvalidKeys, Key, from_pem, from_set};
-use super::keys::{ASK_PAUSE, Found};
+use super::key_cache::{FetchedKeys, REFETCH_INTERVAL};
+use super::key_set::{InvalidKeys, Key, parse_pem, parse_set};
 use super::*;
 
 const NOW: f64 = 1_800_000_000.0;
 const ALB: &str =
     "arn:aws:elasticloadbalancing:us-east-1:000000000000:loadbalancer/app/tenants/0123456789abcdef";
 
-/// An issuer's key of any kind.
+/// An issuer's key pair of any type.
 enum Signer {
     Es256(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
@@ -40,7 +40,7 @@ impl Signer {
         Self::Es256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key"))
     }
 
-    fn every_kind() -> [Self; 3] {
+    fn every_type() -> [Self; 3] {
         let rsa = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
         [
             Self::es256(),
@@ -120,7 +120,7 @@ impl Signer {
     }
 
     fn keys(&self, id: &str) -> Vec<Key> {
-        from_set(json!({"keys": [self.jwk(id)]}).to_string().as_bytes()).expect("a set")
+        parse_set(json!({"keys": [self.jwk(id)]}).to_string().as_bytes()).expect("a set")
     }
 }
 
@@ -132,7 +132,7 @@ fn unsigned(header: &Value, claims: &Value) -> String {
 fn claims(changes: &Value) -> Value {
     let mut claims = json!({
         "iss": "https://issuer.test", "aud": "tenantry", "tenant_id": "tenant-2",
-        "exp": NOW + 60.0, "nbf": NOW - 60.0, "sub": "somebody",
+        "exp": NOW + 60.0, "nbf": NOW - 60.0, "sub": "a-user",
     });
     for (name, value) in changes.as_object().expect("an object") {
         match value {
@@ -151,7 +151,7 @@ fn config(claim: &str) -> JwtConfig {
         issuer: "https://issuer.test".to_owned(),
         audiences: vec!["other".to_owned(), "tenantry".to_owned()],
         claim: claim.to_owned(),
-        source: TokenSource::Authorization(KeyPlace::File("keys.json".into())),
+        source: TokenSource::Authorization(KeySetLocation::File("keys.json".into())),
         leeway: Duration::from_secs(30),
         refresh: Duration::from_secs(300),
     }
@@ -161,16 +161,16 @@ fn tenant() -> TenantId {
     "tenant-2".parse().expect("valid")
 }
 
-/// Everything but the keys' way here.
+/// Checks a token with a known key, without the cache.
 fn check(config: &JwtConfig, key: &Key, text: &str) -> Result<(), Refusal> {
     let token = Token::parse(text)?;
-    let claims = token.verified(key)?;
-    judge::judge(config, &token.header, &claims, &tenant(), NOW)
+    let verified = token.verify(key)?;
+    claims::validate(config, &token.header, &verified, &tenant(), NOW)
 }
 
 #[test]
-fn a_token_of_the_tenant_is_enough_whatever_kind_of_key_signed_it() {
-    for signer in Signer::every_kind() {
+fn a_token_of_the_tenant_is_accepted_for_every_type_of_key() {
+    for signer in Signer::every_type() {
         let [key] = &signer.keys("k")[..] else {
             panic!("one key")
         };
@@ -192,7 +192,7 @@ fn a_token_of_the_tenant_is_enough_whatever_kind_of_key_signed_it() {
 }
 
 #[test]
-fn what_a_token_lacks_is_told() {
+fn a_refusal_names_the_rule_that_the_token_breaks() {
     let signer = Signer::es256();
     let [key] = &signer.keys("k")[..] else {
         panic!("one key")
@@ -225,12 +225,12 @@ fn what_a_token_lacks_is_told() {
 }
 
 #[test]
-fn a_claim_is_a_name_with_or_without_dots_or_a_path() {
+fn the_tenant_claim_is_a_name_with_or_without_dots_or_a_path() {
     let signer = Signer::es256();
     let [key] = &signer.keys("k")[..] else {
         panic!("one key")
     };
-    for (claim, said) in [
+    for (claim, changes) in [
         ("custom:tenant_id", json!({"custom:tenant_id": "tenant-2"})),
         (
             "https://example.com/tenant",
@@ -242,8 +242,12 @@ fn a_claim_is_a_name_with_or_without_dots_or_a_path() {
             json!({"app.tenant": "tenant-2", "app": {"tenant": "tenant-4"}}),
         ),
     ] {
-        let text = signer.token("k", &claims(&said));
-        assert_eq!(check(&config(claim), key, &text), Ok(()), "{claim} {said}");
+        let text = signer.token("k", &claims(&changes));
+        assert_eq!(
+            check(&config(claim), key, &text),
+            Ok(()),
+            "{claim} {changes}"
+        );
     }
     let text = signer.token("k", &claims(&json!({"app": {"tenant": "tenant-2"}})));
     for claim in ["app", "app.", "app.tenant.x", ".tenant"] {
@@ -256,8 +260,8 @@ fn a_claim_is_a_name_with_or_without_dots_or_a_path() {
 }
 
 #[test]
-fn nobody_signs_with_nothing_with_a_shared_secret_or_with_another_kind_of_key() {
-    let [es, ed, rsa] = Signer::every_kind();
+fn an_unsigned_token_a_shared_secret_and_another_type_of_key_are_refused() {
+    let [es, ed, rsa] = Signer::every_type();
     let [key] = &es.keys("k")[..] else {
         panic!("one key")
     };
@@ -266,7 +270,7 @@ fn nobody_signs_with_nothing_with_a_shared_secret_or_with_another_kind_of_key() 
         "none", "None", "NONE", "HS256", "HS384", "HS512", "ES512", "RS1", "",
     ] {
         let message = unsigned(&json!({"alg": name, "kid": "k"}), &good);
-        // The public key taken for a shared secret: what a library does that believes the header.
+        // The public key as a shared secret: the attack on libraries that trust the header's algorithm.
         let secret = jsonwebtoken::EncodingKey::from_secret(es.pem().as_bytes());
         let forged = jsonwebtoken::crypto::sign(message.as_bytes(), &secret, Algorithm::HS256)
             .expect("signs");
@@ -284,22 +288,22 @@ fn nobody_signs_with_nothing_with_a_shared_secret_or_with_another_kind_of_key() 
             check(&config("tenant_id"), key, &other.token("k", &good)),
             Err(Refusal::Algorithm)
         );
-        // Signed by a key of another kind that says it is of the known one's.
-        let lied = other.token_with(&json!({"alg": "ES256", "kid": "k"}), &good);
+        // A key of another type, under the id and algorithm of the known key.
+        let forged = other.token_with(&json!({"alg": "ES256", "kid": "k"}), &good);
         assert_eq!(
-            check(&config("tenant_id"), key, &lied),
+            check(&config("tenant_id"), key, &forged),
             Err(Refusal::Signature)
         );
     }
     let shared = json!({"keys": [{"kty": "oct", "kid": "k", "alg": "HS256", "k": "c2VjcmV0"}]});
     assert_eq!(
-        from_set(shared.to_string().as_bytes()).expect_err("no public key"),
+        parse_set(shared.to_string().as_bytes()).expect_err("no public key"),
         InvalidKeys::Empty
     );
 }
 
 #[test]
-fn a_token_that_was_changed_or_is_somebody_elses_is_refused() {
+fn a_changed_token_and_a_token_of_another_issuer_are_refused() {
     let (ours, theirs) = (Signer::es256(), Signer::es256());
     let [key] = &ours.keys("k")[..] else {
         panic!("one key")
@@ -332,7 +336,7 @@ fn a_token_that_was_changed_or_is_somebody_elses_is_refused() {
             "{malformed:.20}"
         );
     }
-    // An extension that must be understood, and is not.
+    // An extension that a verifier must support, and this one does not.
     let critical = ours.token_with(
         &json!({"alg": "ES256", "kid": "k", "crit": ["b64"], "b64": false}),
         &claims(&json!({})),
@@ -344,22 +348,22 @@ fn a_token_that_was_changed_or_is_somebody_elses_is_refused() {
 }
 
 #[test]
-fn a_key_set_is_read_without_what_is_not_for_verifying() {
-    let [es, ed, rsa] = Signer::every_kind();
+fn keys_of_a_set_that_do_not_verify_signatures_are_skipped() {
+    let [es, ed, rsa] = Signer::every_type();
     let mut encrypting = rsa.jwk("encrypting");
     encrypting["use"] = json!("enc");
     let mut unknown = es.jwk("unknown");
     unknown["crv"] = json!("P-521");
     let set = json!({"keys": [es.jwk("es"), {"kty": "new"}, encrypting, unknown, ed.jwk("ed"), 7, rsa.jwk("rsa")]});
-    let ids: Vec<_> = from_set(set.to_string().as_bytes())
+    let ids: Vec<_> = parse_set(set.to_string().as_bytes())
         .expect("keys")
         .into_iter()
         .filter_map(|key| key.id)
         .collect();
     assert_eq!(ids, ["es", "ed", "rsa"]);
-    assert_eq!(from_set(b"<html>").expect_err("no set"), InvalidKeys::Set);
+    assert_eq!(parse_set(b"<html>").expect_err("no set"), InvalidKeys::Set);
     assert_eq!(
-        from_set(br#"{"keys":[]}"#).expect_err("no key"),
+        parse_set(br#"{"keys":[]}"#).expect_err("no key"),
         InvalidKeys::Empty
     );
 }
@@ -375,7 +379,7 @@ fn from_load_balancer() -> JwtConfig {
     }
 }
 
-/// As load balancers sign: every part padded, the signature over the padded parts.
+/// A token as load balancers sign it: every part is padded, and the signature covers the padding.
 fn padded(signer: &Signer, header: &Value, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE.encode(value.to_string());
     let message = format!("{}.{}", part(header), part(claims));
@@ -384,9 +388,9 @@ fn padded(signer: &Signer, header: &Value, claims: &Value) -> String {
 }
 
 #[test]
-fn what_a_load_balancer_signs_is_verified_with_its_padding() {
+fn a_load_balancers_token_is_verified_with_its_padding() {
     let signer = Signer::es256();
-    let key = from_pem("k", signer.pem().as_bytes()).expect("a key");
+    let key = parse_pem("k", signer.pem().as_bytes()).expect("a key");
     let header = json!({
         "alg": "ES256", "kid": "k", "signer": ALB, "iss": "https://issuer.test", "client": "tenantry", "exp": NOW + 60.0,
     });
@@ -406,7 +410,7 @@ fn what_a_load_balancer_signs_is_verified_with_its_padding() {
     ] {
         let mut header = header.clone();
         header[name] = wrong;
-        // What its claims say of issuer and end does not stand in for what the load balancer says.
+        // The user's issuer and expiry in the payload do not replace the load balancer's own.
         let text = padded(&signer, &header, &claims(&json!({})));
         assert_eq!(
             check(&from_load_balancer(), &key, &text),
@@ -414,23 +418,32 @@ fn what_a_load_balancer_signs_is_verified_with_its_padding() {
             "{name}"
         );
     }
-    let over = padded(
+    let expired = padded(
         &signer,
         &header,
         &json!({"tenant_id": "tenant-2", "exp": NOW - 31.0}),
     );
     assert_eq!(
-        check(&from_load_balancer(), &key, &over),
+        check(&from_load_balancer(), &key, &expired),
         Err(Refusal::Expired),
-        "the earlier end counts"
+        "the earlier expiry counts"
     );
+}
+
+#[test]
+fn a_document_that_is_no_public_key_on_p256_is_refused() {
+    let certificate = Signer::es256().pem().replace("PUBLIC KEY", "CERTIFICATE");
+    let p384 = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).expect("a key");
+    let p384 = Signer::Es256(p384).pem();
     for wrong in [
         "",
         "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----",
         "<html>",
+        &certificate,
+        &p384,
     ] {
         assert_eq!(
-            from_pem("k", wrong.as_bytes()).expect_err("no key"),
+            parse_pem("k", wrong.as_bytes()).expect_err("no key"),
             InvalidKeys::Pem
         );
     }
@@ -456,34 +469,34 @@ proptest! {
     }
 }
 
-/// What an issuer answers: keys, or that it is down.
+/// An issuer's answer: its keys, or a failure.
 type Answer = Result<Vec<Key>, ()>;
 
-/// An issuer whose answers are given, and counted. Shared with the test.
+/// An issuer with scripted answers, which counts fetches. Clones share both.
 #[derive(Clone)]
 struct Issuer {
     has_set: bool,
     answers: Arc<Mutex<VecDeque<Answer>>>,
-    asked: Arc<AtomicUsize>,
+    fetches: Arc<AtomicUsize>,
 }
 
 impl Issuer {
-    /// The last answer is repeated.
+    /// Repeats the last answer.
     fn answering(has_set: bool, answers: impl IntoIterator<Item = Answer>) -> Self {
         let answers = Arc::new(Mutex::new(answers.into_iter().collect()));
         Self {
             has_set,
             answers,
-            asked: Arc::default(),
+            fetches: Arc::default(),
         }
     }
 
     fn then(&self, answer: Answer) {
-        *self.answers.lock().expect("whole") = [answer].into();
+        *self.answers.lock() = [answer].into();
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+    fn fetches(&self) -> usize {
+        self.fetches.load(Ordering::Relaxed)
     }
 
     fn authenticator(&self) -> (Authenticator, Readiness) {
@@ -495,7 +508,7 @@ impl Issuer {
         };
         let metrics = Metrics::new("test", "pool-1");
         (
-            Authenticator::over(config, Box::new(self.clone()), &readiness, &metrics),
+            Authenticator::with_source(config, Box::new(self.clone()), &readiness, &metrics),
             readiness,
         )
     }
@@ -506,12 +519,12 @@ impl KeySource for Issuer {
         self.has_set
     }
 
-    fn read<'a>(&'a self, id: Option<&'a str>) -> BoxFuture<'a, Result<Found, String>> {
+    fn fetch<'a>(&'a self, id: Option<&'a str>) -> BoxFuture<'a, Result<FetchedKeys, String>> {
         Box::pin(async move {
-            self.asked.fetch_add(1, Ordering::Relaxed);
-            // Long enough that others come to wait.
+            self.fetches.fetch_add(1, Ordering::Relaxed);
+            // Long enough that other requests wait, too.
             tokio::time::sleep(Duration::from_millis(50)).await;
-            let mut answers = self.answers.lock().expect("whole");
+            let mut answers = self.answers.lock();
             let answer = if answers.len() > 1 {
                 answers.pop_front()
             } else {
@@ -519,10 +532,10 @@ impl KeySource for Issuer {
             };
             let keys = answer.expect("an answer").map_err(|()| "down".to_owned())?;
             if self.has_set {
-                return Ok(Found::All(keys));
+                return Ok(FetchedKeys::All(keys));
             }
             let found = keys.into_iter().find(|key| key.id.as_deref() == id);
-            Ok(found.map_or(Found::None, |key| Found::One(Box::new(key))))
+            Ok(found.map_or(FetchedKeys::None, |key| FetchedKeys::One(Box::new(key))))
         })
     }
 }
@@ -534,32 +547,32 @@ fn bearer(text: &str) -> HeaderMap {
     )])
 }
 
-fn lasting() -> Value {
+fn lasting_claims() -> Value {
     claims(&json!({"exp": now_seconds() + 600.0, "nbf": null}))
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_key_is_found_by_one_read_that_all_who_need_it_share_and_the_old_one_is_gone() {
+async fn waiting_requests_share_one_fetch_of_a_new_key_and_the_old_key_is_revoked() {
     let (old, new) = (Signer::es256(), Signer::es256());
     let issuer = Issuer::answering(true, [Ok(old.keys("old"))]);
     let (tokens, readiness) = issuer.authenticator();
     assert_eq!(
         readiness.unmet(),
         ["auth_keys"],
-        "nobody is served before tokens can be verified"
+        "not ready before tokens can be verified"
     );
     let (of_old, of_new) = (
-        bearer(&old.token("old", &lasting())),
-        bearer(&new.token("new", &lasting())),
+        bearer(&old.token("old", &lasting_claims())),
+        bearer(&new.token("new", &lasting_claims())),
     );
     assert_eq!(tokens.check(&of_old, &tenant()).await, Ok(()));
     assert!(readiness.is_ready());
     issuer.then(Ok(new.keys("new")));
-    tokio::time::advance(ASK_PAUSE).await;
+    tokio::time::advance(REFETCH_INTERVAL).await;
     let tenant = tenant();
     let checks = join_all((0..20).map(|_| tokens.check(&of_new, &tenant))).await;
     assert!(checks.iter().all(Result::is_ok), "{checks:?}");
-    assert_eq!(issuer.asked(), 2);
+    assert_eq!(issuer.fetches(), 2);
     assert_eq!(
         tokens.check(&of_old, &tenant).await,
         Err(Refusal::UnknownKey)
@@ -567,15 +580,16 @@ async fn a_new_key_is_found_by_one_read_that_all_who_need_it_share_and_the_old_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn made_up_key_ids_cost_the_issuer_one_read_in_a_while() {
+async fn invented_key_ids_cost_the_issuer_one_fetch_per_interval() {
     let signer = Signer::es256();
     let issuer = Issuer::answering(true, [Ok(signer.keys("k"))]);
     let (tokens, _) = issuer.authenticator();
-    let (good, tenant) = (bearer(&signer.token("k", &lasting())), tenant());
+    let (good, tenant) = (bearer(&signer.token("k", &lasting_claims())), tenant());
     assert_eq!(tokens.check(&good, &tenant).await, Ok(()));
-    let before = issuer.asked();
+    let before = issuer.fetches();
     for round in 0..10 {
-        let flood = (0..50).map(|n| bearer(&signer.token(&format!("{round}-{n}"), &lasting())));
+        let flood =
+            (0..50).map(|n| bearer(&signer.token(&format!("{round}-{n}"), &lasting_claims())));
         let flood: Vec<_> = flood.collect();
         let checks = join_all(flood.iter().map(|headers| tokens.check(headers, &tenant))).await;
         assert!(
@@ -586,24 +600,24 @@ async fn made_up_key_ids_cost_the_issuer_one_read_in_a_while() {
         assert_eq!(
             tokens.check(&good, &tenant).await,
             Ok(()),
-            "others are still served"
+            "known keys are still accepted"
         );
-        tokio::time::advance(ASK_PAUSE / 5).await;
+        tokio::time::advance(REFETCH_INTERVAL / 5).await;
     }
-    // Ten fifths of the pause, and what the reads themselves took.
+    // Ten fifths of the interval, and the time of the fetches.
     assert!(
-        (1..=3).contains(&(issuer.asked() - before)),
+        (1..=3).contains(&(issuer.fetches() - before)),
         "{}",
-        issuer.asked()
+        issuer.fetches()
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_issuer_is_down_known_keys_stay_in_use_and_without_any_it_is_a_503() {
+async fn while_the_issuer_is_down_cached_keys_stay_in_use_and_an_empty_cache_is_a_503() {
     let signer = Signer::es256();
     let issuer = Issuer::answering(true, [Err(())]);
     let (tokens, readiness) = issuer.authenticator();
-    let good = bearer(&signer.token("k", &lasting()));
+    let good = bearer(&signer.token("k", &lasting_claims()));
     assert_eq!(tokens.check(&good, &tenant()).await, Err(Refusal::NoKeys));
     assert!(!readiness.is_ready());
     let (keeper, keeping) = (tokens.clone(), tokio_util::sync::CancellationToken::new());
@@ -613,7 +627,7 @@ async fn while_the_issuer_is_down_known_keys_stay_in_use_and_without_any_it_is_a
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(
         readiness.is_ready(),
-        "read in the background, at growing distance"
+        "fetched in the background, with growing pauses"
     );
     issuer.then(Err(()));
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
@@ -624,18 +638,18 @@ async fn while_the_issuer_is_down_known_keys_stay_in_use_and_without_any_it_is_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn load_balancers_keys_are_read_one_by_one_and_kept() {
+async fn load_balancers_keys_are_fetched_one_by_one_and_cached() {
     let signer = Signer::es256();
-    let key = from_pem("k", signer.pem().as_bytes()).expect("a key");
+    let key = parse_pem("k", signer.pem().as_bytes()).expect("a key");
     let issuer = Issuer::answering(false, [Ok(vec![key])]);
     let (tokens, readiness) = issuer.authenticator();
     assert!(
         readiness.is_ready(),
-        "there is nothing to read before a token names a key"
+        "no key can be fetched before a token names one"
     );
-    let said_by = |by: &str, id: &str| {
+    let signed_by = |load_balancer: &str, id: &str| {
         let header = json!({
-            "alg": "ES256", "kid": id, "signer": by, "iss": "https://issuer.test", "client": "tenantry",
+            "alg": "ES256", "kid": id, "signer": load_balancer, "iss": "https://issuer.test", "client": "tenantry",
             "exp": now_seconds() + 60.0,
         });
         let text = padded(&signer, &header, &json!({"tenant_id": "tenant-2"}));
@@ -646,38 +660,38 @@ async fn load_balancers_keys_are_read_one_by_one_and_kept() {
     };
     let other = ALB.replace("tenants", "mine");
     assert_eq!(
-        tokens.check(&said_by(&other, "k"), &tenant()).await,
+        tokens.check(&signed_by(&other, "k"), &tenant()).await,
         Err(Refusal::Signer)
     );
     assert_eq!(
-        issuer.asked(),
+        issuer.fetches(),
         0,
-        "what another load balancer signed costs nothing"
+        "a token of another load balancer causes no fetch"
     );
     for _ in 0..3 {
-        assert_eq!(tokens.check(&said_by(ALB, "k"), &tenant()).await, Ok(()));
+        assert_eq!(tokens.check(&signed_by(ALB, "k"), &tenant()).await, Ok(()));
     }
-    assert_eq!(issuer.asked(), 1);
-    tokio::time::advance(ASK_PAUSE).await;
+    assert_eq!(issuer.fetches(), 1);
+    tokio::time::advance(REFETCH_INTERVAL).await;
     assert_eq!(
-        tokens.check(&said_by(ALB, "made-up"), &tenant()).await,
+        tokens.check(&signed_by(ALB, "made-up"), &tenant()).await,
         Err(Refusal::UnknownKey)
     );
     issuer.then(Err(()));
-    tokio::time::advance(ASK_PAUSE).await;
+    tokio::time::advance(REFETCH_INTERVAL).await;
     assert_eq!(
-        tokens.check(&said_by(ALB, "new"), &tenant()).await,
+        tokens.check(&signed_by(ALB, "new"), &tenant()).await,
         Err(Refusal::NoKeys),
-        "nobody can tell now"
+        "whether the key exists is unknown"
     );
-    assert_eq!(tokens.check(&said_by(ALB, "k"), &tenant()).await, Ok(()));
+    assert_eq!(tokens.check(&signed_by(ALB, "k"), &tenant()).await, Ok(()));
 }
 
 #[tokio::test]
-async fn a_token_is_sent_once_and_as_a_bearer() {
+async fn a_token_is_accepted_once_and_as_a_bearer_token_only() {
     let signer = Signer::es256();
     let (tokens, _) = Issuer::answering(true, [Ok(signer.keys("k"))]).authenticator();
-    let text = signer.token("k", &lasting());
+    let text = signer.token("k", &lasting_claims());
     let ask = async |values: &[String]| {
         let mut headers = HeaderMap::new();
         for value in values {
@@ -717,7 +731,7 @@ fn parse(arguments: &[&str]) -> Result<Auth, String> {
 }
 
 #[test]
-fn off_is_the_default_and_jwt_takes_all_it_needs() {
+fn off_is_the_default_and_jwt_is_accepted_with_every_variable_it_needs() {
     assert_eq!(parse(&[]), Ok(Auth::None));
     let common = [
         "--auth=jwt",
@@ -750,21 +764,21 @@ fn off_is_the_default_and_jwt_takes_all_it_needs() {
         keys.as_str(),
         "https://public-keys.auth.elb.us-east-1.amazonaws.com/"
     );
-    for place in [
+    for location in [
         "http://127.0.0.1:1/k",
         "http://localhost/k",
         "http://[::1]:80/k",
         "/etc/keys/jwks.json",
     ] {
         assert!(
-            parse(&[&common[..], &[&format!("--auth-jwks={place}")]].concat()).is_ok(),
-            "{place}"
+            parse(&[&common[..], &[&format!("--auth-jwks={location}")]].concat()).is_ok(),
+            "{location}"
         );
     }
 }
 
 #[test]
-fn what_is_missing_or_wrong_is_one_line_that_names_the_variable() {
+fn a_missing_or_invalid_value_is_one_line_that_names_the_variable() {
     let whole = [
         "--auth=jwt",
         "--auth-issuer=https://issuer.test",

@@ -1,8 +1,8 @@
-//! A token: its three parts, and whether a key signed it. Pure.
+//! Tokens: parsing their three parts and verifying their signature. Pure.
 //!
-//! The library's own `decode` is not used, for two reasons: it reads the clock, and it cannot verify what load balancers
-//! send, whose parts are padded, and signed with their padding. The signature is checked by the library, over the bytes
-//! as they came.
+//! The library's `decode` is not used, for two reasons. It reads the clock, and it cannot verify the tokens of load
+//! balancers, whose parts are padded and signed with their padding. The library verifies the signature over the bytes
+//! as they were received.
 
 use std::fmt;
 
@@ -17,9 +17,8 @@ use serde_json::{Map, Value};
 use super::key_set::Key;
 use super::refusal::Refusal;
 
-/// Longest token; the head of a request may have 32 KiB altogether.
+/// Longest token. The head of a request has at most 32 KiB altogether.
 pub(super) const MAX_TOKEN_BYTES: usize = 16 * 1024;
-/// Longest id of a key that is looked for.
 const MAX_KID_BYTES: usize = 256;
 /// Base64url, with padding or without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -27,12 +26,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The claims of a token whose signature is right.
+/// The claims of a token whose signature is verified.
 pub(super) type Claims = Map<String, Value>;
 
-/// A token, taken apart and not yet believed.
+/// A parsed token that is not verified yet.
 pub(super) struct Token<'a> {
-    /// What was signed: the first two parts.
+    /// The signed text: the first two parts.
     message: &'a str,
     claims: &'a str,
     signature: &'a str,
@@ -40,12 +39,12 @@ pub(super) struct Token<'a> {
     pub(super) algorithm: Algorithm,
 }
 
-/// What a token says of itself. The last four are the load balancer's.
+/// The header of a token. Load balancers write the last four fields.
 #[derive(Deserialize)]
 pub(super) struct Header {
     alg: String,
     pub(super) kid: Option<String>,
-    /// Extensions that must be understood; none is.
+    /// Extensions that a verifier must support (RFC 7515). None is supported.
     crit: Option<IgnoredAny>,
     pub(super) signer: Option<String>,
     pub(super) client: Option<String>,
@@ -54,10 +53,8 @@ pub(super) struct Header {
 }
 
 impl<'a> Token<'a> {
-    /// The token in a text.
-    ///
     /// # Errors
-    /// [`Refusal::Malformed`], or [`Refusal::Algorithm`] for one that nobody may sign with.
+    /// [`Refusal::Malformed`]; [`Refusal::Algorithm`] if the algorithm is not accepted.
     pub(super) fn parse(text: &'a str) -> Result<Self, Refusal> {
         if text.len() > MAX_TOKEN_BYTES {
             return Err(Refusal::Malformed);
@@ -67,8 +64,8 @@ impl<'a> Token<'a> {
         if claims.contains('.') {
             return Err(Refusal::Malformed);
         }
-        let header: Header = json(header)?;
-        let algorithm = accepted(&header.alg).ok_or(Refusal::Algorithm)?;
+        let header: Header = decode_json(header)?;
+        let algorithm = accepted_algorithm(&header.alg).ok_or(Refusal::Algorithm)?;
         if header.crit.is_some()
             || header
                 .kid
@@ -86,15 +83,15 @@ impl<'a> Token<'a> {
         })
     }
 
-    /// Its claims, if this key signed them.
+    /// Returns the claims, if this key signed them.
     ///
     /// # Errors
-    /// [`Refusal::Signature`]; [`Refusal::Algorithm`] where the key is not for the token's algorithm.
-    pub(super) fn verified(&self, key: &Key) -> Result<Claims, Refusal> {
-        if !key.takes(self.algorithm) {
+    /// [`Refusal::Signature`]; [`Refusal::Algorithm`] if the key does not support the token's algorithm.
+    pub(super) fn verify(&self, key: &Key) -> Result<Claims, Refusal> {
+        if !key.supports(self.algorithm) {
             return Err(Refusal::Algorithm);
         }
-        // The library takes signatures without padding.
+        // The library reads signatures without padding only.
         let signature = self.signature.trim_end_matches('=');
         match jsonwebtoken::crypto::verify(
             signature,
@@ -102,14 +99,14 @@ impl<'a> Token<'a> {
             key.material(),
             self.algorithm,
         ) {
-            Ok(true) => json(self.claims),
+            Ok(true) => decode_json(self.claims),
             Ok(false) | Err(_) => Err(Refusal::Signature),
         }
     }
 }
 
-/// Public-key algorithms alone: with a shared secret whoever can verify can sign, and a public key is no secret.
-fn accepted(name: &str) -> Option<Algorithm> {
+/// Public-key algorithms only: with a shared secret, every verifier can sign, and a public key is no secret.
+fn accepted_algorithm(name: &str) -> Option<Algorithm> {
     Some(match name {
         "RS256" => Algorithm::RS256,
         "RS384" => Algorithm::RS384,
@@ -124,12 +121,12 @@ fn accepted(name: &str) -> Option<Algorithm> {
     })
 }
 
-fn json<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, Refusal> {
+fn decode_json<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, Refusal> {
     let bytes = BASE64.decode(part).map_err(|_| Refusal::Malformed)?;
     serde_json::from_slice(&bytes).map_err(|_| Refusal::Malformed)
 }
 
-/// Whoever sees a token can use it.
+/// Shows nothing of the token: a logged token could be used.
 impl fmt::Debug for Token<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token")

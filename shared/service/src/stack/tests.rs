@@ -1,4 +1,4 @@
-//! The common routes and a service's own, over a registry in memory.
+//! The common routes and a service's own routes, with an in-memory registry.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -17,7 +17,7 @@ use super::*;
 use crate::admission::Admission;
 use crate::auth::Authenticator;
 
-/// Two registered tenants, `tenant-2` and `tenant-3`, which is suspended; `tenant-down` cannot be looked up.
+/// Registers `tenant-2`, and `tenant-3` as suspended. The lookup of `tenant-down` fails.
 struct Parameters;
 
 impl ParameterSource for Parameters {
@@ -142,7 +142,7 @@ async fn identity_has_sorted_keys_and_a_null_tenant_without_the_header() {
 }
 
 #[tokio::test]
-async fn who_may_not_be_answered_is_told_why() {
+async fn a_request_that_is_not_admitted_gets_the_code_of_the_first_failed_check() {
     let (pool, silo) = (surface("pool-1", None), surface("tenant-1", None));
     for (surface, tenants, status, expected) in [
         (&pool, &[b"Tenant".as_slice()][..], 400, "invalid_tenant_id"),
@@ -164,12 +164,12 @@ async fn who_may_not_be_answered_is_told_why() {
     assert_eq!(
         silo.get("/producer", &[b"tenant-1"]).await.0,
         StatusCode::OK,
-        "its owner, without any look-up"
+        "the silo's own tenant needs no lookup"
     );
 }
 
 #[tokio::test]
-async fn a_rate_is_each_tenants_own_and_says_when_to_come_back() {
+async fn each_tenant_has_its_own_rate_and_a_refusal_has_retry_after() {
     let pool = surface("pool-1", Some(2));
     let silo = surface("tenant-1", Some(1));
     for _ in 0..2 {
@@ -209,7 +209,7 @@ async fn the_probe_answers_from_cached_state() {
 }
 
 #[tokio::test]
-async fn what_is_no_route_or_method_is_json_too() {
+async fn unknown_routes_and_methods_are_json_errors() {
     let pool = surface("pool-1", None);
     for path in ["/", "/metrics", "/producer/", "/producer/x", "/%ff"] {
         let (status, text) = pool.get(path, &[]).await;
@@ -229,7 +229,7 @@ async fn what_is_no_route_or_method_is_json_too() {
 }
 
 #[tokio::test]
-async fn a_panic_is_an_error_with_an_id_and_the_next_request_is_answered() {
+async fn a_panic_is_a_500_with_an_id_and_the_next_request_is_answered() {
     let pool = surface("pool-1", None);
     let (status, text) = pool.get("/panic", &[]).await;
     assert_eq!((status.as_u16(), code(&text).as_str()), (500, "internal"));
@@ -237,7 +237,7 @@ async fn a_panic_is_an_error_with_an_id_and_the_next_request_is_answered() {
 }
 
 #[tokio::test]
-async fn a_request_id_is_taken_over_where_it_is_harmless_and_else_made() {
+async fn a_valid_request_id_is_kept_and_any_other_is_replaced() {
     let pool = surface("pool-1", None);
     let long = "x".repeat(129);
     for (given, is_kept) in [
