@@ -1,90 +1,88 @@
-//! Calls that act on a receipt handle: deleting messages and changing their visibility, alone and in batches.
+//! Operations on a receipt handle: deletion and visibility timeout, single and in batches.
 
-use super::{
-    Caller, Sqs, State,
-    api::{BatchResult, Done, Nothing, OfReceipt, OfReceipts, ReceiptEntry},
-    batch_ids,
-    core::QueueId,
+use super::{batch_ids, failed, required};
+use crate::sqs::{
+    api::{BatchResult, Empty, ReceiptBatchRequest, ReceiptEntry, ReceiptRequest, SucceededEntry},
     error::{SqsError, SqsResult},
-    failed,
-    handle::Handle,
     limits::VISIBILITY_S,
-    required,
+    names::QueueId,
+    receipt_handle::ReceiptHandle,
+    service::{CallContext, Sqs, State},
 };
 
-/// One of the two things to do with a receipt handle.
-type Act = fn(&mut State, QueueId, &ReceiptEntry, u64) -> SqsResult<()>;
+/// Operation on one receipt handle.
+type ReceiptOperation = fn(&mut State, QueueId, &ReceiptEntry, u64) -> SqsResult<()>;
 
 impl Sqs {
-    pub(super) async fn delete_message(&self, request: OfReceipt) -> SqsResult<Nothing> {
-        self.act(request, delete).await
+    pub(super) async fn delete_message(&self, request: ReceiptRequest) -> SqsResult<Empty> {
+        self.run(request, delete).await
     }
 
-    pub(super) async fn change_visibility(&self, request: OfReceipt) -> SqsResult<Nothing> {
-        self.act(request, change_visibility).await
+    pub(super) async fn change_visibility(&self, request: ReceiptRequest) -> SqsResult<Empty> {
+        self.run(request, change_visibility).await
     }
 
     pub(super) async fn delete_message_batch(
         &self,
-        request: OfReceipts,
-        caller: &Caller,
-    ) -> SqsResult<BatchResult<Done>> {
-        self.act_on_each(request, caller, "DeleteMessageBatchRequestEntry", delete)
+        request: ReceiptBatchRequest,
+        context: &CallContext,
+    ) -> SqsResult<BatchResult<SucceededEntry>> {
+        self.run_batch(request, context, "DeleteMessageBatchRequestEntry", delete)
             .await
     }
 
     pub(super) async fn change_visibility_batch(
         &self,
-        request: OfReceipts,
-        caller: &Caller,
-    ) -> SqsResult<BatchResult<Done>> {
-        self.act_on_each(
+        request: ReceiptBatchRequest,
+        context: &CallContext,
+    ) -> SqsResult<BatchResult<SucceededEntry>> {
+        self.run_batch(
             request,
-            caller,
+            context,
             "ChangeMessageVisibilityBatchRequestEntry",
             change_visibility,
         )
         .await
     }
 
-    async fn act(&self, request: OfReceipt, act: Act) -> SqsResult<Nothing> {
+    async fn run(&self, request: ReceiptRequest, operation: ReceiptOperation) -> SqsResult<Empty> {
         let url = required(request.queue_url, "QueueUrl")?;
         self.transact(|state, now_ms| {
-            let id = state.core.find(&state.core.realm.queue_of_url(&url)?)?;
-            act(state, id, &request.entry, now_ms)
+            let id = state.queue_of_url(&url)?;
+            operation(state, id, &request.entry, now_ms)
         })
         .await?;
-        Ok(Nothing {})
+        Ok(Empty {})
     }
 
-    async fn act_on_each(
+    async fn run_batch(
         &self,
-        request: OfReceipts,
-        caller: &Caller,
+        request: ReceiptBatchRequest,
+        context: &CallContext,
         entry_type: &'static str,
-        act: Act,
-    ) -> SqsResult<BatchResult<Done>> {
+        operation: ReceiptOperation,
+    ) -> SqsResult<BatchResult<SucceededEntry>> {
         let url = required(request.queue_url, "QueueUrl")?;
         let entries = request.entries.unwrap_or_default();
         let ids = batch_ids(entries.iter().map(|e| e.id.as_deref()), entry_type)?;
         self.transact(|state, now_ms| {
-            let queue = state.core.find(&state.core.realm.queue_of_url(&url)?)?;
+            let queue = state.queue_of_url(&url)?;
             let mut result = BatchResult {
                 successful: Vec::with_capacity(ids.len()),
                 failed: Vec::new(),
             };
             for (id, entry) in ids.into_iter().zip(&entries) {
-                let fault = caller.entry_faults.draw();
+                let fault = context.entry_faults.draw();
                 let outcome = match &fault {
                     Some(fault) if !fault.after => Ok(()),
-                    _ => act(state, queue, entry, now_ms),
+                    _ => operation(state, queue, entry, now_ms),
                 };
                 match (outcome, fault) {
                     (Err(error), _) => result.failed.push(failed(id, &error)),
                     (Ok(()), Some(fault)) => result
                         .failed
                         .push(failed(id, &SqsError::Injected(fault.code))),
-                    (Ok(()), None) => result.successful.push(Done { id }),
+                    (Ok(()), None) => result.successful.push(SucceededEntry { id }),
                 }
             }
             Ok(result)
@@ -124,9 +122,9 @@ fn change_visibility(
         .change_visibility(queue, handle.seq, handle.receive, timeout_s, now_ms)
 }
 
-fn parse_handle(entry: &ReceiptEntry, queue: QueueId) -> SqsResult<Handle> {
+fn parse_handle(entry: &ReceiptEntry, queue: QueueId) -> SqsResult<ReceiptHandle> {
     let text = required(entry.receipt_handle.as_deref(), "ReceiptHandle")?;
-    Handle::decode(text)
+    ReceiptHandle::decode(text)
         .filter(|handle| handle.queue == queue)
         .ok_or(SqsError::ReceiptHandleIsInvalid)
 }
