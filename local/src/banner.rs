@@ -49,7 +49,7 @@ fn text(topology: &Topology, addresses: &Addresses) -> String {
         App::ALL[1].as_str(),
         App::ALL[2].as_str(),
     ]);
-    for (tenant, tier) in topology.onboard().take(MAX_LISTED) {
+    for (tenant, tier) in topology.onboarded().take(MAX_LISTED) {
         let [producer, consumer, payments] =
             App::ALL.map(|app| tenant.environment_of(app).map_or("-", Environment::as_str));
         row([
@@ -60,7 +60,7 @@ fn text(topology: &Topology, addresses: &Addresses) -> String {
             payments,
         ]);
     }
-    let unlisted = topology.onboard().count().saturating_sub(MAX_LISTED);
+    let unlisted = topology.onboarded().count().saturating_sub(MAX_LISTED);
     if unlisted > 0 {
         writeln!(text, "  and {unlisted} more").expect("writing to a string succeeds");
     }

@@ -1,4 +1,4 @@
-//! Errors of the start.
+//! Start errors.
 
 use std::net::SocketAddr;
 
@@ -32,7 +32,7 @@ pub enum LocalError {
     #[error(
         "the GitOps repository is not valid: push a corrected commit, or delete gitops.git in the data folder\n{0}"
     )]
-    Broken(String),
+    InvalidCommit(String),
     /// An environment variable of the lifecycle worker is not valid.
     #[error(transparent)]
     Worker(#[from] ConfigError),

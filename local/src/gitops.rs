@@ -57,7 +57,7 @@ impl Gitops {
     pub(crate) fn desired(&self) -> Result<Topology, LocalError> {
         let Some(repository) = &self.repository else {
             return topology_of(&seed::tree())
-                .map_err(|invalid| LocalError::Broken(invalid.to_string()));
+                .map_err(|invalid| LocalError::InvalidCommit(invalid.to_string()));
         };
         let head = repository.head()?;
         match head.topology {
@@ -69,7 +69,8 @@ impl Gitops {
                 let before = repository
                     .last_applied()
                     .and_then(|applied| applied.topology.ok());
-                let before = before.ok_or_else(|| LocalError::Broken(invalid.to_string()))?;
+                let before =
+                    before.ok_or_else(|| LocalError::InvalidCommit(invalid.to_string()))?;
                 tracing::error!(
                     commit = head.commit.short(),
                     "commit not valid, last applied commit stays in force:\n{invalid}"

@@ -30,6 +30,7 @@ use shared::aws::{AwsClients, settings_of};
 use shared::config::LogFormat;
 use shared::http::server;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -164,16 +165,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     .await;
     // Otherwise the shutdown waits for the end of idle long polls.
     endpoint.release_long_polls();
-    let drained = async {
-        if let Some(following) = following {
-            // A panic of the task was logged when it happened.
-            let _ = following.await;
-        }
-        if let Some(lifecycle) = lifecycle {
-            lifecycle.drain().await;
-        }
-        environments.drain().await;
-    };
+    let drained = drain(following, lifecycle, &environments);
     if tokio::time::timeout(DRAIN_WITHIN, drained).await.is_err() {
         tracing::warn!(
             "shutdown timed out: unfinished messages are delivered again at the next start"
@@ -184,6 +176,21 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     }
     endpoint.shutdown().await;
     Ok(())
+}
+
+async fn drain(
+    following: Option<JoinHandle<()>>,
+    lifecycle: Option<LifecycleWorker>,
+    environments: &Environments,
+) {
+    if let Some(following) = following {
+        // A panic of the task was logged when it happened.
+        let _ = following.await;
+    }
+    if let Some(lifecycle) = lifecycle {
+        lifecycle.drain().await;
+    }
+    environments.drain().await;
 }
 
 async fn start_endpoint(
@@ -208,7 +215,7 @@ fn serve_admin(
     environments: Arc<Environments>,
     control_plane: Option<axum::Router>,
     shutdown: &CancellationToken,
-) -> tokio::task::JoinHandle<()> {
+) -> JoinHandle<()> {
     let routes = axum::Router::new().fallback(async move |request: Request| -> Response {
         let path = request.uri().path();
         let is_control_plane = path.split('/').nth(1) == Some(CONTROL_PLANE);

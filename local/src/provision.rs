@@ -85,7 +85,7 @@ impl Provisioner {
     pub(crate) async fn provision_tenant(&self, tenant: &TenantSpec) -> Result<(), ProvisionError> {
         let silo = tenant.silo();
         match tenant.state {
-            TenantState::Onboard { tier, status } => {
+            TenantState::Onboarded { tier, status } => {
                 self.provision_apps(
                     &silo,
                     App::ALL.into_iter().filter(|app| tenant.is_siloed(*app)),

@@ -91,16 +91,16 @@ impl GitopsRepository {
             credentials: None,
             timeout: DEFAULT_TIMEOUT,
         })?;
-        let source = Self {
+        let opened = Self {
             repository,
             folder,
             last_applied: data.join(LAST_APPLIED),
         };
         if is_seeded {
             // A unit test lints the seed, so the start need not.
-            source.save_applied(&source.repository.turn()?.fetch()?);
+            opened.save_applied(&opened.repository.turn()?.fetch()?);
         }
-        Ok(source)
+        Ok(opened)
     }
 
     pub(crate) fn repository(&self) -> Repository {

@@ -38,7 +38,7 @@ pub(crate) struct TenantSpec {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TenantState {
-    Onboard { tier: Tier, status: Status },
+    Onboarded { tier: Tier, status: Status },
     Offboarded { delete_data: bool },
 }
 
@@ -114,7 +114,7 @@ impl Topology {
             } else {
                 Status::Active
             };
-            TenantState::Onboard {
+            TenantState::Onboarded {
                 tier: release.tier.parse().map_err(invalid_tier)?,
                 status,
             }
@@ -171,7 +171,7 @@ impl Topology {
         self.tenants
             .values()
             .filter_map(|tenant| match tenant.state {
-                TenantState::Onboard { tier, .. } => Some((tenant, tier)),
+                TenantState::Onboarded { tier, .. } => Some((tenant, tier)),
                 TenantState::Offboarded { .. } => None,
             })
     }
@@ -224,7 +224,7 @@ pub(crate) mod tests {
     fn the_sample_tenants_run_where_the_contract_says() {
         let topology = seeded();
         let table: Vec<Vec<String>> = topology
-            .onboard()
+            .onboarded()
             .map(|(tenant, tier)| {
                 let at = |app| {
                     tenant

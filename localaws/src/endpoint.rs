@@ -134,17 +134,18 @@ pub async fn start(config: Config) -> Result<Endpoint, StartError> {
         account_id: config.account_id.into(),
     };
     let files = Files::open(&config.storage)?;
-    let loaded = LoadedQueues::load(scope.clone(), files.conn.as_ref())
-        .map_err(|error| files.error(error))?;
-    let parameters = LoadedParameters::load(scope.clone(), files.conn.as_ref())
-        .map_err(|error| files.error(error))?;
-    let recoverable = match &files.conn {
-        Some(conn) => dynamodb::load(conn).map_err(|error| files.error(error))?,
-        None => std::collections::BTreeSet::new(),
-    };
-    let (connections, background) = (TaskTracker::new(), TaskTracker::new());
-    let Files { conn, dir } = files;
-    let (store, writer) = match conn {
+    let conn = files.conn.as_ref();
+    let queues =
+        LoadedQueues::load(scope.clone(), conn).map_err(|error| files.load_error(error))?;
+    let parameters =
+        LoadedParameters::load(scope.clone(), conn).map_err(|error| files.load_error(error))?;
+    let recoverable = conn
+        .map(dynamodb::load)
+        .transpose()
+        .map_err(|error| files.load_error(error))?
+        .unwrap_or_default();
+    let dynamodb_file = files.dir.as_ref().map(|dir| dir.join(DYNAMODB_FILE));
+    let (store, writer) = match files.conn {
         Some(conn) => {
             let (store, writer) =
                 Store::over(conn).map_err(|error| StartError::Resources(error.to_string()))?;
@@ -152,27 +153,19 @@ pub async fn start(config: Config) -> Result<Endpoint, StartError> {
         }
         None => (Store::ephemeral(), None),
     };
-    let file = dir.as_ref().map(|dir| dir.join(DYNAMODB_FILE));
-    let dynamodb = DynamoDb::start(
-        file.as_deref(),
+    let (connections, background) = (TaskTracker::new(), TaskTracker::new());
+    let (dynamodb, engine) = DynamoDb::start(
+        dynamodb_file.as_deref(),
         scope.clone(),
         recoverable,
         store.clone(),
         &background,
-    );
-    let (dynamodb, engine) = match dynamodb {
-        Ok(started) => started,
-        Err(reason) => {
-            if let Some(writer) = writer {
-                writer.close();
-            }
-            return Err(match file {
-                Some(path) => StartError::Unreadable { path, reason },
-                None => StartError::Resources(reason),
-            });
-        }
-    };
-    let sqs = loaded.serve(store.clone(), &background);
+    )
+    .map_err(|reason| match dynamodb_file {
+        Some(path) => StartError::Unreadable { path, reason },
+        None => StartError::Resources(reason),
+    })?;
+    let sqs = queues.serve(store.clone(), &background);
     let stops = Stops {
         graceful: CancellationToken::new(),
         now: CancellationToken::new(),
@@ -216,7 +209,7 @@ impl Endpoint {
         format!("http://{}", self.addr)
     }
 
-    /// Ends waiting receives with an empty answer; later receives do not wait. For a joint shutdown of clients and
+    /// Ends waiting receives with an empty response; later receives do not wait. For a joint shutdown of clients and
     /// endpoint.
     pub fn release_long_polls(&self) {
         self.sqs.release_long_polls();
@@ -246,8 +239,8 @@ impl Endpoint {
             tracing::warn!("background tasks still running at shutdown");
         }
         if let Some(writer) = self.writer.take() {
-            // This fails only after a panic in the writer, which is logged there.
-            let _ = tokio::task::spawn_blocking(|| writer.close()).await;
+            // The drop blocks. The task fails only after a panic in the writer, which is logged there.
+            let _ = tokio::task::spawn_blocking(|| drop(writer)).await;
         }
     }
 }
@@ -257,9 +250,6 @@ impl Drop for Endpoint {
         self.sqs.stop();
         self.stops.graceful.cancel();
         self.stops.now.cancel();
-        if let Some(writer) = self.writer.take() {
-            writer.close();
-        }
     }
 }
 
@@ -289,7 +279,7 @@ impl Files {
         })
     }
 
-    fn error(&self, error: LoadError) -> StartError {
+    fn load_error(&self, error: LoadError) -> StartError {
         data_error(self.dir.as_deref().unwrap_or(Path::new("memory")), error)
     }
 }

@@ -325,33 +325,25 @@ impl Rule {
 }
 
 fn check(spec: &RuleSpec) -> Result<(), String> {
-    let well_formed = spec.action == "*"
-        || spec.action.split_once('.').is_some_and(|(service, name)| {
-            matches!(
-                service,
-                "SQS" | "SSM" | "STS" | "DynamoDB" | "DynamoDBStreams"
-            ) && (name == "*"
-                || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric())))
-        });
-    if !well_formed {
-        return Err(
-            "action must be \"*\", \"<service>.*\" or \"<service>.<name>\", service one of SQS, SSM, STS, \
+    if !is_action(&spec.action) {
+        return Err("action must be \"*\", \"<service>.*\" or \"<service>.<name>\", service one of SQS, SSM, STS, \
                     DynamoDB, DynamoDBStreams"
-                .into(),
-        );
+            .into());
     }
     if !(0.0..=1.0).contains(&spec.rate) {
         return Err(format!("rate {} must be between 0 and 1", spec.rate));
     }
-    let effects = usize::from(spec.error.is_some())
-        + usize::from(spec.delay_ms.is_some())
-        + usize::from(spec.drop)
-        + usize::from(spec.partial.is_some())
-        + usize::from(spec.unprocessed)
-        + usize::from(spec.stale)
-        + usize::from(spec.duplicate)
-        + usize::from(spec.late_s.is_some());
-    if effects != 1 {
+    let effects = [
+        spec.error.is_some(),
+        spec.delay_ms.is_some(),
+        spec.drop,
+        spec.partial.is_some(),
+        spec.unprocessed,
+        spec.stale,
+        spec.duplicate,
+        spec.late_s.is_some(),
+    ];
+    if effects.into_iter().filter(|is_set| *is_set).count() != 1 {
         return Err(
             "exactly one of error, delay_ms, drop, partial, unprocessed, stale, duplicate and late_s must be set"
                 .into(),
@@ -379,6 +371,22 @@ fn check(spec: &RuleSpec) -> Result<(), String> {
     if spec.delay_ms.is_some_and(|delay| delay > DELAY_MS_MAX) {
         return Err(format!("delay_ms must be at most {DELAY_MS_MAX}"));
     }
+    check_entries(spec)?;
+    check_messages(spec)
+}
+
+fn is_action(action: &str) -> bool {
+    let is_operation = |(service, name): (&str, &str)| {
+        matches!(
+            service,
+            "SQS" | "SSM" | "STS" | "DynamoDB" | "DynamoDBStreams"
+        ) && (name == "*" || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric())))
+    };
+    action == "*" || action.split_once('.').is_some_and(is_operation)
+}
+
+/// Checks the effects on single entries of a batch.
+fn check_entries(spec: &RuleSpec) -> Result<(), String> {
     if spec.partial.is_some() && !(spec.action.starts_with("SQS.") || spec.action == "*") {
         return Err("partial is for the batch actions of SQS".into());
     }
@@ -393,7 +401,7 @@ fn check(spec: &RuleSpec) -> Result<(), String> {
     if spec.unprocessed && spec.when == When::After {
         return Err("unprocessed items are not written, so \"when\" cannot be \"after\"".into());
     }
-    check_messages(spec)
+    Ok(())
 }
 
 /// Checks the effects on single messages, which only calls that send or receive messages can have.

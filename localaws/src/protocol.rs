@@ -66,16 +66,20 @@ impl AwsError {
         }
     }
 
+    /// The party that caused the error, in the words of the Query protocol.
+    fn fault(&self) -> &'static str {
+        if self.status.is_server_error() {
+            "Receiver"
+        } else {
+            "Sender"
+        }
+    }
+
     fn json_reply(&self, content_type: &'static str, namespace: &str) -> Reply {
         let body = serde_json::json!({"__type": format!("{namespace}{}", self.shape), "message": self.message});
         let mut reply = raw(self.status, content_type, body.to_string());
         if let Some(code) = &self.query_code {
-            let fault = if self.status.is_server_error() {
-                "Receiver"
-            } else {
-                "Sender"
-            };
-            if let Ok(value) = HeaderValue::try_from(format!("{code};{fault}")) {
+            if let Ok(value) = HeaderValue::try_from(format!("{code};{}", self.fault())) {
                 reply.headers_mut().insert(QUERY_ERROR, value);
             }
         }
@@ -83,15 +87,11 @@ impl AwsError {
     }
 
     fn query_reply(&self, namespace: &str) -> Reply {
-        let fault = if self.status.is_server_error() {
-            "Receiver"
-        } else {
-            "Sender"
-        };
         let id = request_id();
         let body = format!(
-            "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>{fault}</Type><Code>{}</Code><Message>{}</Message>\
+            "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>{}</Type><Code>{}</Code><Message>{}</Message>\
              </Error><RequestId>{id}</RequestId></ErrorResponse>",
+            self.fault(),
             xml_text(&self.shape),
             xml_text(&self.message)
         );

@@ -155,10 +155,11 @@ pub(crate) struct SubmitPermit(Option<OwnedSemaphorePermit>);
 #[must_use = "a call may be answered only when its changes are committed"]
 pub(crate) struct PendingCommit(Option<oneshot::Receiver<Result<(), StoreError>>>);
 
+/// The writer thread; ends on drop.
 #[derive(Debug)]
 pub(crate) struct Writer {
     shared: Arc<Shared>,
-    thread: thread::JoinHandle<()>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Store {
@@ -186,7 +187,10 @@ impl Store {
             Self {
                 shared: Some(Arc::clone(&shared)),
             },
-            Writer { shared, thread },
+            Writer {
+                shared,
+                thread: Some(thread),
+            },
         ))
     }
 
@@ -254,12 +258,16 @@ impl PendingCommit {
     }
 }
 
-impl Writer {
+impl Drop for Writer {
     /// Commits the submitted changes, closes the file and ends the thread. Blocks.
-    pub(crate) fn close(self) {
+    fn drop(&mut self) {
         lock(&self.shared.queue).closed = true;
         self.shared.arrived.notify_one();
-        if self.thread.join().is_err() {
+        if self
+            .thread
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
             tracing::error!("store writer panicked");
         }
     }

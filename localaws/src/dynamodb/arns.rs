@@ -69,9 +69,9 @@ impl Arns {
     }
 
     /// Replaces the keys of the response by ARNs where the request named the table by ARN.
-    pub(super) fn to_arns(&self, answer: &mut Value, named: &BTreeSet<String>) {
+    pub(super) fn to_arns(&self, response: &mut Value, named: &BTreeSet<String>) {
         for member in KEYED_BY_TABLE {
-            let Some(tables) = answer.get_mut(member).and_then(Value::as_object_mut) else {
+            let Some(tables) = response.get_mut(member).and_then(Value::as_object_mut) else {
                 continue;
             };
             let renamed: Map<_, _> = std::mem::take(tables)
@@ -90,11 +90,11 @@ impl Arns {
     }
 
     /// Returns the response with this endpoint's region and account in its ARNs, if it has ARNs.
-    pub(super) fn localize(&self, action: &str, answer: &[u8]) -> Option<String> {
+    pub(super) fn localize(&self, action: &str, response: &[u8]) -> Option<String> {
         if !ACTIONS_WITH_ARNS.contains(&action) {
             return None;
         }
-        let text = std::str::from_utf8(answer).ok()?;
+        let text = std::str::from_utf8(response).ok()?;
         let ours = format!(":{}:{}:", self.scope.region, self.scope.account_id);
         text.contains(DYNOXIDE_SCOPE)
             .then(|| text.replace(DYNOXIDE_SCOPE, &ours))
@@ -164,10 +164,10 @@ mod tests {
 
     #[test]
     fn a_response_names_tables_as_the_request_did() {
-        let mut answer = json!({"UnprocessedItems": {"items": [1], "other": [2]}});
-        arns().to_arns(&mut answer, &BTreeSet::from(["items".to_owned()]));
+        let mut response = json!({"UnprocessedItems": {"items": [1], "other": [2]}});
+        arns().to_arns(&mut response, &BTreeSet::from(["items".to_owned()]));
         assert_eq!(
-            answer,
+            response,
             json!({"UnprocessedItems": {ARN: [1], "other": [2]}})
         );
     }

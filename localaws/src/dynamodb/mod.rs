@@ -137,13 +137,13 @@ impl DynamoDb {
         let body = whole_body(body).await;
         let mut changed = self.arns.localize(action, &body);
         if !named_by_arn.is_empty()
-            && let Ok(mut answer) = serde_json::from_slice::<Value>(&body)
+            && let Ok(mut response) = serde_json::from_slice::<Value>(&body)
         {
-            self.arns.to_arns(&mut answer, named_by_arn);
+            self.arns.to_arns(&mut response, named_by_arn);
             changed = Some(
                 self.arns
-                    .localize(action, answer.to_string().as_bytes())
-                    .unwrap_or(answer.to_string()),
+                    .localize(action, response.to_string().as_bytes())
+                    .unwrap_or(response.to_string()),
             );
         }
         if changed.is_some() {

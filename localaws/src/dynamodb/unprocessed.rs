@@ -39,13 +39,13 @@ impl DynamoDb {
             return Ok(reply);
         }
         let (mut head, body) = reply.into_parts();
-        let mut answer =
+        let mut response =
             serde_json::from_slice(&whole_body(body).await).unwrap_or_else(|_| json!({}));
-        merge(&mut answer, held_back);
+        merge(&mut response, held_back);
         head.headers.remove(CRC32);
         Ok(Reply::from_parts(
             head,
-            Full::new(answer.to_string().into()),
+            Full::new(response.to_string().into()),
         ))
     }
 }
@@ -74,18 +74,18 @@ fn hold_back(request: &mut Value, mut draw: impl FnMut() -> bool) -> Map<String,
 }
 
 /// Adds the writes held back to the unprocessed items of dynoxide.
-fn merge(answer: &mut Value, held_back: Map<String, Value>) {
-    if !answer["UnprocessedItems"].is_object() {
-        answer["UnprocessedItems"] = json!({});
+fn merge(response: &mut Value, held_back: Map<String, Value>) {
+    if !response["UnprocessedItems"].is_object() {
+        response["UnprocessedItems"] = json!({});
     }
     for (table, mut writes) in held_back {
-        match answer["UnprocessedItems"][&table].as_array_mut() {
+        match response["UnprocessedItems"][&table].as_array_mut() {
             Some(list) => list.append(
                 writes
                     .as_array_mut()
                     .expect("writes are held back as a list"),
             ),
-            None => answer["UnprocessedItems"][&table] = writes,
+            None => response["UnprocessedItems"][&table] = writes,
         }
     }
 }
@@ -107,8 +107,11 @@ mod tests {
             Value::Object(held_back.clone()),
             json!({"a": [2], "b": [4]})
         );
-        let mut answer = json!({"UnprocessedItems": {"a": [9]}});
-        merge(&mut answer, held_back);
-        assert_eq!(answer, json!({"UnprocessedItems": {"a": [9, 2], "b": [4]}}));
+        let mut response = json!({"UnprocessedItems": {"a": [9]}});
+        merge(&mut response, held_back);
+        assert_eq!(
+            response,
+            json!({"UnprocessedItems": {"a": [9, 2], "b": [4]}})
+        );
     }
 }

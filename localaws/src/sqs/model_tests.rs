@@ -1,7 +1,7 @@
-//! The core against a simple model: random calls and passing time, checked after every step.
+//! The core against a simple model: random calls and passing time, compared after every step.
 //!
-//! The model knows only what SQS promises: a message that was accepted and not deleted is delayed, leased or
-//! receivable, exactly one of them, until retention takes it.
+//! The model has only the promise of SQS: until its retention ends, an accepted message that is not deleted is either
+//! delayed, in flight or ready.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -74,7 +74,7 @@ enum Step {
         max: usize,
         visibility_s: u32,
     },
-    /// Deletes with the n-th handle ever given out, stale ones included.
+    /// Deletes with the n-th handle ever returned, stale ones included.
     Delete {
         handle: usize,
     },
@@ -101,17 +101,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is known of one message.
+/// State of one message.
 #[derive(Clone, Debug)]
 struct Known {
     group: u8,
     sent_ms: u64,
-    /// Neither delayed nor leased from then on.
+    /// End of the delay or visibility timeout.
     ready_at_ms: u64,
     receives: u32,
 }
 
-/// A handle the consumer holds.
+/// A receipt handle of the consumer.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     number: u128,
@@ -274,12 +274,12 @@ impl Model {
             let m = self.messages.get_mut(&number(received));
             let Some(m) = m else {
                 return Err(TestCaseError::fail(
-                    "a deleted or expired message came back",
+                    "a deleted or expired message was received",
                 ));
             };
             prop_assert!(
                 m.ready_at_ms <= now_ms,
-                "a delayed or leased message was received"
+                "a delayed message or one in flight was received"
             );
             m.receives += 1;
             prop_assert_eq!(received.receives.count, m.receives);
@@ -310,7 +310,7 @@ impl Model {
     }
 }
 
-/// Applies changes the way the store does, to a map of what is on disk.
+/// Applies changes to a map, as the store does to its file.
 #[derive(Default)]
 struct Disk(HashMap<Seq, (u128, Option<QueueId>, u32)>);
 
@@ -329,7 +329,7 @@ impl Disk {
                 QueueChange::Receive { seq, receives, .. } => {
                     self.0
                         .get_mut(&seq)
-                        .expect("only stored messages are leased")
+                        .expect("only stored messages are received")
                         .2 = receives.count;
                 }
                 QueueChange::Move {
@@ -375,7 +375,7 @@ proptest! {
             let mut known: Vec<_> = model.messages.iter().map(|(n, m)| (*n, m.receives)).collect();
             stored.sort_unstable();
             known.sort_unstable();
-            prop_assert_eq!(stored, known, "what is on disk is what is in memory");
+            prop_assert_eq!(stored, known, "the disk has the state of the memory");
         }
     }
 
@@ -417,7 +417,7 @@ fn dead_letter_core() -> (Core, QueueId, QueueId) {
 }
 
 #[test]
-fn a_message_received_too_often_moves_with_its_identity() {
+fn a_message_received_too_often_moves_with_its_id_and_group() {
     let (mut core, q, dlq) = dead_letter_core();
     core.send(q, vec![new_message(7, Some("g"), None, 5)], 5);
     for time in [10, 20] {
@@ -425,7 +425,7 @@ fn a_message_received_too_often_moves_with_its_identity() {
     }
     assert!(
         core.receive(q, 10, Some(0), 30).unwrap().is_empty(),
-        "the third receive sets it aside"
+        "the third receive moves it to the dead-letter queue"
     );
     assert_eq!(
         core.queue(q).unwrap().counts(),
@@ -435,18 +435,18 @@ fn a_message_received_too_often_moves_with_its_identity() {
             delayed: 0
         }
     );
-    let set_aside = core.receive(dlq, 10, None, 40).unwrap();
-    assert_eq!(number(&set_aside[0]), 7);
-    assert_eq!(set_aside[0].payload.sent_ms, 5);
-    assert_eq!(set_aside[0].payload.group.as_deref(), Some("g"));
+    let dead_letters = core.receive(dlq, 10, None, 40).unwrap();
+    assert_eq!(number(&dead_letters[0]), 7);
+    assert_eq!(dead_letters[0].payload.sent_ms, 5);
+    assert_eq!(dead_letters[0].payload.group.as_deref(), Some("g"));
     assert_eq!(
-        set_aside[0].redriven_from.as_deref(),
+        dead_letters[0].redriven_from.as_deref(),
         Some("arn:aws:sqs:us-east-1:000000000000:q")
     );
 }
 
 #[test]
-fn messages_go_back_to_where_they_came_from() {
+fn a_redrive_returns_messages_to_their_source_queue() {
     let (mut core, q, dlq) = dead_letter_core();
     core.send(
         q,
@@ -468,7 +468,7 @@ fn messages_go_back_to_where_they_came_from() {
 }
 
 #[test]
-fn without_its_dead_letter_queue_a_message_is_delivered_on() {
+fn without_its_dead_letter_queue_a_queue_still_delivers() {
     let (mut core, q, _) = dead_letter_core();
     core.delete(&name("dlq")).unwrap();
     core.send(q, vec![new_message(1, None, None, 0)], 0);
@@ -522,13 +522,13 @@ fn no_more_than_the_limit_is_in_flight() {
     assert_eq!(
         core.take_effects().touched,
         [id],
-        "room in flight wakes a waiter"
+        "a free place in flight wakes a waiting receive"
     );
     assert_eq!(core.receive(id, 10, None, 3).unwrap().len(), 1);
 }
 
 #[test]
-fn a_lease_lasts_twelve_hours_at_most() {
+fn a_visibility_timeout_totals_twelve_hours_at_most() {
     let mut core = core_with(&[("q", &[("MessageRetentionPeriod", "1209600")])]);
     let id = core.find(&name("q")).unwrap();
     core.send(id, vec![new_message(1, None, None, 0)], 0);
@@ -550,7 +550,7 @@ fn a_lease_lasts_twelve_hours_at_most() {
 }
 
 #[test]
-fn a_queue_made_again_knows_nothing_of_the_old_one() {
+fn a_queue_created_again_has_no_messages_of_the_old_one() {
     let mut core = core_with(&[("q", &[])]);
     let old = core.find(&name("q")).unwrap();
     core.send(old, vec![new_message(1, None, None, 0)], 0);
@@ -594,7 +594,7 @@ fn costs_do_not_grow_with_queues_groups_or_messages() {
         core.take_effects();
     }
     assert_eq!(received.len() as u128, messages);
-    // Linear scans would take minutes here; this takes about a second without optimisation.
+    // Linear scans would take minutes here; this takes about a second without optimization.
     assert!(
         started.elapsed().as_secs() < 60,
         "took {:?}",

@@ -84,7 +84,7 @@ impl Sqs {
         sqs
     }
 
-    /// Ends waiting receives with an empty answer; later receives do not wait.
+    /// Ends waiting receives with an empty response; later receives do not wait.
     pub(crate) fn release_long_polls(&self) {
         self.shared.long_polls_off.cancel();
     }

@@ -92,7 +92,7 @@ impl Ssm {
         body: &Bytes,
         user: &str,
     ) -> Result<Reply, AwsError> {
-        let answer = match action {
+        let response = match action {
             "GetParameter" => self.get_parameter(parse(body)?),
             "GetParameters" => self.get_parameters(parse(body)?),
             "GetParametersByPath" => self.get_parameters_by_path(parse(body)?),
@@ -106,7 +106,7 @@ impl Ssm {
             "ListTagsForResource" => self.list_tags(&parse(body)?),
             _ => Err(SsmError::UnknownOperation(action.to_owned())),
         };
-        Ok(protocol::json(protocol::SSM, &answer?))
+        Ok(protocol::json(protocol::SSM, &response?))
     }
 
     fn get_parameter(&self, request: NameRequest) -> SsmResult<Value> {
@@ -196,7 +196,7 @@ impl Ssm {
         self.transact(|parameters| {
             let name = new.name.clone();
             let put = parameters.put(new, now_ms())?;
-            let answer = json!({"Version": put.version.version, "Tier": put.version.tier});
+            let response = json!({"Version": put.version.version, "Tier": put.version.tier});
             let version = Box::new(put.version.clone());
             let mut changes = vec![ParameterChange::Put {
                 name: name.clone(),
@@ -209,7 +209,7 @@ impl Ssm {
                 place.clone_from(&tags);
                 changes.push(ParameterChange::Tag { name, tags });
             }
-            Ok((answer, changes))
+            Ok((response, changes))
         })
         .await
     }
@@ -231,10 +231,10 @@ impl Ssm {
             let (deleted, invalid): (Vec<_>, Vec<_>) = names
                 .into_iter()
                 .partition(|name| parameters.delete(&Selector::parse(name, &self.scope).name));
-            let answer = json!({"DeletedParameters": deleted, "InvalidParameters": invalid});
-            let gone =
+            let response = json!({"DeletedParameters": deleted, "InvalidParameters": invalid});
+            let deletion =
                 |name: String| ParameterChange::Delete(Selector::parse(&name, &self.scope).name);
-            Ok((answer, deleted.into_iter().map(gone).collect()))
+            Ok((response, deleted.into_iter().map(deletion).collect()))
         })
         .await
     }
@@ -362,13 +362,13 @@ impl Ssm {
         change: impl FnOnce(&mut Parameters) -> SsmResult<(T, Vec<ParameterChange>)>,
     ) -> SsmResult<T> {
         let permit = self.store.reserve().await;
-        let (answer, commit) = {
+        let (response, commit) = {
             let mut parameters = self.parameters();
-            let (answer, changes) = change(&mut parameters)?;
-            (answer, self.store.submit(permit, changes))
+            let (response, changes) = change(&mut parameters)?;
+            (response, self.store.submit(permit, changes))
         };
         commit.done().await?;
-        Ok(answer)
+        Ok(response)
     }
 
     fn parameters(&self) -> MutexGuard<'_, Parameters> {

@@ -43,9 +43,9 @@ pub(super) fn token_name(token: &str) -> SsmResult<String> {
     String::from_utf8(bytes).map_err(|_| SsmError::InvalidNextToken)
 }
 
-pub(super) fn with_token(mut answer: Value, token: Option<String>) -> Value {
+pub(super) fn with_token(mut response: Value, token: Option<String>) -> Value {
     if let Some(token) = token {
-        answer["NextToken"] = token.into();
+        response["NextToken"] = token.into();
     }
-    answer
+    response
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    api::FailedEntry,
+    api::{BatchResult, FailedEntry},
     error::{SqsError, SqsResult},
     limits::{BATCH_ENTRIES_MAX, BATCH_ENTRY_ID_CHARS_MAX},
     service::{CallContext, Sqs},
@@ -109,11 +109,36 @@ fn batch_ids<'a>(
     Ok(seen)
 }
 
-fn failed(id: String, error: &SqsError) -> FailedEntry {
-    FailedEntry {
-        id,
-        sender_fault: error.sender_fault(),
-        code: error.query_code(),
-        message: error.to_string(),
+impl<T> BatchResult<T> {
+    fn with_capacity(entries: usize) -> Self {
+        Self {
+            successful: Vec::with_capacity(entries),
+            failed: Vec::new(),
+        }
+    }
+
+    /// Processes one entry and records its result. An injected fault may replace the processing, or its result.
+    fn record(
+        &mut self,
+        id: String,
+        context: &CallContext,
+        process: impl FnOnce() -> SqsResult<T>,
+    ) {
+        let result = match context.entry_faults.draw() {
+            Some(fault) if fault.after => {
+                process().and_then(|_| Err(SqsError::Injected(fault.code)))
+            }
+            Some(fault) => Err(SqsError::Injected(fault.code)),
+            None => process(),
+        };
+        match result {
+            Ok(entry) => self.successful.push(entry),
+            Err(error) => self.failed.push(FailedEntry {
+                id,
+                sender_fault: error.sender_fault(),
+                code: error.query_code(),
+                message: error.to_string(),
+            }),
+        }
     }
 }

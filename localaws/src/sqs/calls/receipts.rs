@@ -1,6 +1,6 @@
 //! Operations on a receipt handle: deletion and visibility timeout, single and in batches.
 
-use super::{batch_ids, failed, required};
+use super::{batch_ids, required};
 use crate::sqs::{
     api::{BatchResult, Empty, ReceiptBatchRequest, ReceiptEntry, ReceiptRequest, SucceededEntry},
     error::{SqsError, SqsResult},
@@ -67,23 +67,11 @@ impl Sqs {
         let ids = batch_ids(entries.iter().map(|e| e.id.as_deref()), entry_type)?;
         self.transact(|state, now_ms| {
             let queue = state.queue_of_url(&url)?;
-            let mut result = BatchResult {
-                successful: Vec::with_capacity(ids.len()),
-                failed: Vec::new(),
-            };
+            let mut result = BatchResult::with_capacity(ids.len());
             for (id, entry) in ids.into_iter().zip(&entries) {
-                let fault = context.entry_faults.draw();
-                let outcome = match &fault {
-                    Some(fault) if !fault.after => Ok(()),
-                    _ => operation(state, queue, entry, now_ms),
-                };
-                match (outcome, fault) {
-                    (Err(error), _) => result.failed.push(failed(id, &error)),
-                    (Ok(()), Some(fault)) => result
-                        .failed
-                        .push(failed(id, &SqsError::Injected(fault.code))),
-                    (Ok(()), None) => result.successful.push(SucceededEntry { id }),
-                }
+                result.record(id.clone(), context, || {
+                    operation(state, queue, entry, now_ms).map(|()| SucceededEntry { id })
+                });
             }
             Ok(result)
         })

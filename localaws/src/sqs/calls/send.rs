@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{batch_ids, failed, required};
+use super::{batch_ids, required};
 use crate::sqs::{
     api::{BatchResult, SendEntry, SendMessage, SendMessageBatch, SentMessage},
     attributes::{self, AttributeData, MessageAttributes, is_valid_text},
@@ -13,6 +13,7 @@ use crate::sqs::{
     limits::{DELAY_S, GROUP_ID_CHARS_MAX, PAYLOAD_BYTES_MAX},
     md5::Digest,
     message::Payload,
+    names::QueueId,
     service::{CallContext, Sqs, State},
 };
 
@@ -41,13 +42,8 @@ impl Sqs {
         let url = required(request.queue_url, "QueueUrl")?;
         let checked = check(request.entry)?;
         self.transact(|state, now_ms| {
-            let name = state.core.scope.queue_of_url(&url)?;
-            let id = state.core.find(&name)?;
-            let limit = state
-                .core
-                .queue(id)
-                .map_or(0, |queue| queue.settings.message_size_bytes);
-            check_size(checked.size_bytes, limit)?;
+            let (id, limit_bytes) = queue_and_limit(state, &url)?;
+            check_size(checked.size_bytes, limit_bytes)?;
             let (sent, new) = accept(None, checked, state, context, now_ms);
             state.core.send(id, copies(new, context), now_ms);
             Ok(sent)
@@ -72,41 +68,17 @@ impl Sqs {
             return Err(SqsError::BatchRequestTooLong(total));
         }
         self.transact(|state, now_ms| {
-            let name = state.core.scope.queue_of_url(&url)?;
-            let id = state.core.find(&name)?;
-            let limit = state
-                .core
-                .queue(id)
-                .map_or(0, |queue| queue.settings.message_size_bytes);
-            let mut result = BatchResult {
-                successful: Vec::with_capacity(ids.len()),
-                failed: Vec::new(),
-            };
+            let (id, limit_bytes) = queue_and_limit(state, &url)?;
+            let mut result = BatchResult::with_capacity(ids.len());
             let mut new_messages = Vec::with_capacity(ids.len());
             for (entry_id, checked) in ids.into_iter().zip(checked) {
-                let fault = context.entry_faults.draw();
-                if let Some(fault) = fault.as_ref().filter(|fault| !fault.after) {
-                    result
-                        .failed
-                        .push(failed(entry_id, &SqsError::Injected(fault.code.clone())));
-                    continue;
-                }
-                let checked = checked.and_then(|c| check_size(c.size_bytes, limit).map(|()| c));
-                match checked {
-                    Ok(checked) => {
-                        let (sent, new) =
-                            accept(Some(entry_id.clone()), checked, state, context, now_ms);
-                        new_messages.extend(copies(new, context));
-                        if let Some(fault) = fault {
-                            result
-                                .failed
-                                .push(failed(entry_id, &SqsError::Injected(fault.code)));
-                        } else {
-                            result.successful.push(sent);
-                        }
-                    }
-                    Err(error) => result.failed.push(failed(entry_id, &error)),
-                }
+                result.record(entry_id.clone(), context, || {
+                    let checked = checked?;
+                    check_size(checked.size_bytes, limit_bytes)?;
+                    let (sent, new) = accept(Some(entry_id), checked, state, context, now_ms);
+                    new_messages.extend(copies(new, context));
+                    Ok(sent)
+                });
             }
             if !new_messages.is_empty() {
                 state.core.send(id, new_messages, now_ms);
@@ -115,6 +87,13 @@ impl Sqs {
         })
         .await
     }
+}
+
+/// Returns the queue that a URL names, and its `MaximumMessageSize`.
+fn queue_and_limit(state: &State, url: &str) -> SqsResult<(QueueId, u32)> {
+    let id = state.queue_of_url(url)?;
+    let queue = state.core.queue(id).ok_or(SqsError::QueueDoesNotExist)?;
+    Ok((id, queue.settings.message_size_bytes))
 }
 
 /// Returns the message as the queue stores it: injected faults may delay or duplicate it.
