@@ -167,7 +167,7 @@ impl Topology {
     }
 
     /// The tenants that are not offboarded.
-    pub(crate) fn onboard(&self) -> impl Iterator<Item = (&TenantSpec, Tier)> {
+    pub(crate) fn onboarded(&self) -> impl Iterator<Item = (&TenantSpec, Tier)> {
         self.tenants
             .values()
             .filter_map(|tenant| match tenant.state {

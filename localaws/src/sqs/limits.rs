@@ -58,6 +58,6 @@ pub(crate) const REDRIVES_PER_RECEIVE_MAX: usize = 1_000;
 /// Messages that a move task moves per transaction (ours).
 pub(crate) const MOVE_CHUNK: usize = 250;
 /// Move tasks listed per source queue (AWS).
-pub(crate) const MOVE_TASKS_KEPT: usize = 10;
+pub(crate) const LISTED_MOVE_TASKS: RangeInclusive<i64> = 1..=10;
 /// Messages per second of a move task (AWS).
 pub(crate) const MOVE_RATE: RangeInclusive<i64> = 1..=500;

@@ -6,6 +6,8 @@ mod receipts;
 mod receive;
 mod send;
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -79,6 +81,20 @@ fn reply<T: Serialize>(body: T) -> Reply {
 
 fn required<T>(value: Option<T>, name: &'static str) -> SqsResult<T> {
     value.ok_or(SqsError::MissingParameter(name))
+}
+
+/// Checks a numeric parameter, if it is set.
+fn in_range(
+    value: Option<i64>,
+    name: &str,
+    range: &RangeInclusive<i64>,
+    reason: &str,
+) -> SqsResult<Option<u32>> {
+    let check = |value: i64| {
+        let fits = u32::try_from(value).ok().filter(|_| range.contains(&value));
+        fits.ok_or_else(|| SqsError::parameter(value, name, reason))
+    };
+    value.map(check).transpose()
 }
 
 /// Checks the entry ids of a batch and returns them.

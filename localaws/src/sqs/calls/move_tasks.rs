@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::required;
+use super::{in_range, required};
 use crate::{
     protocol::{now_ms, request_id},
     sqs::{
@@ -14,7 +14,7 @@ use crate::{
             MoveTaskState,
         },
         error::{SqsError, SqsResult},
-        limits::{MOVE_CHUNK, MOVE_RATE, MOVE_TASKS_KEPT},
+        limits::{LISTED_MOVE_TASKS, MOVE_CHUNK, MOVE_RATE},
         names::{QueueId, QueueName},
         service::{Sqs, State},
     },
@@ -24,25 +24,17 @@ impl Sqs {
     pub(super) fn start_move_task(&self, request: MoveTaskRequest) -> SqsResult<MoveTaskStarted> {
         let source_arn = required(request.source_arn, "SourceArn")?;
         let rate = request.max_number_of_messages_per_second;
-        if rate.is_some_and(|rate| !MOVE_RATE.contains(&rate)) {
-            return Err(SqsError::parameter(
-                rate.unwrap_or_default(),
-                "MaxNumberOfMessagesPerSecond",
-                "Must be between 1 and 500, if provided.",
-            ));
-        }
+        let messages_per_s = in_range(
+            rate,
+            "MaxNumberOfMessagesPerSecond",
+            &MOVE_RATE,
+            "Must be between 1 and 500, if provided.",
+        )?;
         let handle = request_id();
         let mut state = self.state();
-        let source_name = queue_of_arn(&state, &source_arn)?;
-        let source = state
-            .core
-            .find(&source_name)
-            .map_err(|_| missing(&source_arn))?;
+        let (source_name, source) = queue_of_arn(&state, &source_arn)?;
         let destination = match &request.destination_arn {
-            Some(arn) => {
-                let name = queue_of_arn(&state, arn)?;
-                Some(state.core.find(&name).map_err(|_| missing(arn))?)
-            }
+            Some(arn) => Some(queue_of_arn(&state, arn)?.1),
             None => None,
         };
         if state.core.sources_of(&source_name).next().is_none() {
@@ -77,9 +69,13 @@ impl Sqs {
             started_timestamp: now_ms(),
         });
         drop(state);
-        let task = self
-            .clone()
-            .run_move_task(handle.clone(), source, destination, to_move, rate);
+        let task = self.clone().run_move_task(
+            handle.clone(),
+            source,
+            destination,
+            to_move,
+            messages_per_s,
+        );
         self.spawn(task);
         Ok(MoveTaskStarted {
             task_handle: handle,
@@ -89,20 +85,15 @@ impl Sqs {
     pub(super) fn list_move_tasks(&self, request: MoveTaskRequest) -> SqsResult<MoveTaskList> {
         let source_arn = required(request.source_arn, "SourceArn")?;
         let state = self.state();
-        let name = queue_of_arn(&state, &source_arn)?;
-        state.core.find(&name).map_err(|_| missing(&source_arn))?;
-        let asked = request.max_results.unwrap_or(1);
-        let max = usize::try_from(asked)
-            .ok()
-            .filter(|max| (1..=MOVE_TASKS_KEPT).contains(max))
-            .ok_or_else(|| {
-                SqsError::parameter(
-                    asked,
-                    "MaxResults",
-                    "Must be between 1 and 10, if provided.",
-                )
-            })?;
-        let results = state.move_tasks.of_source(&source_arn).take(max);
+        queue_of_arn(&state, &source_arn)?;
+        let max = in_range(
+            request.max_results,
+            "MaxResults",
+            &LISTED_MOVE_TASKS,
+            "Must be between 1 and 10, if provided.",
+        )?
+        .unwrap_or(1);
+        let results = state.move_tasks.of_source(&source_arn).take(max as usize);
         Ok(MoveTaskList {
             results: results.cloned().collect(),
         })
@@ -122,9 +113,9 @@ impl Sqs {
         source: QueueId,
         destination: Option<QueueId>,
         to_move: usize,
-        rate: Option<i64>,
+        messages_per_s: Option<u32>,
     ) {
-        let rate = rate.and_then(|rate| usize::try_from(rate).ok());
+        let rate = messages_per_s.map(|rate| rate as usize);
         let chunk = rate.map_or(MOVE_CHUNK, |rate| rate.min(MOVE_CHUNK));
         let pause = rate.map_or(Duration::ZERO, |rate| {
             Duration::from_millis((chunk * 1_000 / rate) as u64)
@@ -158,16 +149,14 @@ impl Sqs {
     }
 }
 
-fn queue_of_arn(state: &State, arn: &str) -> SqsResult<QueueName> {
-    state
-        .core
-        .scope
-        .queue_of_arn(arn)
-        .ok_or_else(|| missing(arn))
-}
-
-fn missing(arn: &str) -> SqsError {
-    SqsError::ResourceNotFound(format!(
-        "The resource that you specified for the ARN {arn} doesn't exist."
-    ))
+fn queue_of_arn(state: &State, arn: &str) -> SqsResult<(QueueName, QueueId)> {
+    let queue = state.core.scope.queue_of_arn(arn).and_then(|name| {
+        let id = state.core.find(&name).ok()?;
+        Some((name, id))
+    });
+    queue.ok_or_else(|| {
+        SqsError::ResourceNotFound(format!(
+            "The resource that you specified for the ARN {arn} doesn't exist."
+        ))
+    })
 }

@@ -1,6 +1,6 @@
 //! Operations on a receipt handle: deletion and visibility timeout, single and in batches.
 
-use super::{batch_ids, required};
+use super::{batch_ids, in_range, required};
 use crate::sqs::{
     api::{BatchResult, Empty, ReceiptBatchRequest, ReceiptEntry, ReceiptRequest, SucceededEntry},
     error::{SqsError, SqsResult},
@@ -94,17 +94,13 @@ fn change_visibility(
     now_ms: u64,
 ) -> SqsResult<()> {
     let handle = parse_handle(entry, queue)?;
-    let asked_s = required(entry.visibility_timeout, "VisibilityTimeout")?;
-    let timeout_s = u32::try_from(asked_s)
-        .ok()
-        .filter(|_| VISIBILITY_S.contains(&asked_s))
-        .ok_or_else(|| {
-            SqsError::parameter(
-                asked_s,
-                "VisibilityTimeout",
-                "VisibilityTimeout must be >= 0 and <= 43200.",
-            )
-        })?;
+    let timeout_s = in_range(
+        entry.visibility_timeout,
+        "VisibilityTimeout",
+        &VISIBILITY_S,
+        "VisibilityTimeout must be >= 0 and <= 43200.",
+    )?;
+    let timeout_s = required(timeout_s, "VisibilityTimeout")?;
     state
         .core
         .change_visibility(queue, handle.seq, handle.receive, timeout_s, now_ms)

@@ -3,11 +3,11 @@
 //! Messages become in flight only with the response. A client that disconnects while it waits drops the future of its
 //! call: nothing is in flight then.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::required;
+use super::{in_range, required};
 use crate::{
     protocol::{self, Reply},
     sqs::{
@@ -127,7 +127,7 @@ impl CheckedReceive {
         let max = in_range(
             request.max_number_of_messages,
             "MaxNumberOfMessages",
-            RECEIVE_MESSAGES,
+            &RECEIVE_MESSAGES,
             "Must be between 1 and 10, if provided.",
         )?;
         Ok(Self {
@@ -136,13 +136,13 @@ impl CheckedReceive {
             visibility_s: in_range(
                 request.visibility_timeout,
                 "VisibilityTimeout",
-                VISIBILITY_S,
+                &VISIBILITY_S,
                 "Must be >= 0 and <= 43200, if provided.",
             )?,
             wait_s: in_range(
                 request.wait_time_seconds,
                 "WaitTimeSeconds",
-                WAIT_S,
+                &WAIT_S,
                 "Must be >= 0 and <= 20, if provided.",
             )?,
             system: system_selection(
@@ -152,19 +152,6 @@ impl CheckedReceive {
             user: Selection::new(request.message_attribute_names.unwrap_or_default()),
         })
     }
-}
-
-fn in_range(
-    value: Option<i64>,
-    name: &str,
-    range: RangeInclusive<i64>,
-    reason: &str,
-) -> SqsResult<Option<u32>> {
-    let check = |value: i64| {
-        let fits = u32::try_from(value).ok().filter(|_| range.contains(&value));
-        fits.ok_or_else(|| SqsError::parameter(value, name, reason))
-    };
-    value.map(check).transpose()
 }
 
 /// The API has an old and a new parameter name for the system attributes.

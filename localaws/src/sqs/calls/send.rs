@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{batch_ids, required};
+use super::{batch_ids, in_range, required};
 use crate::sqs::{
     api::{BatchResult, SendEntry, SendMessage, SendMessageBatch, SentMessage},
     attributes::{self, AttributeData, MessageAttributes, is_valid_text},
@@ -145,7 +145,12 @@ fn check(entry: SendEntry) -> SqsResult<CheckedEntry> {
             .message_group_id
             .map(|id| check_group(&id))
             .transpose()?,
-        delay_s: entry.delay_seconds.map(check_delay).transpose()?,
+        delay_s: in_range(
+            entry.delay_seconds,
+            "DelaySeconds",
+            &DELAY_S,
+            "DelaySeconds must be >= 0 and <= 900.",
+        )?,
     })
 }
 
@@ -178,19 +183,6 @@ fn check_group(id: &str) -> SqsResult<Arc<str>> {
         ));
     }
     Ok(id.into())
-}
-
-fn check_delay(delay_s: i64) -> SqsResult<u32> {
-    u32::try_from(delay_s)
-        .ok()
-        .filter(|_| DELAY_S.contains(&delay_s))
-        .ok_or_else(|| {
-            SqsError::parameter(
-                delay_s,
-                "DelaySeconds",
-                "DelaySeconds must be >= 0 and <= 900.",
-            )
-        })
 }
 
 fn accept(
