@@ -120,7 +120,7 @@ async fn receives_deletions_settings_and_parameters_survive_a_kill() {
     let (sqs, url) = queue(&program.url, "jobs").await;
     let ssm = aws_sdk_ssm::Client::new(&sdk(&program.url).await);
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk(&program.url).await);
-    for body in ["deleted", "in flight", "waiting"] {
+    for body in ["deleted", "in-flight", "waiting"] {
         sqs.send_message()
             .queue_url(&url)
             .message_body(body)
