@@ -1,4 +1,4 @@
-//! The control plane in one process: `tenantctl`'s worker makes commits of what comes by the lifecycle queues.
+//! `tenantctl`'s worker in this process: it turns messages of the lifecycle queues into commits.
 
 use clap::Parser;
 use tenantctl::git::Repository;
@@ -12,17 +12,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::provision::LIFECYCLE_QUEUES;
 
-/// The first segment of its admin surface's paths: it serves no environment.
+/// First segment of the worker's admin paths, in place of an environment.
 pub(crate) const CONTROL_PLANE: &str = "control-plane";
 
-/// The worker, running.
-pub(crate) struct Lifecycle {
-    /// Its probes and metrics, below `/control-plane/tenantctl`.
+pub(crate) struct LifecycleWorker {
+    /// Probes and metrics, below `/control-plane/tenantctl`.
     pub(crate) admin: Admin,
     tasks: TaskTracker,
 }
 
-/// The worker's own flags as a command line.
 #[derive(Debug, Parser)]
 #[command(name = "worker")]
 struct Arguments {
@@ -30,11 +28,11 @@ struct Arguments {
     worker: WorkerConfig,
 }
 
-impl Lifecycle {
-    /// Starts to work the queues off into this repository, until the token is cancelled.
+impl LifecycleWorker {
+    /// Starts the worker, which commits to this repository until the token is cancelled.
     ///
     /// # Errors
-    /// A variable of the user's that the worker reads is wrong.
+    /// An invalid environment variable of the worker.
     pub(crate) fn start(
         repository: Repository,
         aws: &AwsSettings,
@@ -61,8 +59,8 @@ impl Lifecycle {
         Ok(Self { admin, tasks })
     }
 
-    /// Waits until what was in hand at the end is committed.
-    pub(crate) async fn ended(self) {
+    /// Waits until the messages in hand are committed.
+    pub(crate) async fn drain(self) {
         self.tasks.close();
         self.tasks.wait().await;
     }

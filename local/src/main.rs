@@ -1,4 +1,4 @@
-//! The whole SaaS on one machine, as a process.
+//! The whole SaaS on one machine, as a program.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use tenantry_process::config::{self, ConfigError};
 use tenantry_process::{run, telemetry};
 
-/// Exit code of flags that cannot be used.
+/// Exit code for invalid flags.
 const EXIT_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {
     match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err((line, code)) => {
-            // Nobody is left to tell if this fails, too.
+            // Without standard error, the exit code must suffice.
             let _ = writeln!(std::io::stderr(), "local: {line}");
             code
         }

@@ -1,4 +1,4 @@
-//! What testers ask for: counts and faults.
+//! The test API: call counts and injected faults.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ async fn calls_are_counted_by_action_and_reset() {
 }
 
 #[tokio::test]
-async fn errors_drops_and_delays_befall_the_calls_they_name() {
+async fn errors_drops_and_delays_apply_to_matching_calls() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     let send = || sqs.send_message().queue_url(&url).message_body("x").send();
@@ -46,7 +46,7 @@ async fn errors_drops_and_delays_befall_the_calls_they_name() {
     put(r#"[{"action":"SQS.*","limit":1,"drop":true}]"#).await;
     assert!(
         send().await.unwrap_err().as_service_error().is_none(),
-        "no answer at all"
+        "the connection closes without a response"
     );
     assert_eq!(count(&sqs, &url, "ApproximateNumberOfMessages").await, 1);
 
@@ -55,7 +55,7 @@ async fn errors_drops_and_delays_befall_the_calls_they_name() {
     assert_eq!(
         count(&sqs, &url, "ApproximateNumberOfMessages").await,
         2,
-        "the work was done"
+        "the message was sent"
     );
 
     put(r#"[{"action":"SQS.SendMessage","limit":1,"delay_ms":300}]"#).await;
@@ -64,7 +64,7 @@ async fn errors_drops_and_delays_befall_the_calls_they_name() {
         assert!(count(&sqs, &url, "ApproximateNumberOfMessages").await >= 2);
         assert!(
             started.elapsed() < Duration::from_millis(250),
-            "a delay blocks nobody else"
+            "a delayed call blocks no other call"
         );
     });
     slow.unwrap();
@@ -84,7 +84,7 @@ async fn errors_drops_and_delays_befall_the_calls_they_name() {
 }
 
 #[tokio::test]
-async fn a_wrong_rule_is_named() {
+async fn an_invalid_rule_is_reported() {
     let endpoint = ephemeral().await;
     let (status, answer) = admin(
         Method::PUT,
@@ -99,7 +99,7 @@ async fn a_wrong_rule_is_named() {
 }
 
 #[tokio::test]
-async fn entries_of_a_batch_fail_alone() {
+async fn single_entries_of_a_batch_fail() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     let rule =
@@ -125,7 +125,7 @@ async fn entries_of_a_batch_fail_alone() {
 }
 
 #[tokio::test]
-async fn items_of_a_batch_write_stay_unprocessed() {
+async fn single_items_of_a_batch_write_stay_unprocessed() {
     let endpoint = ephemeral().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk(&endpoint.url()).await);
     crate::dynamodb::create_table(&dynamodb, "items").await;
@@ -198,7 +198,7 @@ async fn a_stale_receipt_handle_belongs_to_a_message_that_was_delivered_again() 
     assert_eq!(
         (first.len(), second.len()),
         (1, 1),
-        "visible again at once, then leased as ever"
+        "visible again at once, then in flight as usual"
     );
     assert_eq!(first[0].message_id, second[0].message_id);
     let delete = |handle: &Option<String>| {
@@ -211,7 +211,7 @@ async fn a_stale_receipt_handle_belongs_to_a_message_that_was_delivered_again() 
     assert_eq!(
         count(&sqs, &url, "ApproximateNumberOfMessagesNotVisible").await,
         1,
-        "it deletes nothing"
+        "a stale handle deletes nothing"
     );
     delete(&second[0].receipt_handle).await.unwrap();
     assert_eq!(
@@ -245,7 +245,7 @@ async fn a_duplicate_has_the_id_of_its_original_and_a_late_message_is_overtaken(
         next.iter().filter_map(|m| m.body()).collect::<Vec<_>>(),
         ["second"]
     );
-    eventually("the late one comes", || async {
+    eventually("the late message arrives", || async {
         receive(&sqs, &url)
             .await
             .iter()

@@ -1,4 +1,4 @@
-//! Sessions kept to their partition, where a tester asks for it, and who made which calls.
+//! The leading-keys rule, and call counts per session.
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use aws_sdk_sqs::config::Credentials;
@@ -49,7 +49,7 @@ async fn query(dynamodb: &Client, tenant: &str) -> Result<i32, String> {
 }
 
 #[tokio::test]
-async fn a_tagged_session_reaches_its_partition_alone_once_that_is_asked_for() {
+async fn with_the_rule_a_tagged_session_reaches_only_its_partition() {
     let endpoint = ephemeral().await;
     let account = Client::new(&sdk(&endpoint.url()).await);
     create_table(&account, "items").await;
@@ -67,7 +67,7 @@ async fn a_tagged_session_reaches_its_partition_alone_once_that_is_asked_for() {
     assert_eq!(
         query(&session, "tenant-2").await,
         Ok(1),
-        "nothing is enforced unasked"
+        "without a rule, nothing is enforced"
     );
     let rule = r#"{"tag":"tenant","attribute":"tenant_id"}"#;
     assert_eq!(
@@ -91,7 +91,7 @@ async fn a_tagged_session_reaches_its_partition_alone_once_that_is_asked_for() {
     assert_eq!(
         query(&account, "tenant-2").await,
         Ok(1),
-        "the account's own credentials are not kept to anything"
+        "the account's own credentials are not restricted"
     );
     for wrong in [
         "{",
@@ -108,7 +108,7 @@ async fn a_tagged_session_reaches_its_partition_alone_once_that_is_asked_for() {
     assert_eq!(
         admin(Method::GET, &endpoint, "leading-keys", "").await.1,
         kept,
-        "a mistake changes nothing"
+        "an invalid rule changes nothing"
     );
     admin(Method::DELETE, &endpoint, "leading-keys", "").await;
     assert_eq!(query(&session, "tenant-2").await, Ok(1));
@@ -116,7 +116,7 @@ async fn a_tagged_session_reaches_its_partition_alone_once_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn calls_are_told_by_who_made_them() {
+async fn calls_are_counted_per_session() {
     let endpoint = ephemeral().await;
     let account = Client::new(&sdk(&endpoint.url()).await);
     create_table(&account, "items").await;

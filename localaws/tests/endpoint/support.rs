@@ -1,4 +1,4 @@
-//! An endpoint of its own for each test, and clients for it.
+//! An endpoint per test, and clients for it.
 
 use std::{
     future::Future,
@@ -14,20 +14,19 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use localaws::{Config, Endpoint};
 use serde_json::Value;
 
-/// How long a condition may take to come true before a test fails.
+/// Time limit for a condition.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A running endpoint without files.
+/// Starts an endpoint with storage in memory.
 pub(crate) async fn ephemeral() -> Endpoint {
     localaws::start(Config::ephemeral()).await.unwrap()
 }
 
-/// SDK configuration for an endpoint: made-up keys, one attempt per call.
+/// Returns an SDK configuration: any keys, one attempt per call.
 pub(crate) async fn sdk(url: &str) -> SdkConfig {
     sdk_as(url, Credentials::new("test", "test", None, None, "test")).await
 }
 
-/// The same with other credentials.
 pub(crate) async fn sdk_as(url: &str, credentials: Credentials) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(Region::from_static("us-east-1"))
@@ -38,7 +37,7 @@ pub(crate) async fn sdk_as(url: &str, credentials: Credentials) -> SdkConfig {
         .await
 }
 
-/// An SQS client and the URL of a fresh queue.
+/// Creates a queue; returns an SQS client and its URL.
 pub(crate) async fn queue(url: &str, name: &str) -> (aws_sdk_sqs::Client, String) {
     let sqs = aws_sdk_sqs::Client::new(&sdk(url).await);
     let queue = sqs
@@ -64,7 +63,7 @@ pub(crate) async fn receive(sqs: &aws_sdk_sqs::Client, queue: &str) -> Vec<Messa
     receive.send().await.unwrap().messages.unwrap_or_default()
 }
 
-/// One of a queue's `ApproximateNumberOf…` attributes.
+/// Returns a numeric attribute of a queue.
 pub(crate) async fn count(sqs: &aws_sdk_sqs::Client, queue: &str, attribute: &str) -> usize {
     let attributes = sqs
         .get_queue_attributes()
@@ -77,12 +76,12 @@ pub(crate) async fn count(sqs: &aws_sdk_sqs::Client, queue: &str, attribute: &st
         .unwrap()
 }
 
-/// The code of a failed call.
+/// Returns the error code of a failed call.
 pub(crate) fn code<T: std::fmt::Debug, E: ProvideErrorMetadata>(outcome: Result<T, E>) -> String {
     outcome.unwrap_err().code().unwrap_or("no code").to_owned()
 }
 
-/// Waits until a condition holds.
+/// Waits until a condition holds, at most [`PATIENCE`].
 pub(crate) async fn eventually<F: Future<Output = bool>>(
     what: &str,
     mut condition: impl FnMut() -> F,
@@ -94,7 +93,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(
     }
 }
 
-/// Plain HTTP: status and body.
+/// Sends a plain HTTP request; returns status and body.
 pub(crate) async fn http(method: Method, url: &str, body: &str) -> (StatusCode, Bytes) {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let request = Request::builder()
@@ -109,7 +108,7 @@ pub(crate) async fn http(method: Method, url: &str, body: &str) -> (StatusCode, 
     )
 }
 
-/// What a tester's URL answers, as JSON.
+/// Calls the test API; returns status and JSON.
 pub(crate) async fn admin(
     method: Method,
     endpoint: &Endpoint,

@@ -1,4 +1,4 @@
-//! Dead-letter policies of queues: what `RedrivePolicy` and `RedriveAllowPolicy` say.
+//! Dead-letter policies of queues: `RedrivePolicy` and `RedriveAllowPolicy`.
 
 use serde::Deserialize;
 
@@ -7,20 +7,19 @@ use super::{
     limits::{MAX_RECEIVES, REDRIVE_SOURCES_MAX},
     names::QueueName,
 };
-use crate::realm::Realm;
+use crate::arn_scope::ArnScope;
 
-/// Where messages received too often go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RedrivePolicy {
-    /// The dead-letter queue.
+    /// Dead-letter queue.
     pub(crate) target: QueueName,
-    /// Its ARN, as the caller gave it.
+    /// ARN of the dead-letter queue, as set.
     pub(crate) target_arn: String,
-    /// A message received this often is set aside instead of being received once more.
+    /// A message received this often moves to the dead-letter queue instead of the next receive.
     pub(crate) max_receives: u32,
 }
 
-/// `maxReceiveCount` comes as a number or, from many tools, as a string.
+/// `maxReceiveCount` is a number or, from many tools, a string.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Count {
@@ -29,11 +28,11 @@ enum Count {
 }
 
 impl RedrivePolicy {
-    /// Parses the attribute. Whether the target exists is for the caller to check.
+    /// Parses the attribute. The core checks that the target exists.
     ///
     /// # Errors
-    /// `InvalidParameterValue`, in AWS's words.
-    pub(crate) fn parse(json: &str, realm: &Realm) -> SqsResult<Self> {
+    /// `InvalidParameterValue` with AWS's text.
+    pub(crate) fn parse(json: &str, scope: &ArnScope) -> SqsResult<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Raw {
@@ -59,7 +58,7 @@ impl RedrivePolicy {
                 "Invalid value for maxReceiveCount: {count}, valid values are from 1 to 1000 both inclusive."
             ))
         })?;
-        let target = realm
+        let target = scope
             .queue_of_arn(&target_arn)
             .ok_or_else(|| Self::missing_target(json))?;
         Ok(Self {
@@ -69,26 +68,23 @@ impl RedrivePolicy {
         })
     }
 
-    /// The attribute as it is shown: the count always a number.
+    /// Renders the attribute; the count is always a number.
     pub(crate) fn render(&self) -> String {
         serde_json::json!({"deadLetterTargetArn": self.target_arn, "maxReceiveCount": self.max_receives})
             .to_string()
     }
 
-    /// The error for a target that does not exist.
     pub(crate) fn missing_target(json: &str) -> SqsError {
         SqsError::parameter(json, "RedrivePolicy", "Dead letter target does not exist.")
     }
 }
 
-/// Which queues may name this one as their dead-letter queue.
+/// Queues that may use this one as their dead-letter queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RedriveAllowPolicy {
-    /// Any.
     AllowAll,
-    /// None.
     DenyAll,
-    /// Those with these ARNs.
+    /// ARNs of the queues.
     ByQueue(Vec<String>),
 }
 
@@ -96,7 +92,7 @@ impl RedriveAllowPolicy {
     /// Parses the attribute.
     ///
     /// # Errors
-    /// `InvalidParameterValue`, in AWS's words.
+    /// `InvalidParameterValue` with AWS's text.
     pub(crate) fn parse(json: &str) -> SqsResult<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -123,7 +119,6 @@ impl RedriveAllowPolicy {
         }
     }
 
-    /// The attribute as it is shown.
     pub(crate) fn render(&self) -> String {
         match self {
             Self::AllowAll => r#"{"redrivePermission":"allowAll"}"#.into(),
@@ -135,7 +130,6 @@ impl RedriveAllowPolicy {
         }
     }
 
-    /// Whether the queue with this ARN may use the one with this policy.
     pub(crate) fn allows(&self, source_arn: &str) -> bool {
         match self {
             Self::AllowAll => true,
@@ -150,13 +144,7 @@ mod tests {
     use super::*;
 
     fn parse(json: &str) -> SqsResult<RedrivePolicy> {
-        RedrivePolicy::parse(
-            json,
-            &Realm {
-                region: "us-east-1".into(),
-                account_id: "000000000000".into(),
-            },
-        )
+        RedrivePolicy::parse(json, &ArnScope::sample())
     }
 
     #[test]
@@ -194,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn permissions_decide_by_source() {
+    fn a_redrive_permission_depends_on_the_source_queue() {
         let by_queue =
             RedriveAllowPolicy::parse(r#"{"redrivePermission":"byQueue","sourceQueueArns":["a"]}"#)
                 .unwrap();

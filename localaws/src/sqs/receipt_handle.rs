@@ -1,33 +1,28 @@
-//! Receipt handles: opaque to clients, self-describing to us.
+//! Receipt handles: opaque to clients, self-describing to this endpoint.
 //!
-//! A handle names the queue, the message and which receive it came from, under a checksum. It stays valid
-//! over a restart. The checksum tells a mangled handle from a stale one; it is not a secret.
+//! A handle names the queue, the message and the receive, under a checksum. It stays valid over a restart. The checksum
+//! distinguishes a corrupt handle from a stale one; it is not a secret.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use md5::{Digest as _, Md5};
 
-use super::{core::QueueId, message::Seq};
+use super::{message::Seq, names::QueueId};
 
 /// Bytes of the fields: version, queue, message, receive.
 const FIELDS: usize = 1 + 8 + 8 + 4;
-/// Bytes of the checksum.
 const CHECK: usize = 9;
-/// First byte of every handle, so that another layout can be told apart.
+/// First byte of every handle: the version of its layout.
 const VERSION: u8 = 1;
 
-/// A parsed receipt handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Handle {
-    /// The queue it was received from.
+pub(crate) struct ReceiptHandle {
     pub(crate) queue: QueueId,
-    /// The message.
     pub(crate) seq: Seq,
-    /// Which receive of the message, counted from 1.
+    /// Number of the receive, from 1.
     pub(crate) receive: u32,
 }
 
-impl Handle {
-    /// The text a client gets.
+impl ReceiptHandle {
     pub(crate) fn encode(self) -> String {
         let mut bytes = [0; FIELDS + CHECK];
         bytes[0] = VERSION;
@@ -39,7 +34,7 @@ impl Handle {
         BASE64_STANDARD.encode(bytes)
     }
 
-    /// Reads a handle back; `None` when it is not one of ours.
+    /// Decodes a handle; `None` if it is not one of ours.
     pub(crate) fn decode(text: &str) -> Option<Self> {
         let bytes: [u8; FIELDS + CHECK] = BASE64_STANDARD.decode(text).ok()?.try_into().ok()?;
         let (fields, check) = bytes.split_at(FIELDS);
@@ -69,21 +64,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn handles_round_trip_and_mangled_ones_are_refused() {
-        let handle = Handle {
+    fn a_handle_round_trips_and_a_corrupt_one_is_refused() {
+        let handle = ReceiptHandle {
             queue: QueueId(7),
             seq: Seq(1 << 40),
             receive: 3,
         };
         let text = handle.encode();
-        assert_eq!(Handle::decode(&text), Some(handle));
-        assert_eq!(Handle::decode(""), None);
-        assert_eq!(Handle::decode("garbage"), None);
-        let mangled = if text.starts_with('B') {
+        assert_eq!(ReceiptHandle::decode(&text), Some(handle));
+        assert_eq!(ReceiptHandle::decode(""), None);
+        assert_eq!(ReceiptHandle::decode("garbage"), None);
+        let corrupt = if text.starts_with('B') {
             text.replacen('B', "C", 1)
         } else {
             text.replacen('A', "B", 1)
         };
-        assert_eq!(Handle::decode(&mangled), None);
+        assert_eq!(ReceiptHandle::decode(&corrupt), None);
     }
 }

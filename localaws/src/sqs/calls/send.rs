@@ -4,28 +4,27 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{
-    Caller, Sqs, State,
-    api::{BatchResult, SendEntry, SendMessage, SendMessageBatch, Sent},
-    attributes::{self, Attributes, Value, is_valid_text},
-    batch_ids,
-    core::Draft,
+use super::{batch_ids, in_range, required};
+use crate::sqs::{
+    api::{BatchResult, SendEntry, SendMessage, SendMessageBatch, SentMessage},
+    attributes::{self, AttributeData, MessageAttributes, is_valid_text},
+    core::NewMessage,
     error::{SqsError, SqsResult},
-    failed,
     limits::{DELAY_S, GROUP_ID_CHARS_MAX, PAYLOAD_BYTES_MAX},
     md5::Digest,
     message::Payload,
-    required,
+    names::QueueId,
+    service::{CallContext, Sqs, State},
 };
 
-/// The one system attribute a sender may set.
+/// The only system attribute that a sender may set.
 const TRACE_HEADER: &str = "AWSTraceHeader";
 
-/// A checked entry, not yet given an id and a time.
-struct Checked {
+/// A checked entry, before it gets an id and a time.
+struct CheckedEntry {
     body: String,
     body_md5: Digest,
-    attributes: Attributes,
+    attributes: MessageAttributes,
     attributes_md5: Option<Digest>,
     system_attributes_md5: Option<Digest>,
     trace_header: Option<String>,
@@ -38,20 +37,15 @@ impl Sqs {
     pub(super) async fn send_message(
         &self,
         request: SendMessage,
-        caller: &Caller,
-    ) -> SqsResult<Sent> {
+        context: &CallContext,
+    ) -> SqsResult<SentMessage> {
         let url = required(request.queue_url, "QueueUrl")?;
         let checked = check(request.entry)?;
         self.transact(|state, now_ms| {
-            let name = state.core.realm.queue_of_url(&url)?;
-            let id = state.core.find(&name)?;
-            let limit = state
-                .core
-                .queue(id)
-                .map_or(0, |queue| queue.settings.message_size_bytes);
-            check_size(checked.size_bytes, limit)?;
-            let (sent, draft) = accept(None, checked, state, caller, now_ms);
-            state.core.send(id, copies(draft, caller), now_ms);
+            let (id, limit_bytes) = queue_and_limit(state, &url)?;
+            check_size(checked.size_bytes, limit_bytes)?;
+            let (sent, new) = accept(None, checked, state, context, now_ms);
+            state.core.send(id, copies(new, context), now_ms);
             Ok(sent)
         })
         .await
@@ -60,8 +54,8 @@ impl Sqs {
     pub(super) async fn send_message_batch(
         &self,
         request: SendMessageBatch,
-        caller: &Caller,
-    ) -> SqsResult<BatchResult<Sent>> {
+        context: &CallContext,
+    ) -> SqsResult<BatchResult<SentMessage>> {
         let url = required(request.queue_url, "QueueUrl")?;
         let entries = request.entries.unwrap_or_default();
         let ids = batch_ids(
@@ -74,44 +68,20 @@ impl Sqs {
             return Err(SqsError::BatchRequestTooLong(total));
         }
         self.transact(|state, now_ms| {
-            let name = state.core.realm.queue_of_url(&url)?;
-            let id = state.core.find(&name)?;
-            let limit = state
-                .core
-                .queue(id)
-                .map_or(0, |queue| queue.settings.message_size_bytes);
-            let mut result = BatchResult {
-                successful: Vec::with_capacity(ids.len()),
-                failed: Vec::new(),
-            };
-            let mut drafts = Vec::with_capacity(ids.len());
+            let (id, limit_bytes) = queue_and_limit(state, &url)?;
+            let mut result = BatchResult::with_capacity(ids.len());
+            let mut new_messages = Vec::with_capacity(ids.len());
             for (entry_id, checked) in ids.into_iter().zip(checked) {
-                let fault = caller.entry_faults.draw();
-                if let Some(fault) = fault.as_ref().filter(|fault| !fault.after) {
-                    result
-                        .failed
-                        .push(failed(entry_id, &SqsError::Injected(fault.code.clone())));
-                    continue;
-                }
-                let checked = checked.and_then(|c| check_size(c.size_bytes, limit).map(|()| c));
-                match checked {
-                    Ok(checked) => {
-                        let (sent, draft) =
-                            accept(Some(entry_id.clone()), checked, state, caller, now_ms);
-                        drafts.extend(copies(draft, caller));
-                        if let Some(fault) = fault {
-                            result
-                                .failed
-                                .push(failed(entry_id, &SqsError::Injected(fault.code)));
-                        } else {
-                            result.successful.push(sent);
-                        }
-                    }
-                    Err(error) => result.failed.push(failed(entry_id, &error)),
-                }
+                result.record(entry_id.clone(), context, || {
+                    let checked = checked?;
+                    check_size(checked.size_bytes, limit_bytes)?;
+                    let (sent, new) = accept(Some(entry_id), checked, state, context, now_ms);
+                    new_messages.extend(copies(new, context));
+                    Ok(sent)
+                });
             }
-            if !drafts.is_empty() {
-                state.core.send(id, drafts, now_ms);
+            if !new_messages.is_empty() {
+                state.core.send(id, new_messages, now_ms);
             }
             Ok(result)
         })
@@ -119,17 +89,24 @@ impl Sqs {
     }
 }
 
-/// The message as the queue keeps it: once, and at once, unless a fault says otherwise.
-fn copies(mut draft: Draft, caller: &Caller) -> Vec<Draft> {
-    if let Some(late_s) = caller.entry_faults.draw_late_s() {
-        draft.delay_s = Some(late_s);
+/// Returns the queue that a URL names, and its `MaximumMessageSize`.
+fn queue_and_limit(state: &State, url: &str) -> SqsResult<(QueueId, u32)> {
+    let id = state.queue_of_url(url)?;
+    let queue = state.core.queue(id).ok_or(SqsError::QueueDoesNotExist)?;
+    Ok((id, queue.settings.message_size_bytes))
+}
+
+/// Returns the message as the queue stores it: injected faults may delay or duplicate it.
+fn copies(mut new: NewMessage, context: &CallContext) -> Vec<NewMessage> {
+    if let Some(late_s) = context.entry_faults.draw_late_s() {
+        new.delay_s = Some(late_s);
     }
-    let count = if caller.entry_faults.draw_duplicate() {
+    let count = if context.entry_faults.draw_duplicate() {
         2
     } else {
         1
     };
-    vec![draft; count]
+    vec![new; count]
 }
 
 fn check_size(size_bytes: usize, limit_bytes: u32) -> SqsResult<()> {
@@ -141,7 +118,7 @@ fn check_size(size_bytes: usize, limit_bytes: u32) -> SqsResult<()> {
     Ok(())
 }
 
-fn check(entry: SendEntry) -> SqsResult<Checked> {
+fn check(entry: SendEntry) -> SqsResult<CheckedEntry> {
     let body = entry.message_body.filter(|body| !body.is_empty());
     let body = required(body, "MessageBody")?;
     if !is_valid_text(&body) {
@@ -156,7 +133,7 @@ fn check(entry: SendEntry) -> SqsResult<Checked> {
     }
     let attributes = attributes::parse(entry.message_attributes.unwrap_or_default())?;
     let system = attributes::parse(entry.message_system_attributes.unwrap_or_default())?;
-    Ok(Checked {
+    Ok(CheckedEntry {
         size_bytes: body.len() + attributes::size_bytes(&attributes),
         body_md5: Digest::of_body(&body),
         body,
@@ -168,15 +145,20 @@ fn check(entry: SendEntry) -> SqsResult<Checked> {
             .message_group_id
             .map(|id| check_group(&id))
             .transpose()?,
-        delay_s: entry.delay_seconds.map(check_delay).transpose()?,
+        delay_s: in_range(
+            entry.delay_seconds,
+            "DelaySeconds",
+            &DELAY_S,
+            "DelaySeconds must be >= 0 and <= 900.",
+        )?,
     })
 }
 
-fn trace_header(system: Attributes) -> SqsResult<Option<String>> {
+fn trace_header(system: MessageAttributes) -> SqsResult<Option<String>> {
     let mut header = None;
     for (name, attribute) in system {
         match (name.as_str(), attribute.value) {
-            (TRACE_HEADER, Value::Text(text)) if attribute.data_type == "String" => {
+            (TRACE_HEADER, AttributeData::Text(text)) if attribute.data_type == "String" => {
                 header = Some(text)
             }
             _ => {
@@ -189,7 +171,7 @@ fn trace_header(system: Attributes) -> SqsResult<Option<String>> {
     Ok(header)
 }
 
-/// A message group id: 1–128 ASCII letters, digits and punctuation.
+/// Checks a message group id: 1 to 128 ASCII letters, digits and punctuation.
 fn check_group(id: &str) -> SqsResult<Arc<str>> {
     let fits =
         (1..=GROUP_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
@@ -203,29 +185,16 @@ fn check_group(id: &str) -> SqsResult<Arc<str>> {
     Ok(id.into())
 }
 
-fn check_delay(delay_s: i64) -> SqsResult<u32> {
-    u32::try_from(delay_s)
-        .ok()
-        .filter(|_| DELAY_S.contains(&delay_s))
-        .ok_or_else(|| {
-            SqsError::parameter(
-                delay_s,
-                "DelaySeconds",
-                "DelaySeconds must be >= 0 and <= 900.",
-            )
-        })
-}
-
 fn accept(
     entry_id: Option<String>,
-    checked: Checked,
+    checked: CheckedEntry,
     state: &mut State,
-    caller: &Caller,
+    context: &CallContext,
     now_ms: u64,
-) -> (Sent, Draft) {
+) -> (SentMessage, NewMessage) {
     let id: Uuid =
         uuid::Builder::from_random_bytes(state.random.u128(..).to_le_bytes()).into_uuid();
-    let sent = Sent {
+    let sent = SentMessage {
         id: entry_id,
         message_id: id.to_string(),
         body_md5: checked.body_md5.hex(),
@@ -240,12 +209,12 @@ fn accept(
         attributes_md5: checked.attributes_md5,
         group: checked.group,
         trace_header: checked.trace_header,
-        sender_id: Arc::clone(&caller.sender_id),
+        sender_id: Arc::clone(&context.sender_id),
         sent_ms: now_ms,
     };
     (
         sent,
-        Draft {
+        NewMessage {
             payload: Arc::new(payload),
             delay_s: checked.delay_s,
         },

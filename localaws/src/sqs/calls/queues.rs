@@ -1,23 +1,26 @@
-//! Calls about queues themselves: creation, listing, attributes, tags.
+//! Operations on queues: creation, listing, attributes, tags.
 
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use super::{
-    Caller, Sqs,
-    api::{
-        CreateQueue, GetQueueAttributes, GetQueueUrl, ListDeadLetterSourceQueues, ListQueues,
-        Nothing, OfQueue, QueueAttributes, QueueTags, QueueUrl, QueueUrls, SetQueueAttributes,
-        SourceQueueUrls, TagQueue, UntagQueue,
+use super::required;
+use crate::{
+    arn_scope::ArnScope,
+    sqs::{
+        api::{
+            CreateQueue, Empty, GetQueueAttributes, GetQueueUrl, ListDeadLetterSourceQueues,
+            ListQueues, QueueAttributes, QueueRequest, QueueTags, QueueUrl, QueueUrls,
+            SetQueueAttributes, SourceQueueUrls, TagQueue, UntagQueue,
+        },
+        error::{SqsError, SqsResult},
+        limits::{LIST_RESULTS, MS_PER_S, TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX, TAGS_MAX},
+        names::QueueName,
+        queue::Queue,
+        service::{CallContext, Sqs},
+        settings,
     },
-    error::{SqsError, SqsResult},
-    limits::{LIST_RESULTS, MS_PER_S, TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX, TAGS_MAX},
-    names::QueueName,
-    queue::Queue,
-    required, settings,
 };
-use crate::realm::Realm;
 
 type Map = BTreeMap<String, String>;
 
@@ -25,7 +28,7 @@ impl Sqs {
     pub(super) async fn create_queue(
         &self,
         request: CreateQueue,
-        caller: &Caller,
+        context: &CallContext,
     ) -> SqsResult<QueueUrl> {
         let name = QueueName::parse(&required(request.queue_name, "QueueName")?)?;
         let attributes = request.attributes.unwrap_or_default();
@@ -34,7 +37,7 @@ impl Sqs {
         self.transact(|state, now_ms| {
             state.core.create(&name, &attributes, tags, now_ms)?;
             Ok(QueueUrl {
-                queue_url: state.core.realm.queue_url(&caller.host, &name),
+                queue_url: state.core.scope.queue_url(&context.host, &name),
             })
         })
         .await
@@ -43,34 +46,34 @@ impl Sqs {
     pub(super) fn get_queue_url(
         &self,
         request: GetQueueUrl,
-        caller: &Caller,
+        context: &CallContext,
     ) -> SqsResult<QueueUrl> {
         let text = required(request.queue_name, "QueueName")?;
         let state = self.state();
-        let realm = &state.core.realm;
+        let scope = &state.core.scope;
         if request
             .owner
-            .is_some_and(|owner| owner != *realm.account_id)
+            .is_some_and(|owner| owner != *scope.account_id)
         {
             return Err(SqsError::QueueDoesNotExist);
         }
         let name = QueueName::parse(&text).or(Err(SqsError::QueueDoesNotExist))?;
         state.core.find(&name)?;
         Ok(QueueUrl {
-            queue_url: realm.queue_url(&caller.host, &name),
+            queue_url: scope.queue_url(&context.host, &name),
         })
     }
 
     pub(super) fn list_queues(
         &self,
         request: &ListQueues,
-        caller: &Caller,
+        context: &CallContext,
     ) -> SqsResult<QueueUrls> {
         let page = Page::parse(request.max_results, request.next_token.as_deref())?;
         let prefix = request.queue_name_prefix.as_deref().unwrap_or_default();
         let state = self.state();
         let names = state.core.list(prefix, page.after.as_ref(), page.size + 1);
-        let (queue_urls, next_token) = page.cut(names, &state.core.realm, caller);
+        let (queue_urls, next_token) = page.cut(names, &state.core.scope, context);
         Ok(QueueUrls {
             queue_urls,
             next_token: next_token.filter(|_| request.max_results.is_some()),
@@ -80,42 +83,42 @@ impl Sqs {
     pub(super) fn list_sources(
         &self,
         request: ListDeadLetterSourceQueues,
-        caller: &Caller,
+        context: &CallContext,
     ) -> SqsResult<SourceQueueUrls> {
         let url = required(request.queue_url, "QueueUrl")?;
         let page = Page::parse(request.max_results, request.next_token.as_deref())?;
         let state = self.state();
-        let name = state.core.realm.queue_of_url(&url)?;
+        let name = state.core.scope.queue_of_url(&url)?;
         state.core.find(&name)?;
         let names = state
             .core
             .sources_of(&name)
             .filter(|name| page.after.as_ref().is_none_or(|a| *name > a));
-        let (queue_urls, next_token) = page.cut(names, &state.core.realm, caller);
+        let (queue_urls, next_token) = page.cut(names, &state.core.scope, context);
         Ok(SourceQueueUrls {
             queue_urls,
             next_token,
         })
     }
 
-    pub(super) async fn delete_queue(&self, request: OfQueue) -> SqsResult<Nothing> {
+    pub(super) async fn delete_queue(&self, request: QueueRequest) -> SqsResult<Empty> {
         let url = required(request.queue_url, "QueueUrl")?;
         self.transact(|state, _| {
-            let name = state.core.realm.queue_of_url(&url)?;
+            let name = state.core.scope.queue_of_url(&url)?;
             state.core.delete(&name)
         })
         .await?;
-        Ok(Nothing {})
+        Ok(Empty {})
     }
 
-    pub(super) async fn purge_queue(&self, request: OfQueue) -> SqsResult<Nothing> {
+    pub(super) async fn purge_queue(&self, request: QueueRequest) -> SqsResult<Empty> {
         let url = required(request.queue_url, "QueueUrl")?;
         self.transact(|state, now_ms| {
-            let name = state.core.realm.queue_of_url(&url)?;
+            let name = state.core.scope.queue_of_url(&url)?;
             state.core.purge(&name, now_ms)
         })
         .await?;
-        Ok(Nothing {})
+        Ok(Empty {})
     }
 
     pub(super) async fn get_queue_attributes(
@@ -123,20 +126,20 @@ impl Sqs {
         request: GetQueueAttributes,
     ) -> SqsResult<QueueAttributes> {
         let url = required(request.queue_url, "QueueUrl")?;
-        let wanted = request.attribute_names.unwrap_or_default();
-        if let Some(unknown) = wanted
+        let requested = request.attribute_names.unwrap_or_default();
+        if let Some(unknown) = requested
             .iter()
             .find(|name| *name != "All" && !settings::is_known(name))
         {
             return Err(SqsError::InvalidAttributeName(unknown.clone()));
         }
-        // A transaction, because bringing the queue to the present may expire messages.
+        // A transaction, because advancing the queue may delete expired messages.
         self.transact(|state, now_ms| {
-            let name = state.core.realm.queue_of_url(&url)?;
-            let realm = state.core.realm.clone();
-            let mut attributes = describe(state.core.present(&name, now_ms)?, &realm);
-            if !wanted.iter().any(|name| name == "All") {
-                attributes.retain(|name, _| wanted.iter().any(|wanted| wanted == name));
+            let name = state.core.scope.queue_of_url(&url)?;
+            let scope = state.core.scope.clone();
+            let mut attributes = describe(state.core.find_advanced(&name, now_ms)?, &scope);
+            if !requested.iter().any(|name| name == "All") {
+                attributes.retain(|name, _| requested.iter().any(|requested| requested == name));
             }
             Ok(QueueAttributes { attributes })
         })
@@ -146,18 +149,18 @@ impl Sqs {
     pub(super) async fn set_queue_attributes(
         &self,
         request: SetQueueAttributes,
-    ) -> SqsResult<Nothing> {
+    ) -> SqsResult<Empty> {
         let url = required(request.queue_url, "QueueUrl")?;
         let attributes = required(request.attributes, "Attributes")?;
         self.transact(|state, now_ms| {
-            let name = state.core.realm.queue_of_url(&url)?;
+            let name = state.core.scope.queue_of_url(&url)?;
             state.core.set_attributes(&name, &attributes, now_ms)
         })
         .await?;
-        Ok(Nothing {})
+        Ok(Empty {})
     }
 
-    pub(super) async fn tag_queue(&self, request: TagQueue) -> SqsResult<Nothing> {
+    pub(super) async fn tag_queue(&self, request: TagQueue) -> SqsResult<Empty> {
         let added = required(request.tags, "Tags")?;
         check_tags(&added)?;
         self.change_tags(request.queue_url, |tags| {
@@ -167,7 +170,7 @@ impl Sqs {
         .await
     }
 
-    pub(super) async fn untag_queue(&self, request: UntagQueue) -> SqsResult<Nothing> {
+    pub(super) async fn untag_queue(&self, request: UntagQueue) -> SqsResult<Empty> {
         let keys = required(request.tag_keys, "TagKeys")?;
         self.change_tags(request.queue_url, |tags| {
             tags.retain(|key, _| !keys.contains(key));
@@ -176,10 +179,10 @@ impl Sqs {
         .await
     }
 
-    pub(super) fn list_queue_tags(&self, request: OfQueue) -> SqsResult<QueueTags> {
+    pub(super) fn list_queue_tags(&self, request: QueueRequest) -> SqsResult<QueueTags> {
         let url = required(request.queue_url, "QueueUrl")?;
         let state = self.state();
-        let id = state.core.find(&state.core.realm.queue_of_url(&url)?)?;
+        let id = state.queue_of_url(&url)?;
         Ok(QueueTags {
             tags: state
                 .core
@@ -193,27 +196,27 @@ impl Sqs {
         &self,
         url: Option<String>,
         change: impl FnOnce(&mut Map) -> SqsResult<()>,
-    ) -> SqsResult<Nothing> {
+    ) -> SqsResult<Empty> {
         let url = required(url, "QueueUrl")?;
         self.transact(|state, _| {
-            let name = state.core.realm.queue_of_url(&url)?;
+            let name = state.core.scope.queue_of_url(&url)?;
             state.core.change_tags(&name, change)
         })
         .await?;
-        Ok(Nothing {})
+        Ok(Empty {})
     }
 }
 
-/// Everything `GetQueueAttributes` can say about a queue.
-fn describe(queue: &Queue, realm: &Realm) -> BTreeMap<&'static str, String> {
+/// Returns all attributes of a queue.
+fn describe(queue: &Queue, scope: &ArnScope) -> BTreeMap<&'static str, String> {
     let counts = queue.counts();
     let mut map = queue.settings.render();
     map.extend([
-        ("QueueArn", realm.queue_arn(&queue.name)),
+        ("QueueArn", scope.queue_arn(&queue.name)),
         ("ApproximateNumberOfMessages", counts.ready.to_string()),
         (
             "ApproximateNumberOfMessagesNotVisible",
-            counts.leased.to_string(),
+            counts.in_flight.to_string(),
         ),
         (
             "ApproximateNumberOfMessagesDelayed",
@@ -288,12 +291,12 @@ impl Page {
         })
     }
 
-    /// The URLs of the page and the token of the next, if names go on after it.
+    /// Returns the URLs of the page, and the token of the next page if there is one.
     fn cut<'a>(
         &self,
         names: impl Iterator<Item = &'a QueueName>,
-        realm: &Realm,
-        caller: &Caller,
+        scope: &ArnScope,
+        context: &CallContext,
     ) -> (Vec<String>, Option<String>) {
         let names: Vec<_> = names.take(self.size + 1).collect();
         let page = &names[..names.len().min(self.size)];
@@ -304,7 +307,7 @@ impl Page {
             .map(|name| BASE64_URL_SAFE_NO_PAD.encode(name.as_str()));
         (
             page.iter()
-                .map(|name| realm.queue_url(&caller.host, name))
+                .map(|name| scope.queue_url(&context.host, name))
                 .collect(),
             token,
         )
