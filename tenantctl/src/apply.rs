@@ -6,8 +6,8 @@
 //! answer was lost is settled by looking for the id on the fresh head.
 
 mod attempt;
+mod outcome;
 mod record;
-mod request_id;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,12 @@ use std::time::Duration;
 use shared::queue::retry::backoff_from_half;
 
 use self::attempt::{Attempt, Failed, attempt};
+use self::outcome::Plans;
+pub use self::outcome::{Applied, OnStep, Outcome, Refused, Results, Step};
 pub use self::record::describe;
-pub use self::request_id::{InvalidRequestId, RequestId};
-use crate::git::{GitError, Oid, Repository};
-use crate::plan::{Plan, PlanError, PlanErrorKind};
-use crate::request::Request;
+use crate::git::{GitError, Repository};
+use crate::plan::Plan;
+use crate::request::{RequestId, Wanted};
 
 /// Pushes tried while others move the branch, where nothing else is said. One of eight writers that never pause wins one
 /// go in eight: about once in 10^11 it loses this many in a row.
@@ -34,59 +35,6 @@ const MAX_LOST: u32 = 4;
 const LOST_BASE: Duration = Duration::from_millis(250);
 /// Longest such wait.
 const LOST_MAX: Duration = Duration::from_secs(5);
-
-/// A request and the id it is known by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// What is to be done.
-    pub request: Request,
-    /// The id that makes a repeat of it known.
-    pub id: RequestId,
-    /// Whether the id may be in the history already; one just made up cannot.
-    pub may_be_repeat: bool,
-}
-
-/// What carrying a request out came to.
-#[derive(Debug, Clone)]
-pub struct Applied {
-    /// What became of it.
-    pub outcome: Outcome,
-    /// What was planned; `None` for a repeat.
-    pub plan: Option<Plan>,
-    /// Pushes it took, 0 where there was nothing to push.
-    pub attempts: u32,
-}
-
-/// A request's good ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The branch has this commit.
-    Committed(Oid),
-    /// The repository says so already.
-    NothingToDo,
-    /// This commit, made before, carries the request's id.
-    Repeated(Oid),
-}
-
-/// Why one request is not carried out; others are none the worse for it.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// There is no plan.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The id belongs to another request.
-    #[error(
-        "request id {id} belongs to another request, committed as {commit}: {recorded}; choose another id"
-    )]
-    IdTaken {
-        /// The id.
-        id: RequestId,
-        /// The commit that has it.
-        commit: Oid,
-        /// What was asked for under it.
-        recorded: String,
-    },
-}
 
 /// Why nothing was carried out.
 #[derive(Debug, thiserror::Error)]
@@ -114,24 +62,6 @@ pub enum ApplyError {
     },
 }
 
-/// A step that may take long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Fetching the branch.
-    Fetching,
-    /// Reading and planning.
-    Planning,
-    /// Pushing.
-    Pushing,
-    /// The branch moved on: this is the next attempt's number.
-    Again(u32),
-    /// The push was not answered: looking for its commit.
-    Searching,
-}
-
-/// Hears of each step, on any thread.
-pub type OnStep = Arc<dyn Fn(Step) + Send + Sync>;
-
 /// How requests are carried out.
 #[derive(Clone)]
 pub struct Options {
@@ -146,27 +76,6 @@ impl Default for Options {
         Self {
             on_step: Arc::new(|_| {}),
             max_attempts: MAX_ATTEMPTS,
-        }
-    }
-}
-
-/// What each request came to.
-pub type Results = Vec<Result<Applied, Refused>>;
-
-impl Refused {
-    /// The stable name of the error, for programs.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Plan(error) => error.code(),
-            Self::IdTaken { .. } => "request_id_taken",
-        }
-    }
-
-    /// Which kind of answer it is.
-    pub const fn kind(&self) -> PlanErrorKind {
-        match self {
-            Self::Plan(error) => error.kind(),
-            Self::IdTaken { .. } => PlanErrorKind::Conflict,
         }
     }
 }
@@ -253,9 +162,6 @@ pub async fn apply_all(
         tokio::time::sleep(pause).await;
     }
 }
-
-/// What was planned for each request.
-type Plans = Arc<Vec<Option<Plan>>>;
 
 /// A push that was not answered.
 struct Lost {

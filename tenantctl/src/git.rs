@@ -31,7 +31,7 @@ pub use self::patch::{PatchError, patch};
 pub use self::program::{DEFAULT_TIMEOUT, Git};
 pub use self::seed::seed;
 pub use self::snapshot::Snapshot;
-use crate::plan::Edit;
+use crate::tree::Edit;
 
 /// The mirror's own name of the branch.
 const TRACKING: &str = "refs/tracking/";

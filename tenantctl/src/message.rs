@@ -7,8 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use shared::tenant::{TenantId, Tier};
 
-use crate::apply::{RequestId, Wanted};
-use crate::request::{Percent, Request, Wave};
+use crate::request::{Percent, Request, RequestId, Wanted, Wave};
 
 /// Most of a stranger's text that a reason quotes.
 const MAX_QUOTED_CHARS: usize = 80;

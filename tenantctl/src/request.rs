@@ -3,10 +3,14 @@
 //! Whoever takes a request from outside (a message, a command line) parses it into these types first. Past that, no
 //! text of a stranger reaches a path, a template or a commit message.
 
+mod id;
+
 use std::fmt;
 use std::str::FromStr;
 
 use shared::tenant::{TenantId, Tier};
+
+pub use self::id::{InvalidRequestId, RequestId};
 
 /// Longest reason of a hold.
 pub const MAX_HOLD_REASON_CHARS: usize = 200;
@@ -77,6 +81,17 @@ pub enum Request {
         /// Its id.
         tenant: TenantId,
     },
+}
+
+/// A request and the id it is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// What is to be done.
+    pub request: Request,
+    /// The id that makes a repeat of it known.
+    pub id: RequestId,
+    /// Whether the id may be in the history already; one just made up cannot.
+    pub may_be_repeat: bool,
 }
 
 /// Which tenants of a tier take up a release. Tenants on hold never do.

@@ -8,8 +8,6 @@ use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::plan::Plan;
-
 /// Largest file that is read: a tenant's has 3 KiB, what `flux bootstrap` writes almost one MiB.
 pub const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -84,6 +82,15 @@ pub enum TreeError {
         /// Its size.
         bytes: u64,
     },
+}
+
+/// What becomes of one file.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Edit {
+    /// The file.
+    pub path: RepoPath,
+    /// Its whole new text; `None` deletes it.
+    pub content: Option<String>,
 }
 
 /// A tree in memory.
@@ -197,9 +204,8 @@ impl MemoryTree {
         self.0.iter().map(|(path, text)| (path, text.as_str()))
     }
 
-    /// Makes the plan's edits.
-    pub fn apply(&mut self, plan: &Plan) {
-        for edit in &plan.edits {
+    pub fn apply(&mut self, edits: &[Edit]) {
+        for edit in edits {
             match &edit.content {
                 Some(text) => self.insert(edit.path.clone(), text.clone()),
                 None => drop(self.remove(&edit.path)),

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::outcome::{Applied, OnStep, Outcome, Plans, Refused, Results, Step};
 use super::record::{self, Recorded};
-use super::{Applied, OnStep, Outcome, Plans, Refused, Results, Step, Wanted};
 use crate::git::{GitError, Oid, Pushed, Repository, Snapshot, Turn};
 use crate::plan::{Plan, plan};
+use crate::request::Wanted;
 
 /// What a go is made with.
 pub(super) struct Attempt {

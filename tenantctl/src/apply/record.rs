@@ -5,9 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::{RequestId, Wanted};
 use crate::git::Oid;
-use crate::request::{Request, Wave};
+use crate::request::{Request, RequestId, Wanted, Wave};
 
 /// The trailer with the id.
 const ID: &str = "Request-Id: ";

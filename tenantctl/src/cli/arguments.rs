@@ -10,10 +10,10 @@ use shared::config::seconds;
 use shared::tenant::{TenantId, Tier};
 
 use super::exit::EXIT_CODES;
-use crate::apply::{MAX_ATTEMPTS, RequestId};
+use crate::apply::MAX_ATTEMPTS;
 use crate::git::{Author, Branch};
 use crate::message::Kind;
-use crate::request::{HoldReason, Percent, ReleaseVersion, Request, Wave};
+use crate::request::{HoldReason, Percent, ReleaseVersion, Request, RequestId, Wave};
 use crate::worker::WorkerConfig;
 
 /// Onboards, deploys, moves and offboards tenants by commits to the GitOps repository

@@ -7,10 +7,10 @@ use super::exit::{CliError, Exit};
 use super::output::{say, say_json};
 use super::progress::Progress;
 use super::sources;
-use crate::apply::{Applied, Options, Outcome, RequestId, Wanted, apply, describe};
+use crate::apply::{Applied, Options, Outcome, apply, describe};
 use crate::git::{Branch, patch};
 use crate::plan::{Effect, Plan, plan};
-use crate::request::Request;
+use crate::request::{Request, RequestId, Wanted};
 
 /// Carries a change out and tells what came of it.
 pub(super) fn run(global: &Global, change: Change) -> Result<Exit, CliError> {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::names::Branch;
-use super::program::Called;
 
 /// Most of git's own words that are quoted.
 const MAX_REASON_CHARS: usize = 500;
@@ -111,6 +110,20 @@ pub enum GitError {
         /// The beginning of what it said.
         answer: String,
     },
+}
+
+/// What a call came to.
+#[derive(Debug)]
+pub(super) struct Called {
+    pub(super) succeeded: bool,
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: String,
+}
+
+impl Called {
+    pub(super) fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
 }
 
 /// Why a remote did not move its branch.

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::failure::GitError;
 use super::names::{Author, Oid};
 use super::program::Git;
-use crate::plan::Edit;
+use crate::tree::Edit;
 
 /// One commit to be made.
 pub(super) struct Commit<'a> {

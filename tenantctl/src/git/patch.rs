@@ -7,8 +7,7 @@ use super::failure::GitError;
 use super::import::{self, Commit};
 use super::names::Author;
 use super::program::{DEFAULT_TIMEOUT, Git};
-use crate::plan::Edit;
-use crate::tree::Tree;
+use crate::tree::{Edit, Tree, TreeError};
 
 /// The scratch repository's branch.
 const REFERENCE: &str = "refs/heads/patch";
@@ -18,7 +17,7 @@ const REFERENCE: &str = "refs/heads/patch";
 pub enum PatchError {
     /// A file cannot be read.
     #[error(transparent)]
-    Tree(#[from] crate::tree::TreeError),
+    Tree(#[from] TreeError),
     /// Git cannot compare.
     #[error(transparent)]
     Git(#[from] GitError),

@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::credentials::Credentials;
-use super::failure::GitError;
+use super::failure::{Called, GitError};
 
 /// Longest a call may take where nothing else is said: the first fetch of a large repository.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
@@ -64,20 +64,6 @@ pub struct Git {
     folder: PathBuf,
     credentials: Option<Credentials>,
     timeout: Duration,
-}
-
-/// What a call came to.
-#[derive(Debug)]
-pub(super) struct Called {
-    pub(super) succeeded: bool,
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: String,
-}
-
-impl Called {
-    pub(super) fn stdout_text(&self) -> String {
-        String::from_utf8_lossy(&self.stdout).into_owned()
-    }
 }
 
 impl Git {

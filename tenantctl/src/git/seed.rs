@@ -7,7 +7,7 @@ use super::failure::GitError;
 use super::import::{self, Commit};
 use super::names::{Author, Branch};
 use super::program::{DEFAULT_TIMEOUT, Git};
-use crate::plan::Edit;
+use crate::tree::Edit;
 
 /// Creates the bare repository `folder`, whose `branch` has one commit with these files. It appears whole or not at all.
 ///

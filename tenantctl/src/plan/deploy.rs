@@ -6,8 +6,9 @@ use serde_json::Value;
 use shared::tenant::{TenantId, Tier};
 
 use super::edits::Edits;
+use super::effect::{Effect, Plan};
+use super::error::PlanError;
 use super::find;
-use super::{Effect, Plan, PlanError};
 use crate::kustomization;
 use crate::layout;
 use crate::request::{Percent, ReleaseVersion, Wave};

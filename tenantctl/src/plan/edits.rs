@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Edit, PlanError};
+use super::error::PlanError;
 use crate::kustomization;
 use crate::layout;
-use crate::tree::{RepoPath, Tree};
+use crate::tree::{Edit, RepoPath, Tree};
 use crate::yaml::YamlError;
 
 /// Files to be written, with what is there now.

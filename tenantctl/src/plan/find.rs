@@ -2,7 +2,7 @@
 
 use shared::tenant::{TenantId, Tier};
 
-use super::PlanError;
+use super::error::PlanError;
 use crate::layout;
 use crate::tree::{RepoPath, Tree};
 

@@ -5,9 +5,10 @@ use serde_json::Value;
 use shared::tenant::TenantId;
 
 use super::edits::Edits;
+use super::effect::{Effect, Plan};
+use super::error::PlanError;
 use super::find::{Found, find};
 use super::offboard::DELETE_DATA;
-use super::{Effect, Plan, PlanError};
 use crate::layout;
 use crate::tenant_file::TenantFile;
 use crate::tree::Tree;

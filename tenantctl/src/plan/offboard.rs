@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use shared::tenant::{TenantId, Tier};
 
 use super::edits::Edits;
+use super::effect::{Effect, Plan};
+use super::error::PlanError;
 use super::find::{Found, Live, find};
-use super::{Effect, Plan, PlanError};
 use crate::layout::{self, OFFBOARDED_ANNOTATION};
 use crate::release::Release;
 use crate::tenant_file::TenantFile;

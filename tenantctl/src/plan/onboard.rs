@@ -3,8 +3,10 @@
 use shared::tenant::{TenantId, Tier};
 
 use super::edits::Edits;
+use super::effect::{Effect, Plan};
+use super::error::PlanError;
 use super::find::{Found, find};
-use super::{Effect, Plan, PlanError, template};
+use super::template;
 use crate::layout;
 use crate::request::ReleaseVersion;
 use crate::tenant_file::TenantFile;

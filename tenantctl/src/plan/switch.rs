@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use shared::tenant::TenantId;
 
 use super::edits::Edits;
-use super::{Effect, Plan, PlanError, find};
+use super::effect::{Effect, Plan};
+use super::error::PlanError;
+use super::find;
 use crate::layout::HOLD_ANNOTATION;
 use crate::request::HoldReason;
 use crate::tenant_file::TenantFile;

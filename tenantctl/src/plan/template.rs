@@ -3,7 +3,7 @@
 use serde_json::Value;
 use shared::tenant::{TenantId, Tier};
 
-use super::PlanError;
+use super::error::PlanError;
 use crate::layout::{self, PLACEHOLDER};
 use crate::tenant_file::{TenantFile, VERSION};
 use crate::tree::Tree;

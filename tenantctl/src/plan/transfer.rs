@@ -9,7 +9,9 @@ use serde_json::Value;
 use shared::tenant::{TenantId, Tier};
 
 use super::edits::Edits;
-use super::{Effect, Plan, PlanError, find, template};
+use super::effect::{Effect, Plan};
+use super::error::PlanError;
+use super::{find, template};
 use crate::layout::{self, TIER_LABEL};
 use crate::tenant_file::{TenantFile, VERSION};
 use crate::tree::Tree;

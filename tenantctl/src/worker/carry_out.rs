@@ -16,12 +16,11 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{
-    Applied, ApplyError, InvalidRequestId, Options, Outcome, Refused, Results, Wanted, apply_all,
-};
+use crate::apply::{Applied, ApplyError, Options, Outcome, Refused, Results, apply_all};
 use crate::git::{GitError, Repository};
 use crate::message::{BadMessage, Kind};
 use crate::plan::PlanErrorKind;
+use crate::request::{InvalidRequestId, Wanted};
 
 /// First wait before the repository is tried again.
 const RETRY_BASE: Duration = Duration::from_millis(250);

@@ -3,8 +3,9 @@
 
 use serde_json::{Map, Value};
 
-use super::scalar::{inline, quote_like};
-use super::{Kind, Node, Pair, YamlError, parse};
+use super::node::{Document, Kind, Node, Pair, YamlError};
+use super::parse::parse;
+use super::scalar::{Style, inline, quote_like};
 
 /// Columns that a new level is indented by.
 const INDENT: usize = 2;
@@ -93,8 +94,7 @@ pub(crate) fn append_document(text: &str, chunk: &str) -> String {
 /// The comment behind a value in the same line.
 pub(crate) fn comment_behind<'t>(text: &'t str, node: &Node<'_>) -> Option<&'t str> {
     let behind = text[node.span.end..line_end(text, node.span.end)].trim();
-    let is_in_line =
-        matches!(&node.kind, Kind::Scalar { style, .. } if *style != super::Style::Block);
+    let is_in_line = matches!(&node.kind, Kind::Scalar { style, .. } if *style != Style::Block);
     (is_in_line && behind.starts_with('#')).then_some(behind)
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn set_comment(
 /// Writes over what is there.
 fn replace(text: &str, root: &Node<'_>, path: &[&str], node: &Node<'_>, value: &Value) -> String {
     match &node.kind {
-        Kind::Scalar { style, .. } if *style != super::Style::Block => splice(
+        Kind::Scalar { style, .. } if *style != Style::Block => splice(
             text,
             node.span.start,
             node.span.end,
@@ -248,7 +248,7 @@ fn block(path: &[&str], value: &Value, indent: usize) -> String {
 /// The edited text, once it says what it is to say.
 fn checked(
     edited: String,
-    before: &[super::Document<'_>],
+    before: &[Document<'_>],
     document: usize,
     wanted: &Value,
 ) -> Result<String, YamlError> {

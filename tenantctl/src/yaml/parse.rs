@@ -5,7 +5,11 @@ use std::collections::HashSet;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
-use super::{Document, Kind, MAX_DEPTH, Node, Pair, Style, YamlError};
+use super::node::{Document, Kind, Node, Pair, YamlError};
+use super::scalar::Style;
+
+/// Deepest nesting that is read.
+const MAX_DEPTH: usize = 64;
 
 /// Maps above this many keys are searched for doubles by a set.
 const FEW_KEYS: usize = 16;

@@ -5,7 +5,15 @@
 
 use serde_json::{Number, Value};
 
-use super::Style;
+/// How a scalar is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    Plain,
+    Single,
+    Double,
+    /// `|` or `>`.
+    Block,
+}
 
 /// What a scalar means.
 pub(super) fn resolve(text: &str, style: Style) -> Value {

@@ -83,7 +83,7 @@ proptest! {
                         prop_assert_ne!(&tree.read(&edit.path).expect("readable"), &edit.content, "an edit changes something");
                     }
                     prop_assert!(!done.subject.contains('\n') && done.subject.len() < 100, "{:?}", done.subject);
-                    tree.apply(&done);
+                    tree.apply(&done.edits);
                     let again = plan(&tree, request).expect("what has been done can be asked for again");
                     prop_assert_eq!(again.edits, vec![], "{:?}", request);
                 }

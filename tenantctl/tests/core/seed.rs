@@ -48,7 +48,7 @@ pub(crate) fn offboard(tenant: &str, delete_data: bool) -> Request {
 /// Plans a request and makes its edits.
 pub(crate) fn run(tree: &mut MemoryTree, request: &Request) -> Result<Plan, PlanError> {
     let plan = plan(tree, request)?;
-    tree.apply(&plan);
+    tree.apply(&plan.edits);
     Ok(plan)
 }
 

@@ -5,10 +5,10 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use tenantctl::apply::{Options, Outcome, RequestId, Wanted, apply};
+use tenantctl::apply::{Options, Outcome, apply};
 use tenantctl::git::{Author, Repository, Settings};
 use tenantctl::lint::lint;
-use tenantctl::request::Request;
+use tenantctl::request::{Request, RequestId, Wanted};
 
 use crate::http::HttpServer;
 use crate::remote::{Remote, TENANTS};

@@ -2,12 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use tenantctl::apply::{
-    ApplyError, Options, Outcome, Refused, RequestId, Wanted, apply, apply_all,
-};
+use tenantctl::apply::{ApplyError, Options, Outcome, Refused, apply, apply_all};
 use tenantctl::git::{Author, GitError, Pushed, Repository, Settings, patch};
-use tenantctl::plan::Edit;
-use tenantctl::request::Request;
+use tenantctl::request::{Request, RequestId, Wanted};
+use tenantctl::tree::Edit;
 use tenantctl::tree::{
     EntryKind, FolderTree, MAX_FILE_BYTES, MemoryTree, RepoPath, Tree, TreeError,
 };

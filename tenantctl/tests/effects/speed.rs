@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tenantctl::apply::{Options, RequestId, Step, Wanted, apply};
+use tenantctl::apply::{Options, Step, apply};
 use tenantctl::git::{Author, Repository, Settings};
-use tenantctl::request::Request;
+use tenantctl::request::{Request, RequestId, Wanted};
 
 use crate::remote::{Remote, TENANTS, seed};
 
