@@ -1,7 +1,7 @@
-//! A request and a repository in, edits out: [`plan`] is pure.
+//! Plans the edits of a request: [`plan`] is pure.
 //!
-//! It reads what it needs and no more: onboarding does not look into other tenants' files. Asked again for what is
-//! already so, it plans no edits. What it cannot do without loss it refuses, and says what to do instead.
+//! A plan reads only the files that it needs: onboarding reads no other tenant's file. A repeated request has no edits. A
+//! request that would lose data or settings is refused, with a remedy.
 
 mod deploy;
 mod edits;
@@ -21,10 +21,7 @@ use crate::request::Request;
 pub use crate::tree::Edit;
 use crate::tree::Tree;
 
-/// The edits that fulfil a request in a repository.
-///
-/// # Errors
-/// See [`PlanError`]; none of them has changed anything.
+/// Returns the edits of a request.
 pub fn plan(tree: &dyn Tree, request: &Request) -> Result<Plan, PlanError> {
     match request {
         Request::Onboard {

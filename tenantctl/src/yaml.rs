@@ -1,8 +1,8 @@
-//! YAML with the place of everything in it, so that an edit changes the bytes it has to and no others.
+//! YAML with the place of every value, so that an edit changes the bytes that it must and no others.
 //!
-//! The text is parsed once into [`Node`]s; values are read from them and edits are splices at their places. What these
-//! files have no use for is an error, not a guess: anchors and aliases (and with them merge keys), tags, tabs,
-//! carriage returns, keys that are no text, a key twice in one map. So a file means the same to every reader.
+//! The text is parsed once into [`Node`]s. Values are read from nodes, and edits are splices at their places. Constructs that
+//! these files do not need are errors: anchors and aliases (so merge keys, too), tags, tabs, carriage returns, keys that are
+//! not text, duplicate keys. A file that parses means the same to every reader.
 
 mod edit;
 mod node;
@@ -11,7 +11,9 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use edit::{append_document, comment_behind, remove, set, set_comment};
-pub(crate) use node::{Document, Kind, Node, YamlError};
+pub(crate) use edit::{
+    after_colon, append_document, comment_behind, line_end, line_start, remove, set, set_comment,
+};
+pub(crate) use node::{Document, Node, NodeKind, YamlError};
 pub(crate) use parse::parse;
 pub(crate) use scalar::{Style, inline, is_ambiguous};

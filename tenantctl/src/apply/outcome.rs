@@ -6,74 +6,64 @@ use crate::git::Oid;
 use crate::plan::{Plan, PlanError, PlanErrorKind};
 use crate::request::RequestId;
 
-/// What carrying a request out came to.
+/// The result of an applied request.
 #[derive(Debug, Clone)]
 pub struct Applied {
-    /// What became of it.
-    pub outcome: Outcome,
-    /// What was planned; `None` for a repeat.
+    pub outcome: ApplyOutcome,
+    /// `None` for a repeated request.
     pub plan: Option<Plan>,
-    /// Pushes it took, 0 where there was nothing to push.
+    /// Pushes made; 0 if there was nothing to push.
     pub attempts: u32,
 }
 
-/// A request's good ends.
+/// The success of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The branch has this commit.
+pub enum ApplyOutcome {
     Committed(Oid),
-    /// The repository says so already.
+    /// The repository is in the requested state already.
     NothingToDo,
-    /// This commit, made before, carries the request's id.
+    /// An earlier commit has the request's id.
     Repeated(Oid),
 }
 
-/// Why one request is not carried out; others are none the worse for it.
+/// Reason why one request is not applied. Other requests are not affected.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// There is no plan.
+pub enum RequestError {
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The id belongs to another request.
     #[error(
         "request id {id} belongs to another request, committed as {commit}: {recorded}; choose another id"
     )]
     IdTaken {
-        /// The id.
         id: RequestId,
-        /// The commit that has it.
         commit: Oid,
-        /// What was asked for under it.
         recorded: String,
     },
 }
 
-/// What each request came to.
-pub type Results = Vec<Result<Applied, Refused>>;
+/// One result for each request.
+pub type ApplyResults = Vec<Result<Applied, RequestError>>;
 
-/// What was planned for each request.
+/// One plan for each request; `None` where the request was refused.
 pub(super) type Plans = Arc<Vec<Option<Plan>>>;
 
-/// A step that may take long.
+/// A step of an apply that may take long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Fetching the branch.
+pub enum ApplyStep {
     Fetching,
-    /// Reading and planning.
     Planning,
-    /// Pushing.
     Pushing,
-    /// The branch moved on: this is the next attempt's number.
-    Again(u32),
-    /// The push was not answered: looking for its commit.
+    /// The branch moved: the attempt with this number begins.
+    Replanning(u32),
+    /// The push was not answered: the head is searched for its commit.
     Searching,
 }
 
-/// Hears of each step, on any thread.
-pub type OnStep = Arc<dyn Fn(Step) + Send + Sync>;
+/// Callback for each step, on any thread.
+pub type OnStep = Arc<dyn Fn(ApplyStep) + Send + Sync>;
 
-impl Refused {
-    /// The stable name of the error, for programs.
+impl RequestError {
+    /// Returns the stable name of the error, for programs.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Plan(error) => error.code(),
@@ -81,7 +71,6 @@ impl Refused {
         }
     }
 
-    /// Which kind of answer it is.
     pub const fn kind(&self) -> PlanErrorKind {
         match self {
             Self::Plan(error) => error.kind(),

@@ -115,85 +115,69 @@ fn missing(files: &Files) -> Vec<Finding> {
 
 /// Returns the role of a file by its path, or the problem and its fix.
 fn role(path: &RepoPath) -> Result<Role, (String, String)> {
-    let name = path.file_name();
-    let is_yaml = path.yaml_stem().is_some();
     let folder = path.parent().unwrap_or_else(RepoPath::root);
     let tier = Tier::ALL
         .into_iter()
         .find(|tier| layout::tier_folder(*tier) == folder);
-    let is_tombstone = folder == layout::offboarded_folder();
-    let is_ours = tier.is_some()
-        || is_tombstone
-        || folder == layout::pools()
-        || folder == layout::templates();
+    let is_known_folder = tier.is_some()
+        || [
+            layout::offboarded_folder(),
+            layout::pools(),
+            layout::templates(),
+        ]
+        .contains(&folder);
     let is_below_tenants = path
         .as_str()
         .starts_with(&format!("{}/", layout::tenants().as_str()));
-    if !is_ours && !is_below_tenants {
-        return Ok(match (is_yaml, name) {
-            (_, KUSTOMIZATION) => Role::List,
-            (true, _) => Role::Yaml,
-            (false, _) => Role::Other,
-        });
-    }
+    let (name, is_yaml) = (path.file_name(), path.yaml_stem().is_some());
     if name == KUSTOMIZATION {
         return Ok(Role::List);
     }
-    if matches!(path.as_str().rsplit_once('.'), Some((_, "md"))) || name.starts_with('.') {
+    if !is_known_folder && !is_below_tenants {
+        return Ok(if is_yaml { Role::Yaml } else { Role::Other });
+    }
+    if name.ends_with(".md") || name.starts_with('.') {
         return Ok(Role::Other);
     }
+    let problem = |message: &str, fix: &str| Err((message.to_owned(), fix.to_owned()));
     let Some(stem) = name.strip_suffix(".yaml") else {
-        return Err((
-            "not a tenant's file".to_owned(),
-            "give it a name that ends in .yaml, or remove it".to_owned(),
-        ));
+        let fix = "give it a name that ends in .yaml, or remove it";
+        return problem("not a tenant's file", fix);
     };
     if folder == layout::templates() {
+        let fix = "name it <tier>_tenant_template.yaml; the tier is basic, advanced or premium";
         let tier = Tier::ALL
             .into_iter()
             .find(|tier| layout::template(*tier) == *path);
-        let wanted = "name it <tier>_tenant_template.yaml; the tier is basic, advanced or premium";
-        return tier
-            .map(|tier| Role::Template { tier })
-            .ok_or_else(|| ("not the template of a tier".into(), wanted.into()));
+        return tier.map_or_else(
+            || problem("not the template of a tier", fix),
+            |tier| Ok(Role::Template { tier }),
+        );
     }
     if folder == layout::pools() {
-        let is_pool = stem
-            .strip_prefix("pool-")
-            .is_some_and(|rest| format!("p{rest}").parse::<TenantId>().is_ok());
-        let wanted = "name it after a pool: pool-1.yaml";
+        let number = stem.strip_prefix("pool-");
+        let is_pool = number.is_some_and(|rest| format!("p{rest}").parse::<TenantId>().is_ok());
         return if is_pool {
             Ok(Role::Pool {
                 name: stem.to_owned(),
             })
         } else {
-            Err(("not a pool".into(), wanted.into()))
+            problem("not a pool", "name it after a pool: pool-1.yaml")
         };
     }
-    if !is_ours {
-        let message = "not in the folder of a tier".to_owned();
-        return Err((
-            message,
-            "move the tenant to basic, advanced or premium, or remove the file".to_owned(),
-        ));
+    if !is_known_folder {
+        let fix = "move the tenant to basic, advanced or premium, or remove the file";
+        return problem("not in the folder of a tier", fix);
     }
-    let id: TenantId = stem.parse().map_err(|rule| {
-        (
-            format!("{stem} is not a tenant id: {rule}"),
-            "name the file after its tenant".to_owned(),
-        )
-    })?;
-    if id.as_str() == PLACEHOLDER {
-        return Err((
-            format!("{stem} is the templates' placeholder"),
-            "name the file after its tenant".to_owned(),
-        ));
+    let fix = "name the file after its tenant";
+    match stem.parse::<TenantId>() {
+        Err(rule) => problem(&format!("{stem} is not a tenant id: {rule}"), fix),
+        Ok(id) if id.as_str() == PLACEHOLDER => {
+            problem(&format!("{stem} is the templates' placeholder"), fix)
+        }
+        Ok(id) => Ok(match tier {
+            Some(tier) => Role::Tenant { id, tier },
+            None => Role::Tombstone { id },
+        }),
     }
-    Ok(tier.map_or_else(
-        || Role::Tombstone { id: id.clone() },
-        |tier| Role::Tenant {
-            id: id.clone(),
-            tier,
-        },
-    ))
 }

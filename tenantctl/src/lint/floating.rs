@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::finding::Findings;
 use crate::request::ReleaseVersion;
-use crate::yaml::{Kind, Node};
+use crate::yaml::{Node, NodeKind};
 
 /// Requires a chart version that [`ReleaseVersion`] writes.
 pub(super) fn tenant_version(findings: &mut Findings, node: &Node<'_>) {
@@ -99,7 +99,7 @@ fn tags(findings: &mut Findings, node: &Node<'_>) {
     for item in node.items() {
         tags(findings, item);
     }
-    for pair in node.entries() {
+    for pair in node.pairs() {
         let tag = (pair.key.text() == Some("image"))
             .then(|| pair.value.get("tag"))
             .flatten();
@@ -120,8 +120,9 @@ fn images(facts: &mut Facts, findings: &mut Findings, node: &Node<'_>) {
     for item in node.items() {
         images(facts, findings, item);
     }
-    for pair in node.entries() {
-        if let (Some("image"), Kind::Scalar { text, .. }) = (pair.key.text(), &pair.value.kind) {
+    for pair in node.pairs() {
+        if let (Some("image"), NodeKind::Scalar { text, .. }) = (pair.key.text(), &pair.value.kind)
+        {
             let last = text.rsplit('/').next().unwrap_or(text);
             if last.ends_with(":latest") {
                 let message = format!("{text} means another image tomorrow");

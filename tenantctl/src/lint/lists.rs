@@ -22,7 +22,6 @@ const READ_KEYS: [&str; 5] = [
     "validators",
 ];
 
-/// Reads a `kustomization.yaml`.
 pub(super) fn read(
     findings: &mut Findings,
     text: &str,

@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::finding::Findings;
 use crate::layout::APPLICATION_PLANE;
-use crate::yaml::{Kind, Node, Style, is_ambiguous};
+use crate::yaml::{Node, NodeKind, Style, is_ambiguous};
 
 /// Characters of the schema library's message that a finding quotes.
 const MAX_MESSAGE_CHARS: usize = 240;
 
-/// A schema by the start of `apiVersion` and the kind.
+/// The schema of a kind.
 struct Schema {
     group: &'static str,
     kind: &'static str,
@@ -186,7 +186,7 @@ fn report(
 /// Finds keys without a value, and words that YAML readers disagree on.
 pub(super) fn check_scalars(findings: &mut Findings, node: &Node<'_>) {
     match &node.kind {
-        Kind::Scalar {
+        NodeKind::Scalar {
             text,
             style: Style::Plain,
         } if is_ambiguous(text) => {
@@ -199,8 +199,8 @@ pub(super) fn check_scalars(findings: &mut Findings, node: &Node<'_>) {
                 format!("write \"{text}\", true, false or a plain number"),
             );
         }
-        Kind::Scalar { .. } => {}
-        Kind::List { items, .. } => {
+        NodeKind::Scalar { .. } => {}
+        NodeKind::List { items, .. } => {
             for item in items {
                 if item.is_null() {
                     findings.add(
@@ -213,8 +213,8 @@ pub(super) fn check_scalars(findings: &mut Findings, node: &Node<'_>) {
                 check_scalars(findings, item);
             }
         }
-        Kind::Map { entries, .. } => {
-            for pair in entries {
+        NodeKind::Map { pairs, .. } => {
+            for pair in pairs {
                 if pair.value.is_null() && pair.value.span.is_empty() {
                     let name = pair.key.text().unwrap_or_default();
                     let fix = "indent its value below it, or remove the key";

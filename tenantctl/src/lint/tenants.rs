@@ -127,13 +127,13 @@ fn check_agreement(
     let release = file.release();
     for (path, wanted) in fields {
         let node = release.reported_at(path);
-        let said = release.at(path).and_then(Node::string);
-        if said == Some(wanted) {
+        let found = release.at(path).and_then(Node::string);
+        if found == Some(wanted) {
             continue;
         }
         let name = path.join(".");
         let message = match release.at(path).and_then(Node::text) {
-            Some(said) => format!("{name} is {said}, but must be {wanted}"),
+            Some(found) => format!("{name} is {found}, but must be {wanted}"),
             None => format!("{name} is missing; it must be {wanted}"),
         };
         let fix = match role {
@@ -201,9 +201,9 @@ fn check_owner(findings: &mut Findings, root: &Node<'_>, id: &str, tier: &str) {
 
 /// Requires of a tombstone that no app runs and no route exists.
 fn check_no_apps(findings: &mut Findings, node: &Node<'_>, merged: &Value) {
-    for (app, said) in chart::map(merged.get("apps")) {
+    for (app, values) in chart::map(merged.get("apps")) {
         for path in [&["enabled"][..], &["ingress", "enabled"]] {
-            if chart::at(said, path) == Some(&Value::Bool(true)) {
+            if chart::at(values, path) == Some(&Value::Bool(true)) {
                 let steps: Vec<&str> = ["apps", app]
                     .into_iter()
                     .chain(path.iter().copied())

@@ -18,7 +18,7 @@ pub(super) fn check(findings: &mut Findings, node: &Node<'_>) -> Value {
     let merged = chart::merged(&node.to_json());
     shape::validate(findings, "values", &SCHEMA, &merged, node);
     check_tag(findings, node.get("appDefaults"), "appDefaults");
-    for pair in node.get("apps").map(Node::entries).unwrap_or_default() {
+    for pair in node.get("apps").map(Node::pairs).unwrap_or_default() {
         check_tag(
             findings,
             Some(&pair.value),
@@ -75,12 +75,12 @@ pub(super) fn refer_to_module(facts: &mut Facts, node: &Node<'_>, merged: &Value
 /// Records and returns the pools that serve apps of a release. The schema requires a pool of an app with a route.
 pub(super) fn refer_to_pools(facts: &mut Facts, node: &Node<'_>, merged: &Value) -> Vec<String> {
     let mut pools = Vec::new();
-    for (app, said) in chart::map(merged.get("apps")) {
-        let is_here = said
+    for (app, values) in chart::map(merged.get("apps")) {
+        let is_here = values
             .get("enabled")
             .and_then(Value::as_bool)
             .unwrap_or(false);
-        let pool = said
+        let pool = values
             .get("envId")
             .and_then(Value::as_str)
             .filter(|pool| !is_here && !pool.is_empty());

@@ -4,90 +4,64 @@ use shared::tenant::TenantId;
 
 use crate::tree::Edit;
 
-/// The edits that fulfil a request.
+/// The edits of a request.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Plan {
-    /// By path; empty where nothing is to be done, which is a success without a commit.
+    /// By path; empty if the repository is in the requested state, a success without a commit.
     pub edits: Vec<Edit>,
-    /// The first line of the commit message.
     pub subject: String,
-    /// What it means, tenant by tenant, for reports.
+    /// Effects for reports, one for each tenant or pool.
     pub effects: Vec<Effect>,
 }
 
-/// What a plan means for one tenant or pool.
+/// The effect of a plan on one tenant or pool.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub enum Effect {
-    /// A new tenant.
     Onboarded {
-        /// The tenant.
         tenant: TenantId,
-        /// Its tier.
         tier: &'static str,
     },
-    /// Its apps go, its data stays.
+    /// The apps are removed, the data stays.
     Offboarded {
-        /// The tenant.
         tenant: TenantId,
-        /// The tier it was in.
         from: &'static str,
     },
-    /// Its data is no longer protected: it goes with the tombstone.
+    /// The data is no longer protected: it is deleted with the tombstone.
     ProtectionLifted {
-        /// The tenant.
         tenant: TenantId,
     },
-    /// Its tombstone goes, and its data with that; its id is free.
+    /// The tombstone is deleted, and the data with it; the id is free.
     Forgotten {
-        /// The tenant.
         tenant: TenantId,
     },
-    /// Another release.
     Released {
-        /// The tenant or pool.
         release: String,
-        /// The version it had.
         from: String,
-        /// The version it gets.
         to: String,
     },
-    /// A wave left it out.
+    /// A wave skipped it.
     Skipped {
-        /// The tenant or pool.
         release: String,
-        /// The reason of its hold.
         reason: String,
     },
-    /// Another tier.
     Moved {
-        /// The tenant.
         tenant: TenantId,
-        /// The tier it was in.
         from: &'static str,
-        /// The tier it is in now.
         to: &'static str,
     },
-    /// No routes any more.
     Suspended {
-        /// The tenant.
         tenant: TenantId,
     },
-    /// Routes again.
     Resumed {
-        /// The tenant.
         tenant: TenantId,
     },
-    /// Waves skip it.
     Held {
-        /// The tenant.
         tenant: TenantId,
-        /// Why.
         reason: String,
     },
-    /// Waves take it along again.
+    /// Waves deploy to the tenant again.
     Unheld {
-        /// The tenant.
         tenant: TenantId,
     },
 }

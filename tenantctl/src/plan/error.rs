@@ -6,133 +6,79 @@ use crate::request::ReleaseVersion;
 use crate::tree::{RepoPath, TreeError};
 use crate::yaml::YamlError;
 
-/// Which kind of answer a [`PlanError`] is; exit codes and dead letters are made of it.
+/// Class of a [`PlanError`]; it decides the exit code, and whether a message is dead-lettered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlanErrorKind {
-    /// The repository already says something else.
+    /// The repository contradicts the request.
     Conflict,
-    /// There is no such tenant.
     NotFound,
-    /// The request can never be fulfilled as it is.
+    /// The request can never succeed.
     Invalid,
-    /// The repository is broken; the request may be fine.
+    /// The repository is broken; the request may be valid.
     Repository,
 }
 
-/// Why there is no plan.
+/// Reason why a request has no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// The id is the one that templates have in their place.
+    #[error("{tenant} is the placeholder of the tier templates; choose another id")]
+    TemplateName { tenant: TenantId },
     #[error(
-        "{tenant} is the name that tier templates hold a tenant's place with; choose another id"
-    )]
-    TemplateName {
-        /// The id.
-        tenant: TenantId,
-    },
-    /// No cluster would take its Services: they are named `<tenant>-<app>`.
-    #[error(
-        "{tenant} begins with a digit: the names of its Services would, too, and Kubernetes refuses those (RFC 1035); \
+        "{tenant} begins with a digit, and Kubernetes refuses Services whose names do (RFC 1035); \
          choose an id that begins with a letter"
     )]
-    LeadingDigit {
-        /// The id.
-        tenant: TenantId,
-    },
-    /// The tenant exists in another tier.
+    LeadingDigit { tenant: TenantId },
     #[error("{tenant} exists in tier {tier}, not {asked}; `tenantctl move` changes a tier")]
     OtherTier {
-        /// The tenant.
         tenant: TenantId,
-        /// Where it is.
         tier: Tier,
-        /// Where the request has it.
         asked: Tier,
     },
-    /// The tenant exists with another release.
     #[error(
         "{tenant} exists with release {release}, not {asked}; `tenantctl deploy` changes a release"
     )]
     OtherRelease {
-        /// The tenant.
         tenant: TenantId,
-        /// What it has.
         release: String,
-        /// What the request says.
         asked: ReleaseVersion,
     },
-    /// The tenant has been offboarded; its id is not free.
     #[error(
-        "{tenant} has been offboarded ({path}) and its id is not free: its data is still there. To be rid of it, \
-         `tenantctl offboard {tenant} --delete-data`, and once the cluster has applied that `tenantctl forget {tenant}`"
+        "{tenant} is offboarded ({path}); its data still exists, so its id is not free. To free the id, run `tenantctl \
+         offboard {tenant} --delete-data` and, once the cluster has applied that, `tenantctl forget {tenant}`"
     )]
-    Offboarded {
-        /// The tenant.
-        tenant: TenantId,
-        /// Its tombstone.
-        path: RepoPath,
-    },
-    /// The tenant has been offboarded; there is nothing left to change but its data.
+    Offboarded { tenant: TenantId, path: RepoPath },
     #[error(
-        "{tenant} has been offboarded ({path}); all that is left to do is `tenantctl offboard {tenant} --delete-data` \
+        "{tenant} is offboarded ({path}); the only changes left are `tenantctl offboard {tenant} --delete-data` \
          and, once the cluster has applied that, `tenantctl forget {tenant}`"
     )]
-    Gone {
-        /// The tenant.
-        tenant: TenantId,
-        /// Its tombstone.
-        path: RepoPath,
-    },
-    /// The tenant to be forgotten is there.
+    Gone { tenant: TenantId, path: RepoPath },
     #[error(
-        "{tenant} is in tier {tier}; only who has been offboarded is forgotten (`tenantctl offboard {tenant}`)"
+        "{tenant} is in tier {tier}, and `forget` needs an offboarded tenant; run `tenantctl offboard {tenant}` first"
     )]
-    NotOffboarded {
-        /// The tenant.
-        tenant: TenantId,
-        /// Where it is.
-        tier: Tier,
-    },
-    /// The tenant to be forgotten has data under protection.
+    NotOffboarded { tenant: TenantId, tier: Tier },
     #[error(
-        "the data of {tenant} is protected and would stay behind, known to nobody; first `tenantctl offboard {tenant} \
-         --delete-data`, and let the cluster apply that"
+        "the data of {tenant} is protected, and `forget` would orphan it; run `tenantctl offboard {tenant} \
+         --delete-data` first, and let the cluster apply that"
     )]
-    Protected {
-        /// The tenant.
-        tenant: TenantId,
-    },
-    /// No tier has the tenant, and it has never been offboarded.
-    #[error("there is no tenant {tenant}; `tenantctl list` shows those there are")]
-    NotFound {
-        /// The tenant.
-        tenant: TenantId,
-    },
-    /// A canary wave that names nobody.
-    #[error("a canary wave names at least one tenant")]
+    Protected { tenant: TenantId },
+    #[error("there is no tenant {tenant}; `tenantctl list` shows all tenants")]
+    NotFound { tenant: TenantId },
+    #[error("the canary wave is empty; name at least one tenant")]
     EmptyWave,
-    /// The move changes where the tenant's data is.
     #[error(
-        "moving {tenant} from {from} to {to} changes its table: events stored so far stay in the old one, and \
-         `GET /consumer/messages` no longer shows them. Say so with `--leave-data`, or copy them first"
+        "moving {tenant} from {from} to {to} changes its table: events stored so far stay in the old table, and \
+         `GET /consumer/messages` no longer shows them; accept this with `--leave-data`, or copy the events first"
     )]
     DataStaysBehind {
-        /// The tenant.
         tenant: TenantId,
-        /// The tier it is in.
         from: Tier,
-        /// The tier it is to be in.
         to: Tier,
     },
-    /// A file of the repository is not as it must be.
-    #[error("{path}{}: {message}; `tenantctl lint` shows everything that is wrong", At(*line))]
+    #[error("{path}{}: {message}; `tenantctl lint` shows all problems", At(*line))]
     Broken {
-        /// The file.
         path: RepoPath,
-        /// Where in it, where that is known.
         line: Option<usize>,
-        /// What is wrong.
         message: String,
     },
     /// The repository cannot be read.
@@ -149,7 +95,7 @@ impl PlanError {
         }
     }
 
-    /// The stable name of the error, for programs.
+    /// Returns the stable name of the error, for programs.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TemplateName { .. } => "template_name",
@@ -168,7 +114,6 @@ impl PlanError {
         }
     }
 
-    /// Which kind of answer it is.
     pub const fn kind(&self) -> PlanErrorKind {
         match self {
             Self::OtherTier { .. }
@@ -187,7 +132,7 @@ impl PlanError {
     }
 }
 
-/// `:12` where the line is known.
+/// Displays as `:12` if the line is known.
 struct At(Option<usize>);
 
 impl std::fmt::Display for At {

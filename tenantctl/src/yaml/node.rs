@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::scalar::{Style, resolve, resolves_to_text};
 
-/// Why a text is no YAML that is taken here.
+/// Reason why a text is refused as YAML.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {message}")]
 pub(crate) struct YamlError {
@@ -13,26 +13,22 @@ pub(crate) struct YamlError {
     pub line: usize,
     /// From 1.
     pub column: usize,
-    /// What is wrong.
     pub message: String,
 }
 
-/// One document of a text.
 #[derive(Debug)]
 pub(crate) struct Document<'t> {
-    /// Its bytes, from its `---` (or the start of the text) up to the next.
+    /// The bytes of the document, from its `---` (or the start of the text) to the next `---`.
     pub(crate) chunk: Range<usize>,
-    /// Whether the chunk begins with `---`.
     pub(crate) is_marked: bool,
-    /// What it says.
     pub(crate) root: Node<'t>,
 }
 
-/// A value and where it is.
+/// A value and its place in the text.
 #[derive(Debug)]
 pub(crate) struct Node<'t> {
-    pub(crate) kind: Kind<'t>,
-    /// Its bytes; for a block collection, from its first entry up to the end of its last.
+    pub(crate) kind: NodeKind<'t>,
+    /// The bytes of the node; of a block collection, from its first item to the end of its last.
     pub(crate) span: Range<usize>,
     /// From 1.
     pub(crate) line: usize,
@@ -41,92 +37,89 @@ pub(crate) struct Node<'t> {
 }
 
 #[derive(Debug)]
-pub(crate) enum Kind<'t> {
-    Scalar {
-        text: Cow<'t, str>,
-        style: Style,
-    },
-    Map {
-        entries: Vec<Pair<'t>>,
-        is_flow: bool,
-    },
-    List {
-        items: Vec<Node<'t>>,
-        is_flow: bool,
-    },
+pub(crate) enum NodeKind<'t> {
+    Scalar { text: Cow<'t, str>, style: Style },
+    Map { pairs: Vec<Pair<'t>>, is_flow: bool },
+    List { items: Vec<Node<'t>>, is_flow: bool },
 }
 
-/// A key of a map and its value.
 #[derive(Debug)]
 pub(crate) struct Pair<'t> {
     pub(crate) key: Node<'t>,
     pub(crate) value: Node<'t>,
 }
 
+impl YamlError {
+    pub(crate) fn at(node: &Node<'_>, message: impl Into<String>) -> Self {
+        Self {
+            line: node.line,
+            column: node.column,
+            message: message.into(),
+        }
+    }
+}
+
 impl<'t> Node<'t> {
-    /// The value of a key of a map.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         self.pair(key).map(|pair| &pair.value)
     }
 
-    /// A key of a map with its value.
     pub(crate) fn pair(&self, key: &str) -> Option<&Pair<'t>> {
-        self.entries()
+        self.pairs()
             .iter()
             .find(|pair| pair.key.text() == Some(key))
     }
 
-    /// The value at the end of a path of keys.
+    /// Returns the value at the end of a path of keys.
     pub(crate) fn at(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
-    /// The keys and values of a map; none for anything else.
-    pub(crate) fn entries(&self) -> &[Pair<'t>] {
-        if let Kind::Map { entries, .. } = &self.kind {
-            entries
+    /// Returns the pairs of a map; none for another node.
+    pub(crate) fn pairs(&self) -> &[Pair<'t>] {
+        if let NodeKind::Map { pairs, .. } = &self.kind {
+            pairs
         } else {
             &[]
         }
     }
 
-    /// The items of a list; none for anything else.
+    /// Returns the items of a list; none for another node.
     pub(crate) fn items(&self) -> &[Self] {
-        if let Kind::List { items, .. } = &self.kind {
+        if let NodeKind::List { items, .. } = &self.kind {
             items
         } else {
             &[]
         }
     }
 
-    /// A scalar's text as it is written, without its quotes.
+    /// Returns the text of a scalar without its quotes.
     pub(crate) fn text(&self) -> Option<&str> {
-        if let Kind::Scalar { text, .. } = &self.kind {
+        if let NodeKind::Scalar { text, .. } = &self.kind {
             Some(text)
         } else {
             None
         }
     }
 
-    /// The text of a scalar that is text, and not a number, a truth value or nothing.
+    /// Returns the text of a scalar that means text, not a number, a truth value or null.
     pub(crate) fn string(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Scalar { text, style } if resolves_to_text(text, *style) => Some(text),
+            NodeKind::Scalar { text, style } if resolves_to_text(text, *style) => Some(text),
             _ => None,
         }
     }
 
-    /// Whether nothing is there.
     pub(crate) fn is_null(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar { text, style } if resolve(text, *style).is_null())
+        matches!(&self.kind, NodeKind::Scalar { text, style } if resolve(text, *style).is_null())
     }
 
-    /// What it says, as JSON.
+    /// Returns the value as JSON.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match &self.kind {
-            Kind::Scalar { text, style } => resolve(text, *style),
-            Kind::List { items, .. } => items.iter().map(Node::to_json).collect(),
-            Kind::Map { entries, .. } => entries
+            NodeKind::Scalar { text, style } => resolve(text, *style),
+            NodeKind::List { items, .. } => items.iter().map(Node::to_json).collect(),
+            NodeKind::Map { pairs, .. } => pairs
                 .iter()
                 .map(|pair| {
                     (
@@ -139,14 +132,16 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// The innermost node on a path of keys and indices that is written down.
+    /// Returns the innermost written node on a path of keys and indices.
     pub(crate) fn nearest<'n>(&'n self, path: &[&str]) -> &'n Self {
         let mut node = self;
         for step in path {
             let below = match &node.kind {
-                Kind::Map { .. } => node.get(step),
-                Kind::List { items, .. } => step.parse::<usize>().ok().and_then(|at| items.get(at)),
-                Kind::Scalar { .. } => None,
+                NodeKind::Map { .. } => node.get(step),
+                NodeKind::List { items, .. } => {
+                    step.parse::<usize>().ok().and_then(|at| items.get(at))
+                }
+                NodeKind::Scalar { .. } => None,
             };
             let Some(below) = below else { break };
             node = below;
@@ -154,21 +149,21 @@ impl<'t> Node<'t> {
         node
     }
 
-    /// Where a reader has to look for a path: the same, but for a map or list its key, which is the line above.
+    /// Returns the node whose position a finding reports: for a map or list, its key in the line above.
     pub(crate) fn reported_at<'n>(&'n self, path: &[&str]) -> &'n Self {
         let (mut node, mut sign) = (self, self);
         for step in path {
             let below = match &node.kind {
-                Kind::Map { .. } => node.pair(step).map(|pair| (&pair.key, &pair.value)),
-                Kind::List { items, .. } => step
+                NodeKind::Map { .. } => node.pair(step).map(|pair| (&pair.key, &pair.value)),
+                NodeKind::List { items, .. } => step
                     .parse::<usize>()
                     .ok()
                     .and_then(|at| items.get(at))
                     .map(|item| (item, item)),
-                Kind::Scalar { .. } => None,
+                NodeKind::Scalar { .. } => None,
             };
             let Some((key, below)) = below else { break };
-            sign = if matches!(below.kind, Kind::Scalar { .. }) {
+            sign = if matches!(below.kind, NodeKind::Scalar { .. }) {
                 below
             } else {
                 key
