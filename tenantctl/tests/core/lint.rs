@@ -138,7 +138,7 @@ fn unknown_and_missing_fields_are_found_at_every_depth() {
         "      version: 0.0.x\n",
         "      version: 0.0.x\n      verison: 1\n",
         "shape",
-        "verison is no field of spec.chart.spec",
+        "verison is not a field of spec.chart.spec",
     );
     finds(
         TENANT,
@@ -167,7 +167,7 @@ fn unknown_and_missing_fields_are_found_at_every_depth() {
         "resources:",
         "resource: []\nresources:",
         "shape",
-        "resource is no field",
+        "resource is not a field",
     );
     finds(
         TENANT,
@@ -344,7 +344,7 @@ fn lists_and_folders_that_disagree_are_found() {
         "- tenant-2.yaml",
         "- tenant-2.yaml\n- tenant-9.yaml",
         "list",
-        "is not there",
+        "does not exist",
     );
     finds(
         list,
@@ -453,7 +453,7 @@ fn a_tombstone_runs_no_app_and_names_its_former_tier() {
     );
     assert_eq!(
         only(&tree, "tombstone").message,
-        "apps.producer.enabled is true, and the tenant has been offboarded"
+        "apps.producer.enabled is true, but the tenant is offboarded"
     );
     tree = clean;
     replace(

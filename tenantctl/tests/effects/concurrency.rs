@@ -38,7 +38,7 @@ fn onboard_at_once(remote: &Remote, address: &str) {
             scope.spawn(move || {
                 let repository = remote.open(address, &format!("cache-{writer}"));
                 for number in (writer..tenants).step_by(WRITERS) {
-                    let applied = runtime.block_on(apply(
+                    let applied = blocking(apply(
                         &repository,
                         identified(number),
                         &ApplyOptions::default(),
