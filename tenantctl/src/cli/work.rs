@@ -1,16 +1,16 @@
-//! `worker`: a service, with the life of one.
+//! `worker`: runs the worker as a service.
 
 use tenantry_process::run::{self, RunError};
 use tenantry_process::telemetry;
 
 use super::arguments::Global;
 use super::exit::{CliError, Exit};
-use super::sources;
+use super::repository;
 use crate::worker::{self, WorkerConfig};
 
 /// Runs the worker until SIGTERM or SIGINT.
 pub(super) fn run(global: &Global, config: WorkerConfig) -> Result<Exit, CliError> {
-    let repository = sources::repository(global)?;
+    let repository = repository::open(global)?;
     let process = &config.process;
     let telemetry = telemetry::start(worker::NAME, process.log_format, &process.log_level);
     let telemetry = telemetry.map_err(CliError::usage)?;

@@ -72,7 +72,7 @@ impl Queues {
             .unwrap();
     }
 
-    /// Messages of a queue: waiting and leased.
+    /// Returns the number of visible and leased messages.
     async fn depth(&self, name: &str) -> usize {
         let get = self
             .sqs
@@ -97,7 +97,7 @@ impl Queues {
         .await;
     }
 
-    /// The next message of a dead-letter queue: its body and the reason.
+    /// Returns the body and the reason of the next dead-lettered message.
     async fn dead_letter(&self, name: &str) -> (String, String) {
         let url = self.url(&format!("{name}-dlq")).await;
         let message: Message = eventually("a dead letter", async || {
@@ -139,7 +139,7 @@ impl Queues {
     }
 }
 
-/// A running worker; ended with its value.
+/// A running worker, killed on drop.
 struct Worker {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
@@ -208,7 +208,7 @@ impl Worker {
         .1
     }
 
-    /// A counter's value, 0 where it is not there.
+    /// Returns the value of a counter; 0 without one.
     fn counter(&self, name: &str, label: &str) -> u64 {
         let (_, text) = self.get("/metrics");
         let line = text
@@ -222,14 +222,13 @@ impl Worker {
         self.lines.lock().unwrap().join("\n")
     }
 
-    /// Asks it to end, and waits for a good end.
+    /// Sends SIGTERM and waits for exit code 0.
     async fn stop(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let status = eventually("it ends", async || self.child.try_wait().unwrap()).await;
         assert_eq!(status.code(), Some(0), "{}", self.log());
     }
 
-    /// Ends it at once.
     fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -257,7 +256,7 @@ async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> 
     }
 }
 
-/// One HTTP request over a connection of its own.
+/// Sends one HTTP request over a new connection.
 fn exchange(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
@@ -339,7 +338,7 @@ async fn the_contracts_messages_become_commits_and_are_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_messages_are_set_aside_with_the_reason_and_their_neighbours_are_carried_out() {
+async fn refused_messages_are_dead_lettered_with_the_reason_and_their_neighbors_applied() {
     let (queues, remote) = (Queues::new().await, Remote::seeded());
     let hostile = [
         (onboarding("../../clusters/production", "basic").to_string(), "malformed: tenant_id"),
@@ -365,7 +364,7 @@ async fn bad_messages_are_set_aside_with_the_reason_and_their_neighbours_are_car
     queues
         .send(
             OFFBOARDING,
-            json!({ "tenant_id": "nobody", "tenant_tier": "basic" }),
+            json!({ "tenant_id": "unknown", "tenant_tier": "basic" }),
         )
         .await;
     let worker = queues.worker(&Program::of(&remote)).ready().await;
@@ -398,7 +397,7 @@ async fn a_request_sent_twice_is_one_commit_and_no_dead_letter() {
         queues.send(ONBOARDING, &message).await;
         queues.drained(ONBOARDING).await;
     }
-    // Another message with the same content is nothing to do, and as good.
+    // A second message with the same content needs no commit.
     queues.send(ONBOARDING, onboarding("acme", "basic")).await;
     queues.drained(ONBOARDING).await;
     assert_eq!(
@@ -427,7 +426,7 @@ async fn a_request_sent_twice_is_one_commit_and_no_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_dies_after_the_push_leaves_a_message_that_another_acknowledges() {
+async fn a_message_of_a_worker_killed_after_the_push_is_acknowledged_by_another() {
     let (queues, remote) = (Queues::new().await, Remote::seeded());
     let worker = queues.worker(&Program::of(&remote)).ready().await;
     queues.faults(
@@ -455,7 +454,7 @@ async fn a_worker_that_dies_after_the_push_leaves_a_message_that_another_acknowl
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_repository_is_gone_messages_are_held_not_redelivered() {
+async fn messages_are_held_not_redelivered_while_the_repository_is_unreachable() {
     let (queues, remote) = (Queues::new().await, Remote::seeded());
     let worker = queues.worker(&Program::of(&remote)).ready().await;
     let hidden = remote.scratch().join("hidden");
@@ -463,8 +462,8 @@ async fn while_the_repository_is_gone_messages_are_held_not_redelivered() {
     queues.send(ONBOARDING, onboarding("acme", "basic")).await;
     let waiting_for = worker.until_ready(503).await;
     assert!(waiting_for.contains("repository"), "{waiting_for}");
-    // Longer than its lease: it is held by extending that.
-    eventually("several goes", async || {
+    // Longer than the lease: the worker extends it.
+    eventually("several attempts", async || {
         (worker.counter("repository_failures_total", "no_repository") >= 4).then_some(())
     })
     .await;
@@ -477,7 +476,7 @@ async fn while_the_repository_is_gone_messages_are_held_not_redelivered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_file_in_the_repository_is_nobodys_dead_letter() {
+async fn a_broken_file_in_the_repository_dead_letters_no_message() {
     let (queues, remote) = (Queues::new().await, Remote::seeded());
     let listing = format!("{TENANTS}/basic/kustomization.yaml");
     let whole = remote.read(&listing).unwrap();
@@ -493,7 +492,7 @@ async fn a_broken_file_in_the_repository_is_nobodys_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_the_remote_declines_does_not_hold_its_neighbours_up() {
+async fn a_declined_commit_does_not_block_its_neighbors() {
     let (queues, remote) = (Queues::new().await, Remote::seeded());
     let script = "while read -r old new name; do
   if git diff --name-only \"$old\" \"$new\" | grep -q banned; then echo 'no banned tenants' >&2; exit 1; fi
@@ -503,7 +502,7 @@ done";
         queues.send(ONBOARDING, onboarding(tenant, "basic")).await;
     }
     let worker = queues.worker(&Program::of(&remote)).ready().await;
-    eventually("the neighbours' commits", async || {
+    eventually("the commits of the neighbors", async || {
         (remote.commits() == 3).then_some(())
     })
     .await;
@@ -513,12 +512,12 @@ done";
             .iter()
             .all(|tenant| files.contains(&format!("{TENANTS}/basic/{tenant}.yaml")))
     );
-    // A message goes after its push. The declined one stays: SQS itself sets it aside after its last delivery.
-    eventually("the neighbours' messages go", async || {
+    // A message is deleted after its push. The declined one stays until SQS dead-letters it.
+    eventually("the neighbors are acknowledged", async || {
         (queues.depth(ONBOARDING).await == 1).then_some(())
     })
     .await;
-    eventually("the log tells why", async || {
+    eventually("the log has the reason", async || {
         worker.log().contains("no banned tenants").then_some(())
     })
     .await;
@@ -527,7 +526,7 @@ done";
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_without_queues_or_repository_waits_for_them_and_ends_when_asked_to() {
+async fn a_worker_without_queues_or_repository_waits_and_ends_on_sigterm() {
     let endpoint = localaws::start(localaws::Config::ephemeral())
         .await
         .unwrap();

@@ -1,4 +1,4 @@
-//! From the arguments to a repository that can be read, or changed.
+//! Opens the repository of the arguments, for reading or for changes.
 
 use std::path::{Path, PathBuf};
 
@@ -8,35 +8,34 @@ use super::progress::Progress;
 use crate::git::{Address, Credentials, Repository, Settings};
 use crate::tree::{FolderTree, Tree};
 
-/// The folder of mirrors within the user's cache folder.
 const CACHE_FOLDER: &str = "tenantctl";
 
 /// Opens the repository for changes.
-pub(super) fn repository(global: &Global) -> Result<Repository, CliError> {
+pub(super) fn open(global: &Global) -> Result<Repository, CliError> {
     let address = address(global)?;
     if let Some(folder) = address
         .local_path()
         .filter(|path| !is_bare(path) && path.is_dir())
     {
         return Err(CliError::usage(format!(
-            "{} is a folder, not a bare repository: changes are pushed; name the repository they are pushed to",
+            "{} is a folder, not a bare repository: changes are pushed, so name the repository to push to",
             folder.display()
         )));
     }
-    open(global, address)
+    open_at(global, address)
 }
 
-/// The repository as it is now: the branch's head, or what is in a folder.
-pub(super) fn tree(global: &Global, progress: &Progress) -> Result<Box<dyn Tree>, CliError> {
+/// Opens the present repository for reading: the head of the branch, or a folder.
+pub(super) fn read(global: &Global, progress: &Progress) -> Result<Box<dyn Tree>, CliError> {
     let address = address(global)?;
     if let Some(folder) = address.local_path().filter(|path| !is_bare(path)) {
         if !folder.is_dir() {
-            let message = format!("{} is no folder and no repository", folder.display());
+            let message = format!("{} is neither a folder nor a repository", folder.display());
             return Err(CliError::new("no_repository", Exit::Remote, message));
         }
         return Ok(Box::new(FolderTree::new(folder)));
     }
-    let repository = open(global, address)?;
+    let repository = open_at(global, address)?;
     progress.show("fetching");
     let head = repository.turn()?.fetch()?;
     progress.show("reading");
@@ -50,7 +49,7 @@ fn address(global: &Global) -> Result<Address, CliError> {
     text.parse().map_err(CliError::usage)
 }
 
-fn open(global: &Global, address: Address) -> Result<Repository, CliError> {
+fn open_at(global: &Global, address: Address) -> Result<Repository, CliError> {
     Ok(Repository::open(Settings {
         address,
         branch: global.branch.clone(),
@@ -65,7 +64,7 @@ fn credentials(global: &Global) -> Result<Option<Credentials>, CliError> {
     let Some(file) = &global.password_file else {
         return Ok(None);
     };
-    // Git's calls have another working folder.
+    // Git runs in another working folder.
     let file = std::path::absolute(file).map_err(CliError::usage)?;
     let askpass = std::env::current_exe().map_err(|error| {
         CliError::unexpected(format!("this program's own path is not known: {error}"))
@@ -77,7 +76,7 @@ fn credentials(global: &Global) -> Result<Option<Credentials>, CliError> {
     )))
 }
 
-/// The folder of mirrors, as the XDG base directories have it.
+/// Returns the folder of mirrors, by the XDG base directories.
 fn cache(global: &Global) -> Result<PathBuf, CliError> {
     if let Some(folder) = &global.cache_dir {
         return std::path::absolute(folder).map_err(CliError::usage);

@@ -1,29 +1,26 @@
-//! The id a request is known by, over all its repeats.
+//! The id of a request, equal in all its repeats.
 
 use std::fmt;
 use std::str::FromStr;
 
 use uuid::Uuid;
 
-/// Longest id.
 const MAX_CHARS: usize = 128;
 
-/// An id of 1 to 128 letters, digits and `. _ : -`: one word, so that it is a line's end in a commit message.
+/// An id of 1 to 128 letters, digits and `. _ : -`: one word, which cannot add a line to a commit message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(String);
 
-/// A text that is no request id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a request id is 1 to {MAX_CHARS} letters, digits and . _ : -")]
 pub struct InvalidRequestId;
 
 impl RequestId {
-    /// One that nobody has used.
+    /// Returns a new id.
     pub fn random() -> Self {
         Self(Uuid::now_v7().to_string())
     }
 
-    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
