@@ -4,8 +4,8 @@
     helm-charts/values_table.py            writes the tables
     helm-charts/values_table.py --check    changes nothing; exit code 1 if a table is out of date
 
-A key's comment is the lines directly above it. Every key needs a comment. If no key below a map has one (`resources`), the
-whole map is one row. Needs PyYAML.
+A key's comment is the lines directly above it. Every key needs a comment. If no key below a map has one (`resources`),
+the whole map is one row. Needs PyYAML.
 """
 
 from __future__ import annotations
