@@ -15,7 +15,8 @@ from typing import Any
 import boto3
 import pytest
 
-from containers import IMAGES, READY_SECONDS, SERVICES, Container, eventually, free_port, get, running, wait_until_ready
+from containers import IMAGES, READY_SECONDS, SERVICES, Container, eventually, get, running, wait_until_ready
+from endpoints import free_port
 
 # A second pool that only the containers serve, because `local` runs its own pool-1.
 POOL, TENANT = "pool-2", "tenant-4"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -19,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from endpoints import free_port
 
 ROOT = Path(__file__).parents[2]
 IMAGES = (ROOT / "docker" / "images").read_text().split()
@@ -48,12 +49,6 @@ def built_with(app: str) -> dict[str, str]:
 
 def image_of(app: str) -> str:
     return f"localhost/{app}:{built_with(app)['VERSION']}"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @dataclass(frozen=True)

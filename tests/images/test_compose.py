@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from containers import CPUS, MEMORY_BYTES, READY_SECONDS, ROOT, SERVICES, eventually, free_port, get, podman
+from containers import CPUS, MEMORY_BYTES, READY_SECONDS, ROOT, SERVICES, eventually, get, podman
+from endpoints import free_port
 
 TENANT = {"tenantID": "tenant-2"}
 # Deadline of a podman-compose command, even on a slow machine.

@@ -12,15 +12,14 @@ from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-sys.path.insert(0, str(REPOSITORY / "docker"))
-import sbom  # noqa: E402 (a script of docker/, not a module of the tests)
+from containers import IMAGES, ROOT
 
-IMAGES = (REPOSITORY / "docker/images").read_text().split()
+sys.path.insert(0, str(ROOT / "docker"))
+import sbom  # noqa: E402 (a script of docker/, not a module of the tests)
 
 
 def bill(app: str, folder: Path) -> tuple[dict[str, Any], bytes]:
-    subprocess.run([sys.executable, str(REPOSITORY / "docker/sbom.py"), str(folder), app], check=True)
+    subprocess.run([sys.executable, str(ROOT / "docker/sbom.py"), str(folder), app], check=True)
     written = (folder / f"{app}.cdx.json").read_bytes()
     return json.loads(written), written
 
@@ -28,7 +27,7 @@ def bill(app: str, folder: Path) -> tuple[dict[str, Any], bytes]:
 def locked() -> dict[tuple[str, str], str | None]:
     """Maps every package of Cargo.lock to its checksum."""
     found = {}
-    for package in (REPOSITORY / "Cargo.lock").read_text().split("[[package]]")[1:]:
+    for package in (ROOT / "Cargo.lock").read_text().split("[[package]]")[1:]:
         field = dict(re.findall(r'^(name|version|checksum) = "(.+)"$', package, re.M))
         found[field["name"], field["version"]] = field.get("checksum")
     return found
@@ -37,7 +36,7 @@ def locked() -> dict[tuple[str, str], str | None]:
 def compiled_in(app: str) -> set[tuple[str, str]]:
     """Lists the crates that a program's line tables name."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
-    binary = (REPOSITORY / target / "debug" / app).read_bytes()
+    binary = (ROOT / target / "debug" / app).read_bytes()
     names = re.findall(rb"/registry/src/[^/\0]+/([A-Za-z0-9_-]+?)-(\d+\.\d+\.\d+[^/\0]*)/", binary)
     return {(name.decode(), version.decode()) for name, version in names}
 
@@ -70,13 +69,13 @@ def test_every_crate_in_a_program_is_in_its_tree() -> None:
 
 
 def test_the_tree_has_the_packages_of_the_images_cargo_call() -> None:
-    assert "packages=$(sed 's/^/--package=/' docker/images)" in (REPOSITORY / "docker/compile").read_text()
+    assert "packages=$(sed 's/^/--package=/' docker/images)" in (ROOT / "docker/compile").read_text()
 
 
 def test_a_bill_depends_only_on_the_commit_and_the_program(tmp_path: Path) -> None:
     first, again = (bill("producer", tmp_path / name)[1] for name in ("a", "b"))
     assert first == again
-    assert str(REPOSITORY).encode() not in first, "the bill names the folder of the build"
+    assert str(ROOT).encode() not in first, "the bill names the folder of the build"
     producer, local = (bill(app, tmp_path)[0] for app in ("producer", "local"))
     names = [{component["name"] for component in found["components"]} for found in (producer, local)]
     assert "rusqlite" in names[1] - names[0], "only local contains the embedded endpoint"
