@@ -78,7 +78,7 @@ class Cluster:
         found = (route for release in self.releases for o in release.objects for route in routes_of(release, o))
         return sorted(found, key=lambda route: route.rank)
 
-    def ask(self, path: str, tenant: str | None) -> Answer | None:
+    def answer(self, path: str, tenant: str | None) -> Answer | None:
         """Returns the answer to a request; None if no route matches."""
         request = Request(path, tenant)
         route = next((route for route in self.routes() if route.matches(request)), None)
@@ -147,11 +147,11 @@ def alb_matcher(path: str, path_type: str, conditions: list[dict[str, Any]]) -> 
     return matches
 
 
-def alb_path(path: str, path_type: str, asked: str) -> bool:
+def alb_path(path: str, path_type: str, requested: str) -> bool:
     if path_type == "Prefix":
-        return under(path, asked)
+        return under(path, requested)
     pattern = path if path_type == "ImplementationSpecific" else re.escape(path)
-    return wildcard(pattern, asked)
+    return wildcard(pattern, requested)
 
 
 def alb_condition(condition: dict[str, Any], request: Request) -> bool:

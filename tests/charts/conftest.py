@@ -48,9 +48,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         "the application chart": len(APPLICATION_CASES),
     }
     out.line(f"{len(EVERYTHING)} combinations: " + ", ".join(f"{count} {part}" for part, count in parts.items()))
-    out.line(f"{len(checker.distinct)} distinct objects checked strictly:")
-    for source, kinds in sorted(checker.kinds.items()):
-        out.line(f"    by {source}: {', '.join(sorted(kinds))}")
+    for line in checker.summary():
+        out.line(line)
     missing = [version for version in KUBERNETES if version not in versions_available()]
     out.line(f"versions of Kubernetes without a schema: {', '.join(missing) or 'none'}")
     out.line("not in any schema: CEL rules, admission controllers, checks in the API server's code")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -111,6 +111,12 @@ class Checker:
         custom = {key: manifest for key, manifest in custom.items() if (key, "") not in self.known}
         for key, errors in zip(custom, check_with_npm(list(custom.values())), strict=True):
             self.known[key, ""] = errors
+
+    def summary(self) -> Iterator[str]:
+        """Yields the lines of a report: the number of objects, and the kinds by schema."""
+        yield f"{len(self.distinct)} distinct objects checked strictly:"
+        for source, kinds in sorted(self.kinds.items()):
+            yield f"    by {source}: {', '.join(sorted(kinds))}"
 
 
 def source_of(manifest: Manifest) -> str:

@@ -30,7 +30,7 @@ def test_the_walk_through(suffix: str) -> None:
         ("tenant-3", "consumer"): "tenant-3",
     }
     for (tenant, app), environment in environments.items():
-        assert cluster.ask(f"/{app}", tenant) == Answer(environment, app)
+        assert cluster.answer(f"/{app}", tenant) == Answer(environment, app)
 
 
 @pytest.mark.parametrize("suffix", ["", "-whole"])
@@ -135,4 +135,4 @@ def test_the_disabled_producer_of_the_walk_through() -> None:
     }
     assert {full_name(o) for o in off.of("Deployment")} == {"Deployment/tenant-1-consumer"}
     assert off.namespace_of(off.find("Ingress", "tenant-1-ingress-producer")) == POOL
-    assert Cluster((off, installed(ORIGINALS["pool"]))).ask("/producer", "tenant-1") == Answer(POOL, "producer")
+    assert Cluster((off, installed(ORIGINALS["pool"]))).answer("/producer", "tenant-1") == Answer(POOL, "producer")

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from cluster import Cluster, Unreachable, traefik_matcher, under
-from cluster import Request as Ask
+from cluster import Cluster, Request, Unreachable, traefik_matcher, under
 from manifests import ManifestError, Release, parse
 from schemas import Checker
 
@@ -114,7 +113,7 @@ def test_the_schemas_accept_a_correct_object(checker: Checker) -> None:
     ],
 )
 def test_traefik_rules_match(rule: str, path: str, tenant: str | None, expected: bool) -> None:
-    assert traefik_matcher(rule)(Ask(path, tenant)) is expected
+    assert traefik_matcher(rule)(Request(path, tenant)) is expected
 
 
 def test_a_prefix_matches_by_element() -> None:
@@ -142,6 +141,6 @@ def test_a_route_without_a_service_is_an_error() -> None:
         },
     )
     cluster = Cluster((Release("a", "a", (ingress,)),))
-    assert cluster.ask("/b", None) is None
+    assert cluster.answer("/b", None) is None
     with pytest.raises(Unreachable, match="no Service a/a"):
-        cluster.ask("/a", None)
+        cluster.answer("/a", None)

@@ -49,7 +49,7 @@ def check_walk_through(cluster: Cluster) -> None:
     for tenant, environments in EXPECTED.items():
         for app, environment in environments.items():
             for path in (f"/{app}", f"/{app}/readiness-probe"):
-                assert cluster.ask(path, tenant) == Answer(environment, app), f"{path} of {tenant}"
+                assert cluster.answer(path, tenant) == Answer(environment, app), f"{path} of {tenant}"
 
 
 @pytest.mark.parametrize(("routing", "autoscaler", "identity"), [*product(ROUTED, AUTOSCALERS, IDENTITIES)])
@@ -61,10 +61,10 @@ def test_each_tenant_reaches_its_environment(routing: str, autoscaler: str, iden
 def test_an_unknown_tenant_or_path_reaches_no_pod(routing: str) -> None:
     cluster = cluster_of(*(matrix_case(tier, routing, "none", "irsa") for tier in TIERS))
     for app, tenant in product(APPS, (None, "", "tenant-4", "tenant-11", "tenant-", "tenant-1,tenant-2", "*", POOL)):
-        assert cluster.ask(f"/{app}", tenant) is None, f"/{app} of {tenant}"
+        assert cluster.answer(f"/{app}", tenant) is None, f"/{app} of {tenant}"
     for path in ("/", "/producers", "/metrics", "/livez", "/readyz", "/producer-x"):
-        assert cluster.ask(path, "tenant-1") is None or routing == "traefik", path
-    assert cluster.ask("/metrics", "tenant-1") is None
+        assert cluster.answer(path, "tenant-1") is None or routing == "traefik", path
+    assert cluster.answer("/metrics", "tenant-1") is None
 
 
 def with_catch_all(routing: str, tenant_routes: Values = NO_TENANT_ROUTES) -> Cluster:
@@ -81,7 +81,7 @@ def test_a_pools_catch_all_serves_tenants_without_a_silo(routing: str) -> None:
     cluster = with_catch_all(routing)
     check_walk_through(cluster)
     for app in APPS:
-        assert cluster.ask(f"/{app}", "tenant-9999") == Answer(POOL, app)
+        assert cluster.answer(f"/{app}", "tenant-9999") == Answer(POOL, app)
 
 
 @pytest.mark.parametrize("routing", ROUTED)
@@ -104,8 +104,8 @@ def test_the_longest_names_route(routing: str) -> None:
     cluster = cluster_of(
         *(tier_case("", tier, LONG_TENANT, LONG_POOL, ROUTING[routing]) for tier in ("advanced", "pool"))
     )
-    assert cluster.ask("/consumer", LONG_TENANT) == Answer(LONG_TENANT, "consumer")
-    assert cluster.ask("/producer", LONG_TENANT) == Answer(LONG_POOL, "producer")
+    assert cluster.answer("/consumer", LONG_TENANT) == Answer(LONG_TENANT, "consumer")
+    assert cluster.answer("/producer", LONG_TENANT) == Answer(LONG_POOL, "producer")
 
 
 @pytest.mark.parametrize(("tier", "routing"), [*product(TIERS, ROUTING)])

@@ -77,7 +77,7 @@ _BY_REASON: dict[str, list[str]] = {
         "sqs_queues::test_a_second_purge_within_a_minute_is_refused",
     ],
     "an unknown or read-only attribute is InvalidAttributeName": [
-        "sqs_queues::test_an_attribute_that_cannot_be_set_is_refused[Colour]",
+        "sqs_queues::test_an_attribute_that_cannot_be_set_is_refused[Color]",
         "sqs_queues::test_an_attribute_that_cannot_be_set_is_refused[FifoQueue]",
         "sqs_queues::test_an_attribute_that_cannot_be_set_is_refused[QueueArn]",
         "sqs_queues::test_an_unknown_attribute_cannot_be_requested",

@@ -167,7 +167,7 @@ def test_an_unset_attribute_is_left_out(aws: Aws, queue: str) -> None:
 
 def test_an_unknown_attribute_cannot_be_requested(aws: Aws, queue: str) -> None:
     with refused("InvalidAttributeName"):
-        aws.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["Colour"])
+        aws.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["Color"])
 
 
 def test_set_attributes_are_read_back_and_the_others_kept(aws: Aws) -> None:
@@ -213,7 +213,7 @@ def test_a_queue_with_a_value_out_of_range_is_not_created(aws: Aws) -> None:
         aws.sqs.get_queue_url(QueueName=name)
 
 
-@pytest.mark.parametrize("name", ["Colour", "QueueArn", "FifoQueue"])
+@pytest.mark.parametrize("name", ["Color", "QueueArn", "FifoQueue"])
 def test_an_attribute_that_cannot_be_set_is_refused(aws: Aws, queue: str, name: str) -> None:
     with refused("InvalidAttributeName"):
         aws.sqs.set_queue_attributes(QueueUrl=queue, Attributes={name: "true"})

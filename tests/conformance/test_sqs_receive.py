@@ -183,7 +183,7 @@ def test_message_attributes_are_filtered_by_name_or_prefix(aws: Aws, queue: str,
 
 def test_an_unknown_system_attribute_cannot_be_requested(aws: Aws, queue: str) -> None:
     with refused("InvalidAttributeName"):
-        aws.sqs.receive_message(QueueUrl=queue, AttributeNames=["Colour"])
+        aws.sqs.receive_message(QueueUrl=queue, AttributeNames=["Color"])
 
 
 def test_the_region_of_the_client_is_in_the_arn(aws: Aws, queue: str) -> None:

@@ -61,7 +61,7 @@ def test_ten_attributes_are_accepted(aws: Aws, queue: str) -> None:
 INVALID_ATTRIBUTES: dict[str, dict[str, dict[str, Any]]] = {
     "eleven": {f"name-{n}": text(str(n)) for n in range(11)},
     "empty value": {"name": text("")},
-    "unknown type": {"name": text("x", "Colour")},
+    "unknown type": {"name": text("x", "Color")},
     "not a number": {"name": text("twelve", "Number")},
     "invalid character in value": {"name": text("\x08")},
     "invalid character in name": {"a b": text("x")},

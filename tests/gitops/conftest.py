@@ -59,8 +59,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     out = terminalreporter
     out.section("gitops")
     out.line(f"built by the kustomize of {KUBECTL}, checked for Kubernetes {KUBERNETES[0]} to {KUBERNETES[-1]}")
-    out.line(f"{len(checker.distinct)} distinct objects checked strictly:")
-    for source, kinds in sorted(checker.kinds.items()):
-        out.line(f"    by {source}: {', '.join(sorted(kinds))}")
+    for line in checker.summary():
+        out.line(line)
     out.line("    by PyPI hera: EventSource, Sensor; by our own schema: EventBus")
     out.line("not checked: values of third-party charts, CEL beyond the two admission policies")

@@ -18,7 +18,7 @@ MODULE = TERRAFORM / "modules" / "tenant-apps"
 PLATFORM = TERRAFORM / "platform"
 DEADLINE_SECONDS = 300.0
 OLDEST = (1, 7)
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Engine:
             check=False,
             stdin=subprocess.DEVNULL,
         )
-        done.stdout, done.stderr = (COLOUR.sub("", text) for text in (done.stdout, done.stderr))
+        done.stdout, done.stderr = (COLOR.sub("", text) for text in (done.stdout, done.stderr))
         if check:
             assert done.returncode == 0, f"{self} {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
         return done
