@@ -74,7 +74,7 @@ run "a_silos_consumer_reads_and_writes_only_its_tenants_partition" {
   assert {
     condition = { for s in jsondecode(aws_iam_role_policy.app["consumer"].policy).Statement : s.Sid => join(" ", sort(s.Action)) } == {
       DrainQueue                  = "sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:GetQueueUrl sqs:ReceiveMessage"
-      DeadLetterPoison              = "sqs:GetQueueUrl sqs:SendMessage"
+      DeadLetterPoison            = "sqs:GetQueueUrl sqs:SendMessage"
       StoreEvents                 = "dynamodb:BatchWriteItem dynamodb:PutItem"
       ListEvents                  = "dynamodb:Query"
       ReadRegistryAndOwnResources = "ssm:GetParameters"
