@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tests::http::{Answer, Request};
-use tests::wait::eventually;
+use kit::http::{Answer, Request};
+use kit::wait::eventually;
 
 use crate::fleet::Fleet;
 use crate::judge::Sent;

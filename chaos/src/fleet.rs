@@ -7,11 +7,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tests::http::Request;
-use tests::metrics::Metrics;
-use tests::process::{Exit, Process, fixed_port};
-use tests::service::{Service, command};
-use tests::wait::until;
+use kit::http::Request;
+use kit::metrics::Metrics;
+use kit::process::{Exit, Process, fixed_port};
+use kit::service::{Service, command};
+use kit::wait::until;
 
 use crate::side::Side;
 use crate::tenants::{Cast, POOL};

@@ -2,7 +2,7 @@
 
 /// Resident memory of a process now, in bytes; nothing where it has ended.
 pub fn resident_bytes(id: u32) -> u64 {
-    ::tests::process::status_bytes(id, "VmRSS").unwrap_or_default()
+    kit::process::status_bytes(id, "VmRSS").unwrap_or_default()
 }
 
 /// Open file descriptors of a process.

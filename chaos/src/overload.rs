@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ::tests::service::Service;
+use kit::service::Service;
 use tokio::task::LocalSet;
 
 use crate::load::{Seen, WINDOW, closed, open, post};

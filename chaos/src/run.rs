@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use kit::endpoint::Endpoint;
+use kit::process::Exit;
 use serde_json::Value;
-use tests::endpoint::Endpoint;
-use tests::process::Exit;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::Instant;
 

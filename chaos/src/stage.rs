@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use ::tests::aws::{Aws, Depth, REGION, Resources};
-use ::tests::endpoint::Endpoint;
+use kit::aws::{Aws, Depth, REGION, Resources};
+use kit::endpoint::Endpoint;
 use rustix::process::{Pid, Resource, getrlimit, prlimit};
 use tokio::time::Instant;
 

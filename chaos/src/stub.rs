@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Stdio};
 
-use tests::process::{binary, clean, fixed_port};
+use kit::process::{binary, clean, fixed_port};
 
 /// A running stub; it ends with this value.
 pub struct Stub {

@@ -1,8 +1,8 @@
 //! Whoever holds connections shuts nobody else out.
 
-use tests::http::Request;
-use tests::wait::{PATIENCE, until};
-use tests::world::World;
+use kit::http::Request;
+use kit::wait::{PATIENCE, until};
+use kit::world::World;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

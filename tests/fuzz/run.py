@@ -23,6 +23,7 @@ TARGET = re.compile(
     r'^#\[test\]\nfn (\w+)\(\) \{.*?check!\(name = "([\w-]+)"\)',
     re.MULTILINE | re.DOTALL,
 )
+PACKAGE = re.compile(r'^name = "([\w-]+)"', re.MULTILINE)
 FLAGS = (
     "--cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-module",
     *(
@@ -50,9 +51,14 @@ class Target:
 
 def targets() -> list[Target]:
     found = []
-    for file in sorted(ROOT.glob("*/src/**/fuzz_targets.rs")):
+    files = [*ROOT.glob("*/src/**/fuzz_targets.rs"), *ROOT.glob("*/*/src/**/fuzz_targets.rs")]
+    for file in sorted(files):
         path = file.relative_to(ROOT)
-        package, _, *modules = path.with_suffix("").parts
+        crate, modules = ROOT, list(path.with_suffix("").parts)
+        while modules[0] != "src":
+            crate /= modules.pop(0)
+        package = PACKAGE.search((crate / "Cargo.toml").read_text())[1]
+        modules.pop(0)
         for function, name in TARGET.findall(file.read_text()):
             inputs = path.parent / "__fuzz__" / name
             found.append(Target(package, "::".join([*modules, function]), name, inputs))
@@ -165,7 +171,9 @@ def main() -> int:
     programs = build(sorted({target.package for target in known}))
     chosen = [target for target in known if not options.names or target.name in options.names]
     # Every one is tried, whatever became of those before.
-    kept = [fuzz(target, programs[target.package], options.seconds, options.keep) for target in chosen]
+    kept = [
+        fuzz(target, programs[target.package.replace("-", "_")], options.seconds, options.keep) for target in chosen
+    ]
     return 0 if all(kept) else 1
 
 
