@@ -88,7 +88,7 @@ def build(packages: list[str]) -> dict[str, str]:
     )
     messages = [json.loads(line) for line in built.stdout.splitlines()]
     return {
-        message["target"]["name"]: message["executable"]
+        message["target"]["name"].replace("_", "-"): message["executable"]
         for message in messages
         if message["reason"] == "compiler-artifact" and message["executable"]
     }
@@ -171,9 +171,7 @@ def main() -> int:
     programs = build(sorted({target.package for target in known}))
     chosen = [target for target in known if not options.names or target.name in options.names]
     # Every one is tried, whatever became of those before.
-    kept = [
-        fuzz(target, programs[target.package.replace("-", "_")], options.seconds, options.keep) for target in chosen
-    ]
+    kept = [fuzz(target, programs[target.package], options.seconds, options.keep) for target in chosen]
     return 0 if all(kept) else 1
 
 
