@@ -1,4 +1,4 @@
-//! The AWS SDK against the embedded endpoint: what an installation creates, and what tests look up.
+//! The AWS SDK against the embedded endpoint: the resources an installation creates, and the look-ups of tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +15,10 @@ use aws_sdk_sqs::types::{
 use aws_sdk_ssm::types::ParameterType;
 use serde_json::json;
 
-/// The region of everything.
+/// The region of every resource.
 pub const REGION: &str = "us-east-1";
 const ACCOUNT: &str = "000000000000";
+const COMPLETE: &str = "all required fields are set";
 
 /// A stored item: its attributes, all strings.
 pub type Item = BTreeMap<String, String>;
@@ -25,15 +26,12 @@ pub type Item = BTreeMap<String, String>;
 /// The SDK's clients for one endpoint.
 #[derive(Clone)]
 pub struct Aws {
-    /// Queues.
     pub sqs: aws_sdk_sqs::Client,
-    /// Tables.
     pub dynamodb: aws_sdk_dynamodb::Client,
-    /// Parameters.
     pub ssm: aws_sdk_ssm::Client,
 }
 
-/// What one environment's consumer works on.
+/// Queues and table of one environment's consumer.
 #[derive(Debug, Clone)]
 pub struct Resources {
     /// URL of the queue.
@@ -45,17 +43,15 @@ pub struct Resources {
     name: String,
 }
 
-/// A queue's figures.
+/// Messages in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth {
-    /// Messages that can be received.
     pub visible: u64,
     /// Messages received and not yet deleted.
     pub in_flight: u64,
 }
 
 impl Depth {
-    /// No message at all.
     pub const EMPTY: Self = Self {
         visible: 0,
         in_flight: 0,
@@ -79,51 +75,18 @@ impl Aws {
         }
     }
 
-    /// Creates the queue, dead-letter queue and table of an environment, without telling anyone.
+    /// Creates queue, dead-letter queue and table of an environment, and no parameter.
     ///
     /// # Panics
-    /// Where a call fails.
+    /// A call fails.
     pub async fn create(&self, environment: &str) -> Resources {
         let name = format!("consumer-{environment}-x7k");
         let dead_letters = self.create_queue(&format!("{name}-dlq"), None).await;
         let policy = json!({ "deadLetterTargetArn": queue_arn(&format!("{name}-dlq")), "maxReceiveCount": 5 });
         let queue = self.create_queue(&name, Some(policy.to_string())).await;
-        let (hash, range, listed) = ("tenant_id", "message_id", "listed_at");
-        let attribute = |name: &str| {
-            AttributeDefinition::builder()
-                .attribute_name(name)
-                .attribute_type(ScalarAttributeType::S)
-                .build()
-        };
-        let key = |name: &str, kind| {
-            KeySchemaElement::builder()
-                .attribute_name(name)
-                .key_type(kind)
-                .build()
-        };
-        let complete = "all required fields are set";
-        let index = GlobalSecondaryIndex::builder()
-            .index_name("listed")
-            .key_schema(key(hash, KeyType::Hash).expect(complete))
-            .key_schema(key(listed, KeyType::Range).expect(complete))
-            .projection(
-                Projection::builder()
-                    .projection_type(ProjectionType::All)
-                    .build(),
-            )
-            .build();
-        let request = self
-            .dynamodb
-            .create_table()
-            .table_name(&name)
-            .attribute_definitions(attribute(hash).expect(complete))
-            .attribute_definitions(attribute(range).expect(complete))
-            .key_schema(key(hash, KeyType::Hash).expect(complete))
-            .key_schema(key(range, KeyType::Range).expect(complete))
-            .attribute_definitions(attribute(listed).expect(complete))
-            .global_secondary_indexes(index.expect(complete))
-            .billing_mode(BillingMode::PayPerRequest);
-        request.send().await.expect("the table is created");
+        let index = ("listed", "tenant_id", "listed_at");
+        self.create_table(&name, ("tenant_id", "message_id"), index)
+            .await;
         Resources {
             queue,
             dead_letters,
@@ -132,50 +95,58 @@ impl Aws {
         }
     }
 
-    /// Creates the payments table of an environment, without telling anyone; gives its name.
+    /// Creates the payments table of an environment, and no parameter; returns its name.
     ///
     /// # Panics
-    /// Where the call fails.
+    /// The call fails.
     pub async fn create_payments(&self, environment: &str) -> String {
         let name = format!("payments-{environment}-x7k");
-        let complete = "all required fields are set";
+        let index = ("outbox", "outbox_shard", "outbox_at");
+        self.create_table(&name, ("tenant_id", "sk"), index).await;
+        name
+    }
+
+    /// Creates a table with this hash and range key, and an index by its name and its own two.
+    async fn create_table(
+        &self,
+        name: &str,
+        (hash, range): (&str, &str),
+        (index, index_hash, index_range): (&str, &str, &str),
+    ) {
         let attribute = |name: &str| {
             let built = AttributeDefinition::builder()
                 .attribute_name(name)
                 .attribute_type(ScalarAttributeType::S);
-            built.build().expect(complete)
+            built.build().expect(COMPLETE)
         };
         let key = |name: &str, kind| {
-            KeySchemaElement::builder()
+            let built = KeySchemaElement::builder()
                 .attribute_name(name)
-                .key_type(kind)
-                .build()
-                .expect(complete)
+                .key_type(kind);
+            built.build().expect(COMPLETE)
         };
-        let outbox = GlobalSecondaryIndex::builder()
-            .index_name("outbox")
-            .key_schema(key("outbox_shard", KeyType::Hash))
-            .key_schema(key("outbox_at", KeyType::Range))
-            .projection(
-                Projection::builder()
-                    .projection_type(ProjectionType::All)
-                    .build(),
-            );
-        let names = ["tenant_id", "sk", "outbox_shard", "outbox_at"];
+        let everything = Projection::builder()
+            .projection_type(ProjectionType::All)
+            .build();
+        let index = GlobalSecondaryIndex::builder()
+            .index_name(index)
+            .key_schema(key(index_hash, KeyType::Hash))
+            .key_schema(key(index_range, KeyType::Range))
+            .projection(everything);
+        let names = BTreeSet::from([hash, range, index_hash, index_range]);
         let request = self
             .dynamodb
             .create_table()
-            .table_name(&name)
-            .set_attribute_definitions(Some(names.map(attribute).into()))
-            .key_schema(key("tenant_id", KeyType::Hash))
-            .key_schema(key("sk", KeyType::Range))
-            .global_secondary_indexes(outbox.build().expect(complete))
+            .table_name(name)
+            .set_attribute_definitions(Some(names.into_iter().map(attribute).collect()))
+            .key_schema(key(hash, KeyType::Hash))
+            .key_schema(key(range, KeyType::Range))
+            .global_secondary_indexes(index.build().expect(COMPLETE))
             .billing_mode(BillingMode::PayPerRequest);
         request.send().await.expect("the table is created");
-        name
     }
 
-    /// Writes the parameter that leads an environment or tenant to its payments table.
+    /// Writes the parameter that names the payments table of an environment or tenant.
     pub async fn point_payments(&self, holder: &str, table: &str) {
         let arn = format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}");
         self.put(&format!("/{holder}/payments_ddb"), &arn).await;
@@ -196,7 +167,7 @@ impl Aws {
             .expect("a queue has a URL")
     }
 
-    /// Writes the parameters that lead an environment or tenant to its queue and table.
+    /// Writes the parameters that name queue and table of an environment or tenant.
     pub async fn point(&self, holder: &str, to: &Resources) {
         self.put(&format!("/{holder}/consumer_sqs"), &queue_arn(&to.name))
             .await;
@@ -204,7 +175,7 @@ impl Aws {
         self.put(&format!("/{holder}/consumer_ddb"), &table).await;
     }
 
-    /// Registers a tenant of a tier whose messages go here.
+    /// Registers a tenant of a tier, with these resources.
     pub async fn register(&self, tenant: &str, tier: &str, to: &Resources) {
         self.point(tenant, to).await;
         self.put(&format!("/{tenant}/tier"), tier).await;
@@ -213,7 +184,7 @@ impl Aws {
     /// Deletes a tenant's parameters.
     ///
     /// # Panics
-    /// Where the call fails.
+    /// The call fails.
     pub async fn remove(&self, tenant: &str) {
         let names =
             ["consumer_sqs", "consumer_ddb", "tier"].map(|name| format!("/{tenant}/{name}"));
@@ -234,7 +205,7 @@ impl Aws {
     /// Writes a parameter.
     ///
     /// # Panics
-    /// Where the call fails.
+    /// The call fails.
     pub async fn put(&self, name: &str, value: &str) {
         let request = self
             .ssm
@@ -249,7 +220,7 @@ impl Aws {
     /// Every item of the environment's table.
     ///
     /// # Panics
-    /// Where a call fails.
+    /// A call fails.
     pub async fn items(&self, of: &Resources) -> Vec<Item> {
         let mut pages = self
             .dynamodb
@@ -271,7 +242,7 @@ impl Aws {
         items
     }
 
-    /// The message ids in the environment's table. Several items of one id, of two tenants say, count once.
+    /// The message ids in the environment's table. Items of two tenants under one id count once.
     pub async fn stored_ids(&self, of: &Resources) -> BTreeSet<String> {
         self.items(of)
             .await
@@ -280,10 +251,10 @@ impl Aws {
             .collect()
     }
 
-    /// How full a queue is.
+    /// Messages in the queue at this URL.
     ///
     /// # Panics
-    /// Where the call fails.
+    /// The call fails.
     pub async fn depth(&self, url: &str) -> Depth {
         let request = self
             .sqs
@@ -308,10 +279,10 @@ impl Aws {
         }
     }
 
-    /// Receives up to ten messages with all they carry, hidden for this many seconds.
+    /// Receives up to ten messages with all attributes, hidden for this many seconds.
     ///
     /// # Panics
-    /// Where the call fails.
+    /// The call fails.
     pub async fn receive(&self, url: &str, hidden_s: i32) -> Vec<Message> {
         let request = self
             .sqs
@@ -329,10 +300,10 @@ impl Aws {
             .unwrap_or_default()
     }
 
-    /// Sends one message with these string attributes; gives the id SQS gave it.
+    /// Sends one message with these string attributes; returns the id that SQS gave it.
     ///
     /// # Panics
-    /// Where the call fails.
+    /// The call fails.
     pub async fn send(&self, url: &str, body: &str, attributes: &[(&str, &str)]) -> String {
         let mut request = self.sqs.send_message().queue_url(url).message_body(body);
         for (name, value) in attributes {
@@ -346,10 +317,10 @@ impl Aws {
             .expect("a message has an id")
     }
 
-    /// Sends messages as a producer would, without one: their ids are given.
+    /// Sends messages as a producer would, under these ids.
     ///
     /// # Panics
-    /// Where a call fails.
+    /// A call fails.
     pub async fn send_events(&self, url: &str, tenant: &str, ids: &[String]) {
         for chunk in ids.chunks(10) {
             let entry = |(at, id): (usize, &String)| {
@@ -378,7 +349,7 @@ impl Aws {
     }
 }
 
-/// This many ids, as a producer makes them.
+/// New message ids, as a producer makes them.
 pub fn event_ids(count: usize) -> Vec<String> {
     (0..count)
         .map(|_| uuid::Uuid::new_v4().to_string())

@@ -1,7 +1,8 @@
-//! The embedded AWS endpoint as a process, with what it offers testers: counts of calls and faults on request.
+//! The embedded AWS endpoint as a process, and what it offers testers: counts of calls and faults on request.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Deref;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -10,28 +11,24 @@ use crate::aws::Aws;
 use crate::http::{Answer, Request};
 use crate::process::{Process, binary, clean, fixed_port};
 
-/// A running endpoint.
+/// A running endpoint, and its controls.
 pub struct Endpoint {
-    /// The process.
     pub process: Process,
-    /// Where it listens.
     pub address: SocketAddr,
+    controls: Controls,
     data: Option<PathBuf>,
 }
 
 impl Endpoint {
-    /// One that keeps nothing.
+    /// Starts an endpoint that keeps its data in memory.
     pub async fn ephemeral() -> Self {
         Self::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await
     }
 
-    /// One that keeps its data in this folder, and can be started again where it was.
+    /// Starts an endpoint that keeps its data in this folder, on a port that it gets again when it is started again.
     pub async fn kept(data: PathBuf) -> Self {
-        Self::start(
-            SocketAddr::from((Ipv4Addr::LOCALHOST, fixed_port())),
-            Some(data),
-        )
-        .await
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, fixed_port()));
+        Self::start(listen, Some(data)).await
     }
 
     async fn start(listen: SocketAddr, data: Option<PathBuf>) -> Self {
@@ -52,47 +49,67 @@ impl Endpoint {
         Self {
             process,
             address,
+            controls: Controls::of(address),
             data,
         }
     }
 
-    /// Starts it again, on the same port and the same data, after it has ended.
+    /// Starts the endpoint again, on the same port and the same data, after its process has ended.
     pub async fn start_again(&mut self) {
         *self = Self::start(self.address, self.data.clone()).await;
     }
 
-    /// Its URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The SDK's clients for it.
     pub fn aws(&self) -> Aws {
         Aws::of(&self.url())
+    }
+}
+
+impl Deref for Endpoint {
+    type Target = Controls;
+
+    fn deref(&self) -> &Controls {
+        &self.controls
+    }
+}
+
+/// The endpoint's pages for testers, under `/_localaws/`.
+#[derive(Debug, Clone, Copy)]
+pub struct Controls {
+    address: SocketAddr,
+}
+
+impl Controls {
+    /// The pages of the endpoint at this address, whichever process it runs in.
+    pub const fn of(address: SocketAddr) -> Self {
+        Self { address }
     }
 
     /// Calls so far, by action (`SQS.SendMessageBatch`).
     ///
     /// # Panics
-    /// Where it does not tell.
+    /// The answer is anything else.
     pub async fn calls(&self) -> Calls {
-        let counts = self.own("GET", "calls", None).await.json();
+        let counts = self.must("GET", "calls", "").await.json();
         Calls(serde_json::from_value(counts).expect("counts by action"))
     }
 
-    /// Counts from zero again.
+    /// Sets the counts of calls to zero.
     pub async fn forget_calls(&self) {
-        self.own("DELETE", "calls", None).await;
+        self.must("DELETE", "calls", "").await;
     }
 
     /// Replaces the faults by these rules; an empty list ends them.
     pub async fn inject(&self, rules: Value) {
-        self.own("PUT", "faults", Some(&rules)).await;
+        self.must("PUT", "faults", &rules.to_string()).await;
     }
 
-    /// How often each rule has acted.
+    /// How often each rule has struck.
     pub async fn injected(&self) -> Vec<u64> {
-        let rules = self.own("GET", "faults", None).await.json();
+        let rules = self.must("GET", "faults", "").await.json();
         let rules = rules.as_array().cloned().unwrap_or_default();
         rules
             .iter()
@@ -100,12 +117,12 @@ impl Endpoint {
             .collect()
     }
 
-    /// Who made which calls so far.
+    /// Calls so far, by the credentials they were made with.
     ///
     /// # Panics
-    /// Where it does not tell.
+    /// The answer is anything else.
     pub async fn principals(&self) -> Vec<Principal> {
-        let reports = self.own("GET", "principals", None).await.json();
+        let reports = self.must("GET", "principals", "").await.json();
         let read = |report: &Value| Principal {
             session: report["session"].as_str().map(ToOwned::to_owned),
             tags: serde_json::from_value(report["tags"].clone()).expect("tags by name"),
@@ -121,31 +138,32 @@ impl Endpoint {
             .collect()
     }
 
-    /// Has sessions with this tag reach the partitions of its value alone, in tables whose partition key is `attribute`.
+    /// Restricts sessions with this tag to the partitions of its value, in tables whose partition key is `attribute`.
     pub async fn keep_sessions_to(&self, tag: &str, attribute: &str) {
         let rule = serde_json::json!({ "tag": tag, "attribute": attribute });
-        self.own("PUT", "leading-keys", Some(&rule)).await;
+        self.must("PUT", "leading-keys", &rule.to_string()).await;
     }
 
-    async fn own(&self, method: &str, page: &str, body: Option<&Value>) -> Answer {
+    /// The answer of a page, whatever its status.
+    pub async fn ask(&self, method: &str, page: &str, body: &str) -> Answer {
         let request = Request::new(method, &format!("/_localaws/{page}"));
-        let answer = request
-            .body(body.map(Value::to_string).unwrap_or_default())
-            .ask(self.address)
-            .await;
+        request.body(body).ask(self.address).await
+    }
+
+    async fn must(&self, method: &str, page: &str, body: &str) -> Answer {
+        let answer = self.ask(method, page, body).await;
         assert!(answer.status < 300, "{method} {page}: {}", answer.text());
         answer
     }
 }
 
-/// Whose credentials calls were made with.
+/// The calls made with one set of credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// ARN of the role's session; none is the account's own credentials.
+    /// ARN of the role's session; none for the account's own credentials.
     pub session: Option<String>,
-    /// Its session tags.
+    /// Tags of the session.
     pub tags: BTreeMap<String, String>,
-    /// Its calls.
     pub calls: Calls,
 }
 
@@ -159,7 +177,7 @@ impl Calls {
         self.0.get(action).copied().unwrap_or_default()
     }
 
-    /// Calls of all actions that begin so.
+    /// Calls of all actions with this prefix.
     pub fn with_prefix(&self, prefix: &str) -> u64 {
         self.0
             .iter()
@@ -168,7 +186,7 @@ impl Calls {
             .sum()
     }
 
-    /// The counts without one action's.
+    /// The counts without those of one action.
     #[must_use]
     pub fn without(mut self, action: &str) -> Self {
         self.0.remove(action);

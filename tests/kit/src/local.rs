@@ -5,12 +5,12 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::aws::Aws;
+use crate::endpoint::Controls;
 use crate::http::{Answer, Request};
 use crate::process::{Process, binary, clean};
 
 /// The whole SaaS, running.
 pub struct Local {
-    /// The process.
     pub process: Process,
     /// The load balancer.
     pub gateway: SocketAddr,
@@ -18,10 +18,10 @@ pub struct Local {
     pub endpoint: SocketAddr,
 }
 
-/// Any free port of this machine.
+/// Any free port of the loopback address.
 pub const ANYWHERE: &str = "127.0.0.1:0";
 
-/// The command for `local` with load balancer and endpoint at these addresses, and its data in this folder or nowhere.
+/// The command for `local`, with its data in this folder or in memory.
 pub fn command(gateway: &str, endpoint: &str, data: Option<&Path>) -> Command {
     let mut command = clean(binary("local"));
     command.args(["--listen", gateway, "--aws-listen", endpoint]);
@@ -33,15 +33,15 @@ pub fn command(gateway: &str, endpoint: &str, data: Option<&Path>) -> Command {
 }
 
 impl Local {
-    /// Starts it on free ports, with its data in this folder or nowhere; it is ready then.
+    /// Starts `local` on free ports, with its data in this folder or in memory, and waits until it is ready.
     pub async fn start(data: Option<&Path>) -> Self {
         Self::of(Process::start("local", command(ANYWHERE, ANYWHERE, data))).await
     }
 
-    /// The one that this process is, once it is ready.
+    /// Waits until this process is ready.
     ///
     /// # Panics
-    /// Where it does not come to that.
+    /// It ends first, or takes too long.
     pub async fn of(mut process: Process) -> Self {
         let address = |line: &str, before: &str| {
             let (_, rest) = line.trim().strip_prefix(before)?.split_once("http://")?;
@@ -69,29 +69,20 @@ impl Local {
         }
     }
 
-    /// The SDK's clients for its endpoint.
     pub fn aws(&self) -> Aws {
         Aws::of(&self.endpoint_url())
     }
 
-    /// The URL of its endpoint.
     pub fn endpoint_url(&self) -> String {
         format!("http://{}", self.endpoint)
     }
 
-    /// Replaces the faults of its endpoint by these rules; an empty list ends them.
-    ///
-    /// # Panics
-    /// Where it does not take them.
-    pub async fn inject(&self, rules: &serde_json::Value) {
-        let answer = Request::new("PUT", "/_localaws/faults")
-            .body(rules.to_string())
-            .ask(self.endpoint)
-            .await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
+    /// The endpoint's pages for testers.
+    pub fn controls(&self) -> Controls {
+        Controls::of(self.endpoint)
     }
 
-    /// The load balancer's answer.
+    /// Sends a request to the load balancer.
     pub async fn ask(&self, request: &Request) -> Answer {
         request.ask(self.gateway).await
     }

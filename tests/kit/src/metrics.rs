@@ -5,7 +5,6 @@
 pub struct Metrics(String);
 
 impl Metrics {
-    /// The figures in this text.
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
@@ -20,7 +19,7 @@ impl Metrics {
         self.samples(name, &[]).next().is_some()
     }
 
-    /// The text as it came.
+    /// The text of the scrape.
     pub fn text(&self) -> &str {
         &self.0
     }

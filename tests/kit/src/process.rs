@@ -1,11 +1,11 @@
-//! A program under test as a process: its output is captured, its signals and exit code are the test's to see, and it
-//! never outlives its value.
+//! Programs as processes. A [`Process`] is under test: its output is captured, and a test sends signals and sees the exit
+//! code. A [`Helper`] only runs. Neither outlives its value.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::wait::{PATIENCE, eventually, until};
 
-/// Ports that no system hands out by itself, so that a server can be started again on the one it had.
+/// Ports outside the range that systems hand out, so that a server can be started again on the port it had.
 const FIXED_PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// A running program.
@@ -26,19 +26,63 @@ pub struct Process {
     exit: Option<Exit>,
 }
 
+/// A program whose output is not kept. It is killed with its value; its standard input ends with this process, so that a
+/// program of ours notices even a violent end.
+pub struct Helper(Child);
+
+impl Helper {
+    /// Starts the command.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn start(command: &mut Command) -> io::Result<Self> {
+        command.stdout(Stdio::null());
+        Self::spawn(command)
+    }
+
+    /// Starts the command with its standard output for the caller, who must read it.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    ///
+    /// # Panics
+    /// Never: the output is piped.
+    pub fn piped(command: &mut Command) -> io::Result<(Self, ChildStdout)> {
+        command.stdout(Stdio::piped());
+        let mut helper = Self::spawn(command)?;
+        let stdout = helper.0.stdout.take().expect("piped");
+        Ok((helper, stdout))
+    }
+
+    fn spawn(command: &mut Command) -> io::Result<Self> {
+        command.stdin(Stdio::piped()).stderr(Stdio::null());
+        Ok(Self(command.spawn()?))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // Either fails only if the process has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// With this exit code.
     Code(i32),
-    /// By this signal.
     Signal(i32),
 }
 
-/// The path of one of the workspace's binaries, built like the test itself.
+/// The path of a binary of the workspace, built with the profile of the test.
 ///
 /// # Panics
-/// Where it was not built.
+/// The binary was not built.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
     test.ancestors()
@@ -60,7 +104,7 @@ pub fn repository() -> &'static Path {
         .expect("the crate is in the repository")
 }
 
-/// A command for a program that sees nothing of this process's environment but the search path.
+/// A command whose environment has only the search path.
 pub fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear();
@@ -70,10 +114,10 @@ pub fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// A free port that stays free for as long as the test needs it, whoever else opens connections meanwhile.
+/// A free port that no outgoing connection takes.
 ///
 /// # Panics
-/// Where none is free.
+/// No port is free.
 pub fn fixed_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let ports = FIXED_PORTS.end - FIXED_PORTS.start;
@@ -87,10 +131,10 @@ pub fn fixed_port() -> u16 {
 }
 
 impl Process {
-    /// Starts the command; `name` is what messages call it.
+    /// Starts the command; messages use `name`.
     ///
     /// # Panics
-    /// Where it cannot be started.
+    /// The program cannot be started.
     pub fn start(name: &str, mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
@@ -113,25 +157,24 @@ impl Process {
         }
     }
 
-    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// The lines it has written to standard output so far.
+    /// Lines of standard output so far.
     pub fn stdout(&self) -> Vec<String> {
         lock(&self.stdout).clone()
     }
 
-    /// The lines it has written to standard error so far.
+    /// Lines of standard error so far.
     pub fn stderr(&self) -> Vec<String> {
         lock(&self.stderr).clone()
     }
 
-    /// The first line on standard output that the function makes something of.
+    /// The value of the first line on standard output that `read` understands.
     ///
     /// # Panics
-    /// Where none comes, or the program ends first.
+    /// No such line comes, or the program ends first.
     pub async fn line<T>(&mut self, what: &str, read: impl Fn(&str) -> Option<T>) -> T {
         let what = format!("{} says {what}", self.name);
         eventually(&what, PATIENCE, async || {
@@ -147,10 +190,8 @@ impl Process {
         .await
     }
 
-    /// Whether it runs.
-    ///
     /// # Panics
-    /// Where the system does not know it.
+    /// The system does not know the process.
     pub fn is_running(&mut self) -> bool {
         if self.exit.is_none()
             && let Some(status) = self.child.try_wait().expect("the child is ours")
@@ -160,10 +201,10 @@ impl Process {
         self.exit.is_none()
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     ///
     /// # Panics
-    /// Where it does not end in time.
+    /// It does not end in time.
     pub async fn exit(&mut self, within: Duration) -> Exit {
         let what = format!("{} ends", self.name);
         eventually(&what, within, async || {
@@ -173,18 +214,18 @@ impl Process {
         .await
     }
 
-    /// Freezes it: it keeps its connections and answers nothing until [`Self::resume`].
+    /// Freezes the process: it keeps its connections and answers nothing until [`Self::resume`].
     pub async fn freeze(&self) {
         self.signal("STOP");
         let what = format!("{} is frozen", self.name);
-        // The signal arrives at once, but each thread stops when it is next looked at.
+        // The signal arrives at once, but each thread stops when the kernel schedules it next.
         until(&what, PATIENCE, async || {
             thread_states(self.id()).iter().all(|state| *state == 'T')
         })
         .await;
     }
 
-    /// Lets a frozen process go on.
+    /// Resumes a frozen process.
     pub fn resume(&self) {
         self.signal("CONT");
     }
@@ -192,15 +233,15 @@ impl Process {
     /// Sends a signal by its name: `TERM`, `INT`.
     ///
     /// # Panics
-    /// Where it cannot be sent.
+    /// The signal cannot be sent.
     pub fn signal(&self, signal: &str) {
         send_signal(signal, self.id());
     }
 
-    /// Ends it at once, without a chance to finish anything.
+    /// Ends the process with SIGKILL.
     ///
     /// # Panics
-    /// Where the system does not let it.
+    /// The system does not permit it.
     pub fn kill(&mut self) {
         if self.exit.is_none() {
             self.child.kill().expect("the child is ours");
@@ -209,16 +250,16 @@ impl Process {
         }
     }
 
-    /// Most memory it ever had resident, in bytes.
+    /// Most resident memory since the start, in bytes.
     ///
     /// # Panics
-    /// Where it has ended.
+    /// The process has ended.
     pub fn peak_resident_bytes(&self) -> u64 {
         status_bytes(self.id(), "VmHWM").expect("it runs")
     }
 
     fn ended(&mut self, status: ExitStatus) {
-        // The pipes close with the program; then all it said is here.
+        // The pipes close with the program; then its output is complete.
         for reader in self.readers.drain(..) {
             reader.join().expect("reading lines does not panic");
         }
@@ -236,7 +277,7 @@ impl Process {
 /// Sends a signal to any process.
 ///
 /// # Panics
-/// Where it cannot be sent.
+/// The signal cannot be sent.
 pub fn send_signal(signal: &str, id: u32) {
     let sent = Command::new("sh")
         .args(["-c", &format!("kill -{signal} {id}")])
@@ -245,7 +286,7 @@ pub fn send_signal(signal: &str, id: u32) {
     assert!(sent.success(), "SIG{signal} was not sent to {id}");
 }
 
-/// A figure of memory that Linux keeps of a process (`VmRSS`, `VmHWM`), in bytes; none where it has ended.
+/// A memory figure of a process (`VmRSS`, `VmHWM`) in bytes; none if the process has ended.
 pub fn status_bytes(id: u32, field: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let value = status
@@ -262,7 +303,7 @@ pub fn status_bytes(id: u32, field: &str) -> Option<u64> {
     )
 }
 
-/// The state of each thread of a process, as Linux abbreviates it.
+/// The state of each thread of a process, as one letter.
 fn thread_states(id: u32) -> Vec<char> {
     let threads = std::fs::read_dir(format!("/proc/{id}/task"))
         .expect("it runs")
@@ -277,11 +318,11 @@ fn thread_states(id: u32) -> Vec<char> {
 impl Drop for Process {
     #[expect(
         clippy::print_stderr,
-        reason = "what the processes of a failed test said is what explains it"
+        reason = "the output of its processes explains a failed test"
     )]
     fn drop(&mut self) {
         if self.exit.is_none() {
-            // Either fails only where it has ended already.
+            // Either fails only if the process has ended.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

@@ -1,4 +1,4 @@
-//! One of the services as a process.
+//! A service as a process.
 
 use std::net::SocketAddr;
 
@@ -10,18 +10,15 @@ use crate::metrics::Metrics;
 use crate::process::{Exit, Process, binary, clean};
 use crate::wait::{PATIENCE, eventually, until};
 
-/// A running service.
 pub struct Service {
-    /// The process.
     pub process: Process,
-    /// Where it serves.
     pub address: SocketAddr,
-    /// Where it serves probes and metrics.
+    /// Address of probes and metrics.
     pub admin: SocketAddr,
     name: String,
 }
 
-/// The command for a service in an environment over the endpoint at this URL; its variables are complete.
+/// The command for a service in an environment, over the endpoint at this URL, with every variable it needs.
 pub fn command(name: &str, environment: &str, url: &str) -> std::process::Command {
     let mut command = clean(binary(name));
     command.envs([
@@ -33,14 +30,14 @@ pub fn command(name: &str, environment: &str, url: &str) -> std::process::Comman
         ("AWS_ENDPOINT_URL", url),
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
-        // A drain may take as long as an idle poll.
+        // A drain takes up to one idle poll.
         ("RECEIVE_WAIT_SECONDS", "1"),
     ]);
     command
 }
 
 impl Service {
-    /// Starts a service with further variables; it listens, and may not be ready yet.
+    /// Starts a service with further variables, and waits until it listens.
     pub async fn start(
         name: &str,
         environment: &str,
@@ -56,10 +53,10 @@ impl Service {
         .await
     }
 
-    /// The service that this process is, once it listens.
+    /// Waits until this process listens.
     ///
     /// # Panics
-    /// Where it does not come to that.
+    /// It ends first, or takes too long.
     pub async fn of(name: &str, mut process: Process) -> Self {
         let (address, admin) = process
             .line("where it listens", |line| {
@@ -77,7 +74,7 @@ impl Service {
         }
     }
 
-    /// Waits until its probe says OK.
+    /// Waits until the readiness probe answers 200.
     pub async fn ready(self) -> Self {
         until(&format!("{} is ready", self.name), PATIENCE, async || {
             self.is_ready().await
@@ -86,7 +83,6 @@ impl Service {
         self
     }
 
-    /// Whether its probe says OK.
     pub async fn is_ready(&self) -> bool {
         Request::get(&format!("/{}/readiness-probe", self.name))
             .send(self.address)
@@ -94,30 +90,28 @@ impl Service {
             .is_ok_and(|a| a.status == 200)
     }
 
-    /// Its answer to a request.
     pub async fn ask(&self, request: &Request) -> Answer {
         request.ask(self.address).await
     }
 
-    /// Posts an event of the tenant's that must be accepted; gives its id.
+    /// Posts an event of the tenant, and returns its message id.
     ///
     /// # Panics
-    /// Where it is not.
+    /// The event is not accepted.
     pub async fn post(&self, tenant: &str, body: &str) -> String {
         let answer = self.ask(&Request::event().tenant(tenant).body(body)).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.field("message_id")
     }
 
-    /// Its figures.
     pub async fn metrics(&self) -> Metrics {
         Metrics::new(Request::get("/metrics").ask(self.admin).await.text())
     }
 
-    /// Its log so far, a JSON object a line.
+    /// The log so far, one JSON object per line.
     ///
     /// # Panics
-    /// Where a line is anything else.
+    /// A line is anything else.
     pub fn log(&self) -> Vec<Value> {
         let parse = |line: &String| {
             let parsed = serde_json::from_str::<Value>(line)
@@ -128,7 +122,7 @@ impl Service {
         self.process.stdout().iter().map(parse).collect()
     }
 
-    /// The log line whose field has this value.
+    /// Waits for the log line whose field has this value.
     pub async fn log_line(&self, field: &str, value: &str) -> Value {
         let what = format!("a log line of {} with {field} {value:?}", self.name);
         eventually(&what, PATIENCE, async || {
@@ -139,10 +133,10 @@ impl Service {
         .await
     }
 
-    /// Asks it to end, and waits for the end that was promised: in time, with 0.
+    /// Sends SIGTERM, and waits for the promised end: in time, with exit code 0.
     ///
     /// # Panics
-    /// Where it ends otherwise.
+    /// The process ends in another way.
     pub async fn stop(mut self) -> Process {
         self.process.signal("TERM");
         assert_eq!(

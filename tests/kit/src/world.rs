@@ -1,4 +1,4 @@
-//! The sample tenants over an endpoint, as an installation would have set them up; services are added by each test.
+//! The sample tenants over an endpoint, as an installation creates them; each test adds the services it needs.
 
 use crate::aws::{Aws, Depth, Resources};
 use crate::endpoint::Endpoint;
@@ -8,29 +8,26 @@ use crate::wait::{PATIENCE, until};
 /// An endpoint with the sample tenants: tenant-1 premium, tenant-2 basic, tenant-3 advanced, and tenant-4, a second
 /// basic tenant.
 pub struct World {
-    /// The endpoint.
     pub endpoint: Endpoint,
-    /// The SDK's clients for it.
     pub aws: Aws,
-    /// What the pool works on, for tenant-2 and tenant-4.
+    /// Resources of the pool, for tenant-2 and tenant-4.
     pub pool: Resources,
-    /// What the silo of tenant-1 works on.
+    /// Resources of the silo of tenant-1.
     pub silo: Resources,
-    /// What the consumer of tenant-3 works on.
+    /// Resources of the consumer of tenant-3.
     pub hybrid: Resources,
-    /// The pool's payments table, for tenant-2, tenant-3 and tenant-4, which has no parameter that says so.
+    /// The pool's payments table, for tenant-2, tenant-3 and tenant-4; tenant-4 has no parameter for it.
     pub payments: String,
     /// The payments table of tenant-1's silo.
     pub silo_payments: String,
 }
 
 impl World {
-    /// Over an endpoint that keeps nothing.
+    /// Over an endpoint that keeps its data in memory.
     pub async fn new() -> Self {
         Self::over(Endpoint::ephemeral().await).await
     }
 
-    /// Over this endpoint.
     pub async fn over(endpoint: Endpoint) -> Self {
         let aws = endpoint.aws();
         let pool = aws.create("pool-1").await;
@@ -75,17 +72,17 @@ impl World {
             .await
     }
 
-    /// The pool's producer.
+    /// Starts the pool's producer.
     pub async fn producer(&self) -> Service {
         self.service("producer", "pool-1", &[]).await
     }
 
-    /// The pool's consumer.
+    /// Starts the pool's consumer.
     pub async fn consumer(&self) -> Service {
         self.service("consumer", "pool-1", &[]).await
     }
 
-    /// Waits until this many items are stored and their messages deleted.
+    /// Waits until exactly this many items are stored and their messages deleted.
     pub async fn stored(&self, count: usize, of: &Resources) {
         until(
             &format!("{count} items in {}", of.table),
@@ -102,7 +99,7 @@ impl World {
         );
     }
 
-    /// Waits until the queue is empty, nothing in flight.
+    /// Waits until the queue is empty and nothing is in flight.
     pub async fn drained(&self, of: &Resources) {
         until(&format!("{} is empty", of.queue), PATIENCE, async || {
             self.aws.depth(&of.queue).await == Depth::EMPTY

@@ -192,8 +192,9 @@ async fn a_queue_that_is_down_is_503_and_a_tenant_past_its_rate_429() {
     command.env("TENANT_RATE_PER_SECOND", "1");
     let local = Local::of(Process::start("local", command)).await;
     local
+        .controls()
         .inject(
-            &json!([{"action": "SQS.SendMessageBatch", "error": {"code": "AccessDenied", "status": 403}}]),
+            json!([{"action": "SQS.SendMessageBatch", "error": {"code": "AccessDenied", "status": 403}}]),
         )
         .await;
     let down = local.ask(&Request::event().tenant("tenant-1")).await;
@@ -203,7 +204,7 @@ async fn a_queue_that_is_down_is_503_and_a_tenant_past_its_rate_429() {
         "{}",
         down.text()
     );
-    local.inject(&json!([])).await;
+    local.controls().inject(json!([])).await;
     let request = Request::event().tenant("tenant-2");
     let answers = join_all((0..10).map(|_| local.ask(&request))).await;
     assert!(answers.iter().any(|answer| answer.status == 200));
