@@ -84,7 +84,7 @@ async fn every_confirmed_message_survives_a_kill_in_mid_send() {
             })
         })
         .collect();
-    eventually("200 messages are confirmed", || async {
+    eventually("200 messages are confirmed", async || {
         confirmed.lock().await.len() >= 200
     })
     .await;

@@ -3,30 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use http_body_util::BodyExt;
+use kit::socket::Rendered;
 use serde_json::Value;
 use shared::aws::{AwsClients, settings_of};
 use tokio::sync::oneshot;
 
 use crate::world::{Course, World};
 
-/// A replica's way to the world; closed for good when it is killed.
+/// A replica's connection to the world; closed for good once the replica is killed.
 #[derive(Clone)]
 pub(crate) struct Socket {
     world: Arc<World>,
     is_alive: Arc<AtomicBool>,
-}
-
-impl std::fmt::Debug for Socket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Socket")
-    }
 }
 
 impl Socket {
@@ -39,66 +27,36 @@ impl Socket {
 
     /// The clients of production, with the world at the other end.
     pub(crate) fn clients(&self) -> AwsClients {
+        let socket = self.clone();
+        let socket =
+            kit::socket::Socket::new(move |target, body| call(socket.clone(), target, body));
         let settings = settings_of("http://aws.simulated", "us-east-1");
-        AwsClients::new(&settings.into_builder().http_client(self.clone()).build())
+        AwsClients::new(&settings.into_builder().http_client(socket).build())
     }
 
-    /// Nothing is sent or heard any more. What is on its way may still arrive.
+    /// From now on nothing is sent or received. A call in flight may still reach the world.
     pub(crate) fn kill(&self) {
         self.is_alive.store(false, Ordering::Relaxed);
     }
 
-    fn is_alive(&self) -> bool {
-        self.is_alive.load(Ordering::Relaxed)
+    /// Ends only while the replica lives: a dead one gets no answer, not even an error.
+    async fn alive(&self) {
+        if !self.is_alive.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
     }
 }
 
-impl HttpClient for Socket {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for Socket {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(call(self.clone(), request))
-    }
-}
-
-async fn call(socket: Socket, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-    let target = request
-        .headers()
-        .get("x-amz-target")
-        .unwrap_or_default()
-        .to_owned();
-    let body = request
-        .into_body()
-        .collect()
-        .await
-        .map_err(ConnectorError::user)?
-        .to_bytes();
-    let body: Value =
-        serde_json::from_slice(&body).map_err(|error| ConnectorError::user(error.into()))?;
-    if !socket.is_alive() {
-        return std::future::pending().await;
-    }
+async fn call(socket: Socket, target: String, body: Vec<u8>) -> Rendered {
+    let body = serde_json::from_slice(&body).expect("the SDK sends JSON");
+    socket.alive().await;
     let (reply, answer) = oneshot::channel();
-    // Carried out whether or not its caller lives to hear of it.
+    // The world does the work whether or not its caller lives to receive the answer.
     tokio::spawn(serve(Arc::clone(&socket.world), target, body, reply));
     let answered = answer.await;
-    if !socket.is_alive() {
-        return std::future::pending().await;
-    }
-    let reset = || ConnectorError::io("connection reset".into());
-    let (status, body) = answered.map_err(|_| reset())?.ok_or_else(reset)?;
-    let status = status
-        .try_into()
-        .map_err(|error| ConnectorError::other(Box::new(error), None))?;
-    Ok(HttpResponse::new(status, body.to_string().into()))
+    socket.alive().await;
+    let (status, body) = answered.ok()??;
+    Some((status, body.to_string()))
 }
 
 /// The services' side of a call; nothing is a connection that broke.

@@ -95,7 +95,7 @@ impl Running {
 
     async fn end(self) {
         self.stop.cancel();
-        tokio::time::timeout(crate::support::WITHIN, self.task)
+        tokio::time::timeout(kit::wait::PATIENCE, self.task)
             .await
             .expect("the drain ends")
             .unwrap();
@@ -166,9 +166,9 @@ async fn a_backlog_is_handled_once_each_at_three_calls_for_ten_messages() {
     assert_eq!(notes.deliveries(), 500);
     assert!(running.readiness.is_ready());
     running.end().await;
-    let calls = aws.calls().await;
-    assert!(calls["SQS.ReceiveMessage"] <= 50 + 4 + 6, "{calls:?}");
-    assert_eq!(calls["SQS.DeleteMessageBatch"], 50);
+    let calls = aws.controls.calls().await;
+    assert!(calls.of("SQS.ReceiveMessage") <= 50 + 4 + 6, "{calls:?}");
+    assert_eq!(calls.of("SQS.DeleteMessageBatch"), 50);
 }
 
 #[tokio::test]
@@ -178,9 +178,9 @@ async fn an_idle_queue_is_polled_by_one_long_poll_at_a_time() {
     let running = Running::start(&aws, "idle", &Notes::new(|_| Verdict::Done), limits()).await;
     eventually("ready at once", async || running.readiness.is_ready()).await;
     let started = tokio::time::Instant::now();
-    let before = aws.calls().await["SQS.ReceiveMessage"];
+    let before = aws.controls.calls().await.of("SQS.ReceiveMessage");
     eventually("three more polls", async || {
-        aws.calls().await["SQS.ReceiveMessage"] >= before + 3
+        aws.controls.calls().await.of("SQS.ReceiveMessage") >= before + 3
     })
     .await;
     assert!(
@@ -357,7 +357,7 @@ async fn a_stop_finishes_what_is_in_hand_and_leaves_the_rest_visible() {
     let (waiting, leased) = aws.count("stop").await;
     assert_eq!(leased, 0, "nothing is stranded");
     assert_eq!(
-        waiting + usize::try_from(notes.deliveries()).unwrap(),
+        waiting + u64::from(notes.deliveries()),
         100,
         "what was handled is gone, the rest is there"
     );

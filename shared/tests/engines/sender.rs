@@ -30,7 +30,7 @@ async fn one_caller_costs_one_call_a_message_and_waits_for_nothing() {
     for number in 0..20 {
         sender.send(&queue, message(number)).await.unwrap();
     }
-    assert_eq!(aws.calls().await["SQS.SendMessageBatch"], 20);
+    assert_eq!(aws.controls.calls().await.of("SQS.SendMessageBatch"), 20);
     assert_eq!(aws.count("one").await, (20, 0));
 }
 
@@ -57,7 +57,7 @@ async fn many_callers_share_calls_and_each_message_arrives_once() {
         .into_iter()
         .for_each(|done| done.unwrap());
     assert_eq!(aws.count("many").await, (2048, 0));
-    let calls = aws.calls().await["SQS.SendMessageBatch"];
+    let calls = aws.controls.calls().await.of("SQS.SendMessageBatch");
     assert!(
         calls <= 2048 / 10 * 15 / 10,
         "{calls} calls for 2048 messages"
@@ -211,7 +211,7 @@ async fn a_drain_ends_once_everything_accepted_was_answered() {
         })
         .collect();
     crate::support::eventually("the first batch is on the wire", async || {
-        aws.calls().await.contains_key("SQS.SendMessageBatch")
+        aws.controls.calls().await.of("SQS.SendMessageBatch") > 0
     })
     .await;
     sender.drain().await;
