@@ -142,7 +142,7 @@ impl Table {
         self.rows.iter().all(Row::is_kept)
     }
 
-    /// The table for other programs.
+    /// The table with every figure.
     pub fn json(&self) -> Value {
         let rows: Vec<_> = self.rows.iter().map(Row::json).collect();
         json!({ "capacity_per_second": self.capacity, "rows": rows })
@@ -173,7 +173,8 @@ impl fmt::Display for Row {
             )?;
         }
         write!(f, " {}", self.verdict())?;
-        for (name, value) in &self.figures {
+        let figures = self.figures.iter().filter(|(_, value)| *value != 0.0);
+        for (name, value) in figures {
             write!(f, "; {name} {}", short(*value))?;
         }
         Ok(())
@@ -235,8 +236,8 @@ mod tests {
     fn row(refused: u64) -> Row {
         let mut tally = Tally::default();
         tally.took = Duration::from_secs(1);
-        tally.accepted.saturating_record_n(3000, 100);
-        tally.refused.saturating_record_n(1000, refused);
+        tally.accepted.record_n(3000, 100).expect("it grows");
+        tally.refused.record_n(1000, refused).expect("it grows");
         Row::new(RowId::A, "a load".to_owned(), tally)
     }
 
