@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use kit::http::Request;
 use kit::metrics::Metrics;
 use kit::process::{Exit, Process, fixed_port};
-use kit::service::{Service, command};
+use kit::service::{QUIET_LOG, Service, command};
 use kit::wait::until;
 
 use crate::side::Side;
@@ -23,12 +23,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time limit until a service is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Variables of every service: the registry is read often, so that it meets every fault; log lines, which this process
-/// keeps in memory, are few.
-const VARIABLES: [(&str, &str); 2] = [
-    ("REGISTRY_REFRESH_SECONDS", "5"),
-    ("LOG_LEVEL", "error,shared::service=info"),
-];
+/// Variables of every service: the registry is read often, so that it meets every fault.
+const VARIABLES: [(&str, &str); 2] = [("REGISTRY_REFRESH_SECONDS", "5"), QUIET_LOG];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {

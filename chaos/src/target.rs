@@ -8,7 +8,7 @@ use std::process::Command;
 use kit::http::Request;
 use kit::load::Prepared;
 use kit::process::Process;
-use kit::service::{Service, command};
+use kit::service::{QUIET_LOG, Service, command};
 
 use crate::quota::Quota;
 use crate::stub::Stub;
@@ -19,8 +19,6 @@ pub(crate) struct Target {
     _stub: Stub,
 }
 
-/// The log level: the start and errors, because this process keeps every line in memory.
-const LOG_LEVEL: (&str, &str) = ("LOG_LEVEL", "error,shared::service=info");
 /// Every tenant that sends; the stub registers each as basic.
 pub(crate) const TENANTS: [&str; 2] = ["tenant-2", "tenant-4"];
 
@@ -29,7 +27,7 @@ impl Target {
     pub(crate) async fn start(delay_ms: u64, quota: Option<&Quota>) -> Self {
         let stub = Stub::start(delay_ms);
         let mut plain: Command = command("producer", "pool-1", &stub.url());
-        plain.envs([LOG_LEVEL]);
+        plain.envs([QUIET_LOG]);
         let command = match quota {
             Some(quota) => quota.around(&plain),
             None => plain,

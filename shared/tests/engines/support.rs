@@ -1,6 +1,5 @@
 //! An embedded endpoint in this process, and what the engine tests ask of it.
 
-use aws_sdk_sqs::types::QueueAttributeName;
 use kit::endpoint::Controls;
 use kit::wait::PATIENCE;
 use shared::arn::QueueArn;
@@ -29,17 +28,7 @@ impl Aws {
 
     /// A queue with a dead-letter queue.
     pub(crate) async fn queue(&self, name: &str) -> QueueArn {
-        let sqs = &self.clients.sqs;
-        let dead = format!("{name}-dlq");
-        sqs.create_queue().queue_name(&dead).send().await.unwrap();
-        let policy = format!(
-            r#"{{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:{dead}","maxReceiveCount":5}}"#
-        );
-        let create = sqs
-            .create_queue()
-            .queue_name(name)
-            .attributes(QueueAttributeName::RedrivePolicy, policy);
-        create.send().await.unwrap();
+        self.kit.create_queue(name).await;
         arn(name)
     }
 

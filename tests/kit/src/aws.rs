@@ -1,6 +1,6 @@
 //! The AWS SDK against the embedded endpoint: the resources an installation creates, and the look-ups of tests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::types::{
@@ -81,9 +81,7 @@ impl Aws {
     /// A call fails.
     pub async fn create(&self, environment: &str) -> Resources {
         let name = format!("consumer-{environment}-x7k");
-        let dead_letters = self.create_queue(&format!("{name}-dlq"), None).await;
-        let policy = json!({ "deadLetterTargetArn": queue_arn(&format!("{name}-dlq")), "maxReceiveCount": 5 });
-        let queue = self.create_queue(&name, Some(policy.to_string())).await;
+        let (queue, dead_letters) = self.create_queue(&name).await;
         let index = ("listed", "tenant_id", "listed_at");
         self.create_table(&name, ("tenant_id", "message_id"), index)
             .await;
@@ -152,19 +150,23 @@ impl Aws {
         self.put(&format!("/{holder}/payments_ddb"), &arn).await;
     }
 
-    async fn create_queue(&self, name: &str, redrive: Option<String>) -> String {
-        let redrive = redrive.map(|policy| [(Attribute::RedrivePolicy, policy)].into());
-        let created = self
-            .sqs
-            .create_queue()
-            .queue_name(name)
-            .set_attributes(redrive)
-            .send()
-            .await;
-        created
-            .expect("the queue is created")
-            .queue_url
-            .expect("a queue has a URL")
+    /// Creates a queue and its dead-letter queue, which gets a message after five deliveries; returns both URLs.
+    ///
+    /// # Panics
+    /// A call fails.
+    pub async fn create_queue(&self, name: &str) -> (String, String) {
+        let dead_letters = format!("{name}-dlq");
+        let policy =
+            json!({ "deadLetterTargetArn": queue_arn(&dead_letters), "maxReceiveCount": 5 });
+        let create = async |name: &str, attributes| {
+            let create = self.sqs.create_queue().queue_name(name);
+            let created = create.set_attributes(attributes).send().await;
+            let url = created.expect("the queue is created").queue_url;
+            url.expect("a queue has a URL")
+        };
+        let dead_letters = create(&dead_letters, None).await;
+        let redrive = HashMap::from([(Attribute::RedrivePolicy, policy.to_string())]);
+        (create(name, Some(redrive)).await, dead_letters)
     }
 
     /// Writes the parameters that name queue and table of an environment or tenant.
@@ -356,7 +358,7 @@ pub fn event_ids(count: usize) -> Vec<String> {
         .collect()
 }
 
-fn strings(attributes: std::collections::HashMap<String, AttributeValue>) -> Item {
+fn strings(attributes: HashMap<String, AttributeValue>) -> Item {
     let text = |value: AttributeValue| match value {
         AttributeValue::S(text) => text,
         other => panic!("an item has strings alone, not {other:?}"),

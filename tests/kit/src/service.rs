@@ -18,6 +18,12 @@ pub struct Service {
     name: String,
 }
 
+/// A log level for long runs, because a [`Process`] keeps every line in memory: the start and errors.
+pub const QUIET_LOG: (&str, &str) = (
+    "LOG_LEVEL",
+    "error,shared::service=info,tenantry_service=info,tenantry_process=info",
+);
+
 /// The command for a service in an environment, over the endpoint at this URL, with every variable it needs.
 pub fn command(name: &str, environment: &str, url: &str) -> std::process::Command {
     let mut command = clean(binary(name));
