@@ -30,7 +30,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let mut clients = Clients::new(producer.address, &post_request(), FULL_LOAD);
     let both = [&producer, &consumer];
     let (run, samples) = tokio::join!(clients.run(window), watch(&both, window));
-    let (run, samples) = (run?, samples?);
+    let samples = samples?;
     let fault = (run.missing() > 0).then(|| format!("{} errors", run.missing()));
     for (candidate, name, line) in [
         (&producer, "producer", &samples[0]),

@@ -1,4 +1,4 @@
-//! Configuration by environment: what is missing or wrong is one line that names the variable, and exit code 2.
+//! Configuration by environment: an error is one line that names the variable, and exit code 2.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +11,7 @@ use kit::wait::{PATIENCE, eventually, until};
 use kit::world::World;
 
 const SERVICES: [&str; 3] = ["producer", "consumer", "payments"];
-/// Nobody listens there: what is wrong must be found before anything is asked.
+/// No server listens there: an error must be found before the first call.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 struct Ended {
@@ -30,7 +30,7 @@ async fn run_to_its_end(name: &str, command: Command) -> Ended {
     }
 }
 
-/// Asserts the one line, and the code.
+/// Asserts the one line and the exit code.
 async fn assert_refused(name: &str, variable: &str, command: Command) {
     let ended = run_to_its_end(name, command).await;
     assert_eq!(
@@ -58,7 +58,7 @@ async fn a_missing_variable_is_one_line_that_names_it() {
 }
 
 #[tokio::test]
-async fn a_wrong_value_is_one_line_that_names_the_variable() {
+async fn an_invalid_value_is_one_line_that_names_the_variable() {
     let of_all = [
         ("ENVIRONMENT", ""),
         ("ENVIRONMENT", "Pool_1"),
@@ -203,7 +203,7 @@ async fn a_port_in_use_is_one_line_that_names_its_variable() {
 #[tokio::test]
 async fn an_address_that_is_not_this_machines_names_its_variable() {
     let mut command = command("payments", "pool-1", NOWHERE);
-    // TEST-NET-1: nobody has it.
+    // TEST-NET-1: no machine has this address.
     command.env("BIND_ADDRESS", "192.0.2.1");
     let ended = run_to_its_end("payments", command).await;
     assert!(
@@ -243,7 +243,7 @@ async fn both_signals_end_a_ready_service_with_0() {
     }
 }
 
-/// How to run something as process 1 here, where the kernel lets us at all.
+/// The command that runs a program as process 1; none if the kernel does not permit it.
 async fn as_process_1() -> Option<Vec<&'static str>> {
     for way in [
         &["unshare", "--pid", "--fork", "--kill-child"][..],
@@ -329,7 +329,7 @@ async fn child_of(parent: u32) -> u32 {
 }
 
 #[tokio::test]
-async fn a_grace_period_that_is_too_short_is_said_and_the_message_is_not_lost() {
+async fn a_grace_period_that_is_too_short_is_logged_and_the_message_is_not_lost() {
     let world = World::new().await;
     world
         .endpoint

@@ -1,4 +1,4 @@
-//! Every fuzz target has inputs that are kept, where bolero looks for them; and no inputs are kept of none.
+//! Every fuzz target has a corpus in the folder that bolero reads, and every corpus has a target.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,5 +1,4 @@
-//! The walk-through of the contract on `local`, and the life of its data: restarts, kills, and what keeps it from
-//! starting.
+//! The walk-through of the contract on `local`; its data across restarts and kills; errors at its start.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,10 +15,10 @@ use kit::wait::{PATIENCE, eventually, until};
 use serde_json::Value;
 
 const MIB: u64 = 1024 * 1024;
-/// What the whole SaaS may use at its peak while idle.
+/// Peak memory of the idle SaaS.
 const LOCAL_BYTES: u64 = 60 * MIB;
-/// What a service may use at its peak while idle. Most of a debug build's memory is its unoptimised code, mapped from
-/// the file; the promise is about what is shipped.
+/// Peak memory of an idle service. Most memory of a debug build is its unoptimized code, mapped from the file; the promise
+/// is for release builds.
 const SERVICE_BYTES: u64 = if cfg!(debug_assertions) {
     40 * MIB
 } else {
@@ -29,7 +28,7 @@ const SERVICE_BYTES: u64 = if cfg!(debug_assertions) {
 /// Set to run without the AWS CLI; `make test` installs it.
 const WITHOUT_CLI: &str = "TENANTRY_TEST_WITHOUT_AWS_CLI";
 
-/// The AWS CLI: the one that `make test` installs, or the one on the path. None where the environment says so.
+/// The AWS CLI that `make test` installs, or the one on the path; none if the environment says so.
 fn aws_cli() -> Option<PathBuf> {
     let installed = repository().join(".tools/venv/bin/aws");
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -44,7 +43,7 @@ fn aws_cli() -> Option<PathBuf> {
     found
 }
 
-/// What the AWS CLI prints, as JSON.
+/// The output of the AWS CLI, as JSON.
 async fn cli(aws: &Path, endpoint: &str, arguments: &[&str]) -> Value {
     let mut command = clean(aws);
     command
@@ -138,7 +137,7 @@ async fn the_walk_through_works_by_http_and_aws_cli() {
     );
 }
 
-/// The acceptance script, where somebody has put one beside the repository.
+/// The acceptance script, if there is one beside the repository.
 #[tokio::test]
 async fn the_acceptance_script_beside_the_repository_passes() {
     let script = repository()
@@ -171,7 +170,7 @@ async fn the_acceptance_script_beside_the_repository_passes() {
 }
 
 #[tokio::test]
-async fn it_tells_in_one_screen_who_is_where_and_what_to_try() {
+async fn the_banner_lists_tenants_addresses_and_commands_on_one_screen() {
     let local = Local::start(None).await;
     let lines = local.process.stdout();
     assert!(
@@ -204,7 +203,7 @@ async fn it_tells_in_one_screen_who_is_where_and_what_to_try() {
 }
 
 #[tokio::test]
-async fn messages_are_kept_when_it_is_ended_and_when_it_is_killed() {
+async fn messages_survive_an_end_and_a_kill() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let mut posted: Vec<(&str, String)> = Vec::new();
     for round in ["first", "ended", "killed"] {
@@ -271,7 +270,7 @@ async fn it_ends_with_0_on_either_signal() {
 }
 
 #[tokio::test]
-async fn what_keeps_it_from_starting_is_one_line() {
+async fn an_error_at_the_start_is_one_line() {
     let taken = std::net::TcpListener::bind(ANYWHERE).expect("a port is free");
     let taken = taken.local_addr().expect("it listens").to_string();
     let running = tempfile::tempdir().expect("a scratch folder");
@@ -279,7 +278,7 @@ async fn what_keeps_it_from_starting_is_one_line() {
     let other_format = tempfile::tempdir().expect("a scratch folder");
     std::fs::write(other_format.path().join("format"), "0\n").expect("it is ours");
     let file = tempfile::NamedTempFile::new().expect("a scratch file");
-    // The kernel lets nobody write there, not even root.
+    // The kernel permits no write there, not even by root.
     let unwritable = Path::new("/proc/tenantry");
     let with_data = |folder| command(ANYWHERE, ANYWHERE, Some(folder));
     let mut admin_taken = command(ANYWHERE, ANYWHERE, None);
@@ -299,7 +298,7 @@ async fn what_keeps_it_from_starting_is_one_line() {
     ] {
         assert_refused(flag, says, command).await;
     }
-    // Who was there first goes on.
+    // The first process continues.
     assert_eq!(
         local
             .ask(&Request::get("/producer").tenant("tenant-1"))
@@ -310,7 +309,7 @@ async fn what_keeps_it_from_starting_is_one_line() {
 }
 
 #[tokio::test]
-async fn a_flag_that_is_wrong_is_one_line_that_names_it() {
+async fn an_invalid_flag_is_one_line_that_names_it() {
     assert_refused("--listen", "nowhere", command("nowhere", ANYWHERE, None)).await;
     assert_refused(
         "--aws-listen",
@@ -323,7 +322,7 @@ async fn a_flag_that_is_wrong_is_one_line_that_names_it() {
     assert_refused("--nonsense", "unexpected", unknown).await;
 }
 
-/// Asserts that it does not start, and says why in one line that names the flag.
+/// Asserts that it does not start, with one line that names the flag.
 async fn assert_refused(flag: &str, says: &str, command: Command) {
     let mut process = Process::start("local", command);
     let exit = process.exit(PATIENCE).await;
@@ -347,7 +346,7 @@ async fn assert_refused(flag: &str, says: &str, command: Command) {
 }
 
 #[tokio::test]
-async fn no_variable_of_the_users_leads_it_elsewhere() {
+async fn it_ignores_the_users_aws_variables() {
     let mut command = command(ANYWHERE, ANYWHERE, None);
     command.envs([
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
@@ -385,12 +384,12 @@ async fn it_is_ready_in_under_a_second() {
         fastest = fastest.min(started.elapsed());
     }
     println!("local: first answer {fastest:?} after its start");
-    // The fastest: a busy machine holds each up.
+    // The fastest start counts: a busy machine delays each.
     assert!(fastest < Duration::from_secs(1), "{fastest:?}");
 }
 
 #[tokio::test]
-async fn idle_memory_stays_within_what_is_promised() {
+async fn idle_memory_stays_within_the_promise() {
     let local = Local::start(None).await;
     let used = local.process.peak_resident_bytes();
     println!("local, idle: {:.1} MiB at its peak", in_mib(used));

@@ -1,4 +1,4 @@
-//! Who answers, for whom.
+//! The identity answer of each environment.
 
 use kit::VERSION;
 use kit::http::Request;
@@ -70,7 +70,7 @@ async fn a_silo_forbids_every_other_tenant_on_every_route() {
             _ => {}
         }
         for route in routes {
-            // Registered or not: the silo does not say which.
+            // Registered or not: the silo's answer does not show which.
             for tenant in ["tenant-2", "tenant-9"] {
                 let answer = service.ask(&route.clone().tenant(tenant)).await;
                 assert_eq!(
@@ -90,7 +90,7 @@ async fn a_silo_forbids_every_other_tenant_on_every_route() {
 }
 
 #[tokio::test]
-async fn a_pool_answers_no_tenant_that_is_not_registered() {
+async fn a_pool_refuses_a_tenant_that_is_not_registered() {
     let world = World::new().await;
     for name in ["producer", "consumer", "payments"] {
         let service = world.service(name, "pool-1", &[]).await;

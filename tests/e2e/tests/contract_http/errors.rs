@@ -1,4 +1,4 @@
-//! What is refused, how, and in which order it is checked.
+//! Refusals: their bodies, and the order of the checks.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use kit::world::World;
 /// The producer's limit by default, in bytes.
 const BODY_BYTES: usize = 256 * 1024;
 
-/// Asserts what every error promises: JSON with a sentence, a code and the id of the header, which the log has, too.
+/// Asserts that an error is JSON with a sentence, a code, and the request id of the header and the log.
 async fn assert_error(answer: &Answer, of: &Service, status: u16, code: &str) {
     assert_eq!(
         (answer.status, &*answer.field("code")),
@@ -105,7 +105,7 @@ async fn every_refusal_of_the_producer_is_json_with_msg_code_and_the_request_id_
 }
 
 #[tokio::test]
-async fn existing_clients_find_the_sentences_they_know() {
+async fn the_sentences_of_existing_clients_are_unchanged() {
     let world = World::new().await;
     let producer = world.producer().await;
     let tier = producer
@@ -195,7 +195,7 @@ async fn another_method_gets_405_with_the_methods_that_are_allowed() {
 }
 
 #[tokio::test]
-async fn a_body_of_exactly_the_limit_is_taken_and_the_limit_can_be_set() {
+async fn a_body_of_exactly_the_limit_is_accepted_and_the_limit_can_be_set() {
     let world = World::new().await;
     let producer = world.producer().await;
     let padded = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
@@ -214,7 +214,7 @@ async fn a_body_of_exactly_the_limit_is_taken_and_the_limit_can_be_set() {
 }
 
 #[tokio::test]
-async fn a_sane_request_id_is_taken_over_and_any_other_replaced() {
+async fn a_valid_request_id_is_kept_and_any_other_is_replaced() {
     let world = World::new().await;
     let producer = world.producer().await;
     // No tenant: refused, so that body, header and log line all have the id.
@@ -280,7 +280,7 @@ async fn a_suspended_tenant_is_refused_and_what_it_sent_before_is_stored() {
     let world = World::new().await;
     let before = world.producer().await.post("tenant-2", "").await;
     world.aws.put("/tenant-2/status", "suspended").await;
-    // New processes: the others learn of it at their next refresh.
+    // New processes: a running one reads the status at its next refresh.
     let (producer, consumer) = (world.producer().await, world.consumer().await);
     let refused = [
         (&producer, Request::event().tenant("tenant-2")),

@@ -1,4 +1,4 @@
-//! The contract through the load balancer of `local`, which routes by path and `TenantID` alone.
+//! The contract through the load balancer of `local`, which routes by path and `TenantID`.
 
 use futures_util::future::join_all;
 use kit::VERSION;
@@ -135,7 +135,7 @@ async fn no_bytes_in_the_tenants_header_cause_a_5xx() {
 }
 
 #[tokio::test]
-async fn every_tenant_posts_and_lists_its_own_messages_alone() {
+async fn every_tenant_posts_and_lists_only_its_own_messages() {
     let local = Local::start(None).await;
     for tenant in ["tenant-1", "tenant-2", "tenant-3"] {
         let body = format!(r#"{{"of":"{tenant}"}}"#);

@@ -1,4 +1,4 @@
-//! What every answer says of itself, and what no answer tells.
+//! Headers that every answer has, and secrets that no answer or log line has.
 
 use kit::http::{Answer, Request};
 use kit::world::World;
@@ -37,7 +37,7 @@ fn assert_sane(answer: &Answer, what: &str) {
 }
 
 #[tokio::test]
-async fn every_answer_is_json_that_nobody_stores_or_guesses_at_and_names_no_software() {
+async fn every_answer_is_json_without_caching_or_sniffing_and_names_no_software() {
     let world = World::new().await;
     let services = start(&world).await;
     for route in ROUTES {
@@ -73,7 +73,7 @@ async fn no_log_line_has_the_credentials_or_a_token_a_client_sent() {
     let variables = [
         ("AWS_SECRET_ACCESS_KEY", SECRETS[0]),
         ("AWS_SESSION_TOKEN", SECRETS[1]),
-        // As much as anybody could turn on.
+        // The most verbose log level.
         ("LOG_LEVEL", "trace"),
     ];
     let mut said = String::new();

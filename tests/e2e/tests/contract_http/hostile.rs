@@ -1,10 +1,10 @@
-//! Requests as an attacker writes them: every byte that a header can carry.
+//! Hostile requests: every byte that a header can have.
 
 use kit::http::Request;
 use kit::service::Service;
 use kit::world::World;
 
-/// Values that are no tenant id, whatever the reason.
+/// Values that are no tenant id.
 fn no_tenant_ids() -> Vec<Vec<u8>> {
     let mut values: Vec<Vec<u8>> = [
         "",
@@ -73,7 +73,7 @@ async fn assert_each_is_refused(service: &Service, route: &Request) {
 }
 
 #[tokio::test]
-async fn whatever_is_no_tenant_id_is_a_400_in_the_pool() {
+async fn a_value_that_is_no_tenant_id_is_a_400_in_the_pool() {
     let world = World::new().await;
     let producer = world.producer().await;
     assert_each_is_refused(&producer, &Request::get("/producer")).await;
@@ -88,7 +88,7 @@ async fn whatever_is_no_tenant_id_is_a_400_in_the_pool() {
 }
 
 #[tokio::test]
-async fn whatever_is_no_tenant_id_is_a_400_in_a_silo() {
+async fn a_value_that_is_no_tenant_id_is_a_400_in_a_silo() {
     let world = World::new().await;
     let producer = world.service("producer", "tenant-1", &[]).await;
     assert_each_is_refused(&producer, &Request::event()).await;
@@ -159,7 +159,7 @@ async fn bytes_that_http_forbids_never_cause_a_5xx_and_never_stop_the_service() 
             "traceparent",
         ] {
             let request = Request::event().header(name, &value);
-            // An answer may be refused by closing the connection, too.
+            // The server may also close the connection.
             if let Ok(answer) = request.send(producer.address).await {
                 assert!(
                     (400..500).contains(&answer.status),

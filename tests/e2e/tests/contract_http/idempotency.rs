@@ -74,7 +74,7 @@ async fn a_key_with_another_body_is_refused_and_the_first_item_stays() {
         }
     }
     world.stored(1, &world.pool).await;
-    // A replica that has not seen the first cannot tell; but it cannot replace the item either.
+    // A replica that has not seen the first body accepts the second, but cannot replace the item.
     let unaware = world.producer().await;
     let late = unaware
         .ask(&keyed("tenant-2", "order-1", r#"{"n":3}"#))
@@ -121,7 +121,7 @@ async fn the_keys_of_two_tenants_are_independent() {
 }
 
 #[tokio::test]
-async fn a_request_that_was_not_accepted_does_not_use_its_key_up() {
+async fn a_request_that_was_not_accepted_does_not_consume_its_key() {
     let world = World::new().await;
     let _consumer = world.consumer().await;
     let producer = world.producer().await;

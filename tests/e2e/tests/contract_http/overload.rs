@@ -1,4 +1,4 @@
-//! What happens when there is too much, or nothing behind.
+//! Overload, and dependencies that fail or hang.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use kit::service::Service;
 use kit::world::World;
 use serde_json::json;
 
-/// What the contract allows an answer to take.
+/// Time limit of an answer by the contract.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Posts, and asserts that the refusal says when to come back and comes within the contract's time.
+/// Posts, and asserts a refusal with `Retry-After` within the contract's time.
 async fn unavailable(producer: &Service, tenant: &str) -> Answer {
     let asked = Instant::now();
     let answer = producer.ask(&Request::event().tenant(tenant)).await;
@@ -34,7 +34,7 @@ async fn a_queue_that_hangs_is_503_within_five_seconds() {
     let producer = world.producer().await;
     producer.post("tenant-2", "").await;
     world.endpoint.process.freeze().await;
-    // One whose queue was used before, one whose registration is not even known.
+    // A tenant whose queue was used before, and a tenant whose registration is not cached.
     let (known, unknown) = tokio::join!(
         unavailable(&producer, "tenant-2"),
         unavailable(&producer, "tenant-4")
@@ -119,7 +119,7 @@ async fn a_full_buffer_is_503_at_once_and_what_was_accepted_is_sent() {
 }
 
 #[tokio::test]
-async fn a_tenant_past_its_rate_is_429_and_its_neighbour_is_not() {
+async fn a_tenant_past_its_rate_is_429_and_its_neighbor_is_not() {
     let world = World::new().await;
     let producer = world
         .service("producer", "pool-1", &[("TENANT_RATE_PER_SECOND", "1")])
@@ -146,7 +146,7 @@ async fn a_tenant_past_its_rate_is_429_and_its_neighbour_is_not() {
         );
     }
     producer.post("tenant-4", "").await;
-    // The probe is nobody's request.
+    // The probe is no tenant's request.
     assert!(producer.is_ready().await);
 }
 
@@ -176,7 +176,7 @@ async fn a_registry_that_is_down_leaves_known_tenants_served_and_unknown_ones_50
     world.endpoint.forget_calls().await;
     let unknown = unavailable(&producer, "tenant-4").await;
     assert_eq!(unknown.field("code"), "registry_unavailable");
-    // Until the refresh has failed at least twice, and after it.
+    // During two failed refreshes and after them.
     kit::wait::until("the refresh fails", kit::wait::PATIENCE, async || {
         producer.post("tenant-2", "").await;
         producer.metrics().await.sum(

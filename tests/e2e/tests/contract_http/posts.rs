@@ -1,4 +1,4 @@
-//! `POST /producer`: what is accepted, where it goes, and when it is answered.
+//! `POST /producer`: the answer, the message and the item.
 
 use kit::VERSION;
 use kit::aws::Depth;
@@ -131,7 +131,7 @@ async fn an_event_is_accepted_only_once_the_queue_has_confirmed_it() {
 }
 
 #[tokio::test]
-async fn a_tenant_without_a_queue_yet_is_told_to_come_back() {
+async fn a_tenant_without_a_queue_yet_gets_a_503_with_retry_after() {
     let world = World::new().await;
     world.aws.put("/tenant-5/tier", "basic").await;
     let producer = world.producer().await;

@@ -1,4 +1,4 @@
-//! The readiness probe: from cached state, whatever the dependencies do.
+//! The readiness probe: answered from cached state, whatever the dependencies do.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use kit::service::Service;
 use kit::wait::{PATIENCE, until};
 use kit::world::World;
 
-/// What the contract allows a probe to take.
+/// Time limit of a probe by the contract.
 const PROBE: Duration = Duration::from_millis(10);
 
 async fn probe(service: &Service, name: &str) -> Answer {
@@ -18,7 +18,7 @@ async fn probe(service: &Service, name: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn every_ready_service_says_ok() {
+async fn every_ready_service_answers_ok() {
     let world = World::new().await;
     for (name, environment) in [
         ("producer", "pool-1"),
@@ -124,7 +124,7 @@ async fn a_probe_is_answered_at_once_while_aws_hangs() {
         assert_eq!(answer.text(), r#"{"Status":"OK"}"#);
     }
     world.endpoint.process.resume();
-    // The fastest: on a busy machine each may be held up by others, but never all.
+    // The fastest probe counts: a busy machine delays some, never all.
     assert!(
         fastest < PROBE,
         "no probe was answered within {PROBE:?}; the fastest took {fastest:?}"
@@ -135,7 +135,7 @@ async fn a_probe_is_answered_at_once_while_aws_hangs() {
 async fn a_draining_service_is_no_longer_ready() {
     let world = World::new().await;
     let mut consumer = world.consumer().await;
-    // A write that takes its time keeps the consumer from ending.
+    // A slow write keeps the consumer from ending.
     world
         .endpoint
         .inject(serde_json::json!([{"action": "DynamoDB.BatchWriteItem", "delay_ms": 2000}]))

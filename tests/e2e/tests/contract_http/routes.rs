@@ -1,4 +1,4 @@
-//! Every route there is, as a client would use it; that none is missing is checked against the services' own documents.
+//! Every route as a client uses it; a test compares the list with the services' own documents.
 
 use std::collections::BTreeSet;
 
@@ -8,16 +8,15 @@ use kit::world::World;
 
 /// The services, in the order in which [`start`] starts them.
 const SERVICES: [&str; 3] = ["producer", "consumer", "payments"];
-/// A charge that is not there.
+/// The id of a charge that does not exist.
 const NO_CHARGE: &str = "01a2066a-d34e-77fd-ba12-9db3e3b4528a";
 
-/// A route.
 pub(crate) struct Route {
     pub(crate) service: &'static str,
     pub(crate) method: &'static str,
-    /// As the document spells it.
+    /// The path as the document spells it.
     pub(crate) path: &'static str,
-    /// One that is accepted.
+    /// A body that is accepted.
     pub(crate) body: &'static str,
 }
 
@@ -64,17 +63,16 @@ const fn route(
 }
 
 impl Route {
-    /// A request for it, without any header or body.
+    /// A request without header or body.
     pub(crate) fn request(&self) -> Request {
         Request::new(self.method, &self.concrete())
     }
 
-    /// Its path, about something that is not there where it is about something.
+    /// The path, with the id of a resource that does not exist.
     pub(crate) fn concrete(&self) -> String {
         self.path.replace("{id}", NO_CHARGE)
     }
 
-    /// Its service.
     pub(crate) fn of<'s>(&self, services: &'s [Service; 3]) -> &'s Service {
         let at = SERVICES
             .iter()
@@ -138,7 +136,7 @@ async fn each_service_describes_the_routes_it_has_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_document_is_for_whoever_is_served() {
+async fn a_document_is_refused_to_tenants_that_are_not_served() {
     let world = World::new().await;
     let services = start(&world).await;
     let silo = world.service("consumer", "tenant-1", &[]).await;

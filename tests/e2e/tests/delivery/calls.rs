@@ -1,4 +1,4 @@
-//! What it costs, in calls as the endpoint counts them.
+//! Calls to AWS, as the endpoint counts them.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -17,11 +17,11 @@ async fn a_probe_makes_no_aws_call() {
         world.producer().await,
         world.service("consumer", "pool-1", &long_poll).await,
     );
-    // One whose sweeper does not look while this test runs.
+    // The sweeper of this service does not run during the test.
     let payments = world
         .service("payments", "pool-1", &[("OUTBOX_SWEEP_SECONDS", "3600")])
         .await;
-    // The first receive does not wait; the second does, for longer than this test takes.
+    // The first receive does not wait; the second waits longer than this test takes.
     until("it long-polls", PATIENCE, async || {
         world.endpoint.calls().await.of("SQS.ReceiveMessage") >= 2
     })
@@ -60,7 +60,7 @@ async fn an_idle_consumer_makes_one_receive_at_a_time() {
     })
     .await;
     let polls = u32::try_from(receives).expect("a few");
-    // The first may have begun before the count did.
+    // The first receive may have begun before the counts were set to zero.
     assert!(
         begun.elapsed() + wait / 10 >= wait * (polls - 1),
         "{polls} receives in {:?}",
@@ -101,7 +101,7 @@ async fn a_post_in_steady_state_makes_one_call_and_none_to_the_registry() {
 }
 
 #[tokio::test]
-async fn an_unknown_tenant_asked_for_again_and_again_costs_one_look_up() {
+async fn repeated_requests_of_an_unknown_tenant_cost_one_look_up() {
     let world = World::new().await;
     let producer = world.producer().await;
     world.endpoint.forget_calls().await;
@@ -112,7 +112,7 @@ async fn an_unknown_tenant_asked_for_again_and_again_costs_one_look_up() {
 }
 
 #[tokio::test]
-async fn forty_tenants_at_once_at_a_fresh_producer_are_all_served_by_few_look_ups() {
+async fn forty_tenants_at_once_at_a_new_producer_cost_few_look_ups() {
     let world = World::new().await;
     let tenants: Vec<_> = (0..40).map(|n| format!("acme-{n}")).collect();
     for tenant in &tenants {

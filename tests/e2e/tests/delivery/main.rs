@@ -1,5 +1,5 @@
-//! From the queue to the table: what is stored, what is set aside, and what it costs.
+//! From the queue to the table: stored items, dead-lettered messages, and calls.
 
 mod calls;
-mod set_aside;
+mod dead_letters;
 mod stored;

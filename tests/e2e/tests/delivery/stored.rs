@@ -1,4 +1,4 @@
-//! What is stored, under which id, once.
+//! Stored items: their ids and attributes, each once.
 
 use aws_sdk_sqs::types::MessageSystemAttributeName;
 use chrono::{TimeZone, Utc};
@@ -38,7 +38,7 @@ async fn a_message_of_an_older_producer_is_stored_under_its_sqs_id() {
 }
 
 #[tokio::test]
-async fn an_item_has_the_time_at_which_the_queue_took_the_message() {
+async fn an_item_has_the_time_at_which_the_queue_accepted_the_message() {
     let world = World::new().await;
     world
         .aws
@@ -160,7 +160,7 @@ async fn consuming_starts_by_itself_before_any_probe() {
 }
 
 #[tokio::test]
-async fn two_consumers_of_one_queue_share_it_without_taking_a_message_twice() {
+async fn two_consumers_share_a_queue_and_no_message_is_consumed_twice() {
     let world = World::new().await;
     world
         .aws
@@ -177,7 +177,7 @@ async fn two_consumers_of_one_queue_share_it_without_taking_a_message_twice() {
 async fn events_too_large_for_one_batch_are_all_stored() {
     let world = World::new().await;
     let (producer, _consumer) = (world.producer().await, world.consumer().await);
-    // Forty of 250 KiB: four to a batch of 1 MiB. On a busy machine some are refused in time, and sent again.
+    // Forty of 250 KiB: four per batch of 1 MiB. On a busy machine some are refused, and sent again.
     let request = Request::event()
         .tenant("tenant-2")
         .body(format!("\"{}\"", "x".repeat(250 * 1024)));

@@ -1,4 +1,4 @@
-//! Services that are ended or killed in the middle of their work.
+//! Services that are terminated or killed during their work.
 
 use crate::traffic::Traffic;
 use kit::aws::{Depth, event_ids};
@@ -138,7 +138,7 @@ async fn a_client_that_never_finishes_its_request_does_not_keep_a_service_from_e
             .await
             .expect("it listens");
         held.write_all(start).await.expect("it reads");
-        // Served after the other one was accepted: that one is being read now.
+        // This request is answered after the other connection was accepted, so that the server reads that one now.
         assert!(producer.is_ready().await);
         let ended = producer.stop().await;
         assert_eq!(
@@ -209,7 +209,7 @@ async fn producer_and_consumer_killed_while_clients_post_store_every_event_once(
     tokio::join!(traffic.post(to, "tenant-2", 6, true), scenario);
     let accepted = once_each(traffic.accepted());
     assert!(traffic.failures().1 > 0, "clients noticed the kills");
-    // Every event had a key and was repeated until it was accepted: no item more, no item less.
+    // Every event had a key and was repeated until it was accepted: exactly one item each.
     world.stored(accepted.len(), &world.pool).await;
     assert_eq!(world.aws.stored_ids(&world.pool).await, accepted);
     assert_all_consumed(&world, &world.pool).await;

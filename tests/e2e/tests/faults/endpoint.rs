@@ -1,4 +1,4 @@
-//! An endpoint that is gone, hangs, or fails in part.
+//! An endpoint that is gone, hangs or fails in part.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ async fn an_endpoint_gone_for_ten_seconds_costs_no_event_no_restart_and_no_deliv
     })
     .await;
     assert_all_consumed(&world, &world.pool).await;
-    // A send whose answer was lost may be stored beyond them, but only one of those that were refused.
+    // A send whose answer was lost may be stored, too, but only of an event that was refused.
     let stored = world.aws.items(&world.pool).await.len();
     assert!(
         (accepted.len()..=accepted.len() + refused).contains(&stored),
@@ -122,7 +122,7 @@ async fn a_table_that_fails_for_seconds_costs_no_delivery() {
             .aws
             .send_events(&world.pool.queue, "tenant-2", &event_ids(20))
             .await;
-        // Longer than a lease: without extensions, the messages would come again.
+        // Longer than a lease: without extensions, the messages would be redelivered.
         let begun = Instant::now();
         until(
             "storing has failed for three seconds",
@@ -221,8 +221,7 @@ async fn partial_failures_of_every_batch_call_cost_no_event_and_double_none() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_cannot_tell_whom_it_serves_holds_the_message_instead_of_setting_it_aside()
-{
+async fn a_consumer_that_cannot_look_up_a_tenant_holds_its_message() {
     let world = World::new().await;
     let _consumer = world.service("consumer", "pool-1", &[SHORT_LEASE]).await;
     world

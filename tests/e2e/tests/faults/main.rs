@@ -1,5 +1,5 @@
-//! Things that break while events are on their way: whatever a client got a 200 for is stored once, and nothing is set
-//! aside that could have been stored.
+//! Faults and kills while events are in flight: every event with a 200 is stored once, and no event that could be stored is
+//! dead-lettered.
 
 mod ending;
 mod endpoint;
@@ -10,17 +10,17 @@ use std::collections::BTreeSet;
 use kit::aws::{Depth, Resources};
 use kit::world::World;
 
-/// So that what a killed consumer had in hand comes back soon.
+/// A short lease, so that the messages of a killed consumer are redelivered soon.
 const SHORT_LEASE: (&str, &str) = ("VISIBILITY_SECONDS", "2");
 
-/// The set of the ids, each of which must have come once.
+/// The set of the ids, each of which must occur once.
 fn once_each(ids: Vec<String>) -> BTreeSet<String> {
     let (count, set) = (ids.len(), BTreeSet::from_iter(ids));
     assert_eq!(set.len(), count, "no id was given to two events");
     set
 }
 
-/// Nothing was set aside, and nothing is left.
+/// Asserts that no message was dead-lettered and none is left.
 async fn assert_all_consumed(world: &World, of: &Resources) {
     world.drained(of).await;
     assert_eq!(
@@ -30,7 +30,7 @@ async fn assert_all_consumed(world: &World, of: &Resources) {
     );
 }
 
-/// Calls so far that were to store something.
+/// Calls so far that write items.
 async fn writes(world: &World) -> u64 {
     world.endpoint.calls().await.of("DynamoDB.BatchWriteItem")
 }

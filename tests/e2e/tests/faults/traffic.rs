@@ -1,4 +1,4 @@
-//! Clients that go on posting while things fail around them.
+//! Clients that post while faults strike.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -8,9 +8,9 @@ use futures_util::future::join_all;
 use kit::http::Request;
 use kit::wait::{PATIENCE, until};
 
-/// What clients were told so far.
+/// The answers so far.
 #[derive(Debug, Default)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     accepted: RefCell<Vec<String>>,
     refused: Cell<usize>,
     unanswered: Cell<usize>,
@@ -18,9 +18,9 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Has this many clients post for a tenant, one event after the other, until [`Self::stop`]. Each event has a key of
-    /// its own where `keyed`, and is then repeated until it is accepted; else a refused event is given up.
-    pub async fn post(&self, to: SocketAddr, tenant: &str, clients: usize, keyed: bool) {
+    /// Posts one event after the other for a tenant, from this many clients, until [`Self::stop`]. With `keyed`, each event
+    /// has a key of its own and is repeated until it is accepted; otherwise a refused event is dropped.
+    pub(crate) async fn post(&self, to: SocketAddr, tenant: &str, clients: usize, keyed: bool) {
         join_all((0..clients).map(|client| self.client(to, tenant, client, keyed))).await;
     }
 
@@ -62,25 +62,25 @@ impl Traffic {
             }
             Err(_) => {
                 self.unanswered.set(self.unanswered.get() + 1);
-                // Let the others in: a refused connection fails at once.
+                // A refused connection fails at once: yield to other clients.
                 tokio::task::yield_now().await;
                 false
             }
         }
     }
 
-    /// Lets every client finish its event, and post no more.
-    pub fn stop(&self) {
+    /// Ends every client after its current event.
+    pub(crate) fn stop(&self) {
         self.stopped.set(true);
     }
 
-    /// The ids that clients got with a 200.
-    pub fn accepted(&self) -> Vec<String> {
+    /// The ids of accepted events.
+    pub(crate) fn accepted(&self) -> Vec<String> {
         self.accepted.borrow().clone()
     }
 
     /// Waits until this many more events have been accepted.
-    pub async fn more(&self, count: usize) {
+    pub(crate) async fn more(&self, count: usize) {
         let wanted = self.accepted.borrow().len() + count;
         let what = format!("{count} more events are accepted");
         until(&what, 2 * PATIENCE, async || {
@@ -89,8 +89,8 @@ impl Traffic {
         .await;
     }
 
-    /// How many events were refused with a 503, and how many had no answer.
-    pub fn failures(&self) -> (usize, usize) {
+    /// Events refused with a 503, and events without an answer.
+    pub(crate) fn failures(&self) -> (usize, usize) {
         (self.refused.get(), self.unanswered.get())
     }
 }

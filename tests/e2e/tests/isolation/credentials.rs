@@ -1,4 +1,4 @@
-//! `TENANT_ROLE_ARN`: a pool's consumer reads each tenant's messages with credentials that reach no other's.
+//! `TENANT_ROLE_ARN`: a pool's consumer reads each tenant's messages with credentials that reach no other tenant's.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ async fn each_tenants_messages_are_read_with_a_session_of_its_own_and_never_with
     let world = World::new().await;
     let consumer = consumer_with_role(&world).await;
     let tenants = ["tenant-2", "tenant-4"];
-    // All at once, and again: a session is asked for once.
+    // All at once, and again: a session is requested once.
     for _ in 0..2 {
         let lists = (0..20).map(|n| list(&consumer, tenants[n % 2]));
         assert!(
@@ -81,7 +81,7 @@ async fn each_tenants_messages_are_read_with_a_session_of_its_own_and_never_with
             *tags,
             BTreeMap::from([("tenant".to_owned(), tenant.to_owned())])
         );
-        // Two sources make a page.
+        // A page has two sources.
         assert_eq!(calls.of("DynamoDB.Query"), 2 * 20);
         assert_eq!(
             calls.clone().without("DynamoDB.Query").with_prefix(""),
@@ -99,7 +99,7 @@ async fn each_tenants_messages_are_read_with_a_session_of_its_own_and_never_with
 }
 
 #[tokio::test]
-async fn without_its_session_a_tenant_is_told_to_come_back_and_nothing_is_read() {
+async fn without_its_session_a_tenant_gets_a_503_with_retry_after_and_nothing_is_read() {
     let world = World::new().await;
     let consumer = consumer_with_role(&world).await;
     assert_eq!(list(&consumer, "tenant-4").await, (200, 3));
@@ -145,7 +145,7 @@ async fn without_its_session_a_tenant_is_told_to_come_back_and_nothing_is_read()
 }
 
 #[tokio::test]
-async fn a_role_that_is_no_role_is_found_out_at_start() {
+async fn an_invalid_role_is_an_error_at_the_start() {
     let mut command = kit::service::command("consumer", "pool-1", "http://127.0.0.1:1");
     command.env("TENANT_ROLE_ARN", "reader-role-pool-1");
     let mut process = kit::process::Process::start("consumer", command);

@@ -1,4 +1,4 @@
-//! What one tenant knows of another's is worth nothing to it: ids, keys, cursors; and a message that lies is not stored.
+//! Another tenant's ids, keys and cursors are useless to a tenant, and a forged message is not stored.
 
 use kit::aws::event_ids;
 use kit::http::Request;
@@ -53,7 +53,7 @@ async fn a_message_under_another_tenants_id_is_an_item_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_tenants_replays_nothing_and_stands_for_a_charge_of_ones_own() {
+async fn another_tenants_key_replays_nothing_and_makes_a_charge_of_its_own() {
     let world = World::new().await;
     let payments = world.service("payments", "pool-1", &[]).await;
     let charge = |tenant: &str, amount: u64| {
@@ -69,7 +69,7 @@ async fn a_key_of_another_tenants_replays_nothing_and_stands_for_a_charge_of_one
         first.field("id"),
         format!("/payments/charges/{}", first.field("id")),
     );
-    // Same key, same body, another tenant: nothing tells it that the key was ever used.
+    // Same key, same body, another tenant: no answer shows that the key was used before.
     for amount in [200, 400] {
         let other = payments.ask(&charge("tenant-4", amount)).await;
         assert_eq!(
@@ -111,7 +111,7 @@ async fn a_key_of_another_tenants_replays_nothing_and_stands_for_a_charge_of_one
 }
 
 #[tokio::test]
-async fn a_cursor_made_up_of_a_neighbours_ids_shows_nothing_of_the_neighbours() {
+async fn a_cursor_forged_from_another_tenants_ids_shows_none_of_its_data() {
     use base64::Engine;
     let world = World::new().await;
     let consumer = world.consumer().await;
@@ -151,7 +151,7 @@ async fn a_cursor_made_up_of_a_neighbours_ids_shows_nothing_of_the_neighbours() 
 }
 
 #[tokio::test]
-async fn a_silos_message_in_the_pools_queue_and_the_pools_in_a_silos_are_set_aside() {
+async fn a_message_in_the_queue_of_another_environment_is_dead_lettered() {
     let world = World::new().await;
     let (_pool, _silo) = tokio::join!(world.consumer(), world.service("consumer", "tenant-1", &[]));
     for (queue, tenant) in [(&world.pool, "tenant-1"), (&world.silo, "tenant-2")] {

@@ -1,4 +1,4 @@
-//! An issuer of tokens as a server: it publishes its keys, changes them, and goes down when told to.
+//! An issuer of tokens as a server: it publishes its keys, changes them, and fails on request.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,7 +55,7 @@ impl Key {
         self.token_as(&self.id, claims)
     }
 
-    /// A token that names this key id, whosever it is.
+    /// A token that names this key id, whichever key signed it.
     pub(crate) fn token_as(&self, id: &str, claims: &Value) -> String {
         self.sign(
             &json!({"alg": "ES256", "kid": id, "typ": "JWT"}),
@@ -64,7 +64,7 @@ impl Key {
         )
     }
 
-    /// What a load balancer puts into `x-amzn-oidc-data`: every part padded.
+    /// The value of `x-amzn-oidc-data` as a load balancer writes it: every part padded.
     pub(crate) fn load_balancers(&self, header: &Value, claims: &Value) -> String {
         self.sign(header, claims, &URL_SAFE)
     }
@@ -82,13 +82,13 @@ impl Key {
         format!("{message}.{}", base64.encode(signature.as_ref()))
     }
 
-    /// The public key, as bytes an attacker has.
+    /// The public key as bytes.
     pub(crate) fn pem(&self) -> String {
         let body = STANDARD.encode(self.pair.public_key().as_der().expect("DER").as_ref());
         format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")
     }
 
-    /// A key set of this key alone.
+    /// A key set with only this key.
     pub(crate) fn set(&self) -> Value {
         json!({"keys": [self.jwk()]})
     }
@@ -101,7 +101,7 @@ impl Key {
 }
 
 impl Issuer {
-    /// One that publishes these keys.
+    /// Starts an issuer that publishes these keys.
     pub(crate) async fn publishing(keys: &[&Key]) -> Self {
         let published = Arc::<Mutex<Published>>::default();
         let routes = Router::new()
@@ -133,22 +133,21 @@ impl Issuer {
         published.pems = keys.iter().map(|key| (key.id.clone(), key.pem())).collect();
     }
 
-    /// Answers nothing but 503, or everything again.
+    /// Makes every answer a 503, or ends that.
     pub(crate) fn set_down(&self, is_down: bool) {
         self.published().is_down = is_down;
     }
 
-    /// How often keys were read, or asked for in vain.
+    /// Number of requests for keys, those that failed included.
     pub(crate) fn reads(&self) -> usize {
         self.published().reads
     }
 
-    /// Its name.
     pub(crate) fn name(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The variables of a service that takes its tokens.
+    /// The variables of a service that accepts its tokens.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AUTH", "jwt".to_owned()),
@@ -158,7 +157,7 @@ impl Issuer {
         ]
     }
 
-    /// Claims of a token for a tenant, good for ten minutes; `changes` replace some, null takes one away.
+    /// Claims of a token for a tenant, valid for ten minutes; `changes` replace claims, null removes one.
     pub(crate) fn claims(&self, tenant: &str, changes: &Value) -> Value {
         let mut claims = json!({
             "iss": self.name(), "aud": AUDIENCE, "sub": "somebody", "tenant_id": tenant, "exp": now() + 600,
@@ -211,7 +210,7 @@ async fn one(State(published): Shared, Path(id): Path<String>) -> Result<String,
         return Err(StatusCode::SERVICE_UNAVAILABLE);
     }
     let found = published.pems.iter().find(|(known, _)| *known == id);
-    // As S3 answers for what it does not have.
+    // As S3 answers for a missing object.
     found
         .map(|(_, pem)| pem.clone())
         .ok_or(StatusCode::FORBIDDEN)

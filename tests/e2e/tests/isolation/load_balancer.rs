@@ -1,4 +1,4 @@
-//! `AUTH_SOURCE=alb`: what the load balancer signed is believed, and nobody else's word.
+//! `AUTH_SOURCE=alb`: only the header that the load balancer signed proves a tenant.
 
 use kit::http::Request;
 use kit::wait::{PATIENCE, until};
@@ -11,7 +11,7 @@ const ALB: &str =
     "arn:aws:elasticloadbalancing:us-east-1:000000000000:loadbalancer/app/tenants/0123456789abcdef";
 
 #[tokio::test]
-async fn what_the_load_balancer_signed_counts_and_nothing_else_does() {
+async fn only_what_the_load_balancer_signed_proves_a_tenant() {
     let (world, key, stranger) = (
         World::new().await,
         Key::new("3f1c-key"),
@@ -49,7 +49,7 @@ async fn what_the_load_balancer_signed_counts_and_nothing_else_does() {
             .await;
         (answer.status, answer.field("code"))
     };
-    // Of every length, so that every padding is met.
+    // Names of every length, so that every padding occurs.
     for n in 0..3 {
         let claims = json!({"custom:tenant_id": "tenant-2", "sub": "s".repeat(n)});
         assert_eq!(

@@ -1,5 +1,5 @@
-//! Nobody gets another tenant's data: whatever route, header, token, cursor, id, key or message is tried. What stops each
-//! of these, and which test shows it, is in `docs/security.md`.
+//! No tenant gets another tenant's data, by any route, header, token, cursor, id, key or message. `docs/security.md` says
+//! what prevents each, and which test shows it.
 
 mod credentials;
 mod forgeries;

@@ -1,4 +1,4 @@
-//! Every route there is, read from what the services say of themselves: a new one is asked without being listed here.
+//! Every route of the services, read from their OpenAPI documents, so that a new route is tested too.
 
 use kit::aws::Depth;
 use kit::http::Request;
@@ -6,7 +6,7 @@ use kit::service::Service;
 use kit::world::World;
 use serde_json::json;
 
-/// An id that is some charge's, or nobody's.
+/// The id of a charge that may exist.
 const SOME_ID: &str = "01a2066a-d34e-77fd-ba12-9db3e3b4528a";
 const SERVICES: [&str; 3] = ["producer", "consumer", "payments"];
 
@@ -18,7 +18,7 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// A request a tenant could make, complete but for any proof.
+    /// A complete request of a tenant, without proof of the tenant.
     pub(crate) fn request(&self, tenant: &str) -> Request {
         let request =
             Request::new(&self.method, &self.path.replace("{id}", SOME_ID)).tenant(tenant);
@@ -33,13 +33,13 @@ impl Route {
         }
     }
 
-    /// Whether it is the same for everybody.
+    /// Whether its answer is the same for every caller.
     pub(crate) fn is_open(&self) -> bool {
         self.path.ends_with("/readiness-probe") || self.path.ends_with("/openapi.json")
     }
 }
 
-/// What the service's own document lists.
+/// The routes of a service's own document.
 pub(crate) async fn every_route(service: &Service, name: &str) -> Vec<Route> {
     let document = service
         .ask(&Request::get(&format!("/{name}/openapi.json")))
@@ -76,7 +76,7 @@ pub(crate) async fn every_route(service: &Service, name: &str) -> Vec<Route> {
 }
 
 #[tokio::test]
-async fn a_silo_answers_nobody_but_its_owner_on_any_route() {
+async fn a_silo_answers_only_its_owner_on_every_route() {
     let world = World::new().await;
     for name in SERVICES {
         let service = world.service(name, "tenant-1", &[]).await;
@@ -110,7 +110,7 @@ async fn a_silo_answers_nobody_but_its_owner_on_any_route() {
 }
 
 #[tokio::test]
-async fn a_pool_answers_nobody_who_is_unknown_or_suspended_on_any_route() {
+async fn a_pool_refuses_unknown_and_suspended_tenants_on_every_route() {
     let world = World::new().await;
     world.aws.put("/tenant-4/status", "suspended").await;
     for name in SERVICES {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::issuer::{Issuer, Key, now};
 use crate::routes::every_route;
 
-/// A service that takes the issuer's tokens.
+/// A service that accepts the issuer's tokens.
 pub(crate) async fn bound(
     world: &World,
     name: &str,
@@ -47,7 +47,7 @@ fn assert_refused(answer: &Answer, expected: (u16, &str), what: &str) {
 }
 
 #[tokio::test]
-async fn every_route_that_takes_a_tenant_takes_its_token_alone() {
+async fn every_route_that_takes_a_tenant_accepts_only_its_token() {
     let (world, key) = (World::new().await, Key::new("k"));
     let issuer = Issuer::publishing(&[&key]).await;
     let [own, others] =
@@ -82,7 +82,7 @@ async fn every_route_that_takes_a_tenant_takes_its_token_alone() {
                 "one event was accepted: the one with its tenant's token"
             );
         }
-        // Who names nobody is told nobody's data.
+        // A request without a tenant gets no data.
         assert_eq!(
             service.ask(&Request::get(&format!("/{name}"))).await.status,
             200
@@ -207,7 +207,7 @@ async fn a_token_that_is_not_the_issuers_for_now_and_here_is_a_401_and_is_in_no_
 }
 
 #[tokio::test]
-async fn keys_are_exchanged_kept_while_the_issuer_is_down_and_seldom_asked_for() {
+async fn keys_are_rotated_kept_while_the_issuer_is_down_and_seldom_requested() {
     let (world, old, new) = (World::new().await, Key::new("old"), Key::new("new"));
     let issuer = Issuer::publishing(&[&old]).await;
     let producer = bound(&world, "producer", &issuer, &[]).await;
@@ -234,7 +234,7 @@ async fn keys_are_exchanged_kept_while_the_issuer_is_down_and_seldom_asked_for()
             401
         );
     }
-    // One each five seconds, however many ask, and the one that may be due at once.
+    // One request per five seconds, however many tokens ask for it, and one that may be due at once.
     let allowed = 1 + started.elapsed().as_secs() / 5;
     let more = issuer.reads() - reads;
     assert!(
@@ -243,7 +243,7 @@ async fn keys_are_exchanged_kept_while_the_issuer_is_down_and_seldom_asked_for()
     );
     issuer.publish(&[&new]);
     until("the old key is gone", PATIENCE, async || {
-        // Any unknown key has them read again, once it may.
+        // A token with an unknown key has the keys read again, once the pause is over.
         status(&new.token_as("any", &claims)).await;
         status(&of_old).await == 401
     })
@@ -260,7 +260,7 @@ async fn keys_are_exchanged_kept_while_the_issuer_is_down_and_seldom_asked_for()
 }
 
 #[tokio::test]
-async fn keys_are_read_again_by_themselves() {
+async fn keys_are_refreshed_in_the_background() {
     let (world, old, new) = (World::new().await, Key::new("old"), Key::new("new"));
     let issuer = Issuer::publishing(&[&old]).await;
     let producer = bound(
@@ -290,7 +290,7 @@ async fn keys_are_read_again_by_themselves() {
 }
 
 #[tokio::test]
-async fn nobody_is_served_before_the_first_keys_are_here() {
+async fn no_tenant_is_served_before_the_first_keys_are_read() {
     let (world, key) = (World::new().await, Key::new("k"));
     let issuer = Issuer::publishing(&[&key]).await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -317,7 +317,7 @@ async fn nobody_is_served_before_the_first_keys_are_here() {
 }
 
 #[tokio::test]
-async fn that_the_header_is_believed_is_said_at_start_and_only_then() {
+async fn an_unauthenticated_header_is_logged_at_the_start_and_only_then() {
     let (world, key) = (World::new().await, Key::new("k"));
     let issuer = Issuer::publishing(&[&key]).await;
     for name in ["producer", "consumer", "payments"] {

@@ -1,4 +1,4 @@
-//! Commits that people push: carried out like any other, or told and left alone.
+//! Commits that people push: applied like any other, or reported and not applied.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use kit::wait::{PATIENCE, until};
 use crate::{Installation, TENANTS, replace};
 
 #[tokio::test]
-async fn a_file_changed_by_hand_is_carried_out() {
+async fn a_file_changed_by_hand_is_applied() {
     let installation = Installation::new().await;
     installation.push(own_producer);
     installation
@@ -21,7 +21,7 @@ async fn a_file_changed_by_hand_is_carried_out() {
 }
 
 #[tokio::test]
-async fn a_broken_commit_is_told_and_the_last_good_state_stays_through_a_restart() {
+async fn a_broken_commit_is_reported_and_the_last_good_state_survives_a_restart() {
     let mut installation = Installation::new().await;
     installation.push(|clone| {
         replace(
@@ -57,7 +57,7 @@ fn own_producer(clone: &Path) {
     replace(&file, pooled, "producer:\n        enabled: true");
 }
 
-/// The log names both broken files.
+/// Waits until the log names both broken files.
 async fn assert_told(installation: &Installation) {
     until("the broken files are named", PATIENCE, async || {
         let told = installation.local.process.stdout().join("\n");
@@ -67,7 +67,7 @@ async fn assert_told(installation: &Installation) {
 }
 
 #[tokio::test]
-async fn a_tenant_taken_out_by_hand_is_served_no_more_and_keeps_its_data() {
+async fn a_tenant_removed_by_hand_is_not_served_and_keeps_its_data() {
     let installation = Installation::new().await;
     installation.posts_and_lists("tenant-1").await;
     installation.push(|clone| {

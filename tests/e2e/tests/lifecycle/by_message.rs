@@ -1,4 +1,4 @@
-//! Step 3 of the walk-through: a message on a lifecycle queue becomes a commit, and what the commit says becomes true.
+//! Step 3 of the walk-through: a message on a lifecycle queue becomes a commit, and the commit is applied.
 
 use aws_sdk_sqs::types::Message;
 use kit::aws::Depth;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::Installation;
 
-/// Where producer, consumer and payments of each tier's tenant run; `own` is the tenant's silo.
+/// Environments of producer, consumer and payments by tier; `own` is the tenant's silo.
 const TIERS: [(&str, [&str; 3]); 3] = [
     ("basic", ["pool-1", "pool-1", "pool-1"]),
     ("advanced", ["pool-1", "own", "pool-1"]),
@@ -41,7 +41,7 @@ async fn an_onboarding_message_becomes_a_commit_and_a_tenant_that_is_served() {
             "{commit}"
         );
     }
-    // The others never noticed.
+    // The other tenants are not affected.
     installation.answers("tenant-1", ["tenant-1"; 3]).await;
     installation
         .answers("tenant-3", ["pool-1", "tenant-3", "pool-1"])
@@ -49,7 +49,7 @@ async fn an_onboarding_message_becomes_a_commit_and_a_tenant_that_is_served() {
 }
 
 #[tokio::test]
-async fn offboarding_takes_the_routes_first_and_the_data_only_when_asked() {
+async fn offboarding_removes_the_routes_first_and_the_data_only_on_request() {
     let installation = Installation::new().await;
     installation.posts_and_lists("tenant-1").await;
     installation
@@ -76,10 +76,10 @@ async fn offboarding_takes_the_routes_first_and_the_data_only_when_asked() {
     })
     .await;
     assert_eq!(installation.parameter("/tenant-1/consumer_sqs").await, None);
-    // Nobody else's went with them.
+    // No other tenant's data was deleted.
     installation.posts_and_lists("tenant-3").await;
 
-    // The id stays taken.
+    // The id stays reserved.
     let before = installation.commits();
     installation.onboard("tenant-1", "premium").await;
     let refused = set_aside(&installation, "onboarding").await;
@@ -89,7 +89,7 @@ async fn offboarding_takes_the_routes_first_and_the_data_only_when_asked() {
 }
 
 #[tokio::test]
-async fn a_message_that_can_never_be_carried_out_is_set_aside_with_the_reason() {
+async fn a_message_that_can_never_be_applied_is_dead_lettered_with_the_reason() {
     let installation = Installation::new().await;
     let before = installation.commits();
     let hostile =
@@ -110,10 +110,10 @@ async fn a_message_that_can_never_be_carried_out_is_set_aside_with_the_reason() 
 }
 
 #[tokio::test]
-async fn a_message_in_hand_when_it_was_killed_is_carried_out_by_the_next_one() {
-    // The lease of a process that is gone has to end first.
+async fn a_message_in_hand_at_a_kill_is_applied_by_the_next_process() {
+    // The lease of the killed process has to end first.
     let mut installation = Installation::with(&[("VISIBILITY_SECONDS", "2")]).await;
-    // The repository cannot be pushed to while its main branch is locked: the message waits.
+    // While the main branch is locked, no push succeeds: the message waits.
     let lock = installation
         .folder
         .path()
@@ -146,7 +146,7 @@ async fn a_message_in_hand_when_it_was_killed_is_carried_out_by_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_deployment_changes_the_release_and_keeps_everybody_served() {
+async fn a_deployment_changes_the_release_and_every_tenant_stays_served() {
     let installation = Installation::new().await;
     let before = installation.commits().len();
     installation
@@ -163,7 +163,7 @@ async fn a_deployment_changes_the_release_and_keeps_everybody_served() {
     installation.posts_and_lists("tenant-1").await;
 }
 
-/// The next message in a lifecycle queue's dead-letter queue, taken out of it.
+/// Receives and deletes the next message of a lifecycle queue's dead-letter queue.
 async fn set_aside(installation: &Installation, kind: &str) -> Message {
     let url = format!("{}-dlq", installation.queue(kind));
     let aws = installation.local.aws();
@@ -182,7 +182,7 @@ async fn set_aside(installation: &Installation, kind: &str) -> Message {
     message
 }
 
-/// Why a message was set aside.
+/// The reason of a dead-lettered message.
 fn reason(message: &Message) -> String {
     let attributes = message.message_attributes.clone().unwrap_or_default();
     attributes
@@ -192,7 +192,7 @@ fn reason(message: &Message) -> String {
 }
 
 #[tokio::test]
-async fn the_queues_of_the_lifecycle_are_watched_like_any_service() {
+async fn the_lifecycle_queues_have_metrics_and_probes_like_any_service() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let admin = std::net::SocketAddr::from(([127, 0, 0, 1], kit::process::fixed_port()));
     let mut command = kit::local::command(

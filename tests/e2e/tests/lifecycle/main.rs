@@ -1,4 +1,4 @@
-//! The tenant lifecycle on `local`: what the GitOps repository says is what runs, whoever changed it.
+//! The tenant lifecycle on `local`: the processes match the GitOps repository, whether a message or a person changed it.
 
 mod by_hand;
 mod by_message;
@@ -14,12 +14,11 @@ use kit::wait::{PATIENCE, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The account of every URL.
 const ACCOUNT: &str = "000000000000";
 /// The tenants' folder in the repository.
 const TENANTS: &str = "application-plane/production/tenants";
 
-/// An installation, and whoever operates it.
+/// An installation and its operator.
 struct Installation {
     local: Local,
     folder: TempDir,
@@ -30,7 +29,7 @@ impl Installation {
         Self::with(&[]).await
     }
 
-    /// One whose `local` has these variables in its environment.
+    /// Starts `local` with these variables in its environment.
     async fn with(variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let mut command = command(ANYWHERE, ANYWHERE, Some(folder.path()));
@@ -41,7 +40,7 @@ impl Installation {
         }
     }
 
-    /// Ends `local`, where it has not ended, and starts it again over the same folder.
+    /// Ends `local` if it runs, and starts it again over the same folder.
     async fn restart(self) -> Self {
         let Self { mut local, folder } = self;
         if local.process.is_running() {
@@ -131,7 +130,7 @@ impl Installation {
         .await;
     }
 
-    /// Names of the tables that are the tenant's own.
+    /// Names of the tenant's own tables.
     async fn tables(&self, tenant: &str) -> Vec<String> {
         let tables = self
             .local
@@ -146,7 +145,7 @@ impl Installation {
         names
     }
 
-    /// The parameter's value, if there is one.
+    /// The value of a parameter, if it exists.
     async fn parameter(&self, name: &str) -> Option<String> {
         let found = self
             .local
@@ -197,7 +196,7 @@ impl Installation {
     }
 }
 
-/// Replaces text in a file; it has to be there.
+/// Replaces text in a file, which must contain it.
 fn replace(file: &Path, from: &str, to: &str) {
     let text = std::fs::read_to_string(file).expect("the file is there");
     assert!(

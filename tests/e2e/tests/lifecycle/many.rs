@@ -1,4 +1,4 @@
-//! Many tenants in one process: `TENANTS=200 cargo test -p tests --test lifecycle many -- --nocapture` measures it.
+//! Many tenants in one process: `TENANTS=200 cargo test -p e2e --test lifecycle many -- --nocapture` measures it.
 
 use std::time::Instant;
 
@@ -7,12 +7,12 @@ use kit::wait::until;
 
 use crate::Installation;
 
-/// Tenants onboarded where the environment does not say: enough that messages share pushes.
+/// Default number of tenants: enough that messages share pushes.
 const TENANTS: usize = 30;
-/// Longest everything may take, whatever the machine: many times what it takes.
+/// Time limit on any machine: many times the usual duration.
 const WITHIN: std::time::Duration = std::time::Duration::from_secs(180);
 const MIB: u64 = 1024 * 1024;
-/// What a silo's app may add, debug build: many times what it does; a leak for each commit would show.
+/// Most memory per app of a silo, in a debug build: many times the usual; a leak per commit would exceed it.
 const BYTES_PER_TENANT: u64 = 4 * MIB;
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What the routes answer.
+//! The answers of the routes.
 
 use futures_util::future::join_all;
 use kit::http::Request;
@@ -162,7 +162,7 @@ async fn refunds_of_one_charge_at_once_never_exceed_it() {
         .map(|n| refund("tenant-2", &format!("r{n}"), &id, 100))
         .collect();
     let asked = join_all(requests.iter().enumerate().map(async |(n, request)| {
-        // Whoever is told to come back does, under the same key.
+        // A client that gets a `Retry-After` repeats under the same key.
         let mut last = None;
         until("it is answered", PATIENCE, async || {
             let answer = replicas[n % 2].ask(request).await;
@@ -182,7 +182,7 @@ async fn refunds_of_one_charge_at_once_never_exceed_it() {
 }
 
 #[tokio::test]
-async fn wrong_input_is_a_400_that_names_the_field() {
+async fn invalid_input_is_a_400_that_names_the_field() {
     let bank = Bank::open().await;
     let payments = bank.payments().await;
     let with = |field: &str, value: Value| {
@@ -292,7 +292,7 @@ async fn wrong_input_is_a_400_that_names_the_field() {
             "{request:?}"
         );
     }
-    // Nothing of all this was written, and the longest key and largest amount are taken.
+    // None of these requests was written, and the longest key and largest amount are accepted.
     assert_eq!(bank.outbox().await.len(), 0);
     let widest = post()
         .key(&"~".repeat(128))
@@ -314,7 +314,7 @@ async fn assert_one_charge(payments: &Service) {
 }
 
 #[tokio::test]
-async fn the_document_is_served_and_describes_what_is_answered() {
+async fn the_document_is_served_and_describes_the_answers() {
     let bank = Bank::open().await;
     let payments = bank.payments().await;
     let document = payments

@@ -1,4 +1,4 @@
-//! The ledger's invariants, checked on what is in the tables when everything has come to rest.
+//! The ledger's invariants, checked on the tables once no work is left.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::support::text;
 /// Stored events: tenant, table and payload of each.
 pub(crate) type Events = Vec<(String, String, Value)>;
 
-/// The items of a payments table, told apart.
+/// The items of a payments table by kind.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     /// By id.
@@ -47,7 +47,7 @@ impl Ledger {
         }
     }
 
-    /// Sums, one charge or refund a key, one stored event each, and nothing of another tenant.
+    /// Checks sums, one charge or refund per key, one stored event each, and no item of another tenant.
     pub(crate) fn check(&self, stored: &Events) {
         for (id, charge) in &self.charges {
             let of_charge = self.refunds.values().filter(|(of, _)| of == id);
@@ -174,7 +174,7 @@ fn number(item: &Value, name: &str) -> u64 {
         .unwrap_or_else(|| panic!("{name} is a whole number: {item}"))
 }
 
-/// The checks notice what they are there for.
+/// Each check finds a planted error.
 mod self_tests {
     use super::*;
 

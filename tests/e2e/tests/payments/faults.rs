@@ -1,4 +1,4 @@
-//! Calls that fail, are late, or whose answers are lost.
+//! Calls that fail, are late or lose their answers.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{Bank, SWEEP_SOON, charge, euros, is_replayed, refund, text};
 
 #[tokio::test]
-async fn while_the_queue_is_down_charges_are_recorded_and_told_later() {
+async fn while_the_queue_is_down_charges_are_recorded_and_their_events_sent_later() {
     let bank = Bank::open().await;
     let payments = bank.payments().await;
     let endpoint = &bank.world.endpoint;
@@ -57,7 +57,7 @@ async fn while_the_queue_is_down_charges_are_recorded_and_told_later() {
 }
 
 #[tokio::test]
-async fn a_transaction_whose_answer_is_lost_is_found_out_and_answered_as_the_first() {
+async fn a_transaction_whose_answer_is_lost_is_found_and_answered_as_the_first() {
     let bank = Bank::open().await;
     let payments = bank.payments().await;
     let endpoint = &bank.world.endpoint;
@@ -144,7 +144,7 @@ async fn a_table_that_is_down_is_a_503_in_time_and_a_repeat_is_recorded_once() {
 }
 
 #[tokio::test]
-async fn events_of_a_tenant_that_is_gone_keep_nobody_elses_and_go_when_it_is_back() {
+async fn events_of_an_unregistered_tenant_delay_no_other_and_are_sent_after_its_return() {
     let bank = Bank::open().await;
     let world = &bank.world;
     let payments = bank.payments().await;
@@ -193,7 +193,7 @@ async fn events_of_a_tenant_that_is_gone_keep_nobody_elses_and_go_when_it_is_bac
 }
 
 #[tokio::test]
-async fn many_at_once_under_faults_of_every_call_are_recorded_and_told_once() {
+async fn many_charges_at_once_under_faults_of_every_call_are_recorded_and_sent_once() {
     let bank = Bank::open().await;
     let payments = bank.payments().await;
     let _consumers = bank.consumers().await;

@@ -1,4 +1,4 @@
-//! The service killed at each point between write, send and clear: nothing is lost, nothing doubled.
+//! The service killed at each point between write, send and clear: no charge is lost or doubled.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use serde_json::json;
 
 use crate::support::{Bank, charge, euros, refund};
 
-/// The call that records.
+/// The call that writes a charge.
 const WRITE: &str = "DynamoDB.TransactWriteItems";
-/// Where the service is when it is killed: in which call, before or after it took effect.
+/// The point of the kill: a call, before or after its effect.
 const POINTS: [(&str, &str, &str); 6] = [
     ("before the write", WRITE, "before"),
     ("between the write and its answer", WRITE, "after"),
@@ -33,12 +33,12 @@ const POINTS: [(&str, &str, &str); 6] = [
         "after",
     ),
 ];
-/// How long the call it is killed in takes.
+/// Delay of the call during which the service is killed.
 const HELD_MS: u64 = 3000;
-/// Longest until an answer has arrived that does not wait for that call.
+/// Time limit of an answer that does not wait for that call.
 const ANSWER_WITHIN: Duration = Duration::from_millis(HELD_MS - 500);
 
-/// Repeats a request until it is answered for good.
+/// Repeats a request until its answer is final.
 async fn insist(service: &Service, request: &Request) -> Answer {
     eventually("an answer for good", PATIENCE, async || {
         let answer = request.send(service.address).await.ok()?;
@@ -47,7 +47,7 @@ async fn insist(service: &Service, request: &Request) -> Answer {
     .await
 }
 
-/// Sends a request to a service that is killed in the middle of a call; what its client saw of an answer.
+/// Sends a request to a service that is killed during a call; returns the answer, if one came.
 async fn killed_in(
     bank: &Bank,
     mut service: Service,
@@ -67,14 +67,14 @@ async fn killed_in(
         })
     };
     let answer = if action == WRITE {
-        // Nobody is answered before the write is done.
+        // No request is answered before the write is done.
         let killing = async {
             in_the_middle().await;
             service.process.kill();
         };
         tokio::join!(asking, killing).0.ok()
     } else {
-        // The answer and the call after it are on their way at once: the one must not be lost to the other's kill.
+        // The answer and the next call are in flight together: the kill must not lose the answer.
         let (answer, ()) =
             tokio::join!(tokio::time::timeout(ANSWER_WITHIN, asking), in_the_middle());
         service.process.kill();
@@ -85,7 +85,7 @@ async fn killed_in(
 }
 
 #[tokio::test]
-async fn killed_at_any_point_a_charge_and_a_refund_are_recorded_and_told_once() {
+async fn killed_at_any_point_a_charge_and_a_refund_are_recorded_and_sent_once() {
     let bank = Bank::open().await;
     let _consumers = bank.consumers().await;
     for (place, (point, action, when)) in POINTS.into_iter().enumerate() {
@@ -122,7 +122,7 @@ async fn killed_at_any_point_a_charge_and_a_refund_are_recorded_and_told_once() 
     }
 }
 
-/// A client is answered before its event is sent, and hears the same again.
+/// A client is answered before its event is sent, and a repeat gets the same answer.
 fn assert_answers(point: &str, before: Option<&Answer>, after: &Answer, action: &str) {
     assert!(
         matches!(after.status, 200 | 201),
@@ -178,9 +178,9 @@ async fn sigterm_finishes_what_is_in_hand_events_included() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_in_the_middle_does_not_keep_its_charge_from_being_told() {
+async fn the_event_of_a_charge_is_sent_although_its_client_disconnects() {
     let bank = Bank::open().await;
-    // One that would not sweep for an hour.
+    // A service that sweeps only after an hour.
     let payments = bank
         .world
         .service("payments", "pool-1", &[("OUTBOX_SWEEP_SECONDS", "3600")])

@@ -1,5 +1,5 @@
-//! Payments over real sockets: what the API answers, what is stored however often it is asked and sent, and what is left
-//! of it when processes are killed and calls fail.
+//! Payments over real sockets: the API's answers, the ledger and its events, also when requests repeat, processes are killed
+//! and calls fail.
 
 mod api;
 mod audit;

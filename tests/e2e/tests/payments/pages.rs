@@ -1,4 +1,4 @@
-//! Listing: newest first, page by page, each tenant its own.
+//! Listing of charges: newest first, in pages, for each tenant its own.
 
 use kit::http::Request;
 use kit::service::Service;
@@ -65,7 +65,7 @@ async fn paging_shows_every_charge_once_newest_first_and_no_other_tenants() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_worth_nothing_to_others_and_nonsense_is_a_400() {
+async fn another_tenants_cursor_and_an_invalid_one_are_a_400() {
     let bank = Bank::open().await;
     let payments = bank.payments().await;
     for n in 0..2 {

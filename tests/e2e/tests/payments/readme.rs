@@ -1,5 +1,5 @@
-//! The README's section on payments works as it is printed: its lines are run against `local`, and what comes back is
-//! compared with what it shows, ids and times aside.
+//! The README's section on payments is correct: its commands run against `local`, and their output is compared with the
+//! printed one, except ids and times.
 
 use std::collections::HashMap;
 use std::process::Command;
@@ -8,7 +8,7 @@ use kit::local::Local;
 use kit::process::{Exit, Process, clean, repository};
 use kit::wait::{PATIENCE, until};
 
-/// The commands of the section, each with what is printed below it.
+/// The commands of the section, each with the output printed below it.
 fn section() -> Vec<(String, String)> {
     let readme =
         std::fs::read_to_string(repository().join("README.md")).expect("there is a README");
@@ -41,7 +41,7 @@ fn variable_parts(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The text with every id and time replaced by its place of first appearance.
+/// The text with every id and time replaced by the number of its first occurrence.
 fn masked(text: &str, seen: &mut HashMap<String, String>) -> String {
     let mut masked = text.to_owned();
     for part in variable_parts(text) {
@@ -80,7 +80,7 @@ async fn the_lines_of_the_readme_answer_as_they_are_printed() {
     let local = Local::start(None).await;
     let steps = section();
     assert!(steps.len() >= 6, "{steps:?}");
-    // What an id of the README became here.
+    // Ids of the README and their counterparts in this run.
     let mut became: HashMap<String, String> = HashMap::new();
     let (mut seen_there, mut seen_here) = (HashMap::new(), HashMap::new());
     for (command, printed) in steps {
@@ -90,7 +90,7 @@ async fn the_lines_of_the_readme_answer_as_they_are_printed() {
         }
         let expected = masked(&printed, &mut seen_there);
         let seen_before = seen_here.clone();
-        // Events are stored a moment after their charge was answered.
+        // An event is stored shortly after the answer to its charge.
         until(
             &format!("{command} answers {printed}"),
             PATIENCE,

@@ -1,8 +1,7 @@
-//! Random interleavings of charges, refunds, repeats, kills and faults: a story a seed, over two replicas of the real
-//! service and real consumers. What clients were told is checked as they are told it; what is in the tables, when
-//! everything has come to rest.
+//! Random interleavings of charges, refunds, repeats, kills and faults: one story per seed, over two replicas of the real
+//! service and real consumers. Answers are checked as they arrive; tables are checked once no work is left.
 //!
-//! `PAYMENTS_STORIES=100` plays more of them, `PAYMENTS_STORY=17` one alone.
+//! `PAYMENTS_STORIES=100` runs more stories, `PAYMENTS_STORY=17` runs one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -17,16 +16,16 @@ use serde_json::{Value, json};
 
 use crate::support::{Bank, SWEEP_SOON, charge, euros, is_replayed, refund};
 
-/// Stories played where nothing else is asked for.
+/// Default number of stories.
 const STORIES: u64 = 3;
-/// Clients at once, and what each does.
+/// Clients at once, and steps of each.
 const CLIENTS: usize = 6;
 const STEPS: usize = 14;
 const TENANTS: [&str; 2] = ["tenant-2", "tenant-3"];
-/// Amount of the smallest charge; refunds are drawn so that some exceed what is left.
+/// Smallest charge; some refunds exceed the rest of their charge.
 const SMALLEST: u64 = 50;
 
-/// A request as it is repeated.
+/// A request that is repeated.
 #[derive(Clone)]
 struct Asked {
     tenant: &'static str,
@@ -37,16 +36,16 @@ struct Asked {
 /// A tenant and a key of it.
 type Name = (&'static str, String);
 
-/// What all clients of a story know.
+/// State that the clients of a story share.
 #[derive(Default)]
 struct Known {
     /// Charges that were answered: tenant and id.
     charges: RefCell<Vec<(&'static str, String)>>,
-    /// Requests that were carried out, and the answer each was given.
+    /// Applied requests and their answers.
     carried_out: RefCell<BTreeMap<Name, (Asked, Vec<u8>)>>,
-    /// Answers with 201, by tenant and key: the first time is once.
+    /// Number of answers with 201 by tenant and key: at most one.
     first_times: RefCell<BTreeMap<Name, usize>>,
-    /// Refunds refused because too little was left.
+    /// Refunds refused because they exceed the rest.
     too_much: Cell<usize>,
     unanswered: Cell<usize>,
     answered: Cell<usize>,
@@ -57,7 +56,7 @@ impl Known {
         rng.choice(all).cloned()
     }
 
-    /// One step of a client's.
+    /// One step of a client.
     fn plan(&self, rng: &mut fastrand::Rng, key: String) -> Asked {
         let tenant = TENANTS[rng.usize(..2)];
         let charges: Vec<_> = self.charges.borrow().clone();
@@ -101,7 +100,7 @@ impl Known {
         }
     }
 
-    /// Takes an answer for good, and checks it against what was told before.
+    /// Records a final answer, and compares it with earlier answers.
     fn take(&self, asked: &Asked, answer: &Answer) {
         self.answered.set(self.answered.get() + 1);
         let name = (asked.tenant, asked.key.clone());
@@ -148,13 +147,13 @@ impl Known {
     }
 }
 
-/// A client: each step repeated, at either replica, until it is answered for good.
+/// A client: repeats each step, at either replica, until its answer is final.
 async fn client(known: &Known, replicas: &[SocketAddr], number: usize, mut rng: fastrand::Rng) {
     for step in 0..STEPS {
         let asked = known.plan(&mut rng, format!("{number}-{step}"));
         until("an answer for good", 2 * PATIENCE, async || {
             let to = replicas[rng.usize(..replicas.len())];
-            // Sometimes twice at once: both must hear the same.
+            // Sometimes twice at once: both must get the same answer.
             let at_once = if rng.u8(..4) == 0 { 2 } else { 1 };
             let answers = join_all((0..at_once).map(|_| asked.request.send(to))).await;
             let mut is_answered = false;
@@ -173,7 +172,7 @@ async fn client(known: &Known, replicas: &[SocketAddr], number: usize, mut rng: 
     }
 }
 
-/// Faults of a moment.
+/// Faults of a short time.
 fn weather(rng: &mut fastrand::Rng) -> Value {
     let kinds = [
         (
@@ -230,7 +229,7 @@ async fn replica(bank: &Bank, port: u16) -> Service {
         .await
 }
 
-/// Plays a story; what there was in it.
+/// Runs a story; returns its counts.
 async fn play(seed: u64) -> String {
     let mut rng = fastrand::Rng::with_seed(seed);
     let bank = Bank::open().await;
@@ -257,7 +256,7 @@ async fn play(seed: u64) -> String {
                 0..3 => {
                     let which = dice.usize(..2);
                     replicas[which].process.kill();
-                    // The service must come up whatever fails around it.
+                    // The service must start whatever fails around it.
                     replicas[which] = replica(&bank, ports[which]).await;
                 }
                 3 => {
@@ -314,7 +313,7 @@ async fn stories_of_charges_refunds_repeats_kills_and_faults_leave_a_sound_ledge
     };
     for story in stories {
         println!(
-            "story {story} (again: PAYMENTS_STORY={story} cargo test -p tests --test payments stories)"
+            "story {story} (again: PAYMENTS_STORY={story} cargo test -p e2e --test payments stories)"
         );
         println!("story {story}: {}", play(story).await);
     }

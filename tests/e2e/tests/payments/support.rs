@@ -1,4 +1,4 @@
-//! An endpoint with the sample tenants and their payments tables, as an installation would have set them up.
+//! An endpoint with the sample tenants and their payments tables, as an installation creates them.
 
 use std::collections::HashMap;
 
@@ -13,15 +13,13 @@ use serde_json::{Value, json};
 
 use crate::audit::{Events, Ledger};
 
-/// So that what a crash leaves in the outbox is found soon.
+/// A short interval, so that the outbox of a crashed service is swept soon.
 pub(crate) const SWEEP_SOON: (&str, &str) = ("OUTBOX_SWEEP_SECONDS", "1");
 
 /// The sample tenants with payments: tenant-2 (basic) and tenant-3 (advanced) in the pool, tenant-1 (premium) in its silo.
 pub(crate) struct Bank {
     pub(crate) world: World,
-    /// The pool's payments table.
     pub(crate) pool: String,
-    /// The silo's.
     pub(crate) silo: String,
 }
 
@@ -36,14 +34,14 @@ impl Bank {
         Self { world, pool, silo }
     }
 
-    /// The pool's payments, which sweep soon.
+    /// Starts the pool's payments with a short sweep interval.
     pub(crate) async fn payments(&self) -> Service {
         self.world
             .service("payments", "pool-1", &[SWEEP_SOON])
             .await
     }
 
-    /// Consumers of the pool and of tenant-3.
+    /// Starts the consumers of the pool and of tenant-3.
     pub(crate) async fn consumers(&self) -> [Service; 2] {
         let lease = [("VISIBILITY_SECONDS", "2")];
         [
@@ -52,8 +50,7 @@ impl Bank {
         ]
     }
 
-    /// Waits until the pool's outbox is empty and every event is stored; then what the ledger and the consumers' tables
-    /// hold is checked against each other.
+    /// Waits until the pool's outbox is empty and every event is stored, then compares the ledger with the consumers' tables.
     pub(crate) async fn audited(&self) -> Ledger {
         let aws = &self.world.aws;
         until("the outbox is empty", 2 * PATIENCE, async || {
@@ -77,7 +74,7 @@ impl Bank {
         ledger
     }
 
-    /// What consumers stored in a table: tenant, table and payload of each event.
+    /// Events that consumers stored in a table: tenant, table and payload of each.
     pub(crate) async fn events(&self, of: &Resources) -> Events {
         let items = self.world.aws.items(of).await;
         let event = |item: &kit::aws::Item| {
@@ -114,12 +111,11 @@ pub(crate) fn refund(tenant: &str, key: &str, charge: &str, amount: u64) -> Requ
         .body(json!({ "amount": amount }).to_string())
 }
 
-/// A body.
 pub(crate) fn euros(amount: u64) -> Value {
     json!({"amount": amount, "currency": "EUR", "reference": "order-7", "metadata": {"shop": "north"}})
 }
 
-/// Whether the answer is the one of an earlier request.
+/// Whether the answer repeats that of an earlier request.
 pub(crate) fn is_replayed(answer: &Answer) -> bool {
     answer.header("idempotent-replayed") == Some("true")
 }

@@ -1,4 +1,4 @@
-//! Whose payments are kept where, and who is refused.
+//! The tables of tenants' payments, and refused tenants.
 
 use kit::http::Request;
 use kit::wait::{PATIENCE, until};
@@ -15,7 +15,7 @@ async fn a_pool_keeps_basic_and_advanced_tenants_payments_and_a_silo_its_owners(
     for (service, tenant, status, code) in [
         (&pool, "tenant-2", 201, ""),
         (&pool, "tenant-3", 201, ""),
-        // Registered without a parameter of its own: the pool's, as its tier says.
+        // Registered without a parameter of its own: its tier leads to the pool's table.
         (&pool, "tenant-4", 201, ""),
         (&pool, "tenant-1", 403, "tenant_not_served"),
         (&pool, "tenant-9", 404, "tenant_unknown"),
@@ -62,7 +62,7 @@ async fn a_pool_keeps_basic_and_advanced_tenants_payments_and_a_silo_its_owners(
 }
 
 #[tokio::test]
-async fn another_tenants_charge_is_a_404_whatever_is_asked_of_it() {
+async fn another_tenants_charge_is_a_404_on_every_route() {
     let bank = Bank::open().await;
     let payments = bank.payments().await;
     let id = payments

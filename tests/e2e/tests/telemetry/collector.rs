@@ -1,4 +1,4 @@
-//! A trace collector: OTLP over HTTP, as a test sees it.
+//! A trace collector for OTLP over HTTP.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,35 +14,28 @@ use prost::Message;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// A collector that keeps what it is sent, until it is dropped.
-pub struct Collector {
-    /// Where it listens.
-    pub address: SocketAddr,
+/// A collector that keeps every span until it is dropped.
+pub(crate) struct Collector {
+    pub(crate) address: SocketAddr,
     spans: Arc<Mutex<Vec<Span>>>,
     server: JoinHandle<()>,
 }
 
 /// An exported span; ids in hexadecimal, as in a `traceparent`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Span {
+pub(crate) struct Span {
     /// The service that exported it.
-    pub service: String,
-    /// Its name.
-    pub name: String,
-    /// Its trace.
-    pub trace_id: String,
-    /// Its id.
-    pub span_id: String,
-    /// The span it is part of; empty for a root.
-    pub parent_id: String,
+    pub(crate) service: String,
+    pub(crate) name: String,
+    pub(crate) trace_id: String,
+    pub(crate) span_id: String,
+    /// The parent span; empty for a root.
+    pub(crate) parent_id: String,
 }
 
 impl Collector {
-    /// A collector on a free port.
-    ///
-    /// # Panics
-    /// Where no port is free.
-    pub async fn start() -> Self {
+    /// Starts a collector on a free port.
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port is free");
@@ -72,12 +65,11 @@ impl Collector {
     }
 
     /// Its URL, for `OTEL_EXPORTER_OTLP_ENDPOINT`.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// What it was sent so far.
-    pub fn spans(&self) -> Vec<Span> {
+    pub(crate) fn spans(&self) -> Vec<Span> {
         self.spans
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

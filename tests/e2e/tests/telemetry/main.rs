@@ -1,4 +1,4 @@
-//! What can be seen from outside: traces, log lines, figures.
+//! Telemetry: traces, log lines, metrics.
 
 mod collector;
 
@@ -21,7 +21,7 @@ fn traceparent() -> String {
     format!("00-{TRACE}-{CLIENT}-01")
 }
 
-/// The first span of a service that the collector got, of our trace.
+/// The first span of a service in our trace.
 async fn span_of(collector: &Collector, service: &str, what: &str) -> Span {
     let fits =
         |span: &Span| span.service == service && span.trace_id == TRACE && span.name.contains(what);
@@ -113,7 +113,7 @@ async fn each_event_of_a_batch_keeps_its_own_trace() {
 }
 
 #[tokio::test]
-async fn a_trace_context_that_is_nonsense_is_not_taken_over() {
+async fn an_invalid_trace_context_is_ignored() {
     let (world, collector) = (World::new().await, Collector::start().await);
     let url = collector.url();
     let variables = [
@@ -155,7 +155,7 @@ async fn a_trace_context_that_is_nonsense_is_not_taken_over() {
 }
 
 #[tokio::test]
-async fn what_is_left_to_export_is_exported_at_the_end() {
+async fn remaining_spans_are_exported_at_the_end() {
     let (world, collector) = (World::new().await, Collector::start().await);
     let url = collector.url();
     let variables = [
@@ -172,7 +172,7 @@ async fn what_is_left_to_export_is_exported_at_the_end() {
 }
 
 #[tokio::test]
-async fn nothing_is_exported_and_nothing_travels_without_the_variable() {
+async fn without_the_variable_nothing_is_exported_or_propagated() {
     let (world, collector) = (World::new().await, Collector::start().await);
     // Another of OpenTelemetry's variables is not enough.
     let traces = format!("{}/v1/traces", collector.url());
@@ -190,13 +190,13 @@ async fn nothing_is_exported_and_nothing_travels_without_the_variable() {
     };
     let attributes = message.message_attributes().expect("it has attributes");
     assert!(!attributes.contains_key("traceparent"), "{attributes:?}");
-    // What it had to export would be exported at its end.
+    // A span that waits for its export would be exported at the end.
     producer.stop().await;
     assert_eq!(collector.spans(), []);
 }
 
 #[tokio::test]
-async fn a_collector_that_is_down_disturbs_nobody() {
+async fn a_collector_that_is_down_delays_no_request() {
     let world = World::new().await;
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
@@ -249,7 +249,7 @@ async fn an_event_has_one_line_in_each_log_with_its_ids() {
 }
 
 #[tokio::test]
-async fn probes_and_identity_requests_fill_no_log() {
+async fn probes_and_identity_requests_are_not_logged() {
     let world = World::new().await;
     let producer = world.producer().await;
     let lines = producer.log().len();
@@ -267,7 +267,7 @@ async fn probes_and_identity_requests_fill_no_log() {
 }
 
 #[tokio::test]
-async fn the_producers_figures_tell_what_it_did() {
+async fn the_producers_metrics_count_its_work() {
     let world = World::new().await;
     let producer = world.producer().await;
     let twice = json!([{"action": "SQS.SendMessageBatch", "partial": {"code": "InternalError"}, "limit": 2}]);
@@ -331,7 +331,7 @@ async fn the_producers_figures_tell_what_it_did() {
 }
 
 #[tokio::test]
-async fn the_consumers_figures_tell_what_it_did() {
+async fn the_consumers_metrics_count_its_work() {
     let world = World::new().await;
     world
         .aws
@@ -370,7 +370,7 @@ async fn the_consumers_figures_tell_what_it_did() {
 }
 
 #[tokio::test]
-async fn figures_and_probes_of_operators_are_not_on_the_service_port() {
+async fn metrics_and_probes_are_not_on_the_service_port() {
     let world = World::new().await;
     for name in ["producer", "consumer", "payments"] {
         let service: Service = world.service(name, "pool-1", &[]).await;

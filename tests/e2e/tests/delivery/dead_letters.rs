@@ -1,4 +1,4 @@
-//! What can never be stored is set aside, with the reason; what could be is not.
+//! A message that can never be stored is dead-lettered with the reason; no other message is.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use kit::http::Request;
 use kit::wait::{PATIENCE, until};
 use kit::world::World;
 
-/// What a dead-letter queue got, once it has this many messages.
+/// The messages of a dead-letter queue, once it has this many.
 async fn dead_letters(aws: &Aws, of: &Resources, count: u64) -> Vec<Message> {
     let what = format!("{count} messages in {}", of.dead_letters);
     until(&what, PATIENCE, async || {
@@ -35,7 +35,7 @@ fn attribute<'a>(message: &'a Message, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn one_message_without_attributes_is_set_aside_and_its_nine_neighbours_are_stored() {
+async fn one_message_without_attributes_is_dead_lettered_and_its_nine_neighbors_are_stored() {
     let world = World::new().await;
     let ids = event_ids(9);
     world
@@ -65,7 +65,7 @@ async fn one_message_without_attributes_is_set_aside_and_its_nine_neighbours_are
 }
 
 #[tokio::test]
-async fn what_can_never_be_stored_is_set_aside_with_its_reason_and_all_it_carried() {
+async fn a_poison_message_is_dead_lettered_with_its_reason_body_and_attributes() {
     let world = World::new().await;
     let long_id = "i".repeat(129);
     let large = "x".repeat(410 * 1024);
@@ -150,7 +150,7 @@ async fn a_silo_never_stores_a_message_of_another_tenant() {
 }
 
 #[tokio::test]
-async fn without_a_dead_letter_queue_poison_stays_on_the_queue_and_its_neighbours_are_stored() {
+async fn without_a_dead_letter_queue_poison_stays_on_the_queue_and_its_neighbors_are_stored() {
     let world = World::new().await;
     let policy = [(QueueAttributeName::RedrivePolicy, String::new())].into();
     let request = world
@@ -183,7 +183,7 @@ async fn without_a_dead_letter_queue_poison_stays_on_the_queue_and_its_neighbour
 }
 
 #[tokio::test]
-async fn a_tenant_registered_a_moment_ago_is_not_taken_for_an_unknown_one() {
+async fn a_tenant_registered_a_moment_ago_is_not_unknown() {
     let world = World::new().await;
     let consumer = world.consumer().await;
     let early = consumer
