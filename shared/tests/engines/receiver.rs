@@ -423,8 +423,9 @@ async fn a_group_that_cannot_be_worked_off_leaves_room_for_the_others_and_loses_
     })
     .await;
     released.cancel();
+    // At most 40 are left: a message that still waits for a share gets it now, and is deleted, too.
     eventually("those in hand are deleted", async || {
-        aws.count("shares").await == (0, 40)
+        matches!(aws.count("shares").await, (0, ..=40))
     })
     .await;
     running.end().await;

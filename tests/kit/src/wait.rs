@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// Time limit of a wait for something that takes milliseconds: only a broken promise takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Pause between two tries.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Calls `look` until it returns a value; none once the time is over.
 pub async fn within<T>(limit: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
