@@ -1,6 +1,6 @@
-//! The idea of the original, in its own process: look the queue up for each request, one SendMessage, the id that SQS
-//! gives; receive, put under a random id, delete, one by one, without a second try of anything. It serves no purpose
-//! but to be caught by the judge.
+//! A reference in the manner of the original, as processes of its own. The producer looks up the queue per request and
+//! sends one message; the consumer receives, puts under a random id and deletes, one by one. Neither retries. Its only
+//! purpose is to show that the judge notices.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use crate::fleet::Role;
 use crate::side::Acknowledge;
 
-/// Longest a receive waits, in seconds.
+/// Wait of a receive, in seconds.
 const WAIT_S: i32 = 1;
 /// Pause after a failed receive.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -42,10 +42,10 @@ impl Clients {
     }
 }
 
-/// Runs one of the two until it is ended.
+/// Runs a service until its process ends.
 ///
 /// # Errors
-/// Where the environment lacks a variable, or the port is taken.
+/// A variable is missing, or the port is in use.
 pub async fn run(role: Role, acknowledge: Acknowledge) -> anyhow::Result<()> {
     let variable = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set"));
     let listener = TcpListener::bind(format!("127.0.0.1:{}", variable("PORT")?)).await?;
@@ -78,7 +78,7 @@ fn probe(role: Role) -> Router {
 
 #[expect(
     clippy::print_stdout,
-    reason = "whoever starts the program reads the address from this line"
+    reason = "the process that starts this one reads the address from the line"
 )]
 fn announce(line: &str) {
     println!("{line}");
@@ -157,7 +157,7 @@ async fn consume(
             .parse()?;
         Ok((queue_url(clients, environment).await?, table))
     };
-    // Its start is tried again, as a kubelet would, so that it is there to be judged.
+    // The start is retried, as a kubelet would.
     let (url, table) = loop {
         match resources().await {
             Ok(found) => break found,
@@ -185,7 +185,7 @@ async fn consume(
                 .delete_message()
                 .queue_url(&url)
                 .set_receipt_handle(message.receipt_handle.clone());
-            // What fails is not tried again: that is the point.
+            // A failure is not retried: the judge must notice it.
             match acknowledge {
                 Acknowledge::Before => {
                     let _ = delete.send().await;

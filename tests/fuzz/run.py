@@ -1,11 +1,11 @@
-"""Runs every fuzz target with libFuzzer, prints one line per target, and fails on a crash.
+"""Drives every fuzz target with libFuzzer: a line for each, and a failure where one has crashed.
 
-Targets are tests (`fuzz_targets.rs` beside the tested code). `cargo test` replays the inputs in
-`__fuzz__/TARGET/corpus` and `__fuzz__/TARGET/crashes`. New inputs go to target/fuzz/found/TARGET, or with --keep to the
-corpus. An input that crashes goes to `crashes`; commit it with the fix.
+The targets are tests (`fuzz_targets.rs` beside the code they try). `cargo test` replays what is kept of them in
+`__fuzz__/TARGET/corpus` and `__fuzz__/TARGET/crashes`. What libFuzzer finds goes to target/fuzz/found/TARGET, or with
+--keep to the corpus; an input that crashes goes to `crashes`, to be committed with the fix.
 
-The tests are built once, with coverage instrumentation, and then call libFuzzer as cargo-bolero would. cargo-bolero
-itself builds once per package, programs and integration tests included.
+The tests are built once, with flags that have every branch counted, and then told to hand over to libFuzzer as
+cargo-bolero does. It is not used itself: it builds once for each package, the programs and integration tests too.
 """
 
 import argparse
@@ -23,11 +23,12 @@ TARGET = re.compile(
     r'^#\[test\]\nfn (\w+)\(\) \{.*?check!\(name = "([\w-]+)"\)',
     re.MULTILINE | re.DOTALL,
 )
+PACKAGE = re.compile(r'^name = "([\w-]+)"', re.MULTILINE)
 FLAGS = (
     "--cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-module",
     *(
-        f"-Cllvm-args=-sanitizer-coverage-{option}"
-        for option in (
+        f"-Cllvm-args=-sanitizer-coverage-{what}"
+        for what in (
             "inline-8bit-counters",
             "level=4",
             "pc-table",
@@ -40,7 +41,7 @@ FLAGS = (
 
 @dataclass
 class Target:
-    """A test that bolero can run."""
+    """A test that bolero can drive."""
 
     package: str
     test: str
@@ -50,13 +51,17 @@ class Target:
 
 def targets() -> list[Target]:
     found = []
-    for file in sorted(f for member in ("*", "*/*") for f in ROOT.glob(f"{member}/src/**/fuzz_targets.rs")):
+    files = [*ROOT.glob("*/src/**/fuzz_targets.rs"), *ROOT.glob("*/*/src/**/fuzz_targets.rs")]
+    for file in sorted(files):
         path = file.relative_to(ROOT)
-        folder, modules = str(path.with_suffix("")).split("/src/")
-        package = re.search(r'^name = "(.+)"$', (ROOT / folder / "Cargo.toml").read_text(), re.MULTILINE)[1]
+        crate, modules = ROOT, list(path.with_suffix("").parts)
+        while modules[0] != "src":
+            crate /= modules.pop(0)
+        package = PACKAGE.search((crate / "Cargo.toml").read_text())[1]
+        modules.pop(0)
         for function, name in TARGET.findall(file.read_text()):
             inputs = path.parent / "__fuzz__" / name
-            found.append(Target(package, "::".join([*modules.split("/"), function]), name, inputs))
+            found.append(Target(package, "::".join([*modules, function]), name, inputs))
     return found
 
 
@@ -66,9 +71,9 @@ def host() -> str:
 
 
 def build(packages: list[str]) -> dict[str, str]:
-    """Builds the packages' unit tests, and returns the program of each package."""
+    """Builds the packages' unit tests; the program of each."""
     command = ["cargo", "test", "--lib", "--no-run", "--profile", "fuzz", "--locked"]
-    # With --target, cargo does not apply the flags to build scripts and macros.
+    # Where a target is named, the flags are not for build scripts and macros.
     command += ["--target", host(), "--target-dir", str(WORK)]
     command += ["--message-format", "json-render-diagnostics"]
     for package in packages:
@@ -94,7 +99,7 @@ def files(folder: Path) -> set[Path]:
 
 
 def fuzz(target: Target, program: str, seconds: int, keep: bool) -> bool:
-    """Runs a target, and returns whether no input crashed it."""
+    """Whether no input made the target crash."""
     kept, crashes = target.inputs / "corpus", target.inputs / "crashes"
     found = kept if keep else WORK / "found" / target.name
     for folder in (found, crashes):
@@ -122,16 +127,16 @@ def fuzz(target: Target, program: str, seconds: int, keep: bool) -> bool:
         stderr=subprocess.STDOUT,
         check=False,
     )
-    output = ran.stdout.decode(errors="replace")
+    said = ran.stdout.decode(errors="replace")
     new = sorted(files(ROOT / crashes) - before)
     if not any((ROOT / crashes).iterdir()):
         (ROOT / crashes).rmdir()
-    tried = re.search(r"number_of_executed_units: +(\d+)", output)
+    tried = re.search(r"number_of_executed_units: +(\d+)", said)
     if tried is None and not new:
-        print(output[-4000:])
-        print(f"fuzz: {target.name} did not run; its output is above", flush=True)
+        print(said[-4000:])
+        print(f"fuzz: {target.name} did not run: see above", flush=True)
         return False
-    covered = re.findall(r"cov: (\d+)", output)
+    covered = re.findall(r"cov: (\d+)", said)
     print(
         f"fuzz {target.name:<16} {tried[1] if tried else '?':>9} inputs, {len(files(ROOT / kept)):>3} kept, "
         f"{covered[-1] if covered else '?':>6} edges, {len(new)} crashes",
@@ -141,7 +146,7 @@ def fuzz(target: Target, program: str, seconds: int, keep: bool) -> bool:
         print(f"fuzz: {target.name} crashes on {crash.relative_to(ROOT)}: {crash.read_bytes()[:200]!r}")
     if ran.returncode != 0:
         print(
-            "\n".join(re.findall(r"^.*panicked at.*\n.*$", output, re.MULTILINE)[:1]),
+            "\n".join(re.findall(r"^.*panicked at.*\n.*$", said, re.MULTILINE)[:1]),
             flush=True,
         )
     return ran.returncode == 0 and not new
@@ -153,21 +158,21 @@ def main() -> int:
         "--seconds",
         type=int,
         default=30,
-        help="seconds per target (default: 30)",
+        help="how long each target is tried (default: 30)",
     )
-    parser.add_argument("--keep", action="store_true", help="add new inputs to the corpus")
-    parser.add_argument("names", nargs="*", help="targets (default: all)")
+    parser.add_argument("--keep", action="store_true", help="add what is found to the corpus")
+    parser.add_argument("names", nargs="*", help="targets; all where none is named")
     options = parser.parse_args()
     known = targets()
     unknown = set(options.names) - {target.name for target in known}
     if unknown:
-        parser.error(f"unknown target {', '.join(sorted(unknown))}; choose from {', '.join(t.name for t in known)}")
-    # Builds all packages for every choice, because cargo builds shared dependencies alike only for the same selection.
+        parser.error(f"no target {', '.join(sorted(unknown))}; there are {', '.join(t.name for t in known)}")
+    # All of them, whatever was chosen: what they share is built alike for every choice.
     programs = build(sorted({target.package for target in known}))
     chosen = [target for target in known if not options.names or target.name in options.names]
-    # Runs every target, even after a crash of another.
-    passed = [fuzz(target, programs[target.package], options.seconds, options.keep) for target in chosen]
-    return 0 if all(passed) else 1
+    # Every one is tried, whatever became of those before.
+    kept = [fuzz(target, programs[target.package], options.seconds, options.keep) for target in chosen]
+    return 0 if all(kept) else 1
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ use tenantry_process::aws::AwsSettings;
 
 use crate::stub::{ENVIRONMENT, RESOURCE};
 
-/// Longest a receive waits, in seconds. Below the time-out that our clients have for every call, so that the same
-/// clients serve.
+/// Time limit of a receive, in seconds: shorter than the time-out of our clients for every call, so that the reference
+/// can use the same clients.
 const WAIT_S: i32 = 2;
 
 pub(super) async fn run() -> anyhow::Result<()> {

@@ -83,7 +83,7 @@ async fn every_confirmed_message_survives_a_kill_during_sends() {
             })
         })
         .collect();
-    eventually("200 messages are confirmed", || async {
+    eventually("200 messages are confirmed", async || {
         confirmed.lock().await.len() >= 200
     })
     .await;

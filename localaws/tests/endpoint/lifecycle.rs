@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kit::http::Request;
 use localaws::{Config, StartError, Storage};
 
-use crate::support::{ephemeral, http, queue, receive};
+use crate::support::{ephemeral, queue, receive};
 
 fn in_dir(dir: &std::path::Path) -> Config {
     Config {
@@ -105,15 +106,10 @@ async fn shutdown_ends_waiting_receives_and_frees_the_port() {
             .send(),
     );
     let addr = endpoint.addr();
-    let (status, health) = http(
-        hyper::Method::GET,
-        &format!("{}/_localaws/health", endpoint.url()),
-        "",
-    )
-    .await;
+    let health = Request::get("/_localaws/health").ask(addr).await;
     assert_eq!(
-        (status.as_u16(), &health[..]),
-        (200, &b"{\"status\":\"ok\"}\n"[..])
+        (health.status, health.text()),
+        (200, "{\"status\":\"ok\"}\n")
     );
     let started = Instant::now();
     endpoint.shutdown().await;

@@ -11,8 +11,8 @@ const WAKE_MAX: Duration = Duration::from_millis(20);
 
 /// Waits until the endpoint has counted `n` receives.
 async fn receives_arrived(endpoint: &localaws::Endpoint, n: u64) {
-    eventually("the receives arrive", || async {
-        let (_, calls) = admin(hyper::Method::GET, endpoint, "calls", "").await;
+    eventually("the receives arrive", async || {
+        let (_, calls) = admin("GET", endpoint, "calls", "").await;
         calls["SQS.ReceiveMessage"].as_u64().unwrap_or(0) >= n
     })
     .await;

@@ -9,7 +9,8 @@ use aws_sdk_sqs::{
     },
 };
 
-use crate::support::{code, count, ephemeral, http, queue, receive};
+use crate::support::{code, count, ephemeral, queue, receive};
+use kit::http::Request;
 
 fn attribute(data_type: &str, value: &str) -> MessageAttributeValue {
     MessageAttributeValue::builder()
@@ -610,8 +611,8 @@ async fn a_malformed_request_gets_an_error_response() {
         ("/?Action=Nonsense&Version=2011-06-15", 400),
         ("/_localaws/nowhere", 404),
     ] {
-        let (status, _) = http(hyper::Method::GET, &format!("{}{path}", endpoint.url()), "").await;
-        assert_eq!(status, expected, "{path}");
+        let answer = Request::get(path).ask(endpoint.addr()).await;
+        assert_eq!(answer.status, expected, "{path}");
     }
     endpoint.shutdown().await;
 }

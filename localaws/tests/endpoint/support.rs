@@ -1,32 +1,22 @@
-//! An endpoint per test, and clients for it.
-
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+//! An endpoint of its own for each test, and clients for it.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_sqs::{config::Credentials, error::ProvideErrorMetadata, types::Message};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::{Method, Request, StatusCode};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use kit::{endpoint::Controls, wait::PATIENCE};
 use localaws::{Config, Endpoint};
 use serde_json::Value;
 
-/// Time limit for a condition.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Starts an endpoint with storage in memory.
+/// A running endpoint without files.
 pub(crate) async fn ephemeral() -> Endpoint {
     localaws::start(Config::ephemeral()).await.unwrap()
 }
 
-/// Returns an SDK configuration: any keys, one attempt per call.
+/// SDK configuration for an endpoint: made-up keys, one attempt per call.
 pub(crate) async fn sdk(url: &str) -> SdkConfig {
     sdk_as(url, Credentials::new("test", "test", None, None, "test")).await
 }
 
+/// The same with other credentials.
 pub(crate) async fn sdk_as(url: &str, credentials: Credentials) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(Region::from_static("us-east-1"))
@@ -37,7 +27,7 @@ pub(crate) async fn sdk_as(url: &str, credentials: Credentials) -> SdkConfig {
         .await
 }
 
-/// Creates a queue; returns an SQS client and its URL.
+/// An SQS client and the URL of a fresh queue.
 pub(crate) async fn queue(url: &str, name: &str) -> (aws_sdk_sqs::Client, String) {
     let sqs = aws_sdk_sqs::Client::new(&sdk(url).await);
     let queue = sqs
@@ -63,7 +53,7 @@ pub(crate) async fn receive(sqs: &aws_sdk_sqs::Client, queue: &str) -> Vec<Messa
     receive.send().await.unwrap().messages.unwrap_or_default()
 }
 
-/// Returns a numeric attribute of a queue.
+/// One of a queue's `ApproximateNumberOf…` attributes.
 pub(crate) async fn count(sqs: &aws_sdk_sqs::Client, queue: &str, attribute: &str) -> usize {
     let attributes = sqs
         .get_queue_attributes()
@@ -76,50 +66,24 @@ pub(crate) async fn count(sqs: &aws_sdk_sqs::Client, queue: &str, attribute: &st
         .unwrap()
 }
 
-/// Returns the error code of a failed call.
+/// The code of a failed call.
 pub(crate) fn code<T: std::fmt::Debug, E: ProvideErrorMetadata>(outcome: Result<T, E>) -> String {
     outcome.unwrap_err().code().unwrap_or("no code").to_owned()
 }
 
-/// Waits until a condition holds, at most [`PATIENCE`].
-pub(crate) async fn eventually<F: Future<Output = bool>>(
-    what: &str,
-    mut condition: impl FnMut() -> F,
-) {
-    let started = Instant::now();
-    while !condition().await {
-        assert!(started.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+/// Waits until a condition holds.
+pub(crate) async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
+    kit::wait::until(what, PATIENCE, condition).await;
 }
 
-/// Sends a plain HTTP request; returns status and body.
-pub(crate) async fn http(method: Method, url: &str, body: &str) -> (StatusCode, Bytes) {
-    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    let request = Request::builder()
-        .method(method)
-        .uri(url)
-        .body(Full::new(body.to_owned().into()))
-        .unwrap();
-    let response = client.request(request).await.unwrap();
-    (
-        response.status(),
-        response.into_body().collect().await.unwrap().to_bytes(),
-    )
-}
-
-/// Calls the test API; returns status and JSON.
+/// Status and body of a page for testers.
 pub(crate) async fn admin(
-    method: Method,
+    method: &str,
     endpoint: &Endpoint,
-    path: &str,
+    page: &str,
     body: &str,
-) -> (StatusCode, Value) {
-    let (status, body) = http(
-        method,
-        &format!("{}/_localaws/{path}", endpoint.url()),
-        body,
-    )
-    .await;
-    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+) -> (u16, Value) {
+    let answer = Controls::of(endpoint.addr()).ask(method, page, body).await;
+    let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    (answer.status, body)
 }

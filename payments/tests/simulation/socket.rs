@@ -3,13 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use http_body_util::BodyExt;
+use kit::socket::Rendered;
 use serde_json::Value;
 use tenantry_process::aws::AwsSettings;
 use tokio::sync::oneshot;
@@ -23,12 +17,6 @@ pub(crate) struct Socket {
     is_alive: Arc<AtomicBool>,
 }
 
-impl std::fmt::Debug for Socket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Socket")
-    }
-}
-
 impl Socket {
     pub(crate) fn to(world: &Arc<World>) -> Self {
         Self {
@@ -39,8 +27,10 @@ impl Socket {
 
     /// Settings of AWS clients that use this socket.
     pub(crate) fn settings(&self) -> AwsSettings {
-        AwsSettings::for_endpoint("http://aws.simulated", "us-east-1")
-            .with_http_client(self.clone())
+        let socket = self.clone();
+        let socket =
+            kit::socket::Socket::new(move |target, body| call(socket.clone(), target, body));
+        AwsSettings::for_endpoint("http://aws.simulated", "us-east-1").with_http_client(socket)
     }
 
     /// Ends sending and receiving. Calls in flight may still take effect.
@@ -48,57 +38,24 @@ impl Socket {
         self.is_alive.store(false, Ordering::Relaxed);
     }
 
-    fn is_alive(&self) -> bool {
-        self.is_alive.load(Ordering::Relaxed)
+    /// Ends only while the replica lives: a dead one gets no answer, not even an error.
+    async fn alive(&self) {
+        if !self.is_alive.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
     }
 }
 
-impl HttpClient for Socket {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for Socket {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(call(self.clone(), request))
-    }
-}
-
-async fn call(socket: Socket, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-    let target = request
-        .headers()
-        .get("x-amz-target")
-        .unwrap_or_default()
-        .to_owned();
-    let body = request
-        .into_body()
-        .collect()
-        .await
-        .map_err(ConnectorError::user)?
-        .to_bytes();
-    let body: Value =
-        serde_json::from_slice(&body).map_err(|error| ConnectorError::user(error.into()))?;
-    if !socket.is_alive() {
-        return std::future::pending().await;
-    }
+async fn call(socket: Socket, target: String, body: Vec<u8>) -> Rendered {
+    let body = serde_json::from_slice(&body).expect("the SDK sends JSON");
+    socket.alive().await;
     let (reply, answer) = oneshot::channel();
     // Spawned, so that the call takes effect even if the replica is killed.
     tokio::spawn(serve(Arc::clone(&socket.world), target, body, reply));
     let answered = answer.await;
-    if !socket.is_alive() {
-        return std::future::pending().await;
-    }
-    let reset = || ConnectorError::io("connection reset".into());
-    let (status, body) = answered.map_err(|_| reset())?.ok_or_else(reset)?;
-    let status = status
-        .try_into()
-        .map_err(|error| ConnectorError::other(Box::new(error), None))?;
-    Ok(HttpResponse::new(status, body.to_string().into()))
+    socket.alive().await;
+    let (status, body) = answered.ok()??;
+    Some((status, body.to_string()))
 }
 
 /// The services' side of a call. `None` is a broken connection.

@@ -1,4 +1,4 @@
-//! The sender over a real socket.
+//! The sender over a real socket: the same SDK path as production, against the embedded endpoint.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ fn sender(aws: &Aws, limits: SenderLimits) -> Sender {
 }
 
 fn message(body: impl ToString) -> Outgoing {
-    let mut message = Outgoing::new(body.to_string(), "group-1".to_owned());
-    message.attribute("group_key", "group-1");
+    let mut message = Outgoing::new(body.to_string(), "tenant-1".to_owned());
+    message.attribute("tenant_id", "tenant-1");
     message
 }
 
 #[tokio::test]
-async fn one_caller_costs_one_call_per_message_and_never_waits_for_a_batch() {
+async fn one_caller_costs_one_call_a_message_and_waits_for_nothing() {
     let aws = Aws::start().await;
     let queue = aws.queue("one").await;
     let sender = sender(&aws, SenderLimits::default());
     for number in 0..20 {
         sender.send(&queue, message(number)).await.unwrap();
     }
-    assert_eq!(aws.calls().await["SQS.SendMessageBatch"], 20);
+    assert_eq!(aws.controls.calls().await.of("SQS.SendMessageBatch"), 20);
     assert_eq!(aws.count("one").await, (20, 0));
 }
 
@@ -53,7 +53,7 @@ async fn many_callers_share_calls_and_each_message_arrives_once() {
         .into_iter()
         .for_each(|done| done.unwrap());
     assert_eq!(aws.count("many").await, (2048, 0));
-    let calls = aws.calls().await["SQS.SendMessageBatch"];
+    let calls = aws.controls.calls().await.of("SQS.SendMessageBatch");
     assert!(
         calls <= 2048 / 10 * 15 / 10,
         "{calls} calls for 2048 messages"
@@ -61,7 +61,7 @@ async fn many_callers_share_calls_and_each_message_arrives_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn failed_entries_are_retried_alone_and_every_caller_is_answered() {
+async fn entries_that_fail_are_sent_again_alone_and_every_caller_is_answered() {
     let aws = Aws::start().await;
     let queue = aws.queue("partial").await;
     aws.faults(
@@ -80,12 +80,12 @@ async fn failed_entries_are_retried_alone_and_every_caller_is_answered() {
     assert_eq!(
         aws.count("partial").await,
         (200, 0),
-        "none twice: only failed entries were retried"
+        "none twice: only what failed was repeated"
     );
 }
 
 #[tokio::test]
-async fn throttled_sends_are_retried_and_an_outage_ends_with_the_deadline() {
+async fn throttles_are_tried_again_and_an_outage_ends_with_the_deadline() {
     let aws = Aws::start().await;
     let queue = aws.queue("throttled").await;
     let sender = sender(
@@ -106,7 +106,7 @@ async fn throttled_sends_are_retried_and_an_outage_ends_with_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_missing_queue_and_a_refused_message_give_different_errors() {
+async fn a_missing_queue_and_a_refused_message_are_told_apart() {
     let aws = Aws::start().await;
     let queue = aws.queue("there").await;
     let sender = sender(&aws, SenderLimits::default());
@@ -130,19 +130,19 @@ async fn a_missing_queue_and_a_refused_message_give_different_errors() {
 }
 
 #[tokio::test]
-async fn a_refused_message_does_not_affect_the_others_of_its_batch() {
+async fn a_refused_message_costs_its_neighbours_nothing() {
     let aws = Aws::start().await;
-    let queue = aws.queue("refused").await;
+    let queue = aws.queue("neighbours").await;
     let sender = sender(&aws, SenderLimits::default());
     let bodies = ["a", "b", "\u{1}", "c"];
     let answers = join_all(bodies.map(|body| sender.send(&queue, message(body)))).await;
     let refused: Vec<_> = answers.iter().map(Result::is_err).collect();
     assert_eq!(refused, [false, false, true, false]);
-    assert_eq!(aws.count("refused").await, (3, 0));
+    assert_eq!(aws.count("neighbours").await, (3, 0));
 }
 
 #[tokio::test]
-async fn every_limit_gives_an_error_at_once_and_is_free_again_afterwards() {
+async fn every_bound_is_an_error_at_once_and_free_again_afterwards() {
     let aws = Aws::start().await;
     let (one, two) = (aws.queue("one").await, aws.queue("two").await);
     aws.faults(r#"[{"action":"SQS.SendMessageBatch","rate":1.0,"seed":1,"delay_ms":300}]"#)
@@ -189,12 +189,12 @@ async fn every_limit_gives_an_error_at_once_and_is_free_again_afterwards() {
     assert_eq!(
         (first, second),
         (Ok(()), Err(SendError::Full)),
-        "open queues"
+        "queues held open"
     );
 }
 
 #[tokio::test]
-async fn a_drain_ends_once_every_accepted_message_was_answered() {
+async fn a_drain_ends_once_everything_accepted_was_answered() {
     let aws = Aws::start().await;
     let queue = aws.queue("drain").await;
     aws.faults(r#"[{"action":"SQS.SendMessageBatch","rate":1.0,"seed":1,"delay_ms":100}]"#)
@@ -206,8 +206,8 @@ async fn a_drain_ends_once_every_accepted_message_was_answered() {
             tokio::spawn(async move { sender.send(&queue, message(number)).await })
         })
         .collect();
-    crate::support::eventually("the first batch is in flight", async || {
-        aws.calls().await.contains_key("SQS.SendMessageBatch")
+    crate::support::eventually("the first batch is on the wire", async || {
+        aws.controls.calls().await.of("SQS.SendMessageBatch") > 0
     })
     .await;
     sender.drain().await;

@@ -1,102 +1,49 @@
-//! An embedded endpoint in this process, and helpers for its queues, faults and counts.
+//! An embedded endpoint in this process, and what the engine tests ask of it.
 
-use std::collections::HashMap;
-use std::time::Duration;
-
-use aws_sdk_sqs::types::QueueAttributeName;
-use http_body_util::{BodyExt, Full};
-use hyper::Method;
-use hyper_util::rt::TokioExecutor;
+use kit::endpoint::Controls;
+use kit::wait::PATIENCE;
 use tenantry_process::arn::QueueArn;
 use tenantry_process::aws::AwsSettings;
-use tokio::time::Instant;
-
-pub(crate) const WITHIN: Duration = Duration::from_secs(20);
 
 pub(crate) struct Aws {
     pub(crate) endpoint: localaws::Endpoint,
     pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) controls: Controls,
+    kit: kit::aws::Aws,
 }
 
 impl Aws {
     pub(crate) async fn start() -> Self {
-        let endpoint = localaws::start(localaws::Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            storage: localaws::Storage::Memory,
-            account_id: "000000000000".to_owned(),
-            region: "us-east-1".to_owned(),
-        })
-        .await
-        .unwrap();
+        let endpoint = localaws::start(localaws::Config::ephemeral())
+            .await
+            .unwrap();
         let settings = AwsSettings::for_endpoint(&endpoint.url(), "us-east-1");
         Self {
             sqs: aws_sdk_sqs::Client::new(&settings.without_retries()),
+            controls: Controls::of(endpoint.addr()),
+            kit: kit::aws::Aws::of(&endpoint.url()),
             endpoint,
         }
     }
 
-    /// Creates a queue and its dead-letter queue.
+    /// A queue with a dead-letter queue.
     pub(crate) async fn queue(&self, name: &str) -> QueueArn {
-        let sqs = &self.sqs;
-        let dead = format!("{name}-dlq");
-        sqs.create_queue().queue_name(&dead).send().await.unwrap();
-        let policy = format!(
-            r#"{{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:{dead}","maxReceiveCount":5}}"#
-        );
-        let create = sqs
-            .create_queue()
-            .queue_name(name)
-            .attributes(QueueAttributeName::RedrivePolicy, policy);
-        create.send().await.unwrap();
+        self.kit.create_queue(name).await;
         arn(name)
     }
 
-    /// Counts a queue's messages: visible and leased.
-    pub(crate) async fn count(&self, name: &str) -> (usize, usize) {
-        let url = self
-            .sqs
-            .get_queue_url()
-            .queue_name(name)
-            .send()
-            .await
-            .unwrap()
-            .queue_url
-            .unwrap();
-        let all = self
-            .sqs
-            .get_queue_attributes()
-            .queue_url(url)
-            .attribute_names(QueueAttributeName::All);
-        let attributes = all.send().await.unwrap().attributes.unwrap();
-        let number = |name| attributes[&name].parse().unwrap();
-        (
-            number(QueueAttributeName::ApproximateNumberOfMessages),
-            number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
-        )
+    /// Messages in the queue: waiting and leased.
+    pub(crate) async fn count(&self, name: &str) -> (u64, u64) {
+        let url = format!("{}/000000000000/{name}", self.endpoint.url());
+        let depth = self.kit.depth(&url).await;
+        (depth.visible, depth.in_flight)
     }
 
-    /// Counts calls by action since the start.
-    pub(crate) async fn calls(&self) -> HashMap<String, u64> {
-        let answer = self.admin(Method::GET, "calls", String::new()).await;
-        serde_json::from_slice(&answer).unwrap()
-    }
-
-    /// Replaces the injected faults.
+    /// Injects faults from now on.
     pub(crate) async fn faults(&self, rules: &str) {
-        self.admin(Method::PUT, "faults", rules.to_owned()).await;
-    }
-
-    async fn admin(&self, method: Method, path: &str, body: String) -> bytes::Bytes {
-        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http();
-        let uri = format!("{}/_localaws/{path}", self.endpoint.url());
-        let request = hyper::Request::builder()
-            .method(method)
-            .uri(uri)
-            .body(Full::<bytes::Bytes>::from(body))
-            .unwrap();
-        let answer = client.request(request).await.unwrap();
-        assert!(answer.status().is_success(), "{answer:?}");
-        answer.into_body().collect().await.unwrap().to_bytes()
+        self.controls
+            .inject(serde_json::from_str(rules).unwrap())
+            .await;
     }
 }
 
@@ -106,11 +53,7 @@ pub(crate) fn arn(name: &str) -> QueueArn {
         .unwrap()
 }
 
-/// Waits until the condition holds.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
-    let deadline = Instant::now() + WITHIN;
-    while !condition().await {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+/// Ends once the condition holds.
+pub(crate) async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
+    kit::wait::until(what, PATIENCE, condition).await;
 }

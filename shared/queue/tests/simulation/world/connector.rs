@@ -1,12 +1,6 @@
 //! An HTTP client for the SDK that reaches the simulated service and nothing else.
 
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use http_body_util::BodyExt;
+use kit::socket::{Rendered, Socket};
 use tenantry_process::aws::AwsSettings;
 use tokio::sync::oneshot;
 
@@ -18,40 +12,13 @@ use crate::trace::{CallId, Event, Failure};
 /// Unix time at virtual time zero, in milliseconds.
 const EPOCH_MS: u64 = 1_767_225_600_000;
 
-#[derive(Clone)]
-struct Socket(World);
-
-impl std::fmt::Debug for Socket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Socket")
-    }
-}
-
 impl World {
     /// Creates the client that production uses, connected to this service.
     pub(crate) fn client(&self) -> aws_sdk_sqs::Client {
+        let world = self.clone();
+        let socket = Socket::new(move |target, body| call(world.clone(), target, body));
         let settings = AwsSettings::for_endpoint(ENDPOINT, "us-east-1");
-        aws_sdk_sqs::Client::new(
-            &settings
-                .with_http_client(Socket(self.clone()))
-                .without_retries(),
-        )
-    }
-}
-
-impl HttpClient for Socket {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for Socket {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(call(self.0.clone(), request))
+        aws_sdk_sqs::Client::new(&settings.with_http_client(socket).without_retries())
     }
 }
 
@@ -77,18 +44,7 @@ impl Drop for OpenCall {
     }
 }
 
-async fn call(world: World, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-    let target = request
-        .headers()
-        .get("x-amz-target")
-        .unwrap_or_default()
-        .to_owned();
-    let body = request
-        .into_body()
-        .collect()
-        .await
-        .map_err(ConnectorError::user)?
-        .to_bytes();
+async fn call(world: World, target: String, body: Vec<u8>) -> Rendered {
     let request = Request::parse(&target, &body);
     let (call, fault) = world.begin(&request);
     let mut open = OpenCall {
@@ -98,7 +54,7 @@ async fn call(world: World, request: HttpRequest) -> Result<HttpResponse, Connec
     };
     let (reply, answer) = oneshot::channel();
     tokio::spawn(serve(world, call, request, fault, reply));
-    let rendered = match answer.await.expect("the service outlives its calls") {
+    match answer.await.expect("the service outlives its calls") {
         Ok(answer) => {
             let rendered = answer.render(EPOCH_MS);
             open.ends_with(Event::Answered { call, answer });
@@ -109,12 +65,7 @@ async fn call(world: World, request: HttpRequest) -> Result<HttpResponse, Connec
             open.ends_with(Event::Failed { call, how });
             rendered
         }
-    };
-    let (status, body) = rendered.ok_or_else(|| ConnectorError::io("connection reset".into()))?;
-    let status = status
-        .try_into()
-        .map_err(|error| ConnectorError::other(Box::new(error), None))?;
-    Ok(HttpResponse::new(status, body.into()))
+    }
 }
 
 /// The service's side of a call.
