@@ -393,12 +393,12 @@ proptest! {
             if batch.is_empty() {
                 break;
             }
-            for received in batch {
-                prop_assert!(received.insert(number(&received)));
-                if let Some(before) = last_of_group.insert(received.payload.group.clone(), number(&received)) {
-                    prop_assert!(before < number(&received), "a group's messages come in order");
+            for message in batch {
+                prop_assert!(received.insert(number(&message)));
+                if let Some(before) = last_of_group.insert(message.payload.group.clone(), number(&message)) {
+                    prop_assert!(before < number(&message), "a group's messages come in order");
                 }
-                core.acknowledge(id, received.seq, received.receives.count, 2);
+                core.acknowledge(id, message.seq, message.receives.count, 2);
             }
         }
         prop_assert_eq!(received.len(), groups.len());
@@ -587,9 +587,9 @@ fn costs_do_not_grow_with_queues_groups_or_messages() {
     let started = std::time::Instant::now();
     let mut received = HashSet::new();
     for _ in 0..messages / 10 {
-        for received in core.receive(id, 10, None, 1).unwrap() {
-            received.insert(number(&received));
-            core.acknowledge(id, received.seq, 1, 2);
+        for message in core.receive(id, 10, None, 1).unwrap() {
+            received.insert(number(&message));
+            core.acknowledge(id, message.seq, 1, 2);
         }
         core.take_effects();
     }
