@@ -15,10 +15,11 @@ from engine import PLATFORM, ROOT, State
 from test_apply import IRSA, POOL
 
 # The code of each app. If a call moves to another file, the first test below fails.
-SHARED = ROOT / "shared" / "src"
-ANY_APP = [SHARED / "registry.rs", SHARED / "registry", SHARED / "queue" / "lookup.rs"]
-SENDING = [SHARED / "queue" / "sender.rs", SHARED / "queue" / "sender"]
-RECEIVING = [SHARED / "queue" / "receiver.rs", SHARED / "queue" / "receiver"]
+SHARED = ROOT / "shared"
+QUEUE = SHARED / "queue" / "src"
+ANY_APP = [SHARED / "registry" / "src", SHARED / "service" / "src", QUEUE / "url.rs"]
+SENDING = [QUEUE / "sender.rs", QUEUE / "sender"]
+RECEIVING = [QUEUE / "receiver.rs", QUEUE / "receiver"]
 CODE = {
     "producer": [ROOT / "producer" / "src", *SENDING, *ANY_APP],
     "consumer": [ROOT / "consumer" / "src", *RECEIVING, *ANY_APP],

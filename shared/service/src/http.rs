@@ -139,7 +139,9 @@ impl Http {
             );
         let routes = common
             .into_router(self.clone())
-            .merge(own.into_router(state));
+            .merge(own.into_router(state))
+            .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+            .fallback(async || ApiError::no_route());
         stack::around(routes, self.0.metrics.clone())
     }
 }

@@ -289,4 +289,15 @@ impl Shares {
 }
 
 #[cfg(test)]
+impl Overload {
+    /// Refuses every request from now on.
+    pub(crate) fn refuse_all(&self) {
+        self.0.state.lock().limit = Limit {
+            phase: Phase::Shedding(0),
+            low: 0.0,
+        };
+    }
+}
+
+#[cfg(test)]
 mod tests;

@@ -85,12 +85,9 @@ where
     }
 }
 
-/// Puts steps 2 and 3 around routes, and JSON around what is no route or method.
+/// Puts steps 2 and 3 around routes.
 pub fn around(routes: Router, metrics: Metrics) -> Router {
-    routes
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .fallback(async || ApiError::no_route())
-        .layer(TelemetryLayer::new(metrics))
+    routes.layer(TelemetryLayer::new(metrics))
 }
 
 impl<C> Admitted<C> {

@@ -67,7 +67,7 @@ impl Queues {
             received.unwrap().messages.unwrap_or_default().pop()
         })
         .await;
-        let reason = message.message_attributes.unwrap()["set_aside_reason"]
+        let reason = message.message_attributes.unwrap()["dead_letter_reason"]
             .string_value
             .clone()
             .unwrap();
@@ -205,7 +205,7 @@ async fn the_contracts_messages_become_commits_and_are_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_messages_are_set_aside_with_the_reason_and_their_neighbours_are_carried_out() {
+async fn bad_messages_are_dead_lettered_with_the_reason_and_their_neighbors_are_applied() {
     let (queues, remote) = (Queues::new().await, Remote::seeded());
     let hostile = [
         (onboarding("../../clusters/production", "basic").to_string(), "malformed: tenant_id"),

@@ -72,7 +72,6 @@ async fn an_invalid_value_is_one_line_that_names_the_variable() {
         ("LOG_LEVEL", "a=b=c"),
         ("SHUTDOWN_GRACE_SECONDS", "0"),
         ("MAX_CONNECTIONS", "0"),
-        ("SHED_LATE_MILLIS", "soon"),
         ("TENANT_RATE_PER_SECOND", "0"),
         ("TENANT_RATE_PER_SECOND", "1.5"),
         ("REGISTRY_REFRESH_SECONDS", "soon"),

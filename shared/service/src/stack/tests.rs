@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
@@ -30,6 +31,7 @@ impl ParameterSource for Parameters {
                 return Err(SourceError("down".to_owned()));
             }
             let stored = [
+                ("/tenant-1/tier", "premium"),
                 ("/tenant-2/tier", "basic"),
                 ("/tenant-3/tier", "basic"),
                 ("/tenant-3/status", "suspended"),
@@ -44,6 +46,7 @@ impl ParameterSource for Parameters {
 }
 
 struct Surface {
+    http: Http,
     router: Router,
     condition: Condition,
     metrics: Metrics,
@@ -70,9 +73,11 @@ fn surface(environment: &str, rate: Option<u32>) -> Surface {
     );
     let own = Routes::new()
         .tenant(MethodFilter::POST, "/producer", posted)
+        .tenant(MethodFilter::POST, "/claim", claimed)
         .open(MethodFilter::GET, "/panic", panics);
     let router = http.finish(own, http.clone(), utoipa::openapi::OpenApi::default());
     Surface {
+        http,
         router,
         condition,
         metrics,
@@ -81,6 +86,29 @@ fn surface(environment: &str, rate: Option<u32>) -> Surface {
 
 async fn posted(admitted: Admitted) -> String {
     admitted.tenant.to_string()
+}
+
+/// A route's own check of the head: the header `x-claim` must be absent.
+struct NoClaim;
+
+impl<S: Sync> FromRequestParts<S> for NoClaim {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        if parts.headers.contains_key("x-claim") {
+            return Err(ApiError::bad_request("claimed", "BadRequest: claimed"));
+        }
+        Ok(Self)
+    }
+}
+
+async fn claimed(
+    admitted: Admitted<NoClaim>,
+    http: State<Http>,
+    body: Body,
+) -> Result<(), ApiError> {
+    let Admitted { claim: NoClaim, .. } = admitted;
+    http.bodies().read(body, 1).await.map(drop)
 }
 
 async fn panics() -> &'static str {
@@ -164,7 +192,7 @@ async fn a_request_that_is_not_admitted_gets_the_code_of_the_first_failed_check(
     assert_eq!(
         silo.get("/producer", &[b"tenant-1"]).await.0,
         StatusCode::OK,
-        "the silo's own tenant needs no lookup"
+        "its owner"
     );
 }
 
@@ -276,4 +304,50 @@ async fn requests_are_counted_by_route_never_by_path() {
         text.contains(r#"route="none",method="GET",status="404"} 1"#) && !text.contains("made"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn each_step_is_before_the_next() {
+    let (pool, silo) = (surface("pool-1", Some(1)), surface("tenant-1", None));
+    let post = async |surface: &Surface, headers: &[(&str, &str)]| {
+        let mut request = Request::post("/claim");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from("too large")).unwrap();
+        let response = surface.router.clone().oneshot(request).await.unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        code(&String::from_utf8(body.to_vec()).unwrap())
+    };
+    // Each request breaks the rule of its step and of every later one.
+    let twice = [("tenantID", "tenant-2"), ("tenantID", "tenant-2")];
+    assert_eq!(
+        post(&silo, &[("x-claim", "yes"), twice[0], twice[1]]).await,
+        "claimed"
+    );
+    assert_eq!(post(&silo, &twice).await, "tenant_repeated");
+    silo.http.overload().refuse_all();
+    assert_eq!(
+        post(&silo, &[("tenantID", "tenant-9")]).await,
+        "foreign_tenant"
+    );
+    assert_eq!(
+        post(&pool, &[("tenantID", "tenant-2")]).await,
+        "body_too_large"
+    );
+    pool.http.overload().refuse_all();
+    assert_eq!(
+        post(&pool, &[("tenantID", "tenant-9")]).await,
+        "tenant_unknown"
+    );
+    assert_eq!(
+        post(&pool, &[("tenantID", "tenant-3")]).await,
+        "tenant_suspended"
+    );
+    assert_eq!(
+        post(&pool, &[("tenantID", "tenant-2")]).await,
+        "rate_exceeded",
+        "the rate is used up"
+    );
+    assert_eq!(post(&silo, &[("tenantID", "tenant-1")]).await, "too_busy");
 }

@@ -58,10 +58,13 @@ async fn one_message_without_attributes_is_dead_lettered_and_its_nine_neighbors_
     };
     assert_eq!(poison.body(), Some("poison"));
     assert!(
-        attribute(poison, "set_aside_reason").starts_with("no_tenant"),
+        attribute(poison, "dead_letter_reason").starts_with("no_tenant"),
         "{poison:?}"
     );
-    assert_eq!(consumer.metrics().await.sum("set_aside_total", &[]), 1.0);
+    assert_eq!(
+        consumer.metrics().await.sum("dead_lettered_total", &[]),
+        1.0
+    );
 }
 
 #[tokio::test]
@@ -95,14 +98,14 @@ async fn a_poison_message_is_dead_lettered_with_its_reason_body_and_attributes()
         world.aws.send(&world.pool.queue, body, attributes).await;
     }
     let _consumer = world.consumer().await;
-    let set_aside = dead_letters(&world.aws, &world.pool, 7).await;
+    let moved = dead_letters(&world.aws, &world.pool, 7).await;
     for (reason, body, attributes) in cases {
-        let found = set_aside
+        let found = moved
             .iter()
             .find(|message| message.body() == Some(body))
             .expect("it is there");
         assert!(
-            attribute(found, "set_aside_reason").starts_with(reason),
+            attribute(found, "dead_letter_reason").starts_with(reason),
             "{reason}"
         );
         assert!(
@@ -129,11 +132,11 @@ async fn a_silo_never_stores_a_message_of_another_tenant() {
         .aws
         .send_events(&world.silo.queue, "tenant-2", &ids[1..])
         .await;
-    let set_aside = dead_letters(&world.aws, &world.silo, 2).await;
+    let moved = dead_letters(&world.aws, &world.silo, 2).await;
     assert!(
-        set_aside
+        moved
             .iter()
-            .all(|message| attribute(message, "set_aside_reason").starts_with("foreign_tenant"))
+            .all(|message| attribute(message, "dead_letter_reason").starts_with("foreign_tenant"))
     );
     world.stored(1, &world.silo).await;
     assert_eq!(

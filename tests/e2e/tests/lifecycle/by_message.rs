@@ -82,7 +82,7 @@ async fn offboarding_removes_the_routes_first_and_the_data_only_on_request() {
     // The id stays reserved.
     let before = installation.commits();
     installation.onboard("tenant-1", "premium").await;
-    let refused = set_aside(&installation, "onboarding").await;
+    let refused = dead_letter(&installation, "onboarding").await;
     assert!(reason(&refused).contains("tenant-1"), "{refused:?}");
     assert_eq!(installation.commits(), before);
     installation.is_gone("tenant-1").await;
@@ -101,7 +101,7 @@ async fn a_message_that_can_never_be_applied_is_dead_lettered_with_the_reason() 
         json!({"tenant_id": "tenant-9"}),
     ] {
         installation.send("onboarding", &message).await;
-        let refused = set_aside(&installation, "onboarding").await;
+        let refused = dead_letter(&installation, "onboarding").await;
         assert!(!reason(&refused).is_empty(), "{message}");
         assert_eq!(refused.body.as_deref(), Some(message.to_string().as_str()));
     }
@@ -164,7 +164,7 @@ async fn a_deployment_changes_the_release_and_every_tenant_stays_served() {
 }
 
 /// Receives and deletes the next message of a lifecycle queue's dead-letter queue.
-async fn set_aside(installation: &Installation, kind: &str) -> Message {
+async fn dead_letter(installation: &Installation, kind: &str) -> Message {
     let url = format!("{}-dlq", installation.queue(kind));
     let aws = installation.local.aws();
     let message = eventually("it is set aside", PATIENCE, async || {
@@ -186,7 +186,7 @@ async fn set_aside(installation: &Installation, kind: &str) -> Message {
 fn reason(message: &Message) -> String {
     let attributes = message.message_attributes.clone().unwrap_or_default();
     attributes
-        .get("set_aside_reason")
+        .get("dead_letter_reason")
         .and_then(|value| value.string_value.clone())
         .unwrap_or_default()
 }

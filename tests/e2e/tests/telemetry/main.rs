@@ -351,6 +351,8 @@ async fn the_consumers_metrics_count_its_work() {
         ("received_total", 13.0),
         ("stored_total", 12.0),
         ("deleted_total", 13.0),
+        ("dead_lettered_total", 1.0),
+        // The former name, for one release.
         ("set_aside_total", 1.0),
         ("receive_retries_total", 2.0),
         ("queue_lag_seconds_count", 13.0),

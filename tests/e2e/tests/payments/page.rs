@@ -76,7 +76,7 @@ async fn run(command: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_lines_of_the_readme_answer_as_they_are_printed() {
+async fn the_commands_of_the_page_answer_as_printed() {
     let local = Local::start(None).await;
     let steps = section();
     assert!(steps.len() >= 6, "{steps:?}");
