@@ -24,11 +24,14 @@ const COMMON_RULES: &str = "Every answer has an `x-request-id`: the caller's own
 
 /// The common routes, below [`COMMON_PREFIX`].
 #[derive(OpenApi)]
-#[openapi(paths(
-    crate::http::identity,
-    crate::http::readiness_probe,
-    crate::http::openapi_document
-))]
+#[openapi(
+    paths(
+        crate::http::identity,
+        crate::http::readiness_probe,
+        crate::http::openapi_document
+    ),
+    components(schemas(ErrorBody))
+)]
 struct Common;
 
 /// The tenant of the request

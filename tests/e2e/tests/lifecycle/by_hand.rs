@@ -60,8 +60,8 @@ fn own_producer(clone: &Path) {
 /// Waits until the log names both broken files.
 async fn assert_told(installation: &Installation) {
     until("the broken files are named", PATIENCE, async || {
-        let told = installation.local.process.stdout().join("\n");
-        told.contains("premium/tenant-1.yaml:") && told.contains("tenant-2.yaml")
+        let log = installation.local.process.stdout().join("\n");
+        log.contains("premium/tenant-1.yaml:") && log.contains("tenant-2.yaml")
     })
     .await;
 }
@@ -137,10 +137,10 @@ async fn without_git_or_a_folder_for_it_the_sample_tenants_are_served() {
         let mut command = command(ANYWHERE, ANYWHERE, None);
         command.env(variable, value);
         let local = Local::of(Process::start("local", command)).await;
-        let told = local.process.stdout().join("\n");
+        let log = local.process.stdout().join("\n");
         assert!(
-            told.contains("the sample tenants are all there will be"),
-            "{variable}: {told}"
+            log.contains("only the sample tenants are served"),
+            "{variable}: {log}"
         );
         for tenant in ["tenant-1", "tenant-2", "tenant-3"] {
             let answer = local.ask(&Request::get("/consumer").tenant(tenant)).await;
