@@ -78,10 +78,10 @@ impl AwsError {
     fn json_reply(&self, content_type: &'static str, namespace: &str) -> Reply {
         let body = serde_json::json!({"__type": format!("{namespace}{}", self.shape), "message": self.message});
         let mut reply = raw(self.status, content_type, body.to_string());
-        if let Some(code) = &self.query_code {
-            if let Ok(value) = HeaderValue::try_from(format!("{code};{}", self.fault())) {
-                reply.headers_mut().insert(QUERY_ERROR, value);
-            }
+        if let Some(code) = &self.query_code
+            && let Ok(value) = HeaderValue::try_from(format!("{code};{}", self.fault()))
+        {
+            reply.headers_mut().insert(QUERY_ERROR, value);
         }
         reply
     }

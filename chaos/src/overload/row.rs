@@ -234,8 +234,10 @@ mod tests {
     use super::*;
 
     fn row(refused: u64) -> Row {
-        let mut tally = Tally::default();
-        tally.took = Duration::from_secs(1);
+        let mut tally = Tally {
+            took: Duration::from_secs(1),
+            ..Tally::default()
+        };
         tally.accepted.record_n(3000, 100).expect("it grows");
         tally.refused.record_n(1000, refused).expect("it grows");
         Row::new(RowId::A, "a load".to_owned(), tally)

@@ -62,7 +62,7 @@ impl Serialize for AttributeValue {
         match &self.value {
             AttributeData::Text(text) => map.serialize_entry("StringValue", text)?,
             AttributeData::Binary(bytes) => {
-                map.serialize_entry("BinaryValue", &BASE64_STANDARD.encode(bytes))?
+                map.serialize_entry("BinaryValue", &BASE64_STANDARD.encode(bytes))?;
             }
         }
         map.serialize_entry("DataType", &self.data_type)?;

@@ -235,7 +235,7 @@ impl Model {
                     }
                     Some(_) => prop_assert_eq!(outcome, Err(SqsError::MessageNotInflight)),
                     None => {
-                        prop_assert!(matches!(outcome, Err(SqsError::InvalidParameterValue(_))))
+                        prop_assert!(matches!(outcome, Err(SqsError::InvalidParameterValue(_))));
                     }
                 }
             }
@@ -342,7 +342,7 @@ impl Disk {
                     (row.1, row.2) = (Some(queue), receives.count);
                 }
                 QueueChange::DeleteMessage(seq) => {
-                    assert!(self.0.remove(&seq).is_some(), "deleted twice")
+                    assert!(self.0.remove(&seq).is_some(), "deleted twice");
                 }
                 QueueChange::DeleteMessages(seqs) => {
                     for seq in seqs {

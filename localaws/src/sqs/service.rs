@@ -158,7 +158,7 @@ impl Sqs {
 async fn sleep_until(due_ms: Option<u64>) {
     match due_ms {
         Some(due_ms) => {
-            tokio::time::sleep(Duration::from_millis(due_ms.saturating_sub(now_ms()))).await
+            tokio::time::sleep(Duration::from_millis(due_ms.saturating_sub(now_ms()))).await;
         }
         None => std::future::pending().await,
     }

@@ -117,7 +117,7 @@ impl Settings {
             "RedrivePolicy" => {
                 self.redrive = text()
                     .map(|t| RedrivePolicy::parse(&t, scope))
-                    .transpose()?
+                    .transpose()?;
             }
             "RedriveAllowPolicy" => {
                 self.redrive_allow = text().map(|t| RedriveAllowPolicy::parse(&t)).transpose()?;

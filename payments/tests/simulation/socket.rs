@@ -41,7 +41,7 @@ impl Socket {
     /// Ends only while the replica lives: a dead one gets no answer, not even an error.
     async fn alive(&self) {
         if !self.is_alive.load(Ordering::Relaxed) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

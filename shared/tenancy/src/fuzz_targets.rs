@@ -81,7 +81,7 @@ fn an_environment_is_a_label_and_a_silo_belongs_to_one_tenant() {
                 match &environment {
                     Environment::Pool(_) => assert!(environment.admits(&other)),
                     Environment::Silo(owner) => {
-                        assert_eq!(environment.admits(&other), *owner == other)
+                        assert_eq!(environment.admits(&other), *owner == other);
                     }
                 }
             }

@@ -71,7 +71,7 @@ pub(super) fn walk(tree: &dyn Tree) -> (Files, Vec<Finding>) {
                 EntryKind::File => match role(&entry.path) {
                     Ok(role) => drop(files.roles.insert(entry.path, role)),
                     Err((message, fix)) => {
-                        findings.push(Finding::of_file(&entry.path, "layout", message, fix))
+                        findings.push(Finding::of_file(&entry.path, "layout", message, fix));
                     }
                 },
                 EntryKind::Folder => {

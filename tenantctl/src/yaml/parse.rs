@@ -179,7 +179,7 @@ fn refuse_duplicates(pairs: &[Pair<'_>]) -> Result<(), YamlError> {
     let double = |key: &Node<'_>| {
         Err(YamlError::at(
             key,
-            &format!(
+            format!(
                 "the key {} is in this map twice",
                 key.text().unwrap_or_default()
             ),

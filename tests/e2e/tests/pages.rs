@@ -26,7 +26,7 @@ fn every_test_and_file_that_the_page_names_exists() {
     let root = repository();
     let page = fs::read_to_string(root.join("docs/tests.md")).expect("there is a page");
     let mut sources = Vec::new();
-    files(&root, &[".rs"], &mut sources);
+    files(root, &[".rs"], &mut sources);
     let sources: String = sources
         .iter()
         .map(|path| fs::read_to_string(path).expect("a source file"))

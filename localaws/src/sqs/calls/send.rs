@@ -159,7 +159,7 @@ fn trace_header(system: MessageAttributes) -> SqsResult<Option<String>> {
     for (name, attribute) in system {
         match (name.as_str(), attribute.value) {
             (TRACE_HEADER, AttributeData::Text(text)) if attribute.data_type == "String" => {
-                header = Some(text)
+                header = Some(text);
             }
             _ => {
                 return Err(SqsError::InvalidParameterValue(format!(

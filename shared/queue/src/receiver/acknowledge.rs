@@ -41,7 +41,7 @@ impl<H: Handler> Receiver<H> {
                 Verdict::Done => done.push(message),
                 Verdict::Retry => later.push(message),
                 Verdict::DeadLetter(reason) if self.dead_letter(message, &reason).await => {
-                    done.push(message)
+                    done.push(message);
                 }
                 Verdict::DeadLetter(_) => later.push(message),
             }

@@ -115,7 +115,7 @@ impl Issuer {
         let server = tokio::spawn(async move {
             axum::serve(listener, routes)
                 .await
-                .expect("it serves until dropped")
+                .expect("it serves until dropped");
         });
         let issuer = Self {
             address,

@@ -55,7 +55,7 @@ impl Collector {
         let server = tokio::spawn(async move {
             axum::serve(listener, routes)
                 .await
-                .expect("it serves until dropped")
+                .expect("it serves until dropped");
         });
         Self {
             address,

@@ -150,7 +150,7 @@ impl Checker {
             Event::Deleted { message, .. } => self.deleted(*message),
             Event::Handling { handles } => self.handling(handles),
             Event::Stored { body } => {
-                self.messages.entry(body.clone()).or_default().is_stored = true
+                self.messages.entry(body.clone()).or_default().is_stored = true;
             }
             Event::Decided { verdicts } => {
                 for (handle, decision) in verdicts {
@@ -158,7 +158,7 @@ impl Checker {
                 }
             }
             Event::Panicked { handles } => {
-                handles.iter().for_each(|handle| self.worked(handle, None))
+                handles.iter().for_each(|handle| self.worked(handle, None));
             }
             Event::Started => {
                 self.is_running = true;
@@ -306,7 +306,7 @@ impl Checker {
         };
         let mut complain = |what: &str| {
             self.violations
-                .push(format!("call {call}: {handle} {what}"))
+                .push(format!("call {call}: {handle} {what}"));
         };
         if !may {
             complain("is deleted before it was stored or dead-lettered");
@@ -330,7 +330,7 @@ impl Checker {
         };
         let mut complain = |what: &str| {
             self.violations
-                .push(format!("call {call}: {} {what}", target.handle))
+                .push(format!("call {call}: {} {what}", target.handle));
         };
         if delivery.is_left {
             complain("was left to a later delivery, and is changed again");
@@ -340,7 +340,7 @@ impl Checker {
                 true if self.stopping_since.is_some() => delivery.released += 1,
                 true => complain("is released without a stop"),
                 false if delivery.receive_count > MAX_POSTPONED => {
-                    complain("is postponed too often")
+                    complain("is postponed too often");
                 }
                 false => delivery.postponed += 1,
             }

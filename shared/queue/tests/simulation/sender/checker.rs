@@ -276,7 +276,7 @@ impl Checker {
         };
         let mut complain = |what: &str| {
             self.violations
-                .push(format!("call {call}: send {number} {what}"))
+                .push(format!("call {call}: send {number} {what}"));
         };
         if entry.body != send.body
             || entry.attributes.get(ATTRIBUTE).map(String::as_str) != Some(GROUP)
