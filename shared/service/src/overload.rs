@@ -1,11 +1,11 @@
 //! Overload control: more requests than can be answered in good time are refused, in shares per tenant.
 //!
-//! An overload is two things at once, for [`OVERLOADED_AFTER`] intervals: more than [`FREE`] requests in progress, and
+//! An overload is two things at once, for 250 ms: more than [`FREE`] requests in progress, and
 //! runtime threads that are saturated. A slow queue or table leaves the threads idle, so no request is refused for those;
 //! they have bounds of their own. A burst, a neighbor on the processor or a throttled container passes sooner.
 //!
 //! In an overload a low limit holds: as many requests in progress as just saturate the threads. More would wait for each
-//! other and get less done. After [`SHED_INTERVALS`] the limit is probed at [`FREE`], and where that many suffice the
+//! other and get less done. Once per second the limit is probed at [`FREE`], and where that many suffice the
 //! overload is over. So clients that never pause are refused only while there are more than [`FREE`] of them. Each tenant
 //! has an equal share of the limit: the tenant that floods a pool is refused first.
 //!
