@@ -244,4 +244,4 @@ def test_argo_retries_a_temporary_failure(tenantctl: Path, step: Caller, reposit
     codes = {int(code): text for code, text in re.findall(r"^  (\d)  (.*)$", help_text, re.M)}
     assert {code for code in codes if not is_final(step, code)} == {0, 1, 6, 7}
     assert "try again" in codes[7]
-    assert "cannot be reached" in codes[6]
+    assert "unreachable" in codes[6]
