@@ -23,11 +23,10 @@ use tenantry_service::openapi::{
 use tenantry_service::telemetry::RequestContext;
 use tenantry_tenancy::event::{Event, Payload, id_of_key};
 use tenantry_tenancy::tenant::{TenantId, Tier};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::idempotency::{Replay, Replays};
-use crate::openapi::TierHeader;
 
 /// Request header with the tier that the client expects the tenant to have.
 const TIER_HEADER: &str = "tier";
@@ -65,6 +64,20 @@ pub(crate) struct Accepted {
 
 /// The tier in the request's header. An unknown tier is a 400, which precedes every other check.
 pub(crate) struct ClaimedTier(Option<Tier>);
+
+/// The tier that the client expects the tenant to have
+#[derive(IntoParams)]
+#[expect(dead_code, reason = "describes the header that `ClaimedTier` parses")]
+#[into_params(parameter_in = Header)]
+pub(crate) struct TierHeader {
+    /// The tenant's registered tier; any other tier is refused
+    #[param(
+        required = false,
+        pattern = "^(basic|advanced|premium)$",
+        example = "basic"
+    )]
+    tier: String,
+}
 
 impl AsRef<Http> for Producer {
     fn as_ref(&self) -> &Http {

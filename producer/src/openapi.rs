@@ -2,13 +2,8 @@
 //!
 //! Headers that the code parses by hand are described here. A test compares these descriptions with the checks.
 
-#![expect(
-    dead_code,
-    reason = "these types only describe; other types read and write"
-)]
-
+use utoipa::OpenApi;
 use utoipa::openapi::{RefOr, Required};
-use utoipa::{IntoParams, OpenApi};
 
 use crate::accept;
 
@@ -21,19 +16,6 @@ use crate::accept;
     paths(accept::accept)
 )]
 struct Document;
-
-/// The tier that the client expects the tenant to have
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-pub(crate) struct TierHeader {
-    /// The tenant's registered tier; any other tier is refused
-    #[param(
-        required = false,
-        pattern = "^(basic|advanced|premium)$",
-        example = "basic"
-    )]
-    tier: String,
-}
 
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
