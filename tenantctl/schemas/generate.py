@@ -1,8 +1,8 @@
 """Generates lint's schemas of Flux's kinds from Flux's own definitions (Apache-2.0).
 
 The schemas are stricter than the definitions: an unknown field, which the API server drops silently, is an error. They
-have no descriptions. Usage, with PyYAML, and the modules in the cache of Go (`go mod download MODULE@VERSION`, for example
-github.com/fluxcd/helm-controller/api):
+have no descriptions. Usage, with PyYAML and the modules in the cache of Go (`go mod download MODULE@VERSION`, for
+example github.com/fluxcd/helm-controller/api):
 
     python generate.py "$(go env GOMODCACHE)"
 """
