@@ -141,7 +141,7 @@ def test_with_tenant_scoped_reads_two_roles_share_the_calls_of_the_consumer(
     own, reader = actions(scoped["consumer-role-pool-8"]), actions(scoped["reader-role-pool-8"])
     assert reader == {"dynamodb:Query"}
     assert own == called - reader | {"sts:AssumeRole", "sts:TagSession"}
-    assert re.search(r"\.assume_role\(\)", (SHARED / "credentials.rs").read_text())
+    assert re.search(r"\.assume_role\(\)", (ROOT / "consumer" / "src" / "credentials.rs").read_text())
 
 
 def test_no_role_may_scan_or_use_a_wildcard(roles: dict[str, list[dict[str, Any]]]) -> None:
