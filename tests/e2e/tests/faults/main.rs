@@ -26,7 +26,7 @@ async fn assert_all_consumed(world: &World, of: &Resources) {
     assert_eq!(
         world.aws.depth(&of.dead_letters).await,
         Depth::EMPTY,
-        "nothing is set aside"
+        "nothing is dead-lettered"
     );
 }
 

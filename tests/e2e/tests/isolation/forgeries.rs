@@ -161,7 +161,7 @@ async fn a_message_in_the_queue_of_another_environment_is_dead_lettered() {
             .await;
     }
     for of in [&world.pool, &world.silo] {
-        until("both are set aside", PATIENCE, async || {
+        until("both are dead-lettered", PATIENCE, async || {
             world.aws.depth(&of.dead_letters).await.visible == 2
         })
         .await;

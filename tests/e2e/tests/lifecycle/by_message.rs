@@ -167,7 +167,7 @@ async fn a_deployment_changes_the_release_and_every_tenant_stays_served() {
 async fn dead_letter(installation: &Installation, kind: &str) -> Message {
     let url = format!("{}-dlq", installation.queue(kind));
     let aws = installation.local.aws();
-    let message = eventually("it is set aside", PATIENCE, async || {
+    let message = eventually("it is dead-lettered", PATIENCE, async || {
         aws.receive(&url, 60).await.pop()
     })
     .await;

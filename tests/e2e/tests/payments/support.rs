@@ -62,7 +62,7 @@ impl Bank {
             assert_eq!(
                 aws.depth(&of.dead_letters).await.visible,
                 0,
-                "nothing is set aside"
+                "nothing is dead-lettered"
             );
         }
         let ledger = Ledger::read(&scan(aws, &self.pool).await);
