@@ -40,7 +40,7 @@ test: tools ## Install what the tests need, then run every check, stopping at th
 	printf '\nmake test: every step passed%s\n' "$$summary"
 
 .PHONY: bench
-bench: ## Measure the services beside what they are compared with, about 25 minutes (BENCH="all --quick": four)
+bench: ## Measure the services beside their peers, about 25 minutes (BENCH="all --quick": four)
 	cargo run --release -p bench -- $(or $(BENCH),all)
 
 .PHONY: chaos
@@ -48,7 +48,7 @@ chaos: build ## Faults, outages and kills while clients post; every item held ag
 	cargo run -p chaos -- run $(CHAOS)
 
 .PHONY: overload
-overload: ## Twice what a producer can do for two minutes, then connections that are held, on a quiet machine
+overload: ## Loads on a producer with shipped defaults, then held connections, on a quiet machine
 	cargo build --release -p producer -p bench -p chaos
 	cargo run --release -p chaos -- overload $(OVERLOAD)
 	ulimit -n $$(ulimit -H -n) && cargo run --release -p chaos -- connections $(CONNECTIONS)

@@ -1,8 +1,7 @@
 """Pushes the Helm charts as OCI artifacts: push_charts.py oci://HOST/FOLDER [--plain-http].
 
-A version that is there is left as it is: raise `version` in Chart.yaml to publish a change. Credentials are those of
-`docker login` or `helm registry login`. It is Helm's own code, as a library from the locked tools: `helm` need not be
-installed.
+A published version is not replaced: raise `version` in Chart.yaml to publish a change. Credentials are those of `docker
+login` or `helm registry login`. Helm's own code runs as a library of the locked tools, so `helm` is not needed.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def published(client: helm_python.RegistryClient, reference: str) -> list[str]:
     try:
         return client.tags(reference)
     except helm_python.HelmRegistryError as error:
-        # A repository comes to be with its first push; any other failure is one.
+        # The first push makes the repository. Any other error is a failure.
         if "not found" in str(error).lower() or "name unknown" in str(error).lower():
             return []
         sys.exit(f"push_charts.py: {reference}: {error}")

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the bill of materials of images, CycloneDX 1.6 as JSON: `docker/sbom.py FOLDER [APP…]`, of all without APP.
+"""Writes the bills of materials of images, CycloneDX 1.6 as JSON: `docker/sbom.py FOLDER [APP…]`, without APP for all.
 
-What an image holds beside the program and glibc is what cargo links into the program: its crates as `cargo tree` tells
-them, with the checksums of Cargo.lock. The images' programs are compiled in one call, where each crate has the features
-that any of them asks for: so the tree is that call's, too. Of the same commit a bill is the same, byte for byte:
-nothing in it tells when or where it was written.
+A bill lists the crates that cargo links into the program, from `cargo tree`, with the checksums of Cargo.lock. One
+cargo call compiles all programs, and then a crate has the features that any of them enables. So the tree is of all
+programs, too. The same commit gives the same bill, byte for byte, because a bill holds no time and no path.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 TARGET = "x86_64-unknown-linux-gnu"
-# Serial numbers are derived from the content; a random UUID, fixed for good.
+# Serial numbers derive from the content and this random UUID, which never changes.
 NAMESPACE = uuid.UUID("4c1f7d2a-7b5e-4c0e-9a55-2f3f0c9b1e64")
 
 
@@ -37,7 +36,7 @@ def images() -> list[str]:
 
 
 def checksums() -> dict[Crate, str]:
-    """The SHA-256 of each crate's archive, of those that come from a registry."""
+    """Returns the SHA-256 of the archive of each crate from a registry."""
     packages = re.findall(
         r'^name = "(.+)"\nversion = "(.+)"\nsource = ".+"\nchecksum = "([0-9a-f]{64})"$',
         (ROOT / "Cargo.lock").read_text(),
@@ -47,30 +46,30 @@ def checksums() -> dict[Crate, str]:
 
 
 def tree(selection: list[str], edges: str = "normal") -> tuple[dict[Crate, str], dict[Crate, set[Crate]]]:
-    """Every crate of the selected packages with its licence, and what each depends on."""
+    """Returns the license and the dependencies of every crate of the selected packages."""
     command = ["cargo", "tree", "--locked", *selection, f"--target={TARGET}", f"--edges={edges}"]
     ran = subprocess.run(
         [*command, "--prefix=depth", "--format=|{p}|{l}"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
     )
-    licences: dict[Crate, str] = {}
+    licenses: dict[Crate, str] = {}
     needs: dict[Crate, set[Crate]] = {}
     above: list[Crate] = []
     for line in filter(None, ran.stdout.splitlines()):
-        depth, package, licence = line.split("|")
+        depth, package, license = line.split("|")
         name, version = package.split()[:2]
         crate = Crate(name, version.removeprefix("v"))
-        # Behind the licence, cargo marks what it has shown before.
-        licences[crate] = licence.removesuffix(" (*)").replace("/", " OR ")
+        # cargo marks a repeated crate with (*) after its license.
+        licenses[crate] = license.removesuffix(" (*)").replace("/", " OR ")
         needs.setdefault(crate, set())
         del above[int(depth) :]
         if above:
             needs[above[-1]].add(crate)
         above.append(crate)
-    return licences, needs
+    return licenses, needs
 
 
 def reachable(app: str, needs: dict[Crate, set[Crate]]) -> list[Crate]:
-    """The program and everything it depends on, the program first."""
+    """Lists the program and all its dependencies, the program first."""
     root = next(crate for crate in needs if crate.name == app)
     found, waiting = {root}, [root]
     while waiting:
@@ -80,18 +79,18 @@ def reachable(app: str, needs: dict[Crate, set[Crate]]) -> list[Crate]:
     return [root, *sorted(found - {root})]
 
 
-def component(crate: Crate, licence: str, checksum: str | None) -> dict[str, object]:
+def component(crate: Crate, license: str, checksum: str | None) -> dict[str, object]:
     found: dict[str, object] = {"type": "library", "bom-ref": crate.purl, "name": crate.name, "version": crate.version}
     if checksum:
         found["hashes"] = [{"alg": "SHA-256", "content": checksum}]
-    return found | {"licenses": [{"expression": licence}], "purl": crate.purl}
+    return found | {"licenses": [{"expression": license}], "purl": crate.purl}
 
 
 def bill(app: str) -> dict[str, object]:
-    """The bill of an image's program."""
-    (licences, needs), sums = tree([f"--package={name}" for name in images()]), checksums()
+    """Makes the bill of an image's program."""
+    (licenses, needs), sums = tree([f"--package={name}" for name in images()]), checksums()
     root, *crates = reachable(app, needs)
-    components = [component(crate, licences[crate], sums.get(crate)) for crate in crates]
+    components = [component(crate, licenses[crate], sums.get(crate)) for crate in crates]
     depends = [
         {"ref": crate.purl, "dependsOn": sorted(need.purl for need in needs[crate])} for crate in [root, *crates]
     ]
@@ -101,7 +100,7 @@ def bill(app: str) -> dict[str, object]:
         "specVersion": "1.6",
         "serialNumber": f"urn:uuid:{uuid.uuid5(NAMESPACE, content)}",
         "version": 1,
-        "metadata": {"component": component(root, licences[root], None) | {"type": "application"}},
+        "metadata": {"component": component(root, licenses[root], None) | {"type": "application"}},
         "components": components,
         "dependencies": depends,
     }

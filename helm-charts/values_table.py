@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Writes the table of values into each chart's README.md, from the comments in its values.yaml.
 
-    helm-charts/values_table.py            writes
-    helm-charts/values_table.py --check    changes nothing; exit code 1 where a table has drifted
+    helm-charts/values_table.py            writes the tables
+    helm-charts/values_table.py --check    changes nothing; exit code 1 if a table is out of date
 
-A key's comment is the lines directly above it. Every key needs one, except below a key whose comment covers all of it
-(`resources`): then the whole is one row. Needs PyYAML.
+A key's comment is the lines directly above it. Every key needs a comment. If no key below a map has one (`resources`),
+the whole map is one row. Needs PyYAML.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Row(NamedTuple):
 
 
 class Problem(Exception):
-    """A sentence for whoever has to mend it."""
+    """A mistake in values.yaml or README.md; the message says what to change."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing, fail where a table has drifted")
+    parser.add_argument("--check", action="store_true", help="change nothing, fail if a table is out of date")
     is_check = parser.parse_args().check
-    has_drifted = False
+    is_outdated = False
     for values in sorted(Path(__file__).parent.glob("*/values.yaml")):
         readme = values.with_name("README.md")
         try:
@@ -49,25 +49,25 @@ def main() -> int:
         if old == new:
             continue
         if is_check:
-            print(f"{readme}: the table of values has drifted; run helm-charts/values_table.py", file=sys.stderr)
-            has_drifted = True
+            print(f"{readme}: the table of values is out of date; run helm-charts/values_table.py", file=sys.stderr)
+            is_outdated = True
         else:
             readme.write_text(new, encoding="utf-8")
-    return int(has_drifted)
+    return int(is_outdated)
 
 
 def with_table(readme: str, rows: str) -> str:
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise Problem(f"README.md lacks the lines {BEGIN} and {END}")
+        raise Problem(f"README.md lacks the lines {BEGIN} and {END}; add them where the table belongs")
     return f"{before}{BEGIN}\n{rows}{END}{after}"
 
 
 def table(text: str) -> str:
     root = yaml.compose(text)
     if not isinstance(root, yaml.MappingNode):
-        raise Problem("values.yaml is no map")
+        raise Problem("values.yaml is not a map; begin it with a key")
     lines = ["| key | default | |", "| --- | --- | --- |"]
     lines += [f"| `{row.path}` | {row.default} | {row.comment} |" for row in rows_of(root, "", text.splitlines())]
     return "\n".join(lines) + "\n"
@@ -84,11 +84,11 @@ def rows_of(node: yaml.MappingNode, prefix: str, lines: list[str]) -> Iterator[R
         elif comment:
             yield Row(path, default(value), comment)
         else:
-            raise Problem(f"values.yaml, line {key.start_mark.line + 1}: {path} has no comment")
+            raise Problem(f"values.yaml, line {key.start_mark.line + 1}: {path} has no comment; write one above it")
 
 
 def is_group(node: yaml.Node, lines: list[str]) -> bool:
-    """Whether the keys below have comments, theirs or further down."""
+    """Whether a key at any depth below has a comment."""
     return isinstance(node, yaml.MappingNode) and any(
         comment_above(key, lines) or is_group(value, lines) for key, value in node.value
     )

@@ -1,20 +1,21 @@
-//! What is measured: our services and what they are compared with, each over a stub of its own.
+//! The programs under measurement: our services and their references, each over a stub of its own.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
+use kit::http::Request;
+use kit::process::fixed_port;
 
-use crate::load::{Request, ask};
+use crate::load::{ask, post};
 use crate::peers;
-use crate::process::{Child, Usage, clean, free_port, own_binary, wait_until_open};
+use crate::process::{Child, Usage, clean, own_binary, wait_until_open};
 use crate::report::progress;
 pub(crate) use crate::side::Side;
 use crate::stub::{ENVIRONMENT, REGION, Stub, TENANT};
 
-/// What cargo has to be told to build what is measured. This crate is named, too, so that all are built with the same
-/// features of their dependencies, once.
+/// Arguments for cargo. This crate is among the packages, so that dependencies are built once, with the same features.
 const BUILD: [&str; 10] = [
     "build",
     "--release",
@@ -28,29 +29,26 @@ const BUILD: [&str; 10] = [
     "bench",
 ];
 
-/// Which service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// HTTP to queue.
     Producer,
     /// Queue to table.
     Consumer,
-    /// HTTP to table and queue; ours alone.
+    /// HTTP to table and queue; only ours.
     Payments,
 }
 
-/// A program under test with its stub.
+/// A program under measurement, with its stub.
 pub(crate) struct Candidate {
-    /// Whose it is.
     pub(crate) side: Side,
-    /// Its endpoint.
     pub(crate) stub: Stub,
-    /// Where it serves HTTP, if it does.
+    /// Address of its HTTP server, if it has one.
     pub(crate) address: SocketAddr,
     process: Child,
 }
 
-/// Where our release binaries are.
+/// The folder of our release binaries.
 #[derive(Debug, Clone)]
 pub(crate) struct Binaries(PathBuf);
 
@@ -65,7 +63,7 @@ impl Role {
 }
 
 impl Binaries {
-    /// In this folder as they are; else beside this program, brought up to date where cargo runs it.
+    /// The binaries in this folder as they are; without a folder those beside this program, which cargo builds first.
     pub(crate) fn find(folder: Option<PathBuf>) -> anyhow::Result<Self> {
         let found = match folder {
             Some(folder) => Self(folder),
@@ -85,7 +83,6 @@ impl Binaries {
         Ok(found)
     }
 
-    /// One of them.
     fn path(&self, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.0.join(name);
         if path.is_file() {
@@ -100,7 +97,7 @@ impl Binaries {
     }
 }
 
-/// Figures of yesterday's services would be worse than none.
+/// Builds our services, so that no figure is of an old build.
 fn build() -> anyhow::Result<()> {
     let Some(cargo) = std::env::var_os("CARGO") else {
         return Ok(());
@@ -118,7 +115,7 @@ fn build() -> anyhow::Result<()> {
 }
 
 impl Candidate {
-    /// Starts it over a new stub with this latency; it listens, or will consume.
+    /// Starts the program over a new stub with this latency, and waits until it listens.
     pub(crate) async fn start(
         side: Side,
         role: Role,
@@ -126,7 +123,7 @@ impl Candidate {
         binaries: &Binaries,
     ) -> anyhow::Result<Self> {
         let stub = Stub::start(latency_ms).await?;
-        let port = free_port()?;
+        let port = fixed_port();
         let process = Child::start(
             side.label(),
             program(side, role, &stub.url(), port, binaries)?,
@@ -145,12 +142,11 @@ impl Candidate {
         })
     }
 
-    /// What it has used so far.
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         self.process.usage()
     }
 
-    /// Sends one request that must be answered with 200: the first may have to wait for look-ups.
+    /// Sends one request, which must succeed. The first request of a service waits for its look-ups.
     pub(crate) async fn must_answer(&self, request: &Request) -> anyhow::Result<()> {
         ask(self.address, request)
             .await
@@ -159,7 +155,7 @@ impl Candidate {
     }
 }
 
-/// The command of a program over an endpoint, with every variable it takes: ours and the SDKs' own.
+/// The command of a program over an endpoint, with the variables of our services and of the SDKs.
 pub(crate) fn program(
     side: Side,
     role: Role,
@@ -171,7 +167,7 @@ pub(crate) fn program(
     command.envs([
         ("ENVIRONMENT", ENVIRONMENT),
         ("PORT", &port.to_string()),
-        ("ADMIN_PORT", &free_port()?.to_string()),
+        ("ADMIN_PORT", &fixed_port().to_string()),
         ("BIND_ADDRESS", "127.0.0.1"),
         ("AWS_REGION", REGION),
         ("AWS_DEFAULT_REGION", REGION),
@@ -179,15 +175,13 @@ pub(crate) fn program(
         ("AWS_ACCESS_KEY_ID", "bench"),
         ("AWS_SECRET_ACCESS_KEY", "bench"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
-        // Clients that never wait ask for all there is: what that is, and how late it comes, is what is measured.
-        ("SHED_LATE_MILLIS", "0"),
     ]);
     Ok(command)
 }
 
 /// The POST of every measurement.
 pub(crate) fn post_request() -> Request {
-    Request::post(
+    post(
         "/producer",
         TENANT,
         r#"{"order":7,"items":[{"sku":"A-100","quantity":2}]}"#,

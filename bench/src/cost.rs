@@ -1,9 +1,9 @@
-//! What counted calls cost at list prices.
+//! Costs of the counted calls at list prices.
 //!
 //! List prices of us-east-1 as this project assumes them: compare them with the pages "Amazon SQS pricing" and "Amazon
 //! DynamoDB pricing" before a decision rests on them. Without free tiers and without data transfer. Parameter Store's
-//! standard parameters are taken to cost nothing at standard throughput, which is why the original's look-up for each
-//! request is bounded by rate (40 a second), not by price.
+//! standard parameters are taken to cost nothing at standard throughput: the original's look-up per request is bounded by
+//! rate (40 per second), not by price.
 
 use crate::stub::Counts;
 
@@ -12,20 +12,20 @@ use crate::stub::Counts;
 const SQS_PER_MILLION_REQUESTS_USD: f64 = 0.40;
 /// A million write request units on demand, US dollars. A unit writes an item of up to 1 KiB, in a batch or alone.
 const DYNAMODB_PER_MILLION_WRITE_UNITS_USD: f64 = 0.625;
-/// What figures are given for.
+/// Messages that a figure is for.
 pub(crate) const MESSAGES: f64 = 1_000_000.0;
 
-/// US dollars for a million messages.
+/// US dollars per million messages.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Cost {
-    /// Requests to queues.
+    /// SQS requests.
     pub(crate) sqs_usd: f64,
     /// Items written.
     pub(crate) dynamodb_usd: f64,
 }
 
 impl Cost {
-    /// From what was counted while messages were sent, and while others were consumed.
+    /// The cost by the counts of a send and of a drain.
     pub(crate) fn of(sending: &Counts, consuming: &Counts) -> Self {
         let sends = sending.of_service("AmazonSQS.") as f64 / sending.sent as f64;
         let receives = consuming.of_service("AmazonSQS.") as f64 / consuming.deleted as f64;
@@ -36,7 +36,6 @@ impl Cost {
         }
     }
 
-    /// Both.
     pub(crate) fn total_usd(self) -> f64 {
         self.sqs_usd + self.dynamodb_usd
     }

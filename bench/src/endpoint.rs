@@ -1,11 +1,9 @@
-//! The embedded AWS endpoint as a process of its own, keeping everything in memory: what the scenarios run against that
-//! need queues as AWS has them.
+//! The embedded AWS endpoint as a process of its own, in memory, for scenarios that need queues as AWS has them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use localaws::{Config, Storage};
 
-/// How it is started.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Options {
     /// Port on the loopback address
@@ -13,7 +11,7 @@ pub(crate) struct Options {
     port: u16,
 }
 
-/// Serves until the process is ended.
+/// Serves until the process ends.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let _endpoint = localaws::start(Config {

@@ -1,11 +1,10 @@
-//! What a run was made on.
+//! The machine and the commit of a run.
 
 use std::fs;
 use std::process::Command;
 
 use serde::Serialize;
 
-/// The machine and the code.
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine {
     /// Processor model.
@@ -14,14 +13,13 @@ pub(crate) struct Machine {
     pub(crate) cores: usize,
     /// Kernel release.
     pub(crate) kernel: String,
-    /// Processes that ran or waited for a core over the last minute, when the run ended.
+    /// Load average over the last minute of the run.
     pub(crate) load: String,
     /// Commit of the work tree.
     pub(crate) commit: String,
 }
 
 impl Machine {
-    /// This one, now.
     pub(crate) fn of_this_run() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let cpu = read("/proc/cpuinfo");

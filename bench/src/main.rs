@@ -1,4 +1,4 @@
-//! `bench`: measures our services beside what one would write first, and prints one table.
+//! `bench`: measures our services beside simple references and prints one table.
 //!
 //! `cargo run --release -p bench -- <scenario|all> [--quick] [--rounds N]`. Everything runs on this machine, on the
 //! loopback address, bounded in number and time; children are ended by their ids, also after Ctrl-C or a panic.
@@ -6,7 +6,6 @@
 mod candidate;
 mod cost;
 mod endpoint;
-mod http1;
 mod load;
 mod machine;
 mod measure;
@@ -33,10 +32,10 @@ use self::reference::Reference;
 use self::report::{Report, progress};
 use self::scenario::Scenario;
 
-/// Longest a run may take, whatever is asked for.
+/// Time limit of a run.
 const RUN_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Measures the services beside what they are compared with
+/// Measures the services beside their references
 #[derive(Debug, clap::Parser)]
 #[command(name = "bench", version)]
 struct Arguments {
@@ -70,15 +69,12 @@ enum What {
     /// The embedded endpoint
     #[command(hide = true)]
     Endpoint(endpoint::Options),
-    /// What is compared with
+    /// A reference
     #[command(hide = true, subcommand)]
     Reference(Reference),
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the one line that says what went wrong"
-)]
+#[expect(clippy::print_stderr, reason = "the one line that names the error")]
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,7 +86,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    // Load generator and stub have one thread each; what is measured has as many as it would have by itself.
+    // Load generator and stub have one thread each; a service has as many as it has by default.
     let one_thread = || {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -117,7 +113,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Measures until it is done or asked to stop; either way nothing is left running.
+/// Measures until the end or a signal; no child outlives it.
 async fn measure(arguments: &Arguments, name: &str, scenarios: &[Scenario]) -> anyhow::Result<()> {
     let plan = Plan {
         binaries: Binaries::find(arguments.binaries.clone())?,
@@ -155,7 +151,7 @@ async fn measure(arguments: &Arguments, name: &str, scenarios: &[Scenario]) -> a
     }
 }
 
-/// One after the other. One that fails is told and costs the others nothing.
+/// Runs the scenarios one after the other; a scenario that fails is reported and does not stop the others.
 async fn all(plan: &Plan, scenarios: &[Scenario], report: &mut Report) -> usize {
     let mut failed = 0;
     for scenario in scenarios {
@@ -170,10 +166,10 @@ async fn all(plan: &Plan, scenarios: &[Scenario], report: &mut Report) -> usize 
     failed
 }
 
-/// Ends this helper when its standard input does: when the run that started it is gone, however it went.
+/// Ends this helper with its standard input: when the run that started it has ended.
 fn end_with_parent() {
     std::thread::spawn(|| {
-        // Nothing is ever sent; an error is an end, too.
+        // No input is ever sent; an error is an end, too.
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         std::process::exit(0);
     });

@@ -1,129 +1,123 @@
-//! One measured window: HTTP load on a producer, or a backlog drained by a consumer.
+//! One measured window: HTTP load on a producer, or a backlog that a consumer drains.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use hdrhistogram::Histogram;
+use kit::load::Clients;
 use tokio::time::Instant;
 
 use crate::candidate::{Candidate, Side};
-use crate::load::Clients;
 use crate::process::own_usage;
 use crate::report::progress;
 use crate::stub::Counts;
 
-/// Pause between two looks at a drain.
+/// Pause between two polls of a drain.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
-/// Longest a drain may go on without a single message deleted.
+/// A drain ends after this long without a deleted message.
 const DRAIN_STALL: Duration = Duration::from_secs(20);
-/// Longest a drain may take.
+/// Time limit of a drain.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// What a window of load showed.
+/// Figures of a window of load.
 pub(crate) struct Load {
-    /// Answers a second.
+    /// Answers per second.
     pub(crate) rate: f64,
-    /// Median latency.
     pub(crate) p50_ms: f64,
-    /// The latency only one in a hundred exceeds.
     pub(crate) p99_ms: f64,
-    /// Processor time of the service, a request.
+    /// Processor time of the service per request.
     pub(crate) cpu_us: f64,
-    /// Most resident memory of the service so far.
+    /// Peak memory of the service so far.
     pub(crate) peak_rss_mib: f64,
-    /// What the stub counted.
     pub(crate) counts: Counts,
-    /// Requests not answered with 200 or 201, and answers without a message.
+    /// Errors that make the figures invalid: other answers than 200 and 201, answers without a message.
     pub(crate) fault: Option<String>,
-    /// All latencies in microseconds.
+    /// Latencies in microseconds.
     pub(crate) latency_us: Histogram<u64>,
 }
 
-/// What a drain showed.
+/// Figures of a drain.
 pub(crate) struct Drain {
-    /// Messages a second.
+    /// Messages per second.
     pub(crate) rate: f64,
-    /// Processor time of the service, a message.
+    /// Processor time of the service per message.
     pub(crate) cpu_us: f64,
-    /// Most resident memory of the service so far.
+    /// Peak memory of the service so far.
     pub(crate) peak_rss_mib: f64,
-    /// What the stub counted.
     pub(crate) counts: Counts,
-    /// Why the figures say nothing.
+    /// Errors that make the figures invalid.
     pub(crate) fault: Option<String>,
 }
 
 impl Load {
-    /// AWS calls for each message sent.
+    /// AWS calls per message sent.
     pub(crate) fn calls_per_message(&self) -> f64 {
         self.counts.all() as f64 / self.counts.sent as f64
     }
 }
 
 impl Drain {
-    /// AWS calls for each message deleted, without the receives that found the backlog gone.
+    /// AWS calls per message deleted, without the receives after the end of the backlog.
     pub(crate) fn calls_per_message(&self) -> f64 {
         (self.counts.all() - self.counts.empty_receives) as f64 / self.counts.deleted as f64
     }
 }
 
-/// Loads the candidate for a warm-up and then a window; `sends` where each request must have become a message.
+/// Loads the candidate for a warm-up and then a window. With `sends`, each request must have become a message.
 pub(crate) async fn load(
     candidate: &Candidate,
     clients: &mut Clients,
     (warm_up, window): (Duration, Duration),
     sends: bool,
 ) -> anyhow::Result<Load> {
-    clients.run(warm_up).await?;
+    clients.run(warm_up).await;
     candidate.stub.restart(0).await?;
     let (before, stub_before, own_before) = (
         candidate.usage()?,
         candidate.stub.process.usage()?,
         own_usage()?,
     );
-    let run = clients.run(window).await?;
+    let run = clients.run(window).await;
     let (after, stub_after, own_after) = (
         candidate.usage()?,
         candidate.stub.process.usage()?,
         own_usage()?,
     );
     let counts = candidate.stub.counts().await?;
-    if run.answered == 0 {
-        bail!(
-            "{} answered nothing ({} errors)",
-            candidate.side.label(),
-            run.errors
-        );
+    let (answered, errors) = (run.accepted.len(), run.missing());
+    if answered == 0 {
+        let side = candidate.side.label();
+        bail!("{side} answered nothing ({errors} errors)");
     }
-    let each = |seconds: f64| seconds * 1e6 / run.answered as f64;
+    let each = |seconds: f64| seconds * 1e6 / answered as f64;
     let cpu_us = each(after.cpu_s - before.cpu_s);
     progress(&format!(
-        "{:<14}{:>8.0}/s   p50 {:>7.2} ms   p99 {:>7.2} ms   CPU a request: {cpu_us:>6.1} µs (stub {:.1}, generator {:.1})",
+        "{:<14}{:>8.0}/s   p50 {:>7.2} ms   p99 {:>7.2} ms   CPU per request: {cpu_us:>6.1} µs (stub {:.1}, generator {:.1})",
         candidate.side.label(),
         run.rate(),
-        run.quantile_ms(0.5),
-        run.quantile_ms(0.99),
+        run.accepted_ms(0.5),
+        run.accepted_ms(0.99),
         each(stub_after.cpu_s - stub_before.cpu_s),
         each(own_after.cpu_s - own_before.cpu_s),
     ));
-    let fault = match (run.errors, run.answered.saturating_sub(counts.sent)) {
+    let fault = match (errors, answered.saturating_sub(counts.sent)) {
         (0, missing) if !sends || missing == 0 => None,
         (0, missing) => Some(format!("{missing} answers without a message")),
         (errors, _) => Some(format!("{errors} errors")),
     };
     Ok(Load {
         rate: run.rate(),
-        p50_ms: run.quantile_ms(0.5),
-        p99_ms: run.quantile_ms(0.99),
+        p50_ms: run.accepted_ms(0.5),
+        p99_ms: run.accepted_ms(0.99),
         cpu_us,
         peak_rss_mib: after.peak_rss_mib,
         counts,
         fault,
-        latency_us: run.latency_us,
+        latency_us: run.accepted,
     })
 }
 
-/// Has the candidate drain this many messages.
+/// Fills the queue with this many messages and waits until the candidate has drained it.
 pub(crate) async fn drain(candidate: &Candidate, messages: u64) -> anyhow::Result<Drain> {
     let (before, stub_before) = (candidate.usage()?, candidate.stub.process.usage()?);
     candidate.stub.restart(messages).await?;
@@ -153,7 +147,7 @@ pub(crate) async fn drain(candidate: &Candidate, messages: u64) -> anyhow::Resul
         each(after.cpu_s - before.cpu_s),
     );
     progress(&format!(
-        "{:<14}{rate:>8.0}/s   {} messages   CPU a message: {cpu_us:>6.1} µs (stub {:.1})",
+        "{:<14}{rate:>8.0}/s   {} messages   CPU per message: {cpu_us:>6.1} µs (stub {:.1})",
         side.label(),
         counts.deleted,
         each(stub_after.cpu_s - stub_before.cpu_s),
@@ -173,16 +167,14 @@ pub(crate) async fn drain(candidate: &Candidate, messages: u64) -> anyhow::Resul
     })
 }
 
-/// Measurements of several sides, round by round.
+/// Measurements of several sides in rounds.
 pub(crate) struct Rounds<T>(Vec<(Side, Vec<T>)>);
 
 impl<T> Rounds<T> {
-    /// Of nothing yet.
     pub(crate) const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// Adds a round of a side.
     pub(crate) fn push(&mut self, side: Side, measured: T) {
         match self.0.iter_mut().find(|(known, _)| *known == side) {
             Some((_, rounds)) => rounds.push(measured),
@@ -190,7 +182,6 @@ impl<T> Rounds<T> {
         }
     }
 
-    /// A side's rounds.
     pub(crate) fn of(&self, side: Side) -> &[T] {
         self.0
             .iter()
@@ -198,12 +189,10 @@ impl<T> Rounds<T> {
             .map_or(&[], |(_, rounds)| rounds)
     }
 
-    /// One figure of a side's rounds.
     pub(crate) fn values(&self, side: Side, figure: impl Fn(&T) -> f64) -> Vec<f64> {
         self.of(side).iter().map(figure).collect()
     }
 
-    /// The first fault of either side.
     pub(crate) fn fault(
         &self,
         sides: [Side; 2],
@@ -215,7 +204,6 @@ impl<T> Rounds<T> {
         })
     }
 
-    /// A side's last round.
     pub(crate) fn last(&self, side: Side) -> anyhow::Result<&T> {
         self.of(side)
             .last()

@@ -1,4 +1,4 @@
-//! The peers in other languages: where they are, whether they are installed, and how they are.
+//! The peers in other languages: their folders, commands and installation.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::process::clean;
 use crate::report::progress;
 use crate::side::Side;
 
-/// The peers that can be run now.
+/// The installed peers.
 pub(crate) fn installed() -> Vec<Side> {
     let node = node_folder().join("node_modules").is_dir() && runs("node");
     let python = python_binary().is_file();
@@ -32,7 +32,7 @@ pub(crate) fn installed() -> Vec<Side> {
         .collect()
 }
 
-/// Installs what can be, from the pinned lists.
+/// Installs the peers whose language is on this machine, from the pinned lists.
 pub(crate) fn install() -> anyhow::Result<()> {
     if runs("npm") {
         progress("Node: npm ci");

@@ -1,5 +1,5 @@
-//! What our services are compared with, in the same language, with the same SDK and the same settings: one call for
-//! each message, and a bare handler. Each is what one would write first, without any of our features.
+//! The references in Rust, with the same SDK and the same settings: one call per message, and a bare handler. Each is a
+//! first draft without any of our features.
 
 mod bare;
 mod consumer;
@@ -11,7 +11,7 @@ use axum::Router;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-/// A reference, run as a process of its own; the AWS variables are the SDK's own.
+/// A reference as a process of its own; the SDK reads its AWS variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
 pub(crate) enum Reference {
     /// One SendMessage per POST
@@ -22,7 +22,7 @@ pub(crate) enum Reference {
     },
     /// Receives 10, then puts and deletes one by one
     Consumer,
-    /// The identity answer and nothing else
+    /// The identity answer alone
     Bare {
         /// Port on the loopback address
         #[arg(long)]
@@ -54,7 +54,7 @@ impl<'a> Identity<'a> {
     }
 }
 
-/// Runs until the process is ended.
+/// Runs until the process ends.
 pub(crate) async fn run(reference: Reference) -> anyhow::Result<()> {
     match reference {
         Reference::Producer { port } => serve(producer::router().await?, port).await,
@@ -67,7 +67,7 @@ async fn serve(router: Router, port: u16) -> anyhow::Result<()> {
     use axum::serve::ListenerExt as _;
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
     let listener = listener.tap_io(|stream| {
-        // As our own server does; where it fails answers are late, which is no reason to stop.
+        // As our own server does; without it answers are slower, which is no reason to stop.
         let _ = stream.set_nodelay(true);
     });
     Ok(axum::serve(listener, router).await?)

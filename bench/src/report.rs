@@ -1,4 +1,4 @@
-//! What a run reports: rows for the table, charts, notes; printed once and written to files.
+//! The report of a run: rows for the table, charts and notes, printed once and written to files.
 
 pub(crate) mod chart;
 mod files;
@@ -12,26 +12,22 @@ use serde::Serialize;
 use self::chart::Chart;
 use self::row::Row;
 
-/// Everything a run found out.
 #[derive(Default, Serialize)]
 pub(crate) struct Report {
-    /// The rows of the table, in order.
     pub(crate) rows: Vec<Row>,
-    /// The charts.
     pub(crate) charts: Vec<Chart>,
     /// Sentences below the table.
     pub(crate) notes: Vec<String>,
 }
 
 impl Report {
-    /// Prints the table and writes the files.
     pub(crate) fn publish(&self, stem: &str, prefix: &str) -> anyhow::Result<()> {
         table::print(self);
         files::write(self, stem, prefix)
     }
 }
 
-/// One line about what is going on now.
+/// Prints a line of progress.
 #[expect(clippy::print_stderr, reason = "a person waits at the terminal")]
 pub(crate) fn progress(line: &str) {
     eprintln!("  {line}");

@@ -15,35 +15,34 @@ mod start;
 use crate::plan::Plan;
 use crate::report::{Report, progress};
 
-/// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
 pub(crate) enum Scenario {
-    /// POST at 256 clients, at 0, 5 and 20 ms a call
+    /// POST at 256 clients, at 0, 5 and 20 ms per call
     Post,
     /// POST by one client
     Latency,
-    /// POST over the number of clients
+    /// POST at a growing number of clients
     Clients,
     /// GET at 32 clients
     Get,
-    /// A backlog consumed
+    /// Consumer of a backlog
     Drain,
-    /// Nothing to do
+    /// Idle services
     Idle,
-    /// Both services under full load: ten minutes
+    /// Memory of both services under full load, for ten minutes
     Memory,
     /// From start to the first answer
     Start,
     /// AWS's bill for a million messages
     Cost,
-    /// One tenant's flood and another's messages
+    /// Dwell time of one tenant's messages beside another tenant's flood
     Fairness,
-    /// Charges recorded and told
+    /// Charges and their events
     Payments,
 }
 
 impl Scenario {
-    /// All, in the order of the table.
+    /// All scenarios in the order of the table.
     pub(crate) const ALL: [Self; 11] = [
         Self::Latency,
         Self::Post,
@@ -58,7 +57,7 @@ impl Scenario {
         Self::Payments,
     ];
 
-    /// Its name on the command line.
+    /// The name on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Post => "post",
@@ -75,7 +74,6 @@ impl Scenario {
         }
     }
 
-    /// Measures.
     pub(crate) async fn run(self, plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
         progress(&format!("== {}", self.name()));
         match self {

@@ -1,11 +1,10 @@
-//! Whose program is measured.
+//! The sides of a comparison.
 
-/// Whose program it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
-    /// The real service.
+    /// Our service.
     Ours,
-    /// Rust, the same SDK, one call for each message.
+    /// Rust, the same SDK, one call per message.
     OneCall,
     /// A bare axum handler.
     Bare,
@@ -16,7 +15,7 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    /// How it is called in tables.
+    /// The name in tables.
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Ours => "ours",

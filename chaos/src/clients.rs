@@ -1,38 +1,38 @@
-//! Clients that post over sockets and remember what they were told. A third of the events has an `Idempotency-Key` and
-//! is repeated until it is accepted, some of them once more after that; the others are given up after one failure.
+//! Clients that post events and remember the answers. A third of the events has an `Idempotency-Key` and is repeated until
+//! it is accepted, some of them once more after that; every other event is dropped after one failure.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tests::http::{Answer, Request};
-use tests::wait::eventually;
+use kit::http::{Answer, Request};
+use kit::wait::eventually;
 
 use crate::fleet::Fleet;
 use crate::judge::Sent;
 use crate::tenants::{Cast, Tenant};
 
-/// Tries of an event that has a key.
+/// Tries of an event with a key.
 const TRIES_MAX: usize = 60;
-/// Most bytes that fill a payload up.
+/// Most bytes of filling in a payload.
 const FILL_BYTES_MAX: usize = 600;
-/// Longest wait for progress that is still worth waiting for.
+/// Time limit of a wait for progress.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What clients share.
+/// State that clients share.
 pub struct Clients {
-    /// Events to be posted in all.
+    /// Number of events to post.
     total: usize,
     started: Cell<usize>,
     sent: RefCell<Vec<Sent>>,
     statuses: RefCell<BTreeMap<u16, u64>>,
     unanswered: Cell<u64>,
-    /// Answers to a repeat that named another id than the answer before.
+    /// Repeats whose answer named another id than the first answer.
     contradicted: Cell<u64>,
 }
 
 impl Clients {
-    /// Clients that post this many events together.
+    /// Clients that together post this many events.
     pub fn new(total: usize) -> Self {
         Self {
             total,
@@ -44,7 +44,7 @@ impl Clients {
         }
     }
 
-    /// One client of a tenant: posts one event after the other until all have been posted.
+    /// One client of a tenant: posts one event after the other until all are posted.
     pub async fn run(
         &self,
         cast: &Cast,
@@ -90,11 +90,11 @@ impl Clients {
         let tries = if is_keyed { TRIES_MAX } else { 1 };
         for _ in 0..tries {
             let Some(id) = self.try_once(fleet, tenant, request, random).await else {
-                // As it was told to: about the second that Retry-After says.
+                // As `Retry-After` asks: up to one second.
                 tokio::time::sleep(Duration::from_millis(random.u64(100..1000))).await;
                 continue;
             };
-            // Some clients did not see the answer, and ask again: it is the same event, through any replica.
+            // Some clients repeat an accepted event, through any replica: its id must be the same.
             if is_keyed && random.usize(..4) == 0 {
                 let again = self.try_once(fleet, tenant, request, random).await;
                 let differs = again.is_some_and(|again| again != id);
@@ -131,12 +131,11 @@ impl Clients {
         }
     }
 
-    /// Events that are finished, one way or the other.
+    /// Events that are finished: accepted or dropped.
     pub fn done(&self) -> usize {
         self.sent.borrow().len()
     }
 
-    /// Whether all events are finished.
     pub fn is_over(&self) -> bool {
         self.done() >= self.total
     }
@@ -146,7 +145,7 @@ impl Clients {
         let wanted = count.min(self.total);
         let mut seen = self.done();
         while seen < wanted {
-            let what = format!("clients get on: {seen} of {}", self.total);
+            let what = format!("more events are finished: {seen} of {}", self.total);
             seen = eventually(&what, PROGRESS_TIMEOUT, async || {
                 Some(self.done()).filter(|done| *done > seen)
             })
@@ -154,12 +153,11 @@ impl Clients {
         }
     }
 
-    /// What clients know of their events.
+    /// The events and their answers.
     pub fn sent(&self) -> Vec<Sent> {
         self.sent.borrow().clone()
     }
 
-    /// Answers by status.
     pub fn statuses(&self) -> BTreeMap<u16, u64> {
         self.statuses.borrow().clone()
     }
@@ -169,7 +167,6 @@ impl Clients {
         self.unanswered.get()
     }
 
-    /// Repeats whose answer named another id.
     pub fn contradicted(&self) -> u64 {
         self.contradicted.get()
     }

@@ -1,7 +1,7 @@
-//! `chaos connections`: clients that hold connections instead of using them, while another one asks as ever.
+//! `chaos connections`: attackers hold connections and never complete a request.
 //!
-//! Each attack lasts a while; beside it a client posts at a low rate and must be served. Memory stays bounded, and when
-//! the attackers have gone, so have their connections.
+//! Beside each attack a client posts at a low rate and must be served. The producer's memory stays bounded, and after the
+//! attack the attackers' connections are closed.
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,47 +9,48 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use kit::load::{Open, Tally};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use crate::load::{Seen, open};
 use crate::memory::{open_files, resident_bytes};
-use crate::overload::Target;
 use crate::report::progress;
+use crate::target::{TENANTS, Target, post};
 
-/// How the attacks are made.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Options {
     /// Seconds of each attack
     #[arg(long, default_value_t = 15)]
     pub seconds: u64,
-    /// Connections of the attack that only holds them
+    /// Connections of the attack `idle connections`
     #[arg(long, default_value_t = 10_000)]
     pub idle: usize,
-    /// Connections of every other attack
+    /// Connections of each other attack
     #[arg(long, default_value_t = 500)]
     pub connections: usize,
-    /// Requests a second of the client beside it
+    /// Requests per second of the client beside the attack
     #[arg(long, default_value_t = 50)]
     pub rate: u32,
 }
 
-/// Connections from one address; a further one is used beyond, so that no address runs out of ports.
+/// Connections from one address; beyond it another address is used, so that no address runs out of ports.
 const CONNECTIONS_PER_ADDRESS: usize = 5_000;
 /// Milliseconds that each call of the endpoint takes.
 const ENDPOINT_DELAY_MS: u64 = 5;
+/// Connections of the client beside the attack, at most.
+const CLIENT_CONNECTIONS: usize = 2_000;
 /// Pause between two bytes of a slow writer.
 const SLOW_PAUSE: Duration = Duration::from_millis(500);
-/// Requests that a client sends whose answers it does not read.
+/// Requests of a client that does not read the answers.
 const UNREAD_REQUESTS: usize = 2_000;
-/// Descriptors that a producer has open beyond those of clients, at most: its endpoint's connections come and go.
+/// Most open descriptors of a producer without clients: its connections to the endpoint come and go.
 const OWN_FILES_MAX: usize = 150;
-/// Longest until their connections are gone: what the kernel had not told of its client's end is closed once it has been
-/// quiet for 80 s.
+/// Time limit until the attackers' connections are closed. The server closes a connection that has been idle for 80 s, even
+/// if the kernel has not reported the client's end.
 const GONE_WITHIN: Duration = Duration::from_secs(90);
-/// Memory of the producer at most: the chart's limit.
+/// Most memory of the producer: the chart's limit.
 const MEMORY_MAX_BYTES: u64 = 128 << 20;
 
 /// A kind of attack.
@@ -57,17 +58,17 @@ const MEMORY_MAX_BYTES: u64 = 128 << 20;
 enum Attack {
     /// Connections that send nothing.
     Idle,
-    /// Heads that come byte by byte and never end.
+    /// Heads that arrive byte by byte and never end.
     SlowHeads,
-    /// Bodies that do.
+    /// Bodies that arrive byte by byte and never end.
     SlowBodies,
     /// Requests whose answers are not read.
     SlowReaders,
-    /// Connections whose client has stopped sending, and still listens.
+    /// Connections whose client has shut down its sending half.
     HalfOpen,
-    /// Heads beyond every bound.
+    /// Heads beyond every limit.
     HeaderFlood,
-    /// Bodies beyond every bound.
+    /// Bodies beyond every limit.
     BodyFlood,
 }
 
@@ -95,29 +96,26 @@ impl Attack {
     }
 }
 
-/// What one attack did.
+/// The result of an attack.
 pub struct Outcome {
     name: &'static str,
-    /// Connections that attackers opened, one after the other or at once.
+    /// Connections that attackers opened, at once or one after the other.
     pub opened: usize,
-    /// Descriptors that the producer had open at once.
+    /// Most open descriptors of the producer.
     pub files: usize,
-    /// What the client beside it saw.
-    pub beside: Seen,
+    /// The answers to the client beside the attack.
+    pub beside: Tally,
     /// Most memory of the producer, in bytes.
     pub resident: u64,
-    /// Whether all connections of the attackers were gone afterwards.
+    /// Whether the attackers' connections were closed afterwards.
     pub are_gone: bool,
 }
 
 impl Outcome {
-    /// Whether the others were served, within bounds.
+    /// Whether the client was served, within the bounds.
     pub fn is_kept(&self) -> bool {
-        let failed = self.beside.unanswered()
-            + self.beside.unsent
-            + self.beside.others.values().sum::<u64>();
-        // Whoever opens connections faster than they can be taken may cost others a second try, never their service.
-        let is_served = self.beside.accepted.len() >= 9 * (failed + self.beside.refused.len());
+        // A flood of new connections may cost other clients a second try, never their service.
+        let is_served = self.beside.accepted.len() >= 9 * self.beside.missing();
         is_served && self.are_gone && self.resident <= MEMORY_MAX_BYTES
     }
 }
@@ -128,14 +126,14 @@ impl fmt::Display for Outcome {
         let word = if self.is_kept() { "kept" } else { "MISSED" };
         write!(
             f,
-            "{:<24} {:>6} connections, {} descriptors at once; beside: {} served, {} refused, {} unanswered, p50 {:.1} ms, p99 {:.1} ms; \
-             {} MiB; gone afterwards: {}: {word}",
+            "{:<24} {:>6} connections, {} descriptors; client: {} served, {} refused, {} failed, p50 {:.1} ms, p99 {:.1} ms; \
+             {} MiB; closed afterwards: {}: {word}",
             self.name,
             self.opened,
             self.files,
             beside.accepted.len(),
             beside.refused.len(),
-            beside.unanswered(),
+            beside.failed(),
             beside.accepted_ms(0.5),
             beside.accepted_ms(0.99),
             self.resident >> 20,
@@ -144,16 +142,16 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Plays every attack, one after the other, on one producer.
+/// Runs every attack, one after the other, on one producer.
 ///
 /// # Panics
-/// Where a process does not start.
+/// A process does not start.
 pub async fn connections(options: Options) -> Vec<Outcome> {
     LocalSet::new().run_until(play(options)).await
 }
 
 async fn play(options: Options) -> Vec<Outcome> {
-    let target = Target::start(ENDPOINT_DELAY_MS).await;
+    let target = Target::start(ENDPOINT_DELAY_MS, None).await;
     let mut outcomes = Vec::new();
     for attack in Attack::ALL {
         let outcome = play_one(attack, options, &target).await;
@@ -164,7 +162,7 @@ async fn play(options: Options) -> Vec<Outcome> {
 }
 
 async fn play_one(attack: Attack, options: Options, target: &Target) -> Outcome {
-    let (to, id) = (target.address(), target.producer.process.id());
+    let (to, id) = (target.address(), target.process_id());
     let count = if attack == Attack::Idle {
         options.idle
     } else {
@@ -185,10 +183,12 @@ async fn play_one(attack: Attack, options: Options, target: &Target) -> Outcome 
         }
         most
     });
-    let mut beside = Seen::default();
-    for window in open(to, &Target::request(), &[(options.rate.into(), length)]).await {
-        beside.add(&window);
-    }
+    let client = Open {
+        to,
+        request: post(TENANTS[0]),
+        connections: CLIENT_CONNECTIONS,
+    };
+    let beside = Tally::sum(&client.run(&[(options.rate.into(), length)]).await);
     let (resident, files) = sampling.await.expect("sampling does not panic");
     attackers.join_all().await;
     let deadline = Instant::now() + GONE_WITHIN;
@@ -206,7 +206,7 @@ async fn play_one(attack: Attack, options: Options, target: &Target) -> Outcome 
     }
 }
 
-/// One attacker: opens a connection, misuses it until the end, and again where it was closed.
+/// One attacker: opens a connection and misuses it until the end; opens another if it was closed.
 async fn attacker(
     attack: Attack,
     at: usize,
@@ -215,10 +215,10 @@ async fn attacker(
     opened: Rc<Cell<usize>>,
 ) {
     while Instant::now() < until_end {
-        // Any error is the end of this connection, and that is what it is for.
+        // An error only ends this connection.
         let _ = tokio::time::timeout_at(until_end, misuse(attack, at, to, &opened)).await;
         if attack == Attack::Idle || attack == Attack::HalfOpen {
-            // What was closed for others' sake is not opened again: the question is who is served meanwhile.
+            // A connection that the server closed is not opened again: its slot is for other clients.
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -286,14 +286,14 @@ async fn drip(stream: &mut TcpStream) -> std::io::Result<()> {
     }
 }
 
-/// Ends when the other side closes.
+/// Ends when the server closes.
 async fn wait_for_end(stream: &mut TcpStream) -> std::io::Result<()> {
     let mut sink = [0; 1024];
     while stream.read(&mut sink).await? > 0 {}
     Ok(())
 }
 
-/// Connects from one of the addresses of this machine.
+/// Connects from one of the loopback addresses.
 async fn connect(at: usize, to: SocketAddr) -> std::io::Result<TcpStream> {
     let last = u8::try_from(2 + at / CONNECTIONS_PER_ADDRESS).unwrap_or(u8::MAX);
     let socket = TcpSocket::new_v4()?;

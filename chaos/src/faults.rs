@@ -1,17 +1,17 @@
-//! Every kind of fault the endpoint can inject, as its rules. Pure.
+//! Every kind of fault that the endpoint can inject, as its rules. Pure.
 
 use serde_json::{Value, json};
 
-/// How often a fault strikes where nothing else is said.
+/// Default rate of a fault.
 pub const RATE: f64 = 0.05;
-/// Longer than any attempt waits for an answer (3 s).
+/// Longer than the time-out of an attempt (3 s).
 const TIMEOUT_MS: u64 = 3_500;
-/// The same for a long poll, which waits 5 s beyond what it asked for.
+/// Longer than the time-out of a long poll, which is 5 s beyond its wait.
 const POLL_TIMEOUT_MS: u64 = 6_500;
-/// Slow, and still an answer.
+/// Delay of a slow answer, within every time-out.
 const SLOW_MS: u64 = 250;
 
-/// The calls that work on messages and items.
+/// Calls for messages and items.
 const ENGINE: [&str; 8] = [
     "SQS.SendMessage",
     "SQS.SendMessageBatch",
@@ -22,7 +22,7 @@ const ENGINE: [&str; 8] = [
     "DynamoDB.BatchWriteItem",
     "DynamoDB.PutItem",
 ];
-/// The calls that take several entries.
+/// Calls with several entries.
 const BATCHES: [&str; 3] = [
     "SQS.SendMessageBatch",
     "SQS.DeleteMessageBatch",
@@ -32,34 +32,31 @@ const BATCHES: [&str; 3] = [
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
-    /// AWS asks for a slower pace.
+    /// AWS throttles.
     Throttles,
-    /// 500.
     Errors500,
-    /// 503.
     Errors503,
-    /// No answer for longer than anyone waits; half of the time the work is done all the same.
+    /// No answer within the time-out; half of these calls are done all the same.
     TimeOuts,
-    /// The connection is closed before the work.
+    /// The connection is closed before the call is done.
     Resets,
-    /// The work is done and the connection is closed.
+    /// The call is done, and the connection is closed.
     LostAnswers,
-    /// Late, but within time.
+    /// A late answer within the time-out.
     SlowAnswers,
-    /// Entries of a batch fail, and some of them were done all the same.
+    /// Entries of a batch fail; some of them are done all the same.
     PartialFailures,
     /// Items of a BatchWriteItem stay unprocessed.
     UnprocessedItems,
-    /// Leases that end at once: the message comes again, and the first receipt handle is stale.
+    /// Leases that end at once: the message is delivered again, and the first receipt handle is stale.
     StaleHandles,
     /// The queue delivers a message twice.
     Duplicates,
-    /// Later messages overtake.
+    /// Later messages overtake earlier ones.
     OutOfOrder,
 }
 
 impl Kind {
-    /// All of them.
     pub const ALL: [Self; 12] = [
         Self::Throttles,
         Self::Errors500,
@@ -75,7 +72,7 @@ impl Kind {
         Self::OutOfOrder,
     ];
 
-    /// What the table calls it.
+    /// The name in the table.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Throttles => "throttles",
@@ -93,7 +90,6 @@ impl Kind {
         }
     }
 
-    /// Its rules at this rate.
     pub fn rules(self, rate: f64) -> Vec<Value> {
         let on = |actions: &[&str], effect: Value| -> Vec<Value> {
             actions
@@ -147,18 +143,18 @@ impl Kind {
     }
 }
 
-/// Parameter Store does not answer.
+/// Rules for a Parameter Store that does not answer.
 pub fn no_parameters() -> Vec<Value> {
     vec![rule("SSM.*", 1.0, &json!({ "drop": true }))]
 }
 
-/// Every call is told that its credentials have expired.
+/// Rules that refuse every call for expired credentials.
 pub fn expired_credentials() -> Vec<Value> {
     let error = json!({ "error": { "code": "ExpiredTokenException", "status": 400 } });
     vec![rule("*", 1.0, &error)]
 }
 
-/// Gives each rule a seed of its own: with one for all, the rules of a call would strike together.
+/// Gives each rule a seed of its own: with a common seed, the rules of a call would strike together.
 pub fn sow(rules: &mut [Value], random: &mut fastrand::Rng) {
     for rule in rules {
         rule["seed"] = random.u32(..).into();

@@ -1,5 +1,5 @@
-//! The processes under test: several producers and consumers of the pool, one of each a silo has, each on ports of its
-//! own, killed and started again as a kubelet would. It never looks at what they do.
+//! The processes under test: several producers and consumers of the pool, and those of each silo, each on ports of its own.
+//! The fleet kills and restarts them as a kubelet would, and never reads what they store.
 
 use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,40 +7,32 @@ use std::process::Command;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tests::http::Request;
-use tests::metrics::Metrics;
-use tests::process::{Exit, Process, fixed_port};
-use tests::service::{Service, command};
-use tests::wait::until;
+use kit::http::Request;
+use kit::metrics::Metrics;
+use kit::process::{Exit, Process, fixed_port};
+use kit::service::{QUIET_LOG, Service, command};
+use kit::wait::until;
 
 use crate::side::Side;
 use crate::tenants::{Cast, POOL};
 
-/// Copies of the pool's producer, and of its consumer.
+/// Replicas of the pool's producer, and of its consumer.
 const POOL_REPLICAS: usize = 2;
-/// Longest a service may take from SIGTERM to its end: its grace period and a little.
+/// Time limit from SIGTERM to the end of a service: its grace period and a margin.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest a service may take to be ready at the start.
+/// Time limit until a service is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What services are configured by, beside what every test's are: the registry is read often, so that it meets every
-/// fault, and log lines, which this process would have to keep, are few.
-const VARIABLES: [(&str, &str); 2] = [
-    ("REGISTRY_REFRESH_SECONDS", "5"),
-    ("LOG_LEVEL", "error,shared::service=info"),
-];
+/// Variables of every service: the registry is read often, so that it meets every fault.
+const VARIABLES: [(&str, &str); 2] = [("REGISTRY_REFRESH_SECONDS", "5"), QUIET_LOG];
 
-/// What a service does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
-    /// Takes events.
     Producer,
-    /// Stores them.
     Consumer,
 }
 
 impl Role {
-    /// The name of its binary.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Producer => "producer",
@@ -49,15 +41,13 @@ impl Role {
     }
 }
 
-/// One place for a process: it may be empty for a moment.
+/// A slot of the fleet: its service restarts, its addresses stay.
 pub struct Slot {
-    /// What it does.
     pub role: Role,
-    /// Its environment's place in the cast.
+    /// Index of its environment in the cast.
     pub environment: usize,
-    /// Where it serves, whenever it runs.
     pub address: SocketAddr,
-    /// How many events clients had accepted by it.
+    /// Events that this producer accepted.
     pub accepted: Cell<u64>,
     admin: SocketAddr,
     name: String,
@@ -67,14 +57,13 @@ pub struct Slot {
     running: RefCell<Option<Service>>,
 }
 
-/// All of them.
 pub struct Fleet {
-    /// The slots; their order does not change.
+    /// The slots, in a fixed order.
     pub slots: Vec<Slot>,
 }
 
 impl Fleet {
-    /// Starts a service in every slot over the endpoint at this URL, and waits until all are ready.
+    /// Starts a service in every slot, over the endpoint at this URL, and waits until all are ready.
     pub async fn start(cast: &Cast, side: Side, url: &str, visibility_seconds: u64) -> Self {
         let mut slots = Vec::new();
         for (environment, name) in cast.environments.iter().enumerate() {
@@ -107,7 +96,7 @@ impl Fleet {
         Self { slots }
     }
 
-    /// The producers of an environment.
+    /// Slots of an environment's producers.
     pub fn producers(&self, environment: usize) -> Vec<usize> {
         let is_one = |slot: &Slot| slot.role == Role::Producer && slot.environment == environment;
         (0..self.slots.len())
@@ -115,7 +104,7 @@ impl Fleet {
             .collect()
     }
 
-    /// Ends all of them with SIGTERM; says how many ended as promised: in time, with 0.
+    /// Ends every service with SIGTERM; returns how many ended in time with exit code 0.
     pub async fn stop(&self) -> usize {
         let exits = join_all(self.slots.iter().map(Slot::end)).await;
         exits
@@ -142,7 +131,7 @@ impl Slot {
         }
     }
 
-    /// What messages call it.
+    /// The name in messages.
     pub fn label(&self) -> String {
         format!("{} of {}", self.role.name(), self.name)
     }
@@ -168,7 +157,7 @@ impl Slot {
         command
     }
 
-    /// Starts its service; it listens then, and may not be ready.
+    /// Starts the service and waits until it listens.
     pub async fn start(&self) {
         let process = Process::start(&self.label(), self.command());
         let service = Service::of(self.role.name(), process).await;
@@ -190,7 +179,7 @@ impl Slot {
         .await;
     }
 
-    /// Ends its service with SIGKILL and starts another; says whether there was one to kill.
+    /// Ends the service with SIGKILL and starts it again; returns whether it ran.
     pub async fn kill(&self) -> bool {
         let Some(mut service) = self.running.take() else {
             return false;
@@ -200,7 +189,7 @@ impl Slot {
         true
     }
 
-    /// Ends its service with SIGTERM and starts another; says how the old one ended.
+    /// Ends the service with SIGTERM and starts it again; returns how it ended.
     pub async fn replace(&self) -> Option<Exit> {
         let exit = self.end().await?;
         self.start().await;
@@ -213,7 +202,7 @@ impl Slot {
         Some(service.process.exit(END_TIMEOUT).await)
     }
 
-    /// How much its service has done since it started; none where it does not tell.
+    /// Events accepted or items stored since the start; none if the service does not answer.
     pub async fn done(&self) -> Option<u64> {
         if self.role == Role::Producer {
             return Some(self.accepted.get());

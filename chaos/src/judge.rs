@@ -1,66 +1,60 @@
-//! The oracle: what clients were told, held against what is in the tables. Pure.
+//! The oracle: the answers to clients, compared with the items in the tables. Pure.
 //!
-//! For every 200 there is exactly one item, in the tenant's own table, with the payload that was sent and the id that
-//! was answered. For everything else, refused or unanswered, there is one or none. Payloads are unique, so an item
-//! always tells which event it is.
+//! For every 200 there is exactly one item, in the tenant's own table, with the sent payload and the answered id. For
+//! every other event, refused or unanswered, there is one item or none. Payloads are unique, so that each item belongs to
+//! one event.
 
 use std::collections::HashMap;
 
-/// An event as its client knows it.
+/// An event and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// Whose it is.
     pub tenant: String,
-    /// Which of the tables is its tenant's.
+    /// Index of the tenant's table.
     pub table: usize,
-    /// The body that was sent; no other event has the same.
+    /// The sent body, unique among all events.
     pub payload: String,
-    /// The id that came with a 200; none where no 200 came.
+    /// The id of a 200; none without a 200.
     pub accepted: Option<String>,
 }
 
-/// An item as it was found.
+/// An item of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// In which of the tables.
+    /// Index of the table.
     pub table: usize,
-    /// Its hash key.
+    /// Hash key.
     pub tenant: String,
-    /// Its range key.
+    /// Range key.
     pub message_id: String,
-    /// Its payload.
     pub payload: String,
 }
 
-/// What the judge counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Events that got a 200.
+    /// Events with a 200.
     pub accepted: usize,
-    /// Events that got none.
+    /// Events without a 200.
     pub open: usize,
-    /// Items found.
     pub stored: usize,
-    /// Accepted events without an item of their tenant's.
+    /// Accepted events without an item of their tenant.
     pub lost: usize,
     /// Items beyond the first of their event.
     pub duplicated: usize,
-    /// Items in another tenant's table, or under another tenant's key.
+    /// Items in another tenant's table or under another tenant's key.
     pub misrouted: usize,
-    /// Items of accepted events under another id than was answered.
+    /// Items of accepted events under another id than the answered one.
     pub renamed: usize,
-    /// Items with a payload that nobody sent.
+    /// Items with a payload that no client sent.
     pub altered: usize,
 }
 
 impl Verdict {
-    /// Whether every promise was kept.
     pub fn is_clean(&self) -> bool {
         self.lost + self.duplicated + self.misrouted + self.renamed + self.altered == 0
     }
 }
 
-/// Judges a run.
 pub fn judge(sent: &[Sent], found: &[Found]) -> Verdict {
     let places: HashMap<&str, usize> = sent
         .iter()
@@ -103,7 +97,7 @@ pub fn judge(sent: &[Sent], found: &[Found]) -> Verdict {
 mod tests {
     use super::*;
 
-    /// Three events: two accepted, of two tenants, and one that was refused.
+    /// Three events: two accepted, of two tenants, and one refused.
     fn sent() -> Vec<Sent> {
         let event = |tenant: &str, table, payload: &str, id: Option<&str>| Sent {
             tenant: tenant.to_owned(),
@@ -118,7 +112,7 @@ mod tests {
         ]
     }
 
-    /// What should be found of them.
+    /// The items of these events.
     fn found() -> Vec<Found> {
         let items = sent().into_iter().filter_map(|event| {
             let message_id = event.accepted?;
@@ -144,7 +138,7 @@ mod tests {
     };
 
     #[test]
-    fn what_was_promised_is_clean_and_a_refused_event_may_be_stored_once() {
+    fn one_item_per_accepted_event_is_clean_and_a_refused_event_may_be_stored_once() {
         assert_eq!(judge(&sent(), &found()), CLEAN);
         let mut more = found();
         more.push(Found {
@@ -159,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_planted_loss_is_noticed() {
+    fn a_lost_item_is_counted() {
         let verdict = judge(&sent(), &found()[1..]);
         assert_eq!(
             verdict,
@@ -173,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_planted_duplicate_is_noticed_of_accepted_and_refused_events() {
+    fn a_duplicate_of_an_accepted_or_a_refused_event_is_counted() {
         let mut doubled = found();
         doubled.push(Found {
             message_id: "another".into(),
@@ -214,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_planted_misroute_is_noticed_by_table_and_by_key() {
+    fn a_misrouted_item_is_counted_by_table_and_by_key() {
         for (table, tenant) in [(1, "a"), (0, "b")] {
             let mut astray = found();
             astray[0] = Found {
@@ -246,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn another_id_and_another_payload_are_noticed() {
+    fn another_id_and_another_payload_are_counted() {
         let mut items = found();
         items[0].message_id = "another".into();
         assert_eq!(

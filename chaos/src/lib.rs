@@ -1,18 +1,20 @@
-//! Faults, kills and overload against the real processes, judged by what their clients were told.
+//! Faults, kills and overload against the real processes, judged by the answers to their clients.
 //!
-//! [`run`] lets clients post while the endpoint fails and services are killed, and holds what clients were told against
-//! what is in the tables ([`judge`]); [`reference`](mod@reference) is what shows that it would notice. [`overload`] asks
-//! for more than can be done, [`connections`] holds what others need. Everything runs on this machine, on the loopback address, bounded in number and time, and ends with the value that stands for it.
+//! [`run`] lets clients post while the endpoint fails and services are killed, and compares the answers with the tables
+//! ([`judge`]); [`reference`](mod@reference) loses and doubles messages, so that a test shows that the judge notices.
+//! [`overload`] sends more than a producer can do, [`connections`] holds connections open. Everything runs on the loopback
+//! address, is bounded in number and time, and ends with its value.
 
+pub mod busy;
 pub mod clients;
 pub mod connections;
 pub mod faults;
 pub mod fleet;
 pub mod judge;
-pub mod load;
 pub mod memory;
 pub mod overload;
 pub mod plan;
+mod quota;
 pub mod recovery;
 pub mod reference;
 pub mod report;
@@ -20,4 +22,5 @@ pub mod run;
 pub mod side;
 pub mod stage;
 pub mod stub;
+mod target;
 pub mod tenants;

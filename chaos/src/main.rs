@@ -1,4 +1,4 @@
-//! `chaos`: what breaks under faults, kills and overload, and whether anybody would notice.
+//! `chaos`: faults, kills and overload against the real processes.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use chaos::side::{Acknowledge, Side};
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Longest anything may take, whatever is asked for.
+/// Time limit of every command.
 const RUN_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Plays faults, kills and overload against the real processes
+/// Runs faults, kills and overload against the real processes
 #[derive(Debug, clap::Parser)]
 #[command(name = "chaos", version)]
 struct Arguments {
@@ -26,23 +26,29 @@ struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Faults and kills while clients post; then every item is held against what its client was told
+    /// Faults and kills while clients post; then every item is compared with the answer to its client
     Run {
         #[command(flatten)]
         plan: Plan,
-        /// What decides; a random one where it is not given
+        /// Seed of every random choice; random if none is given
         #[arg(long)]
         seed: Option<u64>,
-        /// Plays against one call a message without an id of its own, acknowledged before or after it is stored: the
-        /// driver must notice
+        /// Runs against a reference with one call per message and no id of its own, which acknowledges before or after it
+        /// stores: the judge must notice
         #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "after")]
         reference: Option<Acknowledge>,
     },
-    /// Twice what a producer can do, for two minutes
+    /// Loads on a producer with shipped defaults, and what each must keep
     Overload(chaos::overload::Options),
     /// Clients that hold connections instead of using them
     Connections(chaos::connections::Options),
-    /// What `run --reference` starts
+    /// A process that spins, which `overload` starts
+    #[command(hide = true)]
+    Busy {
+        #[arg(long)]
+        seconds: u64,
+    },
+    /// The service that `run --reference` starts
     #[command(hide = true)]
     Reference {
         #[arg(value_enum)]
@@ -52,10 +58,7 @@ enum What {
     },
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the one line that says what went wrong"
-)]
+#[expect(clippy::print_stderr, reason = "the one line that names the error")]
 fn main() -> ExitCode {
     match run(Arguments::parse().what) {
         Ok(code) => code,
@@ -80,12 +83,13 @@ fn run(what: What) -> anyhow::Result<ExitCode> {
             Ok(code(report.is_clean()))
         }
         What::Overload(options) => {
-            let measured =
-                one_thread()?.block_on(bounded(async { Ok(overload(options).await) }))?;
-            print(&measured);
-            Ok(code(
-                measured.promises().iter().all(|(_, _, is_kept)| *is_kept),
-            ))
+            let table = one_thread()?.block_on(bounded(async { Ok(overload(&options).await) }))?;
+            print(&table);
+            if let Some(file) = options.json {
+                std::fs::write(&file, format!("{:#}\n", table.json()))
+                    .with_context(|| format!("{} cannot be written", file.display()))?;
+            }
+            Ok(code(table.is_kept()))
         }
         What::Connections(options) => {
             let outcomes =
@@ -93,6 +97,10 @@ fn run(what: What) -> anyhow::Result<ExitCode> {
             let lines: Vec<_> = outcomes.iter().map(ToString::to_string).collect();
             print(&lines.join("\n"));
             Ok(code(outcomes.iter().all(Outcome::is_kept)))
+        }
+        What::Busy { seconds } => {
+            chaos::busy::spin(Duration::from_secs(seconds));
+            Ok(ExitCode::SUCCESS)
         }
         What::Reference { role, acknowledge } => {
             let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -104,7 +112,7 @@ fn run(what: What) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// 1 where a promise was not kept.
+/// Exit code 1 if a promise was not kept.
 fn code(is_kept: bool) -> ExitCode {
     if is_kept {
         ExitCode::SUCCESS
@@ -113,14 +121,14 @@ fn code(is_kept: bool) -> ExitCode {
     }
 }
 
-/// The driver shares the machine with what it drives: one thread is enough.
+/// One thread: the driver shares the machine's cores with the services.
 fn one_thread() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
 }
 
-/// Ends with the work, or when it is asked to, or has taken too long; children end with it.
+/// Ends with the work, with a signal or at the time limit; child processes end with it.
 async fn bounded<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt())?,
@@ -133,7 +141,7 @@ async fn bounded<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Re
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the table is what the program is for")]
+#[expect(clippy::print_stdout, reason = "the table is the program's output")]
 fn print(table: &dyn std::fmt::Display) {
     progress("done");
     println!("{table}");

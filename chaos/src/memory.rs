@@ -1,8 +1,8 @@
-//! What Linux tells of a process.
+//! Memory and descriptors of a process, from `/proc`.
 
-/// Resident memory of a process now, in bytes; nothing where it has ended.
+/// Resident memory of a process in bytes; 0 if it has ended.
 pub fn resident_bytes(id: u32) -> u64 {
-    ::tests::process::status_bytes(id, "VmRSS").unwrap_or_default()
+    kit::process::status_bytes(id, "VmRSS").unwrap_or_default()
 }
 
 /// Open file descriptors of a process.

@@ -1,245 +1,361 @@
-//! `chaos overload`: a producer is asked for twice what it can do, and what it accepts is to stay quick.
+//! `chaos overload`: rows of load on a producer with shipped defaults, each with the promise it must keep.
 //!
-//! Capacity is the highest rate that an open loop gets accepted in full: a closed loop finds out what is possible at all,
-//! and from there it goes down by tenths. Normal is an open loop at half of the capacity. The endpoint is the stub of
-//! `bench`, which is never what everybody waits for. Everything runs on this machine: what load generator and endpoint
-//! take of its cores is missing in the capacity.
+//! The endpoint is the stub of `bench`. Load generator and stub share this machine's cores with the producer: what they
+//! take is missing in the capacity. Latency in an open loop begins when a request was due.
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::rc::Rc;
+mod capacity;
+mod row;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
-use ::tests::service::Service;
+use kit::load::{Clients, Open, Tally, WINDOW};
 use tokio::task::LocalSet;
 
-use crate::load::{Seen, WINDOW, closed, open, post};
+use self::capacity::{Capacity, capacity};
+pub use self::row::{Row, Table};
+use crate::busy::Busy;
 use crate::memory::resident_bytes;
+use crate::quota::Quota;
 use crate::report::progress;
-use crate::stub::Stub;
+use crate::target::{TENANTS, Target, post};
 
-/// How an overload is made.
-#[derive(Debug, Clone, Copy, clap::Args)]
+/// What is measured, and how long.
+#[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// Seconds of overload
+    /// Rows to measure; all if none is given
+    #[arg(long = "row", value_enum)]
+    rows: Vec<RowId>,
+    /// Seconds of rows e and f
     #[arg(long, default_value_t = 120)]
-    pub seconds: u64,
-    /// Seconds in which capacity, what is normal, and the recovery are measured
-    #[arg(long, default_value_t = 10)]
-    pub calm_seconds: u64,
-    /// Clients of the closed loop that finds what is possible
-    #[arg(long, default_value_t = 256)]
-    pub clients: usize,
-    /// How many times the capacity is asked for
-    #[arg(long, default_value_t = 2.0)]
-    pub factor: f64,
-    /// Tell what was seen in each half second, too
+    seconds: u64,
+    /// Requests in flight at most in an open loop, each on a connection
+    #[arg(long, default_value_t = 2_000)]
+    connections: usize,
+    /// Short durations: shows that everything works, and measures little
     #[arg(long)]
-    pub series: bool,
-    /// Milliseconds that each call of the endpoint takes
-    #[arg(long, default_value_t = 5)]
-    pub delay_ms: u64,
+    quick: bool,
+    /// Print every half second of rows e and f
+    #[arg(long)]
+    series: bool,
+    /// Write the table to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
 }
 
-/// Accepted requests may take so many times what is normal.
-const LATENCY_FACTOR: f64 = 3.0;
-/// A window is normal again up to so many times the normal p99; a window has few requests, so theirs varies.
-const NORMAL_FACTOR: f64 = 2.0;
-/// Part of the requests that may be refused at capacity: a neighbour on the processor is not an overload.
-const REFUSED_MAX: f64 = 0.001;
-/// A refusal comes at once within so many milliseconds, at the 99th percentile: sooner than anybody notices.
-const AT_ONCE_MS: f64 = 100.0;
-/// Longest until everything is normal again.
+/// A group of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum RowId {
+    /// Closed loops: no refusal
+    A,
+    /// Open loop at 80 % of the capacity: no refusal
+    B,
+    /// Closed loops beside two busy loops per core: no refusal
+    C,
+    /// Open loop at 60 % of the capacity under a quota of 0.25 core: no refusal
+    D,
+    /// Open loop at twice the capacity: goodput, latency, refusals, memory, recovery
+    E,
+    /// Open loop at four times the capacity
+    F,
+    /// Two tenants, one of which floods: no refusal for the other
+    G,
+}
+
+/// Clients of the closed loops.
+const CLIENTS: [usize; 4] = [16, 64, 256, 1_024];
+/// Milliseconds per call of the endpoint in closed loops.
+const DELAYS_MS: [u64; 3] = [0, 5, 20];
+/// Milliseconds per call of the endpoint everywhere else.
+const DELAY_MS: u64 = 5;
+/// Clients of the closed loops beside busy loops.
+const BUSY_CLIENTS: [usize; 2] = [256, 1_024];
+/// Cores of the quota.
+const QUOTA_CORES: f64 = 0.25;
+/// Share of the capacity below which no request is refused.
+const SAFE: f64 = 0.8;
+/// The same under the quota.
+const QUOTA_SAFE: f64 = 0.6;
+/// Share of the requests at a safe rate that may not be sent because every connection was busy.
+const UNSENT_MAX: f64 = 0.001;
+/// Share of the capacity that the quiet tenant asks for beside a flood.
+const QUIET: f64 = 0.05;
+/// Longest p99 of accepted requests, in milliseconds.
+const ACCEPTED_MS_MAX: f64 = 200.0;
+/// Longest p99 of refusals, in milliseconds.
+const REFUSED_MS_MAX: f64 = 100.0;
+/// Longest time until everything is normal after an overload.
 const RECOVERY_MAX: Duration = Duration::from_secs(5);
-/// Memory is flat where its end is at most so many times its middle.
+/// A window's p99 is normal up to this multiple of the normal p99: a window has few requests.
+const NORMAL_FACTOR: f64 = 2.0;
+/// Memory is flat if its end is at most this multiple of its middle.
 const MEMORY_FACTOR: f64 = 1.1;
 
-/// What was measured.
-pub struct Overload {
-    /// Requests a second of clients that never pause.
-    possible: f64,
-    /// Requests a second that are accepted in full.
-    capacity: f64,
-    asked: f64,
-    length: Duration,
-    calm: Seen,
-    over: Seen,
-    /// Until the first window from which on all are normal; none where that did not come.
-    recovery: Option<Duration>,
-    resident: Vec<u64>,
-}
-
-/// A producer of the pool and what it works on.
-pub(crate) struct Target {
-    /// The producer.
-    pub(crate) producer: Service,
-    /// The endpoint; it lives as long as this.
-    _stub: Stub,
-}
-
-impl Target {
-    /// Starts both, every call of the endpoint taking this long.
-    pub(crate) async fn start(delay_ms: u64) -> Self {
-        let stub = Stub::start(delay_ms);
-        // Log lines would fill the memory of this process: only how it starts is logged, and what is broken.
-        // One worker thread: what is to overload it, and its endpoint, need the machine's other core.
-        let variables = [
-            ("LOG_LEVEL", "error,shared::service=info"),
-            ("TOKIO_WORKER_THREADS", "1"),
-        ];
-        let producer = Service::start("producer", "pool-1", &stub.url(), &variables)
-            .await
-            .ready()
-            .await;
-        producer.post("tenant-2", "").await;
-        Self {
-            producer,
-            _stub: stub,
-        }
+impl Options {
+    fn has(&self, row: RowId) -> bool {
+        self.rows.is_empty() || self.rows.contains(&row)
     }
 
-    /// Where it serves.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.producer.address
+    /// A duration in seconds: the first, or the second if everything is to be quick.
+    fn length(&self, seconds: u64, quick: u64) -> Duration {
+        Duration::from_secs(if self.quick { quick } else { seconds })
     }
 
-    /// The request of every measurement.
-    pub(crate) fn request() -> Rc<[u8]> {
-        post(
-            "tenant-2",
-            r#"{"order":7,"items":[{"sku":"A-100","quantity":2}]}"#,
-        )
+    fn warm_up(&self) -> Duration {
+        self.length(3, 1)
+    }
+
+    fn closed(&self) -> Duration {
+        self.length(10, 2)
+    }
+
+    fn open(&self) -> Duration {
+        self.length(30, 5)
     }
 }
 
-/// Measures an overload.
+/// Measures every row.
 ///
 /// # Panics
-/// Where a process does not start, or refuses even a tenth of what it can do.
-pub async fn overload(options: Options) -> Overload {
+/// A process does not start.
+pub async fn overload(options: &Options) -> Table {
     LocalSet::new().run_until(measure(options)).await
 }
 
-async fn measure(options: Options) -> Overload {
-    let target = Target::start(options.delay_ms).await;
-    let (to, request) = (target.address(), Target::request());
-    let calm_length = Duration::from_secs(options.calm_seconds);
-    closed(to, &request, options.clients, calm_length / 4).await;
-    let full = closed(to, &request, options.clients, calm_length).await;
-    let possible = full.accepted.len() as f64 / calm_length.as_secs_f64();
-    progress(&format!(
-        "{possible:.0} requests a second of {} clients that never pause, p99 {:.1} ms",
-        options.clients,
-        full.accepted_ms(0.99)
-    ));
-    let (capacity, calm) = capacity(to, &request, possible, calm_length).await;
-    progress(&format!(
-        "capacity {capacity:.0} requests a second; at half of it p99 {:.1} ms",
-        calm.accepted_ms(0.99)
-    ));
-
-    let asked = capacity * options.factor;
-    let length = Duration::from_secs(options.seconds);
-    progress(&format!(
-        "{asked:.0} requests a second for {} s",
-        options.seconds
-    ));
-    let id = target.producer.process.id();
-    let sampling = tokio::task::spawn_local(async move {
-        let mut resident = Vec::new();
-        loop {
-            resident.push(resident_bytes(id));
-            if resident.len() as u64 > options.seconds {
-                return resident;
+async fn measure(options: &Options) -> Table {
+    let mut table = Table::default();
+    for delay_ms in DELAYS_MS {
+        if options.has(RowId::A) {
+            let target = Target::start(delay_ms, None).await;
+            for clients in CLIENTS {
+                table.push(closed(RowId::A, &target, clients, delay_ms, options).await);
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
         }
-    });
-    // Without a pause between: what the overload leaves behind is part of the recovery.
-    let series = open(
-        to,
-        &request,
-        &[(asked, length), (capacity / 2.0, calm_length)],
-    )
-    .await;
+    }
+    if options.has(RowId::C) {
+        let target = Target::start(DELAY_MS, None).await;
+        for clients in BUSY_CLIENTS {
+            let _busy = Busy::start(2 * (options.warm_up() + options.closed()));
+            table.push(closed(RowId::C, &target, clients, DELAY_MS, options).await);
+        }
+    }
+    if options.has(RowId::D) {
+        table.push(under_quota(options).await);
+    }
+    if [RowId::B, RowId::E, RowId::F, RowId::G]
+        .iter()
+        .any(|row| options.has(*row))
+    {
+        with_capacity(options, &mut table).await;
+    }
+    table.sort();
+    table
+}
+
+/// The rows that ask for shares or multiples of the capacity, of one producer.
+async fn with_capacity(options: &Options, table: &mut Table) {
+    let target = Target::start(DELAY_MS, None).await;
+    let found = capacity(&target, options).await;
+    table.capacity = Some(found.rate);
+    if options.has(RowId::B) {
+        table.push(safe(RowId::B, SAFE, "", &target, &found, options).await);
+    }
+    if options.has(RowId::G) {
+        table.push(flood(&target, &found, options).await);
+    }
+    for (row, factor, goodput_min) in [(RowId::E, 2.0, 0.9), (RowId::F, 4.0, 0.5)] {
+        if options.has(row) {
+            table.push(over(row, factor, goodput_min, &target, &found, options).await);
+        }
+    }
+}
+
+/// A closed loop, which must not be refused anything.
+async fn closed(
+    row: RowId,
+    target: &Target,
+    clients: usize,
+    delay_ms: u64,
+    options: &Options,
+) -> Row {
+    let beside = if row == RowId::C {
+        ", beside busy loops"
+    } else {
+        ""
+    };
+    let load = format!("closed loop, {clients} clients, {delay_ms} ms per call{beside}");
+    progress(&load);
+    let mut generator = Clients::new(target.address(), post(TENANTS[0]), clients);
+    // A refusal during the warm-up counts, too: nothing gives a reason for it.
+    let warm_up = generator.run(options.warm_up()).await;
+    let tally = generator.run(options.closed()).await;
+    let mut row = Row::new(row, load, tally);
+    row.check("refused in the warm-up", warm_up.missing() as f64, 0.0);
+    row.refuses_nothing();
+    row
+}
+
+/// An open loop at a share of the capacity, which must not be refused anything.
+async fn safe(
+    row: RowId,
+    share: f64,
+    under: &str,
+    target: &Target,
+    found: &Capacity,
+    options: &Options,
+) -> Row {
+    let (rate, length) = (share * found.rate, options.open());
+    let seconds = length.as_secs();
+    let load = format!(
+        "open loop at {:.0} % of {:.0} per second{under}, {seconds} s",
+        share * 100.0,
+        found.rate
+    );
+    progress(&load);
+    let loop_ = open(target, TENANTS[0], options.connections);
+    let tally = Tally::sum(&loop_.run(&[(rate, length)]).await);
+    let unsent = tally.unsent as f64 / (rate * seconds as f64);
+    let mut row = Row::new(row, load, tally);
+    row.refuses_nothing();
+    row.check("share not sent", unsent, UNSENT_MAX);
+    row
+}
+
+async fn under_quota(options: &Options) -> Row {
+    let under = format!(" under {QUOTA_CORES} core");
+    let quota = match Quota::new(QUOTA_CORES) {
+        Ok(quota) => quota,
+        Err(error) => {
+            let load = format!("open loop{under}");
+            return Row::not_measured(RowId::D, load, format!("{error:#}"));
+        }
+    };
+    let target = Target::start(DELAY_MS, Some(&quota)).await;
+    let found = capacity(&target, options).await;
+    let row = safe(RowId::D, QUOTA_SAFE, &under, &target, &found, options).await;
+    drop(target);
+    row
+}
+
+/// One tenant floods at twice the capacity; another, at a small share of the capacity, must not be refused anything.
+async fn flood(target: &Target, found: &Capacity, options: &Options) -> Row {
+    let length = options.open();
+    let load = format!(
+        "tenant at {:.0} % of the capacity, beside a flood at 2 x, {} s",
+        QUIET * 100.0,
+        length.as_secs()
+    );
+    progress(&load);
+    // Together no more connections than a service takes.
+    let few = options.connections / 20;
+    let rates = [2.0 * found.rate, QUIET * found.rate].map(|rate| [(rate, length)]);
+    let (flood, quiet) = tokio::join!(
+        open(target, TENANTS[0], options.connections - few).run(&rates[0]),
+        open(target, TENANTS[1], few).run(&rates[1]),
+    );
+    let flood = Tally::sum(&flood);
+    let mut row = Row::new(RowId::G, load, Tally::sum(&quiet));
+    row.refuses_nothing();
+    row.note("flood: accepted per second", flood.rate());
+    row.note(
+        "flood: refused per second",
+        flood.refused.len() as f64 / flood.took.as_secs_f64(),
+    );
+    row
+}
+
+/// An open loop beyond the capacity.
+async fn over(
+    row: RowId,
+    factor: f64,
+    goodput_min: f64,
+    target: &Target,
+    found: &Capacity,
+    options: &Options,
+) -> Row {
+    let rate = factor * found.rate;
+    let length = Duration::from_secs(options.seconds).min(options.length(u64::MAX, 10));
+    let calm = options.length(10, 6);
+    let load = format!(
+        "open loop at {factor} x {:.0} per second, {} s",
+        found.rate,
+        length.as_secs()
+    );
+    progress(&load);
+    let sampling = sample_memory(target.process_id(), length);
+    let sampling = tokio::task::spawn_local(sampling);
+    // Without a pause between: the recovery begins with what the overload left behind.
+    let stretches = [(rate, length), (found.rate / 2.0, calm)];
+    let series = open(target, TENANTS[0], options.connections)
+        .run(&stretches)
+        .await;
+    if options.series {
+        for (at, window) in series.iter().enumerate() {
+            progress(&row::window(WINDOW * at as u32, window));
+        }
+    }
     let windows = (length.as_secs_f64() / WINDOW.as_secs_f64()) as usize;
     let (during, after) = series.split_at(windows.min(series.len()));
-    let over = sum(during);
-    if options.series {
-        series
-            .iter()
-            .enumerate()
-            .for_each(|(at, window)| progress(&line(WINDOW * at as u32, window)));
-    }
     let resident = sampling.await.expect("sampling does not panic");
-    let recovery = recovery(after, calm.accepted_ms(0.99) * NORMAL_FACTOR);
-    drop(target);
-    Overload {
-        possible,
-        capacity,
-        asked,
-        length,
-        calm,
-        over,
-        recovery,
-        resident,
+    let recovery = recovery(after, found.normal_ms * NORMAL_FACTOR);
+
+    let tally = Tally::sum(during);
+    let goodput = tally.rate() / found.rate;
+    let strange = tally.without_retry_after + tally.others() + tally.failed();
+    let mut row = Row::new(row, load, tally);
+    row.check_least("goodput / capacity", goodput, goodput_min);
+    row.check(
+        "accepted p99 ms",
+        row.tally.accepted_ms(0.99),
+        ACCEPTED_MS_MAX,
+    );
+    row.check(
+        "neither accepted nor 429/503 with Retry-After",
+        strange as f64,
+        0.0,
+    );
+    row.check("refused p99 ms", row.tally.refused_ms(0.99), REFUSED_MS_MAX);
+    row.check("memory, end / middle", growth(&resident), MEMORY_FACTOR);
+    let seconds = recovery.map_or(f64::INFINITY, |took| took.as_secs_f64());
+    row.check("normal after s", seconds, RECOVERY_MAX.as_secs_f64());
+    row.note(
+        "memory MiB",
+        (resident.last().copied().unwrap_or_default() >> 20) as f64,
+    );
+    row.note("normal p99 ms", found.normal_ms);
+    row
+}
+
+fn open(target: &Target, tenant: &str, connections: usize) -> Open {
+    Open {
+        to: target.address(),
+        request: post(tenant),
+        connections,
     }
 }
 
-/// The highest rate, in tenths of what is possible, of which all but [`REFUSED_MAX`] is accepted in about the time it takes
-/// at half of that rate; and what was seen at half of it.
-async fn capacity(
-    to: SocketAddr,
-    request: &Rc<[u8]>,
-    possible: f64,
-    length: Duration,
-) -> (f64, Seen) {
-    for tenths in (1..=10).rev() {
-        let rate = possible * f64::from(tenths) / 10.0;
-        let whole = sum(&open(to, request, &[(rate, length)]).await);
-        if !is_in_full(&whole, rate, length) {
-            continue;
-        }
-        let half = sum(&open(to, request, &[(rate / 2.0, length)]).await);
-        if whole.accepted_ms(0.99) <= NORMAL_FACTOR * half.accepted_ms(0.99) {
-            return (rate, half);
-        }
+/// Resident memory once per second.
+async fn sample_memory(process: u32, length: Duration) -> Vec<u64> {
+    let mut resident = Vec::new();
+    for _ in 0..=length.as_secs() {
+        resident.push(resident_bytes(process));
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    panic!("not even a tenth of what clients that never pause get is accepted in full")
+    resident
 }
 
-/// Whether of requests at this rate next to none was refused, failed, or not even sent.
-fn is_in_full(seen: &Seen, rate: f64, length: Duration) -> bool {
-    seen.accepted.len() as f64 >= (1.0 - REFUSED_MAX) * rate * length.as_secs_f64()
+fn growth(resident: &[u64]) -> f64 {
+    let middle = resident
+        .get(resident.len() / 2)
+        .copied()
+        .unwrap_or_default();
+    let end = resident.last().copied().unwrap_or_default();
+    end as f64 / middle.max(1) as f64
 }
 
-/// A window of the series.
-fn line(from: Duration, window: &Seen) -> String {
-    format!(
-        "{:>5.1} s: accepted {:>5}, p99 {:>6.1} ms; refused {:>5}, p99 {:>6.1} ms; no answer {}, not sent {}",
-        from.as_secs_f64(),
-        window.accepted.len(),
-        window.accepted_ms(0.99),
-        window.refused.len(),
-        window.refused_ms(0.99),
-        window.unanswered(),
-        window.unsent
-    )
-}
-
-fn sum(series: &[Seen]) -> Seen {
-    let mut all = Seen::default();
-    series.iter().for_each(|window| all.add(window));
-    all
-}
-
-/// Until all windows but one are normal: without refusals, p99 within the bound. One may have met something else.
-fn recovery(after: &[Seen], p99_ms: f64) -> Option<Duration> {
-    let is_normal = |window: &Seen| {
-        window.refused.is_empty()
-            && window.unanswered() + window.unsent == 0
-            && window.accepted_ms(0.99) <= p99_ms
-    };
+/// Time until all windows but one are normal: nothing refused, p99 within the bound. One may have met something else.
+fn recovery(after: &[Tally], p99_ms: f64) -> Option<Duration> {
+    let is_normal = |window: &Tally| window.missing() == 0 && window.accepted_ms(0.99) <= p99_ms;
     let normal: Vec<bool> = after.iter().map(is_normal).collect();
     (0..normal.len())
         .find(|from| {
@@ -249,136 +365,19 @@ fn recovery(after: &[Seen], p99_ms: f64) -> Option<Duration> {
         .map(|from| WINDOW * u32::try_from(from).unwrap_or(u32::MAX))
 }
 
-impl Overload {
-    /// The promises, each with what was measured and whether it was kept.
-    pub fn promises(&self) -> Vec<(&'static str, String, bool)> {
-        let (normal, accepted) = (self.calm.accepted_ms(0.99), self.over.accepted_ms(0.99));
-        let middle = self
-            .resident
-            .get(self.resident.len() / 2)
-            .copied()
-            .unwrap_or(1)
-            .max(1);
-        let end = self.resident.last().copied().unwrap_or_default();
-        let growth = end as f64 / middle as f64;
-        let strange =
-            self.over.mute + self.over.unanswered() + self.over.others.values().sum::<u64>();
-        vec![
-            (
-                "accepted: p99 within 3 x normal",
-                format!(
-                    "{accepted:.1} ms, normal {normal:.1} ms, {:.1} x",
-                    accepted / normal
-                ),
-                accepted <= LATENCY_FACTOR * normal,
-            ),
-            (
-                "the rest: 429 or 503 with Retry-After",
-                format!(
-                    "{} refused, {strange} anything else",
-                    self.over.refused.len()
-                ),
-                strange == 0 && !self.over.refused.is_empty(),
-            ),
-            (
-                "refusals: at once, p99 within 100 ms",
-                format!(
-                    "p50 {:.1} ms, p99 {:.1} ms",
-                    self.over.refused_ms(0.5),
-                    self.over.refused_ms(0.99)
-                ),
-                !self.over.refused.is_empty() && self.over.refused_ms(0.99) <= AT_ONCE_MS,
-            ),
-            (
-                "memory: flat",
-                format!(
-                    "{} MiB in the middle, {} MiB at the end, {growth:.2} x",
-                    middle >> 20,
-                    end >> 20
-                ),
-                growth <= MEMORY_FACTOR,
-            ),
-            (
-                "normal again within 5 s",
-                self.recovery.map_or_else(
-                    || "never".to_owned(),
-                    |took| format!("{:.1} s", took.as_secs_f64()),
-                ),
-                self.recovery.is_some_and(|took| took <= RECOVERY_MAX),
-            ),
-        ]
-    }
-}
-
-impl fmt::Display for Overload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.length.as_secs_f64();
-        writeln!(
-            f,
-            "{:<40} {:.0} requests a second",
-            "clients that never pause", self.possible
-        )?;
-        writeln!(
-            f,
-            "{:<40} {:.0} requests a second",
-            "capacity", self.capacity
-        )?;
-        writeln!(
-            f,
-            "{:<40} {:.0} requests a second for {seconds:.0} s",
-            "asked for", self.asked
-        )?;
-        writeln!(
-            f,
-            "{:<40} {:.0} requests a second, p50 {:.1} ms",
-            "accepted",
-            self.over.accepted.len() as f64 / seconds,
-            self.over.accepted_ms(0.5)
-        )?;
-        writeln!(f, "{:<40} {}", "due and not sent", self.over.unsent)?;
-        for (kind, count) in &self.over.unanswered {
-            writeln!(f, "{:<40} {count}: {kind}", "no answer")?;
-        }
-        for (promise, measured, is_kept) in self.promises() {
-            let word = if is_kept { "kept" } else { "MISSED" };
-            writeln!(f, "{promise:<40} {measured}: {word}")?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn window(latency_ms: u64, refused: u64) -> Seen {
-        let mut seen = Seen::default();
-        seen.accepted.saturating_record(latency_ms * 1000);
-        seen.refused.saturating_record_n(1000, refused);
-        seen
+    fn window(latency_ms: u64, refused: u64) -> Tally {
+        let mut tally = Tally::default();
+        tally.accepted.record(latency_ms * 1000).expect("it grows");
+        tally.refused.record_n(1000, refused).expect("it grows");
+        tally
     }
 
     #[test]
-    fn capacity_is_a_rate_of_which_one_in_a_thousand_may_be_missing() {
-        let second = Duration::from_secs(1);
-        for (accepted, refused, expected) in [
-            (2000, 0, true),
-            (1998, 2, true),
-            (1997, 3, false),
-            (1997, 0, false),
-        ] {
-            let mut seen = window(9, refused);
-            seen.accepted.saturating_record_n(9000, accepted - 1);
-            assert_eq!(
-                is_in_full(&seen, 2000.0, second),
-                expected,
-                "{accepted} accepted"
-            );
-        }
-    }
-
-    #[test]
-    fn it_has_recovered_where_all_windows_but_one_are_normal() {
+    fn it_has_recovered_when_all_windows_but_one_are_normal() {
         let series = [
             window(90, 0),
             window(9, 3),
@@ -388,9 +387,13 @@ mod tests {
             window(9, 0),
         ];
         assert_eq!(recovery(&series, 20.0), Some(WINDOW * 2));
-        assert_eq!(
-            recovery(&[window(90, 0), window(90, 0), window(9, 0)], 20.0),
-            None
-        );
+        let late = [window(90, 0), window(90, 0), window(9, 0)];
+        assert_eq!(recovery(&late, 20.0), None);
+    }
+
+    #[test]
+    fn memory_grows_from_the_middle_to_the_end() {
+        assert_eq!(growth(&[1, 10, 10, 12]), 1.2);
+        assert_eq!(growth(&[]), 0.0);
     }
 }

@@ -1,10 +1,9 @@
-//! How much of what: the sizes of a run, and the order of its faults. Pure.
+//! The sizes of a run and the order of its faults. Pure.
 
 use std::time::Duration;
 
 use crate::faults::{Kind, RATE};
 
-/// What is injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Schedule {
     /// Each kind of fault alone.
@@ -13,7 +12,7 @@ pub enum Schedule {
     Outages,
     /// All kinds of faults at once.
     All,
-    /// First each, then the outages, then all.
+    /// Each kind alone, then the outages, then all at once.
     Full,
 }
 
@@ -44,10 +43,10 @@ pub struct Plan {
     /// Seconds for which a received message is hidden from other consumers
     #[arg(long, default_value_t = 15)]
     pub visibility_seconds: u64,
-    /// What is injected
+    /// Faults to inject
     #[arg(long, value_enum, default_value_t = Schedule::Full)]
     pub schedule: Schedule,
-    /// Kinds of faults; all where none is named
+    /// Kinds of faults; all if none is given
     #[arg(long = "kind", value_enum)]
     pub kinds: Vec<Kind>,
     /// How often each kind strikes
@@ -55,26 +54,26 @@ pub struct Plan {
     pub rate: f64,
 }
 
-/// What share of the events each kind alone gets, in a full schedule: twelve kinds take 48 of 100.
+/// Share of the events for each kind alone in a full schedule: twelve kinds take 48 of 100.
 const SHARE_OF_ONE: f64 = 0.04;
 
-/// Something that lasts a while and strikes everything.
+/// A fault of the whole endpoint that lasts a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outage {
-    /// The endpoint answers nothing and keeps its connections.
+    /// The endpoint keeps its connections and answers nothing.
     Frozen,
-    /// The endpoint's process is killed, and started again on its data.
+    /// The endpoint is killed and started again on its data.
     Killed,
     /// Parameter Store answers nothing.
     NoParameters,
     /// Every call is refused for its credentials.
     ExpiredCredentials,
-    /// Whatever the endpoint writes fails; then it is killed and started again, with room.
+    /// Every write of the endpoint fails; then it is killed and started again, without the limit.
     FullDisk,
 }
 
 impl Outage {
-    /// All of them, in the order they are played.
+    /// All outages in the order of a run.
     pub const ALL: [Self; 5] = [
         Self::Frozen,
         Self::Killed,
@@ -83,7 +82,7 @@ impl Outage {
         Self::FullDisk,
     ];
 
-    /// What the table calls it.
+    /// The name in the table.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Frozen => "endpoint frozen",
@@ -98,14 +97,14 @@ impl Outage {
 /// One part of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// These kinds at their rate, until this many events are finished.
+    /// These kinds of faults until this many events are finished.
     Faults(Vec<Kind>, usize),
     /// An outage of this length.
     Outage(Outage, Duration),
 }
 
 impl Plan {
-    /// The parts in order. The last lasts until all events are finished.
+    /// The parts in order. The last part ends with the last event.
     pub fn parts(&self) -> Vec<Part> {
         let has = |wanted| self.schedule == wanted || self.schedule == Schedule::Full;
         let kinds = if self.kinds.is_empty() {
@@ -143,7 +142,7 @@ impl Plan {
         })
     }
 
-    /// After how many events each service is ended, and whether it is asked to: kills and terminations, evenly spread.
+    /// Kills and terminations, evenly spread: the number of finished events before each, and whether it is a SIGTERM.
     pub fn ends(&self) -> Vec<(usize, bool)> {
         let spread = |count: usize, is_asked: bool| {
             (0..count).map(move |at| (self.messages * (at + 1) / (count + 1), is_asked))
@@ -175,7 +174,7 @@ mod tests {
     };
 
     #[test]
-    fn a_full_run_has_each_fault_alone_every_outage_and_all_together() {
+    fn a_full_run_has_each_fault_alone_every_outage_and_all_faults_together() {
         let parts = PLAN.parts();
         assert_eq!(parts.len(), 12 + 5 + 1);
         assert_eq!(parts[0], Part::Faults(vec![Kind::Throttles], 40));
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn each_alone_uses_all_events_up() {
+    fn a_run_of_each_fault_alone_uses_all_events() {
         let parts = Plan {
             schedule: Schedule::Each,
             ..PLAN

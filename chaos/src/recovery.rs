@@ -1,4 +1,4 @@
-//! How long it takes from the end of a fault until a service does its work again.
+//! The time from the end of a fault until a service works again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -9,12 +9,11 @@ use tokio::time::Instant;
 use crate::clients::Clients;
 use crate::fleet::{Role, Slot};
 
-/// Pause between two looks: the figures are no finer.
+/// Pause between two polls, which limits the precision of the figures.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// What was measured, and what it takes to measure it.
 pub struct Recovery {
-    /// When the last outage ended; none while one lasts.
+    /// End of the last outage; none during an outage.
     calm_since: Cell<Option<Instant>>,
     longest: RefCell<BTreeMap<&'static str, Duration>>,
 }
@@ -29,17 +28,17 @@ impl Default for Recovery {
 }
 
 impl Recovery {
-    /// An outage of something that every service needs begins.
+    /// An outage of the endpoint begins.
     pub fn outage_begins(&self) {
         self.calm_since.set(None);
     }
 
-    /// It is over.
+    /// The outage ends.
     pub fn outage_ends(&self) {
         self.calm_since.set(Some(Instant::now()));
     }
 
-    /// Watches a service, of which this much was done when the fault ended, until it does more.
+    /// Waits until a service has done more than `before`, which it had done when the fault ended.
     pub async fn watch(&self, fault: &'static str, slot: &Slot, before: u64, clients: &Clients) {
         let ended = Instant::now();
         while slot.done().await.is_none_or(|done| done <= before) {
@@ -48,7 +47,7 @@ impl Recovery {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        // A service that was killed during an outage may have had to wait for its end.
+        // A service that was killed during an outage cannot work before the outage ends.
         let took = self
             .calm_since
             .get()
@@ -59,7 +58,7 @@ impl Recovery {
         *entry = took.max(*entry);
     }
 
-    /// What a service had done by now, for [`Self::watch`]; a consumer that was started again counts from zero.
+    /// The work of a service so far, for [`Self::watch`]; a restarted consumer counts from zero.
     pub async fn done(slot: &Slot, is_new: bool) -> u64 {
         match (slot.role, is_new) {
             (Role::Consumer, true) => 0,
@@ -67,7 +66,6 @@ impl Recovery {
         }
     }
 
-    /// The longest by fault.
     pub fn longest(&self) -> BTreeMap<&'static str, Duration> {
         self.longest.borrow().clone()
     }

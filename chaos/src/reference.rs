@@ -1,6 +1,6 @@
-//! The idea of the original, in its own process: look the queue up for each request, one SendMessage, the id that SQS
-//! gives; receive, put under a random id, delete, one by one, without a second try of anything. It serves no purpose
-//! but to be caught by the judge.
+//! A reference in the manner of the original, as processes of its own. The producer looks up the queue per request and
+//! sends one message; the consumer receives, puts under a random id and deletes, one by one. Neither retries. Its only
+//! purpose is to show that the judge notices.
 
 use std::time::Duration;
 
@@ -13,28 +13,45 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
-use shared::arn::{QueueArn, TableArn};
-use shared::aws::AwsClients;
+use tenantry_process::arn::{QueueArn, TableArn};
+use tenantry_process::aws::AwsSettings;
 use tokio::net::TcpListener;
 
 use crate::fleet::Role;
 use crate::side::Acknowledge;
 
-/// Longest a receive waits, in seconds.
+/// Wait of a receive, in seconds.
 const WAIT_S: i32 = 1;
 /// Pause after a failed receive.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs one of the two until it is ended.
+#[derive(Clone)]
+struct Clients {
+    sqs: aws_sdk_sqs::Client,
+    dynamodb: aws_sdk_dynamodb::Client,
+    ssm: aws_sdk_ssm::Client,
+}
+
+impl Clients {
+    fn new(config: &aws_config::SdkConfig) -> Self {
+        Self {
+            sqs: aws_sdk_sqs::Client::new(config),
+            dynamodb: aws_sdk_dynamodb::Client::new(config),
+            ssm: aws_sdk_ssm::Client::new(config),
+        }
+    }
+}
+
+/// Runs a service until its process ends.
 ///
 /// # Errors
-/// Where the environment lacks a variable, or the port is taken.
+/// A variable is missing, or the port is in use.
 pub async fn run(role: Role, acknowledge: Acknowledge) -> anyhow::Result<()> {
     let variable = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set"));
     let listener = TcpListener::bind(format!("127.0.0.1:{}", variable("PORT")?)).await?;
     let address = listener.local_addr()?.to_string();
     announce(&json!({ "message": "listening", "address": address, "admin": address }).to_string());
-    let clients = AwsClients::from_env().await?;
+    let clients = Clients::new(&AwsSettings::from_env().await?.without_retries());
     let environment = variable("ENVIRONMENT")?;
     match role {
         Role::Producer => {
@@ -61,13 +78,13 @@ fn probe(role: Role) -> Router {
 
 #[expect(
     clippy::print_stdout,
-    reason = "whoever starts the program reads the address from this line"
+    reason = "the process that starts this one reads the address from the line"
 )]
 fn announce(line: &str) {
     println!("{line}");
 }
 
-async fn parameter(clients: &AwsClients, name: &str) -> anyhow::Result<String> {
+async fn parameter(clients: &Clients, name: &str) -> anyhow::Result<String> {
     let found = clients.ssm.get_parameter().name(name).send().await?;
     found
         .parameter
@@ -75,7 +92,7 @@ async fn parameter(clients: &AwsClients, name: &str) -> anyhow::Result<String> {
         .context("a parameter has a value")
 }
 
-async fn queue_url(clients: &AwsClients, holder: &str) -> anyhow::Result<String> {
+async fn queue_url(clients: &Clients, holder: &str) -> anyhow::Result<String> {
     let arn: QueueArn = parameter(clients, &format!("/{holder}/consumer_sqs"))
         .await?
         .parse()?;
@@ -89,7 +106,7 @@ async fn queue_url(clients: &AwsClients, holder: &str) -> anyhow::Result<String>
 }
 
 async fn accept(
-    State((clients, environment)): State<(AwsClients, String)>,
+    State((clients, environment)): State<(Clients, String)>,
     headers: HeaderMap,
     body: String,
 ) -> Response {
@@ -106,7 +123,7 @@ async fn accept(
 }
 
 async fn send(
-    clients: &AwsClients,
+    clients: &Clients,
     environment: &str,
     tenant: &str,
     body: String,
@@ -130,7 +147,7 @@ async fn send(
 }
 
 async fn consume(
-    clients: &AwsClients,
+    clients: &Clients,
     environment: &str,
     acknowledge: Acknowledge,
 ) -> anyhow::Result<()> {
@@ -140,7 +157,7 @@ async fn consume(
             .parse()?;
         Ok((queue_url(clients, environment).await?, table))
     };
-    // Its start is tried again, as a kubelet would, so that it is there to be judged.
+    // The start is retried, as a kubelet would.
     let (url, table) = loop {
         match resources().await {
             Ok(found) => break found,
@@ -168,7 +185,7 @@ async fn consume(
                 .delete_message()
                 .queue_url(&url)
                 .set_receipt_handle(message.receipt_handle.clone());
-            // What fails is not tried again: that is the point.
+            // A failure is not retried: the judge must notice it.
             match acknowledge {
                 Acknowledge::Before => {
                     let _ = delete.send().await;
@@ -188,7 +205,7 @@ async fn consume(
 }
 
 async fn store(
-    clients: &AwsClients,
+    clients: &Clients,
     table: &str,
     environment: &str,
     message: &Message,

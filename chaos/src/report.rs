@@ -1,4 +1,4 @@
-//! The table at the end, and lines on the way.
+//! The table at the end of a run, and lines of progress.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,45 +7,40 @@ use std::time::Duration;
 use crate::judge::Verdict;
 use crate::stage::Left;
 
-/// What a run counted.
+/// The counts of a run.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// What decided.
     pub seed: u64,
     /// Processes beside the endpoint.
     pub services: usize,
     /// Tenants: basic, advanced, premium.
     pub tiers: [usize; 3],
-    /// The judge's word.
     pub verdict: Verdict,
     /// Repeats of a key whose answer named another id.
     pub contradicted: u64,
-    /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
-    /// Requests without an answer.
     pub unanswered: u64,
-    /// Messages in dead-letter queues before they were sent back.
-    pub set_aside: u64,
-    /// What was left at the end.
+    /// Messages in dead-letter queues before they were redriven.
+    pub dead_lettered: u64,
+    /// Messages left at the end.
     pub left: Left,
-    /// How often each fault struck.
+    /// Strikes of each fault.
     pub strikes: BTreeMap<&'static str, u64>,
     /// Services killed.
     pub kills: usize,
-    /// Services ended with SIGTERM, those at the end among them.
+    /// Services ended with SIGTERM, including those at the end.
     pub terminations: usize,
-    /// How many of them ended in time, with 0.
+    /// Terminations that ended in time with exit code 0.
     pub clean: usize,
     /// Longest time from the end of a fault to the first success, by fault.
     pub recovery: BTreeMap<&'static str, Duration>,
-    /// How long clients posted.
+    /// Time in which clients posted.
     pub posted: Duration,
-    /// How long it took in all.
+    /// Total time.
     pub took: Duration,
 }
 
 impl Report {
-    /// Whether every promise was kept.
     pub fn is_clean(&self) -> bool {
         self.verdict.is_clean() && self.contradicted == 0 && self.left == Left::default()
     }
@@ -70,11 +65,14 @@ impl fmt::Display for Report {
         row("misrouted", verdict.misrouted.to_string())?;
         row("under another id", verdict.renamed.to_string())?;
         row("with another payload", verdict.altered.to_string())?;
-        row("repeats answered otherwise", self.contradicted.to_string())?;
-        row("set aside, then sent back", self.set_aside.to_string())?;
+        row("repeats with another id", self.contradicted.to_string())?;
+        row(
+            "dead-lettered, then redriven",
+            self.dead_lettered.to_string(),
+        )?;
         row(
             "left in queues, dead-letter queues",
-            format!("{}, {}", self.left.waiting, self.left.set_aside),
+            format!("{}, {}", self.left.waiting, self.left.dead_lettered),
         )?;
         for (status, count) in &self.statuses {
             row(&format!("answers {status}"), count.to_string())?;
@@ -107,11 +105,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// A line on the way.
-#[expect(
-    clippy::print_stderr,
-    reason = "who waits for minutes wants to know what for"
-)]
+/// Prints a line of progress.
+#[expect(clippy::print_stderr, reason = "a run of minutes reports its progress")]
 pub fn progress(line: &str) {
     eprintln!("chaos: {line}");
 }

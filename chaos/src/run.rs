@@ -1,11 +1,11 @@
-//! `chaos run`: clients post, faults strike, services die, and at the end the judge counts.
+//! `chaos run`: clients post while faults strike and services are killed; at the end the judge counts.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use kit::endpoint::Endpoint;
+use kit::process::Exit;
 use serde_json::Value;
-use tests::endpoint::Endpoint;
-use tests::process::Exit;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::Instant;
 
@@ -20,10 +20,10 @@ use crate::side::Side;
 use crate::stage::{Installation, fill_disk};
 use crate::tenants::Cast;
 
-/// Events more for faults that have not struck yet.
+/// Further events for a fault that has not struck yet.
 const MORE_EVENTS: usize = 10;
 
-/// What the tasks of a run share.
+/// State that the tasks of a run share.
 struct Shared {
     plan: Plan,
     cast: Cast,
@@ -32,25 +32,25 @@ struct Shared {
     recovery: Recovery,
 }
 
-/// How often each fault struck, by its name.
+/// Strikes of each fault by its name.
 type Strikes = BTreeMap<&'static str, u64>;
 
-/// What became of the services that were ended.
+/// The ended services.
 #[derive(Debug, Clone, Copy, Default)]
 struct Ends {
     kills: usize,
     terminations: usize,
-    /// Terminations that ended in time, with 0.
+    /// Terminations that ended in time with exit code 0.
     clean: usize,
 }
 
-/// Plays a run on processes of its own; the same seed decides alike.
+/// Runs a plan on processes of its own. The same seed makes the same random choices.
 ///
 /// # Errors
-/// Where the machine does not let it: no temporary folder, no limit on a process.
+/// The machine does not permit a temporary folder, or a limit on a process.
 ///
 /// # Panics
-/// Where a process does not start, or nothing gets on any more.
+/// A process does not start, or no event is finished for too long.
 pub async fn run(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
     LocalSet::new().run_until(play(plan, side, seed)).await
 }
@@ -88,7 +88,7 @@ async fn play(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
 
     progress("waiting for the queues");
     let first = installation.drained().await;
-    if first.set_aside > 0 {
+    if first.dead_lettered > 0 {
         installation.redrive().await?;
     }
     let left = installation.drained().await;
@@ -102,7 +102,7 @@ async fn play(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
         contradicted: shared.clients.contradicted(),
         statuses: shared.clients.statuses(),
         unanswered: shared.clients.unanswered(),
-        set_aside: first.set_aside,
+        dead_lettered: first.dead_lettered,
         left,
         strikes,
         kills: ends.kills,
@@ -131,7 +131,7 @@ fn start_clients(shared: &Rc<Shared>, random: &mut fastrand::Rng) -> Vec<JoinHan
     tasks
 }
 
-/// Ends services at random, one after the other, as events go on, and starts them again.
+/// Ends services at random, one after the other, while clients post, and starts them again.
 async fn end_services(shared: Rc<Shared>, mut random: fastrand::Rng) -> Ends {
     let (mut ends, mut watches) = (Ends::default(), Vec::new());
     for (after, is_asked) in shared.plan.ends() {
@@ -150,12 +150,12 @@ async fn end_services(shared: Rc<Shared>, mut random: fastrand::Rng) -> Ends {
         watches.push(watch(&shared, fault, at, true).await);
     }
     for watch in watches {
-        watch.await.expect("a watch does not panic");
+        watch.await.expect("the measurement does not panic");
     }
     ends
 }
 
-/// Watches one service come back.
+/// Starts to measure the recovery of one service.
 async fn watch(
     shared: &Rc<Shared>,
     fault: &'static str,
@@ -173,7 +173,7 @@ async fn watch(
     })
 }
 
-/// Plays the parts in order; ends when all events are finished.
+/// Runs the parts in order, until all events are finished.
 async fn conduct(
     shared: &Rc<Shared>,
     endpoint: &mut Endpoint,
@@ -204,7 +204,7 @@ async fn conduct(
     Ok(strikes)
 }
 
-/// Lets these kinds of faults strike until so many events are finished, and one of the faults has struck.
+/// Injects these kinds of faults until `until` events are finished and one of the faults has struck.
 async fn strike(
     shared: &Shared,
     endpoint: &Endpoint,
@@ -234,7 +234,7 @@ async fn strike(
         if injected.iter().any(|count| *count > 0) || until >= shared.plan.messages {
             break injected;
         }
-        // Few calls, and each was spared: a part that tries nothing is none.
+        // No fault has struck: the part has tested nothing yet.
         until = (until + MORE_EVENTS).min(shared.plan.messages);
     };
     for (name, count) in owners.into_iter().zip(injected) {

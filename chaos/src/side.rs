@@ -1,22 +1,19 @@
-//! What is driven: our services, or what they are held against.
+//! The services under test: ours or the reference.
 
 use clap::ValueEnum;
 
-/// Whose services run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Ours.
     Ours,
-    /// The reference, whose consumer acknowledges so.
     Reference(Acknowledge),
 }
 
 /// When the reference's consumer deletes a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Acknowledge {
-    /// Before its item is stored: what fails then is lost.
+    /// Before it stores the item: a failure loses the message.
     Before,
-    /// After it: what fails between is stored again, under another id.
+    /// After it stores the item: a failure between stores it again, under another id.
     After,
 }
 

@@ -1,41 +1,40 @@
-//! What a run plays on: an endpoint that keeps its data, what an installation creates, the fleet, and the whole content
-//! of queues and tables at the end.
+//! The resources of a run: queues, tables and parameters as an installation creates them, and their content at the end.
 
 use std::time::Duration;
 
-use ::tests::aws::{Aws, Depth, REGION, Resources};
-use ::tests::endpoint::Endpoint;
+use kit::aws::{Aws, Depth, REGION, Resources};
+use kit::endpoint::Endpoint;
 use rustix::process::{Pid, Resource, getrlimit, prlimit};
 use tokio::time::Instant;
 
 use crate::judge::Found;
 use crate::tenants::Cast;
 
-/// Longest the queues may take to become empty once nothing comes in.
+/// Time limit until the queues are empty once no client posts.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(240);
-/// Pause between two looks at the queues.
+/// Pause between two polls of the queues.
 const DRAIN_PAUSE: Duration = Duration::from_millis(200);
-/// As large as the endpoint's files may be while its disk is full: smaller than they are.
+/// Limit on the size of the endpoint's files while its disk is full: smaller than the files.
 const FULL_DISK_BYTES: u64 = 16 * 1024;
 
-/// What an installation made for the cast.
+/// The resources of the cast.
 pub struct Installation {
     /// Queue, dead-letter queue and table of each environment, in the cast's order.
     pub resources: Vec<Resources>,
     aws: Aws,
 }
 
-/// What is left in queues.
+/// Messages left in queues.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Left {
     /// Messages in queues, visible or in flight.
     pub waiting: u64,
     /// Messages in dead-letter queues.
-    pub set_aside: u64,
+    pub dead_lettered: u64,
 }
 
-/// Lets every further write of the endpoint fail, as on a disk that is full. A limit on the size of its files does that
-/// without another file system and without being root; it ends with the process.
+/// Makes every further write of the endpoint fail, as on a full disk. A limit on the size of its files needs no other file
+/// system and no root, and ends with the process.
 pub fn fill_disk(endpoint: &Endpoint) -> anyhow::Result<()> {
     let process = i32::try_from(endpoint.process.id())
         .ok()
@@ -47,7 +46,6 @@ pub fn fill_disk(endpoint: &Endpoint) -> anyhow::Result<()> {
 }
 
 impl Installation {
-    /// Creates everything at the endpoint.
     pub async fn create(cast: &Cast, endpoint: &Endpoint) -> Self {
         let aws = endpoint.aws();
         let mut resources = Vec::new();
@@ -63,18 +61,17 @@ impl Installation {
         Self { resources, aws }
     }
 
-    /// What is in the queues now.
     pub async fn left(&self) -> Left {
         let mut left = Left::default();
         for of in &self.resources {
             let total = |depth: Depth| depth.visible + depth.in_flight;
             left.waiting += total(self.aws.depth(&of.queue).await);
-            left.set_aside += total(self.aws.depth(&of.dead_letters).await);
+            left.dead_lettered += total(self.aws.depth(&of.dead_letters).await);
         }
         left
     }
 
-    /// Waits until no message waits any more; says what is left where that does not happen in time, too.
+    /// Waits until no message waits, or the time is over; returns the messages left.
     pub async fn drained(&self) -> Left {
         let deadline = Instant::now() + DRAIN_TIMEOUT;
         loop {
@@ -86,10 +83,10 @@ impl Installation {
         }
     }
 
-    /// What an operator does with messages set aside in an outage: sends them back to their queues.
+    /// Redrives the messages that were dead-lettered in an outage, as an operator does.
     ///
     /// # Errors
-    /// Where SQS does not take the order.
+    /// SQS refuses the task.
     pub async fn redrive(&self) -> anyhow::Result<()> {
         for of in &self.resources {
             let depth = self.aws.depth(&of.dead_letters).await;
@@ -102,7 +99,7 @@ impl Installation {
                 .send()
                 .await?;
             let deadline = Instant::now() + DRAIN_TIMEOUT;
-            // What the consumer sets aside again stays there; only what moves is waited for.
+            // A message that the consumer dead-letters again stays, so that the wait ends when the number stops falling.
             let mut before = u64::MAX;
             loop {
                 let now = self.aws.depth(&of.dead_letters).await.visible;
@@ -149,7 +146,7 @@ mod tests {
     use super::arn;
 
     #[test]
-    fn a_queue_url_tells_its_arn() {
+    fn a_queue_url_contains_its_arn() {
         let url = "http://127.0.0.1:4566/000000000000/consumer-pool-1-x7k-dlq";
         assert_eq!(
             arn(url),

@@ -1,48 +1,32 @@
 //! The stub of `bench` as a process: an endpoint that costs next to nothing and keeps no message.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, Stdio};
 
-use tests::process::{binary, clean, fixed_port};
+use kit::process::{Helper, binary, clean, fixed_port};
 
-/// A running stub; it ends with this value.
+/// A running stub.
 pub struct Stub {
-    child: Child,
     address: SocketAddr,
+    _process: Helper,
 }
 
 impl Stub {
-    /// Starts one whose calls take this long; whoever calls it may have to try again until it listens.
+    /// Starts a stub whose calls take this long; it may not listen yet.
     ///
     /// # Panics
-    /// Where it cannot be started.
+    /// The stub cannot be started.
     pub fn start(latency_ms: u64) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, fixed_port()));
         let mut command = clean(binary("bench"));
         let (port, latency) = (address.port().to_string(), latency_ms.to_string());
         command.args(["stub", "--port", &port, "--latency-ms", &latency]);
-        // It ends when its standard input does: with this process, however that ends.
-        let child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
         Self {
-            child: child.expect("the stub can be started"),
             address,
+            _process: Helper::start(&mut command).expect("the stub can be started"),
         }
     }
 
-    /// Its URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
-    }
-}
-
-impl Drop for Stub {
-    fn drop(&mut self) {
-        // Either fails only where it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -1,36 +1,33 @@
-//! Who takes part: tenants of three tiers, and the environments their apps run in.
+//! The cast: tenants of three tiers, and the environments of their apps.
 
-/// What share of the tenants is in silos: one of 16 advanced, one of 16 premium. A silo is a process or two, and what
-/// two cores bear is a dozen processes; the tenants of the pool cost nothing more.
+/// Tenants per silo: one of 16 is advanced, one of 16 premium. A silo is one or two processes, and two cores bear about a
+/// dozen; a tenant of the pool needs no further process.
 const TENANTS_A_SILO: usize = 16;
 
-/// One tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant {
-    /// Its id.
     pub id: String,
-    /// Its tier, as its parameter spells it.
+    /// The tier as its parameter spells it.
     pub tier: &'static str,
-    /// Whose producer takes its events.
+    /// Index of the environment whose producer accepts its events.
     pub producer: usize,
-    /// Whose consumer stores them, and so whose queue and table are its own.
+    /// Index of the environment whose consumer stores its events, with its queue and table.
     pub consumer: usize,
 }
 
-/// Everyone who takes part.
+/// Tenants and their environments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cast {
-    /// The environments by name; the pool comes first.
+    /// Names of the environments, the pool first.
     pub environments: Vec<String>,
-    /// The tenants.
     pub tenants: Vec<Tenant>,
 }
 
-/// The pool's place among the environments.
+/// Index of the pool.
 pub const POOL: usize = 0;
 
 impl Cast {
-    /// This many tenants: as many advanced as premium ones, and all others basic.
+    /// This many tenants: as many advanced as premium ones, the others basic.
     pub fn of(count: usize) -> Self {
         let silos = count.div_ceil(TENANTS_A_SILO).min(count / 3);
         let mut cast = Self {
@@ -63,7 +60,7 @@ impl Cast {
         cast
     }
 
-    /// How many tenants have this tier.
+    /// Number of tenants of this tier.
     pub fn of_tier(&self, tier: &str) -> usize {
         self.tenants
             .iter()
@@ -77,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fifty_tenants_are_of_three_tiers_and_every_silo_has_one_owner() {
+    fn fifty_tenants_are_of_three_tiers_and_every_silo_has_one_tenant() {
         let cast = Cast::of(50);
         assert_eq!(
             ["premium", "advanced", "basic"].map(|tier| cast.of_tier(tier)),

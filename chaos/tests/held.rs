@@ -1,17 +1,17 @@
-//! Whoever holds connections shuts nobody else out.
+//! Held connections never exclude other clients.
 
-use tests::http::Request;
-use tests::wait::{PATIENCE, until};
-use tests::world::World;
+use kit::http::Request;
+use kit::wait::{PATIENCE, until};
+use kit::world::World;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Connections that the producer serves at once.
-const PLACES: usize = 20;
+/// Most connections of the producer.
+const SLOTS: usize = 20;
 const BOUND: (&str, &str) = ("MAX_CONNECTIONS", "20");
 
 #[tokio::test]
-async fn connections_without_a_request_make_room_for_one_with() {
+async fn idle_connections_are_closed_for_a_connection_with_a_request() {
     let world = World::new().await;
     let producer = world.service("producer", "pool-1", &[BOUND]).await;
     let starts: [&[u8]; 3] = [
@@ -20,7 +20,7 @@ async fn connections_without_a_request_make_room_for_one_with() {
         b"GET /producer HTTP/1.1\r\nhost: x\r\n\r\n",
     ];
     let mut held = Vec::new();
-    for start in starts.iter().cycle().take(3 * PLACES) {
+    for start in starts.iter().cycle().take(3 * SLOTS) {
         let mut stream = TcpStream::connect(producer.address)
             .await
             .expect("it listens");
@@ -30,16 +30,16 @@ async fn connections_without_a_request_make_room_for_one_with() {
     for event in 0..5 {
         producer.post("tenant-2", &event.to_string()).await;
     }
-    // Who was there first has been quiet for longest.
+    // The first connection has been idle for the longest time.
     let mut sink = [0; 1024];
     let closed = async { while held[0].read(&mut sink).await.is_ok_and(|read| read > 0) {} };
     tokio::time::timeout(PATIENCE, closed)
         .await
-        .expect("the oldest is closed");
+        .expect("the connection that was idle longest is closed");
 }
 
 #[tokio::test]
-async fn a_request_in_progress_is_never_closed_for_others() {
+async fn a_request_in_progress_is_never_closed_for_other_connections() {
     let world = World::new().await;
     let producer = world.service("producer", "pool-1", &[BOUND]).await;
     producer.post("tenant-2", "").await;
@@ -48,12 +48,12 @@ async fn a_request_in_progress_is_never_closed_for_others() {
     world.endpoint.forget_calls().await;
     let request = Request::event().tenant("tenant-2");
     let in_progress =
-        futures_util::future::join_all((0..PLACES).map(|_| request.ask(producer.address)));
+        futures_util::future::join_all((0..SLOTS).map(|_| request.ask(producer.address)));
     let beside = async {
         let sending = async || world.endpoint.calls().await.of("SQS.SendMessageBatch") > 0;
-        until("events are on their way", PATIENCE, sending).await;
+        until("events are being sent", PATIENCE, sending).await;
         let mut held = Vec::new();
-        for _ in 0..PLACES {
+        for _ in 0..SLOTS {
             held.push(
                 TcpStream::connect(producer.address)
                     .await

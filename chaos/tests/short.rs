@@ -1,5 +1,5 @@
-//! The short version of `make chaos`: every kind of fault, every outage and some kills against the real processes, and
-//! the same driver against what it is to catch.
+//! The short version of `make chaos`: every kind of fault, every outage and some kills against the real processes, and the
+//! same driver against the reference, whose losses and duplicates it must notice.
 
 use chaos::faults::{Kind, RATE};
 use chaos::plan::{Plan, Schedule};
@@ -21,14 +21,14 @@ const SHORT: Plan = Plan {
     rate: RATE,
 };
 
-/// Every promise was kept, and there was something to keep it against.
+/// Asserts that every promise was kept, and that every fault struck.
 async fn keeps_every_promise(seed: u64) {
     progress(&format!(
-        "play it again with: chaos run --messages 1500 --tenants 12 --kills 5 --seed {seed}"
+        "run it again with: chaos run --messages 1500 --tenants 12 --kills 5 --seed {seed}"
     ));
     let report = run(SHORT, Side::Ours, seed)
         .await
-        .expect("the machine lets it");
+        .expect("the machine permits it");
     assert!(report.is_clean(), "\n{report}");
     assert!(
         report.verdict.accepted > SHORT.messages / 2,
@@ -60,7 +60,7 @@ async fn faults_outages_and_kills_lose_double_and_misroute_nothing() {
 }
 
 #[tokio::test]
-async fn nor_do_they_by_a_seed_that_nobody_chose() {
+async fn faults_of_a_random_seed_lose_double_and_misroute_nothing() {
     keeps_every_promise(fastrand::u64(..)).await;
 }
 
@@ -77,13 +77,13 @@ async fn reference(acknowledge: Acknowledge, kinds: Vec<Kind>) -> Report {
     };
     let report = run(plan, Side::Reference(acknowledge), 7)
         .await
-        .expect("the machine lets it");
+        .expect("the machine permits it");
     assert!(!report.is_clean(), "\n{report}");
     report
 }
 
 #[tokio::test]
-async fn the_driver_notices_what_is_stored_twice() {
+async fn the_judge_notices_an_item_that_is_stored_twice() {
     let report = reference(
         Acknowledge::After,
         vec![Kind::LostAnswers, Kind::Duplicates],
@@ -93,7 +93,7 @@ async fn the_driver_notices_what_is_stored_twice() {
 }
 
 #[tokio::test]
-async fn the_driver_notices_what_is_lost() {
+async fn the_judge_notices_a_lost_message() {
     let report = reference(Acknowledge::Before, vec![Kind::Errors500]).await;
     assert!(report.verdict.lost > 0, "\n{report}");
 }

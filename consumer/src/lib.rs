@@ -1,51 +1,60 @@
-//! The consumer: the environment's queue into its table, and each tenant's own messages back.
+//! The consumer: stores the messages of the environment's queue in its table, and lists a tenant's stored messages.
 //!
-//! It consumes from its start; probes have no part in it. A message is deleted only after its item is stored, and
-//! writing is idempotent, so neither a crash nor a redelivery loses or doubles anything. An application team replaces
-//! what an item is; everything around it stays.
+//! Consumption starts with the process and does not depend on probes. A message is deleted only after its item is
+//! stored, and writes are idempotent, so neither a crash nor a redelivery loses or duplicates a message. An application
+//! team replaces `item`; the rest stays.
 
+mod credentials;
+mod item;
 mod messages;
 mod openapi;
+mod role;
 mod store;
 mod table;
 mod writer;
 
+#[cfg(test)]
+mod fuzz_targets;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
-use shared::arn::{QueueArn, RoleArn, TableArn};
-use shared::aws::AwsClients;
-use shared::config::{ServiceConfig, number, seconds};
-use shared::credentials::TenantCredentials;
-use shared::environment::Environment;
-use shared::queue::receiver::{Receiver, ReceiverLimits, Source};
-use shared::registry::{LookupError, environment_resources};
-use shared::service::{Configured, Parts, RunError, Service, retry_forever};
+use axum::routing::MethodFilter;
+use tenantry_process::arn::{QueueArn, TableArn};
+use tenantry_process::aws::AwsSettings;
+use tenantry_process::config::{ProcessConfig, number, seconds};
+use tenantry_process::run::{Configured, RunError, Worker, retry_forever};
+use tenantry_queue::receiver::{Receiver, ReceiverLimits, SourceQueue};
+use tenantry_registry::{LookupError, environment_resources};
+use tenantry_service::config::ServiceConfig;
+use tenantry_service::stack::Routes;
+use tenantry_service::{Parts, Service};
+use tenantry_tenancy::environment::Environment;
 use tokio_util::sync::CancellationToken;
 
+use self::credentials::TenantCredentials;
 use self::messages::{Messages, Reader};
-use self::store::{Serves, Store};
+use self::role::RoleArn;
+use self::store::{ServedTenants, Store};
 use self::table::Table;
 use self::writer::Writer;
 
-/// The service's name: its path prefix and the `microservice` of its answers.
+/// Name of the service: its path prefix, and `microservice` in its answers.
 pub const NAME: &str = "consumer";
 
 /// Stores the events of the environment's queue in its table
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = NAME, version)]
 pub struct Config {
-    /// What every service is configured by.
+    /// Settings of every service.
     #[command(flatten)]
     pub service: ServiceConfig,
 
-    /// Seconds an idle poll waits for messages; a drain may take as long. 20 costs three calls a minute
+    /// Seconds that an idle poll waits for messages; a drain may take as long. 20 costs three calls per minute
     #[arg(long, env, value_name = "RECEIVE_WAIT_SECONDS", default_value = "20", value_parser = seconds(1, 20))]
     pub receive_wait_seconds: Duration,
 
-    /// Polls at once while the queue is full
+    /// Polls in flight while the queue has many messages
     #[arg(long, env, value_name = "MAX_POLLS", default_value_t = 16, value_parser = number(1, 64))]
     pub max_polls: usize,
 
@@ -53,12 +62,12 @@ pub struct Config {
     #[arg(long, env, value_name = "MAX_IN_HAND", default_value_t = 400, value_parser = number(1, 10_000))]
     pub max_in_hand: usize,
 
-    /// Seconds a received message is hidden from other consumers; extended while it is being stored
+    /// Seconds that a received message is hidden from other consumers; extended while the message is being stored
     #[arg(long, env, value_name = "VISIBILITY_SECONDS", default_value = "60", value_parser = seconds(2, 43_200))]
     pub visibility_seconds: Duration,
 
-    /// Role to assume for each tenant whose messages are listed, with the session tag `tenant`; the service's own
-    /// credentials where unset
+    /// Role to assume per tenant to list messages, with the session tag `tenant`; if unset, the service's own
+    /// credentials are used
     #[arg(long, env, value_name = "TENANT_ROLE_ARN")]
     pub tenant_role_arn: Option<RoleArn>,
 }
@@ -71,7 +80,7 @@ impl Config {
             max_in_hand: self.max_in_hand,
             max_of_one_group: match self.service.environment {
                 Environment::Pool(_) => self.max_in_hand.div_ceil(8) * 7,
-                // One tenant has it all to itself.
+                // A silo has one tenant, so its group may use every permit.
                 Environment::Silo(_) => self.max_in_hand,
             },
             visibility: self.visibility_seconds,
@@ -81,63 +90,68 @@ impl Config {
 }
 
 impl Configured for Config {
-    fn service(&self) -> &ServiceConfig {
-        &self.service
+    fn process(&self) -> &ProcessConfig {
+        &self.service.process
     }
 }
 
-/// The environment's queue and table, known once its parameters are.
+/// The environment's queue and table, set once its parameters are found.
 type Resources = Arc<OnceLock<(QueueArn, TableArn)>>;
 
-/// Runs the service until the token is cancelled and everything in hand is finished.
+/// Runs the service until the token is cancelled and all work is finished.
 ///
 /// # Errors
-/// [`RunError`]: AWS settings that cannot work, a port taken, or a drain that did not end in time.
+/// [`RunError`]: invalid AWS settings, a port in use, or a drain that exceeds the grace period.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
-    shared::service::run(config, service, shutdown).await
+    let aws = AwsSettings::from_env().await?;
+    service(&config, &aws)
+        .serve(&config.service, shutdown)
+        .await
 }
 
-/// Assembles the service over these clients.
-pub fn service(config: &Config, aws: &AwsClients) -> Service {
+/// Assembles the service.
+pub fn service(config: &Config, aws: &AwsSettings) -> Service {
     let parts = Parts::new(
-        NAME,
-        env!("CARGO_PKG_VERSION"),
+        (NAME, env!("CARGO_PKG_VERSION")),
         &config.service,
-        Arc::new(aws.ssm.clone()),
+        aws,
+        None,
     );
-    let resources = Resources::default();
-    let credentials = config
-        .tenant_role_arn
-        .as_ref()
-        .map(|role| TenantCredentials::new(aws.sts.clone(), role.clone(), NAME, &parts.metrics));
-    let reader = Reader::new(aws.dynamodb.clone(), credentials);
+    let (resources, once) = (Resources::default(), aws.without_retries());
+    let dynamodb = aws_sdk_dynamodb::Client::new(&once);
+    let credentials = config.tenant_role_arn.as_ref().map(|role| {
+        let sts = aws_sdk_sts::Client::new(&once);
+        TenantCredentials::new(sts, role.clone(), NAME, &parts.metrics)
+    });
+    let reader = Reader::new(dynamodb.clone(), credentials);
     let messages = Messages::new(parts.http.clone(), reader, Arc::clone(&resources));
-    let own = Router::new()
-        .route("/consumer/messages", get(messages::list))
-        .with_state(messages);
-    let answers = parts.http.finish(own, openapi::document());
+    let routes = Routes::new().tenant(MethodFilter::GET, "/consumer/messages", messages::list);
+    let router = parts.http.finish(routes, messages, openapi::document());
     let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
-    let (keep_registry, consume) = (
-        parts.keep_registry(),
-        Consume::new(parts, config.receiver_limits(), aws, resources),
-    );
+    let upkeep = parts.upkeep();
+    let consume = Consume {
+        parts,
+        limits: config.receiver_limits(),
+        sqs: aws_sdk_sqs::Client::new(&once),
+        dynamodb,
+        resources,
+    };
     Service {
-        name: NAME,
-        answers,
-        readiness,
-        metrics,
-        background: Box::new(|shutdown| {
-            Box::pin(async move {
-                tokio::join!(
-                    shutdown.run_until_cancelled(keep_registry),
-                    consume.run(&shutdown)
-                );
-            })
-        }),
+        router,
+        worker: Worker {
+            name: NAME,
+            readiness,
+            metrics,
+            background: Box::new(|shutdown| {
+                Box::pin(async move {
+                    tokio::join!(shutdown.run_until_cancelled(upkeep), consume.run(&shutdown));
+                })
+            }),
+        },
     }
 }
 
-/// Everything from the environment's parameters to a running receiver.
+/// The background work: finds the environment's queue and table, then runs the receiver.
 struct Consume {
     parts: Parts,
     limits: ReceiverLimits,
@@ -147,17 +161,7 @@ struct Consume {
 }
 
 impl Consume {
-    fn new(parts: Parts, limits: ReceiverLimits, aws: &AwsClients, resources: Resources) -> Self {
-        Self {
-            parts,
-            limits,
-            sqs: aws.sqs.clone(),
-            dynamodb: aws.dynamodb.clone(),
-            resources,
-        }
-    }
-
-    /// Finds queue and table, waiting for them as long as it takes, then consumes.
+    /// Waits for queue and table, then consumes until shutdown.
     async fn run(self, shutdown: &CancellationToken) {
         let receiving = self.parts.readiness.condition("queue");
         let storing = self.parts.readiness.condition("table");
@@ -167,7 +171,7 @@ impl Consume {
         let find_source = || {
             let (sqs, queue) = (self.sqs.clone(), queue.clone());
             async move {
-                Source::find(&sqs, &queue)
+                SourceQueue::find(&sqs, &queue)
                     .await
                     .map_err(|error| error.to_string())
             }
@@ -178,9 +182,13 @@ impl Consume {
         else {
             return;
         };
-        tracing::info!(queue = queue.name(), table = table.name(), "consuming");
+        tracing::info!(
+            queue = queue.name(),
+            table = table.name(),
+            "consumer started: polling the queue"
+        );
         storing.set(true);
-        let serves = Serves::new(
+        let tenants = ServedTenants::new(
             self.parts.http.environment().clone(),
             queue,
             self.parts.registry.clone(),
@@ -188,7 +196,7 @@ impl Consume {
         let table = Table::new(self.dynamodb, table.name().to_owned());
         let (writer, writing) = Writer::new(table);
         let store = Store::new(
-            serves,
+            tenants,
             writer,
             storing,
             &self.parts.metrics,
@@ -212,13 +220,13 @@ impl Consume {
                 self.parts.http.environment().clone(),
             );
             async move {
-                let wanted = format!(
+                let names = format!(
                     "parameters /{environment}/consumer_sqs and /{environment}/consumer_ddb"
                 );
                 let found = environment_resources(&*parameters, &environment).await;
                 found.map_err(|error| match error {
-                    LookupError::Unknown => format!("{wanted} do not both exist yet"),
-                    error => format!("{wanted}: {error}"),
+                    LookupError::Unknown => format!("{names} do not both exist yet"),
+                    error => format!("{names}: {error}"),
                 })
             }
         };

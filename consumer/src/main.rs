@@ -1,7 +1,7 @@
-//! The consumer as a process.
+//! The consumer's process.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    shared::service::main(consumer::NAME, consumer::run)
+    tenantry_process::run::main(consumer::NAME, consumer::run)
 }

@@ -1,7 +1,7 @@
-//! `GET /consumer/messages`: the caller's own stored messages, newest first, page by page.
+//! `GET /consumer/messages`: the tenant's own stored messages, newest first, in pages.
 //!
-//! Every query is for the caller's own partition, so neither a cursor nor a limit can reach another tenant's items; a
-//! cursor of another tenant is refused all the same, because it can only be a mistake or an attempt.
+//! Every query is for the tenant's own partition, so neither a cursor nor a limit can reach another tenant's items. A
+//! cursor of another tenant is a mistake or an attack, so it is refused.
 
 #[cfg(test)]
 mod fuzz_targets;
@@ -15,13 +15,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::http::caller::CallingTenant;
-use shared::http::error::ApiError;
-use shared::http::openapi::{AnyJson, Errors, TenantHeader};
-use shared::http::{Http, page as listing};
-use shared::tenant::TenantId;
+use tenantry_registry::Tenant;
+use tenantry_service::admission::Admitted;
+use tenantry_service::error::ApiError;
+use tenantry_service::openapi::{AnyJson, Errors, TenantHeader};
+use tenantry_service::{Http, page as listing};
+use tenantry_tenancy::environment::Environment;
 use utoipa::ToSchema;
 
 use self::page::Cursor;
@@ -30,7 +32,7 @@ use crate::Resources;
 
 type Attributes = HashMap<String, AttributeValue>;
 
-/// What the route needs. Clones share it.
+/// State of the route. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Messages(Arc<Inner>);
 
@@ -44,9 +46,10 @@ struct Inner {
 // Keys in sorted order.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Messages)]
-pub(crate) struct Listed {
+pub(crate) struct MessageList {
+    /// Messages of this page
     messages: Vec<Message>,
-    /// Where the next page starts; null on the last one
+    /// `cursor` of the next page; null on the last page
     #[schema(required)]
     next_cursor: Option<String>,
 }
@@ -55,18 +58,19 @@ pub(crate) struct Listed {
 // Keys in sorted order.
 #[derive(Serialize, ToSchema)]
 struct Message {
-    /// The environment that stored it
+    /// The environment that stored the message
     consumer_environment: String,
-    /// As its sender was told; tells when it was accepted, unless it was sent under an `Idempotency-Key`
+    /// Id from the answer to the POST; contains the time of acceptance, unless the POST had an `Idempotency-Key`
     message_id: String,
-    /// What its sender sent, if anything
+    /// Body of the POST, if it had one
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = AnyJson, required = false)]
     payload: Option<Box<RawValue>>,
-    /// The environment that accepted it
+    /// The environment that accepted the message
     producer_environment: String,
+    /// The tenant that owns the message
     tenant_id: String,
-    /// When it was accepted, UTC
+    /// Time of acceptance, UTC
     #[schema(example = "2024-07-12T16:31:39+0000")]
     timestamp: String,
 }
@@ -80,54 +84,65 @@ impl Messages {
         }))
     }
 
-    /// The table that holds the tenant's messages, if this environment does.
-    async fn table_of(&self, tenant: &TenantId) -> Result<&str, ApiError> {
-        let access = self.0.http.access();
-        let registered = access.admit(tenant).await?;
+    /// The name of the table.
+    ///
+    /// # Errors
+    /// 403 if another environment stores the tenant's messages, 503 while the table is not known yet.
+    fn table_of(&self, registration: &Tenant) -> Result<&str, ApiError> {
         let (queue, table) = self.0.resources.get().ok_or_else(query::unavailable)?;
-        if registered.is_some_and(|registered| registered.queue.as_ref() != Some(queue)) {
-            let msg = "Forbidden: the tenant's messages are kept in another environment";
-            return Err(ApiError::new(
-                axum::http::StatusCode::FORBIDDEN,
-                "tenant_not_served",
-                msg,
-            ));
+        let is_ours = match self.0.http.environment() {
+            Environment::Silo(_) => true,
+            Environment::Pool(_) => registration.queue.as_ref() == Some(queue),
+        };
+        if is_ours {
+            return Ok(table.name());
         }
-        Ok(table.name())
+        let msg = "Forbidden: the tenant's messages are stored in another environment";
+        Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "tenant_not_served",
+            msg,
+        ))
     }
 }
 
-/// The tenant's own stored messages, newest first
+impl AsRef<Http> for Messages {
+    fn as_ref(&self) -> &Http {
+        &self.0.http
+    }
+}
+
+/// List the tenant's stored messages, newest first
 #[utoipa::path(
     get,
     path = "/consumer/messages",
-    params(TenantHeader, listing::Asked),
-    responses((status = 200, description = "A page", body = Listed), Errors)
+    params(TenantHeader, listing::PageQuery),
+    responses((status = 200, description = "A page of messages", body = MessageList), Errors)
 )]
 pub(crate) async fn list(
+    admitted: Admitted,
     State(messages): State<Messages>,
-    CallingTenant(tenant): CallingTenant,
-    asked: Result<Query<listing::Asked>, QueryRejection>,
-) -> Result<Json<Listed>, ApiError> {
-    let table = messages.table_of(&tenant).await?;
-    let asked = listing::query(asked)?;
-    let limit = listing::limit(asked.limit)?;
-    let after = asked
+    query: Result<Query<listing::PageQuery>, QueryRejection>,
+) -> Result<Json<MessageList>, ApiError> {
+    let tenant = &admitted.tenant;
+    let table = messages.table_of(&admitted.registration)?;
+    let query = listing::query(query)?;
+    let limit = listing::limit(query.limit)?;
+    let after = query
         .cursor
         .as_deref()
-        .map(|text| Cursor::parse(&tenant, text))
+        .map(|text| Cursor::parse(tenant, text))
         .transpose()?
         .unwrap_or_default();
-    let _taken_on = messages.0.http.access().take_on(&tenant)?;
     let (by_id, by_time) = messages
         .0
         .reader
-        .newest(table, &tenant, limit, &after)
+        .newest(table, tenant, limit, &after)
         .await?;
     let page = page::merge(by_id, by_time, limit, after);
-    Ok(Json(Listed {
+    Ok(Json(MessageList {
         messages: page.items.iter().filter_map(message).collect(),
-        next_cursor: page.next.map(|cursor| cursor.to_text(&tenant)),
+        next_cursor: page.next.map(|cursor| cursor.to_text(tenant)),
     }))
 }
 
@@ -143,7 +158,7 @@ fn message(item: &Attributes) -> Option<Message> {
     })
 }
 
-/// A payload as JSON: itself where it is JSON, as every payload of our producer is; else as a string.
+/// A payload as JSON. Older producers may have sent other texts, which become JSON strings.
 fn as_json(payload: String) -> Box<RawValue> {
     RawValue::from_string(payload.clone())
         .unwrap_or_else(|_| serde_json::value::to_raw_value(&payload).expect("a string serialises"))

@@ -1,10 +1,9 @@
-//! The OpenAPI document, made from the handler and the types it answers with.
+//! The OpenAPI document of the consumer's own routes, generated from the handler and its types.
 
 use utoipa::OpenApi;
 
 use crate::messages;
 
-/// The routes of the consumer.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Consumer", description = "Stored messages of a tenant"),
@@ -12,7 +11,6 @@ use crate::messages;
 )]
 struct Document;
 
-/// What the consumer's own routes take and answer.
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()
 }
@@ -20,12 +18,12 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use shared::http::page::{DEFAULT_LIMIT, MAX_LIMIT};
+    use tenantry_service::page::{DEFAULT_LIMIT, MAX_LIMIT};
 
     use super::*;
 
     #[test]
-    fn it_describes_the_route_and_the_bounds_that_are_checked() {
+    fn the_described_bounds_are_the_checked_ones() {
         let document = serde_json::to_value(document()).expect("it serialises");
         let parameters = &document["paths"]["/consumer/messages"]["get"]["parameters"];
         let limit = parameters

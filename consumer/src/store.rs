@@ -1,70 +1,70 @@
-//! What the consumer does with a batch: tell good from poison, store the good, keep trying while storing fails.
+//! Handling of received batches: separates poison from good messages, stores the good ones, retries failed writes.
 //!
-//! A dependency that fails costs a message no delivery: the batch is held, its leases extended, until the write succeeds
-//! or the service stops. Deliveries are for crashes; spending them on an outage would fill the dead-letter queue.
+//! A failing dependency costs a message no delivery. The batch is held and its leases are extended, until the write
+//! succeeds or the service stops. Deliveries are for crashes: an outage that used them up would fill the dead-letter
+//! queue.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use shared::arn::QueueArn;
-use shared::environment::Environment;
-use shared::event::{Item, Poison, tenant_of};
-use shared::health::Condition;
-use shared::metrics::{Metrics, label};
-use shared::queue::message::{Received, TRACE_ATTRIBUTE};
-use shared::queue::receiver::{Handler, Verdict};
-use shared::queue::retry::backoff_from_half;
-use shared::registry::{LookupError, Tenant, TenantRegistry};
-use shared::telemetry::continue_trace;
-use shared::tenant::TenantId;
-use tokio::time::Instant;
+use tenantry_process::arn::QueueArn;
+use tenantry_process::health::Condition;
+use tenantry_process::hold::{Hold, HoldLimits};
+use tenantry_process::metrics::{Metrics, label};
+use tenantry_process::telemetry::continue_trace;
+use tenantry_queue::message::{Received, TRACE_ATTRIBUTE};
+use tenantry_queue::receiver::{Handler, Verdict};
+use tenantry_registry::{LookupError, Tenant, TenantRegistry};
+use tenantry_tenancy::environment::Environment;
+use tenantry_tenancy::tenant::TenantId;
 use tokio_util::sync::CancellationToken;
 
-use crate::table::Written;
+use crate::item::{Item, Poison, tenant_of};
+use crate::table::WriteOutcome;
 use crate::writer::Writer;
 
-/// First wait before a batch is tried again.
-const RETRY_BASE: Duration = Duration::from_millis(100);
-/// Longest such wait.
-const RETRY_MAX: Duration = Duration::from_secs(5);
-/// Longest a batch is held before it is left to redelivery after all.
-const HOLD_MAX: Duration = Duration::from_secs(1800);
-/// How long storing may fail before readiness is lowered.
+/// Pauses between the writes of a batch. A batch held for the total time is left to redelivery.
+const HOLD: HoldLimits = HoldLimits {
+    base: Duration::from_millis(100),
+    max: Duration::from_secs(5),
+    total: Duration::from_secs(1800),
+};
+/// Time for which writes must fail before readiness is lowered.
 const UNREADY_AFTER: Duration = Duration::from_secs(15);
 
-/// Whom the environment's consumer serves.
-pub(crate) struct Serves {
+/// The tenants that the environment's consumer serves.
+pub(crate) struct ServedTenants {
     environment: Environment,
     queue: QueueArn,
     registry: TenantRegistry,
 }
 
-/// Whether a message's tenant is served here.
-enum Served {
+/// Whether this environment serves a message's tenant.
+enum IsServed {
     Yes,
     No,
-    /// The registry cannot tell now.
-    Unclear,
+    /// The registry lookup failed.
+    Unknown,
 }
 
 /// Stores batches.
 pub(crate) struct Store {
-    serves: Serves,
+    tenants: ServedTenants,
     writer: Writer,
     storing: Condition,
     metrics: Metrics,
     shutdown: CancellationToken,
 }
 
-/// A message on its way to its verdict.
-enum State {
+/// Progress of a message towards its verdict.
+enum MessageState {
     Settled(Verdict),
-    /// Whether its tenant is served is not known yet.
-    Unclear(TenantId),
-    Waiting(Item),
+    /// Whether the tenant is served is not known yet.
+    Unclassified(TenantId),
+    Unwritten(Item),
 }
 
-impl Serves {
+impl ServedTenants {
     pub(crate) fn new(environment: Environment, queue: QueueArn, registry: TenantRegistry) -> Self {
         Self {
             environment,
@@ -75,14 +75,14 @@ impl Serves {
 
     /// A silo serves its owner; a pool serves the tenants whose registered queue is its own.
     ///
-    /// Condemning a message takes a registration that was read after it was sent: what is remembered from before may
-    /// be of a tenant that has come, or moved here, since.
-    async fn check(&self, tenant: &TenantId, sent_at: DateTime<Utc>) -> Served {
+    /// Only a registration read after the message was sent can answer No: the tenant may have been onboarded or moved
+    /// here after an older registration was cached.
+    async fn check(&self, tenant: &TenantId, sent_at: DateTime<Utc>) -> IsServed {
         if let Environment::Silo(owner) = &self.environment {
             return if owner == tenant {
-                Served::Yes
+                IsServed::Yes
             } else {
-                Served::No
+                IsServed::No
             };
         }
         let is_ours = |registered: &Tenant| registered.queue.as_ref() == Some(&self.queue);
@@ -92,19 +92,21 @@ impl Serves {
             .await
             .is_ok_and(|registered| is_ours(&registered))
         {
-            return Served::Yes;
+            return IsServed::Yes;
         }
         match self.registry.lookup_since(tenant, sent_at).await {
-            Ok(registered) if is_ours(&registered) => Served::Yes,
-            Ok(_) | Err(LookupError::Unknown) => Served::No,
-            Err(LookupError::Unavailable(_) | LookupError::Misconfigured { .. }) => Served::Unclear,
+            Ok(registered) if is_ours(&registered) => IsServed::Yes,
+            Ok(_) | Err(LookupError::Unknown) => IsServed::No,
+            Err(LookupError::Unavailable(_) | LookupError::Misconfigured { .. }) => {
+                IsServed::Unknown
+            }
         }
     }
 }
 
 impl Store {
     pub(crate) fn new(
-        serves: Serves,
+        tenants: ServedTenants,
         writer: Writer,
         storing: Condition,
         metrics: &Metrics,
@@ -120,7 +122,7 @@ impl Store {
             "Messages tried again because storing failed",
         );
         Self {
-            serves,
+            tenants,
             writer,
             storing,
             metrics: metrics.clone(),
@@ -128,84 +130,87 @@ impl Store {
         }
     }
 
-    /// Decides what can be decided of a message whose tenant is known.
-    async fn classify(&self, message: &Received, tenant: TenantId) -> State {
-        match self.serves.check(&tenant, message.sent_at).await {
-            Served::Yes => match Item::of(message, tenant, &self.serves.environment) {
-                Ok(item) => State::Waiting(item),
+    async fn classify(&self, message: &Received, tenant: TenantId) -> MessageState {
+        match self.tenants.check(&tenant, message.sent_at).await {
+            IsServed::Yes => match Item::of(message, tenant, &self.tenants.environment) {
+                Ok(item) => MessageState::Unwritten(item),
                 Err(poison) => self.poisoned(message, &poison),
             },
-            Served::No => self.poisoned(message, &Poison::ForeignTenant),
-            Served::Unclear => State::Unclear(tenant),
+            IsServed::No => self.poisoned(message, &Poison::ForeignTenant),
+            IsServed::Unknown => MessageState::Unclassified(tenant),
         }
     }
 
-    fn poisoned(&self, message: &Received, poison: &Poison) -> State {
-        tracing::warn!(message_id = message.message_id, code = poison.code(), reason = %poison, "poison message");
-        self.metrics
-            .counter("poison_total", vec![label("reason", poison.code())])
-            .increment(1);
-        State::Settled(Verdict::SetAside(format!("{}: {poison}", poison.code())))
+    fn poisoned(&self, message: &Received, poison: &Poison) -> MessageState {
+        self.dead_letter(message, poison.code(), &poison.to_string())
     }
 
-    /// Writes what waits; what is stored or can never be is settled.
-    async fn write(&self, batch: &[Received], states: &mut [State]) {
-        let waiting = |(at, state): (usize, &State)| match state {
-            State::Waiting(item) => Some((at, item.clone())),
+    fn dead_letter(&self, message: &Received, code: &'static str, reason: &str) -> MessageState {
+        tracing::warn!(
+            message_id = message.message_id,
+            code,
+            reason,
+            "message can never be stored: dead-lettering it"
+        );
+        self.metrics
+            .counter("poison_total", vec![label("reason", code)])
+            .increment(1);
+        MessageState::Settled(Verdict::DeadLetter(format!("{code}: {reason}")))
+    }
+
+    /// Writes the unwritten items once, and settles the messages whose write has a final outcome.
+    async fn write(&self, batch: &[Received], states: &mut [MessageState]) {
+        let unwritten = |(at, state): (usize, &MessageState)| match state {
+            MessageState::Unwritten(item) => Some((at, item.clone())),
             _ => None,
         };
-        let (places, items): (Vec<_>, Vec<_>) =
-            states.iter().enumerate().filter_map(waiting).unzip();
+        let (indices, items): (Vec<_>, Vec<_>) =
+            states.iter().enumerate().filter_map(unwritten).unzip();
         if items.is_empty() {
             return;
         }
-        let written = self.writer.write(items).await;
-        let stored = written
+        let outcomes = self.writer.write(items).await;
+        let stored = outcomes
             .iter()
-            .filter(|written| **written == Written::Stored)
+            .filter(|outcome| **outcome == WriteOutcome::Stored)
             .count();
         self.metrics
             .counter("stored_total", vec![])
             .increment(stored as u64);
-        for (at, written) in places.into_iter().zip(written) {
-            match written {
-                Written::Stored => {
-                    if let State::Waiting(item) = &states[at] {
+        for (at, outcome) in indices.into_iter().zip(outcomes) {
+            match outcome {
+                WriteOutcome::Stored => {
+                    if let MessageState::Unwritten(item) = &states[at] {
                         tracing::info!(tenant_id = %item.tenant, message_id = item.message_id, "event stored");
                     }
-                    states[at] = State::Settled(Verdict::Done);
+                    states[at] = MessageState::Settled(Verdict::Done);
                 }
-                Written::Never(reason) => {
-                    tracing::warn!(
-                        message_id = batch[at].message_id,
-                        reason,
-                        "the table refuses the item"
-                    );
-                    self.metrics
-                        .counter("poison_total", vec![label("reason", "refused")])
-                        .increment(1);
-                    states[at] = State::Settled(Verdict::SetAside(format!("refused: {reason}")));
+                WriteOutcome::Rejected(reason) => {
+                    states[at] = self.dead_letter(&batch[at], "refused", &reason);
                 }
-                Written::NotYet => {}
+                WriteOutcome::Failed => {}
             }
         }
     }
 
-    /// Whether everything is settled; tells readiness how storing goes.
-    fn is_settled(&self, states: &[State], since: Instant) -> bool {
-        let open = states
+    /// Returns whether every message is settled, and sets readiness accordingly.
+    fn is_settled(&self, states: &[MessageState], elapsed: Duration) -> bool {
+        let unsettled = states
             .iter()
-            .filter(|state| !matches!(state, State::Settled(_)))
+            .filter(|state| !matches!(state, MessageState::Settled(_)))
             .count();
-        if open == 0 {
+        if unsettled == 0 {
             self.storing.set(true);
             return true;
         }
         self.metrics
             .counter("store_retries_total", vec![])
-            .increment(open as u64);
-        if since.elapsed() >= UNREADY_AFTER && self.storing.set(false) {
-            tracing::error!(messages = open, "storing keeps failing; not ready");
+            .increment(unsettled as u64);
+        if elapsed >= UNREADY_AFTER && self.storing.set(false) {
+            tracing::error!(
+                messages = unsettled,
+                "storing keeps failing: readiness lowered"
+            );
         }
         false
     }
@@ -221,38 +226,27 @@ impl Handler for Store {
                 Err(poison) => self.poisoned(message, &poison),
             });
         }
-        let since = Instant::now();
-        let mut attempt = 0;
+        let mut hold = Hold::new(HOLD, &self.shutdown);
         loop {
             self.write(batch, &mut states).await;
-            if self.is_settled(&states, since) || since.elapsed() >= HOLD_MAX {
-                break;
-            }
-            let pause = tokio::time::sleep(backoff_from_half(
-                attempt,
-                RETRY_BASE,
-                RETRY_MAX,
-                fastrand::f64(),
-            ));
-            attempt += 1;
-            if self.shutdown.run_until_cancelled(pause).await.is_none() {
+            if self.is_settled(&states, hold.elapsed()) || !hold.pause().await {
                 break;
             }
             for (message, state) in batch.iter().zip(&mut states) {
-                if let State::Unclear(tenant) = state {
+                if let MessageState::Unclassified(tenant) = state {
                     *state = self.classify(message, tenant.clone()).await;
                 }
             }
         }
         let verdict = |state| match state {
-            State::Settled(verdict) => verdict,
-            State::Unclear(_) | State::Waiting(_) => Verdict::Retry,
+            MessageState::Settled(verdict) => verdict,
+            MessageState::Unclassified(_) | MessageState::Unwritten(_) => Verdict::Retry,
         };
         states.into_iter().map(verdict).collect()
     }
 }
 
-/// The span of a message: part of the trace of the request it came from.
+/// The span of a message, as part of the trace of the request that sent the message.
 fn span_of(message: &Received) -> tracing::Span {
     let span = tracing::info_span!(
         "store",
@@ -260,7 +254,7 @@ fn span_of(message: &Received) -> tracing::Span {
         message_id = message.message_id
     );
     continue_trace(&span, message.attribute(TRACE_ATTRIBUTE));
-    // A span's time starts when it is first entered.
+    // The span's time starts when it is first entered.
     span.in_scope(|| {});
     span
 }

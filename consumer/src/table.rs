@@ -1,20 +1,22 @@
-//! Writing items: many to a call, each with its own outcome, any number of times with the same effect.
+//! The environment's table: batched, idempotent writes of items, with one outcome per item.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use futures_util::future::join_all;
-use shared::event::{Item, is_id_of_key};
-use shared::queue::retry::{Failure, classify};
+use tenantry_process::retry::{Failure, classify};
+use tenantry_tenancy::event::is_id_of_key;
 
-/// Items one BatchWriteItem takes (DynamoDB: 25).
+use crate::item::Item;
+
+/// Items per BatchWriteItem (DynamoDB: 25).
 pub(crate) const MAX_BATCH_ITEMS: usize = 25;
-/// DynamoDB's code for an item it will never take.
+/// DynamoDB's code for an item that it will never accept.
 const INVALID: &str = "ValidationException";
-/// The condition that no item of this key is there.
-const NOT_THERE: &str = "attribute_not_exists(message_id)";
-/// DynamoDB's code for a condition that did not hold.
+/// Condition that no item with this key exists.
+const NOT_EXISTS: &str = "attribute_not_exists(message_id)";
+/// DynamoDB's code for a condition that does not hold.
 const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
 
 /// The environment's table. Clones share the client.
@@ -24,19 +26,19 @@ pub(crate) struct Table {
     name: Arc<str>,
 }
 
-/// What became of an item.
+/// Outcome of writing one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Written {
-    /// It is stored, now or since an earlier delivery.
+pub(crate) enum WriteOutcome {
+    /// The item is stored, now or by an earlier delivery.
     Stored,
-    /// It may be stored later.
-    NotYet,
-    /// The table will never take it, and why.
-    Never(String),
+    /// The write failed and can be tried again.
+    Failed,
+    /// The table will never accept the item, for this reason.
+    Rejected(String),
 }
 
 type Attributes = HashMap<String, AttributeValue>;
-/// What makes an item one: tenant and message id.
+/// Tenant and message id.
 type Key = (String, String);
 
 impl Table {
@@ -47,15 +49,15 @@ impl Table {
         }
     }
 
-    /// Writes up to [`MAX_BATCH_ITEMS`] items, once each; tells of each, in order, what became of it.
-    pub(crate) async fn write(&self, items: &[Item]) -> Vec<Written> {
-        let mut outcomes: HashMap<Key, Written> = HashMap::new();
-        // BatchWriteItem refuses a call with the same key twice; two deliveries of one message are one item.
+    /// Writes items, each once. Returns their outcomes in order.
+    pub(crate) async fn write(&self, items: &[Item]) -> Vec<WriteOutcome> {
+        let mut outcomes: HashMap<Key, WriteOutcome> = HashMap::new();
+        // BatchWriteItem rejects a call that has one key twice. Two deliveries of one message have the same key.
         let unique: HashMap<Key, &Item> = items.iter().map(|item| (key_of(item), item)).collect();
         let (guarded, plain): (Vec<_>, Vec<_>) = unique
             .into_iter()
             .partition(|(_, item)| is_id_of_key(&item.message_id));
-        // Their repeats may carry another payload: the first is kept.
+        // A repeat under an idempotency key may have another payload: the first one is kept.
         let puts = guarded
             .into_iter()
             .map(|(key, item)| self.put_guarded(key, item.clone()));
@@ -69,13 +71,13 @@ impl Table {
                 outcomes
                     .get(&key_of(item))
                     .cloned()
-                    .unwrap_or(Written::NotYet)
+                    .unwrap_or(WriteOutcome::Failed)
             })
             .collect()
     }
 
-    /// One BatchWriteItem; where it is refused for one item's sake, that item is found by writing each alone.
-    async fn write_batch(&self, chunk: &[(Key, &Item)], outcomes: &mut HashMap<Key, Written>) {
+    /// Calls BatchWriteItem once. If DynamoDB rejects the call for one item, every item is written alone to find it.
+    async fn write_batch(&self, chunk: &[(Key, &Item)], outcomes: &mut HashMap<Key, WriteOutcome>) {
         let puts = chunk.iter().map(|(_, item)| {
             let put = PutRequest::builder()
                 .set_item(Some((*item).clone().into_attributes()))
@@ -90,7 +92,7 @@ impl Table {
             .request_items(&*self.name, puts.collect());
         match request.send().await.map_err(|error| classify(&error)) {
             Ok(output) => {
-                let left: Vec<Key> = output
+                let unprocessed: Vec<Key> = output
                     .unprocessed_items
                     .unwrap_or_default()
                     .remove(&*self.name)
@@ -99,12 +101,12 @@ impl Table {
                     .filter_map(|request| key_in(request.put_request()?.item()))
                     .collect();
                 for (key, _) in chunk {
-                    let written = if left.contains(key) {
-                        Written::NotYet
+                    let outcome = if unprocessed.contains(key) {
+                        WriteOutcome::Failed
                     } else {
-                        Written::Stored
+                        WriteOutcome::Stored
                     };
-                    outcomes.insert(key.clone(), written);
+                    outcomes.insert(key.clone(), outcome);
                 }
             }
             Err(failure) if failure.code == INVALID && chunk.len() > 1 => {
@@ -113,19 +115,19 @@ impl Table {
                 }
             }
             Err(failure) => {
-                let written = failed(&failure);
-                outcomes.extend(chunk.iter().map(|(key, _)| (key.clone(), written.clone())));
+                let outcome = outcome_of(&failure);
+                outcomes.extend(chunk.iter().map(|(key, _)| (key.clone(), outcome.clone())));
             }
         }
     }
 
-    async fn put_guarded(&self, key: Key, item: Item) -> (Key, Written) {
-        let written = self.put(&item, Some(NOT_THERE)).await;
-        (key, written)
+    async fn put_guarded(&self, key: Key, item: Item) -> (Key, WriteOutcome) {
+        let outcome = self.put(&item, Some(NOT_EXISTS)).await;
+        (key, outcome)
     }
 
-    /// One PutItem; under a condition, an item that is there already is as good as stored.
-    async fn put(&self, item: &Item, condition: Option<&str>) -> Written {
+    /// Calls PutItem once. An item that exists already counts as stored.
+    async fn put(&self, item: &Item, condition: Option<&str>) -> WriteOutcome {
         let request = self
             .client
             .put_item()
@@ -133,25 +135,25 @@ impl Table {
             .set_item(Some(item.clone().into_attributes()))
             .set_condition_expression(condition.map(ToOwned::to_owned));
         match request.send().await.map_err(|error| classify(&error)) {
-            Ok(_) => Written::Stored,
-            Err(failure) if failure.code == CONDITION_FAILED => Written::Stored,
-            Err(failure) => failed(&failure),
+            Ok(_) => WriteOutcome::Stored,
+            Err(failure) if failure.code == CONDITION_FAILED => WriteOutcome::Stored,
+            Err(failure) => outcome_of(&failure),
         }
     }
 }
 
-/// What a failed write means for its item. Only DynamoDB's word that the item is invalid condemns it; a missing table or
-/// a missing permission is an operator's to mend, and the item waits.
-fn failed(failure: &Failure) -> Written {
+/// The outcome of a failed write. Only DynamoDB's own validation rejects an item for good. An operator can repair a
+/// missing table or permission, so the item is tried again.
+fn outcome_of(failure: &Failure) -> WriteOutcome {
     if failure.code == INVALID {
-        return Written::Never(failure.reason.clone());
+        return WriteOutcome::Rejected(failure.reason.clone());
     }
     tracing::warn!(
         code = failure.code,
         reason = failure.reason,
-        "items not stored yet"
+        "write failed, will retry"
     );
-    Written::NotYet
+    WriteOutcome::Failed
 }
 
 fn key_of(item: &Item) -> Key {

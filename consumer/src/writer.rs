@@ -1,42 +1,42 @@
-//! Group commit for items: what several batches bring shares calls.
+//! Group commit of items: several received batches share one write.
 //!
-//! SQS hands over ten messages at a time, DynamoDB takes 25 items: at load, two and a half batches share a write. One
-//! that comes alone is written at once.
+//! SQS returns ten messages per receive, DynamoDB accepts 25 items per call: under load, two and a half batches share a
+//! write. A lone batch is written at once.
 
-use shared::event::Item;
-use shared::gather::{BatchLimits, Measured, group_commit};
+use tenantry_queue::batch::{BatchLimits, Measured, group_commit};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::table::{MAX_BATCH_ITEMS, Table, Written};
+use crate::item::Item;
+use crate::table::{MAX_BATCH_ITEMS, Table, WriteOutcome};
 
-/// Bounds of the writes. Bytes need none: 25 items of the largest size are within DynamoDB's 16 MB.
+/// Bounds of a write. Bytes need none: 25 items of the largest size are below DynamoDB's 16 MB.
 const LIMITS: BatchLimits = BatchLimits {
     entries: MAX_BATCH_ITEMS,
     bytes: usize::MAX,
     billed_bytes: usize::MAX,
     in_flight: 32,
 };
-/// Batches that may wait to be taken; more than are ever in hand.
+/// Batches that may wait for the writing task: more than the receiver ever holds.
 const MAX_ARRIVALS: usize = 1024;
 
-/// Hands items to the task that writes them. Clones share it.
+/// Sends items to the writing task. Clones share the task.
 #[derive(Clone)]
-pub(crate) struct Writer(mpsc::Sender<Vec<Entry>>);
+pub(crate) struct Writer(mpsc::Sender<Vec<WriteEntry>>);
 
-/// An item on its way, and who waits for it.
-struct Entry {
+/// An item and the channel for its outcome.
+struct WriteEntry {
     item: Item,
-    reply: oneshot::Sender<Written>,
+    reply: oneshot::Sender<WriteOutcome>,
 }
 
-impl Measured for Entry {
+impl Measured for WriteEntry {
     fn bytes(&self) -> usize {
         0
     }
 }
 
 impl Writer {
-    /// A writer, and the work it hands over to: it ends once every clone of the writer is gone.
+    /// A writer and its writing task, which ends once every clone of the writer is dropped.
     pub(crate) fn new(table: Table) -> (Self, impl Future<Output = ()>) {
         let (sender, arrivals) = mpsc::channel(MAX_ARRIVALS);
         (
@@ -45,37 +45,37 @@ impl Writer {
         )
     }
 
-    /// Writes items; tells of each, in order, what became of it.
-    pub(crate) async fn write(&self, items: Vec<Item>) -> Vec<Written> {
-        let (entries, outcomes): (Vec<_>, Vec<_>) = items
+    /// Writes items. Returns their outcomes in order.
+    pub(crate) async fn write(&self, items: Vec<Item>) -> Vec<WriteOutcome> {
+        let (entries, replies): (Vec<_>, Vec<_>) = items
             .into_iter()
             .map(|item| {
                 let (reply, outcome) = oneshot::channel();
-                (Entry { item, reply }, outcome)
+                (WriteEntry { item, reply }, outcome)
             })
             .unzip();
-        let count = outcomes.len();
+        let count = replies.len();
         if self.0.send(entries).await.is_err() {
-            return vec![Written::NotYet; count];
+            return vec![WriteOutcome::Failed; count];
         }
-        let mut written = Vec::with_capacity(count);
-        for outcome in outcomes {
-            written.push(outcome.await.unwrap_or(Written::NotYet));
+        let mut outcomes = Vec::with_capacity(count);
+        for reply in replies {
+            outcomes.push(reply.await.unwrap_or(WriteOutcome::Failed));
         }
-        written
+        outcomes
     }
 }
 
-/// One batch; says how many items it had.
-async fn write(table: Table, batch: Vec<Entry>) -> usize {
+/// Writes one batch. Returns its number of items.
+async fn write(table: Table, batch: Vec<WriteEntry>) -> usize {
     let (items, replies): (Vec<_>, Vec<_>) = batch
         .into_iter()
         .map(|entry| (entry.item, entry.reply))
         .unzip();
-    let written = table.write(&items).await;
-    for (reply, written) in replies.into_iter().zip(written) {
-        // Whoever stopped waiting has left its message to redelivery.
-        let _ = reply.send(written);
+    let outcomes = table.write(&items).await;
+    for (reply, outcome) in replies.into_iter().zip(outcomes) {
+        // A dropped receiver means that the message is left to redelivery.
+        let _ = reply.send(outcome);
     }
     items.len()
 }

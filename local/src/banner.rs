@@ -1,42 +1,43 @@
-//! What is printed once everything is ready: one screen.
+//! Start message on standard output: one screen.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use shared::environment::Environment;
+use tenantry_tenancy::environment::Environment;
 
 use crate::topology::{App, Topology};
 
-/// Where everything is.
-pub(crate) struct Places {
+pub(crate) struct Addresses {
     pub(crate) gateway: SocketAddr,
     pub(crate) endpoint: String,
     pub(crate) admin: Option<SocketAddr>,
-    /// The data folder; none where data is in memory only.
-    pub(crate) folder: Option<PathBuf>,
-    /// The GitOps repository; none without `git`, or a folder for it.
+    /// Data folder; `None` for data in memory.
+    pub(crate) data: Option<PathBuf>,
+    /// GitOps repository; `None` without `git`, or without a folder for it.
     pub(crate) repository: Option<PathBuf>,
 }
 
-/// Tenants listed; there may be hundreds.
+/// Number of tenants in the table; there may be hundreds.
 const MAX_LISTED: usize = 5;
 
-/// Prints the banner to standard output.
-#[expect(clippy::print_stdout, reason = "this is what standard output is for")]
-pub(crate) fn print(topology: &Topology, places: &Places) {
-    print!("{}", text(topology, places));
+#[expect(
+    clippy::print_stdout,
+    reason = "the start message is the output of the program"
+)]
+pub(crate) fn print(topology: &Topology, addresses: &Addresses) {
+    print!("{}", text(topology, addresses));
 }
 
-fn text(topology: &Topology, places: &Places) -> String {
-    let Places {
+fn text(topology: &Topology, addresses: &Addresses) -> String {
+    let Addresses {
         gateway,
         endpoint,
         admin,
-        folder,
+        data,
         repository,
-    } = places;
-    let mut text = String::from("\nTenantry is ready. Which environment runs which app:\n\n");
+    } = addresses;
+    let mut text = String::from("\nTenantry is ready. Environment of each tenant's apps:\n\n");
     let mut row = |cells: [&str; 5]| {
         let line = cells.map(|cell| format!("{cell:<12}")).concat();
         writeln!(text, "  {}", line.trim_end()).expect("writing to a string succeeds");
@@ -48,7 +49,7 @@ fn text(topology: &Topology, places: &Places) -> String {
         App::ALL[1].as_str(),
         App::ALL[2].as_str(),
     ]);
-    for (tenant, tier) in topology.onboard().take(MAX_LISTED) {
+    for (tenant, tier) in topology.onboarded().take(MAX_LISTED) {
         let [producer, consumer, payments] =
             App::ALL.map(|app| tenant.environment_of(app).map_or("-", Environment::as_str));
         row([
@@ -59,17 +60,17 @@ fn text(topology: &Topology, places: &Places) -> String {
             payments,
         ]);
     }
-    let unlisted = topology.onboard().count().saturating_sub(MAX_LISTED);
+    let unlisted = topology.onboarded().count().saturating_sub(MAX_LISTED);
     if unlisted > 0 {
         writeln!(text, "  and {unlisted} more").expect("writing to a string succeeds");
     }
     let repository = match repository {
         Some(repository) => repository.display().to_string(),
-        None => "none: see the warning above".to_owned(),
+        None => "not available, see the warning above".to_owned(),
     };
-    let kept = match folder {
-        Some(folder) => format!("in {}", folder.display()),
-        None => "in memory only".to_owned(),
+    let data = match data {
+        Some(folder) => folder.display().to_string(),
+        None => "in memory".to_owned(),
     };
     let admin = match admin {
         Some(admin) => format!("\n  admin          http://{admin}/pool-1/producer/metrics"),
@@ -81,7 +82,7 @@ fn text(topology: &Topology, places: &Places) -> String {
   load balancer  http://{gateway}
   AWS endpoint   {endpoint}  (region us-east-1, any credentials)
   GitOps         {repository}
-  data           {kept}{admin}
+  data           {data}{admin}
 
 Try it:
 
@@ -89,7 +90,7 @@ Try it:
   curl -X POST -H 'tenantID: tenant-3' -H 'tier: advanced' http://{gateway}/producer
   curl -H 'tenantID: tenant-3' http://{gateway}/consumer/messages
 
-Ctrl-C ends it.
+Ctrl-C stops it.
 "
     )
     .expect("writing to a string succeeds");
@@ -101,15 +102,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_fits_one_screen_and_names_both_addresses() {
-        let places = Places {
+    fn the_start_message_fits_one_screen_and_names_the_addresses() {
+        let addresses = Addresses {
             gateway: "127.0.0.1:8080".parse().unwrap(),
             endpoint: "http://127.0.0.1:4566".to_owned(),
             admin: "127.0.0.1:9090".parse().ok(),
-            folder: None,
+            data: None,
             repository: Some("/home/me/saas/.local/gitops.git".into()),
         };
-        let text = text(&crate::topology::tests::seeded(), &places);
+        let text = text(&crate::topology::tests::seeded(), &addresses);
         assert!(
             text.lines().count() <= 25
                 && text.contains("http://127.0.0.1:9090/")

@@ -1,54 +1,41 @@
-//! The data folder: one process at a time, one format.
+//! Data folder: a lock, so that one process uses it, and a format version.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The format this version reads and writes.
 const FORMAT: &str = "1";
 
-/// A data folder this process alone uses, until it is dropped.
+/// A locked data folder; unlocked on drop.
 pub(crate) struct DataFolder {
     folder: PathBuf,
     _lock: File,
 }
 
-/// Why a data folder cannot be used.
+/// The data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// It cannot be created or written.
     #[error(
-        "--data-dir: cannot write to {folder}: {reason}; choose another folder, or --ephemeral for none"
+        "--data-dir: cannot write to {folder}: {reason}; choose another folder, or run with --ephemeral"
     )]
-    Unwritable {
-        /// The folder.
-        folder: PathBuf,
-        /// Why not.
-        reason: io::Error,
-    },
-    /// Another process uses it.
-    #[error("--data-dir: {0} is in use by another process; end that one or choose another folder")]
+    Unwritable { folder: PathBuf, reason: io::Error },
+    #[error(
+        "--data-dir: {0} is in use by another process; stop that process, or choose another folder"
+    )]
     InUse(PathBuf),
-    /// It was written in another format.
     #[error(
         "--data-dir: {folder} has format {found}, this version reads {FORMAT}; move it away or choose another folder"
     )]
-    OtherVersion {
-        /// The folder.
-        folder: PathBuf,
-        /// The format it says it has.
-        found: String,
-    },
+    OtherVersion { folder: PathBuf, found: String },
 }
 
 impl DataFolder {
-    /// Where it is.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 }
 
-/// Opens the folder, creating it where it is missing.
+/// Locks the folder; creates it if it is missing.
 pub(crate) fn open(folder: &Path) -> Result<DataFolder, DataError> {
     let unwritable = |reason| DataError::Unwritable {
         folder: folder.into(),
@@ -86,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_one_processs_and_free_again_afterwards() {
+    fn a_folder_is_locked_until_it_is_dropped() {
         let scratch = tempfile::tempdir().unwrap();
         let folder = scratch.path().join("deep/data");
         let first = open(&folder).unwrap();
@@ -96,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_one_line_that_says_what_to_do() {
+    fn an_unusable_folder_is_reported_in_one_line_that_says_what_to_do() {
         let scratch = tempfile::tempdir().unwrap();
         fs::write(scratch.path().join("format"), "99\n").unwrap();
         let other = open(scratch.path()).err().unwrap().to_string();

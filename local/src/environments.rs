@@ -1,15 +1,17 @@
-//! The environments in one process: each app's router, and its work beside requests. Apps come and go while it runs.
+//! Environments in this process: router, admin routes and background tasks of each app. Apps start and stop at run time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use shared::aws::AwsClients;
-use shared::config::parse_from;
-use shared::environment::Environment;
-use shared::health::Readiness;
-use shared::service::{Service, admin_routes, upkeep};
+use tenantry_process::admin::Admin;
+use tenantry_process::aws::AwsSettings;
+use tenantry_process::config::parse_from;
+use tenantry_process::health::Readiness;
+use tenantry_process::run::{Worker, upkeep};
+use tenantry_service::Service;
+use tenantry_tenancy::environment::Environment;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,27 +19,25 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::topology::{App, Target};
 
-/// How often readiness is looked at while starting.
+/// Poll interval of readiness during a start.
 const READY_POLL: Duration = Duration::from_millis(2);
 
-/// Running environments.
 pub(crate) struct Environments {
-    aws: AwsClients,
-    running: Mutex<BTreeMap<Target, Running>>,
-    /// Apps on their way out.
-    leaving: TaskTracker,
+    aws: AwsSettings,
+    running: Mutex<BTreeMap<Target, RunningApp>>,
+    /// Apps that are stopping.
+    stopping: TaskTracker,
 }
 
-/// An app that runs.
-struct Running {
+struct RunningApp {
     backend: Backend,
-    admin: Router,
+    admin: Admin,
     readiness: Readiness,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
-/// What requests are handed to.
+/// Target of requests to an app.
 #[derive(Clone)]
 pub(crate) struct Backend {
     router: Router,
@@ -45,26 +45,25 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    /// The router, and what keeps the app from ending before the request has.
-    pub(crate) fn take(&self) -> (Router, TaskTrackerToken) {
+    /// Returns the router, and a token that keeps the app running until the request has ended.
+    pub(crate) fn start_request(&self) -> (Router, TaskTrackerToken) {
         (self.router.clone(), self.requests.token())
     }
 }
 
 impl Environments {
-    /// None yet; theirs will be these clients.
-    pub(crate) fn new(aws: AwsClients) -> Self {
+    pub(crate) fn new(aws: AwsSettings) -> Self {
         Self {
             aws,
             running: Mutex::default(),
-            leaving: TaskTracker::new(),
+            stopping: TaskTracker::new(),
         }
     }
 
-    /// Starts what is not running, and waits until it is ready.
+    /// Starts the apps that are not running, and waits until all are ready.
     ///
     /// # Errors
-    /// An app's settings are wrong, or what was still being waited for when the time was over.
+    /// Invalid settings of an app, or the apps that are not ready in time.
     pub(crate) async fn start(
         &self,
         targets: &BTreeSet<Target>,
@@ -100,7 +99,7 @@ impl Environments {
             }
             if Instant::now() >= deadline {
                 return Err(format!(
-                    "not ready after {within:?}: waiting for {}",
+                    "apps not ready after {within:?}: {}",
                     waiting.join(", ")
                 ));
             }
@@ -108,20 +107,16 @@ impl Environments {
         }
     }
 
-    /// What runs.
     pub(crate) fn targets(&self) -> BTreeSet<Target> {
         self.running().keys().cloned().collect()
     }
 
-    /// Where requests for an app go.
     pub(crate) fn backend(&self, target: &Target) -> Option<Backend> {
         self.running().get(target).map(|app| app.backend.clone())
     }
 
-    /// The admin surface of `/<environment>/<app>/…`.
-    pub(crate) fn admin(&self, path: &str) -> Option<Router> {
-        let mut segments = path.strip_prefix('/')?.split('/');
-        let (environment, app) = (segments.next()?, segments.next()?);
+    /// Returns the admin endpoint of an app, for `/<environment>/<app>/…`.
+    pub(crate) fn admin(&self, environment: &str, app: &str) -> Option<Admin> {
         let environment: Environment = environment.parse().ok()?;
         let app = App::ALL.into_iter().find(|known| known.as_str() == app)?;
         self.running()
@@ -129,36 +124,36 @@ impl Environments {
             .map(|running| running.admin.clone())
     }
 
-    /// Ends an app, to which no more requests are brought: those it has are answered first. Gives what ends when it has.
+    /// Stops an app that gets no more requests, after its last response. The future ends when the app has stopped.
     pub(crate) fn stop(&self, target: &Target) -> impl Future<Output = ()> + use<> {
         let app = self.running().remove(target);
-        let done = self.leaving.spawn(async move {
+        let done = self.stopping.spawn(async move {
             if let Some(app) = app {
-                app.end().await;
+                app.stop().await;
             }
         });
         async move {
-            // A panic of the app's was reported where it happened.
+            // A panic of the app was logged when it happened.
             let _ = done.await;
         }
     }
 
-    /// Finishes what is in hand.
+    /// Stops all apps, and waits for them.
     pub(crate) async fn drain(&self) {
         for target in self.targets() {
             drop(self.stop(&target));
         }
-        self.leaving.close();
-        self.leaving.wait().await;
+        self.stopping.close();
+        self.stopping.wait().await;
     }
 
-    fn running(&self) -> MutexGuard<'_, BTreeMap<Target, Running>> {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<Target, RunningApp>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Running {
-    async fn end(self) {
+impl RunningApp {
+    async fn stop(self) {
         self.backend.requests.close();
         self.backend.requests.wait().await;
         self.stop.cancel();
@@ -167,33 +162,32 @@ impl Running {
     }
 }
 
-fn start(target: &Target, aws: &AwsClients) -> Result<Running, String> {
+fn start(target: &Target, aws: &AwsSettings) -> Result<RunningApp, String> {
     let (environment, app) = target;
-    let Service {
-        name,
-        answers,
+    let Service { router, worker } = assemble(*app, environment.as_str(), aws)?;
+    let Worker {
         readiness,
         metrics,
         background,
-    } = assemble(*app, environment.as_str(), aws)?;
+        ..
+    } = worker;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(background(stop.clone()));
     tasks.spawn(upkeep(metrics.clone(), stop.clone()));
-    let admin = admin_routes(readiness.clone(), metrics);
-    Ok(Running {
+    Ok(RunningApp {
         backend: Backend {
-            router: answers.router,
+            router,
             requests: TaskTracker::new(),
         },
-        admin: Router::new().nest(&format!("/{environment}/{name}"), admin),
+        admin: Admin::new(readiness.clone(), metrics),
         readiness,
         tasks,
         stop,
     })
 }
 
-/// The production service, configured as its own process would be; ports are given because they are not used.
-fn assemble(app: App, environment: &str, aws: &AwsClients) -> Result<Service, String> {
+/// Builds the production service, configured as in its own process. It opens no port: 0 only satisfies the parser.
+fn assemble(app: App, environment: &str, aws: &AwsSettings) -> Result<Service, String> {
     let arguments = [
         app.as_str(),
         "--environment",
@@ -201,10 +195,10 @@ fn assemble(app: App, environment: &str, aws: &AwsClients) -> Result<Service, St
         "--port=0",
         "--admin-port=0",
     ];
-    let wrong = |error: shared::config::ConfigError| error.to_string();
+    let invalid = |error: tenantry_process::config::ConfigError| error.to_string();
     Ok(match app {
-        App::Producer => producer::service(&parse_from(arguments).map_err(wrong)?, aws),
-        App::Consumer => consumer::service(&parse_from(arguments).map_err(wrong)?, aws),
-        App::Payments => payments::service(&parse_from(arguments).map_err(wrong)?, aws),
+        App::Producer => producer::service(&parse_from(arguments).map_err(invalid)?, aws),
+        App::Consumer => consumer::service(&parse_from(arguments).map_err(invalid)?, aws),
+        App::Payments => payments::service(&parse_from(arguments).map_err(invalid)?, aws),
     })
 }

@@ -1,4 +1,4 @@
-//! The load balancer's routing: path prefix and the `TenantID` header, nothing else.
+//! Load balancer: routes by path prefix and `TenantID` header.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,50 +7,49 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use shared::http::error::ApiError;
-use shared::http::with_middleware;
-use shared::metrics::Metrics;
-use shared::tenant::TENANT_HEADER;
+use tenantry_process::metrics::Metrics;
+use tenantry_service::error::ApiError;
+use tenantry_service::stack;
+use tenantry_tenancy::tenant::TENANT_HEADER;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::ServiceExt;
 
 use crate::environments::{Backend, Environments};
-use crate::topology::{App, Place, TenantSpec, Topology};
+use crate::topology::{App, Placement, TenantSpec, Topology};
 
-/// The load balancer. Clones share the rules, which may be replaced at any time.
+/// Load balancer. Clones share the rules.
 #[derive(Clone)]
 pub(crate) struct Gateway(Arc<Inner>);
 
 struct Inner {
     rules: RwLock<Rules>,
-    /// Answers what no rule matches.
+    /// Serves requests that match no rule.
     no_match: Router,
 }
 
-/// Where requests go, by tenant, as the header spells it, and app.
+/// Backend by tenant, as in the header, and app.
 type Rules = HashMap<(String, App), Backend>;
 
 impl Gateway {
-    /// A load balancer without rules.
     pub(crate) fn new() -> Self {
         let no_match = Router::new().fallback(async || {
-            let msg = "NotFound: no rule matches; set the header tenantID to a registered tenant (tenant-1) and ask for \
-                       /producer, /consumer or /payments";
+            let msg = "NotFound: no routing rule matches; set the header tenantID to a registered tenant, for example tenant-1, \
+                       and use /producer, /consumer or /payments";
             ApiError::new(StatusCode::NOT_FOUND, "no_rule", msg)
         });
-        let no_match = with_middleware(no_match, Metrics::new("load-balancer", "local"));
+        let no_match = stack::around(no_match, Metrics::new("load-balancer", "local"));
         Self(Arc::new(Inner {
             rules: RwLock::default(),
             no_match,
         }))
     }
 
-    /// One rule per tenant and app that is routed and runs.
+    /// Replaces the rules: one for each routed and running app of a tenant.
     pub(crate) fn set_rules(&self, topology: &Topology, environments: &Environments) {
-        let rule = |tenant: &TenantSpec, app: App, place: &Place| {
+        let rule = |tenant: &TenantSpec, app: App, placement: &Placement| {
             let backend = environments
-                .backend(&(place.environment.clone(), app))
-                .filter(|_| place.routed)?;
+                .backend(&(placement.environment.clone(), app))
+                .filter(|_| placement.routed)?;
             Some(((tenant.id.to_string(), app), backend))
         };
         let rules = topology
@@ -58,21 +57,20 @@ impl Gateway {
             .values()
             .flat_map(|tenant| {
                 tenant
-                    .places
+                    .placements
                     .iter()
-                    .filter_map(move |(app, place)| rule(tenant, *app, place))
+                    .filter_map(move |(app, placement)| rule(tenant, *app, placement))
             })
             .collect();
         *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }
 
-    /// The load balancer as a router.
     pub(crate) fn router(&self) -> Router {
         Router::new().fallback(route).with_state(self.clone())
     }
 
     fn backend(&self, tenants: &HeaderMap, app: App) -> Option<(Router, TaskTrackerToken)> {
-        // Like the load balancer: any of the header's values may match, and only an exact one does.
+        // As AWS's load balancer does: one of the header's values must match exactly.
         let values = tenants
             .get_all(TENANT_HEADER)
             .iter()
@@ -81,7 +79,7 @@ impl Gateway {
         values
             .filter_map(|tenant| rules.get(&(tenant.to_owned(), app)))
             .next()
-            .map(Backend::take)
+            .map(Backend::start_request)
     }
 }
 
@@ -98,7 +96,7 @@ async fn route(State(gateway): State<Gateway>, request: Request) -> Response {
         .unwrap_or_else(|never| match never {})
 }
 
-/// The app whose prefix the path has: `/producer` and everything below it.
+/// Returns the app whose prefix the path has: `/producer` and every path below it.
 fn app_of(path: &str) -> Option<App> {
     let prefix = path.strip_prefix('/')?.split('/').next()?;
     App::ALL.into_iter().find(|app| app.as_str() == prefix)

@@ -1,20 +1,20 @@
-//! Where the GitOps repository is: in the data folder, in a temporary one, or, without `git`, nowhere: then the seed is all
-//! there will be.
+//! Location of the GitOps repository: the data folder, or a temporary folder. Without `git` there is no repository, and the
+//! seed is the desired state.
 
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use tenantctl::git::GitError;
 
-use crate::source::{REPOSITORY, Source, topology_of};
+use crate::error::LocalError;
+use crate::repository::{GitopsRepository, REPOSITORY, topology_of};
+use crate::seed;
 use crate::topology::Topology;
-use crate::{LocalError, seed};
 
-/// The repository, if there is one.
 pub(crate) struct Gitops {
-    pub(crate) source: Option<Source>,
-    /// Where it is, as the data folder is spelled.
-    pub(crate) place: Option<PathBuf>,
+    pub(crate) repository: Option<GitopsRepository>,
+    /// Path of the repository, below the data folder as given.
+    pub(crate) path: Option<PathBuf>,
     _temporary: Option<TempDir>,
 }
 
@@ -25,10 +25,10 @@ impl Gitops {
             None => match TempDir::with_prefix("tenantry-") {
                 Ok(folder) => Some(folder),
                 Err(reason) => {
-                    tracing::warn!(%reason, "no temporary folder for a GitOps repository: the sample tenants are all there will be");
+                    tracing::warn!(%reason, "no temporary folder for the GitOps repository: only the sample tenants are served");
                     return Ok(Self {
-                        source: None,
-                        place: None,
+                        repository: None,
+                        path: None,
                         _temporary: None,
                     });
                 }
@@ -36,41 +36,44 @@ impl Gitops {
         };
         let folder = data
             .or_else(|| temporary.as_ref().map(TempDir::path))
-            .expect("it is one of them");
-        let source = match Source::open(folder) {
-            Ok(source) => Some(source),
+            .expect("without a data folder there is a temporary one");
+        let repository = match GitopsRepository::open(folder) {
+            Ok(repository) => Some(repository),
             Err(GitError::NoProgram(reason)) => {
-                tracing::warn!(%reason, "there is no git: the sample tenants are all there will be");
+                tracing::warn!(%reason, "git not found: only the sample tenants are served");
                 None
             }
             Err(error) => return Err(error.into()),
         };
-        let place = source.is_some().then(|| folder.join(REPOSITORY));
+        let path = repository.is_some().then(|| folder.join(REPOSITORY));
         Ok(Self {
-            source,
-            place,
+            repository,
+            path,
             _temporary: temporary,
         })
     }
 
-    /// What it asks for, or asked for last before it was broken.
-    pub(crate) fn wanted(&self) -> Result<Topology, LocalError> {
-        let Some(source) = &self.source else {
+    /// Returns the topology of the head, or of the last applied commit if the head is not valid.
+    pub(crate) fn desired(&self) -> Result<Topology, LocalError> {
+        let Some(repository) = &self.repository else {
             return topology_of(&seed::tree())
-                .map_err(|broken| LocalError::Broken(broken.to_string()));
+                .map_err(|invalid| LocalError::InvalidCommit(invalid.to_string()));
         };
-        let head = source.head()?;
+        let head = repository.head()?;
         match head.topology {
-            Ok(wanted) => {
-                source.remember(&head.commit);
-                Ok(wanted)
+            Ok(desired) => {
+                repository.save_applied(&head.commit);
+                Ok(desired)
             }
-            Err(broken) => {
-                let before = source.last_good().and_then(|good| good.topology.ok());
-                let before = before.ok_or_else(|| LocalError::Broken(broken.to_string()))?;
+            Err(invalid) => {
+                let before = repository
+                    .last_applied()
+                    .and_then(|applied| applied.topology.ok());
+                let before =
+                    before.ok_or_else(|| LocalError::InvalidCommit(invalid.to_string()))?;
                 tracing::error!(
                     commit = head.commit.short(),
-                    "this commit is broken; the last good one is carried out:\n{broken}"
+                    "commit not valid, last applied commit stays in force:\n{invalid}"
                 );
                 Ok(before)
             }

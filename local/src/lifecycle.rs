@@ -1,28 +1,26 @@
-//! The control plane in one process: `tenantctl`'s worker makes commits of what comes by the lifecycle queues.
+//! `tenantctl`'s worker in this process: it turns messages of the lifecycle queues into commits.
 
-use axum::Router;
 use clap::Parser;
-use shared::aws::AwsClients;
-use shared::config::{ConfigError, parse_from};
-use shared::service::{Worker, admin_routes, upkeep};
 use tenantctl::git::Repository;
 use tenantctl::worker::{WorkerConfig, worker};
+use tenantry_process::admin::Admin;
+use tenantry_process::aws::AwsSettings;
+use tenantry_process::config::{ConfigError, parse_from};
+use tenantry_process::run::{Worker, upkeep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::provision::LIFECYCLE_QUEUES;
 
-/// The first segment of its admin surface's paths: it serves no environment.
+/// First segment of the worker's admin paths, in place of an environment.
 pub(crate) const CONTROL_PLANE: &str = "control-plane";
 
-/// The worker, running.
-pub(crate) struct Lifecycle {
-    /// Its probes and metrics, below `/control-plane/tenantctl`.
-    pub(crate) admin: Router,
+pub(crate) struct LifecycleWorker {
+    /// Probes and metrics, below `/control-plane/tenantctl`.
+    pub(crate) admin: Admin,
     tasks: TaskTracker,
 }
 
-/// The worker's own flags as a command line.
 #[derive(Debug, Parser)]
 #[command(name = "worker")]
 struct Arguments {
@@ -30,14 +28,14 @@ struct Arguments {
     worker: WorkerConfig,
 }
 
-impl Lifecycle {
-    /// Starts to work the queues off into this repository, until the token is cancelled.
+impl LifecycleWorker {
+    /// Starts the worker, which commits to this repository until the token is cancelled.
     ///
     /// # Errors
-    /// A variable of the user's that the worker reads is wrong.
+    /// An invalid environment variable of the worker.
     pub(crate) fn start(
         repository: Repository,
-        aws: &AwsClients,
+        aws: &AwsSettings,
         shutdown: &CancellationToken,
     ) -> Result<Self, ConfigError> {
         let [onboarding, offboarding, deployment] = LIFECYCLE_QUEUES;
@@ -49,23 +47,20 @@ impl Lifecycle {
             "--admin-port=0".to_owned(),
         ])?;
         let Worker {
-            name,
             readiness,
             metrics,
             background,
+            ..
         } = worker(&config, repository, aws);
         let tasks = TaskTracker::new();
         tasks.spawn(background(shutdown.clone()));
         tasks.spawn(upkeep(metrics.clone(), shutdown.clone()));
-        let admin = Router::new().nest(
-            &format!("/{CONTROL_PLANE}/{name}"),
-            admin_routes(readiness, metrics),
-        );
+        let admin = Admin::new(readiness, metrics);
         Ok(Self { admin, tasks })
     }
 
-    /// Waits until what was in hand at the end is committed.
-    pub(crate) async fn ended(self) {
+    /// Waits until the messages in hand are committed.
+    pub(crate) async fn drain(self) {
         self.tasks.close();
         self.tasks.wait().await;
     }

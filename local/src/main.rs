@@ -1,19 +1,19 @@
-//! The whole SaaS on one machine, as a process.
+//! The whole SaaS on one machine, as a program.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use shared::config::{self, ConfigError};
-use shared::{service, telemetry};
+use tenantry_process::config::{self, ConfigError};
+use tenantry_process::{run, telemetry};
 
-/// Exit code of flags that cannot be used.
+/// Exit code for invalid flags.
 const EXIT_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {
     match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err((line, code)) => {
-            // Nobody is left to tell if this fails, too.
+            // Without standard error, the exit code must suffice.
             let _ = writeln!(std::io::stderr(), "local: {line}");
             code
         }
@@ -36,7 +36,7 @@ fn start() -> Result<(), (String, ExitCode)> {
         .enable_all()
         .build()
         .map_err(failure)?;
-    let outcome = runtime.block_on(async { local::run(config, service::shutdown_signal()).await });
+    let outcome = runtime.block_on(async { local::run(config, run::shutdown_signal()).await });
     runtime.shutdown_background();
     telemetry.end();
     outcome.map_err(failure)

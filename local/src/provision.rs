@@ -1,7 +1,8 @@
-//! What the Terraform module creates for a tenant on AWS: queue, dead-letter queue, tables, parameters.
+//! Provisioner: creates the AWS resources of tenants and pools, as the Terraform module does on AWS: queue, dead-letter
+//! queue, tables, parameters.
 //!
-//! Names are derived, every call is idempotent and the parameters come last, so that a run that was cut off is simply
-//! run again.
+//! Names are derived, every call is idempotent, and parameters are written last. So an interrupted run is repeated as a
+//! whole.
 
 use std::collections::BTreeSet;
 
@@ -16,38 +17,40 @@ use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use aws_sdk_ssm::types::ParameterType;
 use futures_util::future::try_join_all;
 use payments::table as payments_table;
-use shared::environment::Environment;
-use shared::event::{LISTED_AT, LISTED_INDEX};
-use shared::registry::Status;
-use shared::tenant::{TenantId, Tier};
+use tenantry_registry::Status;
+use tenantry_tenancy::environment::Environment;
+use tenantry_tenancy::event::{LISTED_AT, LISTED_INDEX};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 use uuid::Uuid;
 
-use crate::topology::{App, Life, TenantSpec};
-use crate::{ACCOUNT, REGION};
+use crate::topology::{App, TenantSpec, TenantState};
 
-/// Deliveries before a message goes to the dead-letter queue.
+/// Region of the embedded endpoint.
+pub(crate) const REGION: &str = "us-east-1";
+/// Account of the embedded endpoint.
+pub(crate) const ACCOUNT: &str = "000000000000";
+/// Receives before a message moves to the dead-letter queue.
 const MAX_RECEIVE_COUNT: u32 = 5;
-/// What the dead-letter queue keeps, in seconds: 14 days, SQS's most.
+/// Retention of the dead-letter queue in seconds: 14 days, the limit of SQS.
 const DEAD_LETTER_RETENTION: &str = "1209600";
-/// Characters of a name's suffix.
+/// Characters of the suffix of a name.
 const SUFFIX_CHARS: usize = 3;
 
-/// Queues that lifecycle messages come by, as the contract names them.
+/// Queues of lifecycle messages.
 pub(crate) const LIFECYCLE_QUEUES: [&str; 3] = [
     "argoworkflows-onboarding-queue",
     "argoworkflows-offboarding-queue",
     "argoworkflows-deployment-queue",
 ];
 
-/// A call of the provisioning failed.
+/// A call of the provisioner failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {reason}")]
+#[error("{resource}: {reason}")]
 pub struct ProvisionError {
-    what: String,
+    resource: String,
     reason: String,
 }
 
-/// Creates and deletes what is the tenants'.
 pub(crate) struct Provisioner {
     sqs: aws_sdk_sqs::Client,
     dynamodb: aws_sdk_dynamodb::Client,
@@ -55,7 +58,6 @@ pub(crate) struct Provisioner {
 }
 
 impl Provisioner {
-    /// Over the endpoint of these settings.
     pub(crate) fn new(config: &aws_config::SdkConfig) -> Self {
         Self {
             sqs: aws_sdk_sqs::Client::new(config),
@@ -64,14 +66,12 @@ impl Provisioner {
         }
     }
 
-    /// The queues of the tenant lifecycle.
     pub(crate) async fn create_lifecycle_queues(&self) -> Result<(), ProvisionError> {
         try_join_all(LIFECYCLE_QUEUES.map(|name| self.create_queue(name)))
             .await
             .map(drop)
     }
 
-    /// What a pool's apps work on.
     pub(crate) async fn provision_pool(
         &self,
         pool: &Environment,
@@ -80,12 +80,12 @@ impl Provisioner {
         self.provision_apps(pool, apps.iter().copied()).await
     }
 
-    /// What a tenant's own apps work on, and its registration. Of one that is offboarded everything stays, until its data
-    /// is to be deleted.
+    /// Creates the resources of the tenant's own apps, and its registration. An offboarded tenant is suspended instead;
+    /// its resources stay until [`Self::delete_data`].
     pub(crate) async fn provision_tenant(&self, tenant: &TenantSpec) -> Result<(), ProvisionError> {
         let silo = tenant.silo();
-        match tenant.life {
-            Life::Onboard { tier, status } => {
+        match tenant.state {
+            TenantState::Onboarded { tier, status } => {
                 self.provision_apps(
                     &silo,
                     App::ALL.into_iter().filter(|app| tenant.is_siloed(*app)),
@@ -94,16 +94,16 @@ impl Provisioner {
                 self.register(tenant, tier).await?;
                 self.put_status(&tenant.id, status).await
             }
-            Life::Offboarded { .. } => self.suspend(&tenant.id).await,
+            TenantState::Offboarded { .. } => self.suspend(&tenant.id).await,
         }
     }
 
-    /// Has a tenant's requests refused; everything of its stays.
+    /// Sets the tenant's status, so that its requests are refused; its data stays.
     pub(crate) async fn suspend(&self, tenant: &TenantId) -> Result<(), ProvisionError> {
         self.put_status(tenant, Status::Suspended).await
     }
 
-    /// Deletes an offboarded tenant's queues, tables and parameters. What it stored in a pool's tables stays there.
+    /// Deletes the queues, tables and parameters of an offboarded tenant. Its items in a pool's tables stay.
     pub(crate) async fn delete_data(&self, tenant: &TenantSpec) -> Result<(), ProvisionError> {
         let (silo, id) = (tenant.silo(), &tenant.id);
         let names = [
@@ -212,7 +212,7 @@ impl Provisioner {
         Ok(())
     }
 
-    /// The payments' table; what its keys are kept for ends by itself.
+    /// The table of payments; idempotency keys in it expire.
     async fn create_payments_table(&self, owner: &Environment) -> Result<(), ProvisionError> {
         use payments_table::{EXPIRES_AT, OUTBOX, OUTBOX_AT, OUTBOX_SHARD, RANGE};
         let name = resource_name(App::Payments, owner);
@@ -229,13 +229,13 @@ impl Provisioner {
             .time_to_live_specification(time_to_live.expect("flag and name are set"));
         match request.send().await {
             Ok(_) => Ok(()),
-            // It is refused where it is enabled already.
+            // DynamoDB refuses the call if the time to live is enabled already.
             Err(error) if error.code() == Some("ValidationException") => Ok(()),
             Err(error) => Err(failed(&name, &error)),
         }
     }
 
-    /// A table of tenants' items, with an index over all their attributes.
+    /// Creates a table of tenants' items, with an index that projects all attributes.
     async fn create_table(
         &self,
         name: &str,
@@ -268,14 +268,13 @@ impl Provisioner {
             .global_secondary_indexes(index.build().expect("name, keys and projection are set"))
             .billing_mode(BillingMode::PayPerRequest);
         match request.send().await {
-            Ok(_) => self.protect(name).await,
+            Ok(_) => self.enable_recovery(name).await,
             Err(error) if error.code() == Some("ResourceInUseException") => Ok(()),
             Err(error) => Err(failed(name, &error)),
         }
     }
 
-    /// Point-in-time recovery.
-    async fn protect(&self, table: &str) -> Result<(), ProvisionError> {
+    async fn enable_recovery(&self, table: &str) -> Result<(), ProvisionError> {
         let recovery = PointInTimeRecoverySpecification::builder()
             .point_in_time_recovery_enabled(true)
             .build();
@@ -291,7 +290,7 @@ impl Provisioner {
         Ok(())
     }
 
-    /// A tenant's parameters; a tenant of the pool has the pool's ARNs.
+    /// Writes the tenant's parameters; a tenant of a pool has the pool's ARNs.
     async fn register(&self, tenant: &TenantSpec, tier: Tier) -> Result<(), ProvisionError> {
         let id = tenant.id.as_str();
         if let Some(owner) = tenant.environment_of(App::Consumer) {
@@ -354,10 +353,10 @@ fn key(attribute: &str, kind: KeyType) -> KeySchemaElement {
         .expect("name and kind are set")
 }
 
-/// `<app>-<owner>-<3 characters>`, the characters derived from the owner.
+/// Returns `<app>-<owner>-<suffix>`; the suffix is derived from the owner.
 fn resource_name(app: App, owner: &Environment) -> String {
     const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    // A digest that no release changes: a kept data folder must find its names again.
+    // The digest must never change: an existing data folder has these names.
     let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, owner.as_str().as_bytes());
     let suffix: String = digest.as_bytes()[..SUFFIX_CHARS]
         .iter()
@@ -374,9 +373,9 @@ fn table_arn(name: &str) -> String {
     format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}")
 }
 
-fn failed(what: &str, error: &(dyn std::error::Error + 'static)) -> ProvisionError {
+fn failed(resource: &str, error: &(dyn std::error::Error + 'static)) -> ProvisionError {
     ProvisionError {
-        what: what.to_owned(),
+        resource: resource.to_owned(),
         reason: DisplayErrorContext(error).to_string(),
     }
 }
@@ -386,7 +385,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_as_the_contract_has_them_and_the_same_in_every_run() {
+    fn names_follow_the_contract_and_are_the_same_in_every_run() {
         let pool: Environment = "pool-1".parse().expect("valid");
         let name = resource_name(App::Consumer, &pool);
         assert_eq!(name, resource_name(App::Consumer, &pool));

@@ -1,153 +1,138 @@
-//! Makes what runs what the GitOps repository says: provisions, starts, routes, and then ends what is no longer wanted.
+//! Reconciler: makes the running state equal the desired state of the GitOps repository. It provisions, starts, routes, and
+//! then stops the apps that are no longer desired.
 //!
-//! A tenant gets its queue, tables and parameters before its apps start, its routes when they are ready, and loses its
-//! routes before its apps end. What fails halfway is done again, whole: every step is idempotent.
+//! A tenant gets its queue, tables and parameters before its apps start, and its routes once the apps are ready. It loses
+//! its routes before its apps stop. Every step is idempotent: after a failure, all of them are repeated.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tenantctl::git::Oid;
 use tokio_util::sync::CancellationToken;
 
 use crate::environments::Environments;
 use crate::gateway::Gateway;
 use crate::provision::{ProvisionError, Provisioner};
-use crate::source::{Desired, Source, Stamp};
-use crate::topology::{Life, TenantSpec, Topology};
+use crate::repository::{BranchStamp, DesiredState, GitopsRepository};
+use crate::topology::{TenantSpec, TenantState, Topology};
 
-/// Longest the environments may take to become ready.
+/// Time limit for the apps to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-/// Tenants provisioned at once.
+/// Tenants provisioned concurrently.
 const AT_ONCE: usize = 16;
-/// Wait before what failed is tried again.
+/// Pause before a retry.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// What runs, and what it should be.
 pub(crate) struct Reconciler {
     pub(crate) provisioner: Provisioner,
     pub(crate) environments: Arc<Environments>,
     pub(crate) gateway: Gateway,
-    /// What was carried out last.
+    /// The topology applied last.
     pub(crate) applied: Topology,
 }
 
-/// Why a topology was not carried out, or not wholly.
+/// A topology was not applied, or only in part.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// A queue, table or parameter could not be created.
-    #[error("a tenant could not be set up: {0}")]
+    #[error("provisioning failed: {0}")]
     Provision(#[from] ProvisionError),
-    /// An environment did not start.
     #[error("{0}")]
     Environment(String),
 }
 
 impl Reconciler {
-    /// Carries a topology out; gives the tenants it changed.
+    /// Applies a topology and returns the number of tenants changed.
     ///
     /// # Errors
-    /// [`ReconcileError`]: what runs already goes on, and the next call begins anew.
-    pub(crate) async fn carry_out(&mut self, wanted: Topology) -> Result<usize, ReconcileError> {
+    /// [`ReconcileError`]: running apps keep running, and the next call starts over.
+    pub(crate) async fn apply(&mut self, desired: Topology) -> Result<usize, ReconcileError> {
         let (provisioner, applied) = (&self.provisioner, &self.applied);
-        for (pool, apps) in wanted
-            .pools
-            .iter()
-            .filter(|(pool, apps)| applied.pools.get(*pool) != Some(*apps))
-        {
-            provisioner.provision_pool(pool, apps).await?;
+        for (pool, apps) in &desired.pools {
+            if applied.pools.get(pool) != Some(apps) {
+                provisioner.provision_pool(pool, apps).await?;
+            }
         }
-        let changed: Vec<&TenantSpec> = wanted
+        let changed: Vec<&TenantSpec> = desired
             .tenants
             .values()
             .filter(|tenant| applied.tenants.get(&tenant.id) != Some(*tenant))
             .collect();
-        let each: Vec<_> = changed
+        let provisioned = changed
             .iter()
-            .map(|tenant| provisioner.provision_tenant(tenant).boxed())
-            .collect();
-        stream::iter(each)
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
-            .await?;
+            .map(|tenant| provisioner.provision_tenant(tenant).boxed());
+        concurrently(provisioned.collect()).await?;
 
-        // Whoever vanished without a tombstone keeps its data and is served no more.
-        let vanished = applied
+        // A tenant whose release was removed without offboarding keeps its data, but is suspended.
+        let removed: Vec<_> = applied
             .tenants
             .keys()
-            .filter(|id| !wanted.tenants.contains_key(*id));
-        let vanished: Vec<_> = vanished.collect();
-        for tenant in &vanished {
+            .filter(|id| !desired.tenants.contains_key(*id))
+            .collect();
+        for tenant in &removed {
             provisioner.suspend(tenant).await?;
         }
 
-        let targets = wanted.targets();
+        let targets = desired.targets();
         self.environments
             .start(&targets, READY_WITHIN)
             .await
             .map_err(ReconcileError::Environment)?;
-        self.gateway.set_rules(&wanted, &self.environments);
-        let ending: Vec<_> = self
+        self.gateway.set_rules(&desired, &self.environments);
+        let stopping: Vec<_> = self
             .environments
             .targets()
             .difference(&targets)
             .map(|target| (target.0.clone(), self.environments.stop(target)))
             .collect();
 
-        let deleted = |tenant: &TenantSpec| tenant.life == Life::Offboarded { delete_data: true };
-        let deletions: Vec<_> = changed
+        let deleted: Vec<_> = changed
             .iter()
-            .filter(|tenant| deleted(tenant))
-            .map(|tenant| (*tenant).clone())
+            .filter(|tenant| tenant.state == TenantState::Offboarded { delete_data: true })
             .collect();
-        if !deletions.is_empty() {
-            // Nothing must be written into what is deleted; the others' apps end in their own time.
-            for (environment, ended) in ending {
-                if deletions.iter().any(|tenant| tenant.silo() == environment) {
-                    ended.await;
-                }
+        // An app must not write to deleted resources. Apps of other tenants may stop later.
+        for (environment, stopped) in stopping {
+            if deleted.iter().any(|tenant| tenant.silo() == environment) {
+                stopped.await;
             }
-            let each: Vec<_> = deletions
-                .iter()
-                .map(|tenant| provisioner.delete_data(tenant).boxed())
-                .collect();
-            stream::iter(each)
-                .buffer_unordered(AT_ONCE)
-                .try_collect::<()>()
-                .await?;
         }
-        let changed = changed.len() + vanished.len();
-        self.applied = wanted;
+        let deletions = deleted
+            .iter()
+            .map(|tenant| provisioner.delete_data(tenant).boxed());
+        concurrently(deletions.collect()).await?;
+        let changed = changed.len() + removed.len();
+        self.applied = desired;
         Ok(changed)
     }
 
-    /// Follows the repository until the token is cancelled, from what it looked like before it was read for the first
-    /// time: what was pushed while that was carried out must not wait for the next push.
+    /// Applies each new commit of the repository until the token is cancelled. `seen` is the stamp of the branch before its
+    /// first read, so that a push since then is applied, too.
     pub(crate) async fn follow(
         mut self,
-        source: Source,
-        mut seen: Stamp,
+        repository: GitopsRepository,
+        mut seen: BranchStamp,
         shutdown: CancellationToken,
     ) {
         let mut last = None;
         while shutdown
-            .run_until_cancelled(source.changed_since(&seen))
+            .run_until_cancelled(repository.changed_since(&seen))
             .await
             .is_some()
         {
-            let stamp = source.stamp();
-            let begun = Instant::now();
-            let reading = source.clone();
-            let head = tokio::task::spawn_blocking(move || reading.head()).await;
-            let Desired { commit, topology } = match head
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
-            {
+            let stamp = repository.stamp();
+            let started = Instant::now();
+            let reader = repository.clone();
+            let head = tokio::task::spawn_blocking(move || reader.head())
+                .await
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+            let DesiredState { commit, topology } = match head {
                 Ok(desired) => desired,
                 Err(error) => {
-                    tracing::error!(%error, "the GitOps repository cannot be read; what runs stays as it is");
-                    shutdown
-                        .run_until_cancelled(tokio::time::sleep(RETRY_AFTER))
-                        .await;
+                    tracing::error!(%error, "read of the GitOps repository failed, will retry");
+                    let pause = tokio::time::sleep(RETRY_AFTER);
+                    shutdown.run_until_cancelled(pause).await;
                     continue;
                 }
             };
@@ -155,38 +140,63 @@ impl Reconciler {
             if last.as_ref() == Some(&commit) {
                 continue;
             }
-            let short = commit.short().to_owned();
-            let wanted = match topology {
-                Ok(wanted) => wanted,
-                Err(broken) => {
-                    tracing::error!(
-                        commit = short,
-                        "this commit is broken; what runs stays as it is:\n{broken}"
-                    );
-                    last = Some(commit);
-                    continue;
-                }
-            };
-            loop {
-                match self.carry_out(wanted.clone()).await {
-                    Ok(tenants) => {
-                        let milliseconds = begun.elapsed().as_millis();
-                        tracing::info!(commit = short, tenants, milliseconds, "carried out");
-                        source.remember(&commit);
-                        break;
-                    }
-                    Err(error) => {
-                        tracing::error!(commit = short, %error, "not carried out; trying again");
-                        let pause = tokio::time::sleep(RETRY_AFTER);
-                        if shutdown.run_until_cancelled(pause).await.is_none()
-                            || source.stamp() != seen
-                        {
-                            break;
-                        }
+            match topology {
+                Ok(desired) => {
+                    let unchanged = || repository.stamp() == seen;
+                    let tenants = self
+                        .apply_with_retries(&desired, &commit, unchanged, &shutdown)
+                        .await;
+                    if let Some(tenants) = tenants {
+                        let milliseconds = started.elapsed().as_millis();
+                        tracing::info!(
+                            commit = commit.short(),
+                            tenants,
+                            milliseconds,
+                            "commit applied"
+                        );
+                        repository.save_applied(&commit);
                     }
                 }
+                Err(invalid) => tracing::error!(
+                    commit = commit.short(),
+                    "commit not valid, last applied commit stays in force:\n{invalid}"
+                ),
             }
             last = Some(commit);
         }
     }
+
+    /// Applies a topology until that succeeds, the branch changes or the token is cancelled. Returns the number of tenants
+    /// changed.
+    async fn apply_with_retries(
+        &mut self,
+        desired: &Topology,
+        commit: &Oid,
+        unchanged: impl Fn() -> bool,
+        shutdown: &CancellationToken,
+    ) -> Option<usize> {
+        loop {
+            match self.apply(desired.clone()).await {
+                Ok(tenants) => return Some(tenants),
+                Err(error) => {
+                    tracing::error!(commit = commit.short(), %error, "apply failed, will retry");
+                }
+            }
+            let pause = tokio::time::sleep(RETRY_AFTER);
+            shutdown.run_until_cancelled(pause).await?;
+            if !unchanged() {
+                return None;
+            }
+        }
+    }
+}
+
+/// Awaits at most [`AT_ONCE`] futures at a time.
+async fn concurrently(
+    futures: Vec<BoxFuture<'_, Result<(), ProvisionError>>>,
+) -> Result<(), ProvisionError> {
+    stream::iter(futures)
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await
 }

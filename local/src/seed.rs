@@ -1,4 +1,4 @@
-//! What a new GitOps repository begins with: the project's `gitops/`, as it was when this was built.
+//! Seed of a new GitOps repository: the project's `gitops/`, embedded at build time.
 
 use include_dir::{Dir, include_dir};
 use tenantctl::plan::Edit;
@@ -6,7 +6,6 @@ use tenantctl::tree::{MemoryTree, RepoPath};
 
 static GITOPS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../gitops");
 
-/// Every file of the seed.
 pub(crate) fn files() -> Vec<Edit> {
     let mut files = Vec::new();
     let mut folders = vec![&GITOPS];
@@ -27,7 +26,6 @@ pub(crate) fn files() -> Vec<Edit> {
     files
 }
 
-/// The seed as a tree.
 pub(crate) fn tree() -> MemoryTree {
     let mut tree = MemoryTree::new();
     for Edit { path, content } in files() {

@@ -1,14 +1,14 @@
-//! Which environments there are, which apps they run, and which of them serves whom: what the tenant chart decides on a
-//! cluster, read from the releases of the GitOps repository.
+//! Topology: the pools, the tenants, and the environment of each tenant's apps. The tenant chart derives the same on a
+//! cluster; here it is computed from the releases of the GitOps repository.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::environment::Environment;
-use shared::registry::Status;
-use shared::tenant::{TenantId, Tier};
 use tenantctl::release::Release;
+use tenantry_registry::Status;
+use tenantry_tenancy::environment::Environment;
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
-/// A service every environment may run.
+/// A service that an environment may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum App {
     Producer,
@@ -16,43 +16,40 @@ pub(crate) enum App {
     Payments,
 }
 
-/// An environment's app: what runs, and where a request goes.
+/// An app within an environment: a unit that runs and serves requests.
 pub(crate) type Target = (Environment, App);
 
-/// Every pool and tenant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Topology {
-    /// What each pool runs.
+    /// Apps of each pool.
     pub(crate) pools: BTreeMap<Environment, BTreeSet<App>>,
-    /// Each tenant, those that are offboarded, too.
+    /// Includes offboarded tenants.
     pub(crate) tenants: BTreeMap<TenantId, TenantSpec>,
 }
 
-/// A tenant as its release has it.
+/// A tenant, as its release defines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TenantSpec {
     pub(crate) id: TenantId,
-    pub(crate) life: Life,
-    /// Where each of its apps runs; those that run nowhere are missing.
-    pub(crate) places: BTreeMap<App, Place>,
+    pub(crate) state: TenantState,
+    /// Placement of each app that runs.
+    pub(crate) placements: BTreeMap<App, Placement>,
 }
 
-/// Where a tenant is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Life {
-    Onboard { tier: Tier, status: Status },
+pub(crate) enum TenantState {
+    Onboarded { tier: Tier, status: Status },
     Offboarded { delete_data: bool },
 }
 
-/// Where an app runs for a tenant.
+/// Placement of a tenant's app.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Placement {
     pub(crate) environment: Environment,
-    /// Whether requests reach it.
+    /// Whether the load balancer routes requests to the app.
     pub(crate) routed: bool,
 }
 
-/// A release that no cluster could carry out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {message}")]
 pub(crate) struct InvalidRelease {
@@ -63,7 +60,7 @@ pub(crate) struct InvalidRelease {
 impl App {
     pub(crate) const ALL: [Self; 3] = [Self::Producer, Self::Consumer, Self::Payments];
 
-    /// Its name: also its path prefix.
+    /// The name, and the path prefix.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Producer => producer::NAME,
@@ -74,20 +71,20 @@ impl App {
 }
 
 impl Topology {
-    /// The topology that the releases ask for.
+    /// Computes the topology of the releases.
     ///
     /// # Errors
-    /// The first release that names a pool or app there is none of.
+    /// The first invalid release: its tenant, tier or pool does not exist.
     pub(crate) fn of(releases: &[Release]) -> Result<Self, InvalidRelease> {
         let mut topology = Self::default();
         let environment = |release: &Release| {
-            let wrong = |_| {
+            let invalid_name = |_| {
                 invalid(
                     release,
-                    format!("{:?} is no tenant and no pool", release.tenant),
+                    format!("{:?} is neither a tenant id nor a pool", release.tenant),
                 )
             };
-            release.tenant.parse::<Environment>().map_err(wrong)
+            release.tenant.parse::<Environment>().map_err(invalid_name)
         };
         for release in releases {
             if let pool @ Environment::Pool(_) = environment(release)? {
@@ -105,23 +102,24 @@ impl Topology {
     }
 
     fn tenant(&self, release: &Release, id: TenantId) -> Result<TenantSpec, InvalidRelease> {
-        let life = if release.offboarded_from.is_some() {
-            Life::Offboarded {
+        let state = if release.offboarded_from.is_some() {
+            TenantState::Offboarded {
                 delete_data: release.delete_data,
             }
         } else {
-            let wrong = |error| invalid(release, format!("tier {:?}: {error}", release.tier));
+            let invalid_tier =
+                |error| invalid(release, format!("tier {:?}: {error}", release.tier));
             let status = if release.suspended {
                 Status::Suspended
             } else {
                 Status::Active
             };
-            Life::Onboard {
-                tier: release.tier.parse().map_err(wrong)?,
+            TenantState::Onboarded {
+                tier: release.tier.parse().map_err(invalid_tier)?,
                 status,
             }
         };
-        let mut places = BTreeMap::new();
+        let mut placements = BTreeMap::new();
         for app in App::ALL {
             let Some(placement) = release.apps.get(app.as_str()) else {
                 continue;
@@ -133,28 +131,27 @@ impl Topology {
                     .pools
                     .iter()
                     .find(|(name, apps)| name.as_str() == pool && apps.contains(&app));
-                let none = || {
-                    invalid(
-                        release,
-                        format!("there is no pool {pool} that runs {}", app.as_str()),
-                    )
-                };
+                let none = || invalid(release, format!("no pool {pool} runs {}", app.as_str()));
                 found.ok_or_else(none)?.0.clone()
             } else {
                 continue;
             };
-            places.insert(
+            placements.insert(
                 app,
-                Place {
+                Placement {
                     environment,
                     routed: placement.route && !release.suspended,
                 },
             );
         }
-        Ok(TenantSpec { id, life, places })
+        Ok(TenantSpec {
+            id,
+            state,
+            placements,
+        })
     }
 
-    /// Every app that runs somewhere.
+    /// Every app that runs, with its environment.
     pub(crate) fn targets(&self) -> BTreeSet<Target> {
         let pools = self
             .pools
@@ -169,29 +166,30 @@ impl Topology {
         pools.chain(silos).collect()
     }
 
-    /// The tenants that are served.
-    pub(crate) fn onboard(&self) -> impl Iterator<Item = (&TenantSpec, Tier)> {
+    /// The tenants that are not offboarded.
+    pub(crate) fn onboarded(&self) -> impl Iterator<Item = (&TenantSpec, Tier)> {
         self.tenants
             .values()
-            .filter_map(|tenant| match tenant.life {
-                Life::Onboard { tier, .. } => Some((tenant, tier)),
-                Life::Offboarded { .. } => None,
+            .filter_map(|tenant| match tenant.state {
+                TenantState::Onboarded { tier, .. } => Some((tenant, tier)),
+                TenantState::Offboarded { .. } => None,
             })
     }
 }
 
 impl TenantSpec {
-    /// The environment that runs an app for this tenant, if any.
+    /// Returns the environment of the tenant's app.
     pub(crate) fn environment_of(&self, app: App) -> Option<&Environment> {
-        self.places.get(&app).map(|place| &place.environment)
+        self.placements
+            .get(&app)
+            .map(|placement| &placement.environment)
     }
 
-    /// Whether the app runs in the tenant's own environment.
     pub(crate) fn is_siloed(&self, app: App) -> bool {
         matches!(self.environment_of(app), Some(Environment::Silo(_)))
     }
 
-    /// The tenant's own environment, whether or not anything runs in it.
+    /// The tenant's own environment, also if no app runs in it.
     pub(crate) fn silo(&self) -> Environment {
         Environment::Silo(self.id.clone())
     }
@@ -226,7 +224,7 @@ pub(crate) mod tests {
     fn the_sample_tenants_run_where_the_contract_says() {
         let topology = seeded();
         let table: Vec<Vec<String>> = topology
-            .onboard()
+            .onboarded()
             .map(|(tenant, tier)| {
                 let at = |app| {
                     tenant
@@ -265,7 +263,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_pool_that_is_not_there_is_named_with_the_file() {
+    fn a_missing_pool_is_reported_with_the_file() {
         let mut releases =
             tenantctl::release::releases(&crate::seed::tree()).expect("the seed is whole");
         releases.retain(|release| release.tenant != "pool-1");

@@ -1,4 +1,4 @@
-//! How many batch calls a second a running endpoint answers: sends, then receives with deletes.
+//! Measures the batch calls per second of a running endpoint: sends, then receives with deletes.
 //!
 //! `cargo run --release -p localaws --example throughput -- http://127.0.0.1:4566 [calls] [connections] [body bytes]`
 
@@ -16,19 +16,19 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 #[derive(Clone)]
-struct Caller {
-    client: Client<HttpConnector, Full<Bytes>>,
+struct QueueClient {
+    http: Client<HttpConnector, Full<Bytes>>,
     url: String,
     queue: String,
 }
 
-impl Caller {
+impl QueueClient {
     async fn call(&self, action: &str, body: String) -> anyhow::Result<Bytes> {
         let request = Request::post(&self.url)
             .header("x-amz-target", format!("AmazonSQS.{action}"))
             .header("content-type", "application/x-amz-json-1.0")
             .body(Full::new(body.into()))?;
-        let response = self.client.request(request).await?;
+        let response = self.http.request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         if !status.is_success() {
@@ -44,7 +44,7 @@ impl Caller {
         Ok(calls)
     }
 
-    /// Receives and deletes until the queue is empty; the number of calls of each.
+    /// Receives and deletes until the queue is empty; returns the number of calls of each.
     async fn drain(self) -> anyhow::Result<usize> {
         let receive = json!({"QueueUrl": self.queue, "MaxNumberOfMessages": 10,
             "MessageAttributeNames": ["All"], "MessageSystemAttributeNames": ["All"]})
@@ -82,25 +82,27 @@ where
 }
 
 #[tokio::main(flavor = "current_thread")]
-#[expect(clippy::print_stdout, reason = "a measurement prints its result")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the result is the output of the program"
+)]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().context("the endpoint's URL")?;
     let mut number = |default: usize| arguments.next().map_or(Ok(default), |text| text.parse());
     let (calls, connections, body_bytes) = (number(10_000)?, number(16)?, number(200)?);
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let mut caller = Caller {
-        client,
+    let mut client = QueueClient {
+        http: Client::builder(TokioExecutor::new()).build_http(),
         url,
         queue: String::new(),
     };
     let name = format!("throughput-{}", std::process::id());
     let created: Value = serde_json::from_slice(
-        &caller
+        &client
             .call("CreateQueue", json!({"QueueName": name}).to_string())
             .await?,
     )?;
-    caller.queue = created["QueueUrl"]
+    client.queue = created["QueueUrl"]
         .as_str()
         .context("a queue URL")?
         .to_owned();
@@ -118,21 +120,21 @@ async fn main() -> anyhow::Result<()> {
             })
         })
         .collect();
-    let body = json!({"QueueUrl": caller.queue, "Entries": entries}).to_string();
+    let body = json!({"QueueUrl": client.queue, "Entries": entries}).to_string();
     let per_connection = calls / connections;
     let (sent, took) =
-        all((0..connections).map(|_| caller.clone().send(per_connection, body.clone()))).await?;
+        all((0..connections).map(|_| client.clone().send(per_connection, body.clone()))).await?;
     println!(
         "send    {:>7.0} batch calls/s ({sent} calls, {took:.2?})",
         sent as f64 / took.as_secs_f64()
     );
-    let (rounds, took) = all((0..connections).map(|_| caller.clone().drain())).await?;
+    let (rounds, took) = all((0..connections).map(|_| client.clone().drain())).await?;
     let rate = 2.0 * rounds as f64 / took.as_secs_f64();
     println!(
         "receive {rate:>7.0} calls/s, half receives, half deletes ({rounds} of each, {took:.2?})"
     );
-    caller
-        .call("DeleteQueue", json!({"QueueUrl": caller.queue}).to_string())
+    client
+        .call("DeleteQueue", json!({"QueueUrl": client.queue}).to_string())
         .await?;
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! What testers ask for, under `/_localaws/`: call counts and whose they are, fault rules, the rule of leading keys, health,
-//! and who a token stands for.
+//! The test API under `/_localaws/`: call counts, sessions, fault rules, the leading-keys rule, health.
 
 use hyper::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
@@ -10,8 +9,8 @@ use crate::{
     sts,
 };
 
-/// Answers one request; `path` is what follows `/_localaws/`.
-pub(crate) fn answer(
+/// Handles one request; `path` is the part after `/_localaws/`.
+pub(crate) fn handle(
     app: &App,
     method: &Method,
     path: &str,
@@ -49,11 +48,11 @@ pub(crate) fn answer(
         "session" if get => session(headers),
         "health" | "calls" | "faults" | "principals" | "leading-keys" | "session" => json_reply(
             StatusCode::METHOD_NOT_ALLOWED,
-            &json!({"msg": format!("no {method} on {path}")}),
+            &json!({"msg": format!("{path} has no {method}")}),
         ),
         _ => json_reply(
             StatusCode::NOT_FOUND,
-            &json!({"msg": "try health, calls, principals, faults, leading-keys or session"}),
+            &json!({"msg": "unknown path; use health, calls, principals, faults, leading-keys or session"}),
         ),
     }
 }
@@ -64,11 +63,11 @@ fn health(app: &App) -> Reply {
     }
     json_reply(
         StatusCode::INTERNAL_SERVER_ERROR,
-        &json!({"status": "the data folder cannot be written; see the log"}),
+        &json!({"status": "a write to the data folder failed; see the log, then restart"}),
     )
 }
 
-/// Role, session name and tags of the session token in the request.
+/// Returns role, session name and tags of the request's session token.
 fn session(headers: &HeaderMap) -> Reply {
     match sts::session(headers) {
         Ok(session) => json_reply(StatusCode::OK, &json!(session)),

@@ -1,4 +1,4 @@
-//! One endpoint's services and what they share.
+//! The services of one endpoint, and the state that its connections share.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -7,7 +7,6 @@ use crate::{
     principals::Principals, sqs::Sqs, ssm::Ssm, store::Store,
 };
 
-/// What the connections of one endpoint share.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) account_id: Arc<str>,
@@ -20,6 +19,6 @@ pub(crate) struct App {
     pub(crate) ssm: Ssm,
     pub(crate) dynamodb: DynamoDb,
     pub(crate) store: Store,
-    /// The account's own `SenderId`, shared by its messages.
+    /// `SenderId` of messages sent with the account's own credentials.
     pub(crate) root_id: Arc<str>,
 }

@@ -1,17 +1,17 @@
-//! Counts calls per action, for tests that assert how many an operation costs.
+//! Call counts per action, for tests that assert how many calls an operation costs.
 
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Distinct actions counted by name (ours); AWS has fewer on these services. A client that makes names up
-/// cannot make us grow: what comes after is counted together.
+/// Distinct actions counted by name (ours). AWS has fewer on these services, so a client that invents action names
+/// cannot grow the map: further actions are counted together.
 const ACTIONS_MAX: usize = 500;
-/// What actions beyond [`ACTIONS_MAX`] are counted as.
+/// Name under which actions beyond [`ACTIONS_MAX`] are counted.
 const OTHER: &str = "(other)";
 
-/// Number of calls per action since the start or the last reset, failed and faulted calls included.
+/// Calls per action since the start or the last reset, including failed ones.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     counts: Mutex<BTreeMap<String, u64>>,
@@ -33,18 +33,16 @@ impl Calls {
         *counts.entry(name.to_owned()).or_default() += 1;
     }
 
-    /// The counts, by action.
     pub(crate) fn snapshot(&self) -> BTreeMap<String, u64> {
         self.counts().clone()
     }
 
-    /// Forgets all counts.
     pub(crate) fn reset(&self) {
         self.counts().clear();
     }
 
     fn counts(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
-        // Counts stay whole whoever panics.
+        // A panic cannot leave a count half changed.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

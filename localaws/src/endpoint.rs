@@ -1,4 +1,4 @@
-//! The life of one endpoint: configuration, start, shutdown.
+//! Configuration, start and shutdown of one endpoint.
 
 use std::{
     io,
@@ -14,42 +14,40 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     app::App,
+    arn_scope::ArnScope,
     calls::Calls,
     dynamodb::{self, DynamoDb, Engine},
     faults::Faults,
     leading_keys::LeadingKeys,
     principals::Principals,
-    realm::Realm,
     server::{self, Stops},
-    sqs::{self, Sqs},
-    ssm::{self, Ssm},
+    sqs::{self, LoadedQueues, Sqs},
+    ssm::{self, LoadedParameters},
     store::{self, LoadError, SCHEMA_VERSION, Store, Writer},
 };
 
-/// Our file in the data folder.
+/// File of SQS and SSM in the data folder.
 const FILE: &str = "aws.db";
-/// dynoxide's file in the data folder.
+/// File of DynamoDB in the data folder.
 const DYNAMODB_FILE: &str = "dynamodb.db";
-/// How long a shutdown lets requests finish before it closes their connections.
+/// Time a shutdown gives requests to finish before it closes their connections.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a shutdown then waits for what is left to end.
+/// Time a shutdown then waits for background tasks.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where the state is kept.
+/// Where the state is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// In memory: gone when the endpoint is.
+    /// In memory: lost when the endpoint stops.
     Memory,
-    /// In this folder, which is created when missing. One endpoint at a time may use it.
+    /// In this folder, which is created if missing. One endpoint at a time may use it.
     Dir(PathBuf),
 }
 
-/// How to start an endpoint.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Address to listen on; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// Where the state is kept.
     pub storage: Storage,
     /// Twelve-digit account in ARNs and queue URLs.
     pub account_id: String,
@@ -58,7 +56,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Port 4566 of this machine, account 000000000000, region us-east-1.
+    /// Returns the defaults: 127.0.0.1:4566, account 000000000000, region us-east-1.
     #[must_use]
     pub fn new(storage: Storage) -> Self {
         Self {
@@ -69,7 +67,7 @@ impl Config {
         }
     }
 
-    /// For tests: a free port of this machine, and nothing kept.
+    /// Returns a configuration for tests: a free loopback port, and storage in memory.
     #[must_use]
     pub fn ephemeral() -> Self {
         Self {
@@ -79,63 +77,36 @@ impl Config {
     }
 }
 
-/// Why an endpoint did not start. Each message is one line that says what to do.
+/// Start failure. Each message is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Another program listens there.
     #[error("{0} is in use: stop the program that listens there, or choose another address")]
     PortInUse(SocketAddr),
-    /// The address cannot be listened on.
     #[error("cannot listen on {addr} ({source}): choose another address")]
-    Listen {
-        /// The address.
-        addr: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The data folder cannot be created or written.
+    Listen { addr: SocketAddr, source: io::Error },
     #[error("cannot write the data folder {} ({reason}): check its permissions, or choose another", path.display())]
-    DataDir {
-        /// The folder.
-        path: PathBuf,
-        /// What the system says.
-        reason: String,
-    },
-    /// Another process uses the data folder.
+    DataDir { path: PathBuf, reason: String },
     #[error("the data folder {} is used by another process: stop that one, or choose another folder", path.display())]
-    DataInUse {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The data are of another version of this program.
+    DataInUse { path: PathBuf },
+    /// The data were written by another version of this program.
     #[error(
         "the data in {} have version {found}, this program reads version {SCHEMA_VERSION}: delete the folder, or choose another",
         path.display()
     )]
-    OtherVersion {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-    },
-    /// The data cannot be read.
+    OtherVersion { path: PathBuf, found: i64 },
     #[error("cannot read {} ({reason}): delete the data folder, or choose another", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The account is not twelve digits, or the region is not a region's name.
+    Unreadable { path: PathBuf, reason: String },
+    /// The account id or the region is malformed.
     #[error("{0}")]
     Config(String),
     /// The process is out of threads or ports.
-    #[error("cannot start the endpoint's threads ({0}): free some of the machine's resources")]
+    #[error(
+        "cannot start the endpoint's threads ({0}): free memory, threads or ports of this machine"
+    )]
     Resources(String),
 }
 
-/// A running endpoint. Dropping it without [`Endpoint::shutdown`] stops it abruptly but loses nothing that
-/// was answered.
+/// A running endpoint. Dropping it without [`Endpoint::shutdown`] stops it abruptly, but loses no answered call.
 #[derive(Debug)]
 pub struct Endpoint {
     addr: SocketAddr,
@@ -147,10 +118,10 @@ pub struct Endpoint {
     writer: Option<Writer>,
 }
 
-/// Reads the data, binds the port and serves.
+/// Loads the data, binds the port and starts serving.
 ///
 /// # Errors
-/// [`StartError`]; nothing is left running then.
+/// [`StartError`]; nothing keeps running then.
 pub async fn start(config: Config) -> Result<Endpoint, StartError> {
     check(&config)?;
     let listener = bind(config.listen).await?;
@@ -158,22 +129,23 @@ pub async fn start(config: Config) -> Result<Endpoint, StartError> {
         addr: config.listen,
         source,
     })?;
-    let realm = Realm {
+    let scope = ArnScope {
         region: config.region.into(),
         account_id: config.account_id.into(),
     };
     let files = Files::open(&config.storage)?;
-    let loaded =
-        Sqs::load(realm.clone(), files.conn.as_ref()).map_err(|error| files.error(error))?;
+    let conn = files.conn.as_ref();
+    let queues =
+        LoadedQueues::load(scope.clone(), conn).map_err(|error| files.load_error(error))?;
     let parameters =
-        Ssm::load(realm.clone(), files.conn.as_ref()).map_err(|error| files.error(error))?;
-    let recoverable = match &files.conn {
-        Some(conn) => dynamodb::load(conn).map_err(|error| files.error(error))?,
-        None => std::collections::BTreeSet::new(),
-    };
-    let (connections, background) = (TaskTracker::new(), TaskTracker::new());
-    let Files { conn, dir } = files;
-    let (store, writer) = match conn {
+        LoadedParameters::load(scope.clone(), conn).map_err(|error| files.load_error(error))?;
+    let recoverable = conn
+        .map(dynamodb::load)
+        .transpose()
+        .map_err(|error| files.load_error(error))?
+        .unwrap_or_default();
+    let dynamodb_file = files.dir.as_ref().map(|dir| dir.join(DYNAMODB_FILE));
+    let (store, writer) = match files.conn {
         Some(conn) => {
             let (store, writer) =
                 Store::over(conn).map_err(|error| StartError::Resources(error.to_string()))?;
@@ -181,34 +153,26 @@ pub async fn start(config: Config) -> Result<Endpoint, StartError> {
         }
         None => (Store::ephemeral(), None),
     };
-    let file = dir.as_ref().map(|dir| dir.join(DYNAMODB_FILE));
-    let dynamodb = DynamoDb::start(
-        file.as_deref(),
-        realm.clone(),
+    let (connections, background) = (TaskTracker::new(), TaskTracker::new());
+    let (dynamodb, engine) = DynamoDb::start(
+        dynamodb_file.as_deref(),
+        scope.clone(),
         recoverable,
         store.clone(),
         &background,
-    );
-    let (dynamodb, engine) = match dynamodb {
-        Ok(started) => started,
-        Err(reason) => {
-            if let Some(writer) = writer {
-                writer.close();
-            }
-            return Err(match file {
-                Some(path) => StartError::Unreadable { path, reason },
-                None => StartError::Resources(reason),
-            });
-        }
-    };
-    let sqs = loaded.serve(store.clone(), &background);
+    )
+    .map_err(|reason| match dynamodb_file {
+        Some(path) => StartError::Unreadable { path, reason },
+        None => StartError::Resources(reason),
+    })?;
+    let sqs = queues.serve(store.clone(), &background);
     let stops = Stops {
         graceful: CancellationToken::new(),
         now: CancellationToken::new(),
     };
     let app = App {
-        root_id: realm.account_id.clone(),
-        account_id: realm.account_id.clone(),
+        root_id: scope.account_id.clone(),
+        account_id: scope.account_id.clone(),
         addr,
         calls: Calls::default(),
         principals: Principals::default(),
@@ -233,28 +197,28 @@ pub async fn start(config: Config) -> Result<Endpoint, StartError> {
 }
 
 impl Endpoint {
-    /// The address it listens on, with the port that was chosen.
+    /// Returns the listen address with the actual port.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The URL to give to AWS clients, e.g. as `AWS_ENDPOINT_URL`.
+    /// Returns the URL for AWS clients, e.g. for `AWS_ENDPOINT_URL`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// Lets every waiting receive answer empty at once, and later ones not wait. For a shutdown of clients
-    /// and endpoint together.
+    /// Ends waiting receives with an empty response; later receives do not wait. For a joint shutdown of clients and
+    /// endpoint.
     pub fn release_long_polls(&self) {
         self.sqs.release_long_polls();
     }
 
-    /// Stops accepting, finishes the requests under way, closes the data. Takes at most about 15 seconds,
-    /// and milliseconds when no client dawdles.
+    /// Stops accepting, finishes the requests in progress and closes the data. Takes milliseconds, or at most about
+    /// 15 seconds if a client is slow.
     pub async fn shutdown(mut self) {
-        self.sqs.end();
+        self.sqs.stop();
         self.stops.graceful.cancel();
         self.connections.close();
         if tokio::time::timeout(DRAIN_TIMEOUT, self.connections.wait())
@@ -272,27 +236,24 @@ impl Endpoint {
             .await
             .is_err()
         {
-            tracing::warn!("background tasks did not end in time");
+            tracing::warn!("background tasks still running at shutdown");
         }
         if let Some(writer) = self.writer.take() {
-            // Only a panic in the writer could fail this, and that is logged there.
-            let _ = tokio::task::spawn_blocking(|| writer.close()).await;
+            // The drop blocks. The task fails only after a panic in the writer, which is logged there.
+            let _ = tokio::task::spawn_blocking(|| drop(writer)).await;
         }
     }
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        self.sqs.end();
+        self.sqs.stop();
         self.stops.graceful.cancel();
         self.stops.now.cancel();
-        if let Some(writer) = self.writer.take() {
-            writer.close();
-        }
     }
 }
 
-/// The open data file, if there is one.
+/// The open data file; `None` for storage in memory.
 struct Files {
     conn: Option<Connection>,
     dir: Option<PathBuf>,
@@ -318,7 +279,7 @@ impl Files {
         })
     }
 
-    fn error(&self, error: LoadError) -> StartError {
+    fn load_error(&self, error: LoadError) -> StartError {
         data_error(self.dir.as_deref().unwrap_or(Path::new("memory")), error)
     }
 }
@@ -351,7 +312,7 @@ fn data_error(dir: &Path, error: LoadError) -> StartError {
 
 async fn bind(addr: SocketAddr) -> Result<TcpListener, StartError> {
     if !addr.ip().is_loopback() {
-        tracing::warn!(%addr, "listening beyond this machine: anyone who reaches it may read and change all data");
+        tracing::warn!(%addr, "listening on a non-loopback address: every client that reaches it can read and change all data");
     }
     TcpListener::bind(addr)
         .await
@@ -365,7 +326,7 @@ fn check(config: &Config) -> Result<(), StartError> {
     let account = &config.account_id;
     if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
         return Err(StartError::Config(format!(
-            "the account id {account:?} must be twelve digits"
+            "account id {account:?} is not valid: use twelve digits"
         )));
     }
     let region = &config.region;
@@ -375,7 +336,7 @@ fn check(config: &Config) -> Result<(), StartError> {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     {
         return Err(StartError::Config(format!(
-            "the region {region:?} must be a name like us-east-1"
+            "region {region:?} is not valid: use a name like us-east-1"
         )));
     }
     Ok(())

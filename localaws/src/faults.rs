@@ -1,9 +1,11 @@
-//! Faults on request, so that tests can see how clients bear them.
+//! Injected faults, so that tests can check how clients handle them.
 //!
-//! A rule names an action and one effect; its own seeded generator decides each time, so the same calls in
-//! the same order meet the same faults. Rules live in memory and start empty. An effect acts *before* the
-//! work, or *after* it: the work is done and the answer is lost, late, or an error. Some befall single messages:
-//! an entry that fails, and what standard queues may do to any message: deliver it twice, or late.
+//! A rule names an action and one effect. Its own seeded random generator decides on each call, so the same calls in
+//! the same order meet the same faults. Rules live in memory; there are none at start.
+//!
+//! An effect applies *before* or *after* the operation runs. After it, the operation is done, but its response is lost,
+//! delayed or replaced by an error. Other effects concern a single message or batch entry: the entry fails, or the
+//! message is delivered twice or late, as standard queues may do.
 
 use std::{
     sync::{
@@ -16,14 +18,13 @@ use std::{
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
-/// Rules at a time (ours).
+/// Number of rules (ours).
 const RULES_MAX: usize = 100;
-/// Longest delay a rule may ask for, in milliseconds (ours).
+/// Longest delay of a rule, in milliseconds (ours).
 const DELAY_MS_MAX: u64 = 120_000;
-/// Longest a rule may hold a message back, in seconds: as long as a sender may.
+/// Longest delivery delay of a rule, in seconds: the limit of `DelaySeconds`.
 const LATE_S_MAX: u32 = 900;
 
-/// When an effect acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum When {
@@ -32,13 +33,11 @@ enum When {
     After,
 }
 
-/// The error a rule answers with.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct InjectedError {
-    /// AWS error code.
     pub(crate) code: String,
-    /// HTTP status, 400–599.
+    /// HTTP status, 400 to 599.
     #[serde(default = "bad_request")]
     pub(crate) status: u16,
 }
@@ -47,17 +46,17 @@ fn bad_request() -> u16 {
     StatusCode::BAD_REQUEST.as_u16()
 }
 
-/// The failure of single batch entries.
+/// Failure of single batch entries.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Partial {
+struct EntryFailure {
     code: String,
 }
 
-/// A rule as it is written and shown. Exactly one of the effects is set.
+/// A rule in JSON. Exactly one of the effects is set.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Spec {
+struct RuleSpec {
     action: String,
     #[serde(default = "always")]
     rate: f64,
@@ -74,16 +73,16 @@ struct Spec {
     #[serde(default, skip_serializing_if = "is_false")]
     drop: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    partial: Option<Partial>,
+    partial: Option<EntryFailure>,
     #[serde(default, skip_serializing_if = "is_false")]
     unprocessed: bool,
-    /// A received message is visible again at once: it is delivered again, and then this receipt handle is stale.
+    /// A received message becomes visible again at once, so that its receipt handle is stale after the next receive.
     #[serde(default, skip_serializing_if = "is_false")]
     stale: bool,
-    /// The queue keeps two copies of a sent message, under one id.
+    /// The queue stores two copies of a sent message, under one message id.
     #[serde(default, skip_serializing_if = "is_false")]
     duplicate: bool,
-    /// A sent message can be received only after so many seconds; later ones overtake it.
+    /// A sent message is delayed by this many seconds, so that later ones overtake it.
     #[serde(skip_serializing_if = "Option::is_none")]
     late_s: Option<u32>,
 }
@@ -94,7 +93,7 @@ fn always() -> f64 {
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "serde calls it with a reference"
+    reason = "serde passes a reference"
 )]
 fn is_false(flag: &bool) -> bool {
     !flag
@@ -102,65 +101,64 @@ fn is_false(flag: &bool) -> bool {
 
 #[derive(Debug)]
 struct Rule {
-    spec: Spec,
+    spec: RuleSpec,
     random: fastrand::Rng,
     injected: u64,
 }
 
-/// A rule as shown, with how often it acted.
+/// A rule, and how often it applied.
 #[derive(Debug, Serialize)]
 pub(crate) struct RuleReport {
     #[serde(flatten)]
-    spec: Spec,
+    spec: RuleSpec,
     injected: u64,
 }
 
 /// The fault rules of one endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
+    /// Whether there are rules; spares the lock on each call.
     any: AtomicBool,
     rules: Mutex<Vec<Rule>>,
 }
 
-/// What happens to one call.
+/// Faults of one call.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Plan {
-    /// Before the work.
-    pub(crate) before: Steps,
-    /// After the work, before the answer.
-    pub(crate) after: Steps,
+pub(crate) struct CallFaults {
+    /// Before the operation.
+    pub(crate) before: FaultSteps,
+    /// After the operation, before the response.
+    pub(crate) after: FaultSteps,
 }
 
-/// What happens at one point of a call.
+/// Faults at one point of a call.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Steps {
-    /// Wait this long first.
+pub(crate) struct FaultSteps {
+    /// Applied first.
     pub(crate) delay: Duration,
-    /// Then end the call.
-    pub(crate) end: Option<End>,
+    pub(crate) abort: Option<Abort>,
 }
 
-/// How a call ends early.
+/// Early end of a call.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// With an error.
+pub(crate) enum Abort {
     Error(InjectedError),
-    /// With a closed connection and no answer.
+    /// Closes the connection without a response.
     Drop,
 }
 
 impl Faults {
-    /// Replaces the rules by the given JSON list.
+    /// Replaces the rules by a JSON list.
     ///
     /// # Errors
-    /// A sentence that says what is wrong; the rules stay as they were.
+    /// A sentence for the tester; the rules do not change then.
     pub(crate) fn replace(&self, json: &[u8]) -> Result<(), String> {
-        let specs: Vec<Spec> = serde_json::from_slice(json).map_err(|error| {
+        let specs: Vec<RuleSpec> = serde_json::from_slice(json).map_err(|error| {
             format!("expected a JSON list of rules like {{\"action\":\"SQS.*\",\"rate\":0.1,\"drop\":true}}: {error}")
         })?;
         if specs.len() > RULES_MAX {
             return Err(format!(
-                "{} rules are too many, the limit is {RULES_MAX}",
+                "{} rules exceed the limit of {RULES_MAX}",
                 specs.len()
             ));
         }
@@ -180,13 +178,11 @@ impl Faults {
         Ok(())
     }
 
-    /// Removes all rules.
     pub(crate) fn clear(&self) {
         self.rules().clear();
         self.any.store(false, Ordering::Relaxed);
     }
 
-    /// The rules and how often each acted.
     pub(crate) fn report(&self) -> Vec<RuleReport> {
         self.rules()
             .iter()
@@ -197,111 +193,110 @@ impl Faults {
             .collect()
     }
 
-    /// Decides what happens to a call of `action`, e.g. `SQS.SendMessage`.
-    pub(crate) fn plan(&self, action: &str) -> Plan {
-        let mut plan = Plan::default();
+    /// Decides the faults of one call of `action`, e.g. `SQS.SendMessage`.
+    pub(crate) fn for_call(&self, action: &str) -> CallFaults {
+        let mut faults = CallFaults::default();
         if !self.any.load(Ordering::Relaxed) {
-            return plan;
+            return faults;
         }
         for rule in self
             .rules()
             .iter_mut()
-            .filter(|rule| rule.concerns(action) && rule.spec.is_whole_call())
+            .filter(|rule| rule.matches(action) && rule.spec.is_whole_call())
         {
             let steps = match rule.spec.when {
-                When::Before => &mut plan.before,
-                When::After => &mut plan.after,
+                When::Before => &mut faults.before,
+                When::After => &mut faults.after,
             };
-            if steps.end.is_some() || !rule.hits() {
+            if steps.abort.is_some() || !rule.applies() {
                 continue;
             }
             steps.delay += Duration::from_millis(rule.spec.delay_ms.unwrap_or(0));
-            steps.end = match &rule.spec.error {
-                Some(error) => Some(End::Error(error.clone())),
-                None => rule.spec.drop.then_some(End::Drop),
+            steps.abort = match &rule.spec.error {
+                Some(error) => Some(Abort::Error(error.clone())),
+                None => rule.spec.drop.then_some(Abort::Drop),
             };
         }
-        plan
+        faults
     }
 
-    /// The injected failures of single entries of a call of `action`.
-    pub(crate) fn entries(self: &Arc<Self>, action: &str) -> EntryFaults {
-        let concerned = self.any.load(Ordering::Relaxed)
+    /// Returns the faults of single entries and messages in a call of `action`.
+    pub(crate) fn for_entries(self: &Arc<Self>, action: &str) -> EntryFaults {
+        let matching = self.any.load(Ordering::Relaxed)
             && self
                 .rules()
                 .iter()
-                .any(|r| r.concerns(action) && !r.spec.is_whole_call());
-        EntryFaults(concerned.then(|| (Arc::clone(self), action.to_owned())))
+                .any(|r| r.matches(action) && !r.spec.is_whole_call());
+        EntryFaults(matching.then(|| (Arc::clone(self), action.to_owned())))
     }
 
     fn rules(&self) -> MutexGuard<'_, Vec<Rule>> {
-        // Rules stay whole whoever panics.
+        // A panic cannot leave the rules half changed.
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Decides entry by entry of one call.
+/// Decides the faults of single entries and messages in one call.
 #[derive(Debug, Default)]
 pub(crate) struct EntryFaults(Option<(Arc<Faults>, String)>);
 
-/// The injected failure of one entry.
+/// Injected failure of one entry.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EntryFault {
-    /// Error code of the entry.
     pub(crate) code: String,
-    /// Whether the entry's work is done all the same.
+    /// Whether the entry is processed before it is reported as failed.
     pub(crate) after: bool,
 }
 
 impl EntryFaults {
-    /// Whether, and how, the next entry of a batch fails.
+    /// Decides whether the next entry of a batch fails.
     pub(crate) fn draw(&self) -> Option<EntryFault> {
         let (faults, action) = self.0.as_ref()?;
         let mut rules = faults.rules();
-        let mut concerned = rules.iter_mut().filter(|rule| rule.concerns(action));
-        concerned.find_map(|rule| {
+        let mut matching = rules.iter_mut().filter(|rule| rule.matches(action));
+        matching.find_map(|rule| {
             let code = rule.spec.partial.as_ref()?.code.clone();
             let after = rule.spec.when == When::After;
-            rule.hits().then_some(EntryFault { code, after })
+            rule.applies().then_some(EntryFault { code, after })
         })
     }
 
-    /// Whether the next item of a `BatchWriteItem` is left unprocessed.
+    /// Decides whether the next item of a `BatchWriteItem` stays unprocessed.
     pub(crate) fn draw_unprocessed(&self) -> bool {
         self.draw_of(|spec| spec.unprocessed.then_some(()))
             .is_some()
     }
 
-    /// Whether the lease of the next received message ends at once.
+    /// Decides whether the next received message becomes visible again at once.
     pub(crate) fn draw_stale(&self) -> bool {
         self.draw_of(|spec| spec.stale.then_some(())).is_some()
     }
 
-    /// Whether the queue keeps the next sent message twice.
+    /// Decides whether the queue stores the next sent message twice.
     pub(crate) fn draw_duplicate(&self) -> bool {
         self.draw_of(|spec| spec.duplicate.then_some(())).is_some()
     }
 
-    /// For how many seconds the next sent message is held back, if it is.
+    /// Decides whether the next sent message is delayed, and by how many seconds.
     pub(crate) fn draw_late_s(&self) -> Option<u32> {
         self.draw_of(|spec| spec.late_s)
     }
 
-    /// What the first rule with this effect that hits says of it.
-    fn draw_of<T>(&self, effect: impl Fn(&Spec) -> Option<T>) -> Option<T> {
+    /// Returns the effect of the first rule that has it and applies.
+    fn draw_of<T>(&self, effect: impl Fn(&RuleSpec) -> Option<T>) -> Option<T> {
         let (faults, action) = self.0.as_ref()?;
         let mut rules = faults.rules();
-        let mut concerned = rules.iter_mut().filter(|rule| rule.concerns(action));
-        concerned.find_map(|rule| effect(&rule.spec).filter(|_| rule.hits()))
+        let mut matching = rules.iter_mut().filter(|rule| rule.matches(action));
+        matching.find_map(|rule| effect(&rule.spec).filter(|_| rule.applies()))
     }
 
-    /// Whether no rule concerns the call.
+    /// Whether no rule matches the call.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 }
 
-impl Spec {
+impl RuleSpec {
     fn is_whole_call(&self) -> bool {
         self.partial.is_none()
             && !self.unprocessed
@@ -312,14 +307,14 @@ impl Spec {
 }
 
 impl Rule {
-    fn concerns(&self, action: &str) -> bool {
+    fn matches(&self, action: &str) -> bool {
         match self.spec.action.strip_suffix('*') {
             Some(prefix) => action.starts_with(prefix),
             None => action == self.spec.action,
         }
     }
 
-    fn hits(&mut self) -> bool {
+    fn applies(&mut self) -> bool {
         if self.spec.limit.is_some_and(|limit| self.injected >= limit) {
             return false;
         }
@@ -329,34 +324,26 @@ impl Rule {
     }
 }
 
-fn check(spec: &Spec) -> Result<(), String> {
-    let well_formed = spec.action == "*"
-        || spec.action.split_once('.').is_some_and(|(service, name)| {
-            matches!(
-                service,
-                "SQS" | "SSM" | "STS" | "DynamoDB" | "DynamoDBStreams"
-            ) && (name == "*"
-                || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric())))
-        });
-    if !well_formed {
-        return Err(
-            "action must be \"*\", \"<service>.*\" or \"<service>.<name>\", service one of SQS, SSM, STS, \
+fn check(spec: &RuleSpec) -> Result<(), String> {
+    if !is_action(&spec.action) {
+        return Err("action must be \"*\", \"<service>.*\" or \"<service>.<name>\", service one of SQS, SSM, STS, \
                     DynamoDB, DynamoDBStreams"
-                .into(),
-        );
+            .into());
     }
     if !(0.0..=1.0).contains(&spec.rate) {
         return Err(format!("rate {} must be between 0 and 1", spec.rate));
     }
-    let effects = usize::from(spec.error.is_some())
-        + usize::from(spec.delay_ms.is_some())
-        + usize::from(spec.drop)
-        + usize::from(spec.partial.is_some())
-        + usize::from(spec.unprocessed)
-        + usize::from(spec.stale)
-        + usize::from(spec.duplicate)
-        + usize::from(spec.late_s.is_some());
-    if effects != 1 {
+    let effects = [
+        spec.error.is_some(),
+        spec.delay_ms.is_some(),
+        spec.drop,
+        spec.partial.is_some(),
+        spec.unprocessed,
+        spec.stale,
+        spec.duplicate,
+        spec.late_s.is_some(),
+    ];
+    if effects.into_iter().filter(|is_set| *is_set).count() != 1 {
         return Err(
             "exactly one of error, delay_ms, drop, partial, unprocessed, stale, duplicate and late_s must be set"
                 .into(),
@@ -384,6 +371,22 @@ fn check(spec: &Spec) -> Result<(), String> {
     if spec.delay_ms.is_some_and(|delay| delay > DELAY_MS_MAX) {
         return Err(format!("delay_ms must be at most {DELAY_MS_MAX}"));
     }
+    check_entries(spec)?;
+    check_messages(spec)
+}
+
+fn is_action(action: &str) -> bool {
+    let is_operation = |(service, name): (&str, &str)| {
+        matches!(
+            service,
+            "SQS" | "SSM" | "STS" | "DynamoDB" | "DynamoDBStreams"
+        ) && (name == "*" || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric())))
+    };
+    action == "*" || action.split_once('.').is_some_and(is_operation)
+}
+
+/// Checks the effects on single entries of a batch.
+fn check_entries(spec: &RuleSpec) -> Result<(), String> {
     if spec.partial.is_some() && !(spec.action.starts_with("SQS.") || spec.action == "*") {
         return Err("partial is for the batch actions of SQS".into());
     }
@@ -398,11 +401,11 @@ fn check(spec: &Spec) -> Result<(), String> {
     if spec.unprocessed && spec.when == When::After {
         return Err("unprocessed items are not written, so \"when\" cannot be \"after\"".into());
     }
-    check_messages(spec)
+    Ok(())
 }
 
-/// What befalls single messages, and only with the calls that send or receive them.
-fn check_messages(spec: &Spec) -> Result<(), String> {
+/// Checks the effects on single messages, which only calls that send or receive messages can have.
+fn check_messages(spec: &RuleSpec) -> Result<(), String> {
     let any = matches!(spec.action.as_str(), "*" | "SQS.*");
     let sends = any
         || matches!(
@@ -422,7 +425,7 @@ fn check_messages(spec: &Spec) -> Result<(), String> {
         return Err(format!("late_s must be between 1 and {LATE_S_MAX}"));
     }
     if (spec.stale || spec.duplicate || spec.late_s.is_some()) && spec.when == When::After {
-        return Err("what befalls single messages has no \"when\"".into());
+        return Err("stale, duplicate and late_s have no \"when\"".into());
     }
     Ok(())
 }
@@ -442,7 +445,7 @@ mod tests {
         let rule = r#"[{"action":"SQS.*","rate":0.3,"seed":7,"drop":true}]"#;
         let run = |faults: &Faults| {
             (0..100)
-                .map(|_| faults.plan("SQS.SendMessage").before.end.is_some())
+                .map(|_| faults.for_call("SQS.SendMessage").before.abort.is_some())
                 .collect::<Vec<_>>()
         };
         let first = run(&faults(rule));
@@ -452,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_concerns_its_action_service_or_everything() {
+    fn a_rule_matches_an_action_a_service_or_every_call() {
         for (action, hits) in [
             ("SQS.SendMessage", [true, false]),
             ("SQS.*", [true, false]),
@@ -460,37 +463,40 @@ mod tests {
         ] {
             let faults = faults(&format!(r#"[{{"action":"{action}","drop":true}}]"#));
             let got = ["SQS.SendMessage", "SSM.GetParameter"]
-                .map(|a| faults.plan(a).before.end.is_some());
+                .map(|a| faults.for_call(a).before.abort.is_some());
             assert_eq!(got, hits, "{action}");
         }
     }
 
     #[test]
-    fn a_limit_ends_a_rule_and_delays_add_up() {
+    fn a_rule_ends_at_its_limit_and_delays_add_up() {
         let faults = faults(
             r#"[{"action":"*","delay_ms":10},{"action":"*","delay_ms":5,"when":"after"},
                 {"action":"*","error":{"code":"ThrottlingException"},"limit":1},{"action":"*","drop":true}]"#,
         );
-        let first = faults.plan("SSM.GetParameter");
+        let first = faults.for_call("SSM.GetParameter");
         let error = InjectedError {
             code: "ThrottlingException".into(),
             status: 400,
         };
         assert_eq!(
             first.before,
-            Steps {
+            FaultSteps {
                 delay: Duration::from_millis(10),
-                end: Some(End::Error(error))
+                abort: Some(Abort::Error(error))
             }
         );
         assert_eq!(
             first.after,
-            Steps {
+            FaultSteps {
                 delay: Duration::from_millis(5),
-                end: None
+                abort: None
             }
         );
-        assert_eq!(faults.plan("SSM.GetParameter").before.end, Some(End::Drop));
+        assert_eq!(
+            faults.for_call("SSM.GetParameter").before.abort,
+            Some(Abort::Drop)
+        );
         assert_eq!(
             faults
                 .report()
@@ -506,15 +512,18 @@ mod tests {
         let faults = faults(
             r#"[{"action":"SQS.SendMessageBatch","partial":{"code":"InternalError"},"limit":2}]"#,
         );
-        let entries = faults.entries("SQS.SendMessageBatch");
+        let entries = faults.for_entries("SQS.SendMessageBatch");
         let drawn: Vec<_> = (0..3).map(|_| entries.draw().is_some()).collect();
         assert_eq!(drawn, [true, true, false]);
-        assert!(faults.entries("SQS.SendMessage").is_empty());
-        assert_eq!(faults.plan("SQS.SendMessageBatch"), Plan::default());
+        assert!(faults.for_entries("SQS.SendMessage").is_empty());
+        assert_eq!(
+            faults.for_call("SQS.SendMessageBatch"),
+            CallFaults::default()
+        );
     }
 
     #[test]
-    fn mistakes_are_named_and_change_nothing() {
+    fn an_invalid_rule_is_reported_and_changes_nothing() {
         let faults = faults(r#"[{"action":"*","drop":true}]"#);
         for (json, word) in [
             ("{", "JSON list"),

@@ -1,16 +1,16 @@
-//! The Query protocol's request form: `application/x-www-form-urlencoded`, nothing more.
+//! Request form of the Query protocol: `application/x-www-form-urlencoded`.
 
 use std::collections::BTreeMap;
 
-/// Parameters of one request (ours); STS with 50 session tags needs about 110.
+/// Parameters per request (ours); STS with 50 session tags needs about 110.
 const PARAMETERS_MAX: usize = 1_000;
 
-/// The parameters of a form, by name. Of a repeated name the last value counts.
+/// The parameters of a form by name. If a name repeats, the last value counts.
 #[derive(Debug, Default)]
 pub(crate) struct Form(BTreeMap<String, String>);
 
 impl Form {
-    /// Reads a form; what is not valid percent-encoding is kept as it stands.
+    /// Parses a form; invalid percent-encoding is kept literally.
     pub(crate) fn parse(text: &str) -> Self {
         let pairs = text
             .split('&')
@@ -26,7 +26,6 @@ impl Form {
         )
     }
 
-    /// The value of a parameter.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }

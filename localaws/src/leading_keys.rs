@@ -1,6 +1,8 @@
-//! The one policy this endpoint can enforce, where a tester asks for it: a role's session with a certain tag reaches the
-//! items whose partition key equals the tag's value, and no others. On AWS that is the condition `dynamodb:LeadingKeys`
-//! with `${aws:PrincipalTag/…}`, guarded by `Null`: what names no partition, a Scan above all, is denied.
+//! The one policy this endpoint can enforce: a session with a certain tag reaches only the items whose partition key
+//! equals the tag's value.
+//!
+//! It stands for the IAM condition `dynamodb:LeadingKeys` with `${aws:PrincipalTag/…}`, guarded by `Null`. A request that
+//! names no partition, for example a Scan, is denied. No rule is set at start.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,25 +12,24 @@ use serde_json::Value;
 
 use crate::{protocol::AwsError, sts};
 
-/// What is enforced.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
-    /// The session tag.
+    /// Key of the session tag.
     tag: String,
-    /// Name of the tables' partition key.
+    /// Name of the partition key.
     attribute: String,
 }
 
-/// The rule of one endpoint; none at first.
+/// The rule of one endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct LeadingKeys(Mutex<Option<Rule>>);
 
 impl LeadingKeys {
-    /// Enforces a rule, given as JSON.
+    /// Sets a rule, given as JSON.
     ///
     /// # Errors
-    /// A sentence that says what is wrong; what was enforced before stays.
+    /// A sentence for the tester; the rule does not change then.
     pub(crate) fn enforce(&self, json: &[u8]) -> Result<(), String> {
         let rule = serde_json::from_slice(json).map_err(|error| {
             format!(
@@ -39,25 +40,23 @@ impl LeadingKeys {
         Ok(())
     }
 
-    /// Enforces nothing any more.
     pub(crate) fn clear(&self) {
         *self.lock() = None;
     }
 
-    /// What is enforced.
     pub(crate) fn rule(&self) -> Option<Rule> {
         self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Rule>> {
-        // A rule stays whole whoever panics.
+        // A panic cannot leave the rule half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a call of DynamoDB's may be made with these credentials.
+    /// Authorizes a DynamoDB call.
     ///
     /// # Errors
-    /// `AccessDeniedException`; `ExpiredToken` for a session that is over.
+    /// `AccessDeniedException`; `ExpiredToken` for an expired session.
     pub(crate) fn check(
         &self,
         headers: &HeaderMap,
@@ -91,18 +90,18 @@ impl LeadingKeys {
     }
 }
 
-/// The partition keys a request names: `None` where one of its parts names none.
+/// Returns the partition keys that a request names, or `None` if one of its parts names none.
 fn leading_keys<'a>(action: &str, request: &'a Value, attribute: &str) -> Option<Vec<&'a str>> {
-    let of = |item: &'a Value| item.get(attribute)?.get("S")?.as_str();
+    let key_of = |item: &'a Value| item.get(attribute)?.get("S")?.as_str();
     let keys: Vec<_> = match action {
-        "GetItem" | "UpdateItem" | "DeleteItem" => vec![of(&request["Key"])],
-        "PutItem" => vec![of(&request["Item"])],
-        "Query" => vec![of_condition(request, attribute)],
+        "GetItem" | "UpdateItem" | "DeleteItem" => vec![key_of(&request["Key"])],
+        "PutItem" => vec![key_of(&request["Item"])],
+        "Query" => vec![key_of_condition(request, attribute)],
         "BatchGetItem" => {
             let tables = request["RequestItems"].as_object()?.values();
             tables
                 .flat_map(|table| table["Keys"].as_array().into_iter().flatten())
-                .map(of)
+                .map(key_of)
                 .collect()
         }
         "BatchWriteItem" => {
@@ -113,7 +112,8 @@ fn leading_keys<'a>(action: &str, request: &'a Value, attribute: &str) -> Option
                 .flatten();
             writes
                 .map(|write| {
-                    of(&write["PutRequest"]["Item"]).or_else(|| of(&write["DeleteRequest"]["Key"]))
+                    key_of(&write["PutRequest"]["Item"])
+                        .or_else(|| key_of(&write["DeleteRequest"]["Key"]))
                 })
                 .collect()
         }
@@ -124,7 +124,7 @@ fn leading_keys<'a>(action: &str, request: &'a Value, attribute: &str) -> Option
                 .filter_map(Value::as_object);
             let operations = parts.flat_map(serde_json::Map::values);
             operations
-                .map(|operation| of(&operation["Key"]).or_else(|| of(&operation["Item"])))
+                .map(|operation| key_of(&operation["Key"]).or_else(|| key_of(&operation["Item"])))
                 .collect()
         }
         _ => return None,
@@ -133,14 +133,13 @@ fn leading_keys<'a>(action: &str, request: &'a Value, attribute: &str) -> Option
     keys.filter(|keys| !keys.is_empty())
 }
 
-/// The value that a Query's condition asks the attribute to equal.
-fn of_condition<'a>(request: &'a Value, attribute: &str) -> Option<&'a str> {
+/// Returns the value that a Query's condition requires the attribute to equal.
+fn key_of_condition<'a>(request: &'a Value, attribute: &str) -> Option<&'a str> {
     let condition = request["KeyConditionExpression"].as_str()?;
     let named = |name: &str| match name.starts_with('#') {
         true => request["ExpressionAttributeNames"][name].as_str() == Some(attribute),
         false => name == attribute,
     };
-    // The equality is a term of its own, whatever stands beside it.
     let terms = condition
         .split(" AND ")
         .flat_map(|term| term.split(" and "))
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn every_partition_a_request_names_counts() {
+    fn every_partition_key_of_a_request_is_found() {
         let item = |owner: &str| json!({"owner": {"S": owner}, "id": {"S": "1"}});
         let cases = [
             ("GetItem", json!({"Key": item("a")}), &["a"][..]),
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_partition_names_none() {
+    fn a_request_without_a_partition_key_has_none() {
         for (action, request) in [
             ("Scan", json!({"TableName": "t"})),
             ("DescribeTable", json!({"TableName": "t"})),

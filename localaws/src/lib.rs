@@ -1,16 +1,19 @@
 //! An AWS endpoint in one process: SQS, SSM and STS of its own over SQLite, DynamoDB by dynoxide.
 //!
-//! The AWS CLI, boto3 and the AWS SDKs use it unchanged on one loopback port. It promises AWS's answers and
-//! error codes for the operations it has, answers a call only when its change is on disk, and loses
-//! nothing to `kill -9`. It checks no signatures and enforces no policies unasked, so it must never be reachable by
-//! anyone who may not read all of its data. It knows nothing of tenants.
+//! The AWS CLI, boto3 and the AWS SDKs use it unchanged on one loopback port. For the operations it implements, it
+//! returns AWS's responses and error codes. A call is answered only once its change is on disk, so `kill -9` loses
+//! nothing. It knows nothing of tenants.
 //!
-//! For testers it counts calls, tells who made them, injects faults and can keep sessions to their partition: see
+//! It checks no signatures, and it enforces no policy unless a test sets one. Never expose it to a client that may not
+//! read all of its data.
+//!
+//! For tests it counts calls per action and per session, injects faults, and can restrict sessions to their partition:
 //! `/_localaws/calls`, `/_localaws/principals`, `/_localaws/faults`, `/_localaws/leading-keys`, `/_localaws/health` and
 //! `/_localaws/session`.
 
 mod admin;
 mod app;
+mod arn_scope;
 mod calls;
 mod dynamodb;
 mod endpoint;
@@ -19,7 +22,6 @@ mod form;
 mod leading_keys;
 mod principals;
 mod protocol;
-mod realm;
 mod server;
 mod sqs;
 mod ssm;

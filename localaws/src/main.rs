@@ -1,6 +1,6 @@
-//! The endpoint as a program of its own.
+//! The endpoint as a program.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use localaws::{Config, Storage};
@@ -13,7 +13,7 @@ struct Args {
     /// Address to listen on; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:4566")]
     listen: SocketAddr,
-    /// Folder the data are kept in.
+    /// Data folder.
     #[arg(long, default_value = ".local/aws", conflicts_with = "ephemeral")]
     data_dir: PathBuf,
     /// Keep the data in memory only.
@@ -27,7 +27,7 @@ struct Args {
     region: String,
 }
 
-/// A write beyond the limit on a file's size (`ulimit -f`): 25 on Linux and the BSDs.
+/// Signal for a write beyond the file size limit (`ulimit -f`): 25 on Linux and the BSDs.
 const SIGXFSZ: i32 = 25;
 
 #[tokio::main]
@@ -38,11 +38,12 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match run(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&*error);
+            print_error(&*error);
             ExitCode::from(2)
         }
     }
@@ -53,8 +54,8 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
-    // Caught, the write fails like any other on a full disk; left alone, the signal would end the program.
-    let _full = signal(SignalKind::from_raw(SIGXFSZ))?;
+    // With a handler, the write fails as on a full disk. Without one, the signal ends the program.
+    let _file_too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
     let storage = if args.ephemeral {
         Storage::Memory
     } else {
@@ -67,7 +68,7 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         ..Config::new(storage)
     };
     let endpoint = localaws::start(config).await?;
-    announce(&endpoint.url());
+    print_url(&endpoint.url());
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -78,16 +79,16 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
 
 #[expect(
     clippy::print_stdout,
-    reason = "whoever starts the program reads the address from its first line"
+    reason = "the first line of output is the address, for scripts that start the program"
 )]
-fn announce(url: &str) {
+fn print_url(url: &str) {
     println!("localaws listens on {url}");
 }
 
 #[expect(
     clippy::print_stderr,
-    reason = "the one line that says why the program did not start"
+    reason = "the start error is one line on standard error"
 )]
-fn complain(error: &dyn std::error::Error) {
+fn print_error(error: &dyn std::error::Error) {
     eprintln!("localaws: {error}");
 }

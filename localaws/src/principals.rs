@@ -1,4 +1,4 @@
-//! Who made which calls, for tests that assert whose credentials an operation uses.
+//! Call counts per session, for tests that assert whose credentials an operation uses.
 
 use std::{
     collections::BTreeMap,
@@ -9,31 +9,28 @@ use serde::Serialize;
 
 use crate::{calls::Calls, sts::Session};
 
-/// Principals told apart (ours); what further ones do is counted with the account's.
+/// Sessions counted separately (ours); calls of further sessions count as the account's.
 const PRINCIPALS_MAX: usize = 1_000;
 
-/// Number of calls per principal and action, since the start or the last reset of the counts.
+/// Calls per session and action since the start or the last reset.
 #[derive(Debug, Default)]
 pub(crate) struct Principals {
-    /// The account's own, which are nearly all: counted without looking anybody up.
+    /// Calls with the account's own credentials: nearly all, so they skip the map.
     account: Calls,
-    sessions: Mutex<BTreeMap<String, Entry>>,
+    sessions: Mutex<BTreeMap<String, SessionCalls>>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct SessionCalls {
     tags: BTreeMap<String, String>,
     calls: Calls,
 }
 
-/// One principal's calls.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Report {
-    /// ARN of the role's session; none is the account's own credentials.
+pub(crate) struct PrincipalReport {
+    /// ARN of the session; `None` for the account's own credentials.
     session: Option<String>,
-    /// Session tags.
     tags: BTreeMap<String, String>,
-    /// Calls by action.
     calls: BTreeMap<String, u64>,
 }
 
@@ -51,7 +48,7 @@ impl Principals {
         let tags = || session.tags.iter().cloned().collect();
         sessions
             .entry(arn)
-            .or_insert_with(|| Entry {
+            .or_insert_with(|| SessionCalls {
                 tags: tags(),
                 calls: Calls::default(),
             })
@@ -59,30 +56,29 @@ impl Principals {
             .record(action);
     }
 
-    /// Everybody's counts, the account's first.
-    pub(crate) fn report(&self) -> Vec<Report> {
-        let account = Report {
+    /// Returns the account's counts, then those of each session.
+    pub(crate) fn report(&self) -> Vec<PrincipalReport> {
+        let account = PrincipalReport {
             session: None,
             tags: BTreeMap::new(),
             calls: self.account.snapshot(),
         };
         let sessions = self.sessions();
-        let reports = sessions.iter().map(|(arn, entry)| Report {
+        let reports = sessions.iter().map(|(arn, session)| PrincipalReport {
             session: Some(arn.clone()),
-            tags: entry.tags.clone(),
-            calls: entry.calls.snapshot(),
+            tags: session.tags.clone(),
+            calls: session.calls.snapshot(),
         });
         std::iter::once(account).chain(reports).collect()
     }
 
-    /// Forgets all counts.
     pub(crate) fn reset(&self) {
         self.account.reset();
         self.sessions().clear();
     }
 
-    fn sessions(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
-        // Counts stay whole whoever panics.
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<String, SessionCalls>> {
+        // A panic cannot leave a count half changed.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -101,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn each_session_is_counted_for_itself_and_what_is_too_much_with_the_account() {
+    fn each_session_has_its_own_counts_and_sessions_beyond_the_limit_count_as_the_account() {
         let principals = Principals::default();
         principals.record(None, "SQS.SendMessage");
         for n in 0..PRINCIPALS_MAX + 5 {

@@ -1,4 +1,4 @@
-//! How answers and errors look on the wire: AWS JSON, and the XML of the Query protocol.
+//! Responses and errors in AWS JSON and in the XML of the Query protocol.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -8,15 +8,14 @@ use hyper::{
 };
 use serde::Serialize;
 
-/// An answer, whole.
 pub(crate) type Reply = Response<Full<Bytes>>;
 
-/// Header naming the request in AWS's answers.
+/// Response header with the request id.
 const REQUEST_ID: &str = "x-amzn-requestid";
-/// Header with the Query protocol's code of a JSON error, which SDKs prefer to the shape's name.
+/// Response header with the Query protocol's code of a JSON error; SDKs prefer it to the shape's name.
 const QUERY_ERROR: &str = "x-amzn-query-error";
 
-/// An error as an AWS service answers it.
+/// An error as an AWS service returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AwsError {
     status: StatusCode,
@@ -26,7 +25,7 @@ pub(crate) struct AwsError {
 }
 
 impl AwsError {
-    /// An error with the name of its shape and a sentence.
+    /// Creates an error; `shape` is its name in the API model.
     pub(crate) fn new(
         status: StatusCode,
         shape: impl Into<String>,
@@ -40,24 +39,23 @@ impl AwsError {
         }
     }
 
-    /// A caller's mistake: status 400.
+    /// Creates an error of the client's: status 400.
     pub(crate) fn bad_request(shape: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, shape, message)
     }
 
-    /// Adds the code the Query protocol had for this error.
+    /// Adds the code of this error in the Query protocol.
     pub(crate) fn with_query_code(mut self, code: impl Into<String>) -> Self {
         self.query_code = Some(code.into());
         self
     }
 
-    /// The name of the error's shape.
     #[cfg(test)]
     pub(crate) fn shape(&self) -> &str {
         &self.shape
     }
 
-    /// The error in the given protocol.
+    /// Renders the error in a protocol.
     pub(crate) fn reply(&self, protocol: Protocol) -> Reply {
         match protocol {
             Protocol::Json {
@@ -68,32 +66,32 @@ impl AwsError {
         }
     }
 
+    /// The party that caused the error, in the words of the Query protocol.
+    fn fault(&self) -> &'static str {
+        if self.status.is_server_error() {
+            "Receiver"
+        } else {
+            "Sender"
+        }
+    }
+
     fn json_reply(&self, content_type: &'static str, namespace: &str) -> Reply {
         let body = serde_json::json!({"__type": format!("{namespace}{}", self.shape), "message": self.message});
         let mut reply = raw(self.status, content_type, body.to_string());
-        if let Some(code) = &self.query_code {
-            let fault = if self.status.is_server_error() {
-                "Receiver"
-            } else {
-                "Sender"
-            };
-            if let Ok(value) = HeaderValue::try_from(format!("{code};{fault}")) {
-                reply.headers_mut().insert(QUERY_ERROR, value);
-            }
+        if let Some(code) = &self.query_code
+            && let Ok(value) = HeaderValue::try_from(format!("{code};{}", self.fault()))
+        {
+            reply.headers_mut().insert(QUERY_ERROR, value);
         }
         reply
     }
 
     fn query_reply(&self, namespace: &str) -> Reply {
-        let fault = if self.status.is_server_error() {
-            "Receiver"
-        } else {
-            "Sender"
-        };
         let id = request_id();
         let body = format!(
-            "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>{fault}</Type><Code>{}</Code><Message>{}</Message>\
+            "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>{}</Type><Code>{}</Code><Message>{}</Message>\
              </Error><RequestId>{id}</RequestId></ErrorResponse>",
+            self.fault(),
             xml_text(&self.shape),
             xml_text(&self.message)
         );
@@ -101,59 +99,50 @@ impl AwsError {
     }
 }
 
-/// How a service speaks.
+/// Protocol of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// AWS JSON.
     Json {
-        /// Content type with its version.
         content_type: &'static str,
-        /// What stands before the name of an error's shape.
+        /// Prefix of an error's shape.
         namespace: &'static str,
     },
-    /// Form in, XML out.
-    Query {
-        /// XML name space.
-        namespace: &'static str,
-    },
+    /// Form requests, XML responses.
+    Query { namespace: &'static str },
 }
 
-/// SQS.
 pub(crate) const SQS: Protocol = Protocol::Json {
     content_type: "application/x-amz-json-1.0",
     namespace: "com.amazonaws.sqs#",
 };
-/// SSM.
 pub(crate) const SSM: Protocol = Protocol::Json {
     content_type: "application/x-amz-json-1.1",
     namespace: "",
 };
-/// DynamoDB, for the few answers that are ours.
+/// DynamoDB, for the responses that are not dynoxide's.
 pub(crate) const DYNAMODB: Protocol = Protocol::Json {
     content_type: "application/x-amz-json-1.0",
     namespace: "com.amazonaws.dynamodb.v20120810#",
 };
-/// STS.
 pub(crate) const STS: Protocol = Protocol::Query {
     namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
 };
 
-/// A successful answer with a JSON body.
+/// Returns a successful response with a JSON body.
 pub(crate) fn json(protocol: Protocol, body: &impl Serialize) -> Reply {
     let content_type = match protocol {
         Protocol::Json { content_type, .. } => content_type,
         Protocol::Query { .. } => "application/json",
     };
-    let body = serde_json::to_vec(body).expect("answers are structs and string-keyed maps");
+    let body = serde_json::to_vec(body).expect("responses are structs and string-keyed maps");
     raw(StatusCode::OK, content_type, body)
 }
 
-/// An answer with the given body.
 pub(crate) fn raw(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
     raw_with_id(status, content_type, body, &request_id())
 }
 
-/// An answer whose body repeats the request's id, as XML ones do.
+/// Returns a response whose body repeats the request id, as XML responses do.
 pub(crate) fn raw_with_id(
     status: StatusCode,
     content_type: &'static str,
@@ -169,14 +158,14 @@ pub(crate) fn raw_with_id(
     reply
 }
 
-/// A fresh request id. Only a name for logs, so the thread's own generator will do.
+/// Returns a new request id. It only names the request in logs, so a weak random source is enough.
 pub(crate) fn request_id() -> String {
     uuid::Builder::from_random_bytes(fastrand::u128(..).to_le_bytes())
         .into_uuid()
         .to_string()
 }
 
-/// Text with the characters escaped that XML gives a meaning to.
+/// Escapes text for XML.
 pub(crate) fn xml_text(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -184,7 +173,6 @@ pub(crate) fn xml_text(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
-/// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
     let elapsed = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

@@ -1,5 +1,6 @@
-//! The one port: accepts connections, finds out which service a request is for, counts it, lets faults
-//! act, and answers. Knows the services only by their `call`.
+//! HTTP server: accepts connections, routes each request to its service, counts it and applies faults.
+//!
+//! It knows the services only by their `call`.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -21,57 +22,56 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin,
     app::App,
-    faults::{End, Steps},
+    faults::{Abort, FaultSteps},
     form::Form,
     protocol::{self, AwsError, Protocol, Reply},
-    sqs::Caller,
+    sqs::CallContext,
     sts,
 };
 
-/// Largest request body in bytes: DynamoDB's limit, the largest of the services.
+/// Largest request body in bytes: the limit of DynamoDB, the highest of the services.
 const BODY_BYTES_MAX: usize = 16 * 1_024 * 1_024;
-/// Connections at a time (ours); further ones wait to be accepted.
+/// Open connections (ours); further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 8_192;
-/// An idle or dawdling connection is closed after this (ours); SDKs drop theirs sooner.
+/// Idle time, or time for the head of a request, after which a connection is closed (ours); SDKs close theirs sooner.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(300);
 /// Pause after a failed accept, e.g. when the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// Header that names service and operation.
+/// Request header that names service and operation.
 const TARGET: &str = "x-amz-target";
 
-/// The connection is to be closed without an answer.
+/// Closes the connection without a response: an injected fault.
 #[derive(Debug, thiserror::Error)]
-#[error("the connection was dropped on request")]
+#[error("connection dropped by an injected fault")]
 pub(crate) struct Dropped;
 
-/// How long the server goes on.
 #[derive(Clone, Debug)]
 pub(crate) struct Stops {
-    /// Finish requests under way, accept none.
+    /// Finishes the requests in progress; accepts no connection.
     pub(crate) graceful: CancellationToken,
-    /// Close connections, whatever they do.
+    /// Closes all connections.
     pub(crate) now: CancellationToken,
 }
 
-/// Accepts connections until told to stop; each is a task on `tracker`.
+/// Accepts connections until it is stopped; each is a task on `tracker`.
 pub(crate) async fn accept(
     listener: TcpListener,
     app: Arc<App>,
     stops: Stops,
     tracker: TaskTracker,
 ) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let accepted = tokio::select! {
             () = stops.graceful.cancelled() => return,
-            accepted = next_connection(&listener, &room) => accepted,
+            accepted = next_connection(&listener, &slots) => accepted,
         };
         match accepted {
             Ok((stream, permit)) => {
                 tracker.spawn(serve(stream, permit, Arc::clone(&app), stops.clone()));
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                tracing::warn!(%error, "accept failed, will retry");
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
@@ -80,14 +80,14 @@ pub(crate) async fn accept(
 
 async fn next_connection(
     listener: &TcpListener,
-    room: &Arc<Semaphore>,
+    slots: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room)
+    let permit = Arc::clone(slots)
         .acquire_owned()
         .await
         .expect("the semaphore is never closed");
     let (stream, _) = listener.accept().await?;
-    // Answers are small and awaited: do not hold them back.
+    // Responses are small: Nagle's algorithm would only delay them.
     stream.set_nodelay(true)?;
     Ok((stream, permit))
 }
@@ -95,7 +95,7 @@ async fn next_connection(
 async fn serve(stream: TcpStream, _permit: OwnedSemaphorePermit, app: Arc<App>, stops: Stops) {
     let service = service_fn(move |request| {
         let app = Arc::clone(&app);
-        async move { app.answer(request).await }
+        async move { app.handle(request).await }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -103,22 +103,22 @@ async fn serve(stream: TcpStream, _permit: OwnedSemaphorePermit, app: Arc<App>, 
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
-        outcome = connection.as_mut() => return log_end(outcome),
+        result = connection.as_mut() => return log_end(result),
         () = stops.graceful.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
-        outcome = connection => log_end(outcome),
-        () = stops.now.cancelled() => tracing::debug!("closed a connection in mid-request at shutdown"),
+        result = connection => log_end(result),
+        () = stops.now.cancelled() => tracing::debug!("connection closed during a request: shutdown"),
     }
 }
 
-fn log_end(outcome: hyper::Result<()>) {
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "a connection ended early");
+fn log_end(result: hyper::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "connection ended early");
     }
 }
 
-/// Which service a request is for, and which of its operations.
+/// Service and operation of a request.
 struct Target {
     service: Service,
     /// E.g. `SQS.SendMessage`.
@@ -166,14 +166,14 @@ impl Target {
 }
 
 impl App {
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Reply, Dropped> {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<Reply, Dropped> {
         let (head, body) = request.into_parts();
         let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) => return Ok(unreadable(&*error)),
         };
         if let Some(path) = head.uri.path().strip_prefix("/_localaws/") {
-            return Ok(admin::answer(
+            return Ok(admin::handle(
                 &self,
                 &head.method,
                 path,
@@ -206,7 +206,7 @@ impl App {
             None => Ok(AwsError::new(
                 StatusCode::NOT_FOUND,
                 "UnknownOperationException",
-                "Expected an AWS request: an X-Amz-Target header, or a form with an Action.",
+                "Not an AWS request: send an X-Amz-Target header, or a form with an Action.",
             )
             .reply(protocol::SSM)),
         }
@@ -228,7 +228,7 @@ impl App {
         self.run(&target, headers, Bytes::new(), form).await
     }
 
-    /// Runs one operation between the faults that are to befall it.
+    /// Runs one operation, and the faults injected before and after it.
     async fn run(
         &self,
         target: &Target,
@@ -241,14 +241,14 @@ impl App {
             sts::session(headers).ok().flatten().as_ref(),
             &target.action,
         );
-        let plan = self.faults.plan(&target.action);
-        if let Some(reply) = suffer(plan.before, target.service).await? {
+        let faults = self.faults.for_call(&target.action);
+        if let Some(reply) = apply_faults(faults.before, target.service).await? {
             return Ok(reply);
         }
-        let outcome = match target.service {
+        let result = match target.service {
             Service::Sqs => {
-                let caller = self.caller(headers, &target.action);
-                self.sqs.call(target.name(), &body, &caller).await
+                let context = self.call_context(headers, &target.action);
+                self.sqs.call(target.name(), &body, &context).await
             }
             Service::Ssm => {
                 let user = sts::identity(headers, &self.account_id).arn;
@@ -256,22 +256,24 @@ impl App {
             }
             Service::Sts => sts::call(form, headers, &self.account_id),
             Service::DynamoDb => {
-                let faults = self.faults.entries(&target.action);
+                let entry_faults = self.faults.for_entries(&target.action);
                 match self.leading_keys.check(headers, target.name(), &body) {
                     Ok(()) => {
                         self.dynamodb
-                            .call(target.name(), headers, body, &faults)
+                            .call(target.name(), headers, body, &entry_faults)
                             .await
                     }
                     Err(denied) => Err(denied),
                 }
             }
         };
-        let reply = outcome.unwrap_or_else(|error| error.reply(target.service.protocol()));
-        Ok(suffer(plan.after, target.service).await?.unwrap_or(reply))
+        let reply = result.unwrap_or_else(|error| error.reply(target.service.protocol()));
+        Ok(apply_faults(faults.after, target.service)
+            .await?
+            .unwrap_or(reply))
     }
 
-    fn caller(&self, headers: &HeaderMap, action: &str) -> Caller {
+    fn call_context(&self, headers: &HeaderMap, action: &str) -> CallContext {
         let host = headers
             .get(HOST)
             .and_then(|host| host.to_str().ok())
@@ -280,23 +282,23 @@ impl App {
             Ok(None) => Arc::clone(&self.root_id),
             _ => sts::identity(headers, &self.account_id).user_id.into(),
         };
-        Caller {
+        CallContext {
             host: host.map_or_else(|| self.addr.to_string(), ToOwned::to_owned),
             sender_id,
-            entry_faults: self.faults.entries(action),
+            entry_faults: self.faults.for_entries(action),
         }
     }
 }
 
-/// Lets the planned faults act: the reply to end with, if any.
-async fn suffer(steps: Steps, service: Service) -> Result<Option<Reply>, Dropped> {
-    if !steps.delay.is_zero() {
-        tokio::time::sleep(steps.delay).await;
+/// Applies injected faults; returns the response that ends the call, if any.
+async fn apply_faults(faults: FaultSteps, service: Service) -> Result<Option<Reply>, Dropped> {
+    if !faults.delay.is_zero() {
+        tokio::time::sleep(faults.delay).await;
     }
-    match steps.end {
+    match faults.abort {
         None => Ok(None),
-        Some(End::Drop) => Err(Dropped),
-        Some(End::Error(error)) => {
+        Some(Abort::Drop) => Err(Dropped),
+        Some(Abort::Error(error)) => {
             let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST);
             let injected =
                 AwsError::new(status, &*error.code, "injected fault").with_query_code(&*error.code);
@@ -305,7 +307,7 @@ async fn suffer(steps: Steps, service: Service) -> Result<Option<Reply>, Dropped
     }
 }
 
-/// The parameters of a Query request: a form in the body, or in the URL.
+/// Returns the parameters of a Query request, from a form in the body or in the URL.
 fn query_form(method: &Method, query: &str, headers: &HeaderMap, body: &Bytes) -> Option<Form> {
     let is_form = headers
         .get(CONTENT_TYPE)

@@ -1,13 +1,12 @@
-//! The durable half of the endpoint: one SQLite file, one thread that writes it.
+//! Write-ahead storage of the state: one SQLite file, and one thread that writes it.
 //!
-//! State lives in memory; this module makes it survive `kill -9`. Callers submit changes under the lock of
-//! the state they changed, so changes arrive in order, and answer their client only once
-//! [`Pending::committed`] says so. The writer takes whatever has gathered and commits it as one
-//! transaction: at load many calls share a commit, and a lone call waits for nobody.
+//! The state lives in memory; this module makes it survive `kill -9`. A caller submits changes under the lock of the
+//! state they belong to, so they arrive in order. The caller answers its client only after [`PendingCommit::done`].
+//! The writer commits all changes that have gathered as one transaction: under load many calls share a commit, and a
+//! lone call commits at once.
 //!
-//! WAL with `synchronous=NORMAL` loses nothing to a killed process; a power cut may lose the last commits,
-//! never consistency. When a write fails the store stops taking changes: every later call that would change
-//! something is refused, instead of answering what is not kept.
+//! WAL with `synchronous=NORMAL` loses nothing when the process is killed. A power cut may lose the last commits, never
+//! consistency. After a failed write the store refuses every further change, so that no unsaved change is confirmed.
 
 use std::{
     path::Path,
@@ -21,39 +20,35 @@ use std::{
 use rusqlite::{Connection, Transaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// Version of the tables in the file. Another version is refused, never migrated: the data are test data.
+/// Version of the tables. Another version is refused, never migrated: the data are test data.
 pub(crate) const SCHEMA_VERSION: i64 = 1;
-/// Marks a SQLite file as ours: "TLAW".
+/// `application_id` of our files: "TLAW".
 const APPLICATION_ID: i64 = 0x544C_4157;
-/// Calls with changes on their way to the disk (ours); further calls wait their turn.
+/// Calls with uncommitted changes (ours); further calls wait.
 const PENDING_CALLS_MAX: usize = 4_096;
-/// Pages in the write-ahead log before it is folded into the file (ours): 16 MiB, against a `fsync` each
-/// 4 MiB by default.
+/// Pages in the write-ahead log before a checkpoint (ours): 16 MiB, so a quarter of SQLite's default `fsync` rate.
 const CHECKPOINT_PAGES: i64 = 4_000;
-/// Size the write-ahead log is cut back to, in bytes (ours).
+/// Size to which a checkpoint truncates the write-ahead log, in bytes (ours).
 const WAL_BYTES_KEPT: i64 = 64 * 1_024 * 1_024;
-/// Prepared statements kept; this crate has fewer.
+/// Prepared statements cached; this crate has fewer.
 const STATEMENTS_CACHED: usize = 64;
 
-/// Why the store cannot take a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// An earlier write failed; see the log. Permanent until restart.
-    #[error("the data folder cannot be written any more; see the endpoint's log")]
+    /// A write failed. Permanent until restart.
+    #[error("a write to the data folder failed; see the endpoint's log, then restart it")]
     Broken,
-    /// The endpoint is shutting down.
     #[error("the endpoint is shutting down")]
     Closed,
 }
 
-/// Why the state cannot be read at the start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    #[error("another process holds it")]
+    #[error("another process uses the file")]
     InUse,
-    #[error("it has version {found}, this program reads version {SCHEMA_VERSION}")]
+    #[error("the file has version {found}, this program reads version {SCHEMA_VERSION}")]
     OtherVersion { found: i64 },
     #[error("it is not a file of this program")]
     Foreign,
@@ -61,29 +56,25 @@ pub(crate) enum LoadError {
     Row(String),
 }
 
-/// One change of the state, whoever made it.
-pub(crate) trait Change: std::fmt::Debug + Send + 'static {
-    /// Writes it down.
-    ///
-    /// # Errors
-    /// What SQLite answers.
+/// A change that the writer applies within its transaction.
+pub(crate) trait Write: std::fmt::Debug + Send + 'static {
     fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()>;
 }
 
-/// A number as SQLite keeps it. Times and keys stay far below 2^63.
+/// Converts a number for SQLite. Times and keys stay far below 2^63.
 pub(crate) fn column(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Opens the file, creating it with this schema (SQL) when missing, and checks that it is ours.
+/// Opens the file, or creates it with this schema (SQL), and checks that it is ours.
 ///
 /// # Errors
-/// [`LoadError`]; the caller adds the path.
+/// [`LoadError`], without the path.
 pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LoadError> {
     let conn = Connection::open(path)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
-    // The state in memory is the truth while we run: nobody else may write. The exclusive lock goes with
-    // the process, however it ends, and spares SQLite its shared-memory index.
+    // The state in memory is the truth, so no other process may write. The lock ends with the process, also on a kill,
+    // and SQLite needs no shared-memory index under it.
     conn.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     let in_use = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
@@ -120,130 +111,133 @@ pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LoadError> {
         ))
         .map_err(in_use)?;
     } else {
-        // Takes the lock now, so that a second process fails at its start and not at its first write.
+        // Takes the lock now: a second process then fails at its start, not at its first write.
         conn.execute_batch("BEGIN IMMEDIATE; COMMIT;")
             .map_err(in_use)?;
     }
     Ok(conn)
 }
 
-/// Takes changes to the disk. Cheap to clone.
+/// Submits changes to the writer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
-    /// `None` when the state is kept in memory only.
+    /// `None` if the state is in memory only.
     shared: Option<Arc<Shared>>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    inbox: Mutex<Inbox>,
+    queue: Mutex<WriteQueue>,
     arrived: Condvar,
     broken: AtomicBool,
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
-struct Inbox {
-    jobs: Vec<Job>,
+struct WriteQueue {
+    jobs: Vec<WriteJob>,
     closed: bool,
 }
 
 #[derive(Debug)]
-struct Job {
-    changes: Vec<Box<dyn Change>>,
+struct WriteJob {
+    changes: Vec<Box<dyn Write>>,
     done: oneshot::Sender<Result<(), StoreError>>,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-/// Leave to submit one call's changes.
+/// Permit to submit the changes of one call.
 #[derive(Debug)]
-pub(crate) struct Room(Option<OwnedSemaphorePermit>);
+pub(crate) struct SubmitPermit(Option<OwnedSemaphorePermit>);
 
-/// Changes on their way to the disk.
+/// Submitted changes that are not known to be on disk.
 #[derive(Debug)]
 #[must_use = "a call may be answered only when its changes are committed"]
-pub(crate) struct Pending(Option<oneshot::Receiver<Result<(), StoreError>>>);
+pub(crate) struct PendingCommit(Option<oneshot::Receiver<Result<(), StoreError>>>);
 
-/// The writer thread; ends when told to.
+/// The writer thread; ends on drop.
 #[derive(Debug)]
 pub(crate) struct Writer {
     shared: Arc<Shared>,
-    thread: thread::JoinHandle<()>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Store {
-    /// A store that keeps nothing.
+    /// Creates a store that saves nothing.
     pub(crate) fn ephemeral() -> Self {
         Self { shared: None }
     }
 
-    /// A store over an open file, and the thread that writes it.
+    /// Creates a store over an open file, and its writer thread.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub(crate) fn over(conn: Connection) -> std::io::Result<(Self, Writer)> {
         let shared = Arc::new(Shared {
-            inbox: Mutex::default(),
+            queue: Mutex::default(),
             arrived: Condvar::new(),
             broken: AtomicBool::new(false),
-            room: Arc::new(Semaphore::new(PENDING_CALLS_MAX)),
+            permits: Arc::new(Semaphore::new(PENDING_CALLS_MAX)),
         });
-        let theirs = Arc::clone(&shared);
+        let of_writer = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("localaws-store".into())
-            .spawn(move || write_until_closed(conn, &theirs))?;
+            .spawn(move || write_until_closed(conn, &of_writer))?;
         Ok((
             Self {
                 shared: Some(Arc::clone(&shared)),
             },
-            Writer { shared, thread },
+            Writer {
+                shared,
+                thread: Some(thread),
+            },
         ))
     }
 
-    /// Waits for leave to submit. To be called before taking the lock of the state.
-    pub(crate) async fn room(&self) -> Room {
+    /// Waits for a permit to submit. Call it before taking the lock of the state.
+    pub(crate) async fn reserve(&self) -> SubmitPermit {
         let Some(shared) = &self.shared else {
-            return Room(None);
+            return SubmitPermit(None);
         };
-        let permit = Arc::clone(&shared.room).acquire_owned().await;
-        Room(Some(permit.expect("the semaphore is never closed")))
+        let permit = Arc::clone(&shared.permits).acquire_owned().await;
+        SubmitPermit(Some(permit.expect("the semaphore is never closed")))
     }
 
-    /// Hands changes to the writer; to be called under the lock of the state they belong to.
+    /// Hands changes to the writer. Call it under the lock of the state they belong to.
     pub(crate) fn submit(
         &self,
-        room: Room,
-        changes: impl IntoIterator<Item = impl Change>,
-    ) -> Pending {
-        let (Some(shared), Some(room)) = (&self.shared, room.0) else {
-            return Pending(None);
+        permit: SubmitPermit,
+        changes: impl IntoIterator<Item = impl Write>,
+    ) -> PendingCommit {
+        let (Some(shared), Some(permit)) = (&self.shared, permit.0) else {
+            return PendingCommit(None);
         };
         let changes: Vec<_> = changes
             .into_iter()
-            .map(|change| Box::new(change) as Box<dyn Change>)
+            .map(|change| Box::new(change) as Box<dyn Write>)
             .collect();
         if changes.is_empty() {
-            return Pending(None);
+            return PendingCommit(None);
         }
         let (done, receiver) = oneshot::channel();
-        let mut inbox = lock(&shared.inbox);
-        if inbox.closed {
-            // Ignored on purpose: the receiver is in our hands, a line below.
+        let mut queue = lock(&shared.queue);
+        if queue.closed {
+            // The receiver is returned below, so the send cannot fail.
             let _ = done.send(Err(StoreError::Closed));
         } else {
-            inbox.jobs.push(Job {
+            queue.jobs.push(WriteJob {
                 changes,
                 done,
-                _room: room,
+                _permit: permit,
             });
-            if inbox.jobs.len() == 1 {
+            if queue.jobs.len() == 1 {
                 shared.arrived.notify_one();
             }
         }
-        Pending(Some(receiver))
+        PendingCommit(Some(receiver))
     }
 
-    /// Whether changes are still taken.
+    /// Whether the store accepts changes.
     pub(crate) fn is_healthy(&self) -> bool {
         self.shared
             .as_ref()
@@ -251,12 +245,12 @@ impl Store {
     }
 }
 
-impl Pending {
+impl PendingCommit {
     /// Waits until the changes are on disk.
     ///
     /// # Errors
-    /// [`StoreError`] when they will never be.
-    pub(crate) async fn committed(self) -> Result<(), StoreError> {
+    /// [`StoreError`] if they never will be.
+    pub(crate) async fn done(self) -> Result<(), StoreError> {
         match self.0 {
             Some(receiver) => receiver.await.unwrap_or(Err(StoreError::Closed)),
             None => Ok(()),
@@ -264,58 +258,62 @@ impl Pending {
     }
 }
 
-impl Writer {
-    /// Writes what was submitted, closes the file and ends the thread. Blocks.
-    pub(crate) fn close(self) {
-        lock(&self.shared.inbox).closed = true;
+impl Drop for Writer {
+    /// Commits the submitted changes, closes the file and ends the thread. Blocks.
+    fn drop(&mut self) {
+        lock(&self.shared.queue).closed = true;
         self.shared.arrived.notify_one();
-        if self.thread.join().is_err() {
-            tracing::error!("the store's thread panicked");
+        if self
+            .thread
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
+            tracing::error!("store writer panicked");
         }
     }
 }
 
-fn lock(inbox: &Mutex<Inbox>) -> MutexGuard<'_, Inbox> {
-    // A panic elsewhere leaves the list of jobs whole.
-    inbox.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(queue: &Mutex<WriteQueue>) -> MutexGuard<'_, WriteQueue> {
+    // A panic cannot leave the list of jobs half changed.
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write_until_closed(mut conn: Connection, shared: &Shared) {
     let mut broken = false;
     loop {
         let jobs = {
-            let mut inbox = lock(&shared.inbox);
-            while inbox.jobs.is_empty() && !inbox.closed {
-                inbox = shared
+            let mut queue = lock(&shared.queue);
+            while queue.jobs.is_empty() && !queue.closed {
+                queue = shared
                     .arrived
-                    .wait(inbox)
+                    .wait(queue)
                     .unwrap_or_else(PoisonError::into_inner);
             }
-            std::mem::take(&mut inbox.jobs)
+            std::mem::take(&mut queue.jobs)
         };
         if jobs.is_empty() {
             break;
         }
-        let outcome = if broken {
+        let committed = if broken {
             Err(StoreError::Broken)
         } else {
             commit(&mut conn, &jobs)
         };
-        if outcome.is_err() && !broken {
+        if committed.is_err() && !broken {
             broken = true;
             shared.broken.store(true, Ordering::Relaxed);
         }
         for job in jobs {
-            // A client that went away has nobody waiting.
-            let _ = job.done.send(outcome);
+            // A client that disconnected has no receiver.
+            let _ = job.done.send(committed);
         }
     }
     if let Err((_, error)) = conn.close() {
-        tracing::warn!(%error, "the data file did not close cleanly; it is safe, the next start recovers it");
+        tracing::warn!(%error, "data file not closed cleanly: the next start recovers it");
     }
 }
 
-fn commit(conn: &mut Connection, jobs: &[Job]) -> Result<(), StoreError> {
+fn commit(conn: &mut Connection, jobs: &[WriteJob]) -> Result<(), StoreError> {
     let write = |conn: &mut Connection| {
         let tx = conn.transaction()?;
         for change in jobs.iter().flat_map(|job| &job.changes) {
@@ -324,7 +322,7 @@ fn commit(conn: &mut Connection, jobs: &[Job]) -> Result<(), StoreError> {
         tx.commit()
     };
     write(conn).map_err(|error| {
-        tracing::error!(%error, "cannot write the data file; refusing every change from now on");
+        tracing::error!(%error, "write to the data file failed: every further change is refused");
         StoreError::Broken
     })
 }

@@ -1,8 +1,8 @@
-//! STS: who is calling, and roles to assume.
+//! STS: the identity of a caller, and assumed roles.
 //!
-//! Temporary credentials are self-contained: the session token carries the role, the session's name and its
-//! tags, so nothing is kept and credentials outlive a restart. Signatures are not checked, and no policy is
-//! enforced but the one a tester asks for ([`crate::leading_keys`]): whoever reaches the endpoint may call everything.
+//! Temporary credentials are self-contained: the session token carries role, session name and tags. Nothing is stored,
+//! so credentials survive a restart. Signatures are not checked, and the only policy is the one a test sets
+//! ([`crate::leading_keys`]): every client that reaches the endpoint may call every operation.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, SecondsFormat};
@@ -15,9 +15,9 @@ use crate::{
     protocol::{self, AwsError, Reply, now_ms, request_id, xml_text},
 };
 
-/// XML name space of the answers.
+/// XML namespace of responses.
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
-/// Header with the session token of temporary credentials.
+/// Request header with the session token of temporary credentials.
 const TOKEN_HEADER: &str = "x-amz-security-token";
 /// Session tags of one session (AWS).
 const TAGS_MAX: usize = 50;
@@ -29,25 +29,22 @@ const DURATION_S: (u64, u64, u64) = (900, 3_600, 43_200);
 /// Session name length (AWS).
 const SESSION_NAME_CHARS: std::ops::RangeInclusive<usize> = 2..=64;
 
-/// An assumed role, as its session token carries it.
+/// An assumed role, as the session token carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Session {
-    /// ARN of the role.
     pub(crate) role_arn: String,
-    /// Name of the session.
     pub(crate) session_name: String,
-    /// Session tags: key and value.
+    /// Keys and values.
     pub(crate) tags: Vec<(String, String)>,
-    /// End, in milliseconds since 1970.
+    /// Milliseconds since 1970.
     pub(crate) expires_ms: u64,
 }
 
-/// Who makes a call.
+/// Caller of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// Unique id, as in `SenderId`.
+    /// As in `SenderId`.
     pub(crate) user_id: String,
-    /// ARN.
     pub(crate) arn: String,
 }
 
@@ -60,7 +57,6 @@ impl Session {
         self.role_arn.split(':').nth(4).unwrap_or_default()
     }
 
-    /// ARN of the session.
     pub(crate) fn arn(&self) -> String {
         format!(
             "arn:aws:sts::{}:assumed-role/{}/{}",
@@ -88,7 +84,7 @@ impl Session {
         BASE64_URL_SAFE_NO_PAD.encode([check.as_slice(), &json].concat())
     }
 
-    fn of_token(token: &str) -> Option<Self> {
+    fn from_token(token: &str) -> Option<Self> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
         let (check, json) = bytes.split_at_checked(16)?;
         let expected: [u8; 16] = Md5::digest(json).into();
@@ -96,16 +92,16 @@ impl Session {
     }
 }
 
-/// The session of a request with temporary credentials of ours.
+/// Returns the session of a request that carries one of our session tokens.
 ///
 /// # Errors
-/// `ExpiredToken` for a session that is over, `InvalidClientTokenId` for a token that is not ours.
+/// `ExpiredToken`.
 pub(crate) fn session(headers: &HeaderMap) -> Result<Option<Session>, AwsError> {
     let Some(token) = headers.get(TOKEN_HEADER) else {
         return Ok(None);
     };
-    // Clients may run with real-looking or made-up tokens; only ours mean anything here.
-    let Some(session) = token.to_str().ok().and_then(Session::of_token) else {
+    // Clients may send any token: one that is not ours means the account's own credentials.
+    let Some(session) = token.to_str().ok().and_then(Session::from_token) else {
         return Ok(None);
     };
     if session.expires_ms < now_ms() {
@@ -118,7 +114,7 @@ pub(crate) fn session(headers: &HeaderMap) -> Result<Option<Session>, AwsError> 
     Ok(Some(session))
 }
 
-/// Who makes the call with these headers; without a session of ours, the account's root.
+/// Returns the caller of a request: its session, or the account's root user.
 pub(crate) fn identity(headers: &HeaderMap, account_id: &str) -> Identity {
     match session(headers) {
         Ok(Some(session)) => session.identity(),
@@ -132,7 +128,7 @@ pub(crate) fn identity(headers: &HeaderMap, account_id: &str) -> Identity {
 /// Runs one operation.
 ///
 /// # Errors
-/// What AWS would answer.
+/// The error AWS returns.
 pub(crate) fn call(form: &Form, headers: &HeaderMap, account_id: &str) -> Result<Reply, AwsError> {
     match form.get("Action").unwrap_or_default() {
         "GetCallerIdentity" => get_caller_identity(headers, account_id),
@@ -296,8 +292,7 @@ fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str, AwsError> {
     })
 }
 
-/// A twenty-character id as IAM makes them: a prefix for the kind, then letters and digits. The same seed
-/// always gives the same id.
+/// Returns an id in the form of IAM: a prefix for the kind, then 16 letters and digits, derived from the seed.
 fn unique_id(prefix: &str, seed: &str) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let digest = Md5::digest(seed.as_bytes());
@@ -346,16 +341,16 @@ mod tests {
     }
 
     #[test]
-    fn foreign_tokens_mean_root_and_expired_ones_are_refused() {
+    fn an_unknown_token_means_root_and_an_expired_one_is_refused() {
         let mut headers = HeaderMap::new();
-        headers.insert(TOKEN_HEADER, "somebody-elses".parse().unwrap());
+        headers.insert(TOKEN_HEADER, "of-another-issuer".parse().unwrap());
         assert_eq!(
             identity(&headers, "000000000000").arn,
             "arn:aws:iam::000000000000:root"
         );
-        let mut over = requested_session(&form("")).unwrap();
-        over.expires_ms = 1;
-        headers.insert(TOKEN_HEADER, over.to_token().parse().unwrap());
+        let mut expired = requested_session(&form("")).unwrap();
+        expired.expires_ms = 1;
+        headers.insert(TOKEN_HEADER, expired.to_token().parse().unwrap());
         assert_eq!(
             super::session(&headers).unwrap_err().shape(),
             "ExpiredToken"

@@ -1,17 +1,17 @@
-//! Charges and refunds: what they are, and what a refund makes of its charge. Pure.
+//! Charges and refunds, and the rule that the refunds of a charge never exceed it. Pure.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
-use shared::event::payment::{PaymentEvent, Recorded, Refunded, VERSION};
-use shared::tenant::TenantId;
+use tenantry_tenancy::tenant::TenantId;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::event::{PaymentEvent, Recorded, Refunded, VERSION};
 use crate::money::{Amount, Currency};
 
-/// What a caller asks to be charged, checked.
+/// A validated request for a charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewCharge {
     pub(crate) amount: Amount,
@@ -20,7 +20,6 @@ pub(crate) struct NewCharge {
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
-/// A recorded charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Charge {
     pub(crate) id: Uuid,
@@ -29,30 +28,26 @@ pub(crate) struct Charge {
     pub(crate) currency: Currency,
     pub(crate) reference: String,
     pub(crate) metadata: BTreeMap<String, String>,
-    /// Minor units refunded so far, never more than the amount.
+    /// Sum of the refunds in minor units, never more than the amount.
     pub(crate) refunded: u64,
     pub(crate) created_at: String,
 }
 
-/// A recorded refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refund {
     pub(crate) id: Uuid,
     pub(crate) amount: Amount,
     pub(crate) created_at: String,
-    /// Its charge as the refund left it.
+    /// The charge after this refund.
     pub(crate) charge: Charge,
 }
 
-/// How much of a charge was refunded.
+/// Refund status of a charge
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
-    /// Nothing.
     Recorded,
-    /// Some of it.
     PartiallyRefunded,
-    /// All of it.
     Refunded,
 }
 
@@ -60,25 +55,26 @@ pub(crate) enum Status {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Charge)]
 pub(crate) struct ChargeBody<'a> {
-    /// Its id; tells when it was recorded
+    /// Id of the charge; begins with the time of recording
     id: Uuid,
-    /// Minor units of the currency
+    /// Charged amount, in minor units of the currency
     #[schema(minimum = 1, maximum = 1_000_000_000_000u64)]
     amount: u64,
-    /// ISO 4217
+    /// Currency code of ISO 4217
     #[schema(example = "EUR")]
     currency: &'a str,
-    /// The caller's own name for it
+    /// The client's own name for the charge
     reference: &'a str,
-    /// The caller's own notes
+    /// The client's own notes
     metadata: &'a BTreeMap<String, String>,
-    /// Minor units refunded so far
+    /// Sum of the refunds so far, in minor units
     #[schema(minimum = 0, maximum = 1_000_000_000_000u64)]
     refunded: u64,
     status: Status,
-    /// When it was recorded
+    /// Time of recording
     #[schema(format = DateTime)]
     created_at: &'a str,
+    /// The tenant that owns the charge
     tenant_id: &'a str,
 }
 
@@ -86,28 +82,29 @@ pub(crate) struct ChargeBody<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Refund)]
 pub(crate) struct RefundBody<'a> {
-    /// Its id
+    /// Id of the refund
     id: Uuid,
-    /// The charge it is of
+    /// Id of the refunded charge
     charge_id: Uuid,
-    /// Minor units of the charge's currency
+    /// Refunded amount, in minor units of the charge's currency
     #[schema(minimum = 1, maximum = 1_000_000_000_000u64)]
     amount: u64,
-    /// ISO 4217
+    /// Currency code of ISO 4217
     #[schema(example = "EUR")]
     currency: &'a str,
-    /// Minor units of the charge refunded so far, this refund included
+    /// Sum of the charge's refunds, this one included, in minor units
     #[schema(minimum = 1, maximum = 1_000_000_000_000u64)]
     refunded: u64,
-    /// The charge's, after this refund
+    /// Status of the charge after this refund
     status: Status,
-    /// When it was recorded
+    /// Time of recording
     #[schema(format = DateTime)]
     created_at: &'a str,
+    /// The tenant that owns the refund
     tenant_id: &'a str,
 }
 
-/// A time as answers, items and events spell it; text order is time order.
+/// A time in the format of responses, items and events. Text order is time order.
 pub(crate) fn timestamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
@@ -123,7 +120,6 @@ impl Status {
 }
 
 impl NewCharge {
-    /// The charge, once it has an id and a time.
     pub(crate) fn recorded(self, id: Uuid, tenant: TenantId, now: DateTime<Utc>) -> Charge {
         let Self {
             amount,
@@ -151,7 +147,7 @@ impl Charge {
         self.amount.minor_units().saturating_sub(self.refunded)
     }
 
-    /// The refund of an amount; `None` where less is left.
+    /// Returns the refund of an amount, or `None` if it exceeds the rest of the charge.
     pub(crate) fn refund(&self, amount: Amount, id: Uuid, now: DateTime<Utc>) -> Option<Refund> {
         let refunded = self.refunded.checked_add(amount.minor_units())?;
         let charge = Self {
@@ -180,7 +176,7 @@ impl Charge {
         }
     }
 
-    /// What is told of its recording.
+    /// The event of the charge's recording.
     pub(crate) fn event(&self) -> PaymentEvent {
         PaymentEvent::Recorded(Recorded {
             version: VERSION,
@@ -210,7 +206,6 @@ impl Refund {
         }
     }
 
-    /// What is told of it.
     pub(crate) fn event(&self) -> PaymentEvent {
         let charge = &self.charge;
         PaymentEvent::Refunded(Refunded {
@@ -255,7 +250,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn golden_the_answers() {
+    fn golden_the_responses() {
         let charge = charge(1250);
         assert_eq!(
             serde_json::to_string(&charge.body()).unwrap(),
@@ -272,7 +267,7 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn refunds_never_exceed_their_charge_and_the_status_tells_the_sum(
+        fn refunds_never_exceed_their_charge_and_the_status_follows_their_sum(
             amount in 1_u64..2000, refunds in proptest::collection::vec(1_u64..800, 0..20)
         ) {
             let mut charge = charge(amount);

@@ -1,20 +1,20 @@
-//! What time it is, given from outside so that simulated time is time like any other.
+//! The clock of the service, passed in as an argument so that a simulation can replace it.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-/// A clock. Clones tell the same time.
+/// A clock. Clones show the same time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
 
 impl Clock {
-    /// The system's.
+    /// The system's clock.
     pub fn system() -> Self {
         Self::of(Utc::now)
     }
 
-    /// Any.
+    /// A clock that calls this function.
     pub fn of(now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }

@@ -1,19 +1,19 @@
 //! Fuzz targets: the bodies of charges and refunds.
 
 use bolero::check;
-use shared::http::error::ApiError;
+use tenantry_service::error::ApiError;
 
 use crate::money::MAX_AMOUNT;
 use crate::request::{MAX_METADATA, MAX_REFERENCE_CHARS, new_charge, new_refund};
 
-/// Inputs made up for each target by each test run, beside those kept.
+/// Generated inputs of each target per test run, beside the kept ones.
 const GENERATED: usize = 20_000;
 
 fn assert_is_refusal(error: &ApiError) {
     assert_eq!(error.status(), 400, "{error:?}");
-    // It is sent to the caller and may repeat some of what came, of which each character may be escaped.
-    let said = format!("{error:?}");
-    assert!(said.len() < 3000, "{said}");
+    // The error may repeat a part of the body, with every character escaped.
+    let shown = format!("{error:?}");
+    assert!(shown.len() < 3000, "{shown}");
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn a_body_is_a_charge_within_every_bound_or_a_400() {
                 assert!((1..=MAX_AMOUNT).contains(&charge.amount.minor_units()));
                 assert!(charge.reference.chars().count() <= MAX_REFERENCE_CHARS);
                 assert!(charge.metadata.len() <= MAX_METADATA && !charge.metadata.contains_key(""));
-                // A float, a string or an exponent would have been rounded somewhere: the digits are in the text.
+                // The digits are in the text, so no float, string or exponent was converted.
                 let text = String::from_utf8_lossy(input);
                 assert!(
                     text.contains(&charge.amount.minor_units().to_string()),

@@ -1,12 +1,13 @@
-//! The ledger: charges and refunds, each written once whatever is repeated, and its event with it.
+//! The ledger: charges and refunds. Each is written once, together with its event, even if its request is repeated.
 //!
-//! A write is one transaction: the request's key, which must not be there yet; the charge, which must be as it was read;
-//! and the event's entry in the outbox. So there is no moment at which one of them is there without the others. Whoever
-//! comes second under a key gets what the first one got, from the key's own item. Nothing here sends anything.
+//! A write is one transaction of three parts: the request's key, which must not exist yet; the charge, which must be
+//! unchanged since it was read; and the event's entry in the outbox. So at no moment does one of them exist without the
+//! others. A repeat under a key receives the first response, from the key's own item. The ledger sends nothing.
 
 pub(crate) mod items;
 mod transaction;
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -15,76 +16,80 @@ use aws_sdk_dynamodb::types::{
     ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use metrics::Counter;
-use shared::http::idempotency::IdempotencyKey;
-use shared::metrics::{Metrics, label};
-use shared::queue::retry::{backoff, classify};
-use shared::tenant::TenantId;
+use tenantry_process::metrics::{Metrics, label};
+use tenantry_process::retry::{backoff, classify};
+use tenantry_service::idempotency::IdempotencyKey;
+use tenantry_tenancy::tenant::TenantId;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::items::{Attributes, CHARGE_PREFIX, KeyRecord, number, text};
-use self::transaction::{End, Transactions};
+use self::transaction::{TransactionOutcome, Transactions};
 use crate::charge::{Charge, NewCharge};
 use crate::clock::Clock;
 use crate::money::Amount;
-use crate::outbox::Entry;
+use crate::outbox::OutboxEntry;
 use crate::table::{HASH, RANGE};
 
-/// Longest a request may take of the table altogether: an answer comes within 5 s.
-const WITHIN: Duration = Duration::from_millis(4300);
-/// Times a refund is made anew because another one of its charge came first; the deadline usually ends it before.
+/// Deadline of all table calls of a request, which is answered within 5 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(4300);
+/// Tries of a refund that loses races against other refunds of its charge. The deadline usually comes first.
 const MAX_RACES: u32 = 100;
 /// First wait after a lost race, and the longest one.
 const RACE_BASE: Duration = Duration::from_millis(5);
 const RACE_MAX: Duration = Duration::from_millis(100);
 /// Tries of one read.
 const MAX_READS: u32 = 4;
-/// The condition that no item of this key is there.
-const NOT_THERE: &str = "attribute_not_exists(sk)";
+/// Condition that no item with this key exists.
+const NOT_EXISTS: &str = "attribute_not_exists(sk)";
 
-/// A tenant's request to change the ledger.
+/// Tenant and idempotency key of a request that changes the ledger.
 #[derive(Debug, Clone)]
-pub(crate) struct Request {
+pub(crate) struct KeyedRequest {
     pub(crate) tenant: TenantId,
     pub(crate) key: IdempotencyKey,
 }
 
-/// What a request is answered with.
+/// The response to a request, the same for every repeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
-    /// The charge it is about.
+pub(crate) struct RecordedResponse {
+    /// The charge, or the refund's charge.
     pub(crate) charge: Uuid,
-    /// The body, the same for every repeat.
     pub(crate) body: String,
 }
 
-/// What became of a request.
+/// Outcome of a request that changes the ledger.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// It was carried out, and its event is in the outbox.
-    Recorded(Answer, Entry),
-    /// It was carried out before, under the same key.
-    Replayed(Answer),
+pub(crate) enum ChangeOutcome {
+    /// The change is written, and its event is in the outbox.
+    Recorded(RecordedResponse, OutboxEntry),
+    /// The change was written by an earlier request with the same key.
+    Replayed(RecordedResponse),
 }
 
-/// Why a request was not carried out.
+/// Why a request changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LedgerError {
-    /// The key stands for another request.
     #[error("the key was used for another request")]
     KeyReused,
-    /// The tenant has no such charge.
-    #[error("there is no such charge")]
+    #[error("the tenant has no such charge")]
     NoCharge,
-    /// Less is left than was asked for.
+    /// The refund exceeds the rest of the charge, which has this many minor units.
     #[error("{0} minor units are left to refund")]
     TooMuch(u64),
-    /// The table does not answer, or not clearly: a repeat under the same key finds out.
+    /// The outcome may be unknown. A repeat under the same key resolves it.
     #[error("the table cannot be used now")]
     Unavailable,
 }
 
-/// A tenant's charges and refunds in a table. Clones share the client.
+/// Identity of a change, given before the change is written.
+struct Change {
+    /// Id of the charge or refund that the change creates.
+    id: Uuid,
+    fingerprint: String,
+}
+
+/// The ledger's items in the table. Clones share the client.
 #[derive(Clone)]
 pub(crate) struct Ledger {
     client: Client,
@@ -125,100 +130,68 @@ impl Ledger {
     /// Records a charge.
     pub(crate) async fn charge(
         &self,
-        request: &Request,
+        request: &KeyedRequest,
         new: NewCharge,
-    ) -> Result<Outcome, LedgerError> {
-        let until = Instant::now() + WITHIN;
-        let asked = Asked {
+    ) -> Result<ChangeOutcome, LedgerError> {
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        let change = Change {
             id: Uuid::now_v7(),
-            fingerprint: items::of_charge(&new),
+            fingerprint: items::charge_fingerprint(&new),
         };
         let now = self.clock.now();
-        let charge = new.recorded(asked.id, request.tenant.clone(), now);
-        let answer = Answer {
+        let charge = new.recorded(change.id, request.tenant.clone(), now);
+        let response = RecordedResponse {
             charge: charge.id,
             body: json(&charge.body()),
         };
-        let entry = Entry::new(request.tenant.clone(), &charge.event(), now);
+        let entry = OutboxEntry::new(request.tenant.clone(), &charge.event(), now);
         let parts = [
-            self.put(self.key_item(request, &asked, &answer)),
+            self.put(self.key_item(request, &change, &response)),
             self.put(items::from_charge(&charge)),
             self.put(entry.clone().into_item()),
         ];
-        match self.transactions.carry_out(asked.id, &parts, until).await {
-            End::Committed => Ok(self.recorded(answer, entry)),
-            End::KeyTaken(item) => {
-                self.taken(until, request, &asked, (answer, entry), item)
+        match self.transactions.commit(change.id, &parts, deadline).await {
+            TransactionOutcome::Committed => Ok(self.recorded(response, entry)),
+            TransactionOutcome::KeyTaken(item) => {
+                self.resolve_taken_key(deadline, request, &change, (response, entry), item)
                     .await
             }
-            // An id of ours that is there already: not this one's, or the key would be there, too.
-            End::ChargeDiffers(_) | End::Unclear | End::Unavailable => {
-                Err(LedgerError::Unavailable)
-            }
+            // A charge with this new id cannot be this request's own: its key would exist, too.
+            TransactionOutcome::ChargeDiffers(_)
+            | TransactionOutcome::Unclear
+            | TransactionOutcome::Unavailable => Err(LedgerError::Unavailable),
         }
     }
 
     /// Records a refund of a charge.
     pub(crate) async fn refund(
         &self,
-        request: &Request,
+        request: &KeyedRequest,
         charge_id: Uuid,
         amount: Amount,
-    ) -> Result<Outcome, LedgerError> {
-        let until = Instant::now() + WITHIN;
-        let asked = Asked {
+    ) -> Result<ChangeOutcome, LedgerError> {
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        let change = Change {
             id: Uuid::now_v7(),
-            fingerprint: items::of_refund(charge_id, amount),
+            fingerprint: items::refund_fingerprint(charge_id, amount),
         };
         let mut charge = self
-            .find_until(until, &request.tenant, charge_id)
+            .find_until(deadline, &request.tenant, charge_id)
             .await?
             .ok_or(LedgerError::NoCharge)?;
         for race in 0..MAX_RACES {
-            // Each content has a token of its own; the refund's id is the same in all of them.
-            let token = Uuid::now_v7();
-            let end = match charge.refund(amount, asked.id, self.clock.now()) {
-                Some(refund) => {
-                    let answer = Answer {
-                        charge: charge_id,
-                        body: json(&refund.body()),
-                    };
-                    let entry =
-                        Entry::new(request.tenant.clone(), &refund.event(), self.clock.now());
-                    let parts = [
-                        self.put(self.key_item(request, &asked, &answer)),
-                        self.raise_refunded(&charge, refund.charge.refunded),
-                        self.put(items::from_refund(&refund)),
-                        self.put(entry.clone().into_item()),
-                    ];
-                    match self.transactions.carry_out(token, &parts, until).await {
-                        End::Committed => return Ok(self.recorded(answer, entry)),
-                        End::KeyTaken(item) => {
-                            return self
-                                .taken(until, request, &asked, (answer, entry), item)
-                                .await;
-                        }
-                        end => end,
-                    }
-                }
-                // Unless this very request is what took it: asked at once, because the two are read one after the other.
-                None => match self
-                    .transactions
-                    .carry_out(token, &self.checks(request, &charge), until)
-                    .await
-                {
-                    End::Committed => return Err(LedgerError::TooMuch(charge.left())),
-                    End::KeyTaken(item) => {
-                        let record = self.record(until, request, item).await?;
-                        return self.replay(record, &asked.fingerprint);
-                    }
-                    end => end,
-                },
+            let tried = self
+                .try_refund(deadline, request, &change, &charge, amount)
+                .await?;
+            let changed_charge = match tried {
+                ControlFlow::Break(outcome) => return Ok(outcome),
+                ControlFlow::Continue(item) => item,
             };
-            let End::ChargeDiffers(item) = end else { break };
-            charge = self.after_a_race(until, request, charge_id, item).await?;
+            charge = self
+                .charge_after_race(deadline, request, charge_id, changed_charge)
+                .await?;
             let wait = backoff(race, RACE_BASE, RACE_MAX, fastrand::f64());
-            if Instant::now() + wait >= until {
+            if Instant::now() + wait >= deadline {
                 break;
             }
             tokio::time::sleep(wait).await;
@@ -226,16 +199,88 @@ impl Ledger {
         Err(LedgerError::Unavailable)
     }
 
-    /// A charge of the tenant's.
+    /// Tries a refund once, of the charge as it was read. Continues with the charge's item if another refund came first
+    /// and DynamoDB returned the item.
+    async fn try_refund(
+        &self,
+        deadline: Instant,
+        request: &KeyedRequest,
+        change: &Change,
+        charge: &Charge,
+        amount: Amount,
+    ) -> Result<ControlFlow<ChangeOutcome, Option<Attributes>>, LedgerError> {
+        let Some(refund) = charge.refund(amount, change.id, self.clock.now()) else {
+            return self.refuse_refund(deadline, request, change, charge).await;
+        };
+        let response = RecordedResponse {
+            charge: charge.id,
+            body: json(&refund.body()),
+        };
+        let entry = OutboxEntry::new(request.tenant.clone(), &refund.event(), self.clock.now());
+        let parts = [
+            self.put(self.key_item(request, change, &response)),
+            self.raise_refunded(charge, refund.charge.refunded),
+            self.put(items::from_refund(&refund)),
+            self.put(entry.clone().into_item()),
+        ];
+        // A token stands for one content, and each try has another. The refund's id is the same in all tries.
+        match self
+            .transactions
+            .commit(Uuid::now_v7(), &parts, deadline)
+            .await
+        {
+            TransactionOutcome::Committed => Ok(ControlFlow::Break(self.recorded(response, entry))),
+            TransactionOutcome::KeyTaken(item) => self
+                .resolve_taken_key(deadline, request, change, (response, entry), item)
+                .await
+                .map(ControlFlow::Break),
+            TransactionOutcome::ChargeDiffers(item) => Ok(ControlFlow::Continue(item)),
+            TransactionOutcome::Unclear | TransactionOutcome::Unavailable => {
+                Err(LedgerError::Unavailable)
+            }
+        }
+    }
+
+    /// Refuses a refund that exceeds the rest of the charge, unless a request under the same key took that rest. Key
+    /// and charge are checked in one transaction, because two reads would see two moments.
+    async fn refuse_refund(
+        &self,
+        deadline: Instant,
+        request: &KeyedRequest,
+        change: &Change,
+        charge: &Charge,
+    ) -> Result<ControlFlow<ChangeOutcome, Option<Attributes>>, LedgerError> {
+        let checks = self.checks(request, charge);
+        match self
+            .transactions
+            .commit(Uuid::now_v7(), &checks, deadline)
+            .await
+        {
+            TransactionOutcome::Committed => Err(LedgerError::TooMuch(charge.left())),
+            TransactionOutcome::KeyTaken(item) => {
+                let record = self.key_record(deadline, request, item).await?;
+                self.replay(record, &change.fingerprint)
+                    .map(ControlFlow::Break)
+            }
+            TransactionOutcome::ChargeDiffers(item) => Ok(ControlFlow::Continue(item)),
+            TransactionOutcome::Unclear | TransactionOutcome::Unavailable => {
+                Err(LedgerError::Unavailable)
+            }
+        }
+    }
+
+    /// Returns the tenant's charge of this id, if it exists.
     pub(crate) async fn find(
         &self,
         tenant: &TenantId,
         id: Uuid,
     ) -> Result<Option<Charge>, LedgerError> {
-        self.find_until(Instant::now() + WITHIN, tenant, id).await
+        self.find_until(Instant::now() + REQUEST_TIMEOUT, tenant, id)
+            .await
     }
 
-    /// Up to `limit` of the tenant's charges, newest first, from before one of them; and whether there are more.
+    /// Returns up to `limit` of the tenant's charges before the charge `before`, newest first, and whether there are
+    /// more.
     pub(crate) async fn newest(
         &self,
         tenant: &TenantId,
@@ -251,35 +296,35 @@ impl Ledger {
             .expression_attribute_values(":charges", text(CHARGE_PREFIX))
             .scan_index_forward(false)
             .consistent_read(true)
-            // One more tells whether there is a next page.
+            // An additional charge shows that there is a next page.
             .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX))
             .set_exclusive_start_key(before.map(|id| items::key(tenant, items::charge_sk(id))));
-        let output = read(Instant::now() + WITHIN, || call.clone().send()).await?;
+        let output = read(Instant::now() + REQUEST_TIMEOUT, || call.clone().send()).await?;
         let found = output.items.unwrap_or_default();
         let has_more = found.len() > limit || output.last_evaluated_key.is_some();
         let charges = found
             .iter()
             .take(limit)
-            .map(readable)
+            .map(parse_charge)
             .collect::<Result<_, _>>()?;
         Ok((charges, has_more))
     }
 
     async fn find_until(
         &self,
-        until: Instant,
+        deadline: Instant,
         tenant: &TenantId,
         id: Uuid,
     ) -> Result<Option<Charge>, LedgerError> {
         let item = self
-            .get(until, items::key(tenant, items::charge_sk(id)))
+            .get(deadline, items::key(tenant, items::charge_sk(id)))
             .await?;
-        item.map(|item| readable(&item)).transpose()
+        item.map(|item| parse_charge(&item)).transpose()
     }
 
     async fn get(
         &self,
-        until: Instant,
+        deadline: Instant,
         key: Attributes,
     ) -> Result<Option<Attributes>, LedgerError> {
         let call = self
@@ -288,103 +333,108 @@ impl Ledger {
             .table_name(&self.table)
             .set_key(Some(key))
             .consistent_read(true);
-        Ok(read(until, || call.clone().send()).await?.item)
+        Ok(read(deadline, || call.clone().send()).await?.item)
     }
 
-    fn recorded(&self, answer: Answer, entry: Entry) -> Outcome {
+    fn recorded(&self, response: RecordedResponse, entry: OutboxEntry) -> ChangeOutcome {
         self.counters.recorded.increment(1);
-        Outcome::Recorded(answer, entry)
+        ChangeOutcome::Recorded(response, entry)
     }
 
-    /// The key is taken: by an earlier try of this very request, by a repeat of it, or by another request.
-    async fn taken(
+    /// Resolves a key that is taken: by an earlier try of this request, by its repeat, or by another request.
+    async fn resolve_taken_key(
         &self,
-        until: Instant,
-        request: &Request,
-        asked: &Asked,
-        (answer, entry): (Answer, Entry),
+        deadline: Instant,
+        request: &KeyedRequest,
+        change: &Change,
+        (response, entry): (RecordedResponse, OutboxEntry),
         item: Option<Attributes>,
-    ) -> Result<Outcome, LedgerError> {
-        let record = self.record(until, request, item).await?;
-        if record.made == asked.id {
-            // Only the last content tried can be there: what a refund was made of before cannot come true any more.
-            return Ok(self.recorded(answer, entry));
+    ) -> Result<ChangeOutcome, LedgerError> {
+        let record = self.key_record(deadline, request, item).await?;
+        if record.created == change.id {
+            // Only the last content can be committed: the charge has changed since the earlier ones.
+            return Ok(self.recorded(response, entry));
         }
-        self.replay(record, &asked.fingerprint)
+        self.replay(record, &change.fingerprint)
     }
 
-    fn replay(&self, record: KeyRecord, fingerprint: &str) -> Result<Outcome, LedgerError> {
+    fn replay(&self, record: KeyRecord, fingerprint: &str) -> Result<ChangeOutcome, LedgerError> {
         if record.fingerprint != fingerprint {
             return Err(LedgerError::KeyReused);
         }
         self.counters.replayed.increment(1);
-        Ok(Outcome::Replayed(Answer {
+        Ok(ChangeOutcome::Replayed(RecordedResponse {
             charge: record.charge,
-            body: record.answer,
+            body: record.response,
         }))
     }
 
-    /// What was carried out under the key that is taken; read where DynamoDB did not give it.
-    async fn record(
+    /// The record under a taken key. Reads the item if DynamoDB did not return it.
+    async fn key_record(
         &self,
-        until: Instant,
-        request: &Request,
+        deadline: Instant,
+        request: &KeyedRequest,
         item: Option<Attributes>,
     ) -> Result<KeyRecord, LedgerError> {
         let item = match item.filter(|item| !item.is_empty()) {
             Some(item) => item,
-            // Gone where its time to live ended just now: the next try comes first.
+            // A missing item has just expired, so a repeat of the request takes the key.
             None => self
                 .get(
-                    until,
+                    deadline,
                     items::key(&request.tenant, items::key_sk(&request.key)),
                 )
                 .await?
                 .ok_or(LedgerError::Unavailable)?,
         };
-        items::to_key_record(&item).ok_or_else(|| unreadable(&item))
+        items::to_key_record(&item).ok_or_else(|| invalid_item(&item))
     }
 
-    /// The charge as another refund left it.
-    async fn after_a_race(
+    /// The charge after another refund. Reads the item if DynamoDB did not return it.
+    async fn charge_after_race(
         &self,
-        until: Instant,
-        request: &Request,
+        deadline: Instant,
+        request: &KeyedRequest,
         id: Uuid,
         item: Option<Attributes>,
     ) -> Result<Charge, LedgerError> {
         match item.filter(|item| !item.is_empty()) {
-            Some(item) => readable(&item),
+            Some(item) => parse_charge(&item),
             None => self
-                .find_until(until, &request.tenant, id)
+                .find_until(deadline, &request.tenant, id)
                 .await?
                 .ok_or(LedgerError::NoCharge),
         }
     }
 
-    fn key_item(&self, request: &Request, asked: &Asked, answer: &Answer) -> Attributes {
+    fn key_item(
+        &self,
+        request: &KeyedRequest,
+        change: &Change,
+        response: &RecordedResponse,
+    ) -> Attributes {
         let record = KeyRecord {
-            fingerprint: asked.fingerprint.clone(),
-            made: asked.id,
-            charge: answer.charge,
-            answer: answer.body.clone(),
+            fingerprint: change.fingerprint.clone(),
+            created: change.id,
+            charge: response.charge,
+            response: response.body.clone(),
         };
         items::from_key(&request.tenant, &request.key, &record, self.clock.now())
     }
 
-    /// A part that writes an item which must not be there.
+    /// A part that writes a new item.
     fn put(&self, item: Attributes) -> TransactWriteItem {
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))
-            .condition_expression(NOT_THERE)
+            .condition_expression(NOT_EXISTS)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         TransactWriteItem::builder()
             .put(put.build().expect("table and item are set"))
             .build()
     }
 
-    /// A part that sets what was refunded of a charge, which must be as it was read.
+    /// A part that sets the refunded sum of a charge, which must be unchanged since it was read.
     fn raise_refunded(&self, charge: &Charge, refunded: u64) -> TransactWriteItem {
         let update = Update::builder()
             .table_name(&self.table)
@@ -402,8 +452,8 @@ impl Ledger {
             .build()
     }
 
-    /// Parts that write nothing: nothing was carried out under the key, and the charge is as it was read.
-    fn checks(&self, request: &Request, charge: &Charge) -> [TransactWriteItem; 2] {
+    /// Parts that write nothing: they check that the key is free and the charge unchanged since it was read.
+    fn checks(&self, request: &KeyedRequest, charge: &Charge) -> [TransactWriteItem; 2] {
         let check = |sk: String| {
             ConditionCheck::builder()
                 .table_name(&self.table)
@@ -412,7 +462,7 @@ impl Ledger {
                     ReturnValuesOnConditionCheckFailure::AllOld,
                 )
         };
-        let key = check(items::key_sk(&request.key)).condition_expression(NOT_THERE);
+        let key = check(items::key_sk(&request.key)).condition_expression(NOT_EXISTS);
         let charge = check(items::charge_sk(charge.id))
             .condition_expression("refunded = :before")
             .expression_attribute_values(":before", number(charge.refunded));
@@ -423,21 +473,13 @@ impl Ledger {
     }
 }
 
-/// What a request is known by while it is carried out.
-struct Asked {
-    /// What it will have made, if it comes first.
-    id: Uuid,
-    fingerprint: String,
+fn parse_charge(item: &Attributes) -> Result<Charge, LedgerError> {
+    items::to_charge(item).ok_or_else(|| invalid_item(item))
 }
 
-/// The charge in an item of the ledger's.
-fn readable(item: &Attributes) -> Result<Charge, LedgerError> {
-    items::to_charge(item).ok_or_else(|| unreadable(item))
-}
-
-fn unreadable(item: &Attributes) -> LedgerError {
+fn invalid_item(item: &Attributes) -> LedgerError {
     let (tenant_id, sk) = (items::as_text(item, HASH), items::as_text(item, RANGE));
-    tracing::error!(tenant_id, sk, "an item of the ledger cannot be read");
+    tracing::error!(tenant_id, sk, "ledger item has an invalid format");
     LedgerError::Unavailable
 }
 
@@ -445,14 +487,14 @@ fn json(body: &impl serde::Serialize) -> String {
     serde_json::to_string(body).expect("strings and numbers serialise")
 }
 
-/// Reads, again where that may help.
-async fn read<T, E, F>(until: Instant, call: impl Fn() -> F) -> Result<T, LedgerError>
+/// Reads until the deadline. Tries transient failures again.
+async fn read<T, E, F>(deadline: Instant, call: impl Fn() -> F) -> Result<T, LedgerError>
 where
     F: Future<Output = Result<T, SdkError<E>>>,
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     for attempt in 0..MAX_READS {
-        let Ok(outcome) = tokio::time::timeout_at(until, Box::pin(call())).await else {
+        let Ok(outcome) = tokio::time::timeout_at(deadline, Box::pin(call())).await else {
             break;
         };
         let failure = match outcome {
@@ -462,7 +504,7 @@ where
         tracing::warn!(
             code = failure.code,
             reason = failure.reason,
-            "the ledger was not read"
+            "read of the ledger failed"
         );
         if !failure.transient {
             break;

@@ -1,11 +1,11 @@
-//! The payments service: charges and refunds that can be repeated without a second effect, each told to the tenant's own
-//! queue by an event, through an outbox.
+//! The payments service: records idempotent charges and refunds, and sends an event of each to the tenant's queue.
 //!
-//! A request is answered once its transaction is committed; its event is then certain to be sent (`outbox`), though
-//! maybe not yet. An application team replaces what a charge is; key, transaction and outbox stay.
+//! A request is answered once its transaction is committed. Its event is then in the outbox, which guarantees that it
+//! is sent, at once or later. An application team replaces `charge`; key, transaction and outbox stay.
 
 mod charge;
 mod clock;
+mod event;
 #[cfg(test)]
 mod fuzz_targets;
 mod ledger;
@@ -19,16 +19,18 @@ pub mod table;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::{get, post};
-use shared::arn::TableArn;
-use shared::aws::AwsClients;
-use shared::config::{ServiceConfig, seconds};
-use shared::health::Condition;
-use shared::queue::retry::backoff_from_half;
-use shared::queue::sender::{Sender, SenderLimits};
-use shared::registry::{LookupError, environment_table};
-use shared::service::{Configured, Parts, RunError, Service};
+use axum::routing::MethodFilter;
+use tenantry_process::arn::TableArn;
+use tenantry_process::aws::AwsSettings;
+use tenantry_process::config::{ProcessConfig, seconds};
+use tenantry_process::health::Condition;
+use tenantry_process::retry::backoff_from_half;
+use tenantry_process::run::{Configured, RunError, Worker};
+use tenantry_queue::sender::{Sender, SenderLimits};
+use tenantry_registry::{LookupError, environment_table};
+use tenantry_service::config::ServiceConfig;
+use tenantry_service::stack::Routes;
+use tenantry_service::{Parts, Service};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,76 +39,72 @@ use self::ledger::Ledger;
 use self::outbox::clear::Clearer;
 use self::outbox::publish::Publisher;
 use self::outbox::sweep::Sweeper;
-use self::routes::{Open, Payments};
+use self::routes::{OpenLedger, Payments};
 
-/// The service's name: its path prefix and the `microservice` of its answers.
+/// Name of the service: its path prefix, and `microservice` in its answers.
 pub const NAME: &str = "payments";
-/// Batches of events on the wire at once, a queue: they are nobody's answer, and each has a connection of its own.
+/// Batches of events in flight per queue: no client waits for them, and each has its own connection.
 const MAX_SENDS: usize = 16;
 /// First wait before the environment's table is looked up again, and the longest one.
-const LOOK_UP_BASE: Duration = Duration::from_millis(200);
-const LOOK_UP_MAX: Duration = Duration::from_secs(30);
+const LOOKUP_BASE: Duration = Duration::from_millis(200);
+const LOOKUP_MAX: Duration = Duration::from_secs(30);
 
-/// The tenant's payments
+/// Records charges and refunds of tenants
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = NAME, version)]
 pub struct Config {
-    /// What every service is configured by.
+    /// Settings of every service.
     #[command(flatten)]
     pub service: ServiceConfig,
 
-    /// Seconds in which each replica looks once at the whole outbox for events that a crash left there
+    /// Seconds in which each replica sweeps the whole outbox once, for events that a crash left there
     #[arg(long, env, value_name = "OUTBOX_SWEEP_SECONDS", default_value = "30", value_parser = seconds(1, 3600))]
     pub outbox_sweep_seconds: Duration,
 }
 
 impl Configured for Config {
-    fn service(&self) -> &ServiceConfig {
-        &self.service
+    fn process(&self) -> &ProcessConfig {
+        &self.service.process
     }
 }
 
-/// Runs the service until the token is cancelled and everything in hand is finished.
+/// Runs the service until the token is cancelled and all work is finished.
 ///
 /// # Errors
-/// [`RunError`]: AWS settings that cannot work, a port taken, or a drain that did not end in time.
+/// [`RunError`]: invalid AWS settings, a port in use, or a drain that exceeds the grace period.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
-    shared::service::run(config, service, shutdown).await
+    let aws = AwsSettings::from_env().await?;
+    service(&config, &aws)
+        .serve(&config.service, shutdown)
+        .await
 }
 
-/// Assembles the service over these clients.
-pub fn service(config: &Config, aws: &AwsClients) -> Service {
+/// Assembles the service.
+pub fn service(config: &Config, aws: &AwsSettings) -> Service {
     service_at(config, aws, Clock::system())
 }
 
-/// As [`service`], with another clock.
-pub fn service_at(config: &Config, aws: &AwsClients, clock: Clock) -> Service {
-    let parameters = Arc::new(aws.ssm.clone());
-    let parts = Parts::with_table(
-        NAME,
-        env!("CARGO_PKG_VERSION"),
-        &config.service,
-        parameters,
-        table::PARAMETER,
-    );
-    let (open, tasks) = (Arc::<OnceLock<Open>>::default(), TaskTracker::new());
+/// Assembles the service with another clock.
+pub fn service_at(config: &Config, aws: &AwsSettings, clock: Clock) -> Service {
+    let identity = (NAME, env!("CARGO_PKG_VERSION"));
+    let parts = Parts::new(identity, &config.service, aws, Some(table::PARAMETER));
+    let (open, tasks) = (Arc::<OnceLock<OpenLedger>>::default(), TaskTracker::new());
     let payments = Payments::new(parts.http.clone(), Arc::clone(&open), tasks.clone());
-    let own = Router::new()
-        .route("/payments/charges", post(routes::charge).get(routes::list))
-        .route("/payments/charges/{id}", get(routes::find))
-        .route("/payments/charges/{id}/refunds", post(routes::refund))
-        .with_state(payments);
-    let answers = parts.http.finish(own, openapi::document());
+    let router = parts
+        .http
+        .finish(own_routes(), payments, openapi::document());
     let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
-    let keep_registry = parts.keep_registry();
+    let upkeep = parts.upkeep();
     let limits = SenderLimits {
         max_in_flight: MAX_SENDS,
         ..SenderLimits::default()
     };
-    let work = Work {
-        looked_up: readiness.condition("table"),
-        sender: Sender::new(aws.sqs.clone(), limits, &metrics),
-        dynamodb: aws.dynamodb.clone(),
+    let once = aws.without_retries();
+    let sqs = aws_sdk_sqs::Client::new(&once);
+    let work = BackgroundWork {
+        table_lookup: readiness.condition("table"),
+        sender: Sender::new(sqs, limits, &metrics),
+        dynamodb: aws_sdk_dynamodb::Client::new(&once),
         sweep_every: config.outbox_sweep_seconds,
         parts,
         clock,
@@ -114,40 +112,52 @@ pub fn service_at(config: &Config, aws: &AwsClients, clock: Clock) -> Service {
         tasks,
     };
     Service {
-        name: NAME,
-        answers,
-        readiness,
-        metrics,
-        background: Box::new(|shutdown| {
-            Box::pin(async move {
-                tokio::join!(
-                    shutdown.run_until_cancelled(keep_registry),
-                    work.run(&shutdown)
-                );
-            })
-        }),
+        router,
+        worker: Worker {
+            name: NAME,
+            readiness,
+            metrics,
+            background: Box::new(|shutdown| {
+                Box::pin(async move {
+                    tokio::join!(shutdown.run_until_cancelled(upkeep), work.run(&shutdown));
+                })
+            }),
+        },
     }
 }
 
-/// Everything beside requests, from the environment's parameter to an outbox that is swept.
-struct Work {
+fn own_routes() -> Routes<Payments> {
+    Routes::new()
+        .tenant(MethodFilter::POST, "/payments/charges", routes::charge)
+        .tenant(MethodFilter::GET, "/payments/charges", routes::list)
+        .tenant(MethodFilter::GET, "/payments/charges/{id}", routes::find)
+        .tenant(
+            MethodFilter::POST,
+            "/payments/charges/{id}/refunds",
+            routes::refund,
+        )
+}
+
+/// Finds the environment's table, opens the ledger, sweeps the outbox.
+struct BackgroundWork {
     parts: Parts,
-    looked_up: Condition,
+    /// Met once the lookup of the table has an answer.
+    table_lookup: Condition,
     sender: Sender,
     dynamodb: aws_sdk_dynamodb::Client,
     sweep_every: Duration,
     clock: Clock,
-    open: Arc<OnceLock<Open>>,
+    open: Arc<OnceLock<OpenLedger>>,
     tasks: TaskTracker,
 }
 
-impl Work {
-    /// Finds the table, waiting for it as long as it takes; then sweeps. Ends when what is in hand is finished.
+impl BackgroundWork {
+    /// Waits for the table, then sweeps the outbox until shutdown. Returns once all requests and sends are finished.
     async fn run(self, shutdown: &CancellationToken) {
         let Some(table) = shutdown.run_until_cancelled(self.find_table()).await else {
             return;
         };
-        tracing::info!(table = table.name(), "recording");
+        tracing::info!(table = table.name(), "ledger opened: charges are accepted");
         let (name, metrics) = (table.name().to_owned(), &self.parts.metrics);
         let (clearer, clearing) = Clearer::new(self.dynamodb.clone(), name.clone());
         let environment = self.parts.http.environment().clone();
@@ -164,36 +174,35 @@ impl Work {
             self.clock.clone(),
             metrics,
         );
-        let place = (self.dynamodb.clone(), name);
         let sweeper = Sweeper::new(
-            place,
+            (self.dynamodb.clone(), name),
             publisher.clone(),
             self.clock.clone(),
             self.sweep_every,
             metrics,
         );
-        self.open.get_or_init(|| Open {
+        self.open.get_or_init(|| OpenLedger {
             table,
             ledger,
             publisher,
         });
-        self.looked_up.set(true);
+        self.table_lookup.set(true);
         let finish = async {
             shutdown.run_until_cancelled(sweeper.sweep_forever()).await;
-            // Requests in hand, and the events of those that were answered.
+            // Changes in progress, and the events of committed changes.
             self.tasks.close();
             self.tasks.wait().await;
             self.sender.drain().await;
         };
-        // Clearing has no end of its own; whoever waits for it is on the tracker.
+        // Clearing never returns. Every task that waits for it is on the tracker.
         tokio::select! {
             () = clearing => {}
             () = finish => {}
         }
     }
 
-    /// The environment's table. That it is missing does not lower readiness: identity and probe need none, and an
-    /// installation from before there was a table goes on as it did.
+    /// Waits for the environment's table. A missing table does not lower readiness: identity and probe work without it,
+    /// and an older installation has none.
     async fn find_table(&self) -> TableArn {
         let environment = self.parts.http.environment();
         let parameter = format!("/{environment}/{}", table::PARAMETER);
@@ -203,15 +212,15 @@ impl Work {
                 Ok(table) => return table,
                 Err(error) => {
                     if !matches!(error, LookupError::Unavailable(_)) {
-                        self.looked_up.set(true);
+                        self.table_lookup.set(true);
                     }
-                    tracing::warn!(parameter, %error, "no payments table yet: charges are answered with 503");
+                    tracing::warn!(parameter, %error, "payments table not found: charges are answered with 503");
                 }
             }
             tokio::time::sleep(backoff_from_half(
                 attempt,
-                LOOK_UP_BASE,
-                LOOK_UP_MAX,
+                LOOKUP_BASE,
+                LOOKUP_MAX,
                 fastrand::f64(),
             ))
             .await;

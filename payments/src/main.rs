@@ -1,7 +1,7 @@
-//! The payments as a process.
+//! The payments process.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    shared::service::main(payments::NAME, payments::run)
+    tenantry_process::run::main(payments::NAME, payments::run)
 }

@@ -1,8 +1,8 @@
-//! Money: an amount in a currency's minor units, always a whole number.
+//! Amounts in minor units of a currency, always whole numbers.
 
 use std::fmt;
 
-/// Largest amount of a charge, in minor units. Every amount and every sum of refunds is exact as a JSON number (2^53).
+/// Largest amount of a charge, in minor units: every amount and every sum of refunds is exact as a JSON number (2^53).
 pub(crate) const MAX_AMOUNT: u64 = 1_000_000_000_000;
 
 /// An amount of a charge or refund: 1 to [`MAX_AMOUNT`] minor units.
@@ -14,7 +14,7 @@ pub(crate) struct Amount(u64);
 pub(crate) struct Currency(iso_currency::Currency);
 
 impl Amount {
-    /// The amount, unless it is none.
+    /// Returns `None` outside 1 to [`MAX_AMOUNT`].
     pub(crate) fn new(minor_units: u64) -> Option<Self> {
         (1..=MAX_AMOUNT)
             .contains(&minor_units)
@@ -27,8 +27,8 @@ impl Amount {
 }
 
 impl Currency {
-    /// The currency of a code, as ISO 4217 spells it: three capital letters. Precious metals and the codes for tests and
-    /// for "no currency" have no minor units to count in.
+    /// The currency of a code of ISO 4217: three capital letters. Precious metals, the code for tests and the code for
+    /// "no currency" have no minor units, so they are none.
     pub(crate) fn of(code: &str) -> Option<Self> {
         iso_currency::Currency::from_code(code)
             .filter(|currency| currency.exponent().is_some())
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_amount_is_one_minor_unit_or_more_up_to_its_bound() {
+    fn an_amount_is_at_least_one_minor_unit_and_at_most_the_bound() {
         assert_eq!(Amount::new(0), None);
         assert_eq!(Amount::new(1).map(Amount::minor_units), Some(1));
         assert_eq!(

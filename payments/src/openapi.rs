@@ -1,9 +1,10 @@
-//! The OpenAPI document: made from the handlers and the types they answer with. What is checked by hand when a request
-//! is read is described here, and tests compare the two.
+//! The OpenAPI document of the payments routes, generated from the handlers and their types.
+//!
+//! Bodies that the code parses by hand are described here. Tests compare these descriptions with the checks.
 
 #![expect(
     dead_code,
-    reason = "these types describe; the ones that read and write are elsewhere"
+    reason = "these types only describe; other types read and write"
 )]
 
 use std::collections::BTreeMap;
@@ -14,7 +15,6 @@ use utoipa::{OpenApi, ToSchema};
 use crate::request::{MAX_METADATA, MAX_METADATA_NAME_CHARS, MAX_METADATA_VALUE_CHARS};
 use crate::{charge, routes};
 
-/// The routes of payments.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -22,26 +22,30 @@ use crate::{charge, routes};
         description = "Idempotent charges and refunds of a tenant"
     ),
     paths(routes::charge, routes::list, routes::find, routes::refund),
-    components(schemas(charge::ChargeBody, charge::RefundBody, charge::Status, routes::Listed))
+    components(schemas(
+        charge::ChargeBody,
+        charge::RefundBody,
+        charge::Status,
+        routes::ChargeList
+    ))
 )]
 struct Document;
 
-/// What payments' own routes take and answer.
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()
 }
 
-/// What is to be charged
+/// A request for a charge
 #[derive(serde::Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewCharge {
-    /// Minor units of the currency: a whole number without fraction or exponent
+    /// Amount in minor units of the currency: a whole number without fraction or exponent
     #[schema(minimum = 1, maximum = 1_000_000_000_000u64, example = 1250)]
     amount: u64,
-    /// A code of ISO 4217 with minor units
+    /// Currency code of ISO 4217, of a currency with minor units
     #[schema(pattern = "^[A-Z]{3}$", example = "EUR")]
     currency: String,
-    /// The caller's own name for it
+    /// The client's own name for the charge
     #[schema(max_length = 140, example = "order-7")]
     reference: String,
     #[schema(required = false, schema_with = metadata)]
@@ -49,8 +53,8 @@ pub(crate) struct NewCharge {
 }
 
 fn metadata() -> Object {
-    let said = format!(
-        "The caller's own notes: at most {MAX_METADATA} texts of at most {MAX_METADATA_VALUE_CHARS} characters, under \
+    let description = format!(
+        "The client's own notes: at most {MAX_METADATA} texts of at most {MAX_METADATA_VALUE_CHARS} characters, under \
          names of 1 to {MAX_METADATA_NAME_CHARS} characters"
     );
     let name = Object::builder()
@@ -61,18 +65,18 @@ fn metadata() -> Object {
         .schema_type(Type::String)
         .max_length(Some(MAX_METADATA_VALUE_CHARS));
     Object::builder()
-        .description(Some(said))
+        .description(Some(description))
         .property_names(Some(name))
         .additional_properties(Some(text))
         .max_properties(Some(MAX_METADATA))
         .build()
 }
 
-/// What is to be refunded
+/// A request for a refund
 #[derive(serde::Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewRefund {
-    /// Minor units of the charge's currency
+    /// Amount in minor units of the charge's currency
     #[schema(minimum = 1, maximum = 1_000_000_000_000u64, example = 500)]
     amount: u64,
 }
@@ -91,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn it_describes_every_route_and_the_bounds_that_are_checked() {
+    fn every_route_is_described_and_the_described_bounds_are_the_checked_ones() {
         let document = document();
         let paths = document["paths"].as_object().expect("paths");
         let routes: Vec<_> = paths
@@ -131,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_answered_has_the_fields_it_describes() {
+    fn responses_have_exactly_the_described_fields() {
         let charge = charge(10);
         let amount = Amount::new(3).expect("an amount");
         let refund = charge

@@ -1,43 +1,44 @@
-//! The outbox: events on their way from the table to the tenant's queue.
+//! The outbox: events in the table that must still be sent to the tenant's queue.
 //!
-//! An [`Entry`] is written with what it tells of, in one transaction. Right after, it is sent and taken out; whatever
-//! keeps that from happening, the sweeper of any replica does it later. So an event is sent once or more, never not at
-//! all; its id is derived from what it tells, so that it is stored once.
+//! One transaction writes an [`OutboxEntry`] together with its charge or refund. The request then sends the event and
+//! deletes the entry. If that fails, the sweeper of any replica does it later. So every event is sent at least once.
+//! Its id is derived from its content, so it is stored once.
 //!
-//! - [`publish`]: from entry to queue, and out of the outbox once the queue has confirmed it;
-//! - `clear`: taking entries out, many to a call;
-//! - [`sweep`]: finding what was left, by the sparse index.
+//! - [`publish`] sends the event, and deletes the entry once the queue has confirmed the event.
+//! - `clear` deletes entries, many per call.
+//! - [`sweep`] finds the entries that are left, by the sparse index.
 
 pub(crate) mod clear;
 pub(crate) mod publish;
 pub(crate) mod sweep;
 
 use chrono::{DateTime, Utc};
-use shared::event::payment::PaymentEvent;
-use shared::tenant::TenantId;
+use tenantry_tenancy::tenant::TenantId;
 use uuid::Uuid;
 
 use crate::charge::timestamp;
+use crate::event::PaymentEvent;
 use crate::ledger::items::{self, Attributes, as_text, named, text};
 use crate::table::{HASH, OUTBOX_AT, OUTBOX_SHARD, RANGE};
 
-/// Parts of the index. Each takes 1,000 writes a second (DynamoDB's limit for one hash key), and an entry is two.
+/// Shards of the index. Each accepts 1,000 writes per second (DynamoDB's limit for one hash key). An entry is two
+/// writes.
 pub(crate) const SHARDS: u8 = 8;
 const PREFIX: &str = "outbox#";
 
-/// An event that may not have been sent yet.
+/// An event that may not be sent yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct OutboxEntry {
     pub(crate) tenant: TenantId,
-    /// What the event is stored under.
+    /// Id of the event.
     pub(crate) id: Uuid,
-    /// When it was written.
+    /// Time at which the entry was written.
     pub(crate) at: String,
     /// The event as JSON text.
     pub(crate) json: String,
 }
 
-impl Entry {
+impl OutboxEntry {
     pub(crate) fn new(tenant: TenantId, event: &PaymentEvent, now: DateTime<Utc>) -> Self {
         Self {
             tenant,
@@ -47,7 +48,6 @@ impl Entry {
         }
     }
 
-    /// The entry as an item.
     pub(crate) fn into_item(self) -> Attributes {
         let mut item = self.key();
         item.extend(named([
@@ -58,7 +58,7 @@ impl Entry {
         item
     }
 
-    /// The entry in an item; `None` where it is none of ours.
+    /// Parses an entry. Returns `None` for an item of another format.
     fn from_item(item: &Attributes) -> Option<Self> {
         Some(Self {
             tenant: as_text(item, HASH)?.parse().ok()?,
@@ -68,13 +68,12 @@ impl Entry {
         })
     }
 
-    /// The item's key.
     fn key(&self) -> Attributes {
         items::key(&self.tenant, format!("{PREFIX}{}", self.id))
     }
 }
 
-/// The part of the index an entry is in. Ids are digests, so any byte will do.
+/// The entry's shard of the index. Ids are digests, so every byte is uniformly distributed.
 fn shard_of(id: Uuid) -> u8 {
     id.as_bytes()[0] % SHARDS
 }
@@ -87,7 +86,7 @@ mod tests {
     #[test]
     fn golden_an_entry_and_back() {
         let charge = charge(1250);
-        let entry = Entry::new(charge.tenant.clone(), &charge.event(), noon());
+        let entry = OutboxEntry::new(charge.tenant.clone(), &charge.event(), noon());
         let item = entry.clone().into_item();
         let expected = [
             ("tenant_id", "tenant-2".to_owned()),
@@ -100,12 +99,12 @@ mod tests {
         for (name, value) in expected {
             assert_eq!(as_text(&item, name), Some(value.as_str()), "{name}");
         }
-        assert_eq!(Entry::from_item(&item), Some(entry));
-        assert_eq!(Entry::from_item(&items::from_charge(&charge)), None);
+        assert_eq!(OutboxEntry::from_item(&item), Some(entry));
+        assert_eq!(OutboxEntry::from_item(&items::from_charge(&charge)), None);
     }
 
     #[test]
-    fn entries_are_spread_over_all_shards() {
+    fn entries_are_distributed_over_all_shards() {
         let mut count = [0; SHARDS as usize];
         for n in 0..800 {
             count[usize::from(shard_of(Uuid::new_v5(

@@ -1,7 +1,7 @@
-//! Request bodies: JSON in, checked values out; what is wrong is a 400 that names the field.
+//! Request bodies: parses JSON into validated values. An invalid body is a 400 that names the field.
 //!
-//! Money is read from its JSON text: a fraction, an exponent, a sign or quotes are refused, never rounded. A field that
-//! is not known, or is there twice, is refused, too: it can only be a mistake.
+//! Amounts are parsed from their JSON text: a fraction, an exponent, a sign or quotes are refused, never rounded. An
+//! unknown or repeated field is a client's mistake, so it is refused.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,30 +9,30 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use shared::http::error::ApiError;
+use tenantry_service::error::ApiError;
 
 use crate::charge::NewCharge;
 use crate::money::{Amount, Currency, MAX_AMOUNT};
 
 /// Longest reference in characters.
 pub(crate) const MAX_REFERENCE_CHARS: usize = 140;
-/// Pairs of metadata.
+/// Entries of metadata.
 pub(crate) const MAX_METADATA: usize = 20;
-/// Longest name of metadata in characters; an empty one is none.
+/// Longest name of a metadata entry in characters. The name must not be empty.
 pub(crate) const MAX_METADATA_NAME_CHARS: usize = 40;
-/// Longest value of metadata in characters.
+/// Longest value of a metadata entry in characters.
 pub(crate) const MAX_METADATA_VALUE_CHARS: usize = 500;
-/// Largest body in bytes: room for the longest of everything, every character escaped.
+/// Largest body in bytes: fits the longest value of every field, with every character escaped.
 pub(crate) const MAX_BODY_BYTES: usize = 160 * 1024;
-/// Characters of a name of the caller's that an error repeats.
+/// Characters of a client's field name that an error repeats.
 const SHOWN_NAME_CHARS: usize = 40;
-/// Characters of the reason why a body is no JSON object, which may repeat the body.
+/// Characters of the parser's reason, which may repeat a part of the body.
 const SHOWN_REASON_CHARS: usize = 200;
 
-/// The body of a charge.
+/// Parses the body of a charge.
 ///
 /// # Errors
-/// 400 with the name of the first field that is wrong.
+/// 400 with the name of the first invalid field.
 pub(crate) fn new_charge(body: &[u8]) -> Result<NewCharge, ApiError> {
     let fields = Fields::parse(body, &["amount", "currency", "reference", "metadata"])?;
     Ok(NewCharge {
@@ -43,7 +43,7 @@ pub(crate) fn new_charge(body: &[u8]) -> Result<NewCharge, ApiError> {
     })
 }
 
-/// The body of a refund.
+/// Parses the body of a refund.
 ///
 /// # Errors
 /// As [`new_charge`].
@@ -52,30 +52,30 @@ pub(crate) fn new_refund(body: &[u8]) -> Result<Amount, ApiError> {
 }
 
 fn amount(fields: &Fields) -> Result<Amount, ApiError> {
-    let wrong = || {
+    let invalid = || {
         let msg = format!(
-            "BadRequest: amount is a whole number of minor units from 1 to {MAX_AMOUNT}, without quotes"
+            "BadRequest: amount must be a whole number of minor units from 1 to {MAX_AMOUNT}, without quotes"
         );
         ApiError::bad_request("invalid_amount", msg)
     };
-    // The library reads 1250.0, 1e3 and what is larger than a u64 as floats, and floats are not taken here.
+    // The library parses 1250.0, 1e3 and numbers beyond u64 as floats, which are no u64.
     fields
         .read::<u64>("amount")
         .flatten()
         .and_then(Amount::new)
-        .ok_or_else(wrong)
+        .ok_or_else(invalid)
 }
 
 fn currency(fields: &Fields) -> Result<Currency, ApiError> {
-    let wrong = || {
-        let msg = "BadRequest: currency is a code of ISO 4217 with minor units, in capitals, for example EUR";
+    let invalid = || {
+        let msg = "BadRequest: currency must be a code of ISO 4217 with minor units, in capitals, for example EUR";
         ApiError::bad_request("invalid_currency", msg)
     };
     let code = fields
         .read::<String>("currency")
         .flatten()
-        .ok_or_else(wrong)?;
-    Currency::of(&code).ok_or_else(wrong)
+        .ok_or_else(invalid)?;
+    Currency::of(&code).ok_or_else(invalid)
 }
 
 fn reference(fields: &Fields) -> Result<String, ApiError> {
@@ -83,7 +83,7 @@ fn reference(fields: &Fields) -> Result<String, ApiError> {
     text.filter(|text| is_at_most(text, MAX_REFERENCE_CHARS))
         .ok_or_else(|| {
             let msg = format!(
-                "BadRequest: reference is a text of at most {MAX_REFERENCE_CHARS} characters"
+                "BadRequest: reference must be a text of at most {MAX_REFERENCE_CHARS} characters"
             );
             ApiError::bad_request("invalid_reference", msg)
         })
@@ -101,8 +101,8 @@ fn metadata(fields: &Fields) -> Result<BTreeMap<String, String>, ApiError> {
     let pairs = read.map(|Object(pairs)| pairs);
     pairs.filter(|pairs| pairs.len() <= MAX_METADATA && pairs.iter().all(fits)).ok_or_else(|| {
         let msg = format!(
-            "BadRequest: metadata is an object of at most {MAX_METADATA} texts, each under another name of 1 to \
-             {MAX_METADATA_NAME_CHARS} characters and itself at most {MAX_METADATA_VALUE_CHARS} characters"
+            "BadRequest: metadata must be an object of at most {MAX_METADATA} texts of at most \
+             {MAX_METADATA_VALUE_CHARS} characters, each under its own name of 1 to {MAX_METADATA_NAME_CHARS} characters"
         );
         ApiError::bad_request("invalid_metadata", msg)
     })
@@ -112,7 +112,7 @@ fn is_at_most(text: &str, chars: usize) -> bool {
     text.chars().nth(chars).is_none()
 }
 
-/// A JSON object's members, each name once.
+/// The members of a JSON object without repeated names.
 struct Object<T>(BTreeMap<String, T>);
 
 /// The fields of a body as JSON texts.
@@ -134,7 +134,7 @@ impl Fields {
         if let Some(name) = unknown {
             let known = known.join(", ");
             let msg = format!(
-                "BadRequest: {:?} is not a field of this request; it takes {known}",
+                "BadRequest: {:?} is not a field of this request; its fields are {known}",
                 shown(name, SHOWN_NAME_CHARS)
             );
             return Err(ApiError::bad_request("unknown_field", msg));
@@ -142,7 +142,7 @@ impl Fields {
         Ok(Self(fields))
     }
 
-    /// A field's value: `None` where it is not there, `Some(None)` where it is something else.
+    /// The value of a field: `None` if the field is missing, `Some(None)` if it has another type.
     fn read<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<Option<T>> {
         self.0
             .get(name)
@@ -170,7 +170,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
                 while let Some((name, value)) = members.next_entry::<String, T>()? {
                     if object.contains_key(&name) {
                         return Err(A::Error::custom(format_args!(
-                            "{:?} is there twice",
+                            "the field {:?} is repeated",
                             shown(&name, SHOWN_NAME_CHARS)
                         )));
                     }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_body_is_read_and_metadata_may_be_left_out() {
+    fn a_complete_body_is_parsed_and_metadata_is_optional() {
         let whole = br#"{"amount":1250,"currency":"EUR","reference":"order-7","metadata":{"shop":"north"}}"#;
         let charge = new_charge(whole).expect("right");
         assert_eq!(
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn money_is_a_whole_number_or_nothing() {
+    fn an_amount_that_is_not_a_whole_number_is_refused() {
         for amount in [
             "1250.0",
             "1250.5",
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_repeats_little_of_what_was_sent() {
+    fn an_error_repeats_little_of_the_body() {
         let long = "x".repeat(100_000);
         for body in [json!(long), json!({&long: 1})] {
             let refusal = new_charge(body.to_string().as_bytes()).expect_err("no charge");
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn an_error_names_the_invalid_field() {
         let (long, pairs) = ("x".repeat(141), |count: usize| {
             let pairs: serde_json::Map<_, _> =
                 (0..count).map(|n| (n.to_string(), json!("v"))).collect();
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_or_says_a_thing_twice_is_malformed() {
+    fn a_body_that_is_no_object_or_repeats_a_field_is_malformed() {
         for body in [
             "",
             "1",
@@ -337,8 +337,8 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_of_everything_fits_the_body_in_any_spelling() {
-        // The widest a character can be spelled: two escapes of six bytes for one outside the basic plane.
+    fn the_longest_values_fit_the_body_in_any_encoding() {
+        // The longest encoding of a character: two escapes of six bytes, outside the basic plane.
         let escaped = |chars: usize| 12 * chars + 6;
         let pairs =
             MAX_METADATA * (escaped(MAX_METADATA_NAME_CHARS) + escaped(MAX_METADATA_VALUE_CHARS));
@@ -347,12 +347,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_charge_or_a_clear_error(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn any_bytes_are_an_error_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             prop_assert!(new_charge(&bytes).is_err());
         }
 
         #[test]
-        fn any_amount_in_its_bounds_is_read_exactly(amount in 1..=MAX_AMOUNT) {
+        fn any_amount_within_its_bounds_is_parsed_exactly(amount in 1..=MAX_AMOUNT) {
             let charge = new_charge(body("amount", &amount.to_string()).as_bytes()).expect("right");
             prop_assert_eq!(charge.amount.minor_units(), amount);
         }

@@ -1,87 +1,96 @@
-//! The HTTP surface: parse, ask the ledger, answer.
+//! The routes: parse the request, call the ledger, answer.
 //!
-//! A change of the ledger runs on a task of its own: a client that goes away in the middle does not keep a charge that
-//! was written from being told. The task is tracked, so a drain waits for it.
+//! A change of the ledger runs on its own task: if the client disconnects, the event of a written charge is still
+//! published. The task is tracked, so a drain waits for it.
 
 use std::sync::{Arc, OnceLock};
 
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use shared::arn::TableArn;
-use shared::environment::Environment;
-use shared::http::caller::CallingTenant;
-use shared::http::error::{ApiError, ErrorBody};
-use shared::http::idempotency::IdempotencyKey;
-use shared::http::openapi::{BodyErrors, Errors, KeyHeader, TenantHeader, TraceHeader};
-use shared::http::shedder::TakenOn;
-use shared::http::{Http, RequestContext, cursor, page};
-use shared::registry::Tenant;
-use shared::telemetry::traceparent;
-use shared::tenant::{TenantId, Tier};
+use tenantry_process::arn::TableArn;
+use tenantry_process::telemetry::traceparent;
+use tenantry_registry::Tenant;
+use tenantry_service::admission::Admitted;
+use tenantry_service::error::{ApiError, ErrorBody};
+use tenantry_service::idempotency::IdempotencyKey;
+use tenantry_service::openapi::{BodyErrors, Errors, KeyHeader, TenantHeader, TraceHeader};
+use tenantry_service::telemetry::RequestContext;
+use tenantry_service::{Http, cursor, page};
+use tenantry_tenancy::environment::Environment;
+use tenantry_tenancy::tenant::Tier;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::ledger::{Answer, Ledger, LedgerError, Outcome, Request};
+use crate::ledger::{ChangeOutcome, KeyedRequest, Ledger, LedgerError, RecordedResponse};
 use crate::outbox::publish::Publisher;
 use crate::request::{MAX_BODY_BYTES, new_charge, new_refund};
 
-/// Response header of an answer that was given before.
+/// Response header of a replayed response.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// Prefix of this listing's cursor positions, so that another listing's cursor is refused.
+const CURSOR_PREFIX: &str = "charges/";
 
-/// What works on the environment's table, known once its parameter is.
-pub(crate) struct Open {
+/// Ledger and publisher of the environment's table, set once the table's parameter is found.
+pub(crate) struct OpenLedger {
     pub(crate) table: TableArn,
     pub(crate) ledger: Ledger,
     pub(crate) publisher: Publisher,
 }
 
-/// What the routes need. Clones share it.
+/// State of the routes. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Payments(Arc<Inner>);
 
 struct Inner {
     http: Http,
-    open: Arc<OnceLock<Open>>,
+    open: Arc<OnceLock<OpenLedger>>,
     tasks: TaskTracker,
 }
 
 /// A page of charges, newest first
 #[derive(Serialize, ToSchema)]
 #[schema(as = Charges)]
-pub(crate) struct Listed {
+pub(crate) struct ChargeList {
+    /// Charges of this page
     #[schema(value_type = Vec<crate::charge::ChargeBody>)]
     charges: Vec<Box<RawValue>>,
-    /// Where the next page starts; null on the last one
+    /// `cursor` of the next page; null on the last page
     next_cursor: Option<String>,
 }
 
+impl AsRef<Http> for Payments {
+    fn as_ref(&self) -> &Http {
+        &self.0.http
+    }
+}
+
 impl Payments {
-    pub(crate) fn new(http: Http, open: Arc<OnceLock<Open>>, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(http: Http, open: Arc<OnceLock<OpenLedger>>, tasks: TaskTracker) -> Self {
         Self(Arc::new(Inner { http, open, tasks }))
     }
 
-    /// What works on the table, for a registered tenant whose payments are kept in it.
-    async fn open_for(&self, tenant: &TenantId) -> Result<&Open, ApiError> {
-        let access = self.0.http.access();
-        let registered = access.registered(tenant).await?;
-        access.check_rate(tenant)?;
+    /// The ledger, for a tenant whose payments are in this environment's table.
+    ///
+    /// # Errors
+    /// 403 if the tenant's payments are in another table, 503 while the environment has no table.
+    fn ledger_for(&self, tenant: &Tenant) -> Result<&OpenLedger, ApiError> {
         let open = self.0.open.get().ok_or_else(|| {
             let msg =
                 "Unavailable: the environment has no payments table yet; try again after Retry-After seconds";
             ApiError::unavailable("table_missing", msg)
         })?;
-        if is_kept_in(&open.table, self.0.http.environment(), &registered) {
+        if is_stored_in(&open.table, self.0.http.environment(), tenant) {
             return Ok(open);
         }
-        let msg = "Forbidden: the tenant's payments are kept in another environment";
+        let msg = "Forbidden: the tenant's payments are stored in another environment";
         Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "tenant_not_served",
@@ -89,34 +98,34 @@ impl Payments {
         ))
     }
 
-    fn take_on(&self, tenant: &TenantId) -> Result<TakenOn, ApiError> {
-        self.0.http.access().take_on(tenant)
+    async fn read_body(&self, body: Body) -> Result<Bytes, ApiError> {
+        self.0.http.bodies().read(body, MAX_BODY_BYTES).await
     }
 
-    /// Carries out a change on a task of its own, and has its event sent once it is answered.
+    /// Applies a change on its own task, and publishes its event once the change is committed.
     async fn change<F>(
         &self,
         context: &RequestContext,
-        taken_on: TakenOn,
+        admitted: Admitted,
         publisher: Publisher,
         change: impl FnOnce() -> F,
     ) -> Result<Response, ApiError>
     where
-        F: Future<Output = Result<Outcome, LedgerError>> + Send + 'static,
+        F: Future<Output = Result<ChangeOutcome, LedgerError>> + Send + 'static,
     {
         let (tasks, context, change) = (self.0.tasks.clone(), context.clone(), change());
         let span = tracing::Span::current();
         let work = async move {
             let outcome = change.await;
-            drop(taken_on);
-            if let Ok(Outcome::Recorded(_, entry)) = &outcome {
+            drop(admitted);
+            if let Ok(ChangeOutcome::Recorded(_, entry)) = &outcome {
                 context.set_message_id(entry.id);
                 let trace = traceparent(&tracing::Span::current());
-                publisher.publish_soon(entry.clone(), trace, &tasks);
+                publisher.publish_in_background(entry.clone(), trace, &tasks);
             }
             outcome
         };
-        // A panic was told by the panic hook already.
+        // The panic hook has logged a panic already.
         let outcome = self
             .0
             .tasks
@@ -124,9 +133,9 @@ impl Payments {
             .await
             .map_err(|_| ApiError::internal())?;
         Ok(match outcome? {
-            Outcome::Recorded(answer, _) => answered(StatusCode::CREATED, answer),
-            Outcome::Replayed(answer) => {
-                let mut response = answered(StatusCode::OK, answer);
+            ChangeOutcome::Recorded(recorded, _) => response(StatusCode::CREATED, recorded),
+            ChangeOutcome::Replayed(recorded) => {
+                let mut response = response(StatusCode::OK, recorded);
                 response
                     .headers_mut()
                     .insert(REPLAYED, header::HeaderValue::from_static("true"));
@@ -136,10 +145,10 @@ impl Payments {
     }
 }
 
-/// Whether the tenant's payments are kept in the table of this environment: its own parameter names the table; where it
-/// has none, every tenant of a pool but those whose payments are in a silo. The consumer's queue has no part in it:
-/// advanced tenants have a queue of their own, and their payments in the pool.
-fn is_kept_in(table: &TableArn, environment: &Environment, tenant: &Tenant) -> bool {
+/// Whether the tenant's payments are in the table of this environment. The tenant's own parameter names its table.
+/// Without the parameter, a pool stores every tenant except premium ones, whose payments are in their silo. The queue
+/// does not matter: advanced tenants have their own queue, but their payments are in the pool.
+fn is_stored_in(table: &TableArn, environment: &Environment, tenant: &Tenant) -> bool {
     match (&tenant.table, environment) {
         (Some(theirs), _) => theirs == table,
         (None, Environment::Silo(_)) => true,
@@ -149,134 +158,122 @@ fn is_kept_in(table: &TableArn, environment: &Environment, tenant: &Tenant) -> b
 
 /// Record a charge
 ///
-/// The same `Idempotency-Key` with the same body is answered as the first time, for at least 30 days.
+/// A repeat with the same `Idempotency-Key` and the same body receives the first response, for at least 30 days.
 #[utoipa::path(
     post,
     path = "/payments/charges",
     params(TenantHeader, KeyHeader, TraceHeader),
     request_body = crate::openapi::NewCharge,
     responses(
-        (status = 201, body = crate::charge::ChargeBody, headers(("Location" = String, description = "The charge's path"))),
-        (status = 200, description = "The answer of the first time", body = crate::charge::ChargeBody,
-            headers(("Location" = String), ("Idempotent-Replayed" = String, description = "true"))),
+        (status = 201, description = "The recorded charge", body = crate::charge::ChargeBody,
+            headers(("Location" = String, description = "Path of the charge"))),
+        (status = 200, description = "The first response to this request", body = crate::charge::ChargeBody,
+            headers(("Location" = String, description = "Path of the charge"),
+                ("Idempotent-Replayed" = String, description = "`true`"))),
         Errors,
         BodyErrors,
     )
 )]
 pub(crate) async fn charge(
+    admitted: Admitted,
     State(payments): State<Payments>,
-    CallingTenant(tenant): CallingTenant,
     key: IdempotencyKey,
     context: RequestContext,
-    request: Body,
+    body: Body,
 ) -> Result<Response, ApiError> {
-    let open = payments.open_for(&tenant).await?;
-    let new = new_charge(
-        &payments
-            .0
-            .http
-            .bodies()
-            .read(request, MAX_BODY_BYTES)
-            .await?,
-    )?;
-    let (ledger, request) = (open.ledger.clone(), Request { tenant, key });
-    let taken_on = payments.take_on(&request.tenant)?;
+    let open = payments.ledger_for(&admitted.registration)?;
+    let new = new_charge(&payments.read_body(body).await?)?;
+    let tenant = admitted.tenant.clone();
+    let (ledger, request) = (open.ledger.clone(), KeyedRequest { tenant, key });
     let change = || async move { ledger.charge(&request, new).await };
     payments
-        .change(&context, taken_on, open.publisher.clone(), change)
+        .change(&context, admitted, open.publisher.clone(), change)
         .await
 }
 
 /// Refund a charge, or a part of it
 ///
-/// The sum of a charge's refunds never exceeds it.
+/// The sum of a charge's refunds never exceeds the charge.
 #[utoipa::path(
     post,
     path = "/payments/charges/{id}/refunds",
-    params(TenantHeader, KeyHeader, TraceHeader, ("id" = Uuid, Path, description = "The charge")),
+    params(TenantHeader, KeyHeader, TraceHeader, ("id" = Uuid, Path, description = "Id of the charge")),
     request_body = crate::openapi::NewRefund,
     responses(
-        (status = 201, body = crate::charge::RefundBody, headers(("Location" = String, description = "The charge's path"))),
-        (status = 200, description = "The answer of the first time", body = crate::charge::RefundBody,
-            headers(("Location" = String), ("Idempotent-Replayed" = String, description = "true"))),
-        (status = 409, description = "Less is left to refund", body = ErrorBody),
+        (status = 201, description = "The recorded refund", body = crate::charge::RefundBody,
+            headers(("Location" = String, description = "Path of the charge"))),
+        (status = 200, description = "The first response to this request", body = crate::charge::RefundBody,
+            headers(("Location" = String, description = "Path of the charge"),
+                ("Idempotent-Replayed" = String, description = "`true`"))),
+        (status = 409, description = "The refund exceeds the rest of the charge", body = ErrorBody),
         Errors,
         BodyErrors,
     )
 )]
 pub(crate) async fn refund(
+    admitted: Admitted,
     State(payments): State<Payments>,
-    CallingTenant(tenant): CallingTenant,
     id: Result<Path<String>, PathRejection>,
     key: IdempotencyKey,
     context: RequestContext,
-    request: Body,
+    body: Body,
 ) -> Result<Response, ApiError> {
-    let open = payments.open_for(&tenant).await?;
+    let open = payments.ledger_for(&admitted.registration)?;
     let id = charge_id(id)?;
-    let amount = new_refund(
-        &payments
-            .0
-            .http
-            .bodies()
-            .read(request, MAX_BODY_BYTES)
-            .await?,
-    )?;
-    let (ledger, request) = (open.ledger.clone(), Request { tenant, key });
-    let taken_on = payments.take_on(&request.tenant)?;
+    let amount = new_refund(&payments.read_body(body).await?)?;
+    let tenant = admitted.tenant.clone();
+    let (ledger, request) = (open.ledger.clone(), KeyedRequest { tenant, key });
     let change = || async move { ledger.refund(&request, id, amount).await };
     payments
-        .change(&context, taken_on, open.publisher.clone(), change)
+        .change(&context, admitted, open.publisher.clone(), change)
         .await
 }
 
-/// One charge
+/// Get one charge
 #[utoipa::path(
     get,
     path = "/payments/charges/{id}",
-    params(TenantHeader, ("id" = Uuid, Path, description = "The charge")),
-    responses((status = 200, body = crate::charge::ChargeBody), Errors)
+    params(TenantHeader, ("id" = Uuid, Path, description = "Id of the charge")),
+    responses((status = 200, description = "The charge", body = crate::charge::ChargeBody), Errors)
 )]
 pub(crate) async fn find(
+    admitted: Admitted,
     State(payments): State<Payments>,
-    CallingTenant(tenant): CallingTenant,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let open = payments.open_for(&tenant).await?;
+    let open = payments.ledger_for(&admitted.registration)?;
     let id = charge_id(id)?;
-    let _taken_on = payments.take_on(&tenant)?;
-    let found = open.ledger.find(&tenant, id).await?;
+    let found = open.ledger.find(&admitted.tenant, id).await?;
     found
         .map(|charge| Json(charge.body()).into_response())
         .ok_or_else(no_charge)
 }
 
-/// The tenant's charges, newest first
+/// List the tenant's charges, newest first
 #[utoipa::path(
     get,
     path = "/payments/charges",
-    params(TenantHeader, page::Asked),
-    responses((status = 200, body = Listed), Errors)
+    params(TenantHeader, page::PageQuery),
+    responses((status = 200, description = "A page of charges", body = ChargeList), Errors)
 )]
 pub(crate) async fn list(
+    admitted: Admitted,
     State(payments): State<Payments>,
-    CallingTenant(tenant): CallingTenant,
-    asked: Result<Query<page::Asked>, QueryRejection>,
-) -> Result<Json<Listed>, ApiError> {
-    let open = payments.open_for(&tenant).await?;
-    let asked = page::query(asked)?;
-    let limit = page::limit(asked.limit)?;
+    query: Result<Query<page::PageQuery>, QueryRejection>,
+) -> Result<Json<ChargeList>, ApiError> {
+    let open = payments.ledger_for(&admitted.registration)?;
+    let query = page::query(query)?;
+    let limit = page::limit(query.limit)?;
     let position = |text: &str| text.strip_prefix(CURSOR_PREFIX)?.parse().ok();
-    let before = asked
+    let before = query
         .cursor
-        .map(|text| cursor::parse(&tenant, &text, position))
+        .map(|text| cursor::parse(&admitted.tenant, &text, position))
         .transpose()?;
-    let _taken_on = payments.take_on(&tenant)?;
-    let (charges, has_more) = open.ledger.newest(&tenant, limit, before).await?;
+    let (charges, has_more) = open.ledger.newest(&admitted.tenant, limit, before).await?;
     let last = charges.last().filter(|_| has_more);
-    Ok(Json(Listed {
+    Ok(Json(ChargeList {
         next_cursor: last
-            .map(|last| cursor::to_text(&tenant, &format!("{CURSOR_PREFIX}{}", last.id))),
+            .map(|last| cursor::to_text(&admitted.tenant, &format!("{CURSOR_PREFIX}{}", last.id))),
         charges: charges
             .iter()
             .map(|charge| to_raw_value(&charge.body()).expect("strings and numbers serialise"))
@@ -284,13 +281,10 @@ pub(crate) async fn list(
     }))
 }
 
-/// What the positions of this listing begin with: no other listing's cursor is one.
-const CURSOR_PREFIX: &str = "charges/";
-
-/// The id in a path. What is no id is no charge's.
+/// Parses the id in a path. Another text is the id of no charge.
 fn charge_id(path: Result<Path<String>, PathRejection>) -> Result<Uuid, ApiError> {
     let text = path.ok().map(|Path(text)| text);
-    // As it was given, not in another of the ways a UUID can be written.
+    // Only the canonical form of a UUID is an id.
     text.and_then(|text| {
         Uuid::parse_str(&text)
             .ok()
@@ -300,17 +294,17 @@ fn charge_id(path: Result<Path<String>, PathRejection>) -> Result<Uuid, ApiError
 }
 
 fn no_charge() -> ApiError {
-    let msg = "NotFound: the tenant has no charge of this id";
+    let msg = "NotFound: the tenant has no charge with this id";
     ApiError::new(StatusCode::NOT_FOUND, "charge_unknown", msg)
 }
 
-fn answered(status: StatusCode, answer: Answer) -> Response {
-    let location = format!("/payments/charges/{}", answer.charge);
+fn response(status: StatusCode, recorded: RecordedResponse) -> Response {
+    let location = format!("/payments/charges/{}", recorded.charge);
     let headers = [
         (header::CONTENT_TYPE, "application/json".to_owned()),
         (header::LOCATION, location),
     ];
-    (status, headers, answer.body).into_response()
+    (status, headers, recorded.body).into_response()
 }
 
 impl From<LedgerError> for ApiError {
@@ -319,7 +313,7 @@ impl From<LedgerError> for ApiError {
             LedgerError::KeyReused => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
-                "UnprocessableEntity: this Idempotency-Key was used for another request; take a new key for a new one",
+                "UnprocessableEntity: this Idempotency-Key was used for another request; send a new key for a new request",
             ),
             LedgerError::NoCharge => no_charge(),
             LedgerError::TooMuch(left) => Self::new(
@@ -340,7 +334,7 @@ impl From<LedgerError> for ApiError {
 
 #[cfg(test)]
 mod tests {
-    use shared::registry::Status;
+    use tenantry_registry::Status;
 
     use super::*;
 
@@ -348,7 +342,7 @@ mod tests {
         Tenant {
             id: "tenant-3".parse().expect("valid"),
             tier,
-            // Of its own consumer: it says nothing of payments.
+            // The queue of the tenant's own consumer, which does not matter for payments.
             queue: Some(
                 "arn:aws:sqs:us-east-1:000000000000:consumer-tenant-3-x11"
                     .parse()
@@ -366,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_keeps_basic_and_advanced_tenants_payments_and_no_others() {
+    fn a_pool_stores_payments_of_basic_and_advanced_tenants_only() {
         let (ours, pool) = (arn("payments-pool-1-x7k"), "pool-1".parse().expect("valid"));
         let silo = "tenant-3".parse().expect("valid");
         for (tier, table, environment, expected) in [
@@ -390,7 +384,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                is_kept_in(&ours, environment, &tenant(tier, table)),
+                is_stored_in(&ours, environment, &tenant(tier, table)),
                 expected,
                 "{tier:?} {table:?}"
             );

@@ -1,16 +1,17 @@
-//! What whoever creates the table has to know of it. On demand, all of it strings but the time to live, a number.
+//! The schema of the payments table, for the code that creates it. Every attribute here is a string, except the time to
+//! live, which is a number.
 
-/// The parameter, of an environment or a tenant, that holds the table's ARN.
+/// Parameter of an environment or a tenant with the table's ARN.
 pub const PARAMETER: &str = "payments_ddb";
-/// The hash key: whose item it is.
+/// Hash key: the tenant.
 pub const HASH: &str = "tenant_id";
-/// The range key: what it is.
+/// Range key: type and id of the item.
 pub const RANGE: &str = "sk";
-/// The attribute that the table's time to live goes by: seconds since 1970.
+/// Attribute of the table's time to live, in seconds since 1970.
 pub const EXPIRES_AT: &str = "expires_at";
-/// The index of the outbox, with all attributes. Sparse: items that are no entries of the outbox are not in it.
+/// Index of the outbox, with all attributes. Sparse: it contains the outbox entries only.
 pub const OUTBOX: &str = "outbox";
-/// The index's hash key.
+/// Hash key of the index.
 pub const OUTBOX_SHARD: &str = "outbox_shard";
-/// The index's range key: when the entry was written.
+/// Range key of the index: the time at which the entry was written.
 pub const OUTBOX_AT: &str = "outbox_at";

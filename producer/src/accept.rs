@@ -1,4 +1,4 @@
-//! `POST /producer`: from request to confirmed message.
+//! `POST /producer`: sends the event to the tenant's queue, and answers once the queue has confirmed it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,32 +9,31 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use serde::Serialize;
-use shared::event::{Event, Payload, id_of_key};
-use shared::http::caller::CallingTenant;
-use shared::http::error::ApiError;
-use shared::http::idempotency::IdempotencyKey;
-use shared::http::openapi::{
+use tenantry_process::telemetry::traceparent;
+use tenantry_queue::message::Outgoing;
+use tenantry_queue::sender::{SendError, Sender};
+use tenantry_registry::Tenant;
+use tenantry_service::Http;
+use tenantry_service::admission::Admitted;
+use tenantry_service::error::ApiError;
+use tenantry_service::idempotency::IdempotencyKey;
+use tenantry_service::openapi::{
     AnyJson, BodyErrors, Errors, OptionalKeyHeader, TenantHeader, TraceHeader,
 };
-use shared::http::{Http, RequestContext};
-use shared::queue::message::Outgoing;
-use shared::queue::sender::Sender;
-use shared::registry::Tenant;
-use shared::telemetry::traceparent;
-use shared::tenant::{TenantId, Tier};
-use tokio::time::Instant;
-use utoipa::ToSchema;
+use tenantry_service::telemetry::RequestContext;
+use tenantry_tenancy::event::{Event, Payload, id_of_key};
+use tenantry_tenancy::tenant::{TenantId, Tier};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::idempotency::{Replay, Replays};
-use crate::openapi::TierHeader;
 
-/// The request header that names the tier its caller believes the tenant has.
+/// Request header with the tier that the client expects the tenant to have.
 const TIER_HEADER: &str = "tier";
-/// Longest look-up and send together: an answer comes within 5 s.
-const ANSWER_WITHIN: Duration = Duration::from_millis(4500);
+/// Deadline of lookup and send together: the request is answered within 5 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(4500);
 
-/// What the route needs. Clones share it.
+/// State of the route. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Producer(Arc<Inner>);
 
@@ -49,22 +48,42 @@ struct Inner {
 // Keys in sorted order.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Accepted {
-    /// The environment that took it
+    /// The environment that accepted the event
     #[schema(example = "pool-1")]
     environment: String,
-    /// What it is stored under
+    /// Id under which the event is stored
     message_id: Uuid,
-    /// The service
+    /// Name of the service
     microservice: &'static str,
-    /// Whose event it is
+    /// The tenant that owns the event
     #[schema(value_type = String)]
     tenant_id: TenantId,
-    /// The service's version
+    /// Version of the service
     version: &'static str,
 }
 
-/// The tier the request claims; an unknown one is a 400, before anything else is looked at.
+/// The tier in the request's header. An unknown tier is a 400, which precedes every other check.
 pub(crate) struct ClaimedTier(Option<Tier>);
+
+/// The tier that the client expects the tenant to have
+#[derive(IntoParams)]
+#[expect(dead_code, reason = "describes the header that `ClaimedTier` parses")]
+#[into_params(parameter_in = Header)]
+pub(crate) struct TierHeader {
+    /// The tenant's registered tier; any other tier is refused
+    #[param(
+        required = false,
+        pattern = "^(basic|advanced|premium)$",
+        example = "basic"
+    )]
+    tier: String,
+}
+
+impl AsRef<Http> for Producer {
+    fn as_ref(&self) -> &Http {
+        &self.0.http
+    }
+}
 
 impl Producer {
     pub(crate) fn new(http: Http, sender: Sender, max_body_bytes: usize) -> Self {
@@ -76,110 +95,126 @@ impl Producer {
         }))
     }
 
-    /// Looks the tenant up and checks the claimed tier against its own.
-    async fn registered(
-        &self,
-        tenant: &TenantId,
-        claimed: Option<Tier>,
-    ) -> Result<Arc<Tenant>, ApiError> {
-        let registered = self.0.http.access().registered(tenant).await?;
-        match (claimed, registered.tier) {
-            (Some(claimed), Some(actual)) if claimed != actual => {
-                Err(ApiError::wrong_tier(tenant, actual))
-            }
-            _ => Ok(registered),
-        }
-    }
-
-    /// Sends the event; ends once its queue has confirmed it, or this time is over.
+    /// Sends the event. Returns once the queue has confirmed it, or the time-out is over.
     async fn send(
         &self,
-        within: Duration,
-        registered: &Tenant,
-        message: Outgoing,
+        timeout: Duration,
+        registration: &Tenant,
+        event: Event,
     ) -> Result<(), ApiError> {
-        let queue = registered.queue.as_ref().ok_or_else(|| {
+        let queue = registration.queue.as_ref().ok_or_else(|| {
             let msg =
                 "Unavailable: the tenant's queue is still being created; try again after Retry-After seconds";
             ApiError::unavailable("queue_missing", msg)
         })?;
-        Ok(self.0.sender.send_within(within, queue, message).await?)
+        let message = event.into_message(self.0.http.environment());
+        let mut message = Outgoing::from_parts(message.body, message.group, message.attributes);
+        message.trace(traceparent(&tracing::Span::current()));
+        self.0
+            .sender
+            .send_within(timeout, queue, message)
+            .await
+            .map_err(send_error)
     }
 }
 
-/// Put an event onto the tenant's queue
+fn send_error(error: SendError) -> ApiError {
+    match error {
+        SendError::Full => ApiError::unavailable(
+            "overloaded",
+            "Unavailable: the send buffer is full; try again after Retry-After seconds",
+        ),
+        SendError::TimedOut => ApiError::unavailable(
+            "queue_timed_out",
+            "Unavailable: the queue did not confirm the message in time; repeat it with an Idempotency-Key",
+        ),
+        SendError::Unavailable(_) => ApiError::unavailable(
+            "queue_unavailable",
+            "Unavailable: the queue cannot be used now; try again after Retry-After seconds",
+        ),
+        SendError::Rejected { code, message } => ApiError::bad_request(
+            "message_rejected",
+            format!("BadRequest: the queue rejected the message: {code}: {message}"),
+        ),
+    }
+}
+
+/// Compares the claimed tier with the registered one, if both are known.
+fn check_tier(registration: &Tenant, claimed: Option<Tier>) -> Result<(), ApiError> {
+    match (claimed, registration.tier) {
+        (Some(claimed), Some(actual)) if claimed != actual => {
+            Err(ApiError::wrong_tier(&registration.id, actual))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Send an event to the tenant's queue
 ///
-/// Answered once the queue has confirmed it. The same `Idempotency-Key` never yields a second stored message. A body is
-/// read as JSON, whatever its `Content-Type`; none is an event without a payload.
+/// The request is answered once the queue has confirmed the event. The same `Idempotency-Key` never yields a second
+/// stored message. The body is parsed as JSON for every `Content-Type`. An empty body is an event without a payload.
 #[utoipa::path(
     post,
     path = "/producer",
     params(TenantHeader, TierHeader, OptionalKeyHeader, TraceHeader),
     request_body = AnyJson,
-    responses((status = 200, description = "The queue has it", body = Accepted), Errors, BodyErrors)
+    responses(
+        (status = 200, description = "The queue has confirmed the event", body = Accepted),
+        Errors,
+        BodyErrors,
+    )
 )]
 pub(crate) async fn accept(
+    admitted: Admitted<ClaimedTier>,
     State(producer): State<Producer>,
-    ClaimedTier(claimed): ClaimedTier,
-    CallingTenant(tenant): CallingTenant,
     key: Option<IdempotencyKey>,
     context: RequestContext,
-    request: Body,
+    body: Body,
 ) -> Result<Json<Accepted>, ApiError> {
-    let http = &producer.0.http;
-    let asked = Instant::now();
-    let registered = producer.registered(&tenant, claimed).await?;
-    let left = ANSWER_WITHIN.saturating_sub(asked.elapsed());
-    http.access().check_rate(&tenant)?;
-    let payload = payload(
-        &http
-            .bodies()
-            .read(request, producer.0.max_body_bytes)
-            .await?,
-    )?;
-    let _taken_on = http.access().take_on(&tenant)?;
+    let Admitted {
+        tenant,
+        registration,
+        ..
+    } = &admitted;
+    check_tier(registration, admitted.claim.0)?;
+    let timeout = REQUEST_TIMEOUT.saturating_sub(admitted.since.elapsed());
+    let Inner {
+        http,
+        replays,
+        max_body_bytes,
+        ..
+    } = &*producer.0;
+    let payload = parse_payload(&http.bodies().read(body, *max_body_bytes).await?)?;
     let message_id = key
         .as_ref()
-        .map_or_else(Uuid::now_v7, |key| id_of_key(&tenant, key.as_str()));
+        .map_or_else(Uuid::now_v7, |key| id_of_key(tenant, key.as_str()));
     let replay = match &key {
-        Some(_) => {
-            producer
-                .0
-                .replays
-                .find(message_id, payload.as_ref())
-                .await?
-        }
+        Some(_) => replays.find(message_id, payload.as_ref()).await?,
         None => Replay::New,
     };
     context.set_message_id(message_id);
-    if let Replay::New = replay {
+    if replay == Replay::New {
         let event = Event {
             tenant: tenant.clone(),
             message_id,
             payload: payload.clone(),
         };
-        let mut message = event.into_message(http.environment());
-        message.trace(traceparent(&tracing::Span::current()));
-        producer.send(left, &registered, message).await?;
+        producer.send(timeout, registration, event).await?;
         if key.is_some() {
-            producer
-                .0
-                .replays
-                .remember(message_id, payload.as_ref())
-                .await;
+            replays.remember(message_id, payload.as_ref()).await;
         }
     }
     Ok(Json(Accepted {
         environment: http.environment().to_string(),
         message_id,
         microservice: http.service(),
-        tenant_id: tenant,
+        tenant_id: tenant.clone(),
         version: http.version(),
     }))
 }
 
-/// The caller's payload; an empty body is none.
-fn payload(body: &[u8]) -> Result<Option<Payload>, ApiError> {
+/// Parses the payload. An empty body has none.
+fn parse_payload(body: &[u8]) -> Result<Option<Payload>, ApiError> {
     if body.is_empty() {
         return Ok(None);
     }

@@ -1,33 +1,29 @@
 //! `Idempotency-Key`: the same key of the same tenant never yields a second stored message.
 //!
-//! The promise is kept by the id, which is derived from tenant and key: whichever replica a repeat reaches, and
-//! however late, it becomes the same item, and the consumer keeps the first. Beyond that a replica remembers the keys it
-//! has seen confirmed for a while, answers repeats without sending again, and refuses a key that comes with another
-//! body. The memory is a help, never what the promise rests on.
+//! The message id guarantees that, because it is derived from tenant and key. A repeat becomes the same item on every
+//! replica and at any time, and the consumer keeps the first one. In addition, each replica caches its confirmed keys.
+//! It answers their repeats without another send, and refuses a key with another body. No promise depends on the cache.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use moka::future::Cache;
-use shared::event::Payload;
-use shared::http::error::ApiError;
+use tenantry_service::error::ApiError;
+use tenantry_tenancy::event::Payload;
 use uuid::Uuid;
 
-/// Confirmed keys a replica remembers.
-const MAX_REMEMBERED: u64 = 10_000;
-/// How long it does.
-const REMEMBERED_FOR: Duration = Duration::from_secs(600);
+/// Confirmed keys that a replica caches, and the time for which it does.
+const MAX_CACHED: u64 = 10_000;
+const CACHE_TTL: Duration = Duration::from_secs(600);
 
-/// Confirmed requests by the id they became, with a digest of their body.
+/// Digests of the bodies of confirmed requests, by message id.
 pub(crate) struct Replays(Cache<Uuid, u64>);
 
-/// Whether a request with a key was seen before.
+/// Whether this replica has a confirmation for a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Replay {
-    /// Not by this replica: send it.
     New,
-    /// Confirmed already: answer as before.
     Confirmed,
 }
 
@@ -35,18 +31,18 @@ impl Default for Replays {
     fn default() -> Self {
         Self(
             Cache::builder()
-                .max_capacity(MAX_REMEMBERED)
-                .time_to_live(REMEMBERED_FOR)
+                .max_capacity(MAX_CACHED)
+                .time_to_live(CACHE_TTL)
                 .build(),
         )
     }
 }
 
 impl Replays {
-    /// Whether this replica has seen the request that became this message confirmed.
+    /// Looks up the request that became this message.
     ///
     /// # Errors
-    /// 422 where the key came with another body.
+    /// 422 if the confirmed request had another body.
     pub(crate) async fn find(
         &self,
         message_id: Uuid,
@@ -54,11 +50,11 @@ impl Replays {
     ) -> Result<Replay, ApiError> {
         match self.0.get(&message_id).await {
             None => Ok(Replay::New),
-            Some(seen) if seen == digest(payload) => Ok(Replay::Confirmed),
+            Some(confirmed) if confirmed == digest(payload) => Ok(Replay::Confirmed),
             Some(_) => Err(ApiError::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
-                "UnprocessableEntity: this Idempotency-Key was used with another body; take a new key for a new event",
+                "UnprocessableEntity: this Idempotency-Key was used with another body; send a new key for a new event",
             )),
         }
     }
@@ -76,12 +72,12 @@ fn digest(payload: Option<&Payload>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use shared::event::id_of_key;
+    use tenantry_tenancy::event::id_of_key;
 
     use super::*;
 
     #[tokio::test]
-    async fn a_repeat_is_known_and_another_body_is_refused() {
+    async fn a_repeat_is_recognized_and_another_body_is_refused() {
         let replays = Replays::default();
         let id = id_of_key(&"tenant-1".parse().expect("valid"), "k");
         let (one, two) = (
@@ -99,7 +95,7 @@ mod tests {
         assert_eq!(
             replays.find(theirs, Some(&two)).await,
             Ok(Replay::New),
-            "keys are the tenant's own"
+            "each tenant has its own keys"
         );
     }
 }

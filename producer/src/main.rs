@@ -1,7 +1,7 @@
-//! The producer as a process.
+//! The producer's process.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    shared::service::main(producer::NAME, producer::run)
+    tenantry_process::run::main(producer::NAME, producer::run)
 }

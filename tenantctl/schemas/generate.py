@@ -1,7 +1,8 @@
-"""Makes the schemas that `lint` checks Flux's kinds with, from Flux's own definitions (Apache-2.0).
+"""Generates lint's schemas of Flux's kinds from Flux's own definitions (Apache-2.0).
 
-They are stricter than the definitions: an unknown field, which the API server silently drops, is an error. Descriptions
-are left out. Usage, with PyYAML and the modules in Go's cache (`go mod download github.com/fluxcd/<module>@<version>`):
+The schemas are stricter than the definitions: an unknown field, which the API server drops silently, is an error. They
+have no descriptions. Usage, with PyYAML and the modules in the cache of Go (`go mod download MODULE@VERSION`, for
+example github.com/fluxcd/helm-controller/api):
 
     python generate.py "$(go env GOMODCACHE)"
 """
@@ -38,7 +39,7 @@ METADATA = {
 
 
 def strict(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema as draft 7 has it, closed to unknown fields."""
+    """Return the schema in draft 7, closed to unknown fields."""
     if schema.get("x-kubernetes-int-or-string"):
         return {"type": ["integer", "string"]}
     out = {key: value for key, value in schema.items() if key in KEPT}
@@ -54,7 +55,7 @@ def strict(schema: dict[str, Any]) -> dict[str, Any]:
     if "items" in schema:
         out["items"] = strict(schema["items"])
     if schema.get("x-kubernetes-preserve-unknown-fields") and "properties" not in schema:
-        # Any value, for example a chart's values.
+        # An open object, for example the values of a chart.
         return {"type": "object"} if schema.get("type") == "object" else {}
     return out
 

@@ -1,147 +1,65 @@
-//! A request carried out: fetch, plan on the fresh head, commit, push.
+//! Applies requests to the remote branch: fetch, plan on the fresh head, commit, push.
 //!
-//! A push that finds the branch moved on is planned again, at random distance, a bounded number of times: then it is an
-//! error, and nothing has changed. The request's id is in the commit. A request whose id is in the history already is a
-//! success without a commit, so it may be repeated at will; another request under the same id is a conflict. A push whose
-//! answer was lost is settled by looking for the id on the fresh head.
+//! A push that finds the branch moved is planned again after a random pause, up to a limit. Beyond the limit it is an error,
+//! and nothing has changed. The commit carries the request's id. A request whose id is in the history succeeds without a
+//! commit, so a repeat is safe; another request with that id is a conflict. After an unanswered push, the id is searched on
+//! the fresh head.
 
 mod attempt;
+mod outcome;
 mod record;
-mod request_id;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::queue::retry::backoff_from_half;
+use tenantry_process::retry::backoff_from_half;
 
-use self::attempt::{Attempt, Failed, attempt};
-pub use self::record::describe;
-pub use self::request_id::{InvalidRequestId, RequestId};
-use crate::git::{GitError, Oid, Repository};
-use crate::plan::{Plan, PlanError, PlanErrorKind};
-use crate::request::Request;
+use self::attempt::{Attempt, AttemptError, attempt};
+use self::outcome::Plans;
+pub use self::outcome::{Applied, ApplyOutcome, ApplyResults, ApplyStep, OnStep, RequestError};
+pub use self::record::request_json;
+use crate::git::{GitError, Repository, on_blocking_thread};
+use crate::plan::Plan;
+use crate::request::{IdentifiedRequest, RequestId};
 
-/// Pushes tried while others move the branch, where nothing else is said. One of eight writers that never pause wins one
-/// go in eight: about once in 10^11 it loses this many in a row.
+/// Default limit of pushes while other writers move the branch. One of eight writers that never pause wins one push in
+/// eight, so about once in 10^11 it loses this many in a row.
 pub const MAX_ATTEMPTS: u32 = 200;
-/// First wait before planning again.
-const AGAIN_BASE: Duration = Duration::from_millis(40);
-/// Longest such wait: about one go. Whoever waits longer than the others loses to those who have just come.
-const AGAIN_MAX: Duration = Duration::from_millis(400);
-/// Looks for a commit whose push was not answered.
-const MAX_LOST: u32 = 4;
-/// First wait before such a look.
-const LOST_BASE: Duration = Duration::from_millis(250);
-/// Longest such wait.
-const LOST_MAX: Duration = Duration::from_secs(5);
+const REPLAN_BASE: Duration = Duration::from_millis(40);
+/// Longest wait, about one attempt: a writer that waits longer loses to new writers.
+const REPLAN_MAX: Duration = Duration::from_millis(400);
+/// Limit of searches for a commit after an unanswered push.
+const MAX_SEARCHES: u32 = 4;
+const SEARCH_BASE: Duration = Duration::from_millis(250);
+const SEARCH_MAX: Duration = Duration::from_secs(5);
 
-/// A request and the id it is known by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// What is to be done.
-    pub request: Request,
-    /// The id that makes a repeat of it known.
-    pub id: RequestId,
-    /// Whether the id may be in the history already; one just made up cannot.
-    pub may_be_repeat: bool,
-}
-
-/// What carrying a request out came to.
-#[derive(Debug, Clone)]
-pub struct Applied {
-    /// What became of it.
-    pub outcome: Outcome,
-    /// What was planned; `None` for a repeat.
-    pub plan: Option<Plan>,
-    /// Pushes it took, 0 where there was nothing to push.
-    pub attempts: u32,
-}
-
-/// A request's good ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The branch has this commit.
-    Committed(Oid),
-    /// The repository says so already.
-    NothingToDo,
-    /// This commit, made before, carries the request's id.
-    Repeated(Oid),
-}
-
-/// Why one request is not carried out; others are none the worse for it.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// There is no plan.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The id belongs to another request.
-    #[error(
-        "request id {id} belongs to another request, committed as {commit}: {recorded}; choose another id"
-    )]
-    IdTaken {
-        /// The id.
-        id: RequestId,
-        /// The commit that has it.
-        commit: Oid,
-        /// What was asked for under it.
-        recorded: String,
-    },
-}
-
-/// Why nothing was carried out.
+/// Reason why no request was applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// Git, or the remote, does not do it. Nothing has changed.
+    /// Git or the remote failed. Nothing has changed.
     #[error(transparent)]
     Git(#[from] GitError),
-    /// Others moved the branch each time.
-    #[error(
-        "the branch moved on {attempts} times while this was planned; nothing was changed, try again"
-    )]
-    Contended {
-        /// Pushes tried.
-        attempts: u32,
-    },
-    /// The push was not answered, and whether it arrived cannot be told.
+    #[error("the branch moved {attempts} times during planning; nothing was changed, try again")]
+    Contended { attempts: u32 },
+    /// The push was not answered and may have arrived.
     #[error(
         "the push was not answered and may have arrived: {source}; repeat with --request-id {id} to find out"
     )]
-    Lost {
-        /// The first request's id.
+    PushUnanswered {
         id: RequestId,
-        /// What happened to the push, or to the look for it.
+        /// The failure of the push, or of the search for its commit.
         source: GitError,
     },
 }
 
-/// A step that may take long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Fetching the branch.
-    Fetching,
-    /// Reading and planning.
-    Planning,
-    /// Pushing.
-    Pushing,
-    /// The branch moved on: this is the next attempt's number.
-    Again(u32),
-    /// The push was not answered: looking for its commit.
-    Searching,
-}
-
-/// Hears of each step, on any thread.
-pub type OnStep = Arc<dyn Fn(Step) + Send + Sync>;
-
-/// How requests are carried out.
 #[derive(Clone)]
-pub struct Options {
-    /// Hears of each step.
+pub struct ApplyOptions {
     pub on_step: OnStep,
-    /// Pushes tried while others move the branch, at least 1.
+    /// Limit of pushes while other writers move the branch, at least 1.
     pub max_attempts: u32,
 }
 
-impl Default for Options {
+impl Default for ApplyOptions {
     fn default() -> Self {
         Self {
             on_step: Arc::new(|_| {}),
@@ -150,152 +68,120 @@ impl Default for Options {
     }
 }
 
-/// What each request came to.
-pub type Results = Vec<Result<Applied, Refused>>;
-
-impl Refused {
-    /// The stable name of the error, for programs.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Plan(error) => error.code(),
-            Self::IdTaken { .. } => "request_id_taken",
-        }
-    }
-
-    /// Which kind of answer it is.
-    pub const fn kind(&self) -> PlanErrorKind {
-        match self {
-            Self::Plan(error) => error.kind(),
-            Self::IdTaken { .. } => PlanErrorKind::Conflict,
-        }
-    }
-}
-
 impl ApplyError {
-    /// The stable name of the error, for programs.
+    /// Returns the stable name of the error, for programs.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Git(error) => error.code(),
             Self::Contended { .. } => "contended",
-            Self::Lost { .. } => "push_not_answered",
+            Self::PushUnanswered { .. } => "push_not_answered",
         }
     }
 }
 
-/// Carries one request out.
+/// Applies one request.
 ///
 /// # Errors
-/// [`ApplyError`] where nothing was done at all; the inner [`Refused`] where this request cannot be.
+/// [`ApplyError`] if nothing was done; the inner [`RequestError`] if this request is refused.
 pub async fn apply(
     repository: &Repository,
-    wanted: Wanted,
-    options: &Options,
-) -> Result<Result<Applied, Refused>, ApplyError> {
-    let mut results = apply_all(repository, vec![wanted], options).await?;
+    identified: IdentifiedRequest,
+    options: &ApplyOptions,
+) -> Result<Result<Applied, RequestError>, ApplyError> {
+    let mut results = apply_all(repository, vec![identified], options).await?;
     Ok(results.pop().expect("one request has one result"))
 }
 
-/// Carries requests out in order, a commit each and one push for all.
+/// Applies requests in order, with one commit each and one push for all.
 ///
 /// # Errors
-/// [`ApplyError`] where none of them was carried out, or it cannot be told.
+/// [`ApplyError`] if no request was applied, or the push was not answered.
 pub async fn apply_all(
     repository: &Repository,
-    wanted: Vec<Wanted>,
-    options: &Options,
-) -> Result<Results, ApplyError> {
-    let (wanted, on_step) = (Arc::new(wanted), &options.on_step);
-    let mut lost: Option<Lost> = None;
+    requests: Vec<IdentifiedRequest>,
+    options: &ApplyOptions,
+) -> Result<ApplyResults, ApplyError> {
+    let (requests, on_step) = (Arc::new(requests), &options.on_step);
+    let mut unanswered: Option<UnansweredPush> = None;
     let mut rejected = 0;
     loop {
-        let tried = Attempt {
+        let next = Attempt {
             repository: repository.clone(),
-            wanted: Arc::clone(&wanted),
+            requests: Arc::clone(&requests),
             on_step: Arc::clone(on_step),
-            plans: lost.as_ref().map(|lost| Arc::clone(&lost.plans)),
+            plans: unanswered.as_ref().map(|push| Arc::clone(&push.plans)),
         };
-        let tried = tokio::task::spawn_blocking(move || attempt(tried)).await;
-        let failed =
-            match tried.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
-                Ok(results) => return Ok(numbered(results, rejected + 1)),
-                Err(failed) => failed,
-            };
-        let pause = match failed {
-            Failed::Rejected => {
+        let error = match on_blocking_thread(move || attempt(next)).await {
+            Ok(results) => return Ok(numbered(results, rejected + 1)),
+            Err(error) => error,
+        };
+        let pause = match error {
+            AttemptError::Rejected => {
                 rejected += 1;
                 if rejected >= options.max_attempts {
                     return Err(ApplyError::Contended { attempts: rejected });
                 }
-                on_step(Step::Again(rejected + 1));
-                backoff_from_half(rejected - 1, AGAIN_BASE, AGAIN_MAX, fastrand::f64())
+                on_step(ApplyStep::Replanning(rejected + 1));
+                backoff_from_half(rejected - 1, REPLAN_BASE, REPLAN_MAX, fastrand::f64())
             }
-            Failed::Pushing(source, plans) if source.may_have_arrived() => {
-                lost = Some(Lost::again(lost, plans, source, &wanted)?);
-                on_step(Step::Searching);
-                backoff_from_half(
-                    lost.as_ref().map_or(0, |lost| lost.times),
-                    LOST_BASE,
-                    LOST_MAX,
-                    fastrand::f64(),
-                )
+            AttemptError::Push(source, plans) if source.may_have_arrived() => {
+                let push = UnansweredPush::again(unanswered.take(), plans, source, &requests)?;
+                on_step(ApplyStep::Searching);
+                unanswered.insert(push).pause()
             }
-            Failed::Before(source) if lost.is_some() => {
-                lost = Some(Lost::again(lost, Vec::new(), source, &wanted)?);
-                backoff_from_half(
-                    lost.as_ref().map_or(0, |lost| lost.times),
-                    LOST_BASE,
-                    LOST_MAX,
-                    fastrand::f64(),
-                )
+            AttemptError::BeforePush(source) if unanswered.is_some() => {
+                let push = UnansweredPush::again(unanswered.take(), Vec::new(), source, &requests)?;
+                unanswered.insert(push).pause()
             }
-            Failed::Before(source) | Failed::Pushing(source, _) => return Err(source.into()),
+            AttemptError::BeforePush(source) | AttemptError::Push(source, _) => {
+                return Err(source.into());
+            }
         };
         tokio::time::sleep(pause).await;
     }
 }
 
-/// What was planned for each request.
-type Plans = Arc<Vec<Option<Plan>>>;
-
-/// A push that was not answered.
-struct Lost {
-    times: u32,
-    /// What was planned then: the results, should the commits turn out to have arrived.
+struct UnansweredPush {
+    /// Searches for the commit so far.
+    searches: u32,
+    /// The plans of that push: the results if its commits did arrive.
     plans: Plans,
 }
 
-impl Lost {
-    /// Another look, unless there have been enough.
+impl UnansweredPush {
+    /// Counts one more search, up to the limit.
     fn again(
         before: Option<Self>,
         plans: Vec<Option<Plan>>,
         source: GitError,
-        wanted: &[Wanted],
+        requests: &[IdentifiedRequest],
     ) -> Result<Self, ApplyError> {
-        let (times, known) = before.map_or((0, Plans::default()), |before| {
-            (before.times + 1, before.plans)
+        let (searches, known) = before.map_or((0, Plans::default()), |before| {
+            (before.searches + 1, before.plans)
         });
-        if times >= MAX_LOST {
-            let id = wanted
+        if searches >= MAX_SEARCHES {
+            let id = requests
                 .first()
-                .map_or_else(RequestId::random, |wanted| wanted.id.clone());
-            return Err(ApplyError::Lost { id, source });
+                .map_or_else(RequestId::random, |first| first.id.clone());
+            return Err(ApplyError::PushUnanswered { id, source });
         }
-        Ok(Self {
-            times,
-            plans: if plans.is_empty() {
-                known
-            } else {
-                Arc::new(plans)
-            },
-        })
+        let plans = if plans.is_empty() {
+            known
+        } else {
+            Arc::new(plans)
+        };
+        Ok(Self { searches, plans })
+    }
+
+    fn pause(&self) -> Duration {
+        backoff_from_half(self.searches, SEARCH_BASE, SEARCH_MAX, fastrand::f64())
     }
 }
 
-/// The results with the number of pushes that led to them.
-fn numbered(mut results: Results, attempts: u32) -> Results {
+/// Adds the number of pushes to the results.
+fn numbered(mut results: ApplyResults, attempts: u32) -> ApplyResults {
     for applied in results.iter_mut().flatten() {
-        if matches!(applied.outcome, Outcome::Committed(_)) {
+        if matches!(applied.outcome, ApplyOutcome::Committed(_)) {
             applied.attempts = attempts;
         }
     }

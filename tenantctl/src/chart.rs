@@ -1,19 +1,17 @@
-//! The tenant chart that this program is built with: its defaults, and how values are merged over them.
+//! The tenant chart compiled into this program: its defaults, and the merge of values over them.
 
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-/// The chart's name, as `spec.chart.spec.chart` has it.
+/// The chart's name in `spec.chart.spec.chart`.
 pub(crate) const NAME: &str = "helm-tenant-chart";
 
-/// The schema of the chart's values.
 pub(crate) const SCHEMA: &str =
     include_str!("../../helm-charts/helm-tenant-chart/values.schema.json");
 
 const DEFAULTS: &str = include_str!("../../helm-charts/helm-tenant-chart/values.yaml");
 
-/// The chart's own `values.yaml`.
 pub(crate) static DEFAULT_VALUES: LazyLock<Value> = LazyLock::new(|| {
     let documents = crate::yaml::parse(DEFAULTS).expect("the chart's values.yaml is YAML");
     documents
@@ -23,8 +21,8 @@ pub(crate) static DEFAULT_VALUES: LazyLock<Value> = LazyLock::new(|| {
         .to_json()
 });
 
-/// Values over the chart's defaults, as Helm does it: maps key by key, `null` takes a default away, and everything else,
-/// lists too, stands in the default's place.
+/// Merges values over the chart's defaults, as Helm does: maps key by key; `null` removes a default; any other value, also
+/// a list, replaces the default.
 pub(crate) fn merged(values: &Value) -> Value {
     merge(DEFAULT_VALUES.clone(), values)
 }
@@ -43,12 +41,12 @@ fn merge(default: Value, value: &Value) -> Value {
     Value::Object(defaults)
 }
 
-/// The value at the end of a path of keys.
+/// Returns the value at the end of a path of keys.
 pub(crate) fn at<'v>(value: &'v Value, path: &[&str]) -> Option<&'v Value> {
     path.iter().try_fold(value, |value, key| value.get(key))
 }
 
-/// A map's entries; none for anything else.
+/// Returns the entries of a map; none for another value.
 pub(crate) fn map(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
     value
         .and_then(Value::as_object)

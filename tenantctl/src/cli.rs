@@ -1,8 +1,8 @@
-//! The command line: what can be asked for, what is answered, and with which exit code.
+//! The command line: arguments, output, exit codes.
 //!
-//! People get lines, machines one JSON object on standard output, whatever happens; wrong arguments are the exception:
-//! they are told on standard error with exit code 2. A progress line appears on a terminal only. Nothing is asked for
-//! interactively.
+//! Text output is for people. JSON output is one object on standard output, also for errors. Wrong arguments are the
+//! exception: their error goes to standard error, with exit code 2. A progress line appears on a terminal only. No command
+//! prompts.
 
 mod arguments;
 mod change;
@@ -12,7 +12,7 @@ mod lint;
 mod list;
 mod output;
 mod progress;
-mod sources;
+mod repository;
 mod work;
 
 use std::process::ExitCode;
@@ -21,19 +21,19 @@ use clap::{CommandFactory, Parser};
 
 use self::arguments::{Cli, Command};
 use self::exit::{CliError, Exit};
-use self::output::say;
+use self::output::print;
 use crate::git::answer_askpass;
 
-/// The whole of `main`: reads the process's arguments, does what they say.
+/// Runs the command of the process's arguments.
 pub fn main() -> ExitCode {
-    // Git has started this program to ask who it is.
+    // Git has started this program as its askpass.
     if let Some(answered) = answer_askpass() {
         return answered;
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(asked) => {
-            // Nobody is left to tell if this fails, too.
+            // A failure of this write cannot be reported anywhere.
             let _ = asked.print();
             return u8::try_from(asked.exit_code())
                 .unwrap_or(Exit::Unexpected.code())
@@ -43,11 +43,10 @@ pub fn main() -> ExitCode {
     let output = cli.global.output;
     match run(cli) {
         Ok(exit) => exit.into(),
-        Err(error) => output::fail(output, &error),
+        Err(error) => output::print_error(output, &error),
     }
 }
 
-/// Does what the arguments say.
 fn run(cli: Cli) -> Result<Exit, CliError> {
     let Cli { global, command } = cli;
     match command {
@@ -63,7 +62,7 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tenantctl", &mut script);
-            say(&script).map(|()| Exit::Done)
+            print(&script).map(|()| Exit::Done)
         }
     }
 }

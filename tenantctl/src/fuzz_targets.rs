@@ -1,33 +1,33 @@
-//! Fuzz targets: lifecycle messages, YAML, and files of a repository that somebody has edited.
+//! Fuzz targets: lifecycle messages, YAML, and hand-edited files of a repository.
 
 use std::path::Path;
 
 use bolero::check;
 use serde_json::json;
-use shared::tenant::Tier;
+use tenantry_tenancy::tenant::Tier;
 
 use crate::lint::lint;
-use crate::message::Kind;
+use crate::message::MessageKind;
 use crate::plan::plan;
 use crate::request::{Request, Wave};
 use crate::tree::{FolderTree, MemoryTree, RepoPath, Tree};
 use crate::yaml;
 
-/// Inputs made up for each target by each test run, beside those kept.
+/// Random inputs of each target in each test run, beside the kept corpus.
 const GENERATED: usize = 20_000;
-/// Likewise, where one takes milliseconds.
+/// Random inputs of a slow target: one input takes milliseconds.
 const GENERATED_SLOW: usize = 200;
 
 #[test]
-fn a_lifecycle_message_is_a_request_or_bad_with_a_short_printable_reason() {
+fn a_lifecycle_message_is_a_request_or_refused_with_a_short_printable_reason() {
     check!(name = "lifecycle")
         .with_iterations(GENERATED)
         .for_each(|input: &[u8]| {
             let text = String::from_utf8_lossy(input);
-            for kind in Kind::ALL {
+            for kind in MessageKind::ALL {
                 match kind.parse(&text) {
                     Ok(message) => {
-                        // What it asks for is planned or refused, and its ids are what they say.
+                        // The id of an accepted message is safe in a path.
                         let Request::Onboard { tenant, .. } = &message.request else {
                             continue;
                         };
@@ -50,7 +50,7 @@ fn a_lifecycle_message_is_a_request_or_bad_with_a_short_printable_reason() {
 }
 
 #[test]
-fn yaml_that_is_taken_can_be_edited_and_says_the_rest_as_before() {
+fn accepted_yaml_can_be_edited_without_another_change() {
     check!(name = "yaml")
         .with_iterations(GENERATED)
         .for_each(|input: &[u8]| {
@@ -98,15 +98,9 @@ fn yaml_that_is_taken_can_be_edited_and_says_the_rest_as_before() {
                     "{edited:?}"
                 );
             }
-            let first = before.first().and_then(|document| {
-                document
-                    .root
-                    .entries()
-                    .first()?
-                    .key
-                    .text()
-                    .map(str::to_owned)
-            });
+            let first = before
+                .first()
+                .and_then(|document| document.root.pairs().first()?.key.text().map(str::to_owned));
             if let Some(key) = first
                 && let Ok(edited) = yaml::remove(&text, 0, &[&key])
             {
@@ -121,7 +115,7 @@ fn yaml_that_is_taken_can_be_edited_and_says_the_rest_as_before() {
 }
 
 #[test]
-fn no_edit_of_a_repository_by_hand_makes_lint_or_a_plan_panic() {
+fn no_manual_edit_makes_lint_or_a_plan_panic() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the workspace")
@@ -165,7 +159,7 @@ fn no_edit_of_a_repository_by_hand_makes_lint_or_a_plan_panic() {
                 },
             ];
             for request in &requests {
-                // Planned or refused.
+                // The request is planned or refused.
                 let _ = plan(&tree, request);
             }
             for finding in &findings {

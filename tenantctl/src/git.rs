@@ -1,12 +1,12 @@
 //! The GitOps repository over the `git` program: [`Repository`].
 //!
-//! A bare mirror in a cache folder and plumbing, no work tree: what is read is one commit's, what is written is a commit
-//! on top of it, and a push succeeds only where the branch is still at that commit. All calls block; they are for a
-//! thread that may.
+//! It uses a bare mirror in a cache folder and plumbing commands, no work tree. A read is of one commit, a write is a commit on
+//! top of it. A push succeeds only if the branch is still at the parent. All calls block, so async code calls them on a
+//! blocking thread.
 //!
-//! Credentials are git's own business (a credential helper, an SSH agent) or an askpass that this program is itself; they
-//! are in no URL, no argument and no log line. No hook and no setting of the repository runs anything here, no prompt waits
-//! for a terminal, and every call ends.
+//! Credentials come from git itself (a credential helper, an SSH agent) or from an askpass, which is this program. No URL,
+//! argument or log line holds them. The repository's hooks and settings never run a program, no prompt waits for a terminal,
+//! and every call ends.
 
 mod address;
 mod credentials;
@@ -31,35 +31,29 @@ pub use self::patch::{PatchError, patch};
 pub use self::program::{DEFAULT_TIMEOUT, Git};
 pub use self::seed::seed;
 pub use self::snapshot::Snapshot;
-use crate::plan::Edit;
+use crate::tree::Edit;
 
-/// The mirror's own name of the branch.
+/// Prefix of the mirror's own reference to the branch.
 const TRACKING: &str = "refs/tracking/";
-/// Where a commit stays reachable until it has been pushed; there is one turn at a time.
+/// The reference that keeps a commit reachable until its push. One turn at a time uses it.
 const PENDING: &str = "refs/pending/commit";
-/// The mirror's file that processes take turns by.
+/// The mirror's lock file.
 const LOCK_FILE: &str = "turn.lock";
-/// Commits looked at that mention a trailer's text; one that merely quotes it is rare.
+/// Limit of commits that mention a trailer's text; a commit that merely quotes a trailer is rare.
 const MAX_MENTIONS: usize = 100;
 
-/// What a repository is opened with.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where it is.
     pub address: Address,
-    /// The branch that is read and pushed to.
     pub branch: Branch,
-    /// Who commits.
     pub author: Author,
-    /// The folder of mirrors, one for each address.
     pub cache: PathBuf,
-    /// What to answer where the remote asks who this is; git's own helpers are asked otherwise.
+    /// Credentials for the remote; without them git uses its own helpers.
     pub credentials: Option<Credentials>,
-    /// Longest a call of git may take.
     pub timeout: Duration,
 }
 
-/// A remote repository, by way of its mirror. Clones share the mirror.
+/// A remote repository and its mirror. Clones share the mirror.
 #[derive(Debug, Clone)]
 pub struct Repository(Arc<Inner>);
 
@@ -72,9 +66,9 @@ struct Inner {
     author: Author,
 }
 
-/// A turn at the mirror, one at a time among all who share it; over when it is dropped.
+/// A turn at the mirror: one at a time among all processes that share the mirror. A drop ends the turn.
 ///
-/// Those who take turns spare each other rejected pushes; those who have mirrors of their own are safe all the same.
+/// Turns avoid rejected pushes. Processes with mirrors of their own are safe, too.
 #[derive(Debug)]
 pub struct Turn {
     repository: Repository,
@@ -82,20 +76,25 @@ pub struct Turn {
     has_pending: bool,
 }
 
-/// What became of a push.
+/// The result of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
-    /// The branch is at the commit.
     Accepted,
-    /// The branch has moved on since the commit's parent: plan again.
+    /// The branch moved away from the commit's parent: plan again.
     Rejected,
 }
 
+/// Runs a blocking call on a thread of its own; a panic of the call continues here.
+pub(crate) async fn on_blocking_thread<T: Send + 'static>(
+    call: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    tokio::task::spawn_blocking(call)
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
 impl Repository {
-    /// Opens the mirror, creating it where it is missing. Does not reach out to the remote.
-    ///
-    /// # Errors
-    /// There is no `git`, or the cache folder cannot be written.
+    /// Opens the mirror; creates a missing one. Makes no call to the remote.
     pub fn open(settings: Settings) -> Result<Self, GitError> {
         let Settings {
             address,
@@ -124,25 +123,20 @@ impl Repository {
             repository
                 .0
                 .git
-                .done(&["init", "--quiet", "--bare", "--template=", "."], &[])?;
+                .output(&["init", "--quiet", "--bare", "--template=", "."], &[])?;
         }
         Ok(repository)
     }
 
-    /// Where it is.
     pub fn address(&self) -> &Address {
         &self.0.address
     }
 
-    /// The branch.
     pub fn branch(&self) -> &Branch {
         &self.0.branch
     }
 
-    /// Waits for a turn at the mirror. Whoever has one calls git only, and every such call ends.
-    ///
-    /// # Errors
-    /// The cache folder cannot be written.
+    /// Waits for a turn at the mirror. A turn only calls git, and every call ends.
     pub fn turn(&self) -> Result<Turn, GitError> {
         let unwritable = |source| GitError::Cache {
             folder: self.0.folder.clone(),
@@ -157,18 +151,11 @@ impl Repository {
         })
     }
 
-    /// The repository as it is at a commit.
-    ///
-    /// # Errors
-    /// `git` cannot be started, or the mirror lacks the commit.
     pub fn snapshot(&self, commit: &Oid) -> Result<Snapshot, GitError> {
         Snapshot::new(&self.0.git, commit)
     }
 
-    /// The messages of the commits up to `head`, newest first, that have one of these very lines.
-    ///
-    /// # Errors
-    /// The mirror cannot be read.
+    /// Returns the messages of commits up to `head`, newest first, that have one of these lines.
     pub fn commits_with_lines(
         &self,
         head: &Oid,
@@ -182,7 +169,7 @@ impl Repository {
         let mut arguments = vec!["rev-list", "--fixed-strings", &most, "--format=%B%x00"];
         arguments.extend(greps.iter().map(String::as_str));
         arguments.extend([head.as_str(), "--"]);
-        let found = self.0.git.done(&arguments, &[])?;
+        let found = self.0.git.output(&arguments, &[])?;
         let commits = found.split_terminator('\0').filter_map(|part| {
             let (first, message) = part.trim_start().split_once('\n')?;
             Some((
@@ -198,17 +185,13 @@ impl Repository {
         Ok(commits.filter(|(_, message)| has_line(message)).collect())
     }
 
-    /// The mirror's folder.
     pub fn folder(&self) -> &Path {
         &self.0.folder
     }
 }
 
 impl Turn {
-    /// Fetches the branch; gives the commit it is at.
-    ///
-    /// # Errors
-    /// See [`GitError`].
+    /// Fetches the branch; returns its commit.
     pub fn fetch(&self) -> Result<Oid, GitError> {
         let Inner {
             git,
@@ -218,7 +201,7 @@ impl Turn {
             ..
         } = &*self.repository.0;
         let refspec = format!("+refs/heads/{branch}:{TRACKING}{branch}");
-        // Also repacks the mirror when it has grown, and ends with that: nothing is left running.
+        // A fetch may repack the mirror; no process is left running.
         let arguments = [
             "fetch",
             "--quiet",
@@ -233,17 +216,13 @@ impl Turn {
         ];
         let fetched = git.run(&arguments, &[])?;
         if !fetched.succeeded {
-            return Err(failure::of_remote(address, branch, &fetched, folder));
+            return Err(failure::classify_remote(address, branch, &fetched, folder));
         }
         let name = format!("{TRACKING}{branch}^{{commit}}");
-        let head = git.done(&["rev-parse", "--verify", "--quiet", &name], &[])?;
+        let head = git.output(&["rev-parse", "--verify", "--quiet", &name], &[])?;
         Oid::parse(head.trim()).ok_or_else(|| GitError::unexpected("rev-parse", &head))
     }
 
-    /// Commits edits on top of a commit, in the mirror alone.
-    ///
-    /// # Errors
-    /// The mirror cannot be written.
     pub fn commit(&mut self, parent: &Oid, edits: &[Edit], message: &str) -> Result<Oid, GitError> {
         let inner = &*self.repository.0;
         let commit = import::Commit {
@@ -256,10 +235,10 @@ impl Turn {
         import::run(&inner.git, PENDING, &[commit])
     }
 
-    /// Pushes a commit that was made on top of `expected`, if the branch is still there.
+    /// Pushes a commit on top of `expected`, if the branch is still at `expected`.
     ///
     /// # Errors
-    /// See [`GitError`]; where its [`GitError::may_have_arrived`] says so, the commit may be on the branch.
+    /// The commit may be on the branch if [`GitError::may_have_arrived`].
     pub fn push(&self, commit: &Oid, expected: &Oid) -> Result<Pushed, GitError> {
         let Inner {
             git,
@@ -268,7 +247,7 @@ impl Turn {
             branch,
             ..
         } = &*self.repository.0;
-        // The lease is what keeps a push from creating a branch anew that somebody has just deleted.
+        // The lease keeps the push from recreating a branch that another writer has just deleted.
         let lease = format!("--force-with-lease=refs/heads/{branch}:{expected}");
         let refspec = format!("{commit}:refs/heads/{branch}");
         let arguments = [
@@ -287,12 +266,12 @@ impl Turn {
         if pushed.succeeded {
             return Ok(Pushed::Accepted);
         }
-        match failure::of_push(&pushed.stdout_text()) {
+        match failure::classify_push(&pushed.stdout_text()) {
             Some(failure::Refusal::Moved) => Ok(Pushed::Rejected),
             Some(failure::Refusal::Declined(reason)) => {
                 Err(failure::declined(address, &reason, &pushed))
             }
-            None => Err(failure::of_remote(address, branch, &pushed, folder)),
+            None => Err(failure::classify_remote(address, branch, &pushed, folder)),
         }
     }
 }
@@ -300,12 +279,12 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if self.has_pending {
-            // At worst a commit that nobody needs stays in the mirror until the next one replaces it.
+            // If this fails, a stale commit stays in the mirror until the next one replaces it.
             drop(
                 self.repository
                     .0
                     .git
-                    .done(&["update-ref", "-d", PENDING], &[]),
+                    .output(&["update-ref", "-d", PENDING], &[]),
             );
         }
     }

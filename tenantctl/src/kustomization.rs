@@ -1,21 +1,20 @@
-//! The list of a folder, `kustomization.yaml`: one sorted line for each entry of `resources`.
+//! The list of a folder, `kustomization.yaml`: one sorted line for each resource.
 //!
-//! An entry is put in or taken out as a line; the rest of the file, comments too, stays as it is. Nothing is listed twice:
-//! one double entry makes `kustomize build` fail for every tenant.
+//! A resource is added or removed as a line; the rest of the file, with its comments, stays. No resource is listed twice: one
+//! duplicate makes `kustomize build` fail for every tenant.
 
 use serde_json::Value;
 
-use crate::yaml::{Kind, Node, YamlError, inline, parse};
+use crate::yaml::{Node, NodeKind, YamlError, after_colon, inline, line_end, line_start, parse};
 
-/// A list without entries, for a folder that has none yet.
+/// The list of a folder without resources.
 pub(crate) const EMPTY: &str =
     "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: []\n";
 
-/// The key of the list.
 const RESOURCES: &str = "resources";
 
-/// The entries in their order, each with its line.
-pub(crate) fn entries(text: &str) -> Result<Vec<(String, usize)>, YamlError> {
+/// Returns the resources in order, each with its line.
+pub(crate) fn resources(text: &str) -> Result<Vec<(String, usize)>, YamlError> {
     let documents = parse(text)?;
     let Some(list) = documents
         .first()
@@ -23,37 +22,40 @@ pub(crate) fn entries(text: &str) -> Result<Vec<(String, usize)>, YamlError> {
     else {
         return Ok(Vec::new());
     };
-    if !list.is_null() && !matches!(list.kind, Kind::List { .. }) {
-        return Err(wrong(list, "resources must be a list"));
+    if !list.is_null() && !matches!(list.kind, NodeKind::List { .. }) {
+        return Err(YamlError::at(list, "resources must be a list"));
     }
-    let entry = |item: &Node<'_>| {
+    let resource = |item: &Node<'_>| {
         let name = item
             .string()
-            .ok_or_else(|| wrong(item, "an entry of resources must be text"))?;
+            .ok_or_else(|| YamlError::at(item, "each of resources must be text"))?;
         Ok((name.to_owned(), item.line))
     };
-    list.items().iter().map(entry).collect()
+    list.items().iter().map(resource).collect()
 }
 
-/// The text with the entry in its place; the same text where it is listed already.
+/// Returns the text with a resource in its place; the same text if the resource is listed already.
 pub(crate) fn add(text: &str, name: &str) -> Result<String, YamlError> {
-    let listed = entries(text)?;
-    if listed.iter().any(|(entry, _)| entry == name) {
+    let listed = resources(text)?;
+    if listed.iter().any(|(resource, _)| resource == name) {
         return Ok(text.to_owned());
     }
-    let edited = with_entry(text, name)?;
-    let mut wanted: Vec<&str> = listed.iter().map(|(entry, _)| entry.as_str()).collect();
+    let edited = with_resource(text, name)?;
+    let mut wanted: Vec<&str> = listed
+        .iter()
+        .map(|(resource, _)| resource.as_str())
+        .collect();
     wanted.insert(place(&wanted, name), name);
     checked(text, edited, &wanted)
 }
 
-/// The text without the entry, however often it is listed.
+/// Returns the text without a resource, even if it is listed several times.
 pub(crate) fn remove(text: &str, name: &str) -> Result<String, YamlError> {
-    let listed = entries(text)?;
+    let listed = resources(text)?;
     let wanted: Vec<&str> = listed
         .iter()
-        .map(|(entry, _)| entry.as_str())
-        .filter(|entry| *entry != name)
+        .map(|(resource, _)| resource.as_str())
+        .filter(|resource| *resource != name)
         .collect();
     if wanted.len() == listed.len() {
         return Ok(text.to_owned());
@@ -63,7 +65,7 @@ pub(crate) fn remove(text: &str, name: &str) -> Result<String, YamlError> {
         .first()
         .and_then(|document| document.root.get(RESOURCES));
     let Some(Node {
-        kind: Kind::List { items, is_flow },
+        kind: NodeKind::List { items, is_flow },
         span,
         ..
     }) = list
@@ -78,7 +80,7 @@ pub(crate) fn remove(text: &str, name: &str) -> Result<String, YamlError> {
             let pair = documents
                 .first()
                 .and_then(|document| document.root.pair(RESOURCES));
-            let colon = pair.map_or(span.start, |pair| colon_end(text, pair.key.span.end));
+            let colon = pair.map_or(span.start, |pair| after_colon(text, pair));
             format!(
                 "{} {flow}{}",
                 &text[..colon],
@@ -91,22 +93,22 @@ pub(crate) fn remove(text: &str, name: &str) -> Result<String, YamlError> {
     checked(text, edited, &wanted)
 }
 
-/// The entry as a line of its own, or in the brackets of a list in flow style.
-fn with_entry(text: &str, name: &str) -> Result<String, YamlError> {
+/// Adds a resource as a line of its own, or inside the brackets of a flow list.
+fn with_resource(text: &str, name: &str) -> Result<String, YamlError> {
     let item = inline(&Value::from(name));
     let documents = parse(text)?;
     let Some(root) = documents.first().map(|document| &document.root) else {
-        return with_entry(EMPTY, name);
+        return with_resource(EMPTY, name);
     };
     let Some(pair) = root.pair(RESOURCES) else {
         let feed = if text.ends_with('\n') { "" } else { "\n" };
         return Ok(format!("{text}{feed}{RESOURCES}:\n- {item}\n"));
     };
-    let colon = colon_end(text, pair.key.span.end);
+    let colon = after_colon(text, pair);
     let list = &pair.value;
     let items = list.items();
     if items.is_empty() {
-        // `[]`, `null` or nothing: what stands behind it, a comment, keeps its line.
+        // The list is `[]`, `null` or absent; a comment behind it keeps its line.
         let rest = if list.span.is_empty() {
             colon
         } else {
@@ -126,7 +128,7 @@ fn with_entry(text: &str, name: &str) -> Result<String, YamlError> {
         .map(|item| item.text().unwrap_or_default())
         .collect();
     let place = place(&names, name);
-    if matches!(list.kind, Kind::List { is_flow: true, .. }) {
+    if matches!(list.kind, NodeKind::List { is_flow: true, .. }) {
         let (at, text_before, text_behind) =
             match place.checked_sub(1).and_then(|before| items.get(before)) {
                 Some(before) => (before.span.end, ", ", ""),
@@ -138,7 +140,7 @@ fn with_entry(text: &str, name: &str) -> Result<String, YamlError> {
             &text[at..]
         ));
     }
-    // Behind the entry before it, so that a comment above the next one stays with that.
+    // Insert behind the previous resource, so that a comment above the next one stays with it.
     let at = place
         .checked_sub(1)
         .and_then(|before| items.get(before))
@@ -154,7 +156,7 @@ fn with_entry(text: &str, name: &str) -> Result<String, YamlError> {
     ))
 }
 
-/// Where a name belongs: before the first that is greater.
+/// Returns the index of a name: before the first greater name.
 fn place(names: &[&str], name: &str) -> usize {
     names
         .iter()
@@ -162,16 +164,16 @@ fn place(names: &[&str], name: &str) -> usize {
         .unwrap_or(names.len())
 }
 
-/// The text, which begins at `offset`, without the lines of some items.
+/// Returns the text, which begins at `offset`, without the lines of the matching items.
 fn without_items(
     text: &str,
     items: &[Node<'_>],
     offset: usize,
-    goes: impl Fn(&Node<'_>) -> bool,
+    is_removed: impl Fn(&Node<'_>) -> bool,
 ) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut from = 0;
-    for item in items.iter().filter(|item| goes(item)) {
+    for item in items.iter().filter(|item| is_removed(item)) {
         let start = line_start(text, item.span.start - offset);
         let end = line_end(text, item.span.end - offset);
         kept.push_str(&text[from..start.max(from)]);
@@ -181,7 +183,7 @@ fn without_items(
     kept
 }
 
-/// The edited text, once it lists what it is to list and says nothing else that is new.
+/// Returns the edited text if it lists the wanted resources and changes no other value.
 fn checked(before: &str, edited: String, wanted: &[&str]) -> Result<String, YamlError> {
     let rest = |text: &str| {
         let documents = parse(text)?;
@@ -195,42 +197,20 @@ fn checked(before: &str, edited: String, wanted: &[&str]) -> Result<String, Yaml
         Ok::<_, YamlError>(rest)
     };
     let is_empty = before.trim().is_empty() || parse(before)?.is_empty();
-    let listed = entries(&edited).unwrap_or_default();
-    let lists_it = listed
+    let listed = resources(&edited).unwrap_or_default();
+    let is_as_wanted = listed
         .iter()
-        .map(|(entry, _)| entry.as_str())
+        .map(|(resource, _)| resource.as_str())
         .eq(wanted.iter().copied());
-    if lists_it && (is_empty || rest(before)? == rest(&edited)?) {
+    if is_as_wanted && (is_empty || rest(before)? == rest(&edited)?) {
         return Ok(edited);
     }
-    let message = "the list is written in a way that cannot be edited without loss; write one `- name` a line";
+    let message = "this list cannot be edited without loss; write one `- name` per line";
     Err(YamlError {
         line: 1,
         column: 1,
         message: message.to_owned(),
     })
-}
-
-fn colon_end(text: &str, key_end: usize) -> usize {
-    text[key_end..]
-        .find(':')
-        .map_or(key_end, |colon| key_end + colon + 1)
-}
-
-fn line_start(text: &str, at: usize) -> usize {
-    text[..at].rfind('\n').map_or(0, |feed| feed + 1)
-}
-
-fn line_end(text: &str, at: usize) -> usize {
-    text[at..].find('\n').map_or(text.len(), |feed| at + feed)
-}
-
-fn wrong(node: &Node<'_>, message: &str) -> YamlError {
-    YamlError {
-        line: node.line,
-        column: node.column,
-        message: message.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -239,7 +219,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn an_entry_gets_a_sorted_line_of_its_own() {
+    fn a_resource_gets_a_sorted_line_of_its_own() {
         let one = add(EMPTY, "b.yaml").expect("added");
         assert_eq!(one, EMPTY.replace(" []", "\n- b.yaml"));
         let three = add(&add(&one, "a.yaml").expect("added"), "c.yaml").expect("added");
@@ -267,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_write_an_empty_list_takes_an_entry() {
+    fn every_notation_of_an_empty_list_accepts_a_resource() {
         for (text, wanted) in [
             ("resources: []\n", "resources:\n- a\n"),
             ("resources: [] # none\n", "resources: # none\n- a\n"),
@@ -291,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_goes_with_its_doubles_and_the_last_one_leaves_an_empty_list() {
+    fn a_resource_is_removed_with_its_duplicates_and_the_last_leaves_an_empty_list() {
         assert_eq!(
             remove("resources:\n- a\n- b\n- a\n", "a").expect("gone"),
             "resources:\n- b\n"
@@ -311,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_none_is_an_error_with_its_line() {
+    fn resources_that_are_not_a_list_of_texts_are_an_error_with_a_line() {
         assert_eq!(
             add("kind: K\nresources: a\n", "b")
                 .expect_err("no list")
@@ -319,7 +299,7 @@ mod tests {
             2
         );
         assert_eq!(
-            entries("resources:\n- a\n- {b: c}\n")
+            resources("resources:\n- a\n- {b: c}\n")
                 .expect_err("no text")
                 .line,
             3
@@ -328,7 +308,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_added_and_taken_away_leaves_the_bytes_as_they_were(
+        fn adding_and_removing_a_resource_restores_every_byte(
             names in prop::collection::btree_set("[a-z][a-z0-9]{0,5}", 0..8), name in "[a-z][a-z0-9]{0,5}",
         ) {
             prop_assume!(!names.contains(&name));
@@ -336,7 +316,7 @@ mod tests {
             for name in &names {
                 text = add(&text, name).expect("added");
             }
-            let sorted: Vec<String> = entries(&text).expect("a list").into_iter().map(|(name, _)| name).collect();
+            let sorted: Vec<String> = resources(&text).expect("a list").into_iter().map(|(name, _)| name).collect();
             prop_assert!(sorted.iter().eq(names.iter()));
             let added = add(&text, &name).expect("added");
             prop_assert_eq!(remove(&added, &name).expect("gone"), text);

@@ -1,10 +1,10 @@
 //! The tenant lifecycle as edits of a GitOps repository.
 //!
-//! The core is pure: a [`tree::Tree`] and a [`request::Request`] go in, a [`plan::Plan`] of edits comes out, and
-//! [`lint::lint`] judges a tree. Nothing here opens a socket or starts a program but `git`, `apply` and `worker`.
+//! The core is pure: [`plan::plan`] turns a [`tree::Tree`] and a [`request::Request`] into edits, and [`lint::lint`] checks a
+//! tree. Only `git`, `apply` and `worker` open sockets or start programs.
 //!
-//! What reaches a path or a template is of a type that has been parsed: `TenantId`, `Tier`, `ReleaseVersion`. What is
-//! written changes the bytes it has to and no others.
+//! Only parsed types reach a path or a template: `TenantId`, `Tier`, `ReleaseVersion`. An edit changes the bytes that it must
+//! and no others.
 
 pub mod apply;
 mod chart;

@@ -1,66 +1,53 @@
-//! A lifecycle message as it comes from a queue, parsed into a [`Request`]: contract §5.
+//! Lifecycle messages of the queues, parsed into a [`Request`].
 //!
-//! Parsing is strict: a field nobody knows, a value of another type or a hostile id makes a message bad for good, and the
-//! reason says which. The text of a stranger is quoted escaped and cut, so that the reason may go into an attribute.
+//! The parser is strict. An unknown field, a value of another type or a hostile id refuses the message at every delivery, and
+//! the reason names the field. The reason quotes untrusted text escaped and truncated, so a message attribute can hold it.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
-use crate::apply::{RequestId, Wanted};
-use crate::request::{Percent, Request, Wave};
+use crate::request::{IdentifiedRequest, Percent, Request, RequestId, Wave};
 
-/// Most of a stranger's text that a reason quotes.
+/// Limit of untrusted text that a reason quotes.
 const MAX_QUOTED_CHARS: usize = 80;
-/// Most tenants that a canary wave names.
+/// Limit of tenants in a canary wave.
 const MAX_CANARY_TENANTS: usize = 1000;
 
-/// Which of the three queues a message came from.
+/// The kind of a lifecycle message, one for each queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// New tenants.
+pub enum MessageKind {
     Onboarding,
-    /// Tenants that leave, and their data.
     Offboarding,
-    /// Releases.
     Deployment,
 }
 
-/// A message's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// What is asked for.
     pub request: Request,
-    /// The sender's own id for it.
     pub id: Option<RequestId>,
 }
 
-/// A message that can never be carried out.
+/// A message that can never be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadMessage {
-    /// Not the JSON object it has to be.
+    /// Not the expected JSON object.
     #[error("{0}")]
     Shape(String),
-    /// A field whose value is none of its kind.
     #[error("{field} is {value}: {rule}")]
     Field {
-        /// The field.
         field: &'static str,
-        /// Its value, escaped and cut.
+        /// Escaped and truncated.
         value: String,
-        /// What it has to be.
         rule: String,
     },
-    /// More than one way to choose a wave.
     #[error("canary, percent and rest exclude one another")]
     Wave,
 }
 
-impl Kind {
-    /// All of them.
+impl MessageKind {
     pub const ALL: [Self; 3] = [Self::Onboarding, Self::Offboarding, Self::Deployment];
 
-    /// Its name, as in its queue's.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Onboarding => "onboarding",
@@ -69,10 +56,7 @@ impl Kind {
         }
     }
 
-    /// Parses the body of a message from this queue.
-    ///
-    /// # Errors
-    /// [`BadMessage`]: it will be as bad the next time.
+    /// Parses the body of a message of this kind. A refused body is refused at every delivery.
     pub fn parse(self, body: &str) -> Result<Message, BadMessage> {
         match self {
             Self::Onboarding => object::<Onboarding>(body)?.message(),
@@ -83,12 +67,11 @@ impl Kind {
 }
 
 impl Message {
-    /// What is wanted: known by the sender's own id, else by the one it was delivered under, which is the same at every
-    /// delivery; by a new one where there is neither.
-    pub fn wanted(self, delivered_under: Option<RequestId>) -> Wanted {
+    /// Gives the request an id: the sender's own id, else the delivery's id, which is equal at each delivery, else a random id.
+    pub fn identified(self, delivered_under: Option<RequestId>) -> IdentifiedRequest {
         let id = self.id.or(delivered_under);
         let may_be_repeat = id.is_some();
-        Wanted {
+        IdentifiedRequest {
             request: self.request,
             id: id.unwrap_or_else(RequestId::random),
             may_be_repeat,
@@ -97,7 +80,7 @@ impl Message {
 }
 
 impl BadMessage {
-    /// The stable name of the error, for programs.
+    /// Returns the stable name of the error, for programs.
     pub const CODE: &str = "malformed";
 }
 
@@ -215,14 +198,14 @@ fn id(text: Option<String>) -> Result<Option<RequestId>, BadMessage> {
 }
 
 fn object<T: DeserializeOwned>(body: &str) -> Result<T, BadMessage> {
-    // A derived structure would take a list of its fields' values as well.
+    // A derived structure also accepts a list of its fields' values.
     if !body.trim_start().starts_with('{') {
         return Err(BadMessage::Shape(format!(
             "the message is {}, not a JSON object",
             quoted(body)
         )));
     }
-    // The library's words quote what it met.
+    // The library's message quotes untrusted text.
     serde_json::from_str(body).map_err(|error| BadMessage::Shape(printable(&error.to_string())))
 }
 
@@ -241,15 +224,15 @@ fn bad(field: &'static str, value: &str, rule: &dyn std::fmt::Display) -> BadMes
     }
 }
 
-/// A stranger's text in quotes: escaped, and cut.
+/// Returns untrusted text in quotes, escaped and truncated.
 fn quoted(text: &str) -> String {
     let cut: String = text.chars().take(MAX_QUOTED_CHARS).collect();
     let more = if cut.len() < text.len() { "…" } else { "" };
     printable(&format!("{cut:?}{more}"))
 }
 
-/// Text that an attribute may hold: no control character and nothing that is no character at all (SQS refuses U+FFFE and
-/// U+FFFF), bounded.
+/// Returns bounded text that a message attribute may hold: no control characters, no non-characters (SQS refuses U+FFFE
+/// and U+FFFF).
 fn printable(text: &str) -> String {
     let fits =
         |character: char| !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}');
@@ -270,16 +253,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn request(kind: Kind, body: &str) -> Request {
+    fn request(kind: MessageKind, body: &str) -> Request {
         kind.parse(body).expect(body).request
     }
 
     #[test]
-    fn the_contracts_messages_are_understood() {
+    fn the_contracts_messages_are_parsed() {
         let onboarding =
             r#"{"tenant_id":"tenant-1","tenant_tier":"premium","release_version":"0.0"}"#;
         assert_eq!(
-            request(Kind::Onboarding, onboarding),
+            request(MessageKind::Onboarding, onboarding),
             Request::Onboard {
                 tenant: "tenant-1".parse().expect("an id"),
                 tier: Tier::Premium,
@@ -289,7 +272,7 @@ mod tests {
         let tenant: TenantId = "tenant-t1d6c".parse().expect("an id");
         assert_eq!(
             request(
-                Kind::Offboarding,
+                MessageKind::Offboarding,
                 r#"{"tenant_id":"tenant-t1d6c","tenant_tier":"advanced"}"#
             ),
             Request::Offboard {
@@ -300,7 +283,7 @@ mod tests {
         );
         assert_eq!(
             request(
-                Kind::Offboarding,
+                MessageKind::Offboarding,
                 r#"{"tenant_id":"tenant-t1d6c","delete_data":true}"#
             ),
             Request::Offboard {
@@ -310,7 +293,7 @@ mod tests {
             }
         );
         let Request::Deploy { tier, wave, .. } = request(
-            Kind::Deployment,
+            MessageKind::Deployment,
             r#"{"tenant_tier":"basic","release_version":"0.1"}"#,
         ) else {
             panic!("a deployment")
@@ -319,10 +302,10 @@ mod tests {
     }
 
     #[test]
-    fn waves_and_ids_are_ours() {
+    fn waves_and_request_ids_are_parsed() {
         let of = |more: &str| {
             let body = format!(r#"{{"tenant_tier":"basic","release_version":"0.1",{more}}}"#);
-            Kind::Deployment.parse(&body)
+            MessageKind::Deployment.parse(&body)
         };
         let wave = |more: &str| match of(more).expect(more).request {
             Request::Deploy { wave, .. } => wave,
@@ -359,14 +342,14 @@ mod tests {
     }
 
     #[test]
-    fn the_senders_own_id_comes_before_the_deliverys() {
+    fn the_senders_id_takes_precedence_over_the_deliverys() {
         let body = |more: &str| format!(r#"{{"tenant_id":"t"{more}}}"#);
         let wanted = |more: &str, under: Option<&str>| {
             let under = under.map(|id| id.parse().expect("an id"));
-            Kind::Offboarding
+            MessageKind::Offboarding
                 .parse(&body(more))
                 .expect("fine")
-                .wanted(under)
+                .identified(under)
         };
         let own = r#","request_id":"order-17""#;
         for (more, under, id) in [
@@ -381,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_and_misspelled_messages_are_bad_with_a_reason() {
+    fn hostile_and_misspelled_messages_are_refused_with_a_reason() {
         let long = "x".repeat(100_000);
         for (body, named) in [
             (
@@ -434,7 +417,7 @@ mod tests {
             ),
             (&format!(r#"{{"{long}":1}}"#), "unknown field"),
         ] {
-            let reason = Kind::Onboarding
+            let reason = MessageKind::Onboarding
                 .parse(body)
                 .expect_err(&body[..body.len().min(80)])
                 .to_string();
@@ -447,7 +430,7 @@ mod tests {
         fn a_reason_is_always_one_short_printable_line(id in any::<String>(), body in any::<String>()) {
             let message = serde_json::json!({ "tenant_id": id, "tenant_tier": "basic", "release_version": "0.0" });
             for body in [message.to_string(), body] {
-                if let Err(bad) = Kind::Onboarding.parse(&body) {
+                if let Err(bad) = MessageKind::Onboarding.parse(&body) {
                     let reason = bad.to_string();
                     prop_assert!(reason.chars().count() < 1000 && !reason.chars().any(char::is_control), "{reason:?}");
                 }

@@ -1,7 +1,7 @@
-//! A tenant's or pool's release as the repository says it.
+//! The release of a tenant or pool, as the repository states it.
 //!
-//! [`releases`] follows the kustomizations as Flux does: what is not listed is not there, and one broken file is an error,
-//! so that whoever reconciles keeps the last good state.
+//! [`releases`] follows the kustomizations as Flux does: an unlisted file is ignored. One broken file is an error, so that a
+//! reconciler keeps the last good state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,60 +13,48 @@ use crate::tree::{RepoPath, Tree, TreeError};
 use crate::yaml::{Node, YamlError};
 use crate::{chart, kustomization, layout};
 
-/// Deepest chain of kustomizations that is followed.
 const MAX_DEPTH: usize = 8;
 
-/// One `HelmRelease` of a tenant or a pool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Release {
-    /// The tenant's id or the pool's name.
     pub tenant: String,
-    /// Where it is written.
     pub path: RepoPath,
-    /// The tier by its label; `pool` for a pool. A tombstone keeps the tier the tenant was in.
+    /// The tier by its label; `pool` for a pool. A tombstone keeps the former tier.
     pub tier: String,
-    /// The chart's version, or range of versions.
     pub version: String,
-    /// Without routes, on purpose.
+    /// Whether the tenant has no routes, on purpose.
     pub suspended: bool,
-    /// The protection of its data is lifted.
     pub delete_data: bool,
-    /// Why waves skip it.
+    /// Reason why waves skip the release.
     pub hold: Option<String>,
-    /// A tombstone: the tier the tenant was in.
+    /// The former tier of a tombstone.
     pub offboarded_from: Option<String>,
-    /// Its apps by name.
     pub apps: BTreeMap<String, AppPlacement>,
-    /// Whether its queue, table and parameters are made.
+    /// Whether Terraform makes the queue, table and parameters.
     pub infra: bool,
-    /// Apps whose infrastructure stays though they are off.
+    /// Disabled apps whose infrastructure stays.
     pub retain: Vec<String>,
-    /// The values as they are written; [`Release::merged_values`] has the chart's defaults below them.
+    /// The written values; [`Release::merged_values`] adds the chart's defaults.
     pub values: Value,
 }
 
-/// Where one app of a release runs.
+/// Placement of one app of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppPlacement {
-    /// In this release.
     pub enabled: bool,
-    /// The pool that serves it otherwise.
+    /// The pool that serves the app if it is not enabled.
     pub env_id: Option<String>,
-    /// Whether requests reach it.
+    /// Whether the app has a route.
     pub route: bool,
 }
 
-/// Why the releases cannot be told.
+/// Reason why the releases cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
-    /// A file is not as it must be.
     #[error("{path}:{line}: {message}")]
     Broken {
-        /// The file.
         path: RepoPath,
-        /// Where in it.
         line: usize,
-        /// What is wrong, and what to do.
         message: String,
     },
     /// The repository cannot be read.
@@ -74,10 +62,10 @@ pub enum ReleaseError {
     Tree(#[from] TreeError),
 }
 
-/// Every release that the kustomizations of the pools and the tenants reach, by tenant.
+/// Returns every release that the kustomizations of the pools and the tenants reach, by tenant.
 ///
 /// # Errors
-/// Names the file and line of the first thing that is wrong.
+/// The first problem, with its file and line.
 pub fn releases(tree: &dyn Tree) -> Result<Vec<Release>, ReleaseError> {
     let mut found = BTreeMap::new();
     for root in [layout::pools(), layout::tenants()] {
@@ -86,7 +74,7 @@ pub fn releases(tree: &dyn Tree) -> Result<Vec<Release>, ReleaseError> {
     Ok(found.into_values().collect())
 }
 
-/// Takes in what a folder's kustomization lists.
+/// Collects the releases that a folder's kustomization lists.
 fn follow(
     tree: &dyn Tree,
     folder: &RepoPath,
@@ -98,26 +86,28 @@ fn follow(
         return Err(broken(
             &list,
             1,
-            "this file is missing; it lists what the folder has",
+            "this file is missing; it must list the files of the folder",
         ));
     };
-    let entries = kustomization::entries(&text).map_err(|error| in_file(&list, error))?;
+    let entries = kustomization::resources(&text).map_err(|error| in_file(&list, error))?;
     let mut seen = BTreeSet::new();
     for (entry, line) in entries {
         let at_line = |message: &str| broken(&list, line, &format!("{entry}: {message}"));
         if depth == 0 {
-            return Err(at_line("the kustomizations list each other"));
+            return Err(at_line(
+                "the kustomizations list each other; remove one of the lines",
+            ));
         }
         let path = folder
             .join(&entry)
             .map_err(|_| at_line("only files and folders below this one can be listed"))?;
         if !seen.insert(path.clone()) {
-            return Err(at_line("listed twice; take one line out"));
+            return Err(at_line("listed twice; remove one line"));
         }
         let Some(text) = tree.read(&path)? else {
             if tree.read(&layout::kustomization(&path))?.is_none() {
                 return Err(at_line(
-                    "there is no such file or folder; take the line out or add the file",
+                    "there is no such file or folder; remove the line or add the file",
                 ));
             }
             follow(tree, &path, depth - 1, found)?;
@@ -126,7 +116,7 @@ fn follow(
         for release in in_text(&path, &text)? {
             if let Some(other) = found.get(&release.tenant) {
                 let message = format!(
-                    "{} has another HelmRelease in {}",
+                    "{} has another HelmRelease in {}; remove one of the two",
                     release.tenant, other.path
                 );
                 return Err(broken(&path, 1, &message));
@@ -137,7 +127,6 @@ fn follow(
     Ok(())
 }
 
-/// The releases of one file.
 fn in_text(path: &RepoPath, text: &str) -> Result<Vec<Release>, ReleaseError> {
     let documents = crate::yaml::parse(text).map_err(|error| in_file(path, error))?;
     if !documents.iter().any(|document| is_release(&document.root)) {
@@ -150,13 +139,11 @@ fn in_text(path: &RepoPath, text: &str) -> Result<Vec<Release>, ReleaseError> {
 }
 
 impl Release {
-    /// The release that a tenant's file says.
+    /// Reads the release of a tenant's file.
     pub(crate) fn of(path: &RepoPath, file: &TenantFile<'_>) -> Result<Self, YamlError> {
         let release = file.release();
         let text = |path: &[&str]| file.text(path).map(str::to_owned);
-        let missing = |what: &str| {
-            crate::tenant_file::wrong(release, &format!("{what} is missing or no text"))
-        };
+        let missing = |what: &str| YamlError::at(release, format!("{what} is missing or not text"));
         let tenant = text(&["metadata", "name"]).ok_or_else(|| missing("metadata.name"))?;
         if file.text(&["metadata", "namespace"]) != Some(NAMESPACE) {
             return Err(missing(&format!(
@@ -164,15 +151,12 @@ impl Release {
             )));
         }
         let values = release.at(&["spec", "values"]);
-        let said = values
+        let stated = values
             .and_then(|values| values.get("tenantId"))
             .and_then(Node::string);
-        if said != Some(&tenant) {
+        if stated != Some(&tenant) {
             let message = format!("spec.values.tenantId must be {tenant}, as metadata.name is");
-            return Err(crate::tenant_file::wrong(
-                values.unwrap_or(release),
-                &message,
-            ));
+            return Err(YamlError::at(values.unwrap_or(release), message));
         }
         let values = values.map(Node::to_json).unwrap_or_default();
         let merged = chart::merged(&values);
@@ -190,7 +174,7 @@ impl Release {
             hold: text(&["metadata", "annotations", HOLD_ANNOTATION]),
             offboarded_from: text(&["metadata", "annotations", OFFBOARDED_ANNOTATION]),
             apps: chart::map(merged.get("apps"))
-                .map(|(app, said)| (app.clone(), placement(said)))
+                .map(|(app, values)| (app.clone(), placement(values)))
                 .collect(),
             infra: is(&["infra", "enabled"]),
             retain: retain
@@ -205,13 +189,12 @@ impl Release {
         })
     }
 
-    /// Every value, merged over the chart's defaults as Helm does.
+    /// Returns the values, merged over the chart's defaults.
     pub fn merged_values(&self) -> Value {
         chart::merged(&self.values)
     }
 }
 
-/// Where the values of one app place it.
 fn placement(app: &Value) -> AppPlacement {
     let is = |path: &[&str]| {
         chart::at(app, path)

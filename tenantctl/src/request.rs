@@ -1,113 +1,103 @@
-//! What can be asked for: a [`Request`], made of parsed types only.
+//! Requests: a [`Request`] consists of parsed types only.
 //!
-//! Whoever takes a request from outside (a message, a command line) parses it into these types first. Past that, no
-//! text of a stranger reaches a path, a template or a commit message.
+//! A message or a command line is parsed into these types first. After that, no untrusted text reaches a path, a template or a
+//! commit message.
+
+mod id;
 
 use std::fmt;
 use std::str::FromStr;
 
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
-/// Longest reason of a hold.
+pub use self::id::{InvalidRequestId, RequestId};
+
 pub const MAX_HOLD_REASON_CHARS: usize = 200;
 
-/// One change of one tenant's life, or of a tier's release.
+/// One change of a tenant, or of a tier's release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// A new tenant.
     Onboard {
-        /// Its id.
         tenant: TenantId,
-        /// What it has bought.
         tier: Tier,
-        /// The chart it starts with.
         release: ReleaseVersion,
     },
-    /// The tenant's apps go; its data stays, under protection, until `delete_data`.
+    /// Removes the tenant's apps; the data stays protected until `delete_data`.
     Offboard {
-        /// Its id.
         tenant: TenantId,
-        /// The tier it is believed to be in; another one is a conflict.
+        /// The expected tier; another tier is a conflict.
         tier: Option<Tier>,
-        /// Lift the protection of its data, which goes when the tenant is forgotten.
+        /// Lifts the protection of the data, so that `Forget` deletes it.
         delete_data: bool,
     },
-    /// An offboarded tenant whose data is unprotected leaves the repository: its data goes, its id is free.
+    /// Deletes the tombstone of an offboarded tenant with unprotected data: the data is deleted, the id is free.
     Forget {
-        /// Its id.
         tenant: TenantId,
     },
-    /// A tier's tenants, or a wave of them, take up a release.
+    /// Deploys a release to the tenants of a tier, or a wave of them.
     Deploy {
-        /// The tier.
         tier: Tier,
-        /// The chart's version.
         release: ReleaseVersion,
-        /// Which of them.
         wave: Wave,
     },
-    /// A tenant changes its tier.
     Move {
-        /// Its id.
         tenant: TenantId,
-        /// The tier it changes to.
         to: Tier,
-        /// Accept that stored events stay where they are when the table changes.
+        /// Accepts that stored events stay in the old table.
         leave_data: bool,
     },
-    /// The tenant's routes go; everything else stays.
+    /// Removes the tenant's routes; everything else stays.
     Suspend {
-        /// Its id.
         tenant: TenantId,
     },
-    /// The opposite.
     Resume {
-        /// Its id.
         tenant: TenantId,
     },
     /// Waves skip the tenant.
     Hold {
-        /// Its id.
         tenant: TenantId,
-        /// For whoever wonders why.
         reason: HoldReason,
     },
-    /// The opposite.
     Unhold {
-        /// Its id.
         tenant: TenantId,
     },
 }
 
-/// Which tenants of a tier take up a release. Tenants on hold never do.
+/// A request and its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentifiedRequest {
+    pub request: Request,
+    /// The id that identifies a repeat of the request.
+    pub id: RequestId,
+    /// Whether the history may have the id already; it cannot have a random id just made.
+    pub may_be_repeat: bool,
+}
+
+/// The tenants of a tier that get a release. Tenants on hold never do.
 ///
-/// The pools belong to the basic tier. They serve many tenants at once, so they are no canary: `All` and `Rest` take
-/// them along, in the same commit, and `dependsOn` makes them the first to be upgraded.
+/// The pools belong to the basic tier. A pool serves many tenants, so it is never a canary. `All` and `Rest` deploy the
+/// pools in the same commit; `dependsOn` makes Flux upgrade them first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wave {
-    /// Everyone.
+    /// Every tenant of the tier.
     All,
-    /// Only these tenants, each of which must be in the tier.
     Canary {
-        /// At least one.
         tenants: Vec<TenantId>,
     },
-    /// About this share of the tier, chosen by tenant id: the same tenants every time, and more with a larger share.
+    /// About this share of the tier, chosen by tenant id: the same tenants each time; a larger share adds tenants.
     Percent(Percent),
-    /// Everyone who does not have the release yet.
+    /// Every tenant that does not have the release yet.
     Rest,
 }
 
-/// A share of 1 to 100 percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(u8);
 
-/// A number that is no share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a share is a whole number from 1 to 100, without a sign")]
 pub struct InvalidPercent;
 
-/// A release: `MAJOR.MINOR`, which takes every patch of it, or `MAJOR.MINOR.PATCH`.
+/// A release: `MAJOR.MINOR`, which includes every patch, or `MAJOR.MINOR.PATCH`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReleaseVersion {
     major: u32,
@@ -115,16 +105,14 @@ pub struct ReleaseVersion {
     patch: Option<u32>,
 }
 
-/// A text that names no release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a release is MAJOR.MINOR or MAJOR.MINOR.PATCH, for example 0.1 or 0.1.3")]
 pub struct InvalidReleaseVersion;
 
-/// Why a tenant is on hold: one line of text.
+/// Reason of a hold: one line of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldReason(String);
 
-/// A text that is no reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a reason is one line of 1 to {MAX_HOLD_REASON_CHARS} characters, without control characters"
@@ -132,7 +120,6 @@ pub struct HoldReason(String);
 pub struct InvalidHoldReason;
 
 impl Percent {
-    /// The number.
     pub const fn get(self) -> u8 {
         self.0
     }
@@ -168,7 +155,7 @@ impl fmt::Display for Percent {
 }
 
 impl ReleaseVersion {
-    /// As the chart version of a `HelmRelease`: `0.1.x` for `0.1`, `0.1.3` for itself.
+    /// Returns the chart version of a `HelmRelease`: `0.1.x` for `0.1`, `0.1.3` for `0.1.3`.
     pub fn chart_version(self) -> String {
         self.patch.map_or_else(
             || format!("{}.{}.x", self.major, self.minor),
@@ -208,7 +195,6 @@ impl fmt::Display for ReleaseVersion {
 }
 
 impl HoldReason {
-    /// The reason as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -237,7 +223,7 @@ impl fmt::Display for HoldReason {
     }
 }
 
-/// A decimal number without sign and leading zeros, as semantic versions have them.
+/// Parses a decimal number without sign and leading zeros, as in semantic versions.
 fn number(text: &str) -> Option<u32> {
     let is_decimal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_canonical = text == "0" || !text.starts_with('0');

@@ -1,6 +1,6 @@
-//! The repository as the core sees it: paths, and a [`Tree`] to read them from.
+//! Paths of the repository, edits of its files, and the [`Tree`] that the core reads.
 //!
-//! A [`RepoPath`] cannot leave the repository. A tree never follows a symbolic link: what it points to may be outside.
+//! A [`RepoPath`] cannot leave the repository. A tree never follows a symbolic link, whose target may be outside.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,9 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::plan::Plan;
-
-/// Largest file that is read: a tenant's has 3 KiB, what `flux bootstrap` writes almost one MiB.
+/// Limit of a file: a tenant's file has 3 KiB, the file of `flux bootstrap` almost 1 MiB.
 pub const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A path inside the repository: relative, `/`-separated, no `.` or `..`, no empty segment, no control characters.
@@ -19,98 +17,73 @@ pub const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepoPath(String);
 
-/// A text that is no path inside the repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a path inside the repository")]
 pub struct InvalidPath(String);
 
-/// What is directly in a folder.
+/// An entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
-    /// Where it is.
+pub struct FolderEntry {
     pub path: RepoPath,
-    /// What it is.
     pub kind: EntryKind,
 }
 
-/// What an entry of a folder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EntryKind {
-    /// A regular file.
     File,
-    /// A folder.
     Folder,
-    /// A symbolic link, a submodule or the like; never followed.
+    /// A symbolic link or a submodule; never followed.
     Other,
 }
 
-/// A repository at one moment. Reading the same path twice gives the same answer.
+/// A repository at one moment: two reads of a path return the same.
 pub trait Tree: Send + Sync {
-    /// The text of a file; `None` where there is no file of that name.
-    ///
-    /// # Errors
-    /// The file is there and cannot be read, is no UTF-8 or larger than [`MAX_FILE_BYTES`].
+    /// Returns the text of a file; `None` if the file does not exist.
     fn read(&self, path: &RepoPath) -> Result<Option<String>, TreeError>;
 
-    /// What is directly in a folder, sorted; empty where there is no such folder.
-    ///
-    /// # Errors
-    /// The folder is there and cannot be read.
-    fn list(&self, folder: &RepoPath) -> Result<Vec<Entry>, TreeError>;
+    /// Returns the sorted entries of a folder; none if the folder does not exist.
+    fn list(&self, folder: &RepoPath) -> Result<Vec<FolderEntry>, TreeError>;
 }
 
-/// A file or folder that is there and cannot be read.
+/// A file or folder that exists and cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
-    /// The medium says no.
     #[error("{path} cannot be read: {source}")]
-    Io {
-        /// What was to be read.
-        path: RepoPath,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Not a text.
+    Io { path: RepoPath, source: io::Error },
     #[error("{path} is not UTF-8 text")]
-    NotText {
-        /// The file.
-        path: RepoPath,
-    },
-    /// More than [`MAX_FILE_BYTES`].
+    NotText { path: RepoPath },
     #[error("{path} has {bytes} bytes; no file here needs more than {MAX_FILE_BYTES}")]
-    TooLarge {
-        /// The file.
-        path: RepoPath,
-        /// Its size.
-        bytes: u64,
-    },
+    TooLarge { path: RepoPath, bytes: u64 },
 }
 
-/// A tree in memory.
+/// A change of one file.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Edit {
+    pub path: RepoPath,
+    /// The whole new text; `None` deletes the file.
+    pub content: Option<String>,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemoryTree(BTreeMap<RepoPath, String>);
 
-/// A tree in a folder on disk.
 #[derive(Debug, Clone)]
 pub struct FolderTree {
     root: PathBuf,
 }
 
 impl RepoPath {
-    /// The repository itself.
+    /// The root of the repository.
     pub const fn root() -> Self {
         Self(String::new())
     }
 
-    /// The path as text; empty for the root.
+    /// Returns the path as text; empty for the root.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The path of `name`, which may have several segments, below this one.
-    ///
-    /// # Errors
-    /// `name` is no path inside the repository.
+    /// Returns the path of `name`, which may have several segments, below this path.
     pub fn join(&self, name: &str) -> Result<Self, InvalidPath> {
         let below: Self = name.parse()?;
         Ok(if self.0.is_empty() {
@@ -120,7 +93,7 @@ impl RepoPath {
         })
     }
 
-    /// The folder it is in; `None` for the root.
+    /// Returns the parent folder; `None` for the root.
     pub fn parent(&self) -> Option<Self> {
         if self.0.is_empty() {
             return None;
@@ -132,12 +105,12 @@ impl RepoPath {
         )
     }
 
-    /// The last segment; empty for the root.
+    /// Returns the last segment; empty for the root.
     pub fn file_name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or("")
     }
 
-    /// The last segment without `.yaml` or `.yml`, where it has one of them.
+    /// Returns the last segment without `.yaml` or `.yml`; `None` without such an ending.
     pub fn yaml_stem(&self) -> Option<&str> {
         let name = self.file_name();
         name.strip_suffix(".yaml")
@@ -177,29 +150,25 @@ impl serde::Serialize for RepoPath {
 }
 
 impl MemoryTree {
-    /// An empty tree.
     pub const fn new() -> Self {
         Self(BTreeMap::new())
     }
 
-    /// Writes a file.
     pub fn insert(&mut self, path: RepoPath, text: impl Into<String>) {
         self.0.insert(path, text.into());
     }
 
-    /// Takes a file away, and gives back what it was.
+    /// Removes a file and returns its text.
     pub fn remove(&mut self, path: &RepoPath) -> Option<String> {
         self.0.remove(path)
     }
 
-    /// Every file, by path.
     pub fn files(&self) -> impl Iterator<Item = (&RepoPath, &str)> {
         self.0.iter().map(|(path, text)| (path, text.as_str()))
     }
 
-    /// Makes the plan's edits.
-    pub fn apply(&mut self, plan: &Plan) {
-        for edit in &plan.edits {
+    pub fn apply(&mut self, edits: &[Edit]) {
+        for edit in edits {
             match &edit.content {
                 Some(text) => self.insert(edit.path.clone(), text.clone()),
                 None => drop(self.remove(&edit.path)),
@@ -207,10 +176,7 @@ impl MemoryTree {
         }
     }
 
-    /// A copy of the files of another tree below a folder.
-    ///
-    /// # Errors
-    /// The other tree cannot be read.
+    /// Copies the files of another tree below a folder.
     pub fn copy_of(tree: &dyn Tree, folder: &RepoPath) -> Result<Self, TreeError> {
         let mut copy = Self::new();
         let mut folders = vec![folder.clone()];
@@ -236,13 +202,13 @@ impl Tree for MemoryTree {
         Ok(self.0.get(path).cloned())
     }
 
-    fn list(&self, folder: &RepoPath) -> Result<Vec<Entry>, TreeError> {
+    fn list(&self, folder: &RepoPath) -> Result<Vec<FolderEntry>, TreeError> {
         let prefix = if folder.0.is_empty() {
             String::new()
         } else {
             format!("{}/", folder.0)
         };
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<FolderEntry> = Vec::new();
         let below = self
             .0
             .range(RepoPath(prefix.clone())..)
@@ -254,7 +220,7 @@ impl Tree for MemoryTree {
             };
             let path = RepoPath(format!("{prefix}{name}"));
             if entries.last().is_none_or(|last| last.path != path) {
-                entries.push(Entry { path, kind });
+                entries.push(FolderEntry { path, kind });
             }
         }
         entries.sort();
@@ -263,7 +229,6 @@ impl Tree for MemoryTree {
 }
 
 impl FolderTree {
-    /// The tree in a folder on disk, which is the repository's root.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
@@ -312,7 +277,7 @@ impl Tree for FolderTree {
             .map_err(|_| TreeError::NotText { path: path.clone() })
     }
 
-    fn list(&self, folder: &RepoPath) -> Result<Vec<Entry>, TreeError> {
+    fn list(&self, folder: &RepoPath) -> Result<Vec<FolderEntry>, TreeError> {
         let failed = |source| TreeError::Io {
             path: folder.clone(),
             source,
@@ -330,7 +295,7 @@ impl Tree for FolderTree {
         let mut entries = Vec::new();
         for entry in found {
             let entry = entry.map_err(failed)?;
-            // A name that is no path of ours (`.git`, bytes that are no text) is not the repository's.
+            // A name that is not a valid path (`.git`, bytes that are not UTF-8) is ignored.
             let Some(path) = entry
                 .file_name()
                 .to_str()
@@ -344,14 +309,14 @@ impl Tree for FolderTree {
                 (_, true) => EntryKind::Folder,
                 _ => EntryKind::Other,
             };
-            entries.push(Entry { path, kind });
+            entries.push(FolderEntry { path, kind });
         }
         entries.sort();
         Ok(entries)
     }
 }
 
-/// Whether nothing is there, or the path goes through a file.
+/// Whether the path does not exist, or passes through a file.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -445,7 +410,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_symbolic_link_is_seen_and_never_followed() {
+    fn a_symbolic_link_is_listed_and_never_followed() {
         let outside = tempfile::tempdir().expect("a scratch folder");
         std::fs::write(outside.path().join("secret"), "s").expect("written");
         let folder = tempfile::tempdir().expect("a scratch folder");
@@ -467,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_or_far_too_large_is_an_error() {
+    fn a_file_that_is_not_text_or_too_large_is_an_error() {
         let folder = tempfile::tempdir().expect("a scratch folder");
         std::fs::write(folder.path().join("bytes"), [0xff, 0xfe]).expect("written");
         let large = std::fs::File::create(folder.path().join("large")).expect("created");

@@ -1,4 +1,4 @@
-# The role that .github/workflows pushes with: no keys, GitHub's token, from the main branch of one repository only.
+# The role with which .github/workflows pushes images. It needs GitHub's token of one repository's main branch, and no keys.
 
 resource "aws_iam_openid_connect_provider" "github" {
   count = var.github_repository != "" && var.github_oidc_provider_arn == "" ? 1 : 0

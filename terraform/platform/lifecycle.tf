@@ -1,4 +1,4 @@
-# The queues on which onboarding, offboarding and deployment are asked for. Their names are the contract's.
+# Queues of the lifecycle messages onboarding, offboarding and deployment. Clients depend on their names.
 
 locals {
   lifecycle_queues = toset(["onboarding", "offboarding", "deployment"])
@@ -8,7 +8,7 @@ resource "aws_sqs_queue" "lifecycle" {
   for_each = local.lifecycle_queues
 
   name = "argoworkflows-${each.key}-queue"
-  # Longer than a commit takes with its retries; a worker that lives extends it.
+  # Longer than a commit with its retries. A running worker extends it.
   visibility_timeout_seconds = 300
   receive_wait_time_seconds  = 20
   message_retention_seconds  = 345600

@@ -1,5 +1,5 @@
-# What all tenants share, once for each account: registries, the queues of the tenant lifecycle, and the roles of whoever
-# works on tenants' behalf. Apply it by hand, with an administrator's rights; it is not reconciled by the cluster it serves.
+# Shared by all tenants, once per account: registries, lifecycle queues, and the roles of the cluster's platform services. Apply it
+# by hand with administrator rights: the cluster does not reconcile it.
 
 data "aws_partition" "current" {}
 data "aws_caller_identity" "current" {}

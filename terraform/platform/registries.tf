@@ -1,4 +1,4 @@
-# One repository for each image and chart. Tags never move; what is pushed is scanned.
+# One repository per image and chart. Tags never move, and ECR scans every push.
 
 locals {
   services   = { for image in var.images : "${var.repository_prefix}${image}" => "image" }
@@ -12,7 +12,7 @@ resource "aws_ecr_repository" "published" {
   for_each = local.registries
 
   name = each.key
-  # Layers of the build cache are the only thing that is written over.
+  # Only the build cache overwrites its tags.
   image_tag_mutability = each.value == "cache" ? "MUTABLE" : "IMMUTABLE"
 
   image_scanning_configuration {
@@ -30,7 +30,7 @@ resource "aws_ecr_lifecycle_policy" "images" {
     rules = [
       {
         rulePriority = 1
-        description  = "What the published images were joined from"
+        description  = "Single-architecture images, from which published images are joined"
         selection = {
           tagStatus = "tagged", tagPatternList = ["build-*"], countType = "sinceImagePushed", countUnit = "days", countNumber = 7
         }
@@ -38,7 +38,7 @@ resource "aws_ecr_lifecycle_policy" "images" {
       },
       {
         rulePriority = 2
-        description  = "Published images, the newest of them; versions (0.0.1) stay"
+        description  = "Published images beyond the newest; versions (0.0.1) stay"
         selection    = { tagStatus = "tagged", tagPatternList = ["prd-*"], countType = "imageCountMoreThan", countNumber = var.images_kept }
         action       = { type = "expire" }
       },
@@ -53,7 +53,7 @@ resource "aws_ecr_lifecycle_policy" "cache" {
   policy = jsonencode({
     rules = [{
       rulePriority = 1
-      description  = "Layers no build has written for a while"
+      description  = "Layers that no build has written for 14 days"
       selection    = { tagStatus = "any", countType = "sinceImagePushed", countUnit = "days", countNumber = 14 }
       action       = { type = "expire" }
     }]

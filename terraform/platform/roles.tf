@@ -1,12 +1,12 @@
-# Roles of service accounts in the cluster, by EKS Pod Identity, each bound to its own.
+# Roles of the cluster's service accounts, by EKS Pod Identity. Only the listed accounts may assume a role.
 
 locals {
   roles = {
-    # Lifecycle messages: the worker, or Argo's event source; both run as the same account.
+    # Receives lifecycle messages: the worker or Argo's event source, both as the same account.
     tenantctl = { accounts = { tenantctl = "tenantry" }, statements = local.tenantctl_statements }
     # Runs terraform/modules/tenant-apps for tofu-controller.
     tofu-runner = { accounts = { tf-runner = "flux-tenants" }, statements = local.runner_statements }
-    # Pulls charts, and looks for new images.
+    # Pulls charts and lists new image tags.
     flux = {
       accounts   = { source-controller = "flux-system", image-reflector-controller = "flux-system" }
       statements = local.flux_statements
@@ -27,7 +27,7 @@ locals {
       Resource = [for queue in aws_sqs_queue.lifecycle : queue.arn]
     },
     {
-      Sid      = "SetAsideWhatIsNone"
+      Sid      = "DeadLetterInvalidRequests"
       Effect   = "Allow"
       Action   = ["sqs:SendMessage", "sqs:GetQueueUrl"]
       Resource = [for queue in aws_sqs_queue.lifecycle_dead_letter : queue.arn]

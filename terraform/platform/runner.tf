@@ -1,5 +1,5 @@
-# What the runner of terraform/modules/tenant-apps may do. It makes roles, and so could make itself an administrator: every
-# role it makes must carry the boundary below, and only roles of tenants' apps can it make.
+# Rights of the runner of terraform/modules/tenant-apps. An account that makes roles could make itself an administrator. So the
+# runner may only make roles of tenants' apps, and only with the permissions boundary below.
 
 locals {
   tenant_roles = [
@@ -100,10 +100,10 @@ locals {
   ] : s if s != null]
 }
 
-# The most a role of a tenant's app can ever do, whatever its own policy says. `permissions_boundary` of tenant-apps.
+# Maximum rights of a tenant's role, even if its own policy grants more. `permissions_boundary` of tenant-apps names it.
 resource "aws_iam_policy" "boundary" {
   name        = "tenantry-tenants"
-  description = "Bounds the roles of tenants' apps"
+  description = "Permissions boundary of the roles of tenants' apps"
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [for s in [
@@ -131,7 +131,7 @@ resource "aws_iam_policy" "boundary" {
         Action   = ["ssm:GetParameters"]
         Resource = local.tenant_parameters
       },
-      # A pool's consumer reads as one tenant, with what that role may and no more.
+      # A pool's consumer reads as one tenant, with the rights of that tenant's session only.
       {
         Sid      = "OneTenant"
         Effect   = "Allow"

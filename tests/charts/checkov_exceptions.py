@@ -1,34 +1,34 @@
-"""What checkov finds and we leave as it is: the check, which objects it may be about, and why.
+"""Accepted findings of checkov: the check, a pattern of its objects, and the reason.
 
-A finding that is not listed fails the test, and so does an exception that nothing needs any more.
+The test fails on a finding that is not listed, and on an exception without a finding.
 """
 
 EXCEPTIONS = {
     "CKV_K8S_8": (
         r"Pod\..*-test",
-        "A pod of `helm test` asks once and ends: there is nothing to be alive for.",
+        "A pod of `helm test` sends one request and ends, so it needs no liveness probe.",
     ),
     "CKV_K8S_9": (
         r"Pod\..*-test",
-        "Nobody sends requests to a pod of `helm test`.",
+        "A pod of `helm test` receives no requests.",
     ),
     "CKV_K8S_15": (
         r".*",
-        "Tags of ours never move (prd-<timestamp>), so a node need not ask the registry for an image it has, and a pod "
-        "starts while the registry is away. `image.pullPolicy` says otherwise for who moves tags.",
+        "Our tags never move (prd-<timestamp>), so a node can use an image it has, and a pod starts while the registry "
+        "is down. `image.pullPolicy` is for tags that move.",
     ),
     "CKV_K8S_35": (
         r"Deployment\..*",
-        "Off AWS the SDK takes keys from variables only; a file would need its own profile and a volume. On EKS there "
-        "are no keys. The application chart takes the variables its user gives it.",
+        "Off AWS the SDK reads keys from variables; a file would need its own profile and a volume. On EKS there are "
+        "no keys. The application chart passes on its user's variables.",
     ),
     "CKV_K8S_40": (
         r"Deployment\.example\.example-application-chart",
-        "The application chart runs an image as the user that image names, which must not be root; "
-        "`podSecurityContext` sets another. The tenant chart's pods run as 65532.",
+        "The application chart runs an image as the image's own user, which must not be root; `podSecurityContext` "
+        "overrides it. The tenant chart's pods run as 65532.",
     ),
     "CKV_K8S_43": (
         r".*",
-        "Releases are named by tag: what the image automation writes. `image.digest` pins an image for who wants that.",
+        "Releases are named by tag, because the image automation writes tags. `image.digest` pins an image.",
     ),
 }

@@ -1,7 +1,7 @@
-"""What a request meets in a cluster where some releases are installed: route, Service, pods.
+"""A model of a cluster with some releases: it routes a request to a Service and its pods.
 
-Each kind of route is read as its controller reads it: which of several routes wins, what a path or a header matches,
-where a Service is looked up. So a test asks what a client sees, the same for every kind of routing.
+Each kind of route follows its controller's rules: precedence, path and header matches, lookup of Services. So a test
+checks the client's view, and the same test holds for every kind of routing.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Route:
-    """One way from the load balancer to a Service."""
+    """One rule from the load balancer to a Service."""
 
     origin: str
     namespace: str
     matches: Callable[[Request], bool] = field(compare=False, repr=False)
     rank: tuple[Any, ...]
-    """Routes are tried in ascending order of this."""
+    """Order in which the load balancer tries routes, ascending."""
     service: str
     port: int | str
 
@@ -60,7 +60,7 @@ class Answer:
 
 
 class Unreachable(Exception):
-    """A route is there, and leads nowhere."""
+    """A route matches, but no pod can answer."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ class Cluster:
         found = (route for release in self.releases for o in release.objects for route in routes_of(release, o))
         return sorted(found, key=lambda route: route.rank)
 
-    def ask(self, path: str, tenant: str | None) -> Answer | None:
-        """Who answers; None where no route matches."""
+    def answer(self, path: str, tenant: str | None) -> Answer | None:
+        """Returns the answer to a request; None if no route matches."""
         request = Request(path, tenant)
         route = next((route for route in self.routes() if route.matches(request)), None)
         return self.behind(route) if route else None
 
     def behind(self, route: Route) -> Answer:
-        """Whoever is behind a route: all its pods must be alike."""
+        """Returns the answer of a route's pods, which must all be alike."""
         answers = {Answer(pod.environment, pod.container["name"]) for pod in self.pods_behind(route)}
         if len(answers) != 1:
             raise Unreachable(f"{route.origin} leads to {answers or 'no pod'}")
@@ -105,7 +105,7 @@ class Cluster:
         return selected
 
     def service(self, route: Route) -> Manifest:
-        """A route takes Services of its own namespace only."""
+        """Finds a route's Service, in the route's own namespace only."""
         for release in self.releases:
             for service in release.of("Service"):
                 if (release.namespace_of(service), service["metadata"]["name"]) == (route.namespace, route.service):
@@ -147,11 +147,11 @@ def alb_matcher(path: str, path_type: str, conditions: list[dict[str, Any]]) -> 
     return matches
 
 
-def alb_path(path: str, path_type: str, asked: str) -> bool:
+def alb_path(path: str, path_type: str, requested: str) -> bool:
     if path_type == "Prefix":
-        return under(path, asked)
+        return under(path, requested)
     pattern = path if path_type == "ImplementationSpecific" else re.escape(path)
-    return wildcard(pattern, asked)
+    return wildcard(pattern, requested)
 
 
 def alb_condition(condition: dict[str, Any], request: Request) -> bool:
@@ -172,7 +172,7 @@ def http_route(namespace: str, manifest: Manifest) -> Iterator[Route]:
     for rule in manifest["spec"]["rules"]:
         for match in rule.get("matches", [{}]):
             for backend in rule["backendRefs"]:
-                assert backend.get("namespace", namespace) == namespace, "another namespace needs a ReferenceGrant"
+                assert backend.get("namespace", namespace) == namespace, "a Service elsewhere needs a ReferenceGrant"
                 path, headers = match.get("path", {"type": "PathPrefix", "value": "/"}), match.get("headers", [])
                 yield Route(
                     full_name(manifest),
@@ -208,7 +208,7 @@ def header_matches(header: dict[str, str], request: Request) -> bool:
 def ingress_route(namespace: str, manifest: Manifest) -> Iterator[Route]:
     for rule in manifest["spec"]["routes"]:
         for service in rule["services"]:
-            assert service.get("namespace", namespace) == namespace, "another namespace has to be allowed in Traefik"
+            assert service.get("namespace", namespace) == namespace, "Traefik refuses Services of other namespaces"
             yield Route(
                 full_name(manifest),
                 namespace,
@@ -220,7 +220,7 @@ def ingress_route(namespace: str, manifest: Manifest) -> Iterator[Route]:
 
 
 def traefik_matcher(rule: str) -> Callable[[Request], bool]:
-    """Reads Traefik's rule language: functions of backquoted text, joined by &&, || and !."""
+    """Compiles Traefik's rule language: functions of backquoted text, joined by &&, || and !."""
     quoted = re.sub(r"`([^`]*)`", lambda match: repr(match[1]), rule)
     expression = quoted.replace("&&", " and ").replace("||", " or ").replace("!", " not ")
     code = compile(expression.strip(), rule, "eval")
@@ -246,6 +246,6 @@ def traefik_matcher(rule: str) -> Callable[[Request], bool]:
 
 
 def under(prefix: str, path: str) -> bool:
-    """Whether a path is a prefix's, element by element: /a is over /a and /a/b, not over /ab."""
+    """Whether a path is below a prefix, element by element: /a contains /a and /a/b, not /ab."""
     prefix = prefix.rstrip("/")
     return path == prefix or path.startswith(f"{prefix}/")

@@ -1,6 +1,6 @@
-"""What is rendered: the matrix tier x routing x autoscaler x identity, and beside it every option by itself.
+"""The rendered cases: the matrix tier x routing x autoscaler x identity, and every single option.
 
-Tests that hold for any release take a `Case` from `EVERYTHING`.
+Tests that hold for every release take a `Case` from `EVERYTHING`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LONG_APP = "nineteencharacters1"
 
 
 def merge(*layers: Values) -> Values:
-    """Maps are merged key by key, anything else is replaced, as Helm does with values."""
+    """Merges maps key by key and replaces other values, as Helm does."""
     result: Values = {}
     for layer in layers:
         for key, value in layer.items():
@@ -39,7 +39,7 @@ def merge(*layers: Values) -> Values:
 
 @dataclass(frozen=True)
 class Case:
-    """A chart with values, under the name and in the namespace it is installed with."""
+    """A chart with values, a release name and a namespace."""
 
     id: str
     chart: Path
@@ -60,9 +60,9 @@ class Case:
 
 
 def installed(case: Case, kubernetes: str = KUBERNETES[-1]) -> Release:
-    """The release a case makes on that version of Kubernetes."""
-    if not asks_for_version(case.chart):
-        kubernetes = KUBERNETES[-1]  # nothing else tells a template which version it is rendered for
+    """Renders a case for that version of Kubernetes."""
+    if not depends_on_version(case.chart):
+        kubernetes = KUBERNETES[-1]
     return rendered(case.chart, case.values_json, case.name, case.namespace, kubernetes)
 
 
@@ -73,7 +73,8 @@ def rendered(chart: Path, values_json: str, name: str, namespace: str, kubernete
 
 
 @cache
-def asks_for_version(chart: Path) -> bool:
+def depends_on_version(chart: Path) -> bool:
+    """Whether a template reads `KubeVersion`, the only way in which it can depend on the version."""
     return any("KubeVersion" in path.read_text() for path in (chart / "templates").rglob("*.*"))
 
 
@@ -144,7 +145,7 @@ def matrix_case(tier: str, routing: str, autoscaler: str, identity: str) -> Case
 MATRIX = [matrix_case(*combination) for combination in product(TIERS, ROUTING, AUTOSCALERS, IDENTITIES)]
 
 
-# Every option by itself
+# Every single option
 
 
 def app(**values: Any) -> Values:
@@ -289,7 +290,7 @@ PREMIUM_OPTIONS: dict[str, Values] = {
         "apps": {"consumer": {"receiveWaitSeconds": 2}},
     },
     "settings": app(
-        logLevel="info,shared=debug",
+        logLevel="info,producer=debug",
         logFormat="pretty",
         tenantRatePerSecond=50,
         otlpEndpoint="http://collector.observability.svc:4318",
@@ -316,7 +317,7 @@ PREMIUM_OPTIONS: dict[str, Values] = {
         },
     },
     "labels-and-annotations": {
-        "commonLabels": {"cost-centre": "saas"},
+        "commonLabels": {"cost-center": "saas"},
         "appDefaults": {
             "podLabels": {"sidecar": "none"},
             "podAnnotations": {"example.com/note": "yes"},
@@ -326,7 +327,7 @@ PREMIUM_OPTIONS: dict[str, Values] = {
         },
     },
     "security-contexts": app(podSecurityContext={"fsGroup": 2000}, securityContext={"runAsUser": 10001}),
-    "an-app-of-ones-own": {
+    "another-app": {
         "apps": {"invoices": {"enabled": True, "image": {"repository": "invoices"}, "ingress": {"enabled": True}}}
     },
     "alb-tuned": {
@@ -415,7 +416,7 @@ LONG_NAMES = [
 ]
 
 
-# What users of aws-samples/eks-saas-gitops have in their HelmReleases, key by key: it has to go on working
+# Values in HelmReleases of aws-samples/eks-saas-gitops, key by key: they must keep working
 
 ORIGINAL_APP: Values = {
     "enabled": True,
@@ -443,7 +444,7 @@ ORIGINAL_VALUES: Values = {
     "infra": {"tfVersion": "terraform-v0-0-1"},
     "apps": {"producer": ORIGINAL_APP, "consumer": ORIGINAL_APP},
 }
-"""Every key of that chart's values, which templating writes into the chart itself."""
+"""Every key of that chart's values; there, a script writes them into the chart itself."""
 
 
 def original_case(case_id: str, tenant: str, tier: str, namespace: str, apps: Values, *values: Values) -> Case:

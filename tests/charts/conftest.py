@@ -1,4 +1,4 @@
-"""What the tests share: objects checked once, and a summary of what was rendered and checked."""
+"""Shared by the tests: the schema check of every object, and a summary of the rendered and checked objects."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def all_checked(request: pytest.FixtureRequest) -> Checker:
-    """The checker of what the charts render."""
+    """A checker that has seen the objects of every case."""
     checker = request.config.stash[CHECKER]
     objects = []
     for case in EVERYTHING:
         try:
             objects += installed(case).objects
         except (RenderError, ManifestError):
-            continue  # the case's own tests fail on it
+            continue  # the case's own tests fail
     checker.prepare(objects)
     return checker
 
@@ -41,16 +41,15 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     out.line(f"rendered by {helm_version()} for Kubernetes {KUBERNETES[0]} to {KUBERNETES[-1]}")
     parts = {
         "the matrix tier x routing x autoscaler x identity": len(MATRIX),
-        "options by themselves": len(OPTIONS),
+        "single options": len(OPTIONS),
         "longest names": len(LONG_NAMES),
         "the tenant chart's examples": len(EXAMPLES),
         "values of the original sample": len(ORIGINALS),
         "the application chart": len(APPLICATION_CASES),
     }
-    out.line(f"{len(EVERYTHING)} combinations: " + ", ".join(f"{n} {what}" for what, n in parts.items()))
-    out.line(f"{len(checker.distinct)} different objects checked strictly:")
-    for source, kinds in sorted(checker.kinds.items()):
-        out.line(f"    by {source}: {', '.join(sorted(kinds))}")
+    out.line(f"{len(EVERYTHING)} combinations: " + ", ".join(f"{count} {part}" for part, count in parts.items()))
+    for line in checker.summary():
+        out.line(line)
     missing = [version for version in KUBERNETES if version not in versions_available()]
     out.line(f"versions of Kubernetes without a schema: {', '.join(missing) or 'none'}")
-    out.line("not checked by any schema: CEL rules, admission controllers, what the API server checks in code")
+    out.line("not in any schema: CEL rules, admission controllers, checks in the API server's code")

@@ -1,10 +1,10 @@
-// Checks custom resources as strictly as an API server with `fieldValidation: Strict`: reads a JSON array of objects from
-// standard input, writes a JSON array of as many lists of errors.
+// Checks custom resources as strictly as an API server with `fieldValidation: Strict`. Reads a JSON array of objects from
+// standard input, and writes a JSON array with one list of errors per object.
 //
-// The pinned @kubernetes-models packages, generated from each project's own Go types, hold two halves of a schema:
-// - validators with the values' bounds (required, enum, pattern, lengths), which let unknown fields pass;
-// - type declarations, by which the TypeScript compiler refuses unknown fields in an object written out as a literal.
-// Both halves are asked here. Rules in CEL (x-kubernetes-validations) are in neither.
+// The pinned @kubernetes-models packages, generated from each project's Go types, hold two halves of a schema:
+// - validators with the values' bounds (required, enum, pattern, lengths), which accept unknown fields;
+// - type declarations, with which the TypeScript compiler refuses unknown fields in an object literal.
+// This script runs both. Neither has the rules in CEL (x-kubernetes-validations).
 //
 // Usage: node crds.mjs <directory with node_modules> < objects.json
 
@@ -78,7 +78,7 @@ const program = ts.createProgram([file], options, host);
 for (const diagnostic of ts.getPreEmitDiagnostics(program)) {
   const text = ts.flattenDiagnosticMessageText(diagnostic.messageText, " ");
   if (diagnostic.file?.fileName !== file) {
-    throw new Error(`the declarations do not compile: ${text}`); // else a check that checks nothing would pass
+    throw new Error(`the declarations do not compile: ${text}`); // otherwise an empty check would pass
   }
   errors[diagnostic.file.getLineAndCharacterOfPosition(diagnostic.start).line].push(text);
 }

@@ -1,7 +1,7 @@
 """Renders charts with real Helm: the `helm` on the PATH, else Helm's own Go packages as a library from PyPI.
 
-Both refuse values the chart's schema forbids and stop at `fail`, in Helm's words. Neither contacts a cluster. A chart
-is rendered for one version of Kubernetes at a time, so that a template that asks for it is seen at all of them.
+Both enforce the chart's schema and stop at `fail`, with Helm's messages. Neither contacts a cluster. One render is for
+one version of Kubernetes, so a template that depends on the version is tested at each version.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ TENANT_CHART = CHARTS / "helm-tenant-chart"
 APPLICATION_CHART = CHARTS / "application-chart"
 
 KUBERNETES = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36")
-"""The minor versions the charts promise to work on."""
+"""Minor versions that the charts support."""
 
 HELM = shutil.which("helm")
 
 
 class RenderError(Exception):
-    """Helm refused: the schema forbids the values, a template said `fail`, or does not render at all."""
+    """Helm refused the values: by the schema, by `fail`, or because a template does not render."""
 
 
 def helm_version() -> str:
@@ -39,7 +39,7 @@ def helm_version() -> str:
 
 
 def render(chart: Path, values: dict[str, Any], name: str, namespace: str, kubernetes: str) -> str:
-    """The manifests, tests among them, as one stream of YAML documents."""
+    """Renders the manifests, `helm test` pods included, as one stream of YAML documents."""
     if HELM is None:
         return sdk_render(chart, values, name, namespace, kubernetes)
     return run_helm(
@@ -49,13 +49,13 @@ def render(chart: Path, values: dict[str, Any], name: str, namespace: str, kuber
 
 
 def notes(chart: Path, values: dict[str, Any], name: str, namespace: str) -> str:
-    """What is printed after an install; `helm template` does not print it, so the SDK always renders it."""
+    """Renders NOTES.txt with the SDK, because `helm template` does not print it."""
     files = sdk_files(chart, values, name, namespace, KUBERNETES[-1])
     return next(text for path, text in files.items() if path.endswith("/templates/NOTES.txt"))
 
 
 def lint(chart: Path, values: dict[str, Any], kubernetes: str) -> list[str]:
-    """What `helm lint` has to say, warnings included."""
+    """Returns the messages of `helm lint`, warnings included."""
     report = helm_python.lint(chart, values, strict=True, namespace="lint", kube_version=f"v{kubernetes}.0")
     warning = 2
     return [f"{m['path']}: {m['error']}" for m in report["messages"] if m["severity"] >= warning]
@@ -75,7 +75,7 @@ def sdk_render(chart: Path, values: dict[str, Any], name: str, namespace: str, k
 
 
 def sdk_files(chart: Path, values: dict[str, Any], name: str, namespace: str, kubernetes: str) -> dict[str, str]:
-    # The public `Chart.render` cannot name the Kubernetes version yet; the function it wraps can.
+    # The public `Chart.render` takes no Kubernetes version yet; the function that it wraps does.
     options = {"name": name, "namespace": namespace, "kube_version": f"v{kubernetes}.0"}
     try:
         rendered = _native.call_string("helm_render", load(chart)._raw(), json.dumps(values), json.dumps(options))

@@ -1,7 +1,7 @@
-"""What a render gave, read strictly.
+"""Strict parser of rendered manifests.
 
-Helm passes on whatever text the templates make; an API server takes the last of two equal keys, or turns `on` into a
-boolean, without a word. Here a document with a repeated key, an ambiguous plain word or a null is an error.
+Helm does not check the text that templates make. An API server silently takes the last of two equal keys, or turns `on`
+into a boolean. This parser refuses a repeated key, an ambiguous plain word and a null.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Manifest = dict[str, Any]
 
 
 class ManifestError(Exception):
-    """The text is not YAML that means the same to every reader."""
+    """The text is not YAML that every parser reads alike."""
 
 
 class StrictLoader(yaml.CSafeLoader):
-    """YAML of which YAML 1.1 and 1.2 read the same."""
+    """Loads YAML that versions 1.1 and 1.2 read alike."""
 
 
 def strict_mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[str, Any]:
@@ -30,15 +30,15 @@ def strict_mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[str, An
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
-            raise ManifestError(f"key {key!r} is not text, {key_node.start_mark}")
+            raise ManifestError(f"key {key!r} is not text; quote it, {key_node.start_mark}")
         if key in result:
-            raise ManifestError(f"key {key!r} is there twice, {key_node.start_mark}")
+            raise ManifestError(f"key {key!r} is repeated, {key_node.start_mark}")
         result[key] = loader.construct_object(value_node, deep=True)
     return result
 
 
 AMBIGUOUS = re.compile(r"(?i:y|n|yes|no|on|off)|0[0-9]+|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+|.*_.*|\d{4}-\d\d?-\d\d?.*")
-"""Plain words that are a boolean, a number or a date to one version of YAML, and text to the other."""
+"""Plain words that one version of YAML reads as a boolean, a number or a date, and the other as text."""
 
 
 def strict_scalar(loader: StrictLoader, node: yaml.ScalarNode) -> Any:
@@ -61,21 +61,21 @@ def parse_document(text: str) -> Manifest | None:
     if manifest is None:
         return None
     if not isinstance(manifest, dict) or not {"apiVersion", "kind", "metadata"} <= manifest.keys():
-        raise ManifestError(f"not an object of Kubernetes:\n{text}")
+        raise ManifestError(f"not a Kubernetes object, which has apiVersion, kind and metadata:\n{text}")
     nulls = [path for path, value in walk(manifest) if value is None]
     if nulls:
-        raise ManifestError(f"no value at {', '.join(nulls)}:\n{text}")
+        raise ManifestError(f"null at {', '.join(nulls)}:\n{text}")
     return manifest
 
 
 def parse(stream: str) -> list[Manifest]:
-    """The objects of a stream of documents."""
+    """Parses the objects of a stream of documents."""
     documents = (parse_document(text) for text in re.split(r"(?m)^---\s*$", stream))
     return [document for document in documents if document]
 
 
 def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value inside a value, with its path."""
+    """Yields every value inside a value, with its path."""
     yield path, value
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -87,7 +87,7 @@ def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 @dataclass(frozen=True)
 class Release:
-    """A chart installed under a name into a namespace."""
+    """The objects of a chart installed under a name into a namespace."""
 
     name: str
     namespace: str
@@ -102,11 +102,11 @@ class Release:
         return found[0]
 
     def namespace_of(self, manifest: Manifest) -> str:
-        """Where Helm puts it: the namespace it names, else the release's."""
+        """Returns the manifest's namespace, else the release's, as Helm does."""
         return manifest["metadata"].get("namespace", self.namespace)
 
     def workloads(self) -> Iterator[tuple[Manifest, Manifest]]:
-        """Everything that makes pods, tests included, with the pod template."""
+        """Yields each object that makes pods, `helm test` pods included, with its pod template."""
         for manifest in self.objects:
             if manifest["kind"] == "Pod":
                 yield manifest, manifest
@@ -121,7 +121,7 @@ def full_name(manifest: Manifest) -> str:
 
 
 def is_test(manifest: Manifest) -> bool:
-    """Whether it exists only while `helm test` runs."""
+    """Whether the object exists only while `helm test` runs."""
     return "test" in manifest["metadata"].get("annotations", {}).get("helm.sh/hook", "")
 
 
@@ -131,7 +131,7 @@ def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
 
 
 def matches(selector: Manifest, labels: dict[str, str]) -> bool:
-    """Whether a label selector, as everything but a Service has it, matches; an empty one matches everything."""
+    """Whether a label selector matches (every kind but Service has one); an empty one matches every object."""
     for rule in selector.get("matchExpressions", []):
         value = labels.get(rule["key"])
         holds = {
@@ -146,5 +146,5 @@ def matches(selector: Manifest, labels: dict[str, str]) -> bool:
 
 
 def env_of(container: Manifest) -> dict[str, Any]:
-    """Value of each variable; what comes from elsewhere, such as a Secret, is its `valueFrom`."""
+    """Returns each variable's value, or its `valueFrom`."""
     return {v["name"]: v["value"] if "value" in v else v["valueFrom"] for v in container.get("env", [])}

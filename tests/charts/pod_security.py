@@ -1,6 +1,6 @@
-"""The `restricted` profile of the Pod Security Standards, as the standard's page lists it.
+"""The `restricted` profile of the Pod Security Standards, from the standard's page.
 
-Everything `baseline` forbids is checked, too: a namespace that enforces `restricted` enforces both.
+`restricted` includes `baseline`, so both are checked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SECCOMP = {"RuntimeDefault", "Localhost"}
 
 
 def violations(pod: dict[str, Any]) -> list[str]:
-    """What the `restricted` profile refuses in this pod spec."""
+    """Lists the fields of this pod spec that the `restricted` profile refuses."""
     return [*pod_violations(pod), *(v for name, c in containers(pod) for v in container_violations(pod, name, c))]
 
 
@@ -85,7 +85,7 @@ def handlers(container: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def context_violations(name: str, context: dict[str, Any]) -> Iterator[str]:
-    """What a pod's and a container's security context have in common."""
+    """Checks the fields that pod and container security contexts share."""
     if context.get("runAsUser") == 0:
         yield f"{name}: runAsUser 0"
     if context.get("runAsNonRoot") is False:

@@ -3,12 +3,12 @@
 | kinds | schema |
 | --- | --- |
 | Kubernetes' own | PyPI `kubernetes-validate`: the OpenAPI schemas of each minor version, unknown fields refused |
-| Gateway API, KEDA, Prometheus operator, Traefik | npm `@kubernetes-models/*`, asked by `crds.mjs` |
-| tofu-controller's Terraform | `terraform-v1alpha2.schema.json`, ours: no registry has theirs |
+| Gateway API, KEDA, Prometheus operator, Traefik | npm `@kubernetes-models/*`, run by `crds.mjs` |
+| tofu-controller's Terraform | `terraform-v1alpha2.schema.json`, our own: no registry has theirs |
 
-What none of them knows, so that no check here does: rules in CEL (x-kubernetes-validations), what an admission
-controller refuses, and what the API server's own code checks beyond its schemas (quantities, port ranges, label
-syntax; `test_names.py` checks the syntax of names, labels and ports).
+No schema has rules in CEL (x-kubernetes-validations), admission controllers, or the checks in the API server's code
+(quantities, port ranges, label syntax), so they are not checked here. `test_every_release.py` checks the syntax of
+names, labels, ports and quantities.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -76,7 +76,7 @@ def own_validator(api_version: str, kind: str) -> Draft202012Validator | None:
 
 
 class Checker:
-    """Checks objects, each distinct one once."""
+    """Checks each distinct object once."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], list[str]] = {}
@@ -84,12 +84,12 @@ class Checker:
         self.distinct: set[str] = set()
 
     def errors(self, manifest: Manifest, kubernetes: str) -> list[str]:
-        """What is wrong with the object on that version of Kubernetes."""
+        """Returns the object's errors on that version of Kubernetes."""
         key = key_of(manifest)
         self.distinct.add(key)
         self.kinds.setdefault(source_of(manifest), set()).add(manifest["kind"])
         if not is_kubernetes_own(manifest):
-            kubernetes = ""  # the same whatever the cluster's version
+            kubernetes = ""  # the schema does not depend on the cluster's version
         if (key, kubernetes) not in self.known:
             self.known[key, kubernetes] = self.check(manifest, kubernetes)
         return self.known[key, kubernetes]
@@ -106,18 +106,24 @@ class Checker:
         return [f"{full_name(manifest)}: {e.json_path} on Kubernetes {kubernetes or '*'}: {e.message}" for e in found]
 
     def prepare(self, manifests: Iterable[Manifest]) -> None:
-        """Asks for all custom resources at once: starting the TypeScript compiler costs more than asking it."""
+        """Checks all custom resources in one run, because the start of the TypeScript compiler costs most."""
         custom = {key_of(m): m for m in manifests if source_of(m) == NPM}
         custom = {key: manifest for key, manifest in custom.items() if (key, "") not in self.known}
         for key, errors in zip(custom, check_with_npm(list(custom.values())), strict=True):
             self.known[key, ""] = errors
+
+    def summary(self) -> Iterator[str]:
+        """Yields the lines of a report: the number of objects, and the kinds by schema."""
+        yield f"{len(self.distinct)} distinct objects checked strictly:"
+        for source, kinds in sorted(self.kinds.items()):
+            yield f"    by {source}: {', '.join(sorted(kinds))}"
 
 
 def source_of(manifest: Manifest) -> str:
     if is_kubernetes_own(manifest):
         return "Kubernetes' own schemas"
     if (manifest["apiVersion"], manifest["kind"]) in OWN_SCHEMAS:
-        return "a schema of ours"
+        return "our own schema"
     return NPM
 
 

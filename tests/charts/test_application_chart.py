@@ -1,4 +1,4 @@
-"""The chart of one app without tenants; what holds for every release is in `test_every_release.py`."""
+"""The chart of one app without tenants. Promises of every release are in `test_every_release.py`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ORIGINAL: Values = {
     "tolerations": [],
     "affinity": {},
 }
-"""Every key of the original sample's chart, which is what `helm create` makes."""
+"""Every key of the original sample's chart, which `helm create` made."""
 
 
 def application(*values: Values, name: str = "onboarding-service") -> Release:
@@ -100,7 +100,7 @@ def test_a_closed_network_is_a_choice() -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "release-of-a-name-that-is-as-long-as-helm-allows-it"])
-def test_names_are_cut_to_what_kubernetes_takes(name: str) -> None:
+def test_long_names_are_cut_to_63_characters(name: str) -> None:
     for o in application(name=name).objects:
         assert len(o["metadata"]["name"]) <= 63
 
@@ -127,7 +127,7 @@ def test_monitors_and_probes_find_their_port(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", APPLICATION_CASES, ids=str)
-def test_the_app_is_asked_to_stop_before_it_is_killed(case: Case) -> None:
+def test_the_app_gets_sigterm_before_it_is_killed(case: Case) -> None:
     (deployment,) = installed(case).of("Deployment")
     pod = deployment["spec"]["template"]["spec"]
     sleep = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)

@@ -1,7 +1,7 @@
-"""A HelmRelease written for the chart of aws-samples/eks-saas-gitops goes on working, upgraded in place.
+"""A HelmRelease written for the chart of aws-samples/eks-saas-gitops keeps working when it is upgraded in place.
 
-What it relies on are names and labels: objects are found by them, Services of tenants and pools are upgraded at
-different times, and a Deployment's selector can never be changed.
+It depends on names and labels: other objects find objects by them, tenants and pools are upgraded at different times,
+and a Deployment's selector is immutable.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ def test_the_walk_through(suffix: str) -> None:
         ("tenant-3", "consumer"): "tenant-3",
     }
     for (tenant, app), environment in environments.items():
-        assert cluster.ask(f"/{app}", tenant) == Answer(environment, app)
+        assert cluster.answer(f"/{app}", tenant) == Answer(environment, app)
 
 
 @pytest.mark.parametrize("suffix", ["", "-whole"])
-def test_payments_do_not_start_unasked(suffix: str) -> None:
+def test_payments_do_not_start_by_default(suffix: str) -> None:
     for tier in TIERS:
         assert not [o for o in installed(ORIGINALS[f"{tier}{suffix}"]).objects if "payments" in o["metadata"]["name"]]
 
 
 @pytest.mark.parametrize("case", TENANT_CASES, ids=str)
-def test_selectors_are_what_they_have_always_been(case: Case) -> None:
+def test_selectors_equal_those_of_the_original_chart(case: Case) -> None:
     for deployment in installed(case).of("Deployment"):
         app = deployment["spec"]["template"]["spec"]["containers"][0]["name"]
         assert deployment["metadata"]["name"] == f"{case.tenant}-{app}"
@@ -54,8 +54,8 @@ def test_selectors_are_what_they_have_always_been(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", TENANT_CASES, ids=str)
-def test_services_and_pods_of_both_charts_fit(case: Case) -> None:
-    """A tenant's Service of the old chart selects `app` and names the port; either side may be upgraded first."""
+def test_services_and_pods_of_both_charts_match(case: Case) -> None:
+    """The old chart's Services select the label `app` and name the port; either side may be upgraded first."""
     for owner, template in services_pods(installed(case)):
         app = template["spec"]["containers"][0]["name"]
         assert template["metadata"]["labels"]["app"] == f"{case.tenant}-{app}", full_name(owner)
@@ -89,7 +89,7 @@ def whole(**values: object) -> Release:
     return installed(Case("", case.chart, json.dumps(merge(case.values, values)), case.name, case.namespace))
 
 
-def test_every_value_is_heeded() -> None:
+def test_every_value_takes_effect() -> None:
     release = installed(ORIGINALS["premium-whole"])
     for deployment in release.of("Deployment"):
         assert deployment["spec"]["replicas"] == 3
@@ -104,7 +104,7 @@ def test_every_value_is_heeded() -> None:
         assert [(p["name"], p["port"], p["targetPort"]) for p in service["spec"]["ports"]][0] == ("http", 80, "http")
 
 
-def test_autoscaling_is_on_the_version_that_is_served() -> None:
+def test_autoscaling_uses_a_served_api_version() -> None:
     autoscaling = {"enabled": True, "targetMemoryUtilizationPercentage": 70}
     (scaler,) = whole(apps={"producer": {"autoscaling": autoscaling}}).of("HorizontalPodAutoscaler")
     assert scaler["apiVersion"] == "autoscaling/v2"
@@ -113,7 +113,7 @@ def test_autoscaling_is_on_the_version_that_is_served() -> None:
     assert targets == {"cpu": 80, "memory": 70}
 
 
-def test_a_service_account_of_ones_own() -> None:
+def test_a_service_account_may_be_left_out() -> None:
     release = whole(apps={"producer": {"serviceAccount": {"create": False}}})
     assert [o["metadata"]["name"] for o in release.of("ServiceAccount")] == ["tenant-1-consumer"]
     producer = release.find("Deployment", "tenant-1-producer")
@@ -126,7 +126,7 @@ def test_annotations_of_the_ingress_are_added() -> None:
 
 
 def test_the_disabled_producer_of_the_walk_through() -> None:
-    """`helm template` with the producer enabled and disabled: the Deployment goes, the route stays."""
+    """Disabling the producer removes its Deployment and keeps its route."""
     on = whole()
     off = whole(apps={"producer": {"enabled": False}})
     assert {full_name(o) for o in on.of("Deployment")} == {
@@ -135,4 +135,4 @@ def test_the_disabled_producer_of_the_walk_through() -> None:
     }
     assert {full_name(o) for o in off.of("Deployment")} == {"Deployment/tenant-1-consumer"}
     assert off.namespace_of(off.find("Ingress", "tenant-1-ingress-producer")) == POOL
-    assert Cluster((off, installed(ORIGINALS["pool"]))).ask("/producer", "tenant-1") == Answer(POOL, "producer")
+    assert Cluster((off, installed(ORIGINALS["pool"]))).answer("/producer", "tenant-1") == Answer(POOL, "producer")

@@ -1,10 +1,11 @@
-"""What holds for every release there can be: the whole matrix, every option, the charts' own examples."""
+"""Promises of every release: the whole matrix, every option, the charts' own examples."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from schemas import Checker
 
 every_case = pytest.mark.parametrize("case", EVERYTHING, ids=str)
 every_tenant_case = pytest.mark.parametrize("case", TENANT_CASES, ids=str)
-"""Where the pods are our services, of which more is known."""
+"""Cases whose pods are our services."""
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
@@ -44,7 +45,7 @@ def test_every_object_has_the_shape_of_its_kind(case: Case, kubernetes: str, all
 
 
 @every_case
-def test_lint_is_content(case: Case) -> None:
+def test_lint_passes(case: Case) -> None:
     assert lint(case.chart, case.values, KUBERNETES[0]) == []
 
 
@@ -56,7 +57,7 @@ def test_no_object_is_rendered_twice(case: Case) -> None:
 
 
 @every_case
-def test_names_are_ones_kubernetes_takes(case: Case) -> None:
+def test_names_and_labels_are_valid(case: Case) -> None:
     for o in installed(case).objects:
         assert DNS_LABEL.fullmatch(o["metadata"]["name"]), full_name(o)
         assert DNS_LABEL.fullmatch(o["metadata"].get("namespace", "a")), full_name(o)
@@ -75,7 +76,7 @@ def check_labels(where: str, labels: dict[str, Any]) -> None:
 
 
 @every_case
-def test_names_inside_pods_are_ones_kubernetes_takes(case: Case) -> None:
+def test_names_inside_pods_are_valid(case: Case) -> None:
     for owner, container in containers(installed(case)):
         assert DNS_LABEL.fullmatch(container["name"]), full_name(owner)
         ports = container.get("ports", [])
@@ -101,7 +102,7 @@ def test_pods_pass_the_restricted_standard(case: Case) -> None:
 
 @every_case
 def test_containers_are_confined_beyond_the_standard(case: Case) -> None:
-    """A root file system nobody writes to, a token only where it is asked for, and bounds on memory."""
+    """A read-only root file system, no token by default, and limits on memory."""
     release = installed(case)
     for owner, template in release.workloads():
         assert template["spec"].get("automountServiceAccountToken") is False, full_name(owner)
@@ -126,7 +127,7 @@ def test_images_name_a_version(case: Case) -> None:
 
 @every_case
 def test_selectors_match_pods(case: Case) -> None:
-    """Whatever is to find this release's pods finds them."""
+    """Every selector of this release finds its pods."""
     release = installed(case)
     for owner, template in services_pods(release):
         assert matches(owner["spec"]["selector"], template["metadata"]["labels"]), full_name(owner)
@@ -148,7 +149,7 @@ def selectors(release: Release) -> Iterator[tuple[Manifest, Manifest]]:
 
 
 def served_elsewhere(case: Case, manifest: Manifest) -> bool:
-    """Whether it is a Service of an app that a pool runs: `test_routes.py` looks at those with the pool beside."""
+    """Whether this is a Service of an app in a pool; `test_routes.py` tests these together with the pool."""
     apps = case.values.get("apps", {})
     name = manifest["metadata"]["name"]
     return manifest["kind"] == "Service" and any(
@@ -161,7 +162,7 @@ def pod_labels(release: Release) -> list[dict[str, str]]:
 
 
 @every_tenant_case
-def test_scalers_and_monitors_point_at_what_is_there(case: Case) -> None:
+def test_scalers_and_monitors_name_existing_objects(case: Case) -> None:
     release = installed(case)
     for scaler in release.of("HorizontalPodAutoscaler", "ScaledObject"):
         target = scaler["spec"]["scaleTargetRef"]
@@ -197,7 +198,7 @@ def labels_of(template: Manifest) -> dict[str, str]:
 
 
 @every_case
-def test_one_owner_of_the_number_of_pods(case: Case) -> None:
+def test_the_number_of_pods_has_one_owner(case: Case) -> None:
     release = installed(case)
     scalers = release.of("HorizontalPodAutoscaler", "ScaledObject")
     targets = Counter(scaler["spec"]["scaleTargetRef"]["name"] for scaler in scalers)
@@ -209,7 +210,7 @@ def test_one_owner_of_the_number_of_pods(case: Case) -> None:
 
 
 @every_case
-def test_a_disruption_budget_only_where_a_pod_can_be_spared(case: Case) -> None:
+def test_a_disruption_budget_needs_a_second_pod(case: Case) -> None:
     release = installed(case)
     guaranteed = {d["metadata"]["name"]: d["spec"].get("replicas") for d in release.of("Deployment")}
     for scaler in release.of("HorizontalPodAutoscaler"):
@@ -233,8 +234,8 @@ def most_pods(release: Release, deployment: Manifest) -> int:
 
 
 @every_tenant_case
-def test_a_pod_may_finish_before_it_is_killed(case: Case) -> None:
-    """The kubelet's grace period covers the time before SIGTERM and the service's own drain."""
+def test_a_pod_can_drain_before_it_is_killed(case: Case) -> None:
+    """The kubelet's grace period covers the sleep before SIGTERM and the service's own drain."""
     for owner, template in services_pods(installed(case)):
         container = template["spec"]["containers"][0]
         sleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
@@ -246,7 +247,7 @@ def test_a_pod_may_finish_before_it_is_killed(case: Case) -> None:
 
 
 @every_tenant_case
-def test_probes_ask_the_admin_port(case: Case) -> None:
+def test_probes_use_the_admin_port(case: Case) -> None:
     for owner, template in services_pods(installed(case)):
         container = template["spec"]["containers"][0]
         ports = {p["name"]: p["containerPort"] for p in container["ports"]}
@@ -261,10 +262,10 @@ def test_probes_ask_the_admin_port(case: Case) -> None:
 
 
 @every_tenant_case
-def test_services_are_set_only_what_they_know(case: Case) -> None:
+def test_services_get_only_variables_they_know(case: Case) -> None:
     for owner, template in services_pods(installed(case)):
         container = template["spec"]["containers"][0]
-        own = {"QUEUE_URL"}  # set by a case of ours, for KEDA
+        own = {"QUEUE_URL"}  # set by the case for KEDA
         unknown = env_of(container).keys() - variables_of(container["name"]) - own
         assert not unknown, full_name(owner)
         assert len(container.get("env", [])) == len(env_of(container)), f"{full_name(owner)}: a variable is set twice"
@@ -286,15 +287,18 @@ SDK_VARIABLES = {
 
 
 def variables_of(app: str) -> set[str]:
-    """What a service reads: clap arguments with `env` in its crate and in `shared`, and the variables of the SDKs."""
+    """Variables of a service: clap arguments with `env` in its folder and in `shared`, and those of the SDKs."""
     crate = app if (ROOT / app / "src").is_dir() else "producer"
     return SDK_VARIABLES | {v for c in ("shared", crate) for v in clap_variables(c)}
 
 
-def clap_variables(crate: str) -> Iterator[str]:
-    for path in (ROOT / crate / "src").rglob("*.rs"):
-        for name in re.findall(r"#\[arg\([^\]]*?\benv\b[^\]]*?\)\]\s*(?:pub )?(\w+):", path.read_text()):
-            yield name.upper()
+@cache
+def clap_variables(folder: str) -> list[str]:
+    return [
+        name.upper()
+        for path in (ROOT / folder).rglob("*.rs")
+        for name in re.findall(r"#\[arg\([^\]]*?\benv\b[^\]]*?\)\]\s*(?:pub )?(\w+):", path.read_text())
+    ]
 
 
 def test_the_services_variables_are_found() -> None:
@@ -304,7 +308,7 @@ def test_the_services_variables_are_found() -> None:
 
 
 @every_case
-def test_accounts_and_secrets_are_of_this_release_or_named_by_the_values(case: Case) -> None:
+def test_accounts_and_secrets_are_made_here_or_named_by_the_values(case: Case) -> None:
     release = installed(case)
     accounts = {o["metadata"]["name"] for o in release.of("ServiceAccount")} | {"default", "existing"}
     for owner, template in services_pods(release):
@@ -313,13 +317,13 @@ def test_accounts_and_secrets_are_of_this_release_or_named_by_the_values(case: C
 
 
 @every_case
-def test_nothing_may_act_on_the_cluster(case: Case) -> None:
+def test_no_release_grants_rights_on_the_cluster(case: Case) -> None:
     roles = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
     assert installed(case).of(*roles) == []
 
 
 def services_pods(release: Release) -> Iterator[tuple[Manifest, Manifest]]:
-    """Workloads that run a service, with their pod templates."""
+    """Yields the Deployments, with their pod templates."""
     for owner, template in release.workloads():
         if owner["kind"] == "Deployment":
             yield owner, template
@@ -333,7 +337,7 @@ def containers(release: Release) -> Iterator[tuple[Manifest, Manifest]]:
 
 
 @every_case
-def test_tests_come_and_go_with_helm_test(case: Case) -> None:
+def test_pods_of_helm_test_are_hooks_that_run_once(case: Case) -> None:
     for o in installed(case).of("Pod"):
         assert is_test(o), full_name(o)
         assert o["spec"]["restartPolicy"] == "Never", full_name(o)

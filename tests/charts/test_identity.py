@@ -1,4 +1,4 @@
-"""How pods get AWS credentials, in each of the ways."""
+"""AWS credentials and authentication variables of the pods, for each identity and authentication type."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_irsa_names_each_apps_role(tier: str) -> None:
 
 @pytest.mark.parametrize("tier", RUNNING_TIERS)
 def test_pod_identity_leaves_the_account_plain(tier: str) -> None:
-    """The association with a role is made in EKS, by the account's name."""
+    """EKS associates a role with the account by the account's name."""
     case = matrix_case(tier, "alb", "none", "podidentity")
     apps = ["consumer"] if tier == "advanced" else APPS
     assert roles(installed(case)) == {f"{case.tenant}-{app}": None for app in apps}
@@ -75,18 +75,18 @@ def test_an_account_id_alone_selects_irsa() -> None:
 
 
 def test_an_account_id_is_twelve_digits_whatever_yaml_made_of_it() -> None:
-    """Unquoted in a values file it arrives as a number; one that begins with zero loses it."""
+    """An unquoted account is a number and loses a leading zero."""
     case = tier_case("", "premium", "tenant-1", POOL, {"awsAccountId": 12345678901})
     assert "arn:aws:iam::012345678901:role/producer-role-tenant-1" in roles(installed(case)).values()
 
 
-def test_a_role_may_be_another() -> None:
+def test_partition_and_role_arn_can_be_set() -> None:
     found = roles(installed(option("identity-irsa-partition")))
     assert found["tenant-1-producer"] == f"arn:aws-cn:iam::{ACCOUNT}:role/producer-role-tenant-1"
     assert found["tenant-1-payments"] == f"arn:aws:iam::{ACCOUNT}:role/other"
 
 
-def test_an_account_may_be_there_already() -> None:
+def test_an_existing_service_account_is_used() -> None:
     release = installed(option("service-account-existing"))
     assert release.of("ServiceAccount") == []
     assert {t["spec"]["serviceAccountName"] for _, t in services_pods(release)} == {"existing"}
@@ -105,7 +105,7 @@ def test_the_environment_is_the_tenant_or_the_pool(tier: str) -> None:
     assert {env["ENVIRONMENT"] for env in environments(installed(case))} <= {case.tenant}
 
 
-def test_requests_are_believed_unless_tokens_are_asked_for_and_then_every_app_asks_alike() -> None:
+def test_without_tokens_only_auth_is_set_and_with_tokens_every_app_gets_the_same_settings() -> None:
     for env in environments(installed(tier_case("plain", "premium", "tenant-1", POOL, {}))):
         assert {name: value for name, value in env.items() if name.startswith("AUTH")} == {"AUTH": "none"}
     for env in environments(installed(option("auth"))):
@@ -124,7 +124,7 @@ def test_requests_are_believed_unless_tokens_are_asked_for_and_then_every_app_as
         assert env["AUTH_ALB_ARN"].endswith("/tenants/0123456789abcdef")
 
 
-def test_where_tokens_are_asked_for_helms_test_asks_as_nobody() -> None:
+def test_helm_test_sends_no_tenant_id_when_tokens_are_required() -> None:
     for name, expected in (("auth", ""), ("labels-and-annotations", "tenant-1")):
         pods = [
             pod for pod in installed(option(name)).of("Pod") if pod["metadata"]["labels"]["tenantry/role"] == "test"
@@ -133,7 +133,7 @@ def test_where_tokens_are_asked_for_helms_test_asks_as_nobody() -> None:
         assert {env_of(pod["spec"]["containers"][0])["TENANT"] for pod in pods} == {expected}
 
 
-def test_the_consumer_alone_reads_as_each_tenant() -> None:
+def test_only_the_consumer_gets_a_tenant_role() -> None:
     release = installed(option("auth"))
     found = {
         template["spec"]["containers"][0]["name"]: env_of(template["spec"]["containers"][0]).get("TENANT_ROLE_ARN")

@@ -1,4 +1,4 @@
-"""NetworkPolicies, read as a cluster's network reads them: what may pass from and to a pod."""
+"""NetworkPolicies allow only the intended traffic from and to a pod. A small model applies them as a cluster does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 @dataclass(frozen=True)
 class Peer:
-    """The other end: a pod (labels, in a namespace), or an address outside the cluster's pods."""
+    """The other end of a connection: a pod (labels, in a namespace), or an address outside the cluster."""
 
     address: str = ""
     namespace: str = ""
@@ -55,7 +55,7 @@ def policies(release: Release, namespace: str, labels: dict[str, str], direction
 
 @dataclass(frozen=True)
 class Side:
-    """A pod of the release, seen from its policies."""
+    """A pod of the release, with the policies that apply to it."""
 
     release: Release
     namespace: str
@@ -99,7 +99,7 @@ def premium(routing: str = "alb", identity: str = "podidentity", **network_polic
 
 
 def beside_its_pool(case: Case) -> Release:
-    """With the policies of the pool, in whose namespace the test pods of what it serves run."""
+    """Adds the pool's policies, because a pool tenant's test pods run in the pool's namespace."""
     release = installed(case)
     namespaces = {release.namespace_of(o) for o in release.objects} - {
         release.namespace_of(o) for o in release.of("Deployment")
@@ -116,7 +116,7 @@ PROTECTED = [case for case in TENANT_CASES if case.id != "premium-no-network-pol
 
 
 @pytest.mark.parametrize("case", PROTECTED, ids=str)
-def test_what_is_not_allowed_is_denied_both_ways(case: Case) -> None:
+def test_traffic_is_denied_by_default_both_ways(case: Case) -> None:
     release = installed(case)
     bystander = {"app": "not-of-this-chart"}
     for namespace in {release.namespace_of(o) for o in release.of("Deployment")}:
@@ -128,7 +128,7 @@ def test_what_is_not_allowed_is_denied_both_ways(case: Case) -> None:
 
 @pytest.mark.parametrize("case", PROTECTED, ids=str)
 def test_no_pod_reaches_instance_metadata(case: Case) -> None:
-    """There it would get the node's credentials instead of its own."""
+    """Instance metadata would give a pod the node's credentials."""
     release = beside_its_pool(case)
     for owner, template in release.workloads():
         for address in METADATA:
@@ -138,8 +138,8 @@ def test_no_pod_reaches_instance_metadata(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", PROTECTED, ids=str)
-def test_no_policy_is_made_where_nothing_runs(case: Case) -> None:
-    """A pool's namespace has the pool's policies; a tenant's must not add to them."""
+def test_a_namespace_without_apps_of_the_release_gets_no_policy(case: Case) -> None:
+    """A pool's namespace has the pool's policies; a tenant's release must not add to them."""
     release = installed(case)
     if not release.of("Deployment"):
         assert release.of("NetworkPolicy", "ResourceQuota", "LimitRange") == []
@@ -160,7 +160,7 @@ def test_services_resolve_names_and_reach_https() -> None:
 
 
 @pytest.mark.parametrize("identity", IDENTITIES)
-def test_the_pod_identity_agent_is_reached_where_it_is_used(identity: str) -> None:
+def test_only_pod_identity_reaches_its_agent(identity: str) -> None:
     for pod in services(premium(identity=identity)):
         assert pod.allows("Egress", Peer(POD_IDENTITY_AGENT), 80) == (identity == "podidentity")
 
@@ -170,7 +170,7 @@ def test_a_configured_endpoint_is_reached_at_its_port() -> None:
         assert pod.allows("Egress", Peer("10.1.2.3"), 4566) or pod.allows("Egress", Peer(namespace="tenantry"), 4566)
 
 
-def test_other_tenants_pods_are_out_of_reach_and_out() -> None:
+def test_other_tenants_pods_can_neither_be_reached_nor_reach_in() -> None:
     stranger = Peer(namespace="tenant-2", labels={"app": "tenant-2-producer"})
     for routing in ROUTING:
         for pod in services(premium(routing)):
@@ -179,7 +179,7 @@ def test_other_tenants_pods_are_out_of_reach_and_out() -> None:
                 assert not pod.allows("Egress", stranger, port), routing
 
 
-def test_only_the_load_balancer_comes_in() -> None:
+def test_only_the_load_balancer_may_send_requests() -> None:
     load_balancer = {
         "alb": Peer("10.0.3.7"),
         "gateway": Peer(namespace="gateway-system"),
@@ -188,7 +188,7 @@ def test_only_the_load_balancer_comes_in() -> None:
     for routing, peer in load_balancer.items():
         for pod in services(premium(routing)):
             assert pod.allows("Ingress", peer, SERVICE_PORT), routing
-            assert not pod.allows("Ingress", peer, ADMIN_PORT), f"{routing}: the admin port is not for clients"
+            assert not pod.allows("Ingress", peer, ADMIN_PORT), f"{routing}: clients reach the admin port"
             assert not pod.allows("Ingress", Peer("8.8.8.8"), SERVICE_PORT), routing
     for pod in services(premium("none")):
         assert not pod.allows("Ingress", Peer("10.0.3.7"), SERVICE_PORT)
@@ -220,13 +220,13 @@ def test_helm_tests_reach_the_services() -> None:
 
 
 @pytest.mark.parametrize("cidr", ["0.0.0.0/0", "169.0.0.0/8", "128.0.0.0/1"])
-def test_a_range_that_holds_metadata_is_cut(cidr: str) -> None:
+def test_a_range_excludes_instance_metadata(cidr: str) -> None:
     for pod in services(premium(egressCidrs=[cidr])):
         assert not pod.allows("Egress", Peer(METADATA[0]), 443)
         assert pod.allows("Egress", Peer("169.1.2.3"), 443)
 
 
-def test_the_metadata_of_ipv6_is_out_of_reach() -> None:
+def test_ipv6_instance_metadata_is_unreachable() -> None:
     for pod in services(premium(ipv6=True, egressCidrs=["0.0.0.0/0", "::/0", "fd00::/8"])):
         assert not pod.allows("Egress", Peer(METADATA[1]), 80)
         assert not pod.allows("Egress", Peer(METADATA[1]), 443)

@@ -1,4 +1,4 @@
-"""The readers the other tests rely on refuse what they should."""
+"""The parsers and checkers behind the other tests refuse invalid input."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from cluster import Cluster, Unreachable, traefik_matcher, under
-from cluster import Request as Ask
+from cluster import Cluster, Request, Unreachable, traefik_matcher, under
 from manifests import ManifestError, Release, parse
 from schemas import Checker
 
@@ -17,19 +16,19 @@ OBJECT = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("data: {a: b}\ndata: {a: c}", "'data' is there twice"),
-        ("data: {a: b, a: c}", "'a' is there twice"),
+        ("data: {a: b}\ndata: {a: c}", "'data' is repeated"),
+        ("data: {a: b, a: c}", "'a' is repeated"),
         ("data: {a: yes}", "'yes' needs quotes"),
         ("data: {a: 0644}", "'0644' needs quotes"),
         ("data: {a: 1:30}", "'1:30' needs quotes"),
         ("data: {a: 2024-07-12}", "'2024-07-12' needs quotes"),
         ("data: {1: b}", "key 1 is not text"),
-        ("data:", "no value at data"),
-        ("data: {a: [b, null]}", r"no value at data.a\[1\]"),
+        ("data:", "null at data"),
+        ("data: {a: [b, null]}", r"null at data.a\[1\]"),
         ("data: [", "while parsing"),
     ],
 )
-def test_text_that_means_two_things_is_refused(text: str, words: str) -> None:
+def test_ambiguous_text_is_refused(text: str, words: str) -> None:
     with pytest.raises(ManifestError, match=words):
         parse(f"---\n{OBJECT}{text}\n")
 
@@ -97,7 +96,7 @@ def test_the_schemas_refuse(case: str, checker: Checker) -> None:
     assert checker.errors(WRONG[case], "1.36")
 
 
-def test_the_schemas_take_a_correct_object(checker: Checker) -> None:
+def test_the_schemas_accept_a_correct_object(checker: Checker) -> None:
     pod = manifest("v1", "Pod", spec={"containers": [CONTAINER]})
     assert checker.errors(pod, "1.30") == []
 
@@ -113,15 +112,15 @@ def test_the_schemas_take_a_correct_object(checker: Checker) -> None:
         ("Path(`/a`) && HeaderRegexp(`TenantID`, `^t.+$`)", "/a", "t1", True),
     ],
 )
-def test_traefik_rules_are_read(rule: str, path: str, tenant: str | None, expected: bool) -> None:
-    assert traefik_matcher(rule)(Ask(path, tenant)) is expected
+def test_traefik_rules_match(rule: str, path: str, tenant: str | None, expected: bool) -> None:
+    assert traefik_matcher(rule)(Request(path, tenant)) is expected
 
 
 def test_a_prefix_matches_by_element() -> None:
     assert [under("/a", path) for path in ("/a", "/a/b", "/ab", "/")] == [True, True, False, False]
 
 
-def test_a_route_to_nowhere_is_an_error() -> None:
+def test_a_route_without_a_service_is_an_error() -> None:
     ingress = manifest(
         "networking.k8s.io/v1",
         "Ingress",
@@ -142,6 +141,6 @@ def test_a_route_to_nowhere_is_an_error() -> None:
         },
     )
     cluster = Cluster((Release("a", "a", (ingress,)),))
-    assert cluster.ask("/b", None) is None
+    assert cluster.answer("/b", None) is None
     with pytest.raises(Unreachable, match="no Service a/a"):
-        cluster.ask("/a", None)
+        cluster.answer("/a", None)

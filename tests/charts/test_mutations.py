@@ -1,4 +1,4 @@
-"""The tests that matter fail when what they guard is broken: each mutation breaks a copy of the chart in one place."""
+"""The important tests fail on a broken chart: each mutation breaks a copy of the chart in one place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Check = Callable[[Callable[[Case], Case]], Any]
 
 
 def on(test: Callable[[Case], Any], case: Case) -> Check:
-    """A test of one release, on the broken chart."""
+    """Runs a test of one release on the broken chart."""
     return lambda broken: test(broken(case))
 
 
@@ -74,11 +74,11 @@ MUTATIONS = {
         "(list .root.Values.tenantId .app) | quote",
         walk_through("alb"),
     ),
-    "the load balancer asks for another header": Mutation(
+    "the load balancer matches another header": Mutation(
         "ingress.yaml", '"httpHeaderName" "TenantID"', '"httpHeaderName" "Tenant"', walk_through("alb")
     ),
-    "the condition is on no Service": Mutation("ingress.yaml", "/conditions.%s", "/condition.%s", walk_through("alb")),
-    "an HTTPRoute takes every tenant": Mutation(
+    "the condition names no Service": Mutation("ingress.yaml", "/conditions.%s", "/condition.%s", walk_through("alb")),
+    "an HTTPRoute matches every tenant": Mutation(
         "httproute.yaml", "type: Exact", "type: RegularExpression\n              value: .*", walk_through("gateway")
     ),
     "an HTTPRoute without the header": Mutation(
@@ -87,41 +87,41 @@ MUTATIONS = {
         "- type: Exact\n              name: Tenant\n",
         walk_through("gateway"),
     ),
-    "an IngressRoute asks for another header": Mutation(
+    "an IngressRoute matches another header": Mutation(
         "ingressroute.yaml", "Header(`TenantID`", "Header(`Tenant`", walk_through("traefik")
     ),
-    "root": Mutation(
+    "a pod runs as root": Mutation(
         "_pod.tpl",
         '"runAsNonRoot" true',
         '"runAsNonRoot" false',
         on(test_every_release.test_pods_pass_the_restricted_standard, PREMIUM),
     ),
-    "instance metadata in reach": Mutation(
+    "instance metadata is reachable": Mutation(
         "_networkpolicy.tpl",
         '(list "169.254.0.0/16")',
         '(list "169.253.0.0/16")',
         on(test_isolation.test_no_pod_reaches_instance_metadata, PREMIUM),
     ),
-    "no default deny of what goes out": Mutation(
+    "no default deny of egress": Mutation(
         "networkpolicy.yaml",
         "podSelector: {}\n  policyTypes:\n    - Ingress\n    - Egress",
         "podSelector: {}\n  policyTypes:\n    - Ingress",
-        on(test_isolation.test_what_is_not_allowed_is_denied_both_ways, PREMIUM),
+        on(test_isolation.test_traffic_is_denied_by_default_both_ways, PREMIUM),
     ),
     "replicas beside an autoscaler": Mutation(
         "deployment.yaml",
         'if not (include "tenant.isScaled" .)',
         "if true",
-        on(test_every_release.test_one_owner_of_the_number_of_pods, HPA),
+        on(test_every_release.test_the_number_of_pods_has_one_owner, HPA),
     ),
     "killed while it drains": Mutation(
         "deployment.yaml",
         'terminationGracePeriodSeconds: {{ include "tenant.terminationGracePeriodSeconds" . }}',
         "terminationGracePeriodSeconds: 30",
-        on(test_every_release.test_a_pod_may_finish_before_it_is_killed, PREMIUM),
+        on(test_every_release.test_a_pod_can_drain_before_it_is_killed, PREMIUM),
     ),
     "probes on the public port": Mutation(
-        "_pod.tpl", "port: admin", "port: http", on(test_every_release.test_probes_ask_the_admin_port, PREMIUM)
+        "_pod.tpl", "port: admin", "port: http", on(test_every_release.test_probes_use_the_admin_port, PREMIUM)
     ),
     "a suspended tenant keeps its routes": Mutation(
         "_helpers.tpl",
@@ -139,7 +139,7 @@ MUTATIONS = {
         "_helpers.tpl",
         "app.kubernetes.io/instance: {{ .root.Release.Name | quote }}",
         "app.kubernetes.io/instance: {{ .root.Chart.Version | quote }}",
-        on(test_compatibility.test_selectors_are_what_they_have_always_been, PREMIUM),
+        on(test_compatibility.test_selectors_equal_those_of_the_original_chart, PREMIUM),
     ),
     "a misspelt field": Mutation("deployment.yaml", "enableServiceLinks:", "enableServiceLink:", on(shape, PREMIUM)),
     "a misspelt field of an HTTPRoute": Mutation("httproute.yaml", "backendRefs:", "backendRef:", on(shape, GATEWAY)),
@@ -147,27 +147,27 @@ MUTATIONS = {
     "a misspelt field of a ScaledObject": Mutation(
         "scaledobject.yaml", "minReplicaCount:", "minReplicas:", on(shape, KEDA)
     ),
-    "a removed version": Mutation("hpa.yaml", "autoscaling/v2", "autoscaling/v2beta2", on(shape, HPA)),
-    "a key twice": Mutation(
+    "a removed API version": Mutation("hpa.yaml", "autoscaling/v2", "autoscaling/v2beta2", on(shape, HPA)),
+    "a repeated key": Mutation(
         "service.yaml", "  type: {{ $s.service.type }}", "  type: NodePort\n  type: ClusterIP", on(shape, PREMIUM)
     ),
-    "a variable nobody reads": Mutation(
+    "a variable that no service reads": Mutation(
         "_pod.tpl",
         "- name: SHUTDOWN_GRACE_SECONDS",
         "- name: SHUTDOWN_SECONDS",
-        on(test_every_release.test_services_are_set_only_what_they_know, PREMIUM),
+        on(test_every_release.test_services_get_only_variables_they_know, PREMIUM),
     ),
 }
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_the_tests_notice(name: str, tmp_path: Path) -> None:
+def test_a_test_fails_on_the_broken_chart(name: str, tmp_path: Path) -> None:
     mutation = MUTATIONS[name]
     chart = shutil.copytree(TENANT_CHART, tmp_path / TENANT_CHART.name)
     file = chart / "templates" / mutation.file
     text = file.read_text()
-    assert mutation.old in text, f"{mutation.file} no longer has what this mutation breaks: {mutation.old}"
-    mutation.check(lambda case: case)  # passes as the chart is
+    assert mutation.old in text, f"{mutation.file} no longer contains {mutation.old}; adapt the mutation"
+    mutation.check(lambda case: case)  # passes on the intact chart
     file.write_text(text.replace(mutation.old, mutation.new))
     with pytest.raises((AssertionError, ManifestError, Unreachable)):
         mutation.check(lambda case: replace(case, chart=chart))

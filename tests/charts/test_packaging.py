@@ -1,4 +1,4 @@
-"""What is shipped besides templates: metadata, examples, the table of values, the package."""
+"""Parts of a chart beside its templates: metadata, examples, the table of values, the package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_table_of_values_is_up_to_date() -> None:
 
 
 @both_charts
-def test_the_chart_asks_for_the_oldest_kubernetes_it_is_tested_on(chart: Path) -> None:
+def test_the_chart_requires_the_oldest_kubernetes_it_is_tested_on(chart: Path) -> None:
     assert load(chart).metadata["kubeVersion"] == f">={KUBERNETES[0]}.0-0"
 
 
@@ -44,7 +44,7 @@ def test_the_values_of_the_walk_through_render() -> None:
 
 @both_charts
 def test_the_schema_covers_every_default(chart: Path) -> None:
-    """A key without a schema would be one nobody checks."""
+    """Helm would not check a key without a schema."""
     values, schema = load(chart).values, load(chart).schema
     assert schema is not None
     assert schema["additionalProperties"] is False
@@ -52,15 +52,15 @@ def test_the_schema_covers_every_default(chart: Path) -> None:
 
 
 @both_charts
-def test_the_package_holds_what_it_should(chart: Path, tmp_path: Path) -> None:
+def test_the_package_holds_the_chart_without_its_test_values(chart: Path, tmp_path: Path) -> None:
     package = helm_python.package(chart, destination=tmp_path)
     with tarfile.open(package) as archive:
         names = {Path(name).relative_to(chart.name).as_posix() for name in archive.getnames()}
     assert {"Chart.yaml", "values.yaml", "values.schema.json", "README.md", "templates/NOTES.txt"} <= names
-    assert not [name for name in names if name.startswith("ci/")], "examples for these tests are not for clusters"
+    assert not [name for name in names if name.startswith("ci/")], "the package holds the test values of ci/"
 
 
-@pytest.mark.skipif(HELM is None, reason="there is no helm on the PATH to compare the SDK with")
+@pytest.mark.skipif(HELM is None, reason="no helm on the PATH to compare the SDK with")
 def test_helm_and_its_sdk_render_the_same() -> None:
     for case in EXAMPLES:
         ours = parse(sdk_render(case.chart, case.values, case.name, case.namespace, KUBERNETES[-1]))

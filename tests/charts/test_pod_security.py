@@ -1,4 +1,4 @@
-"""The reading of the Pod Security Standard refuses what the standard refuses."""
+"""The model of the Pod Security Standard refuses the fields that the standard refuses."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ UNSAFE_CONTAINER = {
 
 
 def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """`base` with the maps of `change` laid over its own."""
+    """Merges the maps of `change` into those of `base`."""
     result = deepcopy(base)
     for key, value in change.items():
         result[key] = merged(base.get(key, {}), value) if isinstance(value, dict) else value
@@ -59,13 +59,13 @@ def test_a_pod_without_a_security_context_is_refused() -> None:
 
 
 @pytest.mark.parametrize("violation", UNSAFE)
-def test_refuses_in_the_pod(violation: str) -> None:
+def test_an_unsafe_pod_is_refused(violation: str) -> None:
     assert violation in violations(merged(SAFE, UNSAFE[violation]))
 
 
 @pytest.mark.parametrize("field", ["containers", "initContainers"])
 @pytest.mark.parametrize("violation", UNSAFE_CONTAINER)
-def test_refuses_in_a_container(violation: str, field: str) -> None:
+def test_an_unsafe_container_is_refused(violation: str, field: str) -> None:
     pod = deepcopy(SAFE)
     pod[field] = [merged(SAFE["containers"][0], UNSAFE_CONTAINER[violation])]
     assert f"{field}[app]: {violation}" in violations(pod)

@@ -1,6 +1,6 @@
-"""Nonsense stops at `helm template`, with a sentence that says what to do.
+"""Helm refuses invalid values, with a message that says what to do.
 
-Each case is one mistake a person makes; the words are those the person needs to see.
+Each case is one mistake; the message must contain the given words.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"tenantId": "1st", "apps": {a: pooled(POOL) for a in APPS}},
         "choose an id that begins with a letter",
     ),
-    # Words that are not there
+    # Unknown keys and words
     "unknown key": ({"tenantID": "tenant-1"}, "additional properties 'tenantID' not allowed"),
     "unknown key of an app": (producer(replicas=2), "additional properties 'replicas' not allowed"),
     "unknown key of the defaults": (app(replicas=2), "additional properties 'replicas' not allowed"),
@@ -60,15 +60,15 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "unknown tier": ({"tier": "gold"}, "must be one of '', 'basic', 'advanced', 'premium', 'pool'"),
     "name of an app": ({"apps": {"Invoices": {}}}, "1 to 19 lower-case letters and digits, beginning with a letter"),
     "long name of an app": ({"apps": {"a" * 20: {}}}, "1 to 19 lower-case letters and digits"),
-    # Proof of who asks
+    # Authentication
     "tokens without an issuer": ({"auth": {"type": "jwt"}}, "set auth.issuer"),
-    "tokens for nobody": ({"auth": {"type": "jwt", "issuer": "i"}}, "set auth.audiences"),
+    "tokens without an audience": ({"auth": {"type": "jwt", "issuer": "i"}}, "set auth.audiences"),
     "tokens without keys": ({"auth": {"type": "jwt", "issuer": "i", "audiences": ["a"]}}, "set auth.jwks"),
-    "tokens of no load balancer": (
+    "tokens of an unnamed load balancer": (
         {"auth": {"type": "jwt", "issuer": "i", "audiences": ["a"], "source": "alb"}},
         "set auth.albArn",
     ),
-    "tokens described and not asked for": ({"auth": {"issuer": "i"}}, "so the TenantID header is believed"),
+    "tokens described but not required": ({"auth": {"issuer": "i"}}, "so services trust the TenantID header"),
     "keys over plain HTTP": ({"auth": {"jwks": "http://issuer.example.com/keys"}}, "an https URL"),
     "keys with a password": ({"auth": {"jwks": "https://u:p@issuer.example.com/keys"}}, "an https URL"),
     "a network load balancer": (
@@ -82,7 +82,7 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "replicas below zero": (producer(replicaCount=-1), "minimum: got -1, want 0"),
     "half a replica": (producer(replicaCount=1.5), "got number, want integer"),
     "replicas as text": (producer(replicaCount="3"), "got string, want integer"),
-    "a tag that is a number": (producer(image={"tag": 0.1}), "a string: put it in quotes"),
+    "a tag that is a number": (producer(image={"tag": 0.1}), "a string; put it in quotes"),
     "a digest cut short": (producer(image={"digest": "sha256:0123"}), "sha256: and 64 hexadecimal digits"),
     "pull policy": (producer(image={"pullPolicy": "always"}), "must be one of 'Always', 'IfNotPresent', 'Never'"),
     "an account of eleven digits": ({"awsAccountId": "12345678901"}, "the twelve digits of an AWS account, in quotes"),
@@ -94,14 +94,17 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"routing": {"gateway": {"timeouts": {"request": "10 seconds"}}}},
         "a duration of Gateway API such as 10s",
     ),
-    "instance metadata": ({"networkPolicy": {"egressCidrs": ["169.254.169.254/32"]}}, "instance metadata stays out of"),
-    "a budget of nothing": (producer(podDisruptionBudget={"maxUnavailable": 0}), "with 0 no node could be drained"),
+    "instance metadata": (
+        {"networkPolicy": {"egressCidrs": ["169.254.169.254/32"]}},
+        "pods must not reach instance metadata",
+    ),
+    "a budget of zero": (producer(podDisruptionBudget={"maxUnavailable": 0}), "with 0 no node could be drained"),
     # Rules across keys
-    "served by nobody": (
+    "served by no pool": (
         producer(enabled=False, ingress={"enabled": True}),
         "the pool that serves this app, for example pool-1",
     ),
-    "served by nobody, route by default": (
+    "served by no pool, route by default": (
         {**app(ingress={"enabled": True}), "apps": {"payments": {"enabled": False, "ingress": {"enabled": True}}}},
         "pool-1",
     ),
@@ -112,19 +115,19 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "served by another tenant": (producer(**pooled("tenant-2")), "only a pool serves other tenants"),
     "both autoscalers": (
         merge(KEDA, consumer(autoscaling={"enabled": True})),
-        "false while autoscaling.enabled is true: HPA and KEDA exclude each other",
+        "false while autoscaling.enabled is true, because KEDA makes its own HorizontalPodAutoscaler",
     ),
     "both autoscalers, one by default": (
         merge(KEDA, app(autoscaling={"enabled": True})),
-        "apps.consumer: autoscaling.enabled and keda.enabled exclude each other",
+        "apps.consumer: autoscaling.enabled and keda.enabled are both true",
     ),
-    "fewest above most": (
+    "minimum above maximum": (
         producer(autoscaling={"enabled": True, "minReplicas": 5, "maxReplicas": 3}),
         "minReplicas (5) is above maxReplicas (3)",
     ),
-    "nothing to scale by": (
+    "autoscaling without a target": (
         producer(autoscaling={"enabled": True, "targetCPUUtilizationPercentage": None}),
-        "has nothing to scale by",
+        "apps.producer.autoscaling.enabled is true without a target",
     ),
     "KEDA without a queue": (consumer(keda={"enabled": True}), "set either queueUrl"),
     "KEDA with two queues": (
@@ -159,45 +162,45 @@ REFUSED: dict[str, tuple[Values, str]] = {
     ),
     "two certificates": (
         {"routing": {"type": "traefik", "traefik": {"tls": {"secretName": "a", "certResolver": "b"}}}},
-        "secretName and certResolver exclude each other",
+        "secretName and certResolver are both set: leave one empty",
     ),
-    "a tenant that catches all": (
+    "a catch-all route of a tenant": (
         {"routing": {"pool": {"catchAll": True}}},
-        "only a pool, whose name begins with pool-",
+        "only a pool (pool-…) may serve other tenants' requests",
     ),
     "killed before it has drained": (
         app(drain={"preStopSleepSeconds": 10, "shutdownGraceSeconds": 25, "terminationGracePeriodSeconds": 35}),
-        "the pod would be killed before it has drained; it needs at least 36",
+        "the kubelet would kill the pod before it has drained: set at least 36",
     ),
     "a drain shorter than a poll": (
         app(drain={"shutdownGraceSeconds": 20}),
-        "so a drain needs at least 25",
+        "may answer 5 seconds late: set at least 25",
     ),
-    "a variable of the chart's own": (
+    "a container variable that the chart sets": (
         producer(extraEnv=[{"name": "ENVIRONMENT", "value": "tenant-2"}]),
-        "sets ENVIRONMENT, which the chart sets, too",
+        "sets ENVIRONMENT, which the chart sets itself",
     ),
     "both monitors": (
         {"metrics": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}},
-        "every figure would count twice",
+        "every metric would count twice: set one to false",
     ),
-    "a Terraform variable of the chart's own": (
+    "a Terraform variable that the chart sets": (
         {"infra": {"enabled": True, "vars": {"tenant_id": "tenant-2"}}},
-        "infra.vars.tenant_id is set by the chart",
+        "infra.vars.tenant_id is a variable that the chart sets",
     ),
-    "a Terraform switch of the chart's own": (
+    "a Terraform switch that the chart sets": (
         {"infra": {"enabled": True, "vars": {"enable_producer": False}}},
-        "infra.vars.enable_producer is set by the chart",
+        "infra.vars.enable_producer is a variable that the chart sets",
     ),
-    "a Terraform variable that other values say": (
+    "a Terraform variable that follows from other values": (
         {"infra": {"enabled": True, "vars": {"delete_data": True}}},
-        "infra.vars.delete_data is set by the chart",
+        "infra.vars.delete_data is a variable that the chart sets",
     ),
-    "data of an app nobody has": (
+    "data of an unknown app": (
         {"infra": {"enabled": True, "retain": ["consumer", "invoices"]}},
-        'infra.retain names "invoices", which is no app of apps: consumer, payments, producer',
+        'infra.retain names "invoices", which is not an app of this release: choose from consumer, payments, producer',
     ),
-    "a suspended pool": ({"tenantId": "pool-1", "suspended": True}, "suspend each of them"),
+    "a suspended pool": ({"tenantId": "pool-1", "suspended": True}, "suspend each of its tenants instead"),
 }
 
 APPLICATION: Values = {"image": {"repository": "onboarding-service", "tag": "0.1"}}
@@ -206,19 +209,19 @@ REFUSED_BY_THE_APPLICATION_CHART: dict[str, tuple[Values, str]] = {
     "replicas below zero": ({"replicaCount": -1}, "minimum: got -1, want 0"),
     "a tag that is a number": ({"image": {"tag": 0.1}}, "put it in quotes"),
     "no image": ({"image": {"repository": ""}}, "image"),
-    "fewest above most": (
+    "minimum above maximum": (
         {"autoscaling": {"enabled": True, "minReplicas": 11}},
         "minReplicas (11) is above maxReplicas (10)",
     ),
     "a route without a Gateway": ({"httpRoute": {"enabled": True}}, "set httpRoute.parentRefs"),
-    "an Ingress to nowhere": ({"ingress": {"enabled": True, "hosts": []}}, "the Ingress would lead nowhere"),
+    "an Ingress without a host": ({"ingress": {"enabled": True, "hosts": []}}, "set ingress.hosts, for example"),
     "both monitors": (
         {"metrics": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}},
-        "every figure would count twice",
+        "every metric would count twice: set one to false",
     ),
-    "killed before it is asked to stop": (
+    "killed before SIGTERM": (
         {"drain": {"preStopSleepSeconds": 30, "terminationGracePeriodSeconds": 30}},
-        "the app would be killed before it is asked to stop",
+        "the kubelet would kill the app before it gets SIGTERM",
     ),
 }
 
@@ -234,7 +237,7 @@ def test_the_tenant_chart_refuses(mistake: str) -> None:
     values, words = REFUSED[mistake]
     message = refusal(tenant(values))
     assert words in message
-    assert len(message) < 600, "a person stops reading"
+    assert len(message) < 600, "the message is too long to read"
 
 
 @pytest.mark.parametrize("mistake", REFUSED_BY_THE_APPLICATION_CHART)
@@ -248,13 +251,13 @@ def tenant(values: Values) -> Case:
     return Case("", TENANT_CHART, json.dumps(merge({"tenantId": "tenant-1"}, values)), "tenant-1-premium", "tenant-1")
 
 
-def test_without_the_mistake_the_values_are_taken() -> None:
-    """Else the cases above could be refused for another reason."""
+def test_without_the_mistake_the_values_are_accepted() -> None:
+    """Otherwise Helm could refuse the cases above for another reason."""
     installed(tenant({}))
     installed(tenant(merge(KEDA, IDENTITIES["secret"], ROUTING["gateway"])))
     installed(tenant({"tenantId": "a" * 32}))
     installed(tenant({"tenantId": "pool-a"}))
-    # Nothing of an offboarded tenant has a name that Kubernetes could refuse, so what came before can go.
+    # An offboarded tenant has no Service, so an old id that begins with a digit can still be offboarded.
     off = {"enabled": False, "ingress": {"enabled": False}}
     installed(tenant({"tenantId": "1st", "apps": dict.fromkeys(APPS, off)}))
     installed(Case("", APPLICATION_CHART, json.dumps(APPLICATION), "onboarding", "onboarding"))
@@ -265,14 +268,14 @@ def test_the_rest_of_global_is_left_to_other_charts() -> None:
 
 
 def reserved_by_the_services() -> list[str]:
-    """The names `shared` refuses as a tenant id, with something after those that are prefixes."""
-    source = (ROOT / "shared/src/tenant.rs").read_text()
+    """The names that the services refuse as a tenant id; a reserved prefix becomes a name that begins with it."""
+    (source,) = (text for path in (ROOT / "shared").rglob("*.rs") if "const RESERVED" in (text := path.read_text()))
     exact, prefixes = re.findall(r"const RESERVED\w*: [^=]*=\s*\[(.*?)\]", source, re.DOTALL)
     names = [*re.findall(r'"([^"]+)"', exact), *(f"{prefix}x" for prefix in re.findall(r'"([^"]+)"', prefixes))]
     assert len(names) > 10
-    return [name for name in names if name != "pool-x"]  # a pool is installed by this chart, too
+    return [name for name in names if name != "pool-x"]  # this chart installs pools, too
 
 
 @pytest.mark.parametrize("name", reserved_by_the_services())
-def test_a_name_the_services_refuse_is_refused(name: str) -> None:
+def test_the_chart_refuses_a_name_that_the_services_refuse(name: str) -> None:
     assert "this name is reserved" in refusal(tenant({"tenantId": name}))

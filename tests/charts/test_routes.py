@@ -1,4 +1,4 @@
-"""What a client meets: each tenant's requests reach the pods that serve it, and nobody else's."""
+"""Each tenant's requests reach the pods that serve the tenant, and no others."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EXPECTED = {
     "tenant-2": {"producer": POOL, "consumer": POOL, "payments": POOL},
     "tenant-3": {"producer": POOL, "consumer": "tenant-3", "payments": POOL},
 }
-"""The environment that answers each tenant, from the contract."""
+"""Environment that answers each tenant, from the contract."""
 
 
 def cluster_of(*cases: Case) -> Cluster:
@@ -49,7 +49,7 @@ def check_walk_through(cluster: Cluster) -> None:
     for tenant, environments in EXPECTED.items():
         for app, environment in environments.items():
             for path in (f"/{app}", f"/{app}/readiness-probe"):
-                assert cluster.ask(path, tenant) == Answer(environment, app), f"{path} of {tenant}"
+                assert cluster.answer(path, tenant) == Answer(environment, app), f"{path} of {tenant}"
 
 
 @pytest.mark.parametrize(("routing", "autoscaler", "identity"), [*product(ROUTED, AUTOSCALERS, IDENTITIES)])
@@ -58,13 +58,13 @@ def test_each_tenant_reaches_its_environment(routing: str, autoscaler: str, iden
 
 
 @pytest.mark.parametrize("routing", ROUTED)
-def test_who_is_nobodys_tenant_reaches_nothing(routing: str) -> None:
+def test_an_unknown_tenant_or_path_reaches_no_pod(routing: str) -> None:
     cluster = cluster_of(*(matrix_case(tier, routing, "none", "irsa") for tier in TIERS))
     for app, tenant in product(APPS, (None, "", "tenant-4", "tenant-11", "tenant-", "tenant-1,tenant-2", "*", POOL)):
-        assert cluster.ask(f"/{app}", tenant) is None, f"/{app} of {tenant}"
+        assert cluster.answer(f"/{app}", tenant) is None, f"/{app} of {tenant}"
     for path in ("/", "/producers", "/metrics", "/livez", "/readyz", "/producer-x"):
-        assert cluster.ask(path, "tenant-1") is None or routing == "traefik", path
-    assert cluster.ask("/metrics", "tenant-1") is None
+        assert cluster.answer(path, "tenant-1") is None or routing == "traefik", path
+    assert cluster.answer("/metrics", "tenant-1") is None
 
 
 def with_catch_all(routing: str, tenant_routes: Values = NO_TENANT_ROUTES) -> Cluster:
@@ -77,21 +77,21 @@ def with_catch_all(routing: str, tenant_routes: Values = NO_TENANT_ROUTES) -> Cl
 
 
 @pytest.mark.parametrize("routing", ROUTED)
-def test_a_pools_catch_all_serves_who_has_no_silo(routing: str) -> None:
+def test_a_pools_catch_all_serves_tenants_without_a_silo(routing: str) -> None:
     cluster = with_catch_all(routing)
     check_walk_through(cluster)
     for app in APPS:
-        assert cluster.ask(f"/{app}", "tenant-9999") == Answer(POOL, app)
+        assert cluster.answer(f"/{app}", "tenant-9999") == Answer(POOL, app)
 
 
 @pytest.mark.parametrize("routing", ROUTED)
-def test_a_pools_catch_all_gives_way_to_tenant_routes(routing: str) -> None:
-    """Both at once is how one gets from the one to the other."""
+def test_tenant_routes_take_precedence_over_a_pools_catch_all(routing: str) -> None:
+    """Both exist together during a migration from tenant routes to the catch-all."""
     check_walk_through(with_catch_all(routing, {}))
 
 
 @pytest.mark.parametrize("routing", ROUTED)
-def test_with_a_catch_all_a_pool_tenant_costs_no_target_group(routing: str) -> None:
+def test_with_a_catch_all_a_pool_tenant_needs_no_target_group(routing: str) -> None:
     cluster = with_catch_all(routing)
     pool, _, basic, advanced = cluster.releases
     assert len(pool.of(ROUTE_KINDS[routing])) == len(APPS)
@@ -104,12 +104,12 @@ def test_the_longest_names_route(routing: str) -> None:
     cluster = cluster_of(
         *(tier_case("", tier, LONG_TENANT, LONG_POOL, ROUTING[routing]) for tier in ("advanced", "pool"))
     )
-    assert cluster.ask("/consumer", LONG_TENANT) == Answer(LONG_TENANT, "consumer")
-    assert cluster.ask("/producer", LONG_TENANT) == Answer(LONG_POOL, "producer")
+    assert cluster.answer("/consumer", LONG_TENANT) == Answer(LONG_TENANT, "consumer")
+    assert cluster.answer("/producer", LONG_TENANT) == Answer(LONG_POOL, "producer")
 
 
 @pytest.mark.parametrize(("tier", "routing"), [*product(TIERS, ROUTING)])
-def test_only_the_chosen_kind_of_route_is_made(tier: str, routing: str) -> None:
+def test_only_the_selected_kind_of_route_is_made(tier: str, routing: str) -> None:
     release = installed(matrix_case(tier, routing, "none", "irsa"))
     routes = [full_name(o) for o in release.of("Ingress", "HTTPRoute", "IngressRoute")]
     expected = len(APPS) if routing != "none" and tier != "pool" else 0
@@ -119,7 +119,7 @@ def test_only_the_chosen_kind_of_route_is_made(tier: str, routing: str) -> None:
 
 @pytest.mark.parametrize("case", TENANT_CASES, ids=str)
 def test_routes_and_services_reach_the_service_port_only(case: Case) -> None:
-    """The admin port is in a Service for scrapes at most; no route, and no Service of a pool's tenant, leads there."""
+    """No route, and no Service of a pool's tenant, leads to the admin port."""
     cluster = cluster_of(case)
     for route in cluster.routes():
         service = cluster.service(route)
@@ -129,7 +129,7 @@ def test_routes_and_services_reach_the_service_port_only(case: Case) -> None:
 
 
 @pytest.mark.parametrize("routing", ROUTED)
-def test_a_suspended_tenant_has_no_route_and_goes_on_storing(routing: str) -> None:
+def test_a_suspended_tenant_has_no_route_and_keeps_its_pods(routing: str) -> None:
     def cluster(options: Values) -> Cluster:
         pool = matrix_case("pool", routing, "none", "irsa")
         tenants = (tier_case("", t, TIERS[t], POOL, ROUTING[routing], options) for t in TIERS if t != "pool")
@@ -141,14 +141,14 @@ def test_a_suspended_tenant_has_no_route_and_goes_on_storing(routing: str) -> No
     assert list(suspended.pods()) == list(running.pods())
     left_over = {full_name(o) for r in suspended.releases if r.name != POOL for o in r.of("Service")}
     silos = {f"Service/tenant-1-{app}" for app in APPS} | {"Service/tenant-3-consumer"}
-    assert left_over == silos, "no Service for a route that is not there"
+    assert left_over == silos, "a Service without a route is left"
 
 
-# What a release of a pool's tenant is
+# Releases by tier
 
 
 @pytest.mark.parametrize(("routing", "autoscaler", "identity"), [*product(ROUTING, AUTOSCALERS, IDENTITIES)])
-def test_a_pool_tenant_has_routes_and_nothing_that_runs(routing: str, autoscaler: str, identity: str) -> None:
+def test_a_pool_tenant_has_routes_and_no_pods(routing: str, autoscaler: str, identity: str) -> None:
     release = installed(matrix_case("basic", routing, autoscaler, identity))
     assert {o["kind"] for o in release.objects} - {"Pod"} == {"Service", ROUTE_KINDS[routing]} - {None}
     assert all(release.namespace_of(o) == POOL for o in release.objects)
@@ -157,7 +157,7 @@ def test_a_pool_tenant_has_routes_and_nothing_that_runs(routing: str, autoscaler
 
 
 @pytest.mark.parametrize(("routing", "autoscaler", "identity"), [*product(ROUTING, AUTOSCALERS, IDENTITIES)])
-def test_a_hybrid_tenant_runs_only_what_is_its_own(routing: str, autoscaler: str, identity: str) -> None:
+def test_a_hybrid_tenant_runs_only_its_own_consumer(routing: str, autoscaler: str, identity: str) -> None:
     release = installed(matrix_case("advanced", routing, autoscaler, identity))
     assert [full_name(o) for o in release.of("Deployment")] == ["Deployment/tenant-3-consumer"]
     assert {release.namespace_of(o) for o in release.of("Deployment", "ServiceAccount", "PodDisruptionBudget")} == {
@@ -173,7 +173,7 @@ def test_a_silo_and_a_pool_run_every_app(tier: str) -> None:
     assert {o["metadata"]["name"] for o in installed(case).of("Deployment")} == {f"{case.tenant}-{app}" for app in APPS}
 
 
-# How each kind of route says it
+# Details of each kind of route
 
 
 def ingresses(release: Release) -> list[Manifest]:
@@ -181,7 +181,7 @@ def ingresses(release: Release) -> list[Manifest]:
 
 
 def test_every_ingress_is_in_one_group() -> None:
-    """One group is one load balancer: a second one would have another address and another bill."""
+    """One group is one load balancer; a second group would have another address and add cost."""
     groups = {
         o["metadata"]["annotations"][f"{ALB}/group.name"]
         for case in TENANT_CASES
@@ -200,7 +200,7 @@ def test_an_ingress_has_the_header_as_its_only_condition(tier: str) -> None:
         service = ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"]
         expected = {"field": "http-header", "httpHeaderConfig": {"httpHeaderName": HEADER, "values": [case.tenant]}}
         assert conditions == {f"{ALB}/conditions.{service}": [expected]}
-        assert annotations[f"{ALB}/target-type"] == "ip", "pods' own addresses: a ClusterIP Service has no node port"
+        assert annotations[f"{ALB}/target-type"] == "ip", "a ClusterIP Service has no node port to target"
         app = service.removeprefix(f"{case.tenant}-")
         assert annotations[f"{ALB}/healthcheck-path"] in (f"/{app}/readiness-probe", "/readyz")
         assert ingress["spec"]["ingressClassName"] == "alb"
@@ -224,7 +224,7 @@ def test_an_http_route_matches_the_header_exactly(tier: str) -> None:
             assert [m["headers"] for m in rule["matches"]] == [
                 [{"type": "Exact", "name": HEADER, "value": case.tenant}]
             ]
-            assert rule["timeouts"]["request"] == "10s", "longer than the 5 s within which a service answers"
+            assert rule["timeouts"]["request"] == "10s", "the time limit must exceed a service's 5 s"
 
 
 @pytest.mark.parametrize("tier", ["premium", "advanced", "basic"])
@@ -235,11 +235,11 @@ def test_an_ingress_route_is_of_traefik_3(tier: str) -> None:
         assert all(f"Header(`{HEADER}`, `{case.tenant}`)" in r["match"] for r in route["spec"]["routes"])
 
 
-# What is told after an install
+# Notes after an install
 
 
 @pytest.mark.parametrize(("tier", "routing"), [*product(TIERS, ROUTING)])
-def test_the_notes_hold_the_line_to_try(tier: str, routing: str) -> None:
+def test_the_notes_show_a_request_to_send(tier: str, routing: str) -> None:
     case = matrix_case(tier, routing, "none", "irsa")
     text = notes(case.chart, case.values, case.name, case.namespace)
     assert case.tenant in text

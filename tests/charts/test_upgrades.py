@@ -1,4 +1,4 @@
-"""A new version of a chart is installed over the old one: nothing that cannot be changed changes."""
+"""An upgrade to a new chart version changes no immutable field."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ TENANTS = [tier_case(f"tenant-{tier}", tier, tenant, POOL, PINNED) for tier, ten
 
 
 def next_version(case: Case, directory: Path) -> Case:
-    """The same release, of the next version of chart and services."""
+    """The same release at the next version of chart and services."""
     chart = shutil.copytree(case.chart, directory / case.chart.name)
     metadata = yaml.safe_load((chart / "Chart.yaml").read_text())
     (chart / "Chart.yaml").write_text(yaml.safe_dump({**metadata, "version": "9.9.9", "appVersion": "9.9.9"}))
     return replace(case, chart=chart)
 
 
-def what_cannot_change(release: Release) -> dict[str, Any]:
-    """Fields an API server refuses to change, and the selectors by which others find pods."""
+def immutable_fields(release: Release) -> dict[str, Any]:
+    """Fields that an API server refuses to change, and the selectors of Services."""
     deployments = {full_name(o): o["spec"]["selector"] for o in release.of("Deployment")}
     services = {full_name(o): o["spec"]["selector"] for o in release.of("Service")}
     return {**deployments, **services}
 
 
 @pytest.mark.parametrize("case", [*TENANTS, *EXAMPLES, *APPLICATION_CASES], ids=str)
-def test_selectors_outlive_a_new_version(case: Case, tmp_path: Path) -> None:
+def test_a_new_version_keeps_selectors(case: Case, tmp_path: Path) -> None:
     before, after = installed(case), installed(next_version(case, tmp_path))
-    assert what_cannot_change(after) == what_cannot_change(before)
+    assert immutable_fields(after) == immutable_fields(before)
     assert {full_name(o) for o in after.objects} == {full_name(o) for o in before.objects}
     labels = [o["metadata"]["labels"]["helm.sh/chart"] for o in after.objects]
-    assert all(label.endswith("-9.9.9") for label in labels), "the copy is what was rendered"
+    assert all(label.endswith("-9.9.9") for label in labels), "the old chart was rendered, not its copy"
 
 
 @pytest.mark.parametrize("case", TENANTS, ids=str)
-def test_a_new_chart_alone_restarts_nothing(case: Case, tmp_path: Path) -> None:
+def test_a_new_chart_alone_restarts_no_pod(case: Case, tmp_path: Path) -> None:
     before, after = installed(case), installed(next_version(case, tmp_path))
     for deployment in before.of("Deployment"):
         upgraded = after.find("Deployment", deployment["metadata"]["name"])
@@ -51,10 +51,10 @@ def test_a_new_chart_alone_restarts_nothing(case: Case, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", TENANTS, ids=str)
-def test_selectors_outlive_other_values(case: Case) -> None:
+def test_other_values_keep_selectors(case: Case) -> None:
     changes: Values = {
         "tier": "premium",
-        "commonLabels": {"cost-centre": "saas"},
+        "commonLabels": {"cost-center": "saas"},
         "appDefaults": {
             "image": {"tag": "0.2"},
             "podLabels": {"a": "b"},
@@ -66,4 +66,4 @@ def test_selectors_outlive_other_values(case: Case) -> None:
         "networkPolicy": {"enabled": False},
     }
     changed = replace(case, values_json=json.dumps(merge(case.values, changes)))
-    assert what_cannot_change(installed(changed)) == what_cannot_change(installed(case))
+    assert immutable_fields(installed(changed)) == immutable_fields(installed(case))

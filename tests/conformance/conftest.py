@@ -1,7 +1,7 @@
-"""Runs each check that takes `aws` once per endpoint, and tells how the endpoints compare.
+"""Runs each check with the fixture `aws` once per endpoint, and compares the endpoints.
 
-Our endpoint must pass every check. Where the foreign one fails, it is reported as differing from what AWS documents;
-`ministack_differences.py` lists those checks with the reason, and a change in either direction fails the run.
+Our endpoint must pass every check. `ministack_differences.py` lists the checks that the third-party endpoint fails,
+with AWS's documented behavior as the reason. A change in either direction fails the run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def aws(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    """The endpoint under check."""
+    """The tested endpoint."""
     with STARTERS[request.param](tmp_path_factory.mktemp(request.param)) as endpoint:
         yield endpoint
         request.config.stash[SCORES].measured[request.param] = dict(endpoint.measured)
@@ -46,12 +46,12 @@ def aws(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def queue(aws: Aws) -> str:
-    """The URL of an empty queue no other check uses."""
+    """URL of an empty queue that no other check uses."""
     return new_queue(aws)
 
 
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """A listed difference must name a check there is (of the files collected, when they were collected whole)."""
+    """Fails if a listed difference names an unknown check. Looks only at files that were collected whole."""
     if any("::" in argument for argument in session.config.args):
         return
     checks = {f"{check[1]}::{check[2]}" for check in map(check_of, items) if check}
@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
 
 
 class Scores:
-    """Which endpoint passed which check."""
+    """Results of each check, by endpoint."""
 
     def __init__(self) -> None:
         self.passed: dict[tuple[str, str], dict[str, bool]] = defaultdict(dict)
@@ -83,7 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
-    """(endpoint, area, name of the check without the endpoint), or None for a test that is not run per endpoint."""
+    """Returns (endpoint, area, name without the endpoint), or None for a test that does not run per endpoint."""
     parameters = getattr(item, "callspec", None)
     if parameters is None or "aws" not in parameters.params:
         return None
@@ -107,13 +107,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def settle_difference(report: pytest.TestReport, check: str) -> None:
-    """A listed difference is reported as such; an unlisted one, or a listed one that is gone, is a failure."""
+    """Reports a listed difference. An unlisted difference, or a listed one that is gone, is a failure."""
     reason = DIFFERENCES.get(check)
     if report.failed and reason is not None:
         report.outcome = "passed"
         report.differs = True
     elif report.failed:
-        report.sections.append(("new difference", f"ministack fails {check}: settle it by what AWS documents"))
+        report.sections.append(("new difference", f"ministack fails {check}: decide by AWS's documentation"))
     elif reason is not None:
         report.outcome = "failed"
         report.longrepr = f"ministack now passes {check}: remove it from ministack_differences.py"
@@ -152,13 +152,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for (area, name), by in scores.passed.items():
         if by.get(FOREIGN) is False:
             check = f"{area}::{name}"
-            by_reason[DIFFERENCES.get(check, "NOT LISTED YET: settle it by what AWS documents")].append(check)
+            by_reason[DIFFERENCES.get(check, "NOT LISTED YET: decide by AWS's documentation")].append(check)
     if by_reason:
-        out.section(f"where {FOREIGN} differs from what AWS documents")
+        out.section(f"differences between {FOREIGN} and AWS's documentation")
     for reason, checks in by_reason.items():
         out.line(reason)
         for check in checks:
             out.line(f"    {check}")
     for endpoint, measured in scores.measured.items():
-        for what, values in measured.items():
-            out.line(f"{endpoint}: {what}, median of {len(values)}: {median(values):.1f}")
+        for measurement, values in measured.items():
+            out.line(f"{endpoint}: {measurement}, median of {len(values)}: {median(values):.1f}")

@@ -1,7 +1,7 @@
-"""Starts the AWS endpoints the checks are run against, and hands out clients for them.
+"""Starts the tested AWS endpoints, and makes clients for them.
 
-Every endpoint is a child process on a loopback port of its own, with state in memory, stopped by its process id.
-Nothing of the user's AWS configuration is read, and no request leaves this machine.
+Every endpoint is a child process on its own loopback port, with state in memory, stopped by its process id. The user's
+AWS configuration is never read, and no request leaves this machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REGION = "us-east-1"
 START_DEADLINE_SECONDS = 30.0
 STOP_DEADLINE_SECONDS = 5.0
 
-# What every child, and boto3 in this process, knows of AWS: dummy keys, and no file of the user's.
+# AWS settings of every child, and of boto3 in this process: dummy keys, and none of the user's files.
 AWS_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -44,21 +44,21 @@ AWS_ENVIRONMENT = {
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without its AWS settings, and with ours."""
+    """Returns this process's environment with our AWS settings in place of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return {**kept, **AWS_ENVIRONMENT}
 
 
 @dataclass
 class Aws:
-    """An endpoint as a caller sees it: boto3 clients and the `aws` command."""
+    """Clients of an endpoint: boto3 and the `aws` command."""
 
     name: str
     url: str
     measured: dict[str, list[float]] = field(default_factory=dict)
 
     def client(self, service: str, **overrides: Any) -> Any:
-        """A boto3 client that never retries: a check must see the first answer."""
+        """Makes a boto3 client that never retries, because a check must see the first answer."""
         settings = {
             "region_name": REGION,
             "endpoint_url": self.url,
@@ -100,18 +100,18 @@ class Aws:
         )
 
 
-def wait_until(ready: Callable[[], Any], what: str, seconds: float = START_DEADLINE_SECONDS) -> Any:
-    """Polls until `ready` gives something true, and returns it."""
+def wait_until(ready: Callable[[], Any], event: str, seconds: float = START_DEADLINE_SECONDS) -> Any:
+    """Polls until `ready` returns a true value, and returns it."""
     deadline = time.monotonic() + seconds
     while not (value := ready()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {seconds} s")
+            raise TimeoutError(f"{event}: not within {seconds} s")
         time.sleep(0.02)
     return value
 
 
 class Child:
-    """A process we started: its output goes to a file, and it is ended by its process id."""
+    """A started process, with its output in a file. It is ended by its process id."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], folder: Path) -> None:
         self._log = tempfile.NamedTemporaryFile(dir=folder, suffix=".log", delete=False)  # noqa: SIM115
@@ -127,16 +127,16 @@ class Child:
     def output(self) -> str:
         return Path(self._log.name).read_text(errors="replace")
 
-    def wait_until(self, ready: Callable[[], Any], what: str) -> Any:
-        """As the function of the same name, but gives up at once when the process has ended."""
+    def wait_until(self, ready: Callable[[], Any], event: str) -> Any:
+        """Calls the function `wait_until`, but fails at once if the process has ended."""
 
         def ready_or_ended() -> Any:
             value = ready()
             if not value and self.process.poll() is not None:
-                raise RuntimeError(f"{what}: exit code {self.process.returncode}\n{self.output()}")
+                raise RuntimeError(f"{event}: exit code {self.process.returncode}\n{self.output()}")
             return value
 
-        return wait_until(ready_or_ended, what)
+        return wait_until(ready_or_ended, event)
 
     def kill(self) -> None:
         self.process.kill()
@@ -152,16 +152,16 @@ class Child:
 
 
 def localaws_binary() -> Path:
-    """The endpoint of this repository, as `make build` leaves it."""
+    """Path of this repository's endpoint, built by `make build`."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
     binary = REPOSITORY / target / "debug" / "localaws"
     if not binary.exists():
-        raise FileNotFoundError(f"{binary} is missing: run `make build` first")
+        raise FileNotFoundError(f"{binary} does not exist; run make build")
     return binary
 
 
 def start_localaws(folder: Path, *arguments: str) -> tuple[Child, str]:
-    """Starts our endpoint on a free port; returns the process and the address it printed."""
+    """Starts our endpoint on a free port, and returns the process and its printed address."""
     command = [str(localaws_binary()), "--listen", "127.0.0.1:0", *arguments]
     child = Child(command, clean_environment(), folder)
     try:
@@ -199,7 +199,7 @@ def answers(url: str) -> bool:
 
 @contextlib.contextmanager
 def ministack(folder: Path, services: str = "sqs,ssm,sts,dynamodb") -> Iterator[Aws]:
-    """The endpoint nobody here wrote, with every listener but the one we use switched off."""
+    """Starts the third-party endpoint with a single listener."""
     port = free_port()
     settings = {
         "BIND_HOST": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""Small words the checks are written in."""
+"""Helpers of the checks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_SUCH_QUEUE = "AWS.SimpleQueueService.NonExistentQueue"
 
 
 def unique(prefix: str) -> str:
-    """A name no other check uses: all of them share one endpoint."""
+    """Makes a name that no other check uses, because all checks share one endpoint."""
     return f"{prefix}-{uuid.uuid4().hex[:12]}"
 
 
@@ -31,7 +31,7 @@ def unique(prefix: str) -> str:
 def refused(
     code: str, *, status: int = 400, exception: type[ClientError] = ClientError
 ) -> Iterator[pytest.ExceptionInfo[ClientError]]:
-    """The block must end in an AWS error with this code and HTTP status, which boto3 raises as this class."""
+    """Expects the block to end with an AWS error of this code and HTTP status, raised by boto3 as this class."""
     with pytest.raises(exception) as caught:
         yield caught
     response = caught.value.response
@@ -40,7 +40,7 @@ def refused(
 
 
 def new_queue(aws: Aws, **attributes: str) -> str:
-    """Creates a queue with a name of its own and returns its URL."""
+    """Creates a queue with a unique name, and returns its URL."""
     return aws.sqs.create_queue(QueueName=unique("queue"), Attributes=attributes)["QueueUrl"]
 
 
@@ -72,19 +72,19 @@ def send_many(aws: Aws, url: str, bodies: list[str], **more: Any) -> None:
 
 
 def receive(aws: Aws, url: str, **more: Any) -> list[dict[str, Any]]:
-    """One ReceiveMessage; a short answer in place of none where the queue is empty."""
+    """Sends one ReceiveMessage, and returns its messages, possibly none."""
     return aws.sqs.receive_message(QueueUrl=url, **more).get("Messages", [])
 
 
 def receive_one(aws: Aws, url: str, **more: Any) -> dict[str, Any]:
-    """Exactly one message, waiting up to five seconds for it."""
+    """Receives exactly one message within five seconds."""
     messages = receive(aws, url, **{"WaitTimeSeconds": 5, **more})
     assert len(messages) == 1, f"expected one message, got {len(messages)}"
     return messages[0]
 
 
 def drain(aws: Aws, url: str, count: int, seconds: float = 15, **more: Any) -> list[dict[str, Any]]:
-    """Receives until `count` messages have come, or the time is up."""
+    """Receives until there are `count` messages, or the time is up."""
     messages: list[dict[str, Any]] = []
     deadline = time.monotonic() + seconds
     while len(messages) < count and time.monotonic() < deadline:
@@ -93,7 +93,7 @@ def drain(aws: Aws, url: str, count: int, seconds: float = 15, **more: Any) -> l
 
 
 def text(value: str, kind: str = "String") -> dict[str, str]:
-    """A message attribute with a text value."""
+    """Makes a message attribute with a text value."""
     return {"DataType": kind, "StringValue": value}
 
 
@@ -102,7 +102,7 @@ def md5(data: str | bytes) -> str:
 
 
 def md5_of_attributes(attributes: dict[str, dict[str, Any]]) -> str:
-    """The digest of the developer guide: by name; name, type and value length-prefixed, a byte for the transport."""
+    """Computes the developer guide's digest: sorted by name, lengths before name, type and value, a transport byte."""
     encoded = b""
     for name, attribute in sorted(attributes.items()):
         binary = "BinaryValue" in attribute

@@ -1,4 +1,4 @@
-"""Checks that ministack fails, under what AWS documents or answers. Listed one by one: a change is noticed."""
+"""Checks that ministack fails, by the behavior of AWS. Each check is listed, so that a change fails the run."""
 
 from __future__ import annotations
 
@@ -62,26 +62,26 @@ _BY_REASON: dict[str, list[str]] = {
     "ListDeadLetterSourceQueues, StartMessageMoveTask and ListMessageMoveTasks are actions of SQS": [
         "sqs_dead_letters::test_dead_letters_are_moved_back_to_their_source",
         "sqs_dead_letters::test_only_a_dead_letter_queue_can_be_moved_back",
-        "sqs_dead_letters::test_a_queue_that_is_no_dead_letter_queue_has_no_sources",
+        "sqs_dead_letters::test_an_ordinary_queue_has_no_sources",
         "sqs_dead_letters::test_the_dead_letter_queue_lists_its_sources",
         "sqs_dead_letters::test_the_sources_are_listed_in_pages",
-        "sqs_queues::test_a_call_to_a_missing_queue_says_so[list sources]",
+        "sqs_queues::test_a_call_to_a_missing_queue_is_refused[list sources]",
     ],
     "fair queues: messages of quiet groups come before the backlog of a noisy one": [
         "sqs_fairness::test_a_quiet_group_does_not_wait_behind_a_noisy_one",
     ],
-    "queues are encrypted by SQS unless told otherwise (SqsManagedSseEnabled)": [
+    "queues are encrypted by SQS by default (SqsManagedSseEnabled)": [
         "sqs_queues::test_a_new_queue_has_the_documented_defaults",
     ],
     "one PurgeQueue in 60 seconds (PurgeQueueInProgress)": [
         "sqs_queues::test_a_second_purge_within_a_minute_is_refused",
     ],
     "an unknown or read-only attribute is InvalidAttributeName": [
-        "sqs_queues::test_an_attribute_that_cannot_be_set_is_refused[Colour]",
+        "sqs_queues::test_an_attribute_that_cannot_be_set_is_refused[Color]",
         "sqs_queues::test_an_attribute_that_cannot_be_set_is_refused[FifoQueue]",
         "sqs_queues::test_an_attribute_that_cannot_be_set_is_refused[QueueArn]",
-        "sqs_queues::test_an_unknown_attribute_cannot_be_asked_for",
-        "sqs_receive::test_an_unknown_system_attribute_cannot_be_asked_for",
+        "sqs_queues::test_an_unknown_attribute_cannot_be_requested",
+        "sqs_receive::test_an_unknown_system_attribute_cannot_be_requested",
     ],
     "a queue name has up to 80 alphanumeric characters, hyphens and underscores (CreateQueue)": [
         "sqs_queues::test_an_invalid_queue_name_is_refused[81 characters]",
@@ -112,12 +112,12 @@ _BY_REASON: dict[str, list[str]] = {
         "ssm::test_an_invalid_name_is_refused[with space]",
     ],
     "names that begin with aws are reserved: AccessDeniedException (PutParameter)": [
-        "ssm::test_a_name_of_aws_itself_is_refused[aws-name]",
+        "ssm::test_a_name_reserved_for_aws_is_refused[aws-name]",
     ],
     "a standard parameter has 4 KB at most (PutParameter)": [
         "ssm::test_a_value_over_4_kib_is_refused",
     ],
-    "ten names a call, ten parameters a page, and a path begins with a slash (GetParameters, GetParametersByPath)": [
+    "ten names per call, ten parameters per page, a path begins with a slash (GetParameters, GetParametersByPath)": [
         "ssm::test_a_page_of_more_than_ten_is_refused",
         "ssm::test_a_path_must_begin_with_a_slash",
         "ssm::test_more_than_ten_at_once_are_refused",

@@ -1,4 +1,4 @@
-"""The contract's table and items, as the DynamoDB checks use them."""
+"""The contract's table and items, for the DynamoDB checks."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tables import ids, item, key, new_table
 
 
 def answer(aws: Aws, *arguments: str) -> Any:
-    """Runs a command that must succeed, and parses what it prints (nothing is None)."""
+    """Runs a command that must succeed, and parses its output (None if empty)."""
     done = aws.cli(*arguments, "--output", "json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) if done.stdout.strip() else None
@@ -137,7 +137,7 @@ def test_a_missing_parameter_is_named_by_the_error(aws: Aws) -> None:
     assert "ParameterNotFound" in error(aws, "ssm", "get-parameter", "--name", f"/{unique('missing')}")
 
 
-def test_the_caller_is_told_its_account(aws: Aws) -> None:
+def test_the_caller_gets_its_account(aws: Aws) -> None:
     assert answer(aws, "sts", "get-caller-identity")["Account"] == ACCOUNT
 
 

@@ -13,7 +13,7 @@ from tables import Item, ids, item, key, new_table, put_all
 
 @pytest.fixture
 def table(aws: Aws) -> str:
-    """The name of an empty table no other check uses."""
+    """Name of an empty table that no other check uses."""
     return new_table(aws)
 
 
@@ -206,7 +206,7 @@ def test_a_batch_for_a_missing_table_is_refused(aws: Aws) -> None:
         batch(aws, unique("missing"), [item("a")])
 
 
-def test_a_batch_reads_what_is_there(aws: Aws, table: str) -> None:
+def test_a_batch_reads_existing_items(aws: Aws, table: str) -> None:
     put_all(aws, table, [item("a"), item("b")])
     keys = [key(message) for message in ("a", "b", "missing")]
     answer = aws.dynamodb.batch_get_item(RequestItems={table: {"Keys": keys}})
@@ -285,7 +285,7 @@ def test_a_transaction_writes_all(aws: Aws, table: str) -> None:
     assert ids(query(aws, table)["Items"]) == ["a", "b"]
 
 
-def test_a_transaction_whose_condition_fails_writes_nothing_and_tells_why(aws: Aws, table: str) -> None:
+def test_a_transaction_whose_condition_fails_writes_nothing_and_reports_why(aws: Aws, table: str) -> None:
     aws.dynamodb.put_item(TableName=table, Item=item("taken"))
     condition = "attribute_not_exists(message_id)"
     with refused("TransactionCanceledException") as caught:

@@ -11,7 +11,7 @@ from helpers import ACCOUNT, refused, unique
 from tables import SCHEMA, new_table
 
 
-def test_a_table_is_created_as_asked(aws: Aws) -> None:
+def test_a_table_is_created_as_requested(aws: Aws) -> None:
     name = new_table(aws)
     table = aws.dynamodb.describe_table(TableName=name)["Table"]
     assert table["TableStatus"] == "ACTIVE"

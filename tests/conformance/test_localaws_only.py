@@ -1,4 +1,4 @@
-"""What only our endpoint offers: call counts, faults on request, and data that survives being killed."""
+"""Features of our endpoint alone: call counts, faults on request, and data that survives a kill."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ Rule = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    """An endpoint of these tests' own, so that nobody else is counted."""
+    """An endpoint for these tests only, so that no other calls are counted."""
     with localaws(tmp_path_factory.mktemp("localaws-only")) as endpoint:
         yield endpoint
 
 
 @pytest.fixture
 def ours(process: Aws) -> Iterator[Aws]:
-    """The endpoint with all counts at zero and no fault set, before and after."""
+    """The endpoint without counts and faults, before and after the test."""
     ask(process, "DELETE", "faults")
     ask(process, "DELETE", "calls")
     yield process
@@ -53,7 +53,7 @@ def ours(process: Aws) -> Iterator[Aws]:
 
 
 def ask(aws: Aws, method: str, path: str, body: Any = None) -> Any:
-    """A request to the endpoint's own pages; returns the parsed answer, if any."""
+    """Sends a request to the endpoint's own pages, and returns the parsed answer, if any."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{aws.url}/_localaws/{path}", data=data, method=method)
     with urllib.request.urlopen(request, timeout=10) as response:
@@ -110,13 +110,13 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("action", "code", "status", "call"), ERRORS, ids=[error[0] for error in ERRORS])
-def test_an_action_fails_as_told(ours: Aws, action: str, code: str, status: int, call: Any) -> None:
+def test_an_action_fails_as_configured(ours: Aws, action: str, code: str, status: int, call: Any) -> None:
     fault(ours, {"action": action, "error": {"code": code, "status": status}})
     with refused(code, status=status):
         call(ours)
 
 
-def test_other_actions_are_left_alone(ours: Aws) -> None:
+def test_other_actions_do_not_fail(ours: Aws) -> None:
     fault(ours, {"action": "SQS.SendMessage", "error": {"code": "RequestThrottled"}})
     url = new_queue(ours)
     send_many(ours, url, ["a"])
@@ -166,7 +166,7 @@ def test_removed_faults_do_not_act(ours: Aws) -> None:
     assert outcomes(ours, 1) == [True]
 
 
-def test_the_faults_tell_how_often_they_acted(ours: Aws) -> None:
+def test_the_faults_report_how_often_they_acted(ours: Aws) -> None:
     rule = {"action": "SQS.ListQueues", "error": {"code": "RequestThrottled", "status": 400}, "limit": 1}
     fault(ours, rule)
     outcomes(ours, 3)
@@ -183,7 +183,7 @@ def test_a_malformed_fault_is_refused_and_changes_nothing(ours: Aws) -> None:
     assert [rule["action"] for rule in ask(ours, "GET", "faults")] == ["SQS.ListQueues"]
 
 
-def test_an_answer_is_delayed_as_told(ours: Aws) -> None:
+def test_an_answer_is_delayed_as_configured(ours: Aws) -> None:
     fault(ours, {"action": "SQS.ListQueues", "delay_ms": 300})
     begin = time.monotonic()
     ours.sqs.list_queues()
@@ -209,7 +209,7 @@ def test_an_error_can_hide_work_that_was_done(ours: Aws) -> None:
     assert ours.ssm.get_parameter(Name=name)["Parameter"]["Value"] == "x"
 
 
-def test_single_entries_of_a_batch_fail_as_told(ours: Aws) -> None:
+def test_single_entries_of_a_batch_fail_as_configured(ours: Aws) -> None:
     url = new_queue(ours)
     fault(ours, {"action": "SQS.SendMessageBatch", "partial": {"code": "InternalError"}, "limit": 2})
     entries = [{"Id": name, "MessageBody": name} for name in "abcd"]
@@ -230,7 +230,7 @@ def test_a_deleted_entry_that_fails_is_still_there(ours: Aws) -> None:
     receive_one(ours, url)
 
 
-def test_items_are_left_unprocessed_as_told(ours: Aws) -> None:
+def test_items_are_left_unprocessed_as_configured(ours: Aws) -> None:
     table = new_table(ours)
     fault(ours, {"action": "DynamoDB.BatchWriteItem", "unprocessed": True, "limit": 2})
     requests = [{"PutRequest": {"Item": item(name)}} for name in "abcd"]
@@ -250,7 +250,7 @@ def test_an_unknown_page_is_not_found(ours: Aws, path: str) -> None:
 
 
 class Killable:
-    """Our endpoint over a folder: can be killed in the middle of things, and started again."""
+    """Our endpoint over a folder, which can be killed and started again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -277,7 +277,7 @@ def killable(tmp_path: Path) -> Iterator[Killable]:
 
 
 def here(aws: Aws, url: str) -> str:
-    """The queue's URL on the port the endpoint has now."""
+    """Returns the queue's URL with the endpoint's current port."""
     return f"{aws.url}/{url.split('/', 3)[3]}"
 
 
@@ -370,7 +370,7 @@ def test_tables_survive_a_kill(killable: Killable) -> None:
     assert len(before) == 29
 
 
-def test_nothing_acknowledged_is_lost_when_killed_in_the_middle(killable: Killable) -> None:
+def test_no_acknowledged_message_is_lost_in_a_kill(killable: Killable) -> None:
     aws = killable.aws
     url = new_queue(aws)
     acknowledged: list[str] = []
@@ -382,7 +382,7 @@ def test_nothing_acknowledged_is_lost_when_killed_in_the_middle(killable: Killab
             body = f"{name} {n}"
             try:
                 client.send_message(QueueUrl=url, MessageBody=body)
-            except Exception:  # noqa: BLE001 the process is gone: any error will do
+            except Exception:  # noqa: BLE001 the process has ended, so any error may come
                 return
             acknowledged.append(body)
             if len(acknowledged) >= 300:
@@ -413,7 +413,7 @@ def run_to_its_end(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -424,7 +424,7 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
     assert address in done.stderr
 
 
-def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
+def test_an_unusable_folder_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     folder = str(tmp_path / "file" / "data")
     done = run_to_its_end("--listen", "127.0.0.1:0", "--data-dir", folder)
@@ -433,7 +433,7 @@ def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
     assert folder in done.stderr
 
 
-def test_a_folder_in_use_by_another_process_is_one_clear_line(killable: Killable, tmp_path: Path) -> None:
+def test_a_folder_of_another_process_is_reported_in_one_line(killable: Killable, tmp_path: Path) -> None:
     done = run_to_its_end("--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"))
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1

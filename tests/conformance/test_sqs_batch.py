@@ -1,4 +1,4 @@
-"""SendMessageBatch and DeleteMessageBatch: limits of the whole batch, and an outcome of its own for each entry."""
+"""SendMessageBatch and DeleteMessageBatch: limits of the whole batch, and the outcome of each entry."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_entries_keep_their_own_group_delay_and_trace(aws: Aws, queue: str) -> N
     assert messages == {"a": {"MessageGroupId": "tenant-1"}, "b": {"AWSTraceHeader": trace["StringValue"]}}
 
 
-def test_deleting_a_batch_tells_the_outcome_of_each_entry(aws: Aws) -> None:
+def test_deleting_a_batch_reports_the_outcome_of_each_entry(aws: Aws) -> None:
     url = new_queue(aws, VisibilityTimeout="2")
     send_many(aws, url, ["one", "two", "three"])
     messages = drain(aws, url, 3)
@@ -159,7 +159,7 @@ def test_a_batch_deleted_without_failure_leaves_the_failures_out(aws: Aws, queue
     assert "Failed" not in answer
 
 
-def test_changing_visibility_in_a_batch_tells_the_outcome_of_each_entry(aws: Aws, queue: str) -> None:
+def test_changing_visibility_in_a_batch_reports_the_outcome_of_each_entry(aws: Aws, queue: str) -> None:
     send_many(aws, queue, ["one", "two"])
     messages = drain(aws, queue, 2)
     entries: list[dict[str, Any]] = [

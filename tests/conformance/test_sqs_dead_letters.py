@@ -1,4 +1,4 @@
-"""Dead-letter queues: the policy, and the move after as many receives as it allows."""
+"""Dead-letter queues: the policy, and the move of a message after its last receive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from helpers import (
 
 
 def pair(aws: Aws, count: int | str) -> tuple[str, str]:
-    """A queue and its dead-letter queue."""
+    """Creates a queue and its dead-letter queue."""
     dead = new_queue(aws)
     return new_queue(aws, RedrivePolicy=redrive_policy(queue_arn(aws, dead), count)), dead
 
@@ -46,7 +46,7 @@ def test_a_message_moves_after_as_many_receives_as_allowed(aws: Aws, count: int 
     assert receive_one(aws, dead)["MessageId"] == sent["MessageId"]
 
 
-def test_a_moved_message_keeps_what_it_was_sent_with(aws: Aws) -> None:
+def test_a_moved_message_keeps_its_content(aws: Aws) -> None:
     source, dead = pair(aws, 1)
     send(aws, source, "payload", MessageGroupId="tenant-1", MessageAttributes={"tenant_id": text("tenant-1")})
     before = receive_one(aws, source, VisibilityTimeout=0, MessageSystemAttributeNames=["All"])
@@ -58,7 +58,7 @@ def test_a_moved_message_keeps_what_it_was_sent_with(aws: Aws) -> None:
     assert after["Attributes"]["SentTimestamp"] == before["Attributes"]["SentTimestamp"]
 
 
-def test_a_moved_message_tells_where_it_came_from(aws: Aws) -> None:
+def test_a_moved_message_names_its_source(aws: Aws) -> None:
     source, dead = pair(aws, 1)
     send(aws, source)
     receive_one(aws, source, VisibilityTimeout=0)
@@ -104,7 +104,7 @@ def test_the_sources_are_listed_in_pages(aws: Aws) -> None:
     assert {url for page in listed for url in page} == sources
 
 
-def test_a_queue_that_is_no_dead_letter_queue_has_no_sources(aws: Aws, queue: str) -> None:
+def test_an_ordinary_queue_has_no_sources(aws: Aws, queue: str) -> None:
     assert aws.sqs.list_dead_letter_source_queues(QueueUrl=queue).get("queueUrls", []) == []
 
 
@@ -135,7 +135,7 @@ def test_a_policy_that_names_a_missing_queue_is_refused(aws: Aws, queue: str) ->
 
 
 def dead_lettered(aws: Aws, bodies: list[str]) -> tuple[str, str]:
-    """A queue and its dead-letter queue, to which these messages have moved."""
+    """Creates a queue and its dead-letter queue, to which these messages have moved."""
     source, dead = pair(aws, 1)
     send_many(aws, source, bodies)
     assert len(drain(aws, source, len(bodies), VisibilityTimeout=0)) == len(bodies)

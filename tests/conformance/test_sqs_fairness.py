@@ -1,4 +1,4 @@
-"""Fair queues: on a standard queue, a message group with a backlog does not hold up the others."""
+"""Fair queues: on a standard queue, a message group with a backlog does not delay the others."""
 
 from __future__ import annotations
 

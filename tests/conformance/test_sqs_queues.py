@@ -90,7 +90,7 @@ MISSING_QUEUE_CALLS: dict[str, Callable[[Aws, str], object]] = {
 
 
 @pytest.mark.parametrize("call", MISSING_QUEUE_CALLS.values(), ids=MISSING_QUEUE_CALLS.keys())
-def test_a_call_to_a_missing_queue_says_so(aws: Aws, call: Callable[[Aws, str], object]) -> None:
+def test_a_call_to_a_missing_queue_is_refused(aws: Aws, call: Callable[[Aws, str], object]) -> None:
     url = f"{aws.url}/{ACCOUNT}/{unique('missing')}"
     with refused(NO_SUCH_QUEUE, exception=aws.sqs.exceptions.QueueDoesNotExist):
         call(aws, url)
@@ -145,7 +145,7 @@ def test_a_new_queue_has_the_documented_defaults(aws: Aws) -> None:
     assert "RedrivePolicy" not in attributes
 
 
-def test_a_queue_tells_its_arn_and_times(aws: Aws) -> None:
+def test_a_queue_reports_its_arn_and_times(aws: Aws) -> None:
     name = unique("queue")
     url = aws.sqs.create_queue(QueueName=name)["QueueUrl"]
     attributes = queue_attributes(aws, url)
@@ -154,7 +154,7 @@ def test_a_queue_tells_its_arn_and_times(aws: Aws) -> None:
         assert abs(int(attributes[stamp]) - time.time()) < 60
 
 
-def test_only_the_attributes_asked_for_are_returned(aws: Aws, queue: str) -> None:
+def test_only_requested_attributes_are_returned(aws: Aws, queue: str) -> None:
     assert queue_attributes(aws, queue, "VisibilityTimeout", "DelaySeconds") == {
         "VisibilityTimeout": "30",
         "DelaySeconds": "0",
@@ -165,9 +165,9 @@ def test_an_unset_attribute_is_left_out(aws: Aws, queue: str) -> None:
     assert queue_attributes(aws, queue, "RedrivePolicy") == {}
 
 
-def test_an_unknown_attribute_cannot_be_asked_for(aws: Aws, queue: str) -> None:
+def test_an_unknown_attribute_cannot_be_requested(aws: Aws, queue: str) -> None:
     with refused("InvalidAttributeName"):
-        aws.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["Colour"])
+        aws.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["Color"])
 
 
 def test_set_attributes_are_read_back_and_the_others_kept(aws: Aws) -> None:
@@ -213,7 +213,7 @@ def test_a_queue_with_a_value_out_of_range_is_not_created(aws: Aws) -> None:
         aws.sqs.get_queue_url(QueueName=name)
 
 
-@pytest.mark.parametrize("name", ["Colour", "QueueArn", "FifoQueue"])
+@pytest.mark.parametrize("name", ["Color", "QueueArn", "FifoQueue"])
 def test_an_attribute_that_cannot_be_set_is_refused(aws: Aws, queue: str, name: str) -> None:
     with refused("InvalidAttributeName"):
         aws.sqs.set_queue_attributes(QueueUrl=queue, Attributes={name: "true"})
@@ -240,7 +240,7 @@ def test_an_empty_redrive_policy_removes_it(aws: Aws, queue: str) -> None:
     assert "RedrivePolicy" not in queue_attributes(aws, queue)
 
 
-def test_the_counts_tell_visible_from_in_flight_from_delayed(aws: Aws, queue: str) -> None:
+def test_the_counts_separate_visible_in_flight_and_delayed(aws: Aws, queue: str) -> None:
     for _ in range(3):
         send(aws, queue)
     send(aws, queue, DelaySeconds=900)

@@ -1,4 +1,4 @@
-"""ReceiveMessage: long polling, what a message tells of itself, and what is filtered."""
+"""ReceiveMessage: long polling, the fields of a message, and filters."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_long_poll_answers_at_once_when_there_is_a_message(aws: Aws, queue: st
     assert elapsed_since(begin) < 2
 
 
-def test_the_wait_time_of_the_queue_applies_and_a_call_can_say_otherwise(aws: Aws) -> None:
+def test_the_wait_time_of_the_queue_applies_and_a_call_overrides_it(aws: Aws) -> None:
     url = new_queue(aws, ReceiveMessageWaitTimeSeconds="1")
     begin = time.monotonic()
     assert receive(aws, url) == []
@@ -50,7 +50,7 @@ def test_the_wait_time_of_the_queue_applies_and_a_call_can_say_otherwise(aws: Aw
 
 
 def wake_seconds(aws: Aws, url: str) -> float:
-    """From a send to the return of a long poll that was waiting for it."""
+    """Measures the time from a send to the return of a waiting long poll."""
     polling = threading.Event()
 
     def poll() -> tuple[str, float]:
@@ -61,7 +61,7 @@ def wake_seconds(aws: Aws, url: str) -> float:
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(poll)
         polling.wait(5)
-        threading.Event().wait(0.05)  # lets the poll reach the endpoint; the check holds if it does not
+        threading.Event().wait(0.05)  # lets the poll reach the endpoint; the check also holds without
         begin = time.monotonic()
         send(aws, url, "wake up")
         body, end = answer.result(15)
@@ -75,7 +75,7 @@ def test_a_long_poll_wakes_on_a_send(aws: Aws, queue: str) -> None:
     assert median(seconds) < GENEROUS_WAKE_SECONDS
 
 
-def test_every_waiting_poll_gets_a_message_of_its_own(aws: Aws, queue: str) -> None:
+def test_every_waiting_poll_gets_its_own_message(aws: Aws, queue: str) -> None:
     with ThreadPoolExecutor(5) as pool:
         polls = [pool.submit(receive_one, aws, queue, WaitTimeSeconds=10) for _ in range(5)]
         send_many(aws, queue, [str(n) for n in range(5)])
@@ -91,7 +91,7 @@ def test_a_long_poll_wakes_when_a_message_becomes_visible_again(aws: Aws, queue:
     assert elapsed_since(begin) < 3
 
 
-def test_a_long_poll_wakes_when_a_message_is_handed_back(aws: Aws, queue: str) -> None:
+def test_a_long_poll_wakes_when_a_message_is_released(aws: Aws, queue: str) -> None:
     send(aws, queue)
     handle = receive_one(aws, queue, VisibilityTimeout=600)["ReceiptHandle"]
     with ThreadPoolExecutor(1) as pool:
@@ -102,12 +102,12 @@ def test_a_long_poll_wakes_when_a_message_is_handed_back(aws: Aws, queue: str) -
     assert elapsed_since(begin) < 3
 
 
-def test_one_message_is_returned_unless_more_are_asked_for(aws: Aws, queue: str) -> None:
+def test_one_message_is_returned_unless_more_are_requested(aws: Aws, queue: str) -> None:
     send_many(aws, queue, ["a", "b", "c"])
     assert len(receive(aws, queue, WaitTimeSeconds=5)) == 1
 
 
-def test_no_message_is_handed_out_twice_while_in_flight(aws: Aws, queue: str) -> None:
+def test_no_message_is_received_twice_while_in_flight(aws: Aws, queue: str) -> None:
     bodies = [str(n) for n in range(50)]
     send_many(aws, queue, bodies)
     assert sorted(message["Body"] for message in drain(aws, queue, 50)) == sorted(bodies)
@@ -126,12 +126,12 @@ OUT_OF_RANGE = [
 
 @pytest.mark.parametrize("parameter", OUT_OF_RANGE, ids=lambda p: " ".join(f"{k}={v}" for k, v in p.items()))
 def test_a_parameter_out_of_range_is_refused(aws: Aws, queue: str, parameter: dict[str, int]) -> None:
-    send(aws, queue)  # so that an endpoint that accepts the parameter does not wait
+    send(aws, queue)  # keeps an endpoint that accepts the parameter from waiting
     with refused("InvalidParameterValue"):
         aws.sqs.receive_message(QueueUrl=queue, **parameter)
 
 
-def test_a_message_tells_when_and_by_whom_it_was_sent_and_how_often_received(aws: Aws, queue: str) -> None:
+def test_a_message_has_its_sender_send_time_and_receive_count(aws: Aws, queue: str) -> None:
     send(aws, queue)
     attributes = receive_one(aws, queue, MessageSystemAttributeNames=["All"])["Attributes"]
     expected = {"SenderId", "SentTimestamp", "ApproximateReceiveCount", "ApproximateFirstReceiveTimestamp"}
@@ -158,7 +158,7 @@ def test_the_older_parameter_for_system_attributes_works_too(aws: Aws, queue: st
     assert message["Attributes"] == {"ApproximateReceiveCount": "1"}
 
 
-def test_nothing_is_told_that_was_not_asked_for(aws: Aws, queue: str) -> None:
+def test_only_requested_fields_are_returned(aws: Aws, queue: str) -> None:
     send(aws, queue, MessageAttributes={"a": text("1")})
     message = receive_one(aws, queue)
     assert set(message) == {"MessageId", "ReceiptHandle", "Body", "MD5OfBody"}
@@ -181,9 +181,9 @@ def test_message_attributes_are_filtered_by_name_or_prefix(aws: Aws, queue: str,
     assert ("MD5OfMessageAttributes" in message) == bool(kept)
 
 
-def test_an_unknown_system_attribute_cannot_be_asked_for(aws: Aws, queue: str) -> None:
+def test_an_unknown_system_attribute_cannot_be_requested(aws: Aws, queue: str) -> None:
     with refused("InvalidAttributeName"):
-        aws.sqs.receive_message(QueueUrl=queue, AttributeNames=["Colour"])
+        aws.sqs.receive_message(QueueUrl=queue, AttributeNames=["Color"])
 
 
 def test_the_region_of_the_client_is_in_the_arn(aws: Aws, queue: str) -> None:

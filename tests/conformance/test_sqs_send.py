@@ -1,4 +1,4 @@
-"""SendMessage: what is accepted, what is refused, and what the answer proves."""
+"""SendMessage: accepted messages, refused messages, and the digests in the answer."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_ten_attributes_are_accepted(aws: Aws, queue: str) -> None:
 INVALID_ATTRIBUTES: dict[str, dict[str, dict[str, Any]]] = {
     "eleven": {f"name-{n}": text(str(n)) for n in range(11)},
     "empty value": {"name": text("")},
-    "unknown type": {"name": text("x", "Colour")},
+    "unknown type": {"name": text("x", "Color")},
     "not a number": {"name": text("twelve", "Number")},
     "invalid character in value": {"name": text("\x08")},
     "invalid character in name": {"a b": text("x")},
@@ -158,7 +158,7 @@ def test_a_delayed_message_arrives_when_it_is_due(aws: Aws, queue: str) -> None:
     assert receive_one(aws, queue)["Body"] == "later"
 
 
-def test_the_delay_of_the_queue_applies_and_a_message_can_say_otherwise(aws: Aws) -> None:
+def test_the_delay_of_the_queue_applies_and_a_message_overrides_it(aws: Aws) -> None:
     url = new_queue(aws, DelaySeconds="900")
     send(aws, url, "delayed")
     send(aws, url, "at once", DelaySeconds=0)

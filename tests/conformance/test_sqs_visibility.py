@@ -1,4 +1,4 @@
-"""Visibility timeouts and receipt handles: who holds a message, for how long, and what a handle is still good for."""
+"""Visibility timeouts and receipt handles: how long a message is hidden, and what an old handle can do."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_visibility_timeout_of_zero_hides_nothing(aws: Aws, queue: str) -> Non
     receive_one(aws, queue, VisibilityTimeout=0)
 
 
-def test_a_message_handed_back_is_received_again_at_once(aws: Aws, queue: str) -> None:
+def test_a_released_message_is_received_again_at_once(aws: Aws, queue: str) -> None:
     send(aws, queue)
     change(aws, queue, receive_one(aws, queue)["ReceiptHandle"], 0)
     assert len(receive(aws, queue)) == 1
@@ -121,7 +121,7 @@ def test_a_handle_of_another_queue_cannot_delete(aws: Aws, queue: str) -> None:
     assert len(receive(aws, other)) == 1
 
 
-def test_an_expired_handle_still_deletes_when_nobody_else_received_the_message(aws: Aws, queue: str) -> None:
+def test_an_expired_handle_deletes_if_the_message_was_not_received_again(aws: Aws, queue: str) -> None:
     send(aws, queue)
     handle = receive_one(aws, queue, VisibilityTimeout=0)["ReceiptHandle"]
     aws.sqs.delete_message(QueueUrl=queue, ReceiptHandle=handle)

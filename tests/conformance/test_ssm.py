@@ -21,11 +21,11 @@ def get(aws: Aws, name: str, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def root() -> str:
-    """A path of its own for each check."""
+    """A path that no other check uses."""
     return f"/{unique('path')}"
 
 
-def test_a_parameter_is_read_back_with_all_it_is(aws: Aws, root: str) -> None:
+def test_a_parameter_is_read_back_with_all_its_fields(aws: Aws, root: str) -> None:
     assert put(aws, f"{root}/a", "arn:aws:sqs:x")["Version"] == 1
     parameter = get(aws, f"{root}/a")
     age = dt.datetime.now(dt.timezone.utc) - parameter.pop("LastModifiedDate")
@@ -60,7 +60,7 @@ def test_an_unknown_parameter_is_not_found(aws: Aws, root: str) -> None:
         get(aws, f"{root}/missing")
 
 
-def test_an_existing_parameter_is_not_overwritten_unasked(aws: Aws, root: str) -> None:
+def test_an_existing_parameter_is_not_overwritten_by_default(aws: Aws, root: str) -> None:
     put(aws, f"{root}/a", "old")
     with refused("ParameterAlreadyExists", exception=aws.ssm.exceptions.ParameterAlreadyExists):
         put(aws, f"{root}/a", "new")
@@ -87,7 +87,7 @@ def test_an_earlier_version_can_be_read(aws: Aws, root: str) -> None:
     assert (parameter["Value"], parameter["Version"], parameter["Selector"]) == ("old", 1, ":1")
 
 
-def test_a_version_that_never_was_is_not_found(aws: Aws, root: str) -> None:
+def test_a_missing_version_is_not_found(aws: Aws, root: str) -> None:
     put(aws, f"{root}/a")
     with refused("ParameterVersionNotFound"):
         get(aws, f"{root}/a:9")
@@ -111,7 +111,7 @@ def test_an_invalid_name_is_refused(aws: Aws, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["aws-name", "/aws/name"])
-def test_a_name_of_aws_itself_is_refused(aws: Aws, name: str) -> None:
+def test_a_name_reserved_for_aws_is_refused(aws: Aws, name: str) -> None:
     with refused("AccessDeniedException"):
         put(aws, name)
 
@@ -157,7 +157,7 @@ def test_more_than_ten_at_once_are_refused(aws: Aws, root: str) -> None:
 
 @pytest.fixture
 def tree(aws: Aws, root: str) -> str:
-    """Three levels of parameters, and a sibling whose name only begins like the path."""
+    """Three levels of parameters, and a sibling whose name merely begins like the path."""
     for name in ("a", "b", "deep/c", "deep/er/d"):
         put(aws, f"{root}/{name}")
     put(aws, f"{root}sibling/e")
@@ -172,7 +172,7 @@ def test_a_path_lists_its_own_level(aws: Aws, tree: str) -> None:
     assert names_of(tree, aws.ssm.get_parameters_by_path(Path=tree)) == ["/a", "/b"]
 
 
-def test_a_path_lists_all_levels_when_asked(aws: Aws, tree: str) -> None:
+def test_a_path_lists_all_levels_if_recursive(aws: Aws, tree: str) -> None:
     answer = aws.ssm.get_parameters_by_path(Path=tree, Recursive=True)
     assert names_of(tree, answer) == ["/a", "/b", "/deep/c", "/deep/er/d"]
 
@@ -219,7 +219,7 @@ def test_a_deleted_parameter_is_gone(aws: Aws, root: str) -> None:
     assert aws.ssm.get_parameters_by_path(Path=root)["Parameters"] == []
 
 
-def test_deleting_an_unknown_parameter_says_so(aws: Aws, root: str) -> None:
+def test_deleting_an_unknown_parameter_is_refused(aws: Aws, root: str) -> None:
     with refused("ParameterNotFound"):
         aws.ssm.delete_parameter(Name=f"{root}/missing")
 
@@ -231,7 +231,7 @@ def test_a_parameter_made_anew_starts_at_version_one(aws: Aws, root: str) -> Non
     assert put(aws, f"{root}/a")["Version"] == 1
 
 
-def test_deleting_many_tells_the_deleted_from_the_unknown(aws: Aws, root: str) -> None:
+def test_deleting_many_separates_deleted_from_unknown(aws: Aws, root: str) -> None:
     put(aws, f"{root}/a")
     put(aws, f"{root}/b")
     answer = aws.ssm.delete_parameters(Names=[f"{root}/a", f"{root}/b", f"{root}/x"])
@@ -270,7 +270,7 @@ def test_an_unknown_parameter_cannot_be_tagged(aws: Aws, root: str) -> None:
         )
 
 
-def test_the_history_tells_every_version_oldest_first(aws: Aws, root: str) -> None:
+def test_the_history_lists_every_version_oldest_first(aws: Aws, root: str) -> None:
     for value in ("one", "two", "three"):
         put(aws, f"{root}/a", value, Overwrite=value != "one")
     history = aws.ssm.get_parameter_history(Name=f"{root}/a")["Parameters"]

@@ -1,4 +1,4 @@
-"""Who the caller is, and tenant-scoped roles with session tags."""
+"""Identity of the caller, and tenant-scoped roles with session tags."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def assume(aws: Aws, **more: Any) -> dict[str, Any]:
     return aws.sts.assume_role(**{"RoleArn": ROLE, "RoleSessionName": "tenant-1", "Tags": TENANT_TAG, **more})
 
 
-def test_the_caller_is_told_account_arn_and_user(aws: Aws) -> None:
+def test_the_caller_gets_account_arn_and_user(aws: Aws) -> None:
     identity = aws.sts.get_caller_identity()
     assert identity["Account"] == ACCOUNT
     assert identity["Arn"].startswith("arn:aws:")
@@ -37,7 +37,7 @@ def test_a_role_is_assumed_with_session_tags(aws: Aws) -> None:
 
 
 @pytest.mark.parametrize("seconds", [None, 900, 7200], ids=["default", "15 minutes", "2 hours"])
-def test_the_credentials_expire_when_asked(aws: Aws, seconds: int | None) -> None:
+def test_the_credentials_expire_as_requested(aws: Aws, seconds: int | None) -> None:
     more = {} if seconds is None else {"DurationSeconds": seconds}
     expiration = assume(aws, **more)["Credentials"]["Expiration"]
     left = expiration - dt.datetime.now(dt.timezone.utc)
@@ -54,7 +54,7 @@ def with_role(aws: Aws, service: str) -> Any:
     )
 
 
-def test_the_credentials_of_a_role_tell_the_role(aws: Aws) -> None:
+def test_the_credentials_of_a_role_identify_the_role(aws: Aws) -> None:
     identity = with_role(aws, "sts").get_caller_identity()
     assert identity["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/tenant-access/tenant-1"
     assert identity["UserId"].endswith(":tenant-1")

@@ -23,6 +23,7 @@ TARGET = re.compile(
     r'^#\[test\]\nfn (\w+)\(\) \{.*?check!\(name = "([\w-]+)"\)',
     re.MULTILINE | re.DOTALL,
 )
+PACKAGE = re.compile(r'^name = "([\w-]+)"', re.MULTILINE)
 FLAGS = (
     "--cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-module",
     *(
@@ -50,9 +51,14 @@ class Target:
 
 def targets() -> list[Target]:
     found = []
-    for file in sorted(ROOT.glob("*/src/**/fuzz_targets.rs")):
+    files = [*ROOT.glob("*/src/**/fuzz_targets.rs"), *ROOT.glob("*/*/src/**/fuzz_targets.rs")]
+    for file in sorted(files):
         path = file.relative_to(ROOT)
-        package, _, *modules = path.with_suffix("").parts
+        crate, modules = ROOT, list(path.with_suffix("").parts)
+        while modules[0] != "src":
+            crate /= modules.pop(0)
+        package = PACKAGE.search((crate / "Cargo.toml").read_text())[1]
+        modules.pop(0)
         for function, name in TARGET.findall(file.read_text()):
             inputs = path.parent / "__fuzz__" / name
             found.append(Target(package, "::".join([*modules, function]), name, inputs))
@@ -82,7 +88,7 @@ def build(packages: list[str]) -> dict[str, str]:
     )
     messages = [json.loads(line) for line in built.stdout.splitlines()]
     return {
-        message["target"]["name"]: message["executable"]
+        message["target"]["name"].replace("_", "-"): message["executable"]
         for message in messages
         if message["reason"] == "compiler-artifact" and message["executable"]
     }

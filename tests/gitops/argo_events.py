@@ -1,7 +1,7 @@
-"""Strict schemas of Argo Events' kinds: no registry has their CRDs.
+"""Strict schemas of Argo Events' kinds, whose CRDs no registry has.
 
-EventSource and Sensor come from PyPI `hera`, whose models are made from Argo's own API; an unknown field is refused
-here. It has no EventBus: `eventbus.schema.json` is ours.
+EventSource and Sensor come from PyPI `hera`, whose models are generated from Argo's API; this module also refuses
+unknown fields. `hera` has no EventBus: `eventbus.schema.json` is our own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AS_WRITTEN: dict[str, dict[str, Any]] = {
     "K8SResource": {"type": "object"},
     "Quantity": {"type": ["number", "string"]},
 }
-"""What the models describe as Argo's Go structures and not as the JSON those read and write."""
+"""JSON forms of types that the models describe as Go structures."""
 OBJECT = {"apiVersion": {"const": API}, "kind": {"enum": list(KINDS)}}
 
 
@@ -46,7 +46,7 @@ def validator(kind: str) -> Draft202012Validator:
 
 
 def close(definition: dict[str, Any]) -> None:
-    """Fields that are listed are all there are. What lists none is a map or an object of another kind."""
+    """Refuses unlisted fields. A definition without fields is a map or an object of another kind, and stays open."""
     if definition.get("properties"):
         definition.setdefault("additionalProperties", False)
 
@@ -57,14 +57,14 @@ def errors(manifest: Manifest) -> list[str]:
 
 
 def innermost(error: ValidationError) -> ValidationError:
-    """Of a value that may be null or an object, what is wrong with the object."""
+    """Finds the deepest error: for a value that may be null or an object, the object's."""
     while error.context:
         error = max(error.context, key=lambda e: len(e.absolute_path))
     return error
 
 
 def rules(manifest: Manifest) -> list[str]:
-    """What Argo's own validation asks for and no schema says, and what this project asks of a trigger."""
+    """Checks the rules of Argo's own validation that no schema has, and this project's rules of a trigger."""
     if manifest["kind"] != "Sensor":
         return []
     spec, found = manifest["spec"], []
@@ -74,9 +74,9 @@ def rules(manifest: Manifest) -> list[str]:
         used = {p["src"]["dependencyName"] for p in parameters(trigger)}
         dead_letter = trigger.get("dlqTrigger", {})
         if not (trigger.get("atLeastOnce") and trigger.get("retryStrategy") and dead_letter.get("atLeastOnce")):
-            found.append(f"trigger {name}: not at least once, without retry, or without a dlqTrigger")
+            found.append(f"trigger {name}: needs atLeastOnce, retryStrategy and a dlqTrigger with atLeastOnce")
         if not used <= names or trigger["template"].get("conditions") not in names or len(used) != 1:
-            found.append(f"trigger {name}: depends on {used}, of {names}")
+            found.append(f"trigger {name}: must depend on exactly one of {names}, not {used}")
     return found
 
 

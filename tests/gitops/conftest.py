@@ -1,4 +1,4 @@
-"""What the tests share: everything both clusters and both overlays apply, read and checked once."""
+"""Shared by the tests: all objects of both clusters and both overlays, parsed and checked once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHECKER = pytest.StashKey[Checker]()
 
 
 def everything() -> dict[str, list[Manifest]]:
-    """All objects by where they come from: the clusters, the overlay each cluster did not choose, the templates."""
+    """All objects by origin: the clusters, both overlays, the tier templates."""
     found = {cluster: SEED.objects(cluster) for cluster in CLUSTERS}
     settings = SEED.settings("production")
     for overlay in ("argo", "worker"):
@@ -59,8 +59,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     out = terminalreporter
     out.section("gitops")
     out.line(f"built by the kustomize of {KUBECTL}, checked for Kubernetes {KUBERNETES[0]} to {KUBERNETES[-1]}")
-    out.line(f"{len(checker.distinct)} different objects checked strictly:")
-    for source, kinds in sorted(checker.kinds.items()):
-        out.line(f"    by {source}: {', '.join(sorted(kinds))}")
-    out.line("    by PyPI hera: EventSource, Sensor; by a schema of ours: EventBus")
-    out.line("not checked: values of other people's charts, CEL beyond the two admission policies")
+    for line in checker.summary():
+        out.line(line)
+    out.line("    by PyPI hera: EventSource, Sensor; by our own schema: EventBus")
+    out.line("not checked: values of third-party charts, CEL beyond the two admission policies")

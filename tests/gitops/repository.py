@@ -1,7 +1,7 @@
-"""The GitOps repository as Flux reads it: files, kustomizations, what a cluster applies.
+"""The GitOps repository as Flux reads it: files, kustomizations, and each cluster's applied objects.
 
-Reads strictly and changes nothing. Building is kustomize's own: the one in the pinned kubectl. A copy of the tree with
-one thing broken is another `Repository`, so that every rule can be shown to fail.
+Parses strictly and changes no file. The kustomize of the pinned kubectl builds. A broken copy of the tree is another
+`Repository`, so that tests can show that every rule fails.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ TIERS = ("basic", "advanced", "premium")
 KUSTOMIZATION = "kustomization.yaml"
 FLUX_KUSTOMIZATION = "kustomize.toolkit.fluxcd.io/v1"
 SUBSTITUTION = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-"""What Flux puts a value in place of; its other forms, with defaults and the like, are not used here."""
+"""Placeholder that Flux replaces. Its other forms, such as defaults, are not used here."""
 
 KUBECTL = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
 
 
 class BuildError(Exception):
-    """kustomize refused."""
+    """kustomize refused a folder."""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """A Flux Kustomization and what it puts into the cluster."""
+    """A Flux Kustomization and the objects that it applies."""
 
     name: str
     namespace: str
@@ -65,17 +65,17 @@ class Repository:
         return parse(self.text(path))
 
     def kustomization(self, folder: Path) -> dict[str, Any]:
-        """A kustomization.yaml, which is no object of Kubernetes: it has no metadata."""
+        """Parses a kustomization.yaml, which has no metadata and so is not a Kubernetes object."""
         try:
             found = yaml.load(self.text(folder / KUSTOMIZATION), StrictLoader)
         except yaml.YAMLError as error:
             raise ManifestError(str(error)) from None
         if not isinstance(found, dict):
-            raise ManifestError("no kustomization")
+            raise ManifestError("kustomization.yaml is not a map")
         return found
 
     def kustomizations(self) -> list[Path]:
-        """The folders that have one."""
+        """Folders with a kustomization.yaml."""
         return [p.parent for p in self.files() if p.name == KUSTOMIZATION]
 
     def build(self, folder: Path) -> str:
@@ -86,7 +86,7 @@ class Repository:
         return found["data"]
 
     def applied(self, cluster: str) -> list[Applied]:
-        """Everything the cluster applies, from its own folder on, in the order of its lists."""
+        """Everything that the cluster applies, beginning with its own folder, in the order of its lists."""
         root = parse(self.build(Path("clusters") / cluster))
         first = Applied("", "", {"path": f"./clusters/{cluster}"}, tuple(root))
         return [first, *self.applied_by(first, self.settings(cluster))]
@@ -97,7 +97,7 @@ class Repository:
                 continue
             metadata, spec = found["metadata"], found["spec"]
             if metadata["name"] == "flux-system":
-                continue  # the parent of all
+                continue  # the root, already applied
             text = self.build(Path(spec["path"]))
             if "postBuild" in spec:
                 text = SUBSTITUTION.sub(lambda match: settings.get(match[1], "unset"), text)
@@ -111,7 +111,7 @@ class Repository:
 
 @cache
 def build(folder: Path) -> str:
-    assert KUBECTL, "there is no kubectl: its wheel is for Linux; elsewhere install kubectl, which kustomize is part of"
+    assert KUBECTL, "kubectl, which contains kustomize, is not installed: its wheel is for Linux, elsewhere install it"
     done = subprocess.run([KUBECTL, "kustomize", str(folder)], check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise BuildError(done.stderr.strip())

@@ -1,4 +1,4 @@
-"""The rules of the tree. Each takes a repository and gives sentences, one for each place that breaks it."""
+"""The rules of the tree. Each rule takes a repository and yields one message per violation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TEMPLATE_ID = "tenant-template"
 LIST_KEYS = {"apiVersion", "kind", "patches", "resources"}
 EXACT = re.compile(r"v?\d+\.\d+\.\d+")
 RELEASE = re.compile(r"\d+\.\d+\.(x|\d+)")
-"""A tenant's chart: a patch level, or every one of a minor version, which is what `tenantctl deploy` writes."""
+"""Version of a tenant's chart: exact, or all patch levels of a minor version, as `tenantctl deploy` writes it."""
 DURATIONS = {"interval", "retryInterval", "timeout"}
 DURATION = re.compile(r"([0-9]+(\.[0-9]+)?(ms|s|m|h))+")
 MARKER = re.compile(r'"\$imagepolicy": "([^":]+):([^":]+)(?::(tag|name))?"')
@@ -54,14 +54,14 @@ def every_file_parses(repository: Repository) -> Iterator[str]:
                 for key, text in document.get("data", {}).items():
                     if key.endswith(".yaml"):
                         empty = [at for at, value in walk(yaml.load(text, StrictLoader)) if value is None]
-                        yield from (f"{path}: no value at {at} of {key}" for at in empty)
+                        yield from (f"{path}: {at} of {key} is null" for at in empty)
         except (ManifestError, yaml.YAMLError, UnicodeDecodeError) as error:
             yield f"{path}: {error}"
 
 
 @rule
 def every_list_is_complete(repository: Repository) -> Iterator[str]:
-    """A kustomization lists what is in its folder: all of it, once, and nothing else. Templates are in no list."""
+    """A kustomization lists every file of its folder once, and no other. Templates are in no list."""
     for folder in repository.kustomizations():
         kustomization = repository.kustomization(folder)
         entries = kustomization.get("resources", [])
@@ -70,13 +70,13 @@ def every_list_is_complete(repository: Repository) -> Iterator[str]:
         for entry in entries:
             target = repository.root / folder / entry
             if not (target.is_file() or (target / KUSTOMIZATION).is_file()):
-                yield f"{folder}: {entry} is listed and is not there"
+                yield f"{folder}: {entry} is listed but does not exist"
         here = {p.name for p in (repository.root / folder).glob("*.y*ml")} - {KUSTOMIZATION}
-        yield from (f"{folder}: {name} is in no list" for name in sorted(here - set(entries)))
+        yield from (f"{folder}: {name} is not listed" for name in sorted(here - set(entries)))
         if folder.is_relative_to(TENANTS) and entries != sorted(entries):
             yield f"{folder}: the list is not sorted"
     homes = {*repository.kustomizations(), TEMPLATES}
-    yield from (f"{path}: no kustomization is beside it" for path in repository.files() if path.parent not in homes)
+    yield from (f"{path}: its folder has no kustomization" for path in repository.files() if path.parent not in homes)
 
 
 @rule
@@ -90,7 +90,7 @@ def every_kustomization_builds(repository: Repository) -> Iterator[str]:
 
 @rule
 def everything_is_used(repository: Repository) -> Iterator[str]:
-    """Each kustomization is reached from a cluster or is a choice of one line: a component, an overlay."""
+    """A cluster, or a one-line choice (a component, an overlay), uses each kustomization."""
     reached = {Path("clusters") / cluster for cluster in CLUSTERS}
     paths = {Path(a.spec["path"]) for cluster in CLUSTERS for a in repository.applied(cluster)}
     todo = [*reached, *paths, *(f for f in repository.kustomizations() if "overlays" in f.parts)]
@@ -104,24 +104,25 @@ def everything_is_used(repository: Repository) -> Iterator[str]:
             target = (repository.root / folder / entry).resolve()
             if target.is_dir():
                 todo.append(target.relative_to(repository.root.resolve()))
-    yield from (f"{folder}: nothing leads here" for folder in sorted(set(repository.kustomizations()) - reached))
+    unused = sorted(set(repository.kustomizations()) - reached)
+    yield from (f"{folder}: no cluster and no overlay uses this folder" for folder in unused)
 
 
 @rule
-def every_setting_is_there_and_used(repository: Repository) -> Iterator[str]:
+def every_setting_is_defined_and_used(repository: Repository) -> Iterator[str]:
     for cluster in CLUSTERS:
         settings, used = repository.settings(cluster), set()
         for applied in repository.applied(cluster):
             names = set(SUBSTITUTION.findall(repository.build(Path(applied.spec["path"]))))
             if "postBuild" not in applied.spec:
-                yield from (f"{cluster}: nothing replaces ${{{name}}} in {applied.name}" for name in sorted(names))
+                yield from (f"{cluster}: ${{{name}}} in {applied.name} is not replaced" for name in sorted(names))
             used |= names
-        yield from (f"{cluster}: no setting {name}" for name in sorted(used - settings.keys()))
-        yield from (f"{cluster}: setting {name} is used nowhere" for name in sorted(settings.keys() - used))
+        yield from (f"{cluster}: setting {name} is missing" for name in sorted(used - settings.keys()))
+        yield from (f"{cluster}: setting {name} is not used" for name in sorted(settings.keys() - used))
 
 
 @rule
-def every_reference_leads_somewhere(repository: Repository) -> Iterator[str]:
+def every_reference_resolves(repository: Repository) -> Iterator[str]:
     for cluster in CLUSTERS:
         applied = repository.applied(cluster)
         objects = [o for a in applied for o in a.objects]
@@ -132,14 +133,14 @@ def every_reference_leads_somewhere(repository: Repository) -> Iterator[str]:
         for o in objects:
             namespace = o["metadata"].get("namespace", "")
             if namespace and namespace not in namespaces:
-                yield f"{cluster}: {'/'.join(full_id(o))}: no Namespace {namespace}"
+                yield f"{cluster}: {'/'.join(full_id(o))}: Namespace {namespace} does not exist"
             for target in references(o):
                 if target not in there:
-                    yield f"{cluster}: {'/'.join(full_id(o))} refers to {'/'.join(target)}, which is not there"
+                    yield f"{cluster}: {'/'.join(full_id(o))} refers to {'/'.join(target)}, which does not exist"
 
 
 def references(o: Manifest) -> Iterator[tuple[str, str, str]]:
-    """What an object names that has to be in the cluster for it to work: kind, namespace, name."""
+    """Yields the objects that an object needs in the cluster: kind, namespace, name."""
     spec, home = o.get("spec", {}), o["metadata"].get("namespace", "")
     group = o["apiVersion"].partition("/")[0]
     if group.endswith("toolkit.fluxcd.io"):
@@ -175,8 +176,8 @@ def references(o: Manifest) -> Iterator[tuple[str, str, str]]:
 
 
 @rule
-def the_order_is_one(repository: Repository) -> Iterator[str]:
-    """sources → infrastructure → pooled-envs → tenants, and no circle."""
+def kustomizations_are_ordered(repository: Repository) -> Iterator[str]:
+    """sources → infrastructure → pooled-envs → tenants, without a cycle."""
     for cluster in CLUSTERS:
         after = {a.name: {d["name"] for d in a.spec.get("dependsOn", [])} for a in repository.applied(cluster)}
         chain = ("sources", "infrastructure", "pooled-envs", "tenants")
@@ -192,7 +193,7 @@ def the_order_is_one(repository: Repository) -> Iterator[str]:
 
 @rule
 def a_new_cluster_can_begin(repository: Repository) -> Iterator[str]:
-    """What a cluster's own folder has is applied at once: no namespace in it may come from what it starts."""
+    """Flux applies a cluster's own folder at once: no namespace in it may come from a child Kustomization."""
     for cluster in CLUSTERS:
         root = repository.applied(cluster)[0].objects
         there = {o["metadata"]["name"] for o in root if o["kind"] == "Namespace"} | {"flux-system"}
@@ -202,8 +203,8 @@ def a_new_cluster_can_begin(repository: Repository) -> Iterator[str]:
 
 
 @rule
-def a_component_holds_up_no_tenant(repository: Repository) -> Iterator[str]:
-    """Tenants and pools wait for what comes first on a new cluster, not for its health ever after."""
+def a_component_delays_no_tenant(repository: Repository) -> Iterator[str]:
+    """Tenants and pools wait for their dependencies on a new cluster, not for their health ever after."""
     for cluster in CLUSTERS:
         for applied in repository.applied(cluster)[1:]:
             if applied.namespace == "flux-tenants":
@@ -213,24 +214,24 @@ def a_component_holds_up_no_tenant(repository: Repository) -> Iterator[str]:
 
 
 @rule
-def flux_waits_prunes_and_gives_up(repository: Repository) -> Iterator[str]:
+def flux_waits_prunes_and_times_out(repository: Repository) -> Iterator[str]:
     for cluster in CLUSTERS:
         for applied in repository.applied(cluster)[1:]:
             spec = applied.spec
             if missing := {"interval", "retryInterval", "timeout", "prune", "wait"} - spec.keys():
-                yield f"{cluster}: {applied.name} has no {', '.join(sorted(missing))}"
+                yield f"{cluster}: {applied.name} lacks {', '.join(sorted(missing))}"
             if spec.get("prune") is not True:
-                yield f"{cluster}: {applied.name} leaves behind what is taken off its list"
+                yield f"{cluster}: {applied.name} does not remove objects that are no longer listed: set prune"
             if spec.get("wait") is not (applied.name != "tenants"):
-                yield f"{cluster}: {applied.name}: only tenants are not waited for"
+                yield f"{cluster}: {applied.name}: wait must be true, and false for tenants"
         for release in releases(repository, cluster):
             if {"install", "interval", "timeout", "upgrade"} - release["spec"].keys():
                 yield f"{cluster}: {release['metadata']['name']} lacks install, upgrade, interval or timeout"
 
 
 @rule
-def nothing_floats(repository: Repository) -> Iterator[str]:
-    """A version is exact; of our own chart a minor version may be followed, as `tenantctl deploy` writes it."""
+def every_version_is_pinned(repository: Repository) -> Iterator[str]:
+    """A version is exact. Our own chart may follow a minor version, as `tenantctl deploy` writes it."""
     for cluster in CLUSTERS:
         for o in repository.objects(cluster):
             name = "/".join(full_id(o))
@@ -246,7 +247,7 @@ def nothing_floats(repository: Repository) -> Iterator[str]:
                     yield f"{name}: follows {ref or 'the default branch'}"
             elif o["kind"] == "EC2NodeClass":
                 aliases = [term.get("alias", "") for term in spec["amiSelectorTerms"]]
-                yield from (f"{name}: machine image {a}" for a in aliases if a.endswith("@latest"))
+                yield from (f"{name}: machine image {a} is not pinned" for a in aliases if a.endswith("@latest"))
             for path, value in walk(o):
                 if path.rpartition(".")[2] == "image" and isinstance(value, str) and o["kind"] != "ImageRepository":
                     tag = value.rpartition("/")[2].partition(":")[2]
@@ -255,15 +256,15 @@ def nothing_floats(repository: Repository) -> Iterator[str]:
 
 
 @rule
-def durations_are_durations(repository: Repository) -> Iterator[str]:
-    """The patterns of Flux's kinds, which its Go types, and so the schemas, do not have."""
+def durations_are_valid(repository: Repository) -> Iterator[str]:
+    """Applies the duration patterns of Flux's kinds, which its Go types, and so the schemas, lack."""
     for cluster in CLUSTERS:
         for o in repository.objects(cluster):
             if not o["apiVersion"].partition("/")[0].endswith("toolkit.fluxcd.io"):
                 continue
             for path, value in walk({k: v for k, v in o["spec"].items() if k != "values"}):
                 if path.rpartition(".")[2] in DURATIONS and not DURATION.fullmatch(str(value)):
-                    yield f"{'/'.join(full_id(o))}: {path} is {value}, which is no duration like 1m30s"
+                    yield f"{'/'.join(full_id(o))}: {path} is {value}, which is not a duration such as 1m30s"
 
 
 @rule
@@ -273,7 +274,7 @@ def current_apis_only(repository: Repository) -> Iterator[str]:
             group, _, version = o["apiVersion"].partition("/")
             expected = {"helm.toolkit.fluxcd.io": "v2"}.get(group, "v1")
             if group.endswith(".toolkit.fluxcd.io") and version != expected:
-                yield f"{'/'.join(full_id(o))}: {o['apiVersion']}, and not {expected}"
+                yield f"{'/'.join(full_id(o))}: apiVersion is {o['apiVersion']}, not {expected}"
 
 
 @rule
@@ -282,7 +283,7 @@ def one_writer_of_image_tags(repository: Repository) -> Iterator[str]:
         objects = repository.objects(cluster)
         writers = [o for o in objects if o["kind"] == "ImageUpdateAutomation"]
         if [w["spec"]["update"]["path"] for w in writers] != ["./application-plane"]:
-            yield f"{cluster}: {len(writers)} writers of image tags, or one that writes elsewhere"
+            yield f"{cluster}: {len(writers)} writers of image tags; one must write to ./application-plane alone"
         policies = {
             f"{o['metadata']['namespace']}:{o['metadata']['name']}" for o in objects if o["kind"] == "ImagePolicy"
         }
@@ -291,14 +292,14 @@ def one_writer_of_image_tags(repository: Repository) -> Iterator[str]:
                 if not (match := MARKER.search(line)):
                     continue
                 if f"{match[1]}:{match[2]}" not in policies or not path.is_relative_to("application-plane"):
-                    yield f"{path}: {match[0]} leads to no policy, or nobody writes here"
+                    yield f"{path}: {match[0]} names no policy, or is outside application-plane"
                 elif match[3] != "tag" or not line.strip().startswith("tag: "):
                     yield f"{path}: {match[0]} is not beside a tag"
 
 
 @rule
 def tenants_agree_with_their_files(repository: Repository) -> Iterator[str]:
-    """Id, file, labels and values say the same; the release never moves; the tier is the folder's."""
+    """Id, file, labels and values agree; the release never moves; the tier is the folder's."""
     pools = {p.stem for p in (repository.root / POOLS).glob("pool-*.yaml")}
     for path, tier in tenant_files(repository):
         documents = repository.documents(path)
@@ -308,35 +309,35 @@ def tenants_agree_with_their_files(repository: Repository) -> Iterator[str]:
             continue
         release = found[0]
         spec, values = release["spec"], release["spec"]["values"]
-        said = {
+        ids = {
             "metadata.name": release["metadata"]["name"],
             "releaseName": spec.get("releaseName"),
             "values.tenantId": values.get("tenantId"),
             "label tenantry.dev/tenant": release["metadata"]["labels"].get("tenantry.dev/tenant"),
         }
         wanted = TEMPLATE_ID if path.is_relative_to(TEMPLATES) else path.stem
-        yield from (f"{path}: {key} is {value}" for key, value in said.items() if value != wanted)
+        yield from (f"{path}: {key} is {value}, not {wanted}" for key, value in ids.items() if value != wanted)
         homes = {release["metadata"]["namespace"], spec.get("targetNamespace"), spec.get("storageNamespace")}
         if homes != {"flux-tenants"}:
-            yield f"{path}: namespace, targetNamespace and storageNamespace are {homes}"
+            yield f"{path}: namespace, targetNamespace and storageNamespace are {homes}, not flux-tenants"
         if spec.get("serviceAccountName") != "tenant-reconciler":
-            yield f"{path}: reconciled as {spec.get('serviceAccountName')}"
+            yield f"{path}: serviceAccountName is {spec.get('serviceAccountName')}, not tenant-reconciler"
         if tier and {release["metadata"]["labels"].get("tenantry.dev/tier"), values.get("tier")} != {tier}:
             yield f"{path}: the tier is not {tier}"
         served = {a["envId"] for a in values["apps"].values() if "envId" in a}
         waits = {d["name"] for d in spec.get("dependsOn", [])}
         if served != waits or not served <= pools:
-            yield f"{path}: served by {served}, waits for {waits}; there are {pools}"
+            yield f"{path}: envId names {served}, dependsOn names {waits}; the pools are {pools}"
         here = any(a["enabled"] for a in values["apps"].values())
         own = [d["metadata"]["name"] for d in documents if d["kind"] == "Namespace"]
         if own != ([wanted] if here else []):
-            yield f"{path}: namespaces {own}"
-    ids = Counter(path.stem for path, _ in tenant_files(repository) if not path.is_relative_to(TEMPLATES))
-    yield from (f"{tenant} is in two tiers" for tenant, n in ids.items() if n > 1)
+            yield f"{path}: makes the namespaces {own}"
+    tenants = Counter(path.stem for path, _ in tenant_files(repository) if not path.is_relative_to(TEMPLATES))
+    yield from (f"{tenant} is in two tiers" for tenant, n in tenants.items() if n > 1)
 
 
 def tenant_files(repository: Repository) -> Iterator[tuple[Path, str]]:
-    """Pools, templates and tenants with the tier they should have; empty where the folder does not say."""
+    """Yields pools, templates and tenants with their folder's tier; empty if the folder has no tier."""
     for path in repository.files():
         if path.name == KUSTOMIZATION:
             continue
@@ -355,7 +356,7 @@ def no_secret_has_content(repository: Repository) -> Iterator[str]:
             continue
         for o in repository.documents(path):
             if o["kind"] == "Secret" and o.keys() & {"data", "stringData"}:
-                yield f"{path}: Secret {o['metadata']['name']} has content"
+                yield f"{path}: Secret {o['metadata']['name']} has content; remove it from the repository"
 
 
 def releases(repository: Repository, cluster: str) -> list[Manifest]:

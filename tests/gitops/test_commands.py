@@ -1,7 +1,7 @@
-"""What the control plane's containers call is there: program, command, options, variables, volumes, exit codes.
+"""The control plane's containers match `tenantctl`: program, command, options, variables, volumes, exit codes.
 
-The manifests are played with the real `tenantctl`: Argo's step with its own arguments and variables, on a repository
-that begins with this tree.
+The tests run the real `tenantctl` as the manifests do: Argo's step with its own arguments and variables, on a
+repository with this tree.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from repository import CLUSTERS, GITOPS
 PROGRAM = ROOT / "target" / "debug" / "tenantctl"
 ONBOARDING = {"tenant_id": "acme", "tenant_tier": "advanced", "release_version": "0.0"}
 SDK_AND_SYSTEM = re.compile(r"AWS_[A-Z_]+|HOME")
-"""Variables that others than `tenantctl` read: the AWS SDK and git."""
+"""Variables for the AWS SDK and git, which `tenantctl --help` does not list."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """A container of the image, with what surrounds it."""
+class Caller:
+    """A container that runs `tenantctl`, with its pod and its variables."""
 
     pod: Manifest
     container: Manifest
@@ -40,11 +40,11 @@ class Place:
 
 @pytest.fixture(scope="session")
 def tenantctl() -> Path:
-    assert PROGRAM.exists(), f"{PROGRAM} is not there: make build"
+    assert PROGRAM.exists(), f"{PROGRAM} does not exist; run make build"
     return PROGRAM
 
 
-def places(objects: dict[str, list[Manifest]]) -> Iterator[tuple[str, Place]]:
+def all_callers(objects: dict[str, list[Manifest]]) -> Iterator[tuple[str, Caller]]:
     for source, found in objects.items():
         settings = {o["metadata"]["name"]: o["data"] for o in found if o["kind"] == "ConfigMap" and "data" in o}
         for o in found:
@@ -53,7 +53,7 @@ def places(objects: dict[str, list[Manifest]]) -> Iterator[tuple[str, Place]]:
                     names = [e["configMapRef"]["name"] for e in container["envFrom"] if "configMapRef" in e]
                     variables = {k: v for name in names for k, v in settings[name].items()}
                     variables |= {e["name"]: e.get("value", "") for e in container.get("env", [])}
-                    yield f"{source}: {o['kind']}", Place(pod, container, variables)
+                    yield f"{source}: {o['kind']}", Caller(pod, container, variables)
 
 
 def containers(manifest: Manifest) -> Iterator[tuple[Manifest, Manifest]]:
@@ -66,28 +66,28 @@ def containers(manifest: Manifest) -> Iterator[tuple[Manifest, Manifest]]:
 
 
 @pytest.fixture(scope="session")
-def called(objects: dict[str, list[Manifest]]) -> dict[str, Place]:
-    return dict(places(objects))
+def callers(objects: dict[str, list[Manifest]]) -> dict[str, Caller]:
+    return dict(all_callers(objects))
 
 
 @pytest.fixture(scope="session")
-def step(called: dict[str, Place]) -> Place:
-    return called["argo: WorkflowTemplate"]
+def step(callers: dict[str, Caller]) -> Caller:
+    return callers["argo: WorkflowTemplate"]
 
 
-def test_both_overlays_and_both_clusters_are_looked_at(called: dict[str, Place]) -> None:
+def test_both_overlays_and_both_clusters_are_tested(callers: dict[str, Caller]) -> None:
     expected = {"argo: WorkflowTemplate", "production: WorkflowTemplate", "worker: Deployment", "homelab: Deployment"}
-    assert called.keys() == expected
+    assert callers.keys() == expected
     assert set(CLUSTERS) == {"production", "homelab"}
 
 
-def test_the_program_is_the_images_entry_point(called: dict[str, Place]) -> None:
+def test_the_program_is_the_images_entry_point(callers: dict[str, Caller]) -> None:
     entry = re.findall(r"^ENTRYPOINT (.*)$", (ROOT / "docker" / "Dockerfile").read_text(), re.M)
     assert len(entry) == 1
-    for where, place in called.items():
-        # Argo looks an entry point up in the registry where none is named, which takes credentials it has not.
+    for where, caller in callers.items():
+        # Without a command, Argo looks up the entry point in the registry, for which it has no credentials.
         expected = json.loads(entry[0]) if where.endswith("WorkflowTemplate") else None
-        assert place.container.get("command") == expected, where
+        assert caller.container.get("command") == expected, where
 
 
 def test_the_image_has_git_and_its_transport() -> None:
@@ -96,38 +96,38 @@ def test_the_image_has_git_and_its_transport() -> None:
         assert path in files
 
 
-def test_commands_and_options_are_those_of_the_program(tenantctl: Path, called: dict[str, Place]) -> None:
-    for where, place in called.items():
-        arguments = filled(place.container["args"], **FILLING)
-        # Help is given only where everything before it is understood.
-        assert ended(tenantctl, [*arguments, "--help"]).returncode == 0, where
-        assert ended(tenantctl, [*arguments, "--no-such-option", "--help"]).returncode == 2, where
+def test_the_program_accepts_commands_and_options(tenantctl: Path, callers: dict[str, Caller]) -> None:
+    for where, caller in callers.items():
+        arguments = filled(caller.container["args"], **FILLING)
+        # `--help` succeeds only if every argument before it is valid.
+        assert run(tenantctl, [*arguments, "--help"]).returncode == 0, where
+        assert run(tenantctl, [*arguments, "--no-such-option", "--help"]).returncode == 2, where
 
 
-def test_every_variable_is_read_by_the_command(tenantctl: Path, called: dict[str, Place]) -> None:
-    for where, place in called.items():
-        told = ended(tenantctl, [place.container["args"][0], "--help"]).stdout
-        known = set(re.findall(r"\[env: ([A-Z_]+)", told))
+def test_the_command_reads_every_variable(tenantctl: Path, callers: dict[str, Caller]) -> None:
+    for where, caller in callers.items():
+        help_text = run(tenantctl, [caller.container["args"][0], "--help"]).stdout
+        known = set(re.findall(r"\[env: ([A-Z_]+)", help_text))
         assert "GITOPS_REPOSITORY" in known
-        strangers = {name for name in place.variables if not SDK_AND_SYSTEM.fullmatch(name)} - known
-        assert strangers == set(), where
+        unknown = {name for name in caller.variables if not SDK_AND_SYSTEM.fullmatch(name)} - known
+        assert unknown == set(), where
 
 
-def test_what_is_written_is_in_a_volume_and_the_password_in_a_secret(called: dict[str, Place]) -> None:
-    for where, place in called.items():
-        container, volumes = place.container, {v["name"]: v for v in place.pod["volumes"]}
+def test_written_paths_are_in_a_volume_and_the_password_is_in_a_secret(callers: dict[str, Caller]) -> None:
+    for where, caller in callers.items():
+        container, volumes = caller.container, {v["name"]: v for v in caller.pod["volumes"]}
         assert container["securityContext"]["readOnlyRootFilesystem"] is True, where
         mounts = {Path(m["mountPath"]): (m, volumes[m["name"]]) for m in container["volumeMounts"]}
-        # Temporary files are in /tmp, where TMPDIR says nothing else.
-        for path in (place.variables["GITOPS_CACHE_DIR"], place.variables["HOME"], "/tmp"):  # noqa: S108
+        # Temporary files are in /tmp, because TMPDIR is not set.
+        for path in (caller.variables["GITOPS_CACHE_DIR"], caller.variables["HOME"], "/tmp"):  # noqa: S108
             mount, volume = next(mounts[p] for p in (Path(path), *Path(path).parents) if p in mounts)
             assert "emptyDir" in volume, (where, path)
             assert not mount.get("readOnly"), (where, path)
-        password = Path(place.variables["GITOPS_PASSWORD_FILE"])
+        password = Path(caller.variables["GITOPS_PASSWORD_FILE"])
         mount, volume = mounts[password.parent]
         assert volume["secret"]["secretName"] == "tenantctl-git", where
         assert f"--from-file={password.name}=" in (GITOPS / "README.md").read_text()
-        # Readable by the group that the pod's volumes belong to, and by nobody else.
+        # Readable only by root and the pod's fsGroup.
         assert volume["secret"]["defaultMode"] == 0o440, where
         assert mount["readOnly"] is True, where
 
@@ -136,12 +136,12 @@ FILLING = {"kind": "onboarding", "message": base64.b64encode(json.dumps(ONBOARDI
 
 
 def filled(arguments: list[str], *, kind: str, message: str, id: str) -> list[str]:
-    """The step's arguments as Argo fills them in."""
+    """Fills in the step's arguments as Argo does."""
     values = {"kind": kind, "message": message, "request-id": id}
     return [re.sub(r"\{\{inputs\.parameters\.([a-z-]+)\}\}", lambda m: values[m[1]], a) for a in arguments]
 
 
-def ended(
+def run(
     program: Path, arguments: list[str], variables: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], **(variables or {})}
@@ -151,7 +151,7 @@ def ended(
 
 @dataclass(frozen=True)
 class Repository:
-    """A bare repository with this tree, and the step's variables, pointed at it and at folders of the test's."""
+    """A bare repository with this tree, and the step's variables for this repository and the test's folders."""
 
     path: Path
     variables: dict[str, str]
@@ -170,7 +170,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture
-def repository(step: Place, tmp_path: Path) -> Repository:
+def repository(step: Caller, tmp_path: Path) -> Repository:
     work, bare = tmp_path / "work", tmp_path / "gitops.git"
     shutil.copytree(GITOPS, work)
     git(work, "init", "--quiet", "--initial-branch=main")
@@ -190,11 +190,9 @@ def repository(step: Place, tmp_path: Path) -> Repository:
     return Repository(bare, step.variables | own)
 
 
-def test_argos_step_makes_a_commit_and_a_second_delivery_none(
-    tenantctl: Path, step: Place, repository: Repository
-) -> None:
+def test_argos_step_makes_one_commit_for_two_deliveries(tenantctl: Path, step: Caller, repository: Repository) -> None:
     for _ in range(2):
-        done = ended(tenantctl, filled(step.container["args"], **FILLING), repository.variables)
+        done = run(tenantctl, filled(step.container["args"], **FILLING), repository.variables)
         assert done.returncode == 0, done.stderr
         assert repository.commits() == 2
     message = git(repository.path, "log", "-1", "--format=%an%n%B", "main")
@@ -203,8 +201,8 @@ def test_argos_step_makes_a_commit_and_a_second_delivery_none(
     assert "acme.yaml" in git(repository.path, "show", "--stat", "main")
 
 
-def is_final(step: Place, code: int) -> bool:
-    """Whether Argo leaves a step that ended with this code."""
+def is_final(step: Caller, code: int) -> bool:
+    """Whether Argo does not retry a step that ended with this code."""
     strategy = step.pod["retryStrategy"]
     condition = r'lastRetry\.status == "Error" or not \(asInt\(lastRetry\.exitCode\) in (\[[\d, ]+\])\)'
     found = re.fullmatch(condition, strategy["expression"])
@@ -218,32 +216,32 @@ BAD: dict[str, tuple[str, Any]] = {
     "not the message of its queue": ("offboarding", ONBOARDING),
     "a hostile id": ("onboarding", ONBOARDING | {"tenant_id": "../../clusters/production"}),
     "a conflict": ("onboarding", ONBOARDING | {"tenant_id": "tenant-1"}),
-    "nobody": ("offboarding", {"tenant_id": "nobody"}),
+    "an unknown tenant": ("offboarding", {"tenant_id": "unknown"}),
 }
 
 
-@pytest.mark.parametrize("what", BAD)
-def test_argo_leaves_a_message_that_can_never_be_carried_out(
-    what: str, tenantctl: Path, step: Place, repository: Repository
+@pytest.mark.parametrize("mistake", BAD)
+def test_argo_does_not_retry_a_permanent_failure(
+    mistake: str, tenantctl: Path, step: Caller, repository: Repository
 ) -> None:
-    kind, body = BAD[what]
+    kind, body = BAD[mistake]
     message = "{{}}" if body is None else base64.b64encode(json.dumps(body).encode()).decode()
-    done = ended(tenantctl, filled(step.container["args"], kind=kind, message=message, id="m-1"), repository.variables)
+    done = run(tenantctl, filled(step.container["args"], kind=kind, message=message, id="m-1"), repository.variables)
     assert is_final(step, done.returncode), done
     assert repository.commits() == 1
 
 
-def test_argo_tries_again_what_may_pass(tenantctl: Path, step: Place, repository: Repository) -> None:
+def test_argo_retries_a_temporary_failure(tenantctl: Path, step: Caller, repository: Repository) -> None:
     arguments = filled(step.container["args"], **FILLING)
-    away = repository.variables | {"GITOPS_REPOSITORY": "http://127.0.0.1:1/gitops.git"}
-    full = repository.variables | {"GITOPS_CACHE_DIR": str(repository.path / "HEAD")}
-    for variables in (away, full):
-        done = ended(tenantctl, arguments, variables)
+    unreachable = repository.variables | {"GITOPS_REPOSITORY": "http://127.0.0.1:1/gitops.git"}
+    unwritable = repository.variables | {"GITOPS_CACHE_DIR": str(repository.path / "HEAD")}
+    for variables in (unreachable, unwritable):
+        done = run(tenantctl, arguments, variables)
         assert done.returncode != 0
         assert not is_final(step, done.returncode), done
-    # What `--help` says may be tried again, and only that, is.
-    told = ended(tenantctl, ["--help"]).stdout
-    codes = {int(code): text for code, text in re.findall(r"^  (\d)  (.*)$", told, re.M)}
+    # Argo retries exactly the exit codes that `--help` calls temporary.
+    help_text = run(tenantctl, ["--help"]).stdout
+    codes = {int(code): text for code, text in re.findall(r"^  (\d)  (.*)$", help_text, re.M)}
     assert {code for code in codes if not is_final(step, code)} == {0, 1, 6, 7}
     assert "try again" in codes[7]
-    assert "cannot be reached" in codes[6]
+    assert "unreachable" in codes[6]

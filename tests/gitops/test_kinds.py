@@ -77,8 +77,8 @@ def test_the_schemas_refuse(case: str, objects: dict[str, list[Manifest]], check
     assert errors(checker, change(manifest, path, value), KUBERNETES[-1]) != []
 
 
-def test_what_runs_in_the_control_plane_is_restricted(objects: dict[str, list[Manifest]]) -> None:
-    """As its namespace enforces it: the worker, the workflow's step, and what Argo Events makes pods of."""
+def test_pods_of_the_control_plane_are_restricted(objects: dict[str, list[Manifest]]) -> None:
+    """Their namespace enforces it: the worker, the workflow's step, and Argo Events' event source and sensor."""
     found = {name: violations(spec) for group in objects.values() for o in group for name, spec in pods(o)}
     assert len(found) == 5, f"{set(found)}"
     assert {name: v for name, v in found.items() if v} == {}

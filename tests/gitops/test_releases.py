@@ -1,10 +1,9 @@
-"""What Flux installs for pools and tenants: rendered by real Helm with the values as Flux merges them."""
+"""Flux's releases of pools and tenants, rendered by real Helm with values merged as Flux merges them."""
 
 from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path
 
 import pytest
 import yaml
@@ -22,7 +21,7 @@ from test_routes import check_walk_through
 
 
 def case_of(repository: Repository, cluster: str, release: Manifest) -> Case:
-    """Later `valuesFrom` win over earlier ones, and `values` over all."""
+    """Builds a case: later `valuesFrom` override earlier ones, and `values` overrides all."""
     spec, name = release["spec"], release["metadata"]["name"]
     assert [source["name"] for source in spec["valuesFrom"]] == ["cluster-values"]
     values = merge(cluster_values(repository, cluster), spec["values"])
@@ -54,7 +53,7 @@ def test_each_tenant_reaches_its_environment(cluster: str) -> None:
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
-def test_a_pool_has_no_route_of_its_own_and_every_tenant_has_three(cluster: str) -> None:
+def test_a_pool_has_no_route_and_every_tenant_has_three(cluster: str) -> None:
     kind = {"production": "Ingress", "homelab": "HTTPRoute"}[cluster]
     routes = {release.name: len(release.of("Ingress", "HTTPRoute", "IngressRoute")) for release in rendered(cluster)}
     assert routes == {"pool-1": 0, "tenant-1": len(APPS), "tenant-2": len(APPS), "tenant-3": len(APPS)}
@@ -69,14 +68,14 @@ def test_every_namespace_a_release_needs_is_applied(cluster: str) -> None:
 
 
 @pytest.mark.parametrize("kubernetes", KUBERNETES)
-def test_what_is_rendered_has_the_shape_of_its_kind(kubernetes: str, checker: Checker) -> None:
+def test_every_rendered_object_has_the_shape_of_its_kind(kubernetes: str, checker: Checker) -> None:
     everything = [installed(c, kubernetes) for cluster in CLUSTERS for c in (*cases(cluster), *templates(cluster))]
     checker.prepare(o for release in everything for o in release.objects)
     assert {e for release in everything for o in release.objects for e in checker.errors(o, kubernetes)} == set()
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
-def test_every_pod_is_what_its_namespace_enforces(cluster: str) -> None:
+def test_every_pod_passes_the_standard_of_its_namespace(cluster: str) -> None:
     for release in (*rendered(cluster), *map(installed, templates(cluster))):
         for _, template in release.workloads():
             assert violations(template["spec"]) == []
@@ -97,7 +96,7 @@ def test_the_module_finds_its_source_in_the_tenants_namespace(cluster: str) -> N
         assert terraform["spec"]["destroyResourcesOnDeletion"] is False
 
 
-def test_nothing_of_aws_is_in_the_homelab() -> None:
+def test_the_homelab_uses_nothing_of_aws() -> None:
     text = "".join(yaml.safe_dump(o) for o in SEED.objects("homelab"))
     text += "".join(yaml.safe_dump(o) for release in rendered("homelab") for o in release.objects)
     for word in ("amazonaws", "provider: aws", "karpenter", ALB, "eks.amazonaws.com", "${"):
@@ -113,7 +112,7 @@ def test_images_come_from_the_clusters_registry(cluster: str) -> None:
             assert container["image"] == f"{registry}/{container['name']}:0.0.1"
 
 
-def test_the_release_the_seed_asks_for_is_the_charts_own() -> None:
+def test_the_seed_requests_the_charts_own_version() -> None:
     chart = yaml.safe_load((TENANT_CHART / "Chart.yaml").read_text())["version"]
     wanted = {r["spec"]["chart"]["spec"]["version"] for r in tenant_releases(SEED, "production")}
     assert wanted == {"0.0.x"}
@@ -130,7 +129,7 @@ def test_the_release_the_seed_asks_for_is_the_charts_own() -> None:
         ("      enabled: true\n", "      enabled: true\n      tfVersions: v2\n"),
     ],
 )
-def test_a_value_the_chart_does_not_know_is_refused(old: str, new: str, tmp_path: Path) -> None:
+def test_a_value_that_the_chart_does_not_know_is_refused(old: str, new: str) -> None:
     path = GITOPS / "application-plane/production/tenants/basic/tenant-2.yaml"
     text = path.read_text()
     assert old in text

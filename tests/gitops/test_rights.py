@@ -1,4 +1,4 @@
-"""Who may do what: tenants are reconciled with the rights they need, and a commit to them reaches nothing else."""
+"""Tenants are reconciled with the minimum rights, and a commit to a tenant's file can change nothing else."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from repository import CLUSTERS
 from rules import applied_named
 
 FLUX = ("get", "list", "watch", "create", "update", "patch", "delete")
-"""What installing, upgrading, correcting and uninstalling an object takes."""
+"""Verbs to install, upgrade, correct and uninstall an object."""
 READ = {("", "pods"), ("apps", "replicasets")}
-"""What Helm reads to see whether a Deployment is there."""
+"""Kinds that Helm reads while it waits for a Deployment."""
 RECORDS = {("", "secrets")}
-"""Helm's own records."""
+"""Helm's release records."""
 TENANCY = applied_named(SEED, "production", "tenancy").objects
 Right = tuple[str, str, str, str]
 
@@ -32,7 +32,7 @@ def plural(kind: str) -> str:
 
 
 def rights(account: str) -> set[Right]:
-    """Namespace (empty: everywhere), group, resource and verb of what an account may do."""
+    """An account's rights: namespace (empty: cluster-wide), group, resource and verb."""
     found: set[Right] = set()
     for binding in TENANCY:
         if "roleRef" not in binding or account not in {s["name"] for s in binding["subjects"]}:
@@ -47,7 +47,7 @@ def rights(account: str) -> set[Right]:
 
 
 def rendered_resources() -> set[tuple[str, str]]:
-    """Group and resource of everything the chart renders, in any of its combinations; pods of `helm test` apart."""
+    """Group and resource of every kind that the chart renders in any combination, except pods of `helm test`."""
     return {
         (o["apiVersion"].rpartition("/")[0], plural(o["kind"]))
         for case in EVERYTHING
@@ -57,7 +57,7 @@ def rendered_resources() -> set[tuple[str, str]]:
     }
 
 
-def test_the_reconciler_may_do_what_the_chart_needs_and_nothing_else() -> None:
+def test_the_reconciler_has_exactly_the_rights_that_the_chart_needs() -> None:
     resources = rendered_resources()
     assert len(resources) >= 15, resources
     everywhere = {("", g, r, v) for g, r in resources - {("infra.contrib.fluxcd.io", "terraforms")} for v in FLUX}
@@ -66,14 +66,14 @@ def test_the_reconciler_may_do_what_the_chart_needs_and_nothing_else() -> None:
     assert rights("tenant-reconciler") == everywhere | {("flux-tenants", g, r, v) for g, r in at_home for v in FLUX}
 
 
-def test_the_applier_may_make_namespaces_and_releases_only() -> None:
+def test_the_applier_has_rights_on_namespaces_and_releases_only() -> None:
     expected = {("", "", "namespaces", v) for v in FLUX}
     expected |= {("flux-tenants", "helm.toolkit.fluxcd.io", "helmreleases", v) for v in FLUX}
     assert rights("tenant-applier") == expected
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
-def test_no_role_is_without_bounds(cluster: str) -> None:
+def test_no_role_is_unlimited(cluster: str) -> None:
     for o in SEED.objects(cluster):
         for rule in o.get("rules", []) if o["kind"] in ("Role", "ClusterRole") else []:
             words = {*rule.get("apiGroups", []), *rule["resources"], *rule["verbs"]}
@@ -98,35 +98,35 @@ def test_tenants_are_applied_and_installed_as_these_accounts(cluster: str) -> No
 
 
 def allowed(request: Manifest) -> bool:
-    """What the API server's admission would say: every policy whose conditions match has to hold."""
+    """Evaluates admission as the API server does: every validation of every matching policy must hold."""
     import cel
 
-    verdicts = []
+    results = []
     for policy in (o for o in TENANCY if o["kind"] == "ValidatingAdmissionPolicy"):
         spec = policy["spec"]
-        if not concerns(spec, request["request"]):
+        if not applies_to(spec, request["request"]):
             continue
         if not all(cel.evaluate(c["expression"], request) for c in spec["matchConditions"]):
             continue
         context = {**request, "variables": {}}
         for variable in spec.get("variables", []):
             context["variables"][variable["name"]] = evaluate(variable["expression"], context)
-        verdicts += [cel.evaluate(v["expression"], context) is True for v in spec["validations"]]
-    assert verdicts, "no policy is about this request"
-    return all(verdicts)
+        results += [cel.evaluate(v["expression"], context) is True for v in spec["validations"]]
+    assert results, "no policy applies to this request"
+    return all(results)
 
 
 def evaluate(expression: str, context: Manifest) -> Any:
-    """A variable is evaluated where it is used; one that cannot be is an error only there."""
+    """Evaluates a variable. A failure counts only if a validation uses the variable."""
     import cel
 
     try:
         return cel.evaluate(expression, context)
     except (RuntimeError, TypeError, ValueError):
-        return "not to be evaluated"
+        return "evaluation failed"
 
 
-def concerns(spec: Manifest, request: Manifest) -> bool:
+def applies_to(spec: Manifest, request: Manifest) -> bool:
     def matches(words: list[str], word: str) -> bool:
         return "*" in words or word in words
 
@@ -186,14 +186,14 @@ REQUESTS: dict[str, tuple[Manifest, bool]] = {
         True,
     ),
     "a tenant's namespace is changed": (applier("UPDATE", old=OWN, new=OWN), True),
-    "a tenant's namespace goes": (applier("DELETE", old=OWN), True),
+    "a tenant's namespace is deleted": (applier("DELETE", old=OWN), True),
     "a namespace without labels is made": (applier("CREATE", new=namespace("tenant-9", None)), False),
-    "a namespace of another's name": (applier("CREATE", new=namespace("tenant-8", TENANTS_OWN)), False),
-    "a namespace that enforces nothing": (
+    "a namespace labelled with another tenant's id": (applier("CREATE", new=namespace("tenant-8", TENANTS_OWN)), False),
+    "a namespace without a Pod Security Standard": (
         applier("CREATE", new=namespace("tenant-9", {"tenantry.dev/tenant": "tenant-9"})),
         False,
     ),
-    "a namespace that enforces too little": (
+    "a namespace with a weaker Pod Security Standard": (
         applier("CREATE", new=namespace("tenant-9", TENANTS_OWN | {"pod-security.kubernetes.io/enforce": "baseline"})),
         False,
     ),
@@ -207,40 +207,43 @@ REQUESTS: dict[str, tuple[Manifest, bool]] = {
         ),
         False,
     ),
-    "somebody's namespace is taken over": (applier("UPDATE", old=namespace("tenant-9", None), new=OWN), False),
-    "the cluster's own namespace goes": (applier("DELETE", old=SYSTEM), False),
+    "an unlabelled namespace is taken over": (applier("UPDATE", old=namespace("tenant-9", None), new=OWN), False),
+    "the cluster's own namespace is deleted": (applier("DELETE", old=SYSTEM), False),
     "a Deployment in a tenant's namespace": (reconciler("CREATE", "deployments", "apps", OWN), True),
-    "a Deployment in a tenant's namespace goes": (reconciler("DELETE", "deployments", "apps", OWN), True),
+    "a Deployment in a tenant's namespace is deleted": (reconciler("DELETE", "deployments", "apps", OWN), True),
     "a Deployment in kube-system": (reconciler("CREATE", "deployments", "apps", SYSTEM), False),
     "a Deployment in a namespace without labels": (
         reconciler("UPDATE", "deployments", "apps", namespace("web", None)),
         False,
     ),
-    "a Deployment of kube-system goes": (reconciler("DELETE", "deployments", "apps", SYSTEM), False),
+    "a Deployment of kube-system is deleted": (reconciler("DELETE", "deployments", "apps", SYSTEM), False),
     "a Deployment beside the runner": (reconciler("CREATE", "deployments", "apps", HOME), False),
     "a Terraform object": (reconciler("CREATE", "terraforms", "infra.contrib.fluxcd.io", HOME), True),
-    "a Terraform object goes": (reconciler("DELETE", "terraforms", "infra.contrib.fluxcd.io", HOME), True),
+    "a Terraform object is deleted": (reconciler("DELETE", "terraforms", "infra.contrib.fluxcd.io", HOME), True),
     "Helm's record": (reconciler("CREATE", "secrets", "", HOME, type=RECORD), True),
-    "Helm's record goes": (reconciler("DELETE", "secrets", "", HOME, type=RECORD), True),
+    "Helm's record is deleted": (reconciler("DELETE", "secrets", "", HOME, type=RECORD), True),
     "another Secret": (reconciler("CREATE", "secrets", "", HOME, type="kubernetes.io/service-account-token"), False),
-    "Terraform's state goes": (reconciler("DELETE", "secrets", "", HOME, type="Opaque"), False),
+    "Terraform's state is deleted": (reconciler("DELETE", "secrets", "", HOME, type="Opaque"), False),
 }
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="the evaluator of CEL is for Python 3.11 and newer")
-@pytest.mark.parametrize("what", REQUESTS)
-def test_admission(what: str) -> None:
-    asked, expected = REQUESTS[what]
-    assert allowed(asked) is expected
+needs_cel = pytest.mark.skipif(sys.version_info < (3, 11), reason="the CEL evaluator needs Python 3.11 or newer")
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="the evaluator of CEL is for Python 3.11 and newer")
-def test_the_policies_bind_nobody_else() -> None:
+@needs_cel
+@pytest.mark.parametrize("name", REQUESTS)
+def test_admission(name: str) -> None:
+    sent, expected = REQUESTS[name]
+    assert allowed(sent) is expected
+
+
+@needs_cel
+def test_the_policies_do_not_restrict_other_accounts() -> None:
     import cel
 
-    asked = request("another", "CREATE", "deployments", "apps", SYSTEM)
+    sent = request("another", "CREATE", "deployments", "apps", SYSTEM)
     for policy in (o for o in TENANCY if o["kind"] == "ValidatingAdmissionPolicy"):
-        assert not all(cel.evaluate(c["expression"], asked) for c in policy["spec"]["matchConditions"])
+        assert not all(cel.evaluate(c["expression"], sent) for c in policy["spec"]["matchConditions"])
 
 
 def test_each_policy_denies() -> None:

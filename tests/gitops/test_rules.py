@@ -1,4 +1,4 @@
-"""The tree keeps its rules, and a tree that breaks one is told so: by file and in a sentence."""
+"""The tree keeps its rules, and each rule reports a broken tree."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_the_seed_keeps_the_rule(name: str) -> None:
 
 
 @pytest.mark.parametrize(("tenant", "tier"), ONBOARDED.items())
-def test_the_seeds_tenants_are_what_onboarding_writes(tenant: str, tier: str) -> None:
+def test_the_seeds_tenants_equal_what_onboarding_writes(tenant: str, tier: str) -> None:
     template = SEED.text(TEMPLATES / f"{tier}_tenant_template.yaml")
     assert SEED.text(TENANTS / tier / f"{tenant}.yaml") == template.replace(TEMPLATE_ID, tenant)
 
@@ -76,15 +76,15 @@ BROKEN: dict[str, tuple[str, Break]] = {
         "every_file_parses",
         replace("clusters/production/tenancy/cluster-values.yaml", "      imageRegistry", "    imageRegistry"),
     ),
-    "a key twice": ("every_file_parses", append(TENANT, "  interval: 1m\n")),
-    "an entry twice": ("every_list_is_complete", append(f"{PREMIUM}/kustomization.yaml", "- tenant-1.yaml\n")),
-    "an entry twice, to kustomize": (
+    "a repeated key": ("every_file_parses", append(TENANT, "  interval: 1m\n")),
+    "a repeated entry": ("every_list_is_complete", append(f"{PREMIUM}/kustomization.yaml", "- tenant-1.yaml\n")),
+    "a repeated entry, for kustomize": (
         "every_kustomization_builds",
         append(INFRASTRUCTURE, "- ../components/karpenter\n"),
     ),
-    "a file that is not there": ("every_list_is_complete", remove(TENANT)),
-    "a file that is not there, to kustomize": ("every_kustomization_builds", remove(TENANT)),
-    "a file that nobody lists": ("every_list_is_complete", copy(TENANT, f"{PREMIUM}/tenant-9.yaml")),
+    "a missing file": ("every_list_is_complete", remove(TENANT)),
+    "a missing file, for kustomize": ("every_kustomization_builds", remove(TENANT)),
+    "an unlisted file": ("every_list_is_complete", copy(TENANT, f"{PREMIUM}/tenant-9.yaml")),
     "a list that is not sorted": (
         "every_list_is_complete",
         replace(
@@ -95,40 +95,40 @@ BROKEN: dict[str, tuple[str, Break]] = {
         "every_list_is_complete",
         replace(f"{PREMIUM}/kustomization.yaml", "resources:", "resource:"),
     ),
-    "a component nobody uses": (
+    "an unused component": (
         "everything_is_used",
         lambda root: shutil.copytree(root / COMPONENTS / "karpenter", root / COMPONENTS / "another") and None,
     ),
-    "a setting that is not there": (
-        "every_setting_is_there_and_used",
+    "a missing setting": (
+        "every_setting_is_defined_and_used",
         replace("clusters/homelab/cluster-settings.yaml", "  HOSTNAME:", "  HOST:"),
     ),
-    "settings that nothing puts in": (
-        "every_setting_is_there_and_used",
+    "placeholders that Flux does not replace": (
+        "every_setting_is_defined_and_used",
         replace(
             "clusters/production/sources.yaml",
             "  postBuild:\n    substituteFrom:\n      - kind: ConfigMap\n        name: cluster-settings\n",
             "",
         ),
     ),
-    "a source that is not there": (
-        "every_reference_leads_somewhere",
+    "a missing source": (
+        "every_reference_resolves",
         replace(f"{COMPONENTS}/kubecost/release.yaml", "        name: kubecost", "        name: cubecost"),
     ),
-    "a pool that is not there": (
-        "every_reference_leads_somewhere",
+    "a missing pool": (
+        "every_reference_resolves",
         replace(f"{BASIC}/tenant-2.yaml", "name: pool-1", "name: pool-2"),
     ),
-    "an account that is not there": (
-        "every_reference_leads_somewhere",
+    "a missing account": (
+        "every_reference_resolves",
         replace("clusters/production/tenants.yaml", "tenant-applier", "tenant-applyer"),
     ),
-    "a workflow template that is not there": (
-        "every_reference_leads_somewhere",
+    "a missing workflow template": (
+        "every_reference_resolves",
         replace(f"{ARGO}/sensor.yaml", "                  name: lifecycle", "                  name: lifecycles"),
     ),
-    "a role that is not there": (
-        "every_reference_leads_somewhere",
+    "a missing role": (
+        "every_reference_resolves",
         replace(
             "infrastructure/base/tenancy/reconciler.yaml",
             "  kind: Role\n  name: tenant-reconciler",
@@ -136,7 +136,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
         ),
     ),
     "tenants before their pools": (
-        "the_order_is_one",
+        "kustomizations_are_ordered",
         replace(
             "clusters/production/tenants.yaml",
             "    - name: pooled-envs\n      readyExpr: has(dep.status.lastAppliedRevision)\n",
@@ -147,52 +147,52 @@ BROKEN: dict[str, tuple[str, Break]] = {
         "a_new_cluster_can_begin",
         replace("clusters/production/kustomization.yaml", "- flux-tenants.yaml\n", ""),
     ),
-    "a component that holds up tenants": (
-        "a_component_holds_up_no_tenant",
+    "a component that delays tenants": (
+        "a_component_delays_no_tenant",
         replace("clusters/production/tenants.yaml", "      readyExpr: has(dep.status.lastAppliedRevision)\n", ""),
     ),
-    "a circle": (
-        "the_order_is_one",
+    "a cycle": (
+        "kustomizations_are_ordered",
         replace("clusters/production/sources.yaml", "spec:\n", "spec:\n  dependsOn:\n    - name: infrastructure\n"),
     ),
-    "what is taken off a list stays": (
-        "flux_waits_prunes_and_gives_up",
+    "an unlisted object stays": (
+        "flux_waits_prunes_and_times_out",
         replace("clusters/production/infrastructure.yaml", "prune: true", "prune: false"),
     ),
-    "no time-out": (
-        "flux_waits_prunes_and_gives_up",
+    "no timeout": (
+        "flux_waits_prunes_and_times_out",
         replace("clusters/production/infrastructure.yaml", "  timeout: 20m\n", ""),
     ),
     "a range of chart versions": (
-        "nothing_floats",
+        "every_version_is_pinned",
         replace(f"{COMPONENTS}/metrics-server/release.yaml", "version: 3.13.1", 'version: ">=3.13.0"'),
     ),
     "a chart without a version": (
-        "nothing_floats",
+        "every_version_is_pinned",
         replace(f"{COMPONENTS}/metrics-server/release.yaml", "      version: 3.13.1\n", ""),
     ),
-    "any release": ("nothing_floats", replace(TENANT, "version: 0.0.x", 'version: "*"')),
+    "any release": ("every_version_is_pinned", replace(TENANT, "version: 0.0.x", 'version: "*"')),
     "a branch of the module": (
-        "nothing_floats",
+        "every_version_is_pinned",
         replace("infrastructure/base/sources/terraform.yaml", "tag: v0.0.1", "branch: main"),
     ),
     "a floating tag": (
-        "nothing_floats",
+        "every_version_is_pinned",
         replace("control-plane/overlays/worker/worker.yaml", "tenantctl:0.0.1", "tenantctl:latest"),
     ),
     "an image without a tag": (
-        "nothing_floats",
+        "every_version_is_pinned",
         replace(f"{ARGO}/workflow-template.yaml", "tenantctl:0.0.1", "tenantctl"),
     ),
     "the newest machine image": (
-        "nothing_floats",
+        "every_version_is_pinned",
         replace(f"{COMPONENTS}/karpenter/nodes/applications.yaml", "bottlerocket@v", "bottlerocket@latest # v"),
     ),
     "a duration in words": (
-        "durations_are_durations",
+        "durations_are_valid",
         replace("clusters/homelab/sources.yaml", "timeout: 5m", "timeout: 5 minutes"),
     ),
-    "an API that has gone": (
+    "a removed API version": (
         "current_apis_only",
         replace(TENANT, "helm.toolkit.fluxcd.io/v2", "helm.toolkit.fluxcd.io/v2beta1"),
     ),
@@ -200,7 +200,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
         "one_writer_of_image_tags",
         append("infrastructure/base/image-automation/consumer.yaml", SECOND_WRITER),
     ),
-    "a marker of no policy": (
+    "a marker without a policy": (
         "one_writer_of_image_tags",
         replace(TENANT, "flux-system:producer:tag", "flux-system:producers:tag"),
     ),
@@ -212,7 +212,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
         "tenants_agree_with_their_files",
         replace(TENANT, "targetNamespace: flux-tenants", "targetNamespace: tenant-1"),
     ),
-    "reconciled as somebody else": (
+    "another account reconciles": (
         "tenants_agree_with_their_files",
         replace(TENANT, "  serviceAccountName: tenant-reconciler\n", ""),
     ),
@@ -235,7 +235,7 @@ BROKEN: dict[str, tuple[str, Break]] = {
 
 
 @pytest.mark.parametrize("mistake", BROKEN)
-def test_a_mistake_is_found(mistake: str, tmp_path: Path) -> None:
+def test_a_rule_reports_the_mistake(mistake: str, tmp_path: Path) -> None:
     name, apply = BROKEN[mistake]
     root = tmp_path / "gitops"
     shutil.copytree(GITOPS, root)
@@ -243,5 +243,5 @@ def test_a_mistake_is_found(mistake: str, tmp_path: Path) -> None:
     assert list(RULES[name](Repository(root))) != []
 
 
-def test_every_rule_is_shown_to_fail() -> None:
+def test_every_rule_has_a_mistake_that_it_reports() -> None:
     assert {name for name, _ in BROKEN.values()} == RULES.keys()

@@ -1,7 +1,6 @@
-"""The images under test, what runs beside them, and the figures that are printed at the end.
+"""Shared by the tests: the running images, an endpoint, a registry, and the figures that are printed at the end.
 
-Run by `make images`, which builds the images first and says where their storage is. What needs no image, `make test`
-runs, too.
+`make images` builds the images, then runs these tests. `make test` runs the tests that need no image.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ from typing import Any
 import boto3
 import pytest
 
-from containers import IMAGES, READY_SECONDS, SERVICES, Container, eventually, free_port, get, running, wait_until_ready
+from containers import IMAGES, READY_SECONDS, SERVICES, Container, eventually, get, running, wait_until_ready
+from endpoints import free_port
 
-# A second pool that only the containers serve: `local` runs a pool-1 of its own beside the endpoint.
+# A second pool that only the containers serve, because `local` runs its own pool-1.
 POOL, TENANT = "pool-2", "tenant-4"
 REGION, ACCOUNT = "us-east-1", "000000000000"
 
@@ -27,7 +27,7 @@ FIGURES = pytest.StashKey[dict[str, dict[str, str]]]()
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The image of `local`, running: AWS endpoint, sample tenants, load balancer."""
+    """The running image of `local`: AWS endpoint, sample tenants, load balancer."""
 
     container: Container
     url: str
@@ -38,15 +38,15 @@ class Endpoint:
         )
 
     def environment(self, name: str) -> dict[str, str]:
-        """The variables of a service."""
+        """Returns a service's variables."""
         return {
             "ENVIRONMENT": name,
             "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
-            # A receive in flight is never cancelled, since it may already have leased messages: an idle consumer ends
-            # within this wait. The default of 20 seconds costs fewer calls; 1 is for those who want a quick end.
+            # A receive in flight is never cancelled, because it may already have leased messages. So an idle consumer
+            # ends within this time. The default of 20 seconds needs fewer calls.
             "RECEIVE_WAIT_SECONDS": "1",
         }
 
@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def figures(request: pytest.FixtureRequest) -> dict[str, dict[str, str]]:
-    """What was measured, by image."""
+    """Measurements, by image."""
     return request.config.stash[FIGURES]
 
 
@@ -80,7 +80,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture(scope="session")
 def pool(endpoint: Endpoint) -> Iterator[dict[str, Container]]:
-    """Producer, consumer and payments of a pool with one tenant, a container each."""
+    """Producer, consumer and payments of a pool with one tenant, one container each."""
     provision(endpoint)
     with ExitStack() as stack:
         containers = {
@@ -92,7 +92,7 @@ def pool(endpoint: Endpoint) -> Iterator[dict[str, Container]]:
 
 
 def provision(endpoint: Endpoint) -> None:
-    """A queue and a table like those of the sample pool, and the parameters that name them."""
+    """Makes a queue and a table like the sample pool's, and the parameters that name them."""
     sqs, dynamodb, ssm = (endpoint.client(name) for name in ("sqs", "dynamodb", "ssm"))
     sample = next(name for name in dynamodb.list_tables()["TableNames"] if name.startswith("consumer-pool-1-"))
     schema = dynamodb.describe_table(TableName=sample)["Table"]

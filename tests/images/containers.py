@@ -1,7 +1,7 @@
-"""Containers of the images, run as a careful cluster runs them, and what the kernel says of their processes.
+"""Runs containers of the images as a hardened cluster does, and reads their processes from the kernel.
 
-They share the host's network and listen on loopback, so that this needs neither bridges nor name servers. Everything
-started here is ended by name or by process id, also when a test fails.
+Containers share the host's network and listen on loopback, so no bridge and no name server is needed. Every container
+is ended by its name, and every process by its id, even after a failed test.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -20,18 +19,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from endpoints import free_port
+
 ROOT = Path(__file__).parents[2]
 IMAGES = (ROOT / "docker" / "images").read_text().split()
 SERVICES = ["producer", "consumer", "payments"]
 NONROOT = 65532
 MEMORY_BYTES = 128 * 1024 * 1024
 CPUS = 0.1
-# What a service has to become ready in: a tenth of a core makes everything ten times as long.
+# Deadline of a service's readiness. A tenth of a core makes a start ten times as long.
 READY_SECONDS = 60
 
 
 def podman(*arguments: str) -> str:
-    """Runs podman; a failure tells what podman said."""
+    """Runs podman; the assertion of a failure has podman's output."""
     assert "CONTAINERS_STORAGE_CONF" in os.environ, (
         "use `make images`, or `docker/engine python -m pytest tests/images`"
     )
@@ -41,19 +42,13 @@ def podman(*arguments: str) -> str:
 
 
 def built_with(app: str) -> dict[str, str]:
-    """The arguments its image was built with."""
+    """Build arguments of the app's image."""
     lines = (ROOT / ".tools" / "images" / "arguments" / app).read_text().splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
 def image_of(app: str) -> str:
     return f"localhost/{app}:{built_with(app)['VERSION']}"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ class Container:
         return f"http://127.0.0.1:{self.admin_port}{path}"
 
     def status(self) -> dict[str, str]:
-        """The kernel's word on its process."""
+        """Reads the process's status from the kernel."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
@@ -80,7 +75,7 @@ class Container:
         return int(self.status()[field].split()[0])
 
     def cgroup(self, controller: str, v1: str, v2: str) -> str:
-        """A value of its cgroup, by its name in either version of the interface."""
+        """Reads a value of the cgroup, by its name in version 1 or 2 of the interface."""
         for line in Path(f"/proc/{self.pid}/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if controller in controllers.split(","):
@@ -89,10 +84,10 @@ class Container:
         return Path(f"/sys/fs/cgroup{path}/{v2}").read_text().strip()
 
     def terminate(self) -> tuple[float, int]:
-        """Sends SIGTERM; how many seconds it took to end, and its exit code."""
+        """Sends SIGTERM, and returns the seconds until the end and the exit code."""
         begin = time.monotonic()
         os.kill(self.pid, signal.SIGTERM)
-        process = Path(f"/proc/{self.pid}/cwd")  # gone at the end, also while the process waits to be reaped
+        process = Path(f"/proc/{self.pid}/cwd")  # disappears at the end, even before the process is reaped
         eventually(lambda: not process.is_symlink(), 30, lambda: f"{self.name} did not end", pause=0.005)
         seconds = time.monotonic() - begin
         return seconds, int(podman("wait", self.name))
@@ -111,7 +106,7 @@ def running(
     limited: bool = True,
     volumes: tuple[str, ...] = (),
 ) -> Iterator[Container]:
-    """A container of an image: read-only, no capabilities, no new privileges; limited in memory and processor."""
+    """Runs a container: read-only, no capabilities, no new privileges, limits on memory and processor."""
     name = f"tenantry-{app}-{os.getpid()}-{time.monotonic_ns()}"
     port, admin_port = free_port(), free_port()
     hardened = ["--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
@@ -131,7 +126,7 @@ def running(
 
 
 def get(url: str, *, headers: Mapping[str, str] | None = None, data: bytes | None = None) -> tuple[int, Any]:
-    """Status and JSON body; 0 where nobody answers. With data, a POST."""
+    """Returns status and JSON body, with status 0 if no server answers. Sends a POST if data is given."""
     request = urllib.request.Request(url, headers=dict(headers or {}), data=data)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
@@ -147,7 +142,7 @@ def get(url: str, *, headers: Mapping[str, str] | None = None, data: bytes | Non
 
 
 def eventually(condition: Callable[[], Any], seconds: float, failure: Callable[[], str], pause: float = 0.05) -> Any:
-    """The condition's first true value; the failure where there is none within so many seconds."""
+    """Returns the condition's first true value; fails with the message after the deadline."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()

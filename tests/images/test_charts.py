@@ -1,4 +1,4 @@
-"""The charts as OCI artifacts: pushed, and pulled back whole."""
+"""The charts as OCI artifacts: a pulled chart equals the pushed chart."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHARTS = ["application-chart", "helm-tenant-chart"]
 
 @pytest.fixture(scope="session")
 def pushed(registry: Registry) -> list[str]:
-    """What was said while they were pushed, and while they were pushed again."""
+    """Output of the first push, and of a second push."""
     command = [sys.executable, ROOT / "docker" / "push_charts.py", f"oci://{registry.host}/charts", "--plain-http"]
     done = [subprocess.run(command, check=False, capture_output=True, text=True) for _ in range(2)]
     assert [run.returncode for run in done] == [0, 0], [run.stderr for run in done]
@@ -26,7 +26,9 @@ def pushed(registry: Registry) -> list[str]:
 
 
 @pytest.mark.parametrize("chart", CHARTS)
-def test_what_is_pulled_is_what_was_pushed(chart: str, pushed: list[str], registry: Registry, tmp_path: Path) -> None:
+def test_a_pulled_chart_equals_the_pushed_chart(
+    chart: str, pushed: list[str], registry: Registry, tmp_path: Path
+) -> None:
     del pushed
     package = Path(helm_python.package(ROOT / "helm-charts" / chart, destination=tmp_path / "package"))
     with helm_python.RegistryClient(plain_http=True) as client:
@@ -35,8 +37,8 @@ def test_what_is_pulled_is_what_was_pushed(chart: str, pushed: list[str], regist
     assert contents(tmp_path / package.name) == contents(package)
 
 
-def test_a_published_version_is_left_as_it_is(pushed: list[str]) -> None:
-    first, second = (said.splitlines() for said in pushed)
+def test_a_published_version_is_not_replaced(pushed: list[str]) -> None:
+    first, second = (output.splitlines() for output in pushed)
     assert [line.split()[0] for line in first] == CHARTS
     assert all(line.endswith(" pushed") for line in first)
     assert all(line.endswith(" is published already") for line in second)

@@ -1,4 +1,4 @@
-"""docker/compose.yaml, brought up for real."""
+"""The containers of docker/compose.yaml run, hardened and limited."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from containers import CPUS, MEMORY_BYTES, READY_SECONDS, ROOT, SERVICES, eventually, free_port, get, podman
+from containers import CPUS, MEMORY_BYTES, READY_SECONDS, ROOT, SERVICES, eventually, get, podman
+from endpoints import free_port
 
 TENANT = {"tenantID": "tenant-2"}
-# However slow the machine is, for a command of podman-compose.
+# Deadline of a podman-compose command, even on a slow machine.
 COMPOSE_SECONDS = 180
 
 
 @pytest.fixture(scope="module")
 def ports() -> Iterator[dict[str, int]]:
-    """The ports of the services of a project that is up."""
+    """Ports of the services of a running project."""
     ports = {name: free_port() for name in ["GATEWAY_PORT", "AWS_PORT", *(f"{app.upper()}_PORT" for app in SERVICES)]}
     environment = {**os.environ, **{name: str(port) for name, port in ports.items()}}
     project = f"tenantry-{os.getpid()}"
@@ -27,7 +28,7 @@ def ports() -> Iterator[dict[str, int]]:
     command = [program, "--file", ROOT / "docker" / "compose.yaml", "--project-name", project]
 
     def compose(*arguments: str) -> subprocess.CompletedProcess[str]:
-        # podman-compose waits for ever for a container that podman could not start.
+        # podman-compose waits forever for a container that podman could not start.
         return subprocess.run(
             ["timeout", str(COMPOSE_SECONDS), *command, *arguments],
             check=False,
@@ -56,7 +57,7 @@ def test_a_message_passes_through_the_containers(ports: dict[str, int]) -> None:
         messages = get(f"{consumer}/consumer/messages", headers=TENANT)[1]["messages"]
         return posted["message_id"] in [message["message_id"] for message in messages]
 
-    eventually(is_stored, READY_SECONDS, lambda: "accepted and not stored")
+    eventually(is_stored, READY_SECONDS, lambda: "the accepted message is not stored")
 
 
 def test_the_services_are_hardened_and_limited(ports: dict[str, int]) -> None:

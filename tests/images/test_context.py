@@ -1,4 +1,4 @@
-"""What images are built from is in the context: a file that is not makes a build fail half an hour in."""
+"""The build context holds every file that images are built from. A missing file fails a build only after 30 minutes."""
 
 from __future__ import annotations
 
@@ -11,58 +11,60 @@ import pytest
 from containers import IMAGES, ROOT
 
 IGNORE = (ROOT / ".dockerignore").read_text().splitlines()
-TAKEN = [Path(line.removeprefix("!/")) for line in IGNORE if line.startswith("!/")]
+INCLUDED = [Path(line.removeprefix("!/")) for line in IGNORE if line.startswith("!/")]
 EMBEDDED = re.compile(r'include_(?:str|bytes|dir)!\(\s*(?:concat!\()?"([^"]*)"')
+WORKSPACE = (ROOT / "Cargo.toml").read_text()
+FOLDERS = dict(re.findall(r'^([\w-]+) = \{ path = "([^"]+)"', WORKSPACE, re.M))
+"""Folder of each member that others depend on, by the member's name."""
 
 
-def is_taken(path: Path) -> bool:
-    return any(path == taken or taken in path.parents for taken in TAKEN)
+def is_included(path: Path) -> bool:
+    return any(path == included or included in path.parents for included in INCLUDED)
 
 
-def crates(name: str, seen: set[str]) -> set[str]:
-    """A crate and those of the workspace that it is made of."""
-    if name not in seen:
-        seen.add(name)
-        own = (ROOT / name / "Cargo.toml").read_text().split("[dev-dependencies]")[0]
-        for other in re.findall(r"^([a-z]+)(?:\.workspace| = \{ (?:path|workspace))", own, re.M):
-            if (ROOT / other / "Cargo.toml").exists():
-                crates(other, seen)
+def crates(folder: str, seen: set[str]) -> set[str]:
+    """Folders of a member and of the members that it depends on."""
+    if folder not in seen:
+        seen.add(folder)
+        own = (ROOT / folder / "Cargo.toml").read_text().split("[dev-dependencies]")[0]
+        for name in re.findall(r"^([\w-]+)(?:\.workspace| = \{ (?:path|workspace))", own, re.M):
+            if name in FOLDERS:
+                crates(FOLDERS[name], seen)
     return seen
 
 
 def embedded(crate: str) -> Iterator[Path]:
-    """What a crate's sources take in from outside their own folder."""
+    """Files outside a member's folder that its sources embed."""
     for source in (ROOT / crate / "src").rglob("*.rs"):
         for text in EMBEDDED.findall(source.read_text()):
             start = ROOT / crate if text.startswith("$CARGO_MANIFEST_DIR") else source.parent
             path = (start / text.removeprefix("$CARGO_MANIFEST_DIR/")).resolve().relative_to(ROOT)
-            if path.parts[0] != crate:
+            if not path.is_relative_to(crate):
                 yield path
 
 
-def test_the_context_begins_empty() -> None:
+def test_the_context_excludes_files_by_default() -> None:
     assert "*" in IGNORE
-    assert TAKEN
+    assert INCLUDED
 
 
 @pytest.mark.parametrize("app", IMAGES)
-def test_what_an_image_is_made_of_is_taken(app: str) -> None:
-    made_of = crates(app, set())
-    assert app == "producer" or len(made_of) > 1
-    for crate in made_of:
-        assert is_taken(Path(crate)), crate
-        for path in embedded(crate):
+def test_the_context_holds_every_source_of_an_image(app: str) -> None:
+    members = crates(app, set())
+    assert app == "producer" or len(members) > 1
+    for member in members:
+        assert is_included(Path(member)), member
+        for path in embedded(member):
             assert (ROOT / path).exists(), path
-            assert is_taken(path), f"{crate} embeds {path}"
+            assert is_included(path), f"{member} embeds {path}"
 
 
-def test_something_is_embedded() -> None:
-    """Else the expression above finds nothing."""
+def test_embedded_files_are_found() -> None:
     assert {path.parts[0] for app in IMAGES for path in embedded(app)} >= {"gitops", "helm-charts"}
 
 
-def test_every_member_has_its_manifest_there() -> None:
-    members = re.search(r"^members = \[(.*)\]$", (ROOT / "Cargo.toml").read_text(), re.M)
+def test_the_context_holds_every_manifest() -> None:
+    members = re.search(r"^members = \[(.*?)\]$", WORKSPACE, re.M | re.S)
     assert members
     for member in re.findall(r'"([^"]+)"', members[1]):
-        assert is_taken(Path(member, "Cargo.toml")), f"{member}: cargo wants to see its manifest"
+        assert is_included(Path(member, "Cargo.toml")), f"cargo needs the manifest of {member}"

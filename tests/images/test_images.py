@@ -1,4 +1,4 @@
-"""What is in an image, and what is not."""
+"""An image holds its program and no more, runs without rights, and survives a registry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from conftest import Registry
 from containers import IMAGES, NONROOT, built_with, image_of, podman
 
 COMPRESSED_BYTES_MAX = 20_000_000
-# git, and the libraries it links, are more than half of it.
+# git and its libraries are more than half of the image of tenantctl.
 COMPRESSED_BYTES_MAX_WITH_GIT = 25_000_000
 
 each_image = pytest.mark.parametrize("app", IMAGES)
@@ -31,7 +31,7 @@ def files(app: str) -> Iterator[Path]:
 
 
 @each_image
-def test_it_runs_as_a_user_without_rights_and_is_labelled(app: str) -> None:
+def test_an_image_runs_as_an_unprivileged_user_and_has_labels(app: str) -> None:
     config = json.loads(podman("inspect", "--type=image", image_of(app)))[0]["Config"]
     assert config["User"] == f"{NONROOT}:{NONROOT}"
     assert config["Entrypoint"] == ["/service"]
@@ -45,10 +45,10 @@ def test_it_runs_as_a_user_without_rights_and_is_labelled(app: str) -> None:
 
 
 @each_image
-def test_it_holds_the_service_its_libraries_and_no_shell(app: str, files: Path) -> None:
+def test_an_image_holds_the_service_its_libraries_and_no_shell(app: str, files: Path) -> None:
     found = {path.relative_to(files).as_posix() for path in files.rglob("*") if path.is_file()}
     programs = {name for name in found if (files / name).stat().st_mode & 0o111 and ".so" not in name}
-    # tenantctl calls git, which calls what speaks HTTP; both are linked with more.
+    # tenantctl calls git, which calls its HTTP transport; both link more libraries.
     git = {"usr/bin/git", "usr/lib/git-core/git-remote-http", "usr/lib/git-core/git-remote-https"}
     assert programs == {"service"} | (git if app == "tenantctl" else set())
     libraries = {Path(name).name for name in found if ".so" in name}
@@ -61,7 +61,7 @@ def test_it_holds_the_service_its_libraries_and_no_shell(app: str, files: Path) 
 
 
 @each_image
-def test_the_service_cannot_change_a_file_of_it(app: str, files: Path) -> None:
+def test_the_service_cannot_change_a_file_of_its_image(app: str, files: Path) -> None:
     for path in [files, *files.rglob("*")]:
         entry = path.lstat()
         assert (entry.st_uid, entry.st_gid) == (0, 0), path
@@ -70,7 +70,7 @@ def test_the_service_cannot_change_a_file_of_it(app: str, files: Path) -> None:
 
 
 @each_image
-def test_no_setting_of_this_machine_is_in_it(app: str) -> None:
+def test_an_image_has_no_setting_of_this_machine(app: str) -> None:
     inspected = podman("inspect", "--type=image", image_of(app))
     history = podman("history", "--no-trunc", "--format={{.CreatedBy}}", image_of(app))
     for word in ("/vendor", "CARGO", "http://", "replace-with"):
@@ -78,7 +78,7 @@ def test_no_setting_of_this_machine_is_in_it(app: str) -> None:
 
 
 @each_image
-def test_the_program_is_the_one_the_image_is_named_after(app: str) -> None:
+def test_an_image_runs_the_program_of_its_name(app: str) -> None:
     name = podman("run", "--rm", "--network=none", "--pull=never", "--read-only", image_of(app), "--version")
     assert name == f"{app} {built_with(app)['VERSION']}"
 
@@ -86,7 +86,7 @@ def test_the_program_is_the_one_the_image_is_named_after(app: str) -> None:
 @each_image
 def test_a_missing_setting_is_one_line_and_exit_code_2(app: str) -> None:
     if app == "local":
-        pytest.skip("it needs no setting")
+        pytest.skip("local needs no setting")
     command = ["podman", "run", "--rm", "--network=none", "--pull=never", "--read-only", image_of(app)]
     line = "ENVIRONMENT is not set; --help says what it takes"
     if app == "tenantctl":
@@ -96,7 +96,7 @@ def test_a_missing_setting_is_one_line_and_exit_code_2(app: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_tenantctl_finds_its_git_and_that_its_transport(scheme: str) -> None:
+def test_tenantctl_finds_git_and_git_finds_its_transport(scheme: str) -> None:
     command = ["podman", "run", "--rm", "--network=none", "--pull=never", "--read-only", "--tmpfs=/tmp"]
     repository = f"--repository={scheme}://127.0.0.1:9/gitops.git"
     arguments = [image_of("tenantctl"), repository, "--cache-dir=/tmp/cache", "lint"]
@@ -105,7 +105,9 @@ def test_tenantctl_finds_its_git_and_that_its_transport(scheme: str) -> None:
 
 
 @each_image
-def test_it_survives_a_registry_and_is_small(app: str, registry: Registry, figures: dict[str, dict[str, str]]) -> None:
+def test_an_image_survives_a_registry_and_is_small(
+    app: str, registry: Registry, figures: dict[str, dict[str, str]]
+) -> None:
     image, remote = image_of(app), f"{registry.host}/tenantry/{app}:test"
     podman("push", "--tls-verify=false", "--format=oci", image, remote)
     podman("pull", "--quiet", "--tls-verify=false", remote)

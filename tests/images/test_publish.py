@@ -1,4 +1,7 @@
-"""docker/publish: what it tells docker to build, push and tag. A script stands in for docker and writes it down."""
+"""The workflows run every step of `make test`, and docker/publish builds, pushes and tags every image.
+
+Scripts in place of `docker` and `make` record their calls.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from containers import IMAGES, ROOT
 
@@ -22,7 +26,7 @@ echo "$*" >> "$CALLS"
 
 @dataclass
 class Publish:
-    """The script in an environment of its own."""
+    """docker/publish in its own environment."""
 
     folder: Path
 
@@ -63,7 +67,7 @@ def test_every_image_is_built_and_pushed_for_one_architecture(publish: Publish) 
         assert "--cache-" not in call
 
 
-def test_layers_are_kept_where_a_repository_for_them_is_named(publish: Publish) -> None:
+def test_a_build_cache_keeps_layers(publish: Publish) -> None:
     assert publish.run("build", "amd64", BUILD_CACHE="layers") == 0
     for call in publish.calls("build"):
         assert "--cache-from type=registry,ref=registry.test/team/layers:amd64 " in call
@@ -79,18 +83,78 @@ def test_a_release_joins_the_architectures_under_timestamp_and_version(publish: 
 
 
 def test_a_published_version_is_not_moved(publish: Publish) -> None:
-    assert publish.run("release", inspected=("Name: it is there", 0)) == 0
+    assert publish.run("release", inspected=("Name: found", 0)) == 0
     for app, call in zip(IMAGES, publish.calls("create"), strict=True):
         assert f":prd-{TIMESTAMP}" in call
         assert f"{app}:{VERSION}" not in call
 
 
-def test_a_registry_that_does_not_answer_is_not_taken_for_one_without_the_version(publish: Publish) -> None:
+def test_an_unreachable_registry_ends_the_release(publish: Publish) -> None:
     assert publish.run("release", inspected=("ERROR: connection refused", 1)) == 1
     assert publish.calls("create") == []
 
 
 @pytest.mark.parametrize("timestamp", ["", "2026-11-23", "1732346805"])
-def test_a_timestamp_that_does_not_sort_is_refused(publish: Publish, timestamp: str) -> None:
+def test_an_invalid_timestamp_is_refused(publish: Publish, timestamp: str) -> None:
     assert publish.run("build", "amd64", TIMESTAMP=timestamp) != 0
     assert publish.calls("build") == []
+
+
+# Workflows
+
+STEPS = re.search(r"^STEPS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+JOBS = {
+    name: steps.split()
+    for name, steps in re.findall(r"^(\w+): (.*)$", (ROOT / ".ci" / "jobs").read_text(), re.MULTILINE)
+}
+WORKFLOWS = [ROOT / folder / "workflows" / "ci.yaml" for folder in (".github", ".gitea")]
+
+each_workflow = pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.parts[-3])
+
+
+def test_the_jobs_run_every_step_once_and_in_order() -> None:
+    """Only `build` is in several jobs, because a job starts without the binaries of another."""
+    assert sorted(step for steps in JOBS.values() for step in steps if step != "build") == sorted(
+        set(STEPS) - {"build"}
+    )
+    assert {step for steps in JOBS.values() for step in steps} == set(STEPS)
+    for steps in JOBS.values():
+        assert steps == sorted(steps, key=STEPS.index)
+
+
+@each_workflow
+def test_a_workflow_runs_every_job(workflow: Path) -> None:
+    test = yaml.safe_load(workflow.read_text())["jobs"]["test"]
+    assert test["strategy"]["matrix"] == {"job": list(JOBS)}
+    runs = [(step["run"], step["env"]) for step in test["steps"] if ".ci/run" in step.get("run", "")]
+    assert runs == [('.ci/run "$JOB"', {"JOB": "${{ matrix.job }}"})]
+    assert "if" not in test
+
+
+@each_workflow
+def test_images_are_pushed_only_from_main_and_after_every_job(workflow: Path) -> None:
+    jobs = yaml.safe_load(workflow.read_text())["jobs"]
+    pushing = {name for name, job in jobs.items() if any("docker/publish" in s.get("run", "") for s in job["steps"])}
+    assert pushing == {"build", "release"}
+    assert {name: job["needs"] for name, job in jobs.items() if "needs" in job} == {
+        "timestamp": "test",
+        "build": "timestamp",
+        "release": ["timestamp", "build"],
+    }
+    assert "github.ref == 'refs/heads/main'" in jobs["timestamp"]["if"]
+
+
+@pytest.mark.parametrize("job", ["", *JOBS])
+def test_ci_runs_the_steps_of_a_job_or_all(job: str, tmp_path: Path) -> None:
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\nprintf "%s|" "$@" > "$CALLS"\n')
+    make.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(tmp_path / "calls")}
+    subprocess.run([ROOT / ".ci" / "run", *job.split()], check=True, env=environment)
+    expected = f"test|STEPS={' '.join(JOBS[job])}|" if job else "test|"
+    assert (tmp_path / "calls").read_text() == expected
+
+
+def test_ci_refuses_an_unknown_job() -> None:
+    done = subprocess.run([ROOT / ".ci" / "run", "chart"], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, ".ci/run: no job chart in .ci/jobs\n")

@@ -1,4 +1,4 @@
-"""The services as containers: the limits hold, the walk-through works, SIGTERM ends them."""
+"""The services as containers: limits hold, the walk-through works, SIGTERM ends them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from conftest import POOL, TENANT, Endpoint
 from containers import CPUS, MEMORY_BYTES, NONROOT, SERVICES, Container, eventually, get, running, wait_until_ready
 
 END_SECONDS_MAX = 2.0
-# A bounded load: enough for every pool and buffer to be in use.
+# A bounded load that uses every pool and buffer.
 LOAD_REQUESTS, LOAD_CLIENTS = 500, 16
-# At a tenth of a core.
+# A service has a tenth of a core.
 STORED_WITHIN_SECONDS = 60
 
 each_service = pytest.mark.parametrize("app", SERVICES)
 
 
 @each_service
-def test_it_is_pid_1_without_rights_on_a_read_only_root(pool: dict[str, Container], app: str) -> None:
+def test_a_service_is_pid_1_without_rights_on_a_read_only_root(pool: dict[str, Container], app: str) -> None:
     container = pool[app]
     status = container.status()
     assert status["NSpid"].split()[-1] == "1"
@@ -37,18 +37,18 @@ def test_it_is_pid_1_without_rights_on_a_read_only_root(pool: dict[str, Containe
 
 
 @each_service
-def test_its_memory_and_processor_are_limited(pool: dict[str, Container], app: str) -> None:
+def test_memory_and_processor_of_a_service_are_limited(pool: dict[str, Container], app: str) -> None:
     container = pool[app]
     assert container.cgroup("memory", "memory.limit_in_bytes", "memory.max") == str(MEMORY_BYTES)
     if Path("/sys/fs/cgroup/cgroup.controllers").exists():
         quota, period = container.cgroup("cpu", "", "cpu.max").split()
     else:
-        quota, period = (container.cgroup("cpu", f"cpu.cfs_{what}_us", "") for what in ("quota", "period"))
+        quota, period = (container.cgroup("cpu", f"cpu.cfs_{part}_us", "") for part in ("quota", "period"))
     assert int(quota) / int(period) == CPUS
 
 
 @each_service
-def test_it_says_who_answers(pool: dict[str, Container], app: str) -> None:
+def test_a_service_reports_its_environment(pool: dict[str, Container], app: str) -> None:
     status, answer = get(pool[app].url(f"/{app}"), headers={"tenantID": TENANT})
     expected = {"environment": POOL, "microservice": app, "tenant_id": TENANT}
     assert (status, {key: answer.get(key) for key in expected}) == (200, expected)
@@ -56,9 +56,7 @@ def test_it_says_who_answers(pool: dict[str, Container], app: str) -> None:
     assert get(pool[app].admin_url("/livez"))[0] == 200
 
 
-def test_a_message_goes_from_the_producer_through_the_queue_to_the_consumer_and_its_table(
-    endpoint: Endpoint, pool: dict[str, Container]
-) -> None:
+def test_an_accepted_message_is_stored_in_the_consumers_table(endpoint: Endpoint, pool: dict[str, Container]) -> None:
     headers = {"tenantID": TENANT, "tier": "basic", "content-type": "application/json"}
     status, posted = get(pool["producer"].url("/producer"), headers=headers, data=b'{"order":7}')
     assert (status, posted.get("environment"), posted.get("tenant_id")) == (200, POOL, TENANT), posted
@@ -80,13 +78,13 @@ def test_a_message_goes_from_the_producer_through_the_queue_to_the_consumer_and_
     assert item["consumer_environment"]["S"] == POOL
 
 
-def test_what_the_contract_refuses_is_refused(pool: dict[str, Container]) -> None:
+def test_invalid_posts_are_refused(pool: dict[str, Container]) -> None:
     producer = pool["producer"].url("/producer")
     for headers, code in [
         ({}, 404),
         ({"tenantID": TENANT, "tier": "gold"}, 400),
         ({"tenantID": TENANT, "tier": "premium"}, 400),
-        ({"tenantID": "nobody"}, 404),
+        ({"tenantID": "unknown"}, 404),
         ({"tenantID": "Not A Tenant"}, 400),
     ]:
         status, answer = get(producer, headers=headers, data=b"")
@@ -94,7 +92,7 @@ def test_what_the_contract_refuses_is_refused(pool: dict[str, Container]) -> Non
         assert answer["msg"]
 
 
-def test_the_walk_through_works_on_the_image_of_the_whole_saas(endpoint: Endpoint) -> None:
+def test_the_walk_through_works_on_the_image_of_local(endpoint: Endpoint) -> None:
     local = endpoint.container
     rows = [
         ("tenant-1", "producer", "tenant-1"),
@@ -119,7 +117,7 @@ def test_the_walk_through_works_on_the_image_of_the_whole_saas(endpoint: Endpoin
     assert (item["producer_environment"]["S"], item["consumer_environment"]["S"]) == ("pool-1", "tenant-3")
 
 
-def test_under_load_nothing_is_lost_and_memory_stays_within_the_limit(
+def test_under_load_no_message_is_lost_and_memory_stays_within_the_limit(
     pool: dict[str, Container], figures: dict[str, dict[str, str]]
 ) -> None:
     for app, container in pool.items():
@@ -147,10 +145,10 @@ def test_under_load_nothing_is_lost_and_memory_stays_within_the_limit(
 
 
 @each_service
-def test_sigterm_ends_it_in_time_with_exit_code_0(
+def test_sigterm_ends_a_service_in_time_with_exit_code_0(
     endpoint: Endpoint, pool: dict[str, Container], app: str, figures: dict[str, dict[str, str]]
 ) -> None:
-    del pool  # the environment these replicas join
+    del pool  # makes the environment that these replicas join
     with running(app, environment=endpoint.environment(POOL)) as container:
         wait_until_ready(container)
         assert get(container.url(f"/{app}"), headers={"tenantID": TENANT})[0] == 200

@@ -1,4 +1,4 @@
-"""The pool's services as processes, over the endpoint of `local`."""
+"""Runs the pool's services as processes, with the endpoint of `local`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SERVICES = ("producer", "consumer", "payments")
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Where each service answers."""
+    """URL of each service."""
     folder, children = tmp_path_factory.mktemp("services"), []
     binaries = localaws_binary().parent
 
@@ -39,7 +39,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
 
 
 def pool_of(endpoint: str) -> dict[str, str]:
-    """The variables of the pool's services."""
+    """Returns the variables of the pool's services."""
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     ports = {"BIND_ADDRESS": "127.0.0.1", "PORT": "0", "ADMIN_PORT": "0"}
     wait = {"RECEIVE_WAIT_SECONDS": "1"}
@@ -47,13 +47,13 @@ def pool_of(endpoint: str) -> dict[str, str]:
 
 
 def listening(child: Child) -> str:
-    """The address of a service, once it listens."""
+    """Waits until a service listens, and returns its URL."""
 
     def address() -> str | None:
         lines = (json.loads(line) for line in child.output().splitlines() if line.startswith("{"))
         return next((line["address"] for line in lines if line.get("message") == "listening"), None)
 
-    return f"http://{child.wait_until(address, 'it listens')}"
+    return f"http://{child.wait_until(address, 'the service listens')}"
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What the services' documents say is what they do: schemathesis makes requests of them, right ones and wrong ones."""
+"""The services behave as their documents say: schemathesis derives valid and invalid requests from them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pytest
 from conftest import SERVICES
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
-# Of each phase and operation; SCHEMATHESIS_EXAMPLES and SCHEMATHESIS_SEED play more, or others.
+# Per phase and operation. SCHEMATHESIS_EXAMPLES and SCHEMATHESIS_SEED change the number and the choice.
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "20")
 SEED = os.environ.get("SCHEMATHESIS_SEED", "1")
-# As a registered tenant, and as whoever schemathesis makes up.
-CALLERS = {"tenant-2": ["--header", "tenantID: tenant-2"], "anybody": []}
+# A registered tenant, and tenants that schemathesis makes up.
+CALLERS = {"tenant-2": ["--header", "tenantID: tenant-2"], "generated": []}
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="schemathesis takes Python 3.11 or newer")
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="schemathesis needs Python 3.11 or newer")
 @pytest.mark.parametrize("caller", CALLERS)
 @pytest.mark.parametrize("service", SERVICES)
-def test_no_request_is_answered_otherwise_than_described(
+def test_every_request_is_answered_as_described(
     services: dict[str, str], settings: Path, tmp_path: Path, service: str, caller: str
 ) -> None:
     options = [

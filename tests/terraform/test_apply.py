@@ -1,7 +1,7 @@
-"""The module applied: a pool and the three sample tenants at an endpoint nobody here wrote, and the services over it.
+"""The module, applied for a pool and the three sample tenants at a third-party endpoint, serves the services.
 
-The engine is real, the provider is the stand-in: what is proved is the configuration (what is made of it, in which
-order, what survives what), not the real provider's code.
+The engine is real and the provider is the stand-in. So the tests prove the configuration (resources, order, data that
+survives), not the real provider's code.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def variables(tenant: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def applied(engine: Engine, state: Named, resources: Any) -> Iterator[Named]:
-    """The pool, then its tenants; taken away again, so that the next engine finds nothing."""
+    """Applies the pool, then its tenants, and destroys them afterwards for the next engine."""
     resources.log.clear()
     state("pool-1").apply(**POOL)
     for tenant in TENANTS:
@@ -56,7 +56,7 @@ def parameters(endpoint: endpoints.Aws, path: str) -> dict[str, str]:
     return {parameter["Name"].rsplit("/", 1)[1]: parameter["Value"] for parameter in found}
 
 
-def test_parameters_say_where_everything_is(applied: Named, endpoint: endpoints.Aws) -> None:
+def test_parameters_name_each_tenants_resources(applied: Named, endpoint: endpoints.Aws) -> None:
     pool = parameters(endpoint, "pool-1")
     assert pool.keys() == {"consumer_sqs", "consumer_ddb", "payments_ddb"}
     basic = parameters(endpoint, "tenant-2")
@@ -68,7 +68,7 @@ def test_parameters_say_where_everything_is(applied: Named, endpoint: endpoints.
     assert advanced["consumer_sqs"] not in (pool["consumer_sqs"], premium["consumer_sqs"])
 
 
-def test_queues_and_tables_are_there_as_parameters_name_them(applied: Named, endpoint: endpoints.Aws) -> None:
+def test_the_queues_and_tables_in_parameters_exist(applied: Named, endpoint: endpoints.Aws) -> None:
     for environment in ("pool-1", "tenant-1", "tenant-3"):
         found = parameters(endpoint, environment)
         queue, table = found["consumer_sqs"].rsplit(":", 1)[1], found["consumer_ddb"].rsplit("/", 1)[1]
@@ -83,7 +83,7 @@ def test_queues_and_tables_are_there_as_parameters_name_them(applied: Named, end
         assert [index["IndexName"] for index in description["GlobalSecondaryIndexes"]] == ["listed"]
 
 
-def test_parameters_come_last(applied: Named, resources: Any) -> None:
+def test_parameters_are_made_last(applied: Named, resources: Any) -> None:
     kinds = [kind for change, kind, name in resources.log if change == "create" and "tenant-1" in name]
     assert "aws_ssm_parameter" in kinds
     first = kinds.index("aws_ssm_parameter")
@@ -105,20 +105,20 @@ def test_a_move_between_silo_tiers_keeps_queue_and_table(applied: Named, endpoin
     assert parameters(endpoint, "tenant-3") == before
 
 
-def test_turning_an_app_off_destroys_nothing_by_accident(applied: Named, endpoint: endpoints.Aws) -> None:
+def test_turning_an_app_off_destroys_no_data_by_accident(applied: Named, endpoint: endpoints.Aws) -> None:
     before = parameters(endpoint, "tenant-3")
     refused = applied("tenant-3").apply(check=False, **{**variables("tenant-3"), "enable_consumer": False})
     assert refused.returncode != 0
     assert 'retain = ["consumer"]' in " ".join(refused.stderr.replace("│", " ").split())
     assert parameters(endpoint, "tenant-3") == before
 
-    gone = {**variables("tenant-3"), "enable_consumer": False, "retain": ["consumer"], "suspended": True}
-    applied("tenant-3").apply(**gone)
+    offboarded = {**variables("tenant-3"), "enable_consumer": False, "retain": ["consumer"], "suspended": True}
+    applied("tenant-3").apply(**offboarded)
     pool = parameters(endpoint, "pool-1")
     assert parameters(endpoint, "tenant-3") == {**pool, "tier": "basic", "status": "suspended"}
     endpoint.sqs.get_queue_url(QueueName=before["consumer_sqs"].rsplit(":", 1)[1])
     applied("tenant-3").apply(**variables("tenant-3"))
-    assert parameters(endpoint, "tenant-3") == before, "the same queue and table are taken up again"
+    assert parameters(endpoint, "tenant-3") == before, "the tenant did not get the same queue and table again"
 
 
 def test_a_destroy_without_delete_data_keeps_queue_and_table(applied: Named, endpoint: endpoints.Aws) -> None:
@@ -135,14 +135,14 @@ def test_a_destroy_without_delete_data_keeps_queue_and_table(applied: Named, end
     assert parameters(endpoint, "tenant-3")["consumer_ddb"].endswith(table)
 
 
-def test_a_tenant_before_its_pool_is_told_what_to_do(applied: Named) -> None:
+def test_a_tenant_before_its_pool_is_refused_with_the_next_step(applied: Named) -> None:
     early = applied("tenant-9").apply(check=False, tenant_id="tenant-9", pool_id="pool-9", **IRSA)
     assert early.returncode != 0
     assert "apply this module for pool-9 first" in " ".join(early.stderr.replace("│", " ").split())
 
 
 def test_off_aws_there_are_queues_tables_and_parameters_and_no_roles(engine: Engine, folder: Path) -> None:
-    """As docs/deploy-homelab.md has it: `localaws` has no IAM."""
+    """As in docs/deploy-homelab.md, because `localaws` has no IAM."""
     binary("localaws")
     from provider import serving
     from resources import Endpoint
@@ -161,7 +161,7 @@ def test_off_aws_there_are_queues_tables_and_parameters_and_no_roles(engine: Eng
 
 
 def read_as_the_real_provider_does(aws: endpoints.Aws, table: str) -> None:
-    """What it asks of each table, its queue and its parameters before every plan: an endpoint must know the calls."""
+    """Makes the real provider's reads of a table, its queue and its parameters, which an endpoint must support."""
     arn = aws.dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
     aws.dynamodb.describe_continuous_backups(TableName=table)
     aws.dynamodb.describe_time_to_live(TableName=table)
@@ -179,12 +179,12 @@ def read_as_the_real_provider_does(aws: endpoints.Aws, table: str) -> None:
 def binary(name: str) -> Path:
     path = endpoints.REPOSITORY / os.environ.get("CARGO_TARGET_DIR", "target") / "debug" / name
     if not path.exists():
-        pytest.skip(f"{path} is missing: run `make build` first")
+        pytest.skip(f"{path} does not exist; run make build")
     return path
 
 
 class Service:
-    """One of the services, as a pod would run it, over what was applied."""
+    """A service, run as in a pod, on the applied resources."""
 
     def __init__(self, name: str, environment: str, endpoint: endpoints.Aws, folder: Path) -> None:
         self.port, admin = endpoints.free_port(), endpoints.free_port()
@@ -199,7 +199,7 @@ class Service:
         self.child = endpoints.Child([str(binary(name))], {**endpoints.clean_environment(), **settings}, folder)
         self.child.wait_until(lambda: endpoints.answers(f"http://127.0.0.1:{admin}/readyz"), f"{name} is ready")
 
-    def ask(self, method: str, path: str, tenant: str, body: bytes | None = None) -> Any:
+    def send(self, method: str, path: str, tenant: str, body: bytes | None = None) -> Any:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}", body, {"tenantID": tenant}, method=method
         )
@@ -224,14 +224,14 @@ def services(endpoint: endpoints.Aws, tmp_path: Path) -> Iterator[Callable[[str,
     ("tenant", "producer", "consumer"),
     [("tenant-1", "tenant-1", "tenant-1"), ("tenant-2", "pool-1", "pool-1"), ("tenant-3", "pool-1", "tenant-3")],
 )
-def test_the_services_live_on_what_was_applied(
+def test_the_services_run_on_the_applied_resources(
     applied: Named, services: Callable[[str, str], Service], tenant: str, producer: str, consumer: str
 ) -> None:
     accepting, storing = services("producer", producer), services("consumer", consumer)
-    sent = accepting.ask("POST", "/producer", tenant, b'{"order":7}')
+    sent = accepting.send("POST", "/producer", tenant, b'{"order":7}')
 
     def stored() -> Any:
-        return storing.ask("GET", "/consumer/messages", tenant)["messages"]
+        return storing.send("GET", "/consumer/messages", tenant)["messages"]
 
     (message,) = endpoints.wait_until(stored, "the event is stored")
     assert message["message_id"] == sent["message_id"]
@@ -242,6 +242,6 @@ def test_a_suspended_tenant_is_refused(applied: Named, services: Callable[[str, 
     applied("tenant-2").apply(**variables("tenant-2"), suspended=True)
     producer = services("producer", "pool-1")
     with pytest.raises(urllib.error.HTTPError) as refused:
-        producer.ask("POST", "/producer", "tenant-2", b"{}")
+        producer.send("POST", "/producer", "tenant-2", b"{}")
     assert refused.value.code == 403
     applied("tenant-2").apply(**variables("tenant-2"))

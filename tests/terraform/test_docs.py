@@ -1,4 +1,4 @@
-"""The deployment pages can be followed: what they name exists, and what they say to type is shell."""
+"""The deployment pages can be followed: their names exist, and their commands are valid shell."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def page(request: pytest.FixtureRequest) -> Path:
 
 
 def shell_of(page: Path) -> str:
-    """Every block as one script, as a reader types them one after the other."""
+    """Joins a page's shell blocks to one script, as a reader types them in order."""
     return "\n".join(SHELL.findall(page.read_text()))
 
 
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         if "://" in target:
             continue
@@ -47,7 +47,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 FOLDERS = "docker terraform gitops helm-charts docs tests .github .gitea"
 LAYERS = "clusters infrastructure control-plane application-plane"
 PLACES = f"(?:{'|'.join(map(re.escape, f'{FOLDERS} {LAYERS}'.split()))})"
-# Objects of kind Terraform, as kubectl names them; and what a tenant's file would be.
+# Terraform objects in kubectl's notation, and the file of an example tenant.
 OBJECTS = re.compile(r"terraform/(tenant|pool)-|.*/offboarded/tenant$")
 
 
@@ -62,11 +62,11 @@ def test_paths_of_the_repository_exist(page: Path) -> None:
     assert missing == []
 
 
-def test_the_shell_is_shell(page: Path) -> None:
+def test_commands_are_valid_shell(page: Path) -> None:
     checker = Path(sys.executable).parent / "shellcheck"
     if not checker.exists():
         pytest.skip("shellcheck is not installed for this machine")
-    # Left out: what matters to a script whose exit code somebody reads, and not at a prompt.
+    # The excluded checks matter to a script's exit code, not at a prompt.
     options = ["--shell=bash", "--severity=warning", "--exclude=SC2155,SC2164", "-"]
     done = subprocess.run([str(checker), *options], input=shell_of(page), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -92,8 +92,8 @@ def test_targets_variables_and_outputs_exist(page: Path) -> None:
         assert set(re.findall(r"-var (\w+)=", arguments)) <= declared
 
 
-def test_names_in_the_cluster_are_the_gitops_trees(page: Path) -> None:
-    """Namespaces and Secrets that a page makes or asks for are ones the tree knows."""
+def test_names_in_the_cluster_are_in_the_gitops_tree(page: Path) -> None:
+    """The GitOps tree knows every namespace and Secret that a page uses."""
     tree = "\n".join(file.read_text() for file in GITOPS.rglob("*.yaml"))
     own = set(re.findall(r"^  name: (\S+)$", shell_of(page), re.M))
     for namespace in set(re.findall(r"--namespace ([a-z][a-z-]+)", shell_of(page))) - own:
@@ -105,7 +105,7 @@ def test_names_in_the_cluster_are_the_gitops_trees(page: Path) -> None:
         assert (GITOPS / path / "kustomization.yaml").exists()
 
 
-def test_settings_that_are_replaced_are_there(page: Path) -> None:
+def test_replaced_settings_exist(page: Path) -> None:
     for expression, file in re.findall(r'sed -i "(.*?)" \\\n  (\S+)', shell_of(page), re.S):
         settings = (GITOPS / file).read_text()
         for name in re.findall(r"s\|(\w+): ", expression):
@@ -116,18 +116,18 @@ def test_settings_that_are_replaced_are_there(page: Path) -> None:
             assert part.replace("\\", "") in lines, part
 
 
-def test_what_tenantctl_is_told_it_takes(page: Path) -> None:
+def test_tenantctl_has_every_option(page: Path) -> None:
     arguments = "\n".join(file.read_text() for file in (ROOT / "tenantctl" / "src").rglob("*.rs"))
     for line in re.findall(r"^\s*tenantctl (.*)$", shell_of(page), re.M):
         for option in re.findall(r"--([a-z-]+)", line):
             assert option.replace("-", "_") in arguments, option
 
 
-def test_platform_makes_a_repository_for_everything_that_is_published() -> None:
+def test_platform_makes_a_repository_for_every_published_image_and_chart() -> None:
     declared = (ROOT / "terraform" / "platform" / "variables.tf").read_text()
     charts = [chart.parent.name for chart in (ROOT / "helm-charts").glob("*/Chart.yaml")]
     images = (ROOT / "docker" / "images").read_text().split()
     assert images
     assert charts
     for name in [*images, *charts]:
-        assert f'"{name}"' in declared, f"{name} is published, and terraform/platform has no repository for it"
+        assert f'"{name}"' in declared, f"{name} is published but has no repository; add it to terraform/platform"

@@ -1,4 +1,4 @@
-"""What the engines say of the configuration: its format, its names and types, and its own tests."""
+"""The engines accept the configuration: its format, names, types and own tests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from engine import MODULE, PLATFORM, TERRAFORM, Engine
 CONFIGURATIONS = [MODULE, PLATFORM]
 
 
-class Nothing:
-    """Mocked runs make nothing: whoever asks for something has escaped the mock."""
+class NoResources:
+    """Refuses every call, because a mocked run makes no resource."""
 
     def __getattr__(self, name: str) -> None:
-        raise AssertionError(f"a mocked run asked for {name}")
+        raise AssertionError(f"a mocked run called {name}")
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +28,11 @@ def mocked(folder: Path) -> Iterator[dict[str, str]]:
     from provider import serving
 
     place = Path(tempfile.mkdtemp(dir=folder))
-    with serving(place, Nothing()) as environment:  # type: ignore[arg-type]
+    with serving(place, NoResources()) as environment:  # type: ignore[arg-type]
         yield environment
 
 
-def test_the_format_is_the_engines(engine: Engine, tmp_path: Path) -> None:
+def test_the_format_is_canonical(engine: Engine, tmp_path: Path) -> None:
     engine.run(TERRAFORM, "fmt", "-check", "-recursive", "-diff", data=tmp_path, environment={})
 
 
@@ -67,10 +67,10 @@ def test_the_real_provider_agrees(engine: Engine, configuration: Path, tmp_path:
 
 
 MISTAKES = {
-    "an attribute that is none": ("consumer.tf", "receive_wait_time_seconds  =", "receive_wait_seconds  ="),
-    "a block that is none": ("consumer.tf", "point_in_time_recovery {", "pitr {"),
+    "an unknown attribute": ("consumer.tf", "receive_wait_time_seconds  =", "receive_wait_seconds  ="),
+    "an unknown block": ("consumer.tf", "point_in_time_recovery {", "pitr {"),
     "a value of the wrong type": ("consumer.tf", "= 1209600", '= "two weeks"'),
-    "a required attribute left out": (
+    "a missing required attribute": (
         "payments.tf",
         'attribute_name = "expires_at"\n    enabled        = true',
         "name = 1",
@@ -79,8 +79,8 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_validation_notices(engine: Engine, mistake: str, mocked: dict[str, str], tmp_path: Path) -> None:
-    """The stand-in's schema is a schema: without this, every configuration would be valid."""
+def test_validation_finds_a_mistake(engine: Engine, mistake: str, mocked: dict[str, str], tmp_path: Path) -> None:
+    """Proves that the stand-in's schema refuses mistakes."""
     file, old, new = MISTAKES[mistake]
     module = tmp_path / "module"
     module.mkdir()

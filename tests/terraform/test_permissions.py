@@ -1,4 +1,4 @@
-"""What the roles may do, held against what the services' code calls, and against what AWS documents."""
+"""The roles allow exactly the calls of the services' code, with actions and conditions that AWS documents."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ import pytest
 from engine import PLATFORM, ROOT, State
 from test_apply import IRSA, POOL
 
-# The code that runs in each app. Whoever moves a call to another file fails the first test below.
-SHARED = ROOT / "shared" / "src"
-ANY_APP = [SHARED / "registry.rs", SHARED / "registry", SHARED / "queue" / "lookup.rs"]
-SENDING = [SHARED / "queue" / "sender.rs", SHARED / "queue" / "sender"]
-RECEIVING = [SHARED / "queue" / "receiver.rs", SHARED / "queue" / "receiver"]
+# The code of each app. If a call moves to another file, the first test below fails.
+SHARED = ROOT / "shared"
+QUEUE = SHARED / "queue" / "src"
+ANY_APP = [SHARED / "registry" / "src", SHARED / "service" / "src", QUEUE / "url.rs"]
+SENDING = [QUEUE / "sender.rs", QUEUE / "sender"]
+RECEIVING = [QUEUE / "receiver.rs", QUEUE / "receiver"]
 CODE = {
     "producer": [ROOT / "producer" / "src", *SENDING, *ANY_APP],
     "consumer": [ROOT / "consumer" / "src", *RECEIVING, *ANY_APP],
     "payments": [ROOT / "payments" / "src", *SENDING, *ANY_APP],
 }
-# The SDK's name of a call, or of a part of a transaction, and the action that allows it.
+# Pattern of an SDK call, or of a part of a transaction, and the action that allows it.
 ACTIONS = {
     r"\.send_message\(\)": "sqs:SendMessage",
     r"\.send_message_batch\(\)": "sqs:SendMessage",
@@ -58,16 +59,16 @@ Named = Callable[..., State]
 def code_of(app: str) -> str:
     files: list[Path] = []
     for place in CODE[app]:
-        assert place.exists(), f"{place} has moved: name its new place above"
+        assert place.exists(), f"{place} does not exist; update CODE"
         files += [place] if place.is_file() else sorted(place.rglob("*.rs"))
-    # What only a test does needs no permission.
+    # A call that only a test makes needs no permission.
     texts = (f.read_text().split("#[cfg(test)]")[0] for f in files if "tests" not in f.parts and f.name != "tests.rs")
     return "\n".join(texts)
 
 
 @pytest.fixture(scope="module")
 def roles(state: Named, resources: Any) -> dict[str, list[dict[str, Any]]]:
-    """The statements of every role, of a silo, a pool and the platform, as the endpoint has them."""
+    """The endpoint's statements of every role of a silo, a pool and the platform."""
     readers = ["arn:aws:iam::000000000000:role/reports"]
     key = "arn:aws:kms:us-east-1:000000000000:key/1234"
     made = {
@@ -92,7 +93,7 @@ def roles(state: Named, resources: Any) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def scoped(state: Named, resources: Any) -> dict[str, list[dict[str, Any]]]:
-    """The statements of a pool's roles whose consumer reads as each tenant."""
+    """The statements of the roles of a pool with tenant_scoped_reads."""
     pool, variables = state("pool-8"), {**POOL, "tenant_id": "pool-8", "tenant_scoped_reads": True}
     pool.apply(**variables)
     found = statements_of(resources, re.compile(r".*-pool-8"))
@@ -102,7 +103,7 @@ def scoped(state: Named, resources: Any) -> dict[str, list[dict[str, Any]]]:
 
 
 def statements_of(resources: Any, names: re.Pattern[str]) -> dict[str, list[dict[str, Any]]]:
-    """The statements of the roles of these names, as the endpoint has them."""
+    """Reads the statements of the roles of these names from the endpoint."""
     found = {}
     for role in resources.iam.list_roles()["Roles"]:
         name = role["RoleName"]
@@ -126,13 +127,13 @@ def as_list(value: Any) -> list[Any]:
 def test_a_role_allows_the_calls_of_its_code_and_no_others(app: str, roles: dict[str, list[dict[str, Any]]]) -> None:
     code = code_of(app)
     called = {action for call, action in ACTIONS.items() if re.search(call, code)}
-    # Pagination and transactions are made of these; a call nobody listed above is found by its client.
+    # Pagination and transactions consist of these calls.
     assert actions(roles[f"{app}-role-tenant-7"]) == called
     keys = {action for action in actions(roles[f"{app}-role-pool-7"]) if action.startswith("kms:")}
     assert actions(roles[f"{app}-role-pool-7"]) - keys == called
 
 
-def test_who_reads_as_each_tenant_has_the_calls_of_its_code_between_two_roles(
+def test_with_tenant_scoped_reads_two_roles_share_the_calls_of_the_consumer(
     scoped: dict[str, list[dict[str, Any]]],
 ) -> None:
     code = code_of("consumer")
@@ -140,10 +141,10 @@ def test_who_reads_as_each_tenant_has_the_calls_of_its_code_between_two_roles(
     own, reader = actions(scoped["consumer-role-pool-8"]), actions(scoped["reader-role-pool-8"])
     assert reader == {"dynamodb:Query"}
     assert own == called - reader | {"sts:AssumeRole", "sts:TagSession"}
-    assert re.search(r"\.assume_role\(\)", (SHARED / "credentials.rs").read_text())
+    assert re.search(r"\.assume_role\(\)", (ROOT / "consumer" / "src" / "credentials.rs").read_text())
 
 
-def test_nobody_scans_and_nothing_is_a_wildcard(roles: dict[str, list[dict[str, Any]]]) -> None:
+def test_no_role_may_scan_or_use_a_wildcard(roles: dict[str, list[dict[str, Any]]]) -> None:
     assert len(roles) == 3 + 4 + 4
     for name, statements in roles.items():
         for statement in statements:
@@ -169,7 +170,7 @@ def test_every_read_and_write_of_tenants_items_names_a_partition(roles: dict[str
             continue
         for statement in statements:
             if any(action.startswith("dynamodb:") for action in as_list(statement["Action"])):
-                # The outbox' partitions are shards, and a payment's events are in it until they are sent.
+                # The outbox's partitions are shards, which hold unsent events of any tenant.
                 if statement["Sid"] == "ReadOutbox":
                     continue
                 condition = statement["Condition"]
@@ -178,8 +179,8 @@ def test_every_read_and_write_of_tenants_items_names_a_partition(roles: dict[str
                     assert condition["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"], name
 
 
-# Run by checkov's Python, whose packages hold AWS's list of actions and the condition keys each takes. A service's own
-# keys they have by service.
+# Runs in checkov's Python, whose packages list AWS's actions and the condition keys of each. They list a service's own
+# keys by service.
 KNOWN = """
 import json, sys
 from policy_sentry.querying.actions import get_action_data
@@ -195,7 +196,7 @@ json.dump(out, sys.stdout)
 """
 
 
-def test_aws_knows_every_action_and_the_conditions_it_is_asked_under(roles: dict[str, list[dict[str, Any]]]) -> None:
+def test_aws_documents_every_action_and_its_condition_keys(roles: dict[str, list[dict[str, Any]]]) -> None:
     wanted = sorted(set().union(*map(actions, roles.values())))
     done = subprocess.run(
         [str(ROOT / ".tools/checkov/bin/python"), "-c", KNOWN],
@@ -208,8 +209,8 @@ def test_aws_knows_every_action_and_the_conditions_it_is_asked_under(roles: dict
     assert [action for action, keys in known.items() if keys is None] == []
     for name, statements in roles.items():
         for statement in statements:
-            asked = {key for operator in statement.get("Condition", {}).values() for key in operator}
+            used = {key for operator in statement.get("Condition", {}).values() for key in operator}
             for action in as_list(statement["Action"]):
-                for key in asked:
-                    taken = [k.replace("${TagKey}", "tenantry/producer") for k in known[action]]
-                    assert key in taken, f"{name}: {action} takes no condition {key}: it would never be allowed"
+                for key in used:
+                    supported = [k.replace("${TagKey}", "tenantry/producer") for k in known[action]]
+                    assert key in supported, f"{name}: {action} has no condition key {key}, so it is never allowed"

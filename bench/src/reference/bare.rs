@@ -1,4 +1,4 @@
-//! The least an axum service can do for the identity answer.
+//! The smallest axum service that gives the identity answer.
 
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};

@@ -3,26 +3,22 @@
 use anyhow::Context as _;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
-use shared::aws::AwsClients;
+use tenantry_process::aws::AwsSettings;
 
 use crate::stub::{ENVIRONMENT, RESOURCE};
 
-/// Longest a receive waits, in seconds. Below the time-out that our clients have for every call, so that the same
-/// clients serve.
+/// Time limit of a receive, in seconds: shorter than the time-out of our clients for every call, so that the reference
+/// can use the same clients.
 const WAIT_S: i32 = 2;
 
 pub(super) async fn run() -> anyhow::Result<()> {
-    let clients = AwsClients::from_env().await?;
-    let found = clients
-        .sqs
-        .get_queue_url()
-        .queue_name(RESOURCE)
-        .send()
-        .await?;
+    let aws = AwsSettings::from_env().await?.without_retries();
+    let sqs = aws_sdk_sqs::Client::new(&aws);
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
+    let found = sqs.get_queue_url().queue_name(RESOURCE).send().await?;
     let url = found.queue_url.context("the queue has a URL")?;
     loop {
-        let received = clients
-            .sqs
+        let received = sqs
             .receive_message()
             .queue_url(&url)
             .max_number_of_messages(10)
@@ -32,11 +28,9 @@ pub(super) async fn run() -> anyhow::Result<()> {
             .send()
             .await?;
         for message in received.messages.unwrap_or_default() {
-            store(&clients.dynamodb, &message).await?;
+            store(&dynamodb, &message).await?;
             let handle = message.receipt_handle.context("a message has a handle")?;
-            clients
-                .sqs
-                .delete_message()
+            sqs.delete_message()
                 .queue_url(&url)
                 .receipt_handle(handle)
                 .send()

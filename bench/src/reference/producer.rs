@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use shared::aws::AwsClients;
+use tenantry_process::aws::AwsSettings;
 use uuid::Uuid;
 
 use super::{Identity, tenant_in};
@@ -20,7 +20,7 @@ struct Queue {
 }
 
 pub(super) async fn router() -> anyhow::Result<Router> {
-    let client = AwsClients::from_env().await?.sqs;
+    let client = aws_sdk_sqs::Client::new(&AwsSettings::from_env().await?.without_retries());
     let found = client.get_queue_url().queue_name(RESOURCE).send().await?;
     let url = found.queue_url.context("the queue has a URL")?;
     Ok(Router::new()

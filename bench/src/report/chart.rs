@@ -1,62 +1,52 @@
-//! Charts as data: what the files keep and the drawings are made of.
+//! Charts as data, for the JSON file and the drawings.
 
 use serde::Serialize;
 
 /// Lines over two axes.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Chart {
-    /// Its file's name, without ending.
+    /// File name without extension.
     pub(crate) name: &'static str,
-    /// What it shows.
     pub(crate) title: String,
-    /// The axis below.
     pub(crate) x: Axis,
-    /// The axis on the left.
     pub(crate) y: Axis,
-    /// The lines.
     pub(crate) lines: Vec<Line>,
 }
 
-/// An axis.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Axis {
-    /// What it measures.
     pub(crate) label: &'static str,
-    /// How values are laid out.
     pub(crate) scale: Scale,
 }
 
-/// How values are laid out on an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) enum Scale {
-    /// Evenly, from zero.
+    /// Linear from zero.
     Linear,
-    /// By their logarithm to base 2, with a tick at each power.
+    /// Logarithmic to base 2, with a tick at each power.
     Doubling,
-    /// By their logarithm to base 10, with a tick at each power.
+    /// Logarithmic to base 10, with a tick at each power.
     Decades,
-    /// Shares of 1, stretched towards 1: 0.5, 0.9, 0.99, 0.999.
+    /// Shares of 1, stretched toward 1: 0.5, 0.9, 0.99, 0.999.
     Percentiles,
 }
 
 /// One line.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Line {
-    /// Whose it is.
     pub(crate) name: String,
-    /// From left to right.
+    /// Points from left to right.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
 impl Axis {
-    /// An axis.
     pub(crate) const fn new(label: &'static str, scale: Scale) -> Self {
         Self { label, scale }
     }
 }
 
 impl Scale {
-    /// Where a value lies, before it is fitted to the drawing.
+    /// Position of a value before it is scaled to the drawing.
     pub(super) fn place(self, value: f64) -> f64 {
         match self {
             Self::Linear => value,
@@ -66,7 +56,7 @@ impl Scale {
         }
     }
 
-    /// The values that get a tick, over what the lines cover; the axis ends at the first and the last.
+    /// The values with a tick; the axis ends at the first and the last.
     pub(super) fn ticks(self, min: f64, max: f64) -> Vec<f64> {
         match self {
             Self::Linear => linear_ticks(max),
@@ -76,7 +66,7 @@ impl Scale {
         }
     }
 
-    /// How a tick is written.
+    /// The label of a tick.
     pub(super) fn write(self, value: f64) -> String {
         match self {
             Self::Percentiles => format!("{}%", (value * 1000.0).round() / 10.0),
@@ -101,7 +91,7 @@ fn linear_ticks(max: f64) -> Vec<f64> {
 
 fn powers(base: f64, min: f64, max: f64) -> Vec<f64> {
     let exponent = |value: f64| value.max(f64::MIN_POSITIVE).log(base);
-    // A hair inwards, so that a value that is a power itself is the end.
+    // Slightly inward, so that a value that is itself a power becomes the end.
     let (first, last) = (
         (exponent(min) + 1e-9).floor() as i32,
         (exponent(max) - 1e-9).ceil() as i32,

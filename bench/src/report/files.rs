@@ -1,4 +1,4 @@
-//! The files of a run: all figures as JSON, the charts as SVG.
+//! The files of a run: all figures as JSON, charts as SVG.
 
 use std::fs;
 use std::path::PathBuf;

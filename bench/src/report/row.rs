@@ -1,29 +1,22 @@
-//! One figure: ours, what it is compared with, the bound to reach.
+//! One figure: ours, the reference's, the bound to reach.
 
 use serde::Serialize;
 
 use super::stats::{Spread, ratios};
 
-/// What a value is in, and so how it is written.
+/// The unit of a value, which decides its format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) enum Unit {
-    /// A second.
     PerSecond,
-    /// Milliseconds.
     Milliseconds,
-    /// Microseconds.
     Microseconds,
-    /// Mebibytes.
     Mebibytes,
-    /// Parts of a hundred.
     Percent,
-    /// A plain number.
     Number,
-    /// US dollars.
     Dollars,
 }
 
-/// What has to be reached.
+/// The bound to reach.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) enum Bound {
     /// Ours is at least this many times the reference.
@@ -37,19 +30,17 @@ pub(crate) enum Bound {
 /// A row of the table.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
-    /// What was measured.
+    /// The name of the figure.
     pub(crate) figure: String,
-    /// In what.
     pub(crate) unit: Unit,
-    /// Ours, round by round.
+    /// Our values by round.
     pub(crate) ours: Vec<f64>,
-    /// Whose figure it is compared with.
     pub(crate) reference_name: &'static str,
-    /// The reference's, round by round; empty where there is none.
+    /// The reference's values by round; empty without a reference.
     pub(crate) reference: Vec<f64>,
-    /// What has to be reached.
+    /// The bound to reach.
     pub(crate) bound: Option<Bound>,
-    /// Why the row says nothing: requests failed, a drain did not end.
+    /// The error that makes the row invalid: requests failed, a drain did not end.
     pub(crate) fault: Option<String>,
 }
 
@@ -58,14 +49,14 @@ pub(crate) struct Row {
 pub(crate) enum Met {
     Yes,
     No,
-    /// It has none.
+    /// The row has no bound.
     Unbound,
-    /// It says nothing.
+    /// The row is invalid.
     Invalid,
 }
 
 impl Row {
-    /// A row of our rounds alone.
+    /// A row without a reference.
     pub(crate) fn new(figure: impl Into<String>, unit: Unit, ours: Vec<f64>) -> Self {
         let (reference_name, reference) = ("", Vec::new());
         Self {
@@ -79,40 +70,36 @@ impl Row {
         }
     }
 
-    /// Compared with this.
     pub(crate) fn against(mut self, name: &'static str, rounds: Vec<f64>) -> Self {
         (self.reference_name, self.reference) = (name, rounds);
         self
     }
 
-    /// With this to reach.
     pub(crate) const fn bound(mut self, bound: Bound) -> Self {
         self.bound = Some(bound);
         self
     }
 
-    /// Says nothing, if there is a reason.
+    /// Makes the row invalid if there was an error.
     pub(crate) fn fault(mut self, fault: Option<String>) -> Self {
         self.fault = fault;
         self
     }
 
-    /// Our value over the rounds.
     pub(crate) fn value(&self) -> Option<Spread> {
         Spread::of(&self.ours)
     }
 
-    /// The reference's value over the rounds.
     pub(crate) fn reference_value(&self) -> Option<Spread> {
         Spread::of(&self.reference)
     }
 
-    /// Ours over the reference's, over the rounds.
+    /// Our value divided by the reference's, over the rounds.
     pub(crate) fn ratio(&self) -> Option<Spread> {
         Spread::of(&ratios(&self.ours, &self.reference))
     }
 
-    /// Whether the bound is reached: by the median.
+    /// Whether the median reaches the bound.
     pub(crate) fn met(&self) -> Met {
         if self.fault.is_some() {
             return Met::Invalid;

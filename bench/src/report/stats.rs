@@ -1,20 +1,18 @@
-//! Medians and spreads of a few rounds.
+//! Medians and spreads of rounds.
 
 use serde::Serialize;
 
-/// The middle and the ends of some values.
+/// Median, smallest and largest of some values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Spread {
-    /// The smallest.
     pub(crate) min: f64,
-    /// The middle one, or the mean of the two in the middle.
+    /// The middle value, or the mean of the two in the middle.
     pub(crate) median: f64,
-    /// The largest.
     pub(crate) max: f64,
 }
 
 impl Spread {
-    /// Of these values; `None` of none. What is not a number is left out.
+    /// None without a value; NaN is left out.
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
         let mut sorted: Vec<f64> = values
             .iter()
@@ -32,7 +30,7 @@ impl Spread {
     }
 }
 
-/// Of each round, ours over the reference's. Rounds are interleaved, so a slow minute of the machine hits both.
+/// The ratio of each round, ours to the reference's. Rounds are interleaved, so a slow minute of the machine slows both.
 pub(crate) fn ratios(ours: &[f64], reference: &[f64]) -> Vec<f64> {
     ours.iter()
         .zip(reference)
@@ -40,7 +38,7 @@ pub(crate) fn ratios(ours: &[f64], reference: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// The value below which this share of the values lies (nearest rank); `None` of none.
+/// The value below which this share of the values lies (nearest rank); none without a value.
 pub(crate) fn quantile(values: &[f64], share: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

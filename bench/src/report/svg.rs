@@ -10,12 +10,12 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 76.0;
 const BOTTOM: f64 = 56.0;
-/// Colours told apart also by those who see fewer (Okabe and Ito).
-const COLOURS: [&str; 5] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
-/// Width of a letter in the legend, about.
+/// Colors that color-blind readers can distinguish (Okabe and Ito).
+const COLORS: [&str; 5] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"];
+/// Approximate width of a letter in the legend.
 const LETTER: f64 = 7.2;
 
-/// An axis fitted to its side of the drawing.
+/// An axis scaled to its side of the drawing.
 struct Fitted<'a> {
     axis: &'a Axis,
     ticks: Vec<f64>,
@@ -42,7 +42,7 @@ pub(super) fn draw(chart: &Chart, subtitle: &str) -> String {
     grid(&mut out, &x, &y);
     legend(&mut out, &chart.lines);
     for (at, line) in chart.lines.iter().enumerate() {
-        curve(&mut out, line, COLOURS[at % COLOURS.len()], &x, &y);
+        curve(&mut out, line, COLORS[at % COLORS.len()], &x, &y);
     }
     out.push_str("</svg>\n");
     out
@@ -63,7 +63,7 @@ impl<'a> Fitted<'a> {
         }
     }
 
-    /// Where a value lies in the drawing.
+    /// Position of a value in the drawing.
     fn at(&self, value: f64) -> f64 {
         let place = |value| self.axis.scale.place(value);
         let (first, last) = (
@@ -133,7 +133,7 @@ fn grid(out: &mut String, x: &Fitted<'_>, y: &Fitted<'_>) {
 
 fn legend(out: &mut String, lines: &[Line]) {
     let mut at = LEFT;
-    for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+    for (line, colour) in lines.iter().zip(COLORS.iter().cycle()) {
         push(
             out,
             format_args!(
@@ -182,7 +182,7 @@ mod tests {
             name: "test",
             title: "a < b".to_owned(),
             x: Axis::new("clients", Scale::Doubling),
-            y: Axis::new("requests a second", Scale::Linear),
+            y: Axis::new("requests per second", Scale::Linear),
             lines: vec![Line {
                 name: "ours".to_owned(),
                 points,

@@ -1,4 +1,4 @@
-//! The table: Markdown that is aligned, so that it reads in a terminal and in a page.
+//! The table: aligned Markdown, readable in a terminal and in a page.
 
 use super::Report;
 use super::row::{Bound, Met, Row, Unit};
@@ -15,10 +15,7 @@ const COLUMNS: [&str; 7] = [
 ];
 
 /// Prints the table and the notes.
-#[expect(
-    clippy::print_stdout,
-    reason = "the table is what the program is run for"
-)]
+#[expect(clippy::print_stdout, reason = "the table is the program's output")]
 pub(super) fn print(report: &Report) {
     if !report.rows.is_empty() {
         println!("\n{}", render(&report.rows));
@@ -28,7 +25,6 @@ pub(super) fn print(report: &Report) {
     }
 }
 
-/// The table as text.
 pub(super) fn render(rows: &[Row]) -> String {
     let cells: Vec<[String; 7]> = rows.iter().map(cells).collect();
     let width = |column: usize| {
@@ -83,7 +79,7 @@ fn cells(row: &Row) -> [String; 7] {
     ]
 }
 
-/// Of what the bound is about: the ratio, or our value.
+/// The spread of the bounded value: the ratio or our value.
 fn spread(row: &Row) -> String {
     let ends = |spread: Spread, write: &dyn Fn(f64) -> String| {
         format!("{}–{}", write(spread.min), write(spread.max))

@@ -1,13 +1,15 @@
-//! POST over the number of clients: where gathering sets in, and what it does to throughput and calls.
+//! POST at a growing number of clients: throughput and calls as batches grow.
+
+use kit::load::Clients;
 
 use crate::candidate::{Candidate, Role, Side, post_request};
-use crate::load::{Clients, FULL_LOAD};
+use crate::load::FULL_LOAD;
 use crate::measure::load;
 use crate::plan::Plan;
 use crate::report::chart::{Axis, Chart, Line, Scale};
 use crate::report::{Report, progress};
 
-/// Milliseconds a call.
+/// Milliseconds per call.
 const LATENCY_MS: u64 = 5;
 
 pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
@@ -21,8 +23,8 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         candidate.must_answer(&post_request()).await?;
         let (mut rate_points, mut call_points) = (Vec::new(), Vec::new());
         for count in &counts {
-            progress(&format!("POST, {count} clients, {LATENCY_MS} ms a call"));
-            let mut clients = Clients::new(candidate.address, post_request(), *count);
+            progress(&format!("POST, {count} clients, {LATENCY_MS} ms per call"));
+            let mut clients = Clients::new(candidate.address, &post_request(), *count);
             let measured = load(
                 &candidate,
                 &mut clients,
@@ -42,21 +44,21 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     }
     let chart = |name, title: &str, label, lines| Chart {
         name,
-        title: format!("POST: {title}, {LATENCY_MS} ms a call"),
+        title: format!("POST: {title}, {LATENCY_MS} ms per call"),
         x: Axis::new("clients", Scale::Doubling),
         y: Axis::new(label, Scale::Linear),
         lines,
     };
     report.charts.push(chart(
         "throughput",
-        "requests a second over clients",
-        "requests a second",
+        "requests per second over clients",
+        "requests per second",
         rates,
     ));
     report.charts.push(chart(
         "calls",
         "AWS calls for each message over clients",
-        "calls a message",
+        "calls per message",
         calls,
     ));
     Ok(())

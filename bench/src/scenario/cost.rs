@@ -1,20 +1,22 @@
-//! AWS's bill for a million messages, from counted calls under load, beside the original's.
+//! AWS's bill for a million messages, from the calls counted under load, beside the original's.
+
+use kit::load::Clients;
 
 use crate::candidate::{Candidate, Role, Side, post_request};
 use crate::cost::{Cost, MESSAGES};
-use crate::load::{Clients, FULL_LOAD};
+use crate::load::FULL_LOAD;
 use crate::measure::{drain, load};
 use crate::plan::Plan;
 use crate::report::row::{Row, Unit};
 use crate::report::{Report, progress};
 
-/// Milliseconds a call.
+/// Milliseconds per call.
 const LATENCY_MS: u64 = 5;
-/// Messages consumed, ours and the other's.
+/// Messages consumed by ours and by the reference.
 const MESSAGES_DRAINED: (u64, u64) = (20_000, 200);
 
 pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
-    // The Python peer works as the original does; where it is not installed, its calls are known all the same.
+    // The Python peer makes the original's calls; without it, the Rust reference makes the same calls.
     let original = if plan.peers.contains(&Side::Python) {
         Side::Python
     } else {
@@ -38,7 +40,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     ]);
     report.notes.push(
         "Costs are at assumed list prices of us-east-1, not compared with AWS's pages (bench/src/cost.rs), from the calls counted \
-         at 256 clients and on a backlog, 5 ms a call."
+         at 256 clients and on a backlog, 5 ms per call."
             .to_owned(),
     );
     Ok(())
@@ -48,7 +50,7 @@ async fn measure(side: Side, plan: &Plan) -> anyhow::Result<Cost> {
     progress(&format!("calls of {}", side.label()));
     let producer = Candidate::start(side, Role::Producer, LATENCY_MS, &plan.binaries).await?;
     producer.must_answer(&post_request()).await?;
-    let mut clients = Clients::new(producer.address, post_request(), FULL_LOAD);
+    let mut clients = Clients::new(producer.address, &post_request(), FULL_LOAD);
     let sending = load(
         &producer,
         &mut clients,

@@ -1,4 +1,4 @@
-//! A backlog consumed: rate, processor time and calls a message.
+//! The consumer of a backlog: rate, processor time and calls per message.
 
 use crate::candidate::{Candidate, Role, Side};
 use crate::measure::{Drain, Rounds, drain};
@@ -6,14 +6,14 @@ use crate::plan::Plan;
 use crate::report::row::{Bound, Row, Unit};
 use crate::report::{Report, progress};
 
-/// Milliseconds a call; what has to be reached is about the second.
+/// Milliseconds per call.
 const LATENCIES_MS: [u64; 2] = [0, 5];
-/// The latency the bounds are for.
+/// The latency that the bounds are for.
 const BOUND_MS: u64 = 5;
 
-/// What has to be reached beside Node, in messages a CPU-second.
+/// Bound beside Node, in messages per CPU-second.
 const MIN_RATIO_TO_NODE: Bound = Bound::RatioAtLeast(40.0);
-/// And beside the peers otherwise: not to be slower.
+/// Bound beside the other peers: at least as fast.
 const MIN_RATIO_TO_PEERS: Bound = Bound::RatioAtLeast(1.0);
 
 pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
@@ -23,7 +23,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
             let candidate =
                 Candidate::start(side, Role::Consumer, latency_ms, &plan.binaries).await?;
             progress(&format!(
-                "drain, {latency_ms} ms a call: warming up {}",
+                "drain, {latency_ms} ms per call: warming up {}",
                 side.label()
             ));
             drain(&candidate, messages(side, latency_ms, plan) / 10).await?;
@@ -32,7 +32,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         let mut rounds = Rounds::new();
         for round in 1..=plan.rounds {
             progress(&format!(
-                "drain, {latency_ms} ms a call, round {round} of {}",
+                "drain, {latency_ms} ms per call, round {round} of {}",
                 plan.rounds
             ));
             for candidate in candidates
@@ -48,7 +48,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// How many messages a side drains: ours all, the others as many as take them about as long.
+/// Messages that a side drains: a reference drains fewer, so that it takes about as long as ours.
 const fn messages(side: Side, latency_ms: u64, plan: &Plan) -> u64 {
     let (full, quick) = match (side, latency_ms) {
         (Side::Ours, _) => (100_000, 20_000),
@@ -63,7 +63,7 @@ const fn messages(side: Side, latency_ms: u64, plan: &Plan) -> u64 {
 fn rows(rounds: &Rounds<Drain>, latency_ms: u64, plan: &Plan, report: &mut Report) {
     let row = |what: &str, unit, figure: fn(&Drain) -> f64, reference: Side, bound| {
         let row = Row::new(
-            format!("{what}, {latency_ms} ms a call"),
+            format!("{what}, {latency_ms} ms per call"),
             unit,
             rounds.values(Side::Ours, figure),
         )
@@ -90,14 +90,14 @@ fn rows(rounds: &Rounds<Drain>, latency_ms: u64, plan: &Plan, report: &mut Repor
             Bound::RatioAtLeast(150.0),
         ),
         row(
-            "CPU a message consumed",
+            "CPU per message consumed",
             Unit::Microseconds,
             cpu,
             one,
             Bound::RatioAtMost(0.15),
         ),
         row(
-            "AWS calls a message consumed",
+            "AWS calls per message consumed",
             Unit::Number,
             calls,
             one,
@@ -127,7 +127,7 @@ fn rows(rounds: &Rounds<Drain>, latency_ms: u64, plan: &Plan, report: &mut Repor
                 MIN_RATIO_TO_PEERS,
             ),
             row(
-                "messages consumed a CPU-second",
+                "messages consumed per CPU-second",
                 Unit::Number,
                 per_cpu_second,
                 *peer,

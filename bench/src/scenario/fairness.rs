@@ -1,8 +1,7 @@
-//! One tenant floods the pool, another sends a message a second: how long the other's messages take to be stored.
+//! The dwell time of a quiet tenant's messages, one per second, while another tenant floods the pool.
 //!
-//! Against the embedded endpoint, which hands messages out fairly among groups as SQS does, with a latency added to
-//! every call. Dwell time is from the confirmed send to the consumer's log line that the item is stored, both by this
-//! machine's clock.
+//! The embedded endpoint delivers messages fairly among groups, as SQS does, and adds a latency to every call. Dwell time
+//! begins with the confirmed send and ends with the consumer's log line for the stored item, both by this machine's clock.
 
 mod stored;
 mod world;
@@ -20,20 +19,20 @@ use crate::report::{Report, progress};
 
 /// Messages of the flood.
 const FLOOD_MESSAGES: u64 = 50_000;
-/// Who floods.
+/// The tenant that floods.
 const NOISY: &str = "tenant-a";
-/// Who sends now and then.
+/// The tenant that sends one message per second.
 const QUIET: &str = "tenant-b";
 /// Pause between two messages of the quiet tenant.
 const QUIET_PAUSE: Duration = Duration::from_secs(1);
-/// Longest a flood may take.
+/// Time limit of a flood.
 const FLOOD_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long after the last one a message may still be stored.
+/// Time limit until the last message is stored.
 const LATE: Duration = Duration::from_secs(10);
-/// Pause between two looks.
+/// Pause between two polls.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Dwell times of the quiet tenant's messages, round by round.
+/// Dwell times of the quiet tenant's messages by round.
 #[derive(Default)]
 struct Dwell {
     p50_ms: Vec<f64>,
@@ -66,7 +65,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         flooded.add(&dwell_ms(&world, drown(&world, before, flood)).await?);
         let rate = (world.stored.noisy() - before) as f64 / started.elapsed().as_secs_f64();
         progress(&format!(
-            "{NOISY}: {rate:.0} messages a second, sent and stored"
+            "{NOISY}: {rate:.0} messages per second, sent and stored"
         ));
     }
     let row = |what: &str, flooded: &[f64], alone: &[f64]| {
@@ -86,7 +85,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Floods, and ends when the flood is stored. One that does not end shows in the quiet tenant's figures.
+/// Floods until the flood is stored. A flood that does not end shows in the quiet tenant's figures.
 async fn drown(world: &World, before: u64, messages: u64) {
     let flood = async {
         if let Err(error) = world.flood(messages).await {
@@ -100,7 +99,7 @@ async fn drown(world: &World, before: u64, messages: u64) {
     let _ = tokio::time::timeout(FLOOD_TIMEOUT, flood).await;
 }
 
-/// Sends the quiet tenant's messages for as long as the other thing goes on; the dwell time of each.
+/// Sends the quiet tenant's messages until `meanwhile` ends; returns the dwell time of each.
 async fn dwell_ms(world: &World, meanwhile: impl Future<Output = ()>) -> anyhow::Result<Vec<f64>> {
     let mut meanwhile = pin!(meanwhile);
     let mut ticks = tokio::time::interval(QUIET_PAUSE);

@@ -1,7 +1,9 @@
-//! GET at 32 clients: what our tenancy, metrics and request ids cost beside a bare handler.
+//! GET at 32 clients: the cost of our tenancy, metrics and request ids beside a bare handler.
+
+use kit::http::Request;
+use kit::load::Clients;
 
 use crate::candidate::{Candidate, Role, Side};
-use crate::load::{Clients, Request};
 use crate::measure::{Load, Rounds, load};
 use crate::plan::Plan;
 use crate::report::row::{Bound, Row, Unit};
@@ -11,12 +13,12 @@ use crate::stub::TENANT;
 const CLIENTS: usize = 32;
 
 pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
-    let request = Request::get("/producer", TENANT);
+    let request = Request::get("/producer").tenant(TENANT);
     let mut candidates = Vec::new();
     for side in [Side::Ours, Side::Bare] {
         let candidate = Candidate::start(side, Role::Producer, 0, &plan.binaries).await?;
         candidate.must_answer(&request).await?;
-        let clients = Clients::new(candidate.address, request.clone(), CLIENTS);
+        let clients = Clients::new(candidate.address, &request, CLIENTS);
         candidates.push((candidate, clients));
     }
     let mut rounds: Rounds<Load> = Rounds::new();
@@ -43,7 +45,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     };
     report.rows.extend([
         row("GET", Unit::PerSecond, |load| load.rate).bound(Bound::RatioAtLeast(0.85)),
-        row("CPU a GET", Unit::Microseconds, |load| load.cpu_us),
+        row("CPU per GET", Unit::Microseconds, |load| load.cpu_us),
     ]);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Nothing to do: what a tenant costs who does nothing.
+//! Idle services: the cost of an idle tenant.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use crate::process::Usage;
 use crate::report::row::{Bound, Row, Unit};
 use crate::report::{Report, progress};
 
-/// Messages consumed first, so that every poller has been busy.
+/// Messages consumed first, so that each poller has been busy.
 const BUSY_MESSAGES: u64 = 500;
-/// How long a start, or the end of work, takes to settle.
+/// Pause after the start, and after the end of work.
 const SETTLE: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
@@ -35,7 +35,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         |figure: &str, usage: Usage| Row::new(figure, Unit::Mebibytes, vec![usage.rss_mib]);
     report.rows.extend([
         Row::new(
-            "receives a minute, idle queue",
+            "receives per minute, idle queue",
             Unit::Number,
             vec![receives / minutes],
         )

@@ -1,13 +1,14 @@
-//! One client: gathering must cost it nothing.
+//! One client: batching must not delay it.
+
+use kit::load::Clients;
 
 use crate::candidate::{Candidate, Role, Side, post_request};
-use crate::load::Clients;
 use crate::measure::{Load, Rounds, load};
 use crate::plan::Plan;
 use crate::report::row::{Bound, Row, Unit};
 use crate::report::{Report, progress};
 
-/// Milliseconds a call.
+/// Milliseconds per call.
 const LATENCY_MS: u64 = 5;
 
 pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
@@ -15,13 +16,13 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     for side in [Side::Ours, Side::OneCall] {
         let candidate = Candidate::start(side, Role::Producer, LATENCY_MS, &plan.binaries).await?;
         candidate.must_answer(&post_request()).await?;
-        let clients = Clients::new(candidate.address, post_request(), 1);
+        let clients = Clients::new(candidate.address, &post_request(), 1);
         candidates.push((candidate, clients));
     }
     let mut rounds: Rounds<Load> = Rounds::new();
     for round in 1..=plan.rounds {
         progress(&format!(
-            "POST, 1 client, {LATENCY_MS} ms a call, round {round} of {}",
+            "POST, 1 client, {LATENCY_MS} ms per call, round {round} of {}",
             plan.rounds
         ));
         for (candidate, clients) in &mut candidates {
@@ -33,7 +34,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     }
     let row = |what: &str, unit, figure: fn(&Load) -> f64| {
         Row::new(
-            format!("{what}, 1 client, {LATENCY_MS} ms a call"),
+            format!("{what}, 1 client, {LATENCY_MS} ms per call"),
             unit,
             rounds.values(Side::Ours, figure),
         )
@@ -44,7 +45,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         row("p50 of a POST", Unit::Milliseconds, |load| load.p50_ms)
             .bound(Bound::RatioAtMost(1.05)),
         row(
-            "AWS calls a message sent",
+            "AWS calls per message sent",
             Unit::Number,
             Load::calls_per_message,
         )

@@ -5,18 +5,19 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::candidate::{Candidate, Role, Side, post_request};
-use crate::load::{Clients, FULL_LOAD};
+use crate::load::FULL_LOAD;
 use crate::plan::Plan;
 use crate::report::chart::{Axis, Chart, Line, Scale};
 use crate::report::row::{Bound, Row, Unit};
 use crate::report::stats::Spread;
 use crate::report::{Report, progress};
+use kit::load::Clients;
 
 /// More messages than any run consumes.
 const ENDLESS: u64 = 1_000_000_000;
-/// Pause between two looks.
+/// Pause between two samples.
 const LOOK: Duration = Duration::from_secs(1);
-/// Most that memory may grow from the second quarter of the run to the last.
+/// Most growth of memory from the second quarter of the run to the last.
 const MAX_GROWTH_MIB: f64 = 1.0;
 
 pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
@@ -26,11 +27,11 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     consumer.stub.restart(ENDLESS).await?;
     let window = plan.pick(Duration::from_secs(600), Duration::from_secs(20));
     progress(&format!("full load for {window:?}"));
-    let mut clients = Clients::new(producer.address, post_request(), FULL_LOAD);
+    let mut clients = Clients::new(producer.address, &post_request(), FULL_LOAD);
     let both = [&producer, &consumer];
     let (run, samples) = tokio::join!(clients.run(window), watch(&both, window));
-    let (run, samples) = (run?, samples?);
-    let fault = (run.errors > 0).then(|| format!("{} errors", run.errors));
+    let samples = samples?;
+    let fault = (run.missing() > 0).then(|| format!("{} errors", run.missing()));
     for (candidate, name, line) in [
         (&producer, "producer", &samples[0]),
         (&consumer, "consumer", &samples[1]),
@@ -55,7 +56,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     report.notes.push(format!(
         "Full load over {} s: {} POSTs answered, {} messages consumed.",
         window.as_secs(),
-        run.answered,
+        run.accepted.len(),
         consumer.stub.counts().await?.deleted
     ));
     let names = ["producer", "consumer"].into_iter();
@@ -77,7 +78,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Looks at each candidate's memory until the time is over: seconds and mebibytes.
+/// Samples each candidate's memory until the time is over: seconds and mebibytes.
 async fn watch(
     candidates: &[&Candidate],
     window: Duration,
@@ -93,7 +94,7 @@ async fn watch(
     Ok(samples)
 }
 
-/// Median of the last quarter less that of the second.
+/// The median of the last quarter minus that of the second.
 fn growth(samples: &[(f64, f64)]) -> f64 {
     let quarter = samples.len() / 4;
     let median = |part: &[(f64, f64)]| {

@@ -1,34 +1,37 @@
-//! Charges: how many a second, how long one takes, and how many calls it costs to record one and to tell of it.
+//! Charges: rate, latency, and calls per charge, those for its event among them.
 
 use std::time::Duration;
 
+use kit::http::Request;
+use kit::load::{Clients, Prepared};
+
 use crate::candidate::{Candidate, Role, Side};
-use crate::load::{Clients, FULL_LOAD, Request};
+use crate::load::{FULL_LOAD, post};
 use crate::measure::{Load, Rounds, load};
 use crate::plan::Plan;
 use crate::report::row::{Bound, Row, Unit};
 use crate::report::{Report, progress};
 use crate::stub::TENANT;
 
-/// Milliseconds a call.
+/// Milliseconds per call.
 const LATENCY_MS: u64 = 5;
-/// Calls' time within which 99 of 100 charges are answered.
+/// Bound of a charge's p99, in multiples of a call's latency.
 const CALLS_TO_ANSWER: f64 = 3.0;
-/// Clients: one, as many as leave two cores room, and a full load.
+/// Clients: one, a load that leaves two cores idle time, and a full load.
 const CLIENTS: [usize; 3] = [1, 8, FULL_LOAD];
-/// How long a start takes to settle.
+/// Pause after the start.
 const SETTLE: Duration = Duration::from_secs(3);
 
 fn charge() -> Request {
     let body =
         r#"{"amount":1250,"currency":"EUR","reference":"order-7","metadata":{"shop":"north"}}"#;
-    Request::post_once_each("/payments/charges", TENANT, body)
+    post("/payments/charges", TENANT, body)
 }
 
 pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let payments = Candidate::start(Side::Ours, Role::Payments, LATENCY_MS, &plan.binaries).await?;
     tokio::time::sleep(SETTLE).await;
-    payments.must_answer(&charge()).await?;
+    payments.must_answer(&charge().key("first")).await?;
     let idle = payments.usage()?;
     report.rows.push(
         Row::new(
@@ -39,14 +42,14 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         .bound(Bound::AtMost(16.0)),
     );
     for clients in CLIENTS {
-        let mut loading = Clients::new(payments.address, charge(), clients);
+        let mut loading = Clients::new(payments.address, Prepared::once_each(charge()), clients);
         let mut rounds: Rounds<Load> = Rounds::new();
         for round in 1..=plan.rounds {
             progress(&format!(
-                "charges, {clients} clients, {LATENCY_MS} ms a call, round {round} of {}",
+                "charges, {clients} clients, {LATENCY_MS} ms per call, round {round} of {}",
                 plan.rounds
             ));
-            // Events are sent after their charge was answered: some of a window's are sent in the next.
+            // An event is sent after the answer to its charge, so that some events belong to the next window.
             rounds.push(
                 Side::Ours,
                 load(
@@ -67,7 +70,7 @@ fn rows(rounds: &Rounds<Load>, clients: usize, report: &mut Report) {
     let row = |what: &str, unit, figure: fn(&Load) -> f64| {
         Row::new(
             format!(
-                "{what}, {clients} client{}, {LATENCY_MS} ms a call",
+                "{what}, {clients} client{}, {LATENCY_MS} ms per call",
                 if clients == 1 { "" } else { "s" }
             ),
             unit,
@@ -88,8 +91,8 @@ fn rows(rounds: &Rounds<Load>, clients: usize, report: &mut Report) {
         } else {
             p99.bound(Bound::AtMost(CALLS_TO_ANSWER * LATENCY_MS as f64))
         },
-        row("CPU a charge", Unit::Microseconds, |load| load.cpu_us),
-        row("AWS calls a charge", Unit::Number, calls_per_charge),
+        row("CPU per charge", Unit::Microseconds, |load| load.cpu_us),
+        row("AWS calls per charge", Unit::Number, calls_per_charge),
         if is_full {
             memory.bound(Bound::AtMost(32.0))
         } else {
@@ -98,7 +101,7 @@ fn rows(rounds: &Rounds<Load>, clients: usize, report: &mut Report) {
     ]);
 }
 
-/// All calls for each charge recorded: the transaction, and its share of a send and of a clear.
+/// Calls per recorded charge: the transaction, and shares of a send and of a clear.
 fn calls_per_charge(load: &Load) -> f64 {
     load.counts.all() as f64 / load.counts.of("TransactWriteItems") as f64
 }

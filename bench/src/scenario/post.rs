@@ -1,15 +1,17 @@
-//! POST at 256 clients: throughput, processor time and calls a message, at three latencies and without retuning.
+//! POST at 256 clients: throughput, processor time and calls per message, at three latencies and without retuning.
+
+use kit::load::Clients;
 
 use crate::candidate::{Candidate, Role, Side, post_request};
-use crate::load::{Clients, FULL_LOAD, MAX_CLIENTS};
+use crate::load::{FULL_LOAD, MAX_CLIENTS};
 use crate::measure::{Load, Rounds, load};
 use crate::plan::Plan;
 use crate::report::chart::{Axis, Chart, Line, Scale};
 use crate::report::row::{Bound, Row, Unit};
 use crate::report::{Report, progress};
 
-/// Milliseconds a call (as in one zone, as usual, as on a bad day) and clients. At 20 ms, 256 clients that wait for
-/// their answers cannot make more than 12,800 requests a second of any service; four times as many show what it can do.
+/// Milliseconds per call (in one zone, usual, on a bad day) and clients. At 20 ms per call, 256 clients in a closed loop
+/// make at most 12,800 requests per second of any service; 1,024 clients show the service's own limit.
 const LOADS: [Conditions; 4] = [
     Conditions {
         latency_ms: 0,
@@ -28,14 +30,13 @@ const LOADS: [Conditions; 4] = [
         clients: MAX_CLIENTS,
     },
 ];
-/// The latency whose answers are drawn.
+/// The latency of the drawn answers.
 const DRAWN_MS: u64 = 5;
-/// Shares of the answers that make up the drawing.
+/// Shares of the answers in the drawing.
 const DRAWN_SHARES: [f64; 14] = [
     0.0, 0.1, 0.25, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999,
 ];
 
-/// What a load is like.
 #[derive(Clone, Copy)]
 struct Conditions {
     latency_ms: u64,
@@ -44,7 +45,11 @@ struct Conditions {
 
 impl std::fmt::Display for Conditions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} clients, {} ms a call", self.clients, self.latency_ms)
+        write!(
+            f,
+            "{} clients, {} ms per call",
+            self.clients, self.latency_ms
+        )
     }
 }
 
@@ -57,7 +62,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         }
     }
     report.notes.push(
-        "256 clients that wait for their answers make at most 12,800 requests a second of any service at 20 ms a call; \
+        "256 clients in a closed loop make at most 12,800 requests per second of any service at 20 ms per call; \
          at 1,024 the clients are not the limit."
             .to_owned(),
     );
@@ -70,7 +75,7 @@ async fn measure(plan: &Plan, conditions: Conditions) -> anyhow::Result<Rounds<L
         let candidate =
             Candidate::start(side, Role::Producer, conditions.latency_ms, &plan.binaries).await?;
         candidate.must_answer(&post_request()).await?;
-        let clients = Clients::new(candidate.address, post_request(), conditions.clients);
+        let clients = Clients::new(candidate.address, &post_request(), conditions.clients);
         candidates.push((candidate, clients));
     }
     let mut rounds = Rounds::new();
@@ -90,7 +95,7 @@ async fn measure(plan: &Plan, conditions: Conditions) -> anyhow::Result<Rounds<L
     Ok(rounds)
 }
 
-/// Peers are there at the usual number of clients.
+/// Peers are measured at the usual number of clients.
 fn sides(plan: &Plan, conditions: Conditions) -> Vec<Side> {
     if conditions.clients == FULL_LOAD {
         plan.with_peers(Side::OneCall)
@@ -113,9 +118,9 @@ fn rows(rounds: &Rounds<Load>, conditions: Conditions, plan: &Plan, report: &mut
     let one = Side::OneCall;
     report.rows.extend([
         row("POST", Unit::PerSecond, rate, one).bound(Bound::RatioAtLeast(3.0)),
-        row("CPU a POST", Unit::Microseconds, cpu, one).bound(Bound::RatioAtMost(0.30)),
+        row("CPU per POST", Unit::Microseconds, cpu, one).bound(Bound::RatioAtMost(0.30)),
         row(
-            "AWS calls a message sent",
+            "AWS calls per message sent",
             Unit::Number,
             Load::calls_per_message,
             one,
@@ -129,7 +134,7 @@ fn rows(rounds: &Rounds<Load>, conditions: Conditions, plan: &Plan, report: &mut
         |load| load.peak_rss_mib,
         one,
     );
-    // What has to be reached is about the usual number of clients: each connection has buffers of its own.
+    // The bound is for the usual number of clients: each connection has buffers of its own.
     let is_usual = conditions.clients == FULL_LOAD;
     report.rows.push(if is_usual {
         memory.bound(Bound::AtMost(32.0))
@@ -142,7 +147,7 @@ fn rows(rounds: &Rounds<Load>, conditions: Conditions, plan: &Plan, report: &mut
     {
         report.rows.extend([
             row("POST", Unit::PerSecond, rate, *peer),
-            row("CPU a POST", Unit::Microseconds, cpu, *peer),
+            row("CPU per POST", Unit::Microseconds, cpu, *peer),
         ]);
     }
 }
@@ -163,7 +168,7 @@ fn distribution(rounds: &Rounds<Load>, plan: &Plan) -> Chart {
     };
     Chart {
         name: "latency",
-        title: format!("POST: time to answer at {FULL_LOAD} clients, {DRAWN_MS} ms a call"),
+        title: format!("POST: time to answer at {FULL_LOAD} clients, {DRAWN_MS} ms per call"),
         x: Axis::new("share of requests answered within", Scale::Percentiles),
         y: Axis::new("milliseconds", Scale::Decades),
         lines: plan

@@ -1,24 +1,25 @@
-//! From the start of the process to its first 200.
+//! Time from the start of the process to its first 200.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::bail;
+use kit::process::fixed_port;
 use tokio::time::Instant;
 
 use crate::candidate::{Role, Side, program};
 use crate::load::fetch;
 use crate::plan::Plan;
-use crate::process::{Child, free_port};
+use crate::process::Child;
 use crate::report::row::{Bound, Row, Unit};
 use crate::report::{Report, progress};
 use crate::stub::Stub;
 
 /// Starts of each.
 const STARTS: usize = 15;
-/// Pause between two looks.
+/// Pause between two requests.
 const LOOK: Duration = Duration::from_micros(500);
-/// Longest a start may take.
+/// Time limit of a start.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
@@ -51,9 +52,9 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Starts one, in milliseconds.
+/// Starts a program; returns the time to its first 200 in milliseconds.
 async fn start(side: Side, role: Role, stub: &Stub, plan: &Plan) -> anyhow::Result<f64> {
-    let port = free_port()?;
+    let port = fixed_port();
     let command = program(side, role, &stub.url(), port, &plan.binaries)?;
     let path = if role == Role::Producer {
         "/producer"

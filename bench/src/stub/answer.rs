@@ -1,4 +1,4 @@
-//! Requests of the AWS JSON protocol and what is answered: pure but for the ledger.
+//! Answers to requests of the AWS JSON protocol: pure but for the ledger.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,18 +17,19 @@ use super::{ACCOUNT, ENVIRONMENT, REGION, RESOURCE, TENANT};
 const DEAD_LETTERS: &str = "-dlq";
 /// Body of every message of a backlog.
 const BODY: &str = r#"{\"event\":\"Event raised!\"}"#;
-/// Its digest: what SDKs check it against.
+/// Its MD5 digest, which SDKs check.
 const BODY_MD5: &str = "022ba2dcaaa130c503b2915f50d73bed";
-/// When every message of a backlog was accepted.
+/// The time at which SQS accepted the messages of a backlog.
 const SENT_TIMESTAMP_MS: &str = "1720801899000";
 
-/// What a call gets.
 pub(super) enum Answer {
-    /// This, at once.
     Now(String),
     /// Up to `max` messages, within `wait_s` seconds.
-    Messages { max: u64, wait_s: u64 },
-    /// The protocol's error.
+    Messages {
+        max: u64,
+        wait_s: u64,
+    },
+    /// An error of the protocol.
     Refused(String),
 }
 
@@ -114,7 +115,7 @@ const fn one() -> u64 {
     1
 }
 
-/// Answers one call; `own_url` is where the stub is reached.
+/// Answers one call; `own_url` is the URL of the stub.
 pub(super) fn answer(action: &str, body: &[u8], own_url: &str, ledger: &mut Ledger) -> Answer {
     ledger.count_call(action);
     let name = action.rsplit('.').next().unwrap_or(action);
@@ -191,7 +192,7 @@ pub(super) fn messages(numbers: Range<u64>) -> String {
     text
 }
 
-/// A UUID of version 7, as the producer gives them.
+/// A UUID of version 7, as the producer makes them.
 fn message_id(number: u64) -> String {
     format!("0190a7f0-0000-7000-8000-{number:012x}")
 }
@@ -284,7 +285,7 @@ fn parameters(names: &[String]) -> String {
     json!({ "Parameters": found, "InvalidParameters": [] }).to_string()
 }
 
-/// Every tenant is registered, and in the pool.
+/// Every tenant is registered in the pool.
 fn parameter(name: &str) -> Value {
     let value = match name.rsplit('/').next() {
         Some("consumer_sqs") => queue_arn(),
@@ -419,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_has_not_is_refused() {
+    fn an_unknown_action_and_a_malformed_body_are_refused() {
         let refused = |action, body| {
             matches!(
                 answer(action, body, URL, &mut Ledger::default()),

@@ -1,9 +1,9 @@
-//! Messages that wait to be received: numbers only, each handed out once.
+//! Messages to be received: numbers only, each handed out once.
 
 use std::collections::HashSet;
 use std::time::Instant;
 
-/// A preloaded queue. Nothing is redelivered: a measurement is shorter than any lease.
+/// A preloaded queue. No message is redelivered: a measurement is shorter than any lease.
 #[derive(Default)]
 pub(super) struct Backlog {
     next: u64,
@@ -35,7 +35,7 @@ impl Backlog {
         taken
     }
 
-    /// Deletes one; a number that is not out is ignored, as SQS does.
+    /// Deletes one message; a number that was not handed out is ignored, as in SQS.
     pub(super) fn delete(&mut self, number: u64, now: Instant) {
         if !self.outstanding.remove(&number) {
             return;
@@ -54,7 +54,7 @@ impl Backlog {
         self.deleted
     }
 
-    /// Time from the fill to the last delete, once there was one.
+    /// Time from the fill to the last delete, once the backlog is empty.
     pub(super) const fn drained_after_us(&self) -> Option<u64> {
         self.drained_after_us
     }

@@ -1,24 +1,23 @@
-//! The stub as seen by a measurement: a child process that is told what to hand out and asked what it counted.
+//! The stub as a child process: a measurement sets its backlog and reads its counts.
 
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
+use kit::process::fixed_port;
 
 use super::Counts;
 use crate::load::fetch;
-use crate::process::{Child, free_port, own_binary, wait_until_open};
+use crate::process::{Child, own_binary, wait_until_open};
 
-/// A running stub.
 pub(crate) struct Stub {
-    /// Its process.
     pub(crate) process: Child,
     address: SocketAddr,
 }
 
 impl Stub {
-    /// Starts one with this latency a call.
+    /// Starts a stub with this latency per call.
     pub(crate) async fn start(latency_ms: u64) -> anyhow::Result<Self> {
-        let port = free_port()?;
+        let port = fixed_port();
         let mut command = std::process::Command::new(own_binary()?);
         command.args([
             "stub",
@@ -35,19 +34,18 @@ impl Stub {
         Ok(Self { process, address })
     }
 
-    /// What AWS clients are pointed at.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Counts from zero, with this many messages to hand out.
+    /// Sets the counts to zero and fills the queue with this many messages.
     pub(crate) async fn restart(&self, backlog: u64) -> anyhow::Result<()> {
         fetch(self.address, &format!("/restart/{backlog}"))
             .await
             .map(drop)
     }
 
-    /// What was counted since.
+    /// The counts since then.
     pub(crate) async fn counts(&self) -> anyhow::Result<Counts> {
         let body = fetch(self.address, "/counts").await?;
         serde_json::from_slice(&body).context("the stub's counts")

@@ -1,4 +1,4 @@
-//! What the stub counts.
+//! The counts of the stub.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,24 +11,21 @@ use super::backlog::Backlog;
 /// Calls and messages since the counts were last set to zero.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
-    /// Calls by action, `AmazonSQS.SendMessage` for one.
+    /// Calls by action, such as `AmazonSQS.SendMessage`.
     pub(crate) calls: BTreeMap<String, u64>,
-    /// Receives that found nothing, or still wait: what an idle queue costs, whatever the backlog was.
+    /// Receives that returned nothing or still wait: the cost of an idle queue.
     pub(crate) empty_receives: u64,
     /// Messages sent to the queue.
     pub(crate) sent: u64,
-    /// Messages handed out.
     pub(crate) received: u64,
     /// Messages deleted, each once.
     pub(crate) deleted: u64,
-    /// Items put.
     pub(crate) stored: u64,
-    /// From the fill to the last delete, once the backlog is gone.
+    /// Time from the fill to the last delete, once the backlog is empty.
     pub(crate) drained_after_us: Option<u64>,
 }
 
 impl Counts {
-    /// All calls.
     pub(crate) fn all(&self) -> u64 {
         self.calls.values().sum()
     }
@@ -43,7 +40,7 @@ impl Counts {
             .sum()
     }
 
-    /// Calls that a service's bill has a line for, by the prefix of its actions.
+    /// Calls of one service, by the prefix of its actions.
     pub(crate) fn of_service(&self, prefix: &str) -> u64 {
         self.calls
             .iter()
@@ -89,7 +86,7 @@ impl Ledger {
         self.backlog.delete(number, Instant::now());
     }
 
-    /// Counts from zero, with a backlog of this many messages.
+    /// Sets the counts to zero and the backlog to this many messages.
     pub(super) fn restart(&mut self, backlog: u64) {
         self.calls.clear();
         (self.full_receives, self.sent, self.stored) = (0, 0, 0);
@@ -104,7 +101,7 @@ impl Ledger {
             .unwrap_or(0);
         Counts {
             calls: self.calls.clone(),
-            // A receive that waited while the counts were set to zero is answered and not counted.
+            // A receive that waited while the counts were set to zero is answered but not counted.
             empty_receives: receives.saturating_sub(self.full_receives),
             sent: self.sent,
             received: self.backlog.received(),

@@ -1,22 +1,21 @@
-//! The stub as a process: one thread, one task a connection.
+//! The stub's server: one thread, one task per connection.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kit::http::{Connection, Incoming};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::answer::{Answer, answer, messages};
 use super::ledger::Ledger;
-use crate::http1::{Connection, Head, header};
 
-/// Longest a receive waits, whatever is asked for (SQS: 20 s).
+/// Time limit of a receive (SQS: 20 s).
 const MAX_WAIT_S: u64 = 20;
 
-/// How a stub is started.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Options {
     /// Port on the loopback address
@@ -34,7 +33,7 @@ struct State {
     own_url: String,
 }
 
-/// Serves until the process is ended.
+/// Serves until the process ends.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let listener = TcpListener::bind(address).await?;
@@ -47,19 +46,20 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         let state = Arc::clone(&state);
-        // Ends with its client, at the latest with the process; nothing waits for it.
+        // The task ends with its client, at the latest with the process.
         tokio::spawn(async move {
-            // A client that goes away is no concern of the stub.
+            // A client may close its connection at any time.
             let _ = serve(stream, &state).await;
         });
     }
 }
 
 async fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
-    let mut connection = Connection::new(stream)?;
+    let mut connection = Connection::over(stream)?;
     let mut out = Vec::with_capacity(16 * 1024);
-    while let Some(head) = connection.read().await? {
-        let (status, body) = respond(&connection, &head, state).await;
+    while let Some(request) = connection.request().await? {
+        let closes = request.closes;
+        let (status, body) = respond(request, state).await;
         out.clear();
         write!(
             out,
@@ -68,20 +68,18 @@ async fn serve(stream: TcpStream, state: &State) -> std::io::Result<()> {
         )?;
         out.extend_from_slice(body.as_bytes());
         connection.write(&out).await?;
-        if head.closes {
+        if closes {
             break;
         }
     }
     Ok(())
 }
 
-async fn respond(connection: &Connection, head: &Head, state: &State) -> (&'static str, String) {
-    let message = connection.message(head);
-    let Some(action) = header(message.headers, "x-amz-target") else {
-        return state.control(message.first_line);
+async fn respond(request: Incoming<'_>, state: &State) -> (&'static str, String) {
+    let Some(action) = request.target else {
+        return state.control(request.path);
     };
-    let action = std::str::from_utf8(action).unwrap_or_default();
-    let answered = answer(action, message.body, &state.own_url, &mut state.ledger());
+    let answered = answer(action, request.body, &state.own_url, &mut state.ledger());
     if !state.latency.is_zero() {
         tokio::time::sleep(state.latency).await;
     }
@@ -104,7 +102,7 @@ impl State {
     async fn receive(&self, max: u64, wait_s: u64) -> String {
         let until = Instant::now() + Duration::from_secs(wait_s.min(MAX_WAIT_S));
         loop {
-            // Listens before it looks, so that no fill is missed.
+            // Waiting begins before the ledger is read, so that no fill is missed.
             let filled = self.filled.notified();
             let taken = self.ledger().take(max);
             let is_over = taken.is_empty() && tokio::time::timeout_at(until, filled).await.is_err();
@@ -114,10 +112,8 @@ impl State {
         }
     }
 
-    /// What the measurement asks of the stub: `GET /counts` and `GET /restart/<backlog>`.
-    fn control(&self, first_line: &[u8]) -> (&'static str, String) {
-        let line = std::str::from_utf8(first_line).unwrap_or_default();
-        let path = line.split(' ').nth(1).unwrap_or_default();
+    /// Pages of the measurement: `GET /counts` and `GET /restart/<backlog>`.
+    fn control(&self, path: &str) -> (&'static str, String) {
         let mut parts = path.split('/').skip(1);
         let (what, number) = (
             parts.next(),

@@ -1,11 +1,11 @@
 //! Fuzz target: the cursor of a listing.
 
 use bolero::check;
-use shared::tenant::TenantId;
+use tenantry_tenancy::tenant::TenantId;
 
 use super::page::Cursor;
 
-/// Inputs made up by each test run, beside those kept.
+/// Generated inputs per test run, beside the kept ones.
 const GENERATED: usize = 20_000;
 
 #[test]

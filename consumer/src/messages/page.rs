@@ -1,35 +1,35 @@
-//! Pages: two sources, each newest first, as one list, newest first. Pure.
+//! Pages: merges two sources, each newest first, into one list, newest first. Pure.
 //!
-//! Most ids tell their time, so the table itself is in order; items whose ids do not (idempotency keys, older
-//! producers) come from an index. A page ends where a source's known items end and more may follow: what is not known
-//! yet could be newer than what the other source has.
+//! Most ids contain their time, so the table itself is in order of time. Items with other ids (idempotency keys, older
+//! producers) are read from an index. A page ends where the fetched items of one source end and that source has more:
+//! its next item could be newer than the other source's.
 
 use std::collections::VecDeque;
 
-use shared::event::{LISTED_AT, time_of_id};
-use shared::http::cursor;
-use shared::http::error::ApiError;
-use shared::tenant::TenantId;
+use tenantry_service::cursor;
+use tenantry_service::error::ApiError;
+use tenantry_tenancy::event::{LISTED_AT, time_of_id};
+use tenantry_tenancy::tenant::TenantId;
 
 use super::{Attributes, text};
 
-/// Longest position in a source (DynamoDB: sort keys up to 1,024 bytes).
+/// Longest position in a source (DynamoDB: sort keys have up to 1,024 bytes).
 const MAX_POSITION_BYTES: usize = 1024;
 
-/// How far each source was read; empty is not at all.
+/// The position in each source after the last item. Empty at the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Cursor {
-    /// The last id taken from the table.
+    /// Id of the last item from the table.
     pub(super) by_id: String,
-    /// The last [`LISTED_AT`] taken from the index.
+    /// [`LISTED_AT`] of the last item from the index.
     pub(super) by_time: String,
 }
 
-/// What a query brought.
+/// Items that a query returned, newest first.
 #[derive(Debug, Default)]
-pub(super) struct Source {
+pub(super) struct PageSource {
     pub(super) items: VecDeque<Attributes>,
-    /// Where to go on, if there may be more.
+    /// Position at which the next query starts, if there may be more items.
     pub(super) more: Option<String>,
 }
 
@@ -40,15 +40,12 @@ pub(super) struct Page {
 }
 
 impl Cursor {
-    /// An opaque text, bound to the tenant.
     pub(super) fn to_text(&self, tenant: &TenantId) -> String {
         cursor::to_text(tenant, &format!("{}\n{}", self.by_id, self.by_time))
     }
 
-    /// The position a text stands for.
-    ///
     /// # Errors
-    /// 400 for anything this tenant was not given.
+    /// 400 for every text that is not a cursor of the tenant.
     pub(super) fn parse(tenant: &TenantId, text: &str) -> Result<Self, ApiError> {
         cursor::parse(tenant, text, |positions| {
             let (by_id, by_time) = positions.split_once('\n')?;
@@ -61,10 +58,15 @@ impl Cursor {
     }
 }
 
-/// At most `limit` items, newest first, and the cursor after them; `after` is where both sources started.
-pub(super) fn merge(mut by_id: Source, mut by_time: Source, limit: usize, after: Cursor) -> Page {
+/// Returns at most `limit` items, newest first, and the cursor after them. Both sources started at `after`.
+pub(super) fn merge(
+    mut by_id: PageSource,
+    mut by_time: PageSource,
+    limit: usize,
+    after: Cursor,
+) -> Page {
     let (mut items, mut next) = (Vec::new(), after);
-    while items.len() < limit && !by_id.is_unknown() && !by_time.is_unknown() {
+    while items.len() < limit && !by_id.needs_query() && !by_time.needs_query() {
         let from_index = match (by_id.items.front(), by_time.items.front()) {
             (None, None) => break,
             (one, other) => other.map(time) > one.map(time),
@@ -85,7 +87,7 @@ pub(super) fn merge(mut by_id: Source, mut by_time: Source, limit: usize, after:
     let is_end = [&by_id, &by_time]
         .iter()
         .all(|source| source.items.is_empty() && source.more.is_none());
-    // A source that was read to its end without yielding all it looked at goes on from there.
+    // A filter may drop the last items that a query read, so the next query starts after those.
     if let (true, Some(position)) = (by_id.items.is_empty(), by_id.more) {
         next.by_id = position;
     }
@@ -98,14 +100,14 @@ pub(super) fn merge(mut by_id: Source, mut by_time: Source, limit: usize, after:
     }
 }
 
-impl Source {
-    /// Whether what comes next is not known: nothing left in hand, but more may be in the table.
-    fn is_unknown(&self) -> bool {
+impl PageSource {
+    /// Whether the next item is not fetched yet.
+    fn needs_query(&self) -> bool {
         self.items.is_empty() && self.more.is_some()
     }
 }
 
-/// When an item was accepted, in milliseconds since 1970.
+/// Time at which an item was accepted, in milliseconds since 1970.
 fn time(item: &Attributes) -> u64 {
     let listed = text(item, LISTED_AT).and_then(|listed| listed.split('#').next()?.parse().ok());
     listed
@@ -124,7 +126,7 @@ mod tests {
         id.parse().expect("valid")
     }
 
-    /// An item accepted at this millisecond, in the table's order or the index's.
+    /// An item accepted at this millisecond, ordered by the table or by the index.
     fn item(ms: u64, is_indexed: bool) -> Attributes {
         let id = if is_indexed {
             format!("key-{ms}")
@@ -146,19 +148,19 @@ mod tests {
         item
     }
 
-    /// What a query of at most `most` items would bring from all items, newest first, after a position.
-    fn query(all: &[Attributes], key: &str, after: &str, most: usize) -> Source {
+    /// Simulates a query: at most `most` of all items, newest first, after a position.
+    fn query(all: &[Attributes], key: &str, after: &str, most: usize) -> PageSource {
         let rest = all.iter().filter(|item| {
             after.is_empty() || text(item, key).is_some_and(|at| at.as_str() < after)
         });
         let items: VecDeque<_> = rest.clone().take(most).cloned().collect();
         let more =
             (rest.count() > most).then(|| text(&items[items.len() - 1], key).expect("its key"));
-        Source { items, more }
+        PageSource { items, more }
     }
 
     #[test]
-    fn a_cursor_is_worth_something_to_its_own_tenant_only() {
+    fn a_cursor_is_valid_for_its_own_tenant_only() {
         let cursor = Cursor {
             by_id: "some-id".to_owned(),
             by_time: String::new(),
@@ -175,7 +177,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_a_position_or_a_clear_error(text in ".{0,80}") {
+        fn any_text_is_a_position_or_an_invalid_cursor(text in ".{0,80}") {
             if let Err(error) = Cursor::parse(&tenant("tenant-1"), &text) {
                 prop_assert_eq!(error.code(), "invalid_cursor");
             }

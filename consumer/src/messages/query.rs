@@ -1,4 +1,4 @@
-//! The queries behind a page: the table for ids that tell their time, the index for those that do not.
+//! Queries of a page: the table for ids that contain their time, the index for all other ids.
 
 use std::collections::HashMap;
 
@@ -7,27 +7,28 @@ use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodb::{Client, Config};
-use shared::credentials::TenantCredentials;
-use shared::event::{LISTED_AT, LISTED_INDEX};
-use shared::http::error::ApiError;
-use shared::queue::retry::classify;
-use shared::tenant::TenantId;
+use tenantry_process::retry::classify;
+use tenantry_service::error::ApiError;
+use tenantry_tenancy::event::{LISTED_AT, LISTED_INDEX};
+use tenantry_tenancy::tenant::TenantId;
 
-use super::page::{Cursor, Source};
+use super::page::{Cursor, PageSource};
 use super::text;
+use crate::credentials::TenantCredentials;
 
-/// Ids with a time start below this until the year 2527; all others are random from their first digit on.
+/// Upper bound of ids that contain a time, until the year 2527. Other ids are random from their first digit on.
 const LAST_TIMED_ID: &str = "1";
-/// Ids with a time from 2024 on start above this: it keeps random ids out of the way.
+/// Lower bound of ids that contain a time, from 2024 on. It excludes most random ids.
 const FIRST_TIMED_ID: &str = "018";
 
-/// A query failed, or the table has no such index.
-enum Failure {
+/// Why a query failed.
+enum QueryFailure {
+    /// The table has no such index.
     NoIndex,
     Other(ApiError),
 }
 
-/// Reads tables, as each tenant where there is a role for that, else as the service.
+/// Reads tables: with each tenant's credentials if there is a role for that, else with the service's own.
 pub(crate) struct Reader {
     client: Client,
     credentials: Option<TenantCredentials>,
@@ -41,14 +42,15 @@ impl Reader {
         }
     }
 
-    /// What both sources have after the cursor, one item more than a page needs, to see whether there is a next.
+    /// Queries both sources after the cursor, for one item more than the page has: that item shows that a next page
+    /// exists.
     pub(super) async fn newest(
         &self,
         table: &str,
         tenant: &TenantId,
         limit: usize,
         after: &Cursor,
-    ) -> Result<(Source, Source), ApiError> {
+    ) -> Result<(PageSource, PageSource), ApiError> {
         let credentials = match &self.credentials {
             Some(credentials) => Some(credentials.of(tenant).await?),
             None => None,
@@ -70,7 +72,7 @@ async fn newest(
     (table, tenant): (&str, &TenantId),
     limit: usize,
     after: &Cursor,
-) -> Result<(Source, Source), ApiError> {
+) -> Result<(PageSource, PageSource), ApiError> {
     let query = || {
         client
             .query()
@@ -94,22 +96,21 @@ async fn newest(
         run(listed, LISTED_AT, credentials)
     ) {
         Ok(sources) => Ok(sources),
-        Err(Failure::Other(error)) => Err(error),
-        // A table of an older installation: in the order of its ids, whatever they tell.
-        Err(Failure::NoIndex) => {
+        Err(QueryFailure::Other(error)) => Err(error),
+        // A table of an older installation has no index: its messages are listed in the order of their ids.
+        Err(QueryFailure::NoIndex) => {
             let all = query()
                 .key_condition_expression("tenant_id = :tenant")
                 .set_exclusive_start_key(table_key(tenant, &after.by_id));
             match run(all, "message_id", credentials).await {
-                Ok(source) => Ok((source, Source::default())),
-                Err(Failure::NoIndex) => Err(unavailable()),
-                Err(Failure::Other(error)) => Err(error),
+                Ok(source) => Ok((source, PageSource::default())),
+                Err(QueryFailure::NoIndex) => Err(unavailable()),
+                Err(QueryFailure::Other(error)) => Err(error),
             }
         }
     }
 }
 
-/// The messages cannot be read now.
 pub(super) fn unavailable() -> ApiError {
     let msg = "Unavailable: the messages cannot be read now; try again after Retry-After seconds";
     ApiError::unavailable("table_unavailable", msg)
@@ -119,26 +120,26 @@ async fn run(
     query: QueryFluentBuilder,
     position: &str,
     credentials: Option<&Credentials>,
-) -> Result<Source, Failure> {
+) -> Result<PageSource, QueryFailure> {
     let sent = match credentials {
-        Some(tenants) => {
-            let as_tenant = Config::builder().credentials_provider(tenants.clone());
+        Some(credentials) => {
+            let as_tenant = Config::builder().credentials_provider(credentials.clone());
             query.customize().config_override(as_tenant).send().await
         }
         None => query.send().await,
     };
     match sent {
-        Ok(output) => Ok(Source {
+        Ok(output) => Ok(PageSource {
             more: output
                 .last_evaluated_key
                 .as_ref()
                 .and_then(|key| text(key, position)),
             items: output.items.unwrap_or_default().into(),
         }),
-        Err(error) if classify(&error).code == "ValidationException" => Err(Failure::NoIndex),
+        Err(error) if classify(&error).code == "ValidationException" => Err(QueryFailure::NoIndex),
         Err(error) => {
-            tracing::error!(error = %DisplayErrorContext(&error), "messages not read");
-            Err(Failure::Other(unavailable()))
+            tracing::error!(error = %DisplayErrorContext(&error), "query of messages failed");
+            Err(QueryFailure::Other(unavailable()))
         }
     }
 }

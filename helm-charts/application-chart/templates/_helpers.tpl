@@ -1,8 +1,8 @@
-{{/* What the templates share. */}}
+{{/* Shared templates. */}}
 
 {{/*
-The name of everything: at most 63 characters, the limit of labels and Service names. A longer one keeps its start and ends
-in a hash of the whole, so that two long names never become one.
+The name of every object: at most 63 characters, the limit of labels and Service names. A longer name keeps its start and
+ends in a hash of the whole name, so that two long names never collide.
 */}}
 {{- define "application.fullname" -}}
 {{- $chart := .Values.nameOverride | default .Chart.Name -}}
@@ -18,7 +18,7 @@ in a hash of the whole, so that two long names never become one.
 {{- end -}}
 {{- end -}}
 
-{{/* Merges the second map into the first, in place: maps key by key, null takes a key away, anything else replaces. */}}
+{{/* Merges the second map into the first, in place: maps key by key, null removes a key, any other value replaces. */}}
 {{- define "application.merge" -}}
 {{- $into := index . 0 -}}
 {{- range $key, $value := index . 1 -}}
@@ -33,13 +33,13 @@ in a hash of the whole, so that two long names never become one.
 {{- end -}}
 {{- end -}}
 
-{{/* What pods are selected by. Immutable: nothing here may change with a version. */}}
+{{/* Selector labels of the pods. A selector is immutable: no label here may depend on a version. */}}
 {{- define "application.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
-{{/* The version is the image's, made a valid label. */}}
+{{/* Labels of every object. The version is the image tag, with invalid characters replaced. */}}
 {{- define "application.labels" -}}
 {{- $labels := deepCopy .Values.commonLabels -}}
 {{- include "application.merge" (list $labels (include "application.selectorLabels" . | fromYaml)) -}}
@@ -50,7 +50,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- toYaml $labels -}}
 {{- end -}}
 
-{{/* Labels of the pod of `helm test`: another name, or the Service would take it for the app. */}}
+{{/* Labels of the pod of `helm test`. Its name differs, or the Service would select it as the app. */}}
 {{- define "application.testLabels" -}}
 {{- $labels := include "application.labels" . | fromYaml -}}
 {{- $name := get $labels "app.kubernetes.io/name" -}}
@@ -60,7 +60,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- toYaml $labels -}}
 {{- end -}}
 
-{{/* Labels of the pods: none that changes with the chart, or every new chart would restart every pod. */}}
+{{/* Labels of the pods. None depends on the chart's version, or every new chart would restart every pod. */}}
 {{- define "application.podLabels" -}}
 {{- $labels := deepCopy .Values.commonLabels -}}
 {{- include "application.merge" (list $labels .Values.podLabels) -}}
@@ -68,7 +68,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- toYaml $labels -}}
 {{- end -}}
 
-{{/* Name, namespace and labels of an object: (list $ extraLabels), the last optional. */}}
+{{/* Name, namespace and labels of an object: (list $ extraLabels); the last is optional. */}}
 {{- define "application.metadata" -}}
 {{- $root := index . 0 -}}
 {{- $labels := include "application.labels" $root | fromYaml -}}
@@ -79,7 +79,7 @@ labels:
   {{- toYaml $labels | nindent 2 }}
 {{- end -}}
 
-{{/* An image's reference: (list $ image). A repository that begins with a host keeps it. */}}
+{{/* An image's reference: (list $ image). A host at the repository's start overrides the registry. */}}
 {{- define "application.image" -}}
 {{- $root := index . 0 -}}{{- $image := index . 1 -}}
 {{- $repository := $image.repository -}}
@@ -96,7 +96,7 @@ labels:
 {{- end -}}
 {{- end -}}
 
-{{/* Pull secrets as a list of names without repetition: (list $ ownSecrets). Global ones may be names or maps. */}}
+{{/* Pull secrets as a list without repetition: (list $ ownSecrets). Global secrets may be names or maps. */}}
 {{- define "application.imagePullSecrets" -}}
 {{- $names := list -}}
 {{- range concat ((index . 0).Values.global.imagePullSecrets | default list) (index . 1) -}}
@@ -116,7 +116,7 @@ imagePullSecrets:
 {{- .Values.containerPort | default .Values.service.port | int -}}
 {{- end -}}
 
-{{/* Restricted by the Pod Security Standards. Which user it is, the image says. */}}
+{{/* The `restricted` Pod Security Standard. The image names the user. */}}
 {{- define "application.podSecurityContext" -}}
 {{- $context := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") -}}
 {{- include "application.merge" (list $context .) -}}
@@ -132,7 +132,7 @@ imagePullSecrets:
 {{- toYaml $context -}}
 {{- end -}}
 
-{{/* A probe, or nothing without a path: (list port probe). */}}
+{{/* A probe, empty without a path: (list port probe). */}}
 {{- define "application.probe" -}}
 {{- $port := index . 0 -}}{{- $probe := index . 1 -}}
 {{- if $probe.path -}}
@@ -145,7 +145,7 @@ timeoutSeconds: 2
 {{- end -}}
 {{- end -}}
 
-{{/* Spread over zones and nodes. `matchLabelKeys` counts the pods of one rollout only, or a rollout would skew the rest. */}}
+{{/* Spread over zones and nodes. `matchLabelKeys` counts the pods of one rollout only: the old pods would skew the new ones. */}}
 {{- define "application.topologySpreadConstraints" -}}
 {{- $root := . -}}
 {{- $constraints := list -}}
@@ -165,7 +165,7 @@ topologySpreadConstraints:
 {{- end -}}
 {{- end -}}
 
-{{/* A duration of Gateway API in milliseconds. */}}
+{{/* A Gateway API duration in milliseconds. */}}
 {{- define "application.milliseconds" -}}
 {{- $units := dict "h" 3600000 "m" 60000 "s" 1000 "ms" 1 -}}
 {{- $sum := 0 -}}
@@ -176,9 +176,9 @@ topologySpreadConstraints:
 {{- end -}}
 
 {{/*
-Parts of a range of addresses that no pod may reach, as a list: link-local addresses and, of IPv6, Amazon's fd00:ec2::/32.
-Instance metadata is in them (169.254.169.254, fd00:ec2::254), which has the node's own role. A range holds another where its
-prefix is shorter and both are equal over its length; the first 32 bits tell.
+Lists the parts of an address range that no pod may reach: link-local addresses and, for IPv6, Amazon's fd00:ec2::/32. Both
+contain instance metadata (169.254.169.254, fd00:ec2::254), which serves the node's role. A range contains another if its
+prefix is shorter and both are equal over its length. The first 32 bits decide that.
 */}}
 {{- define "application.forbiddenWithin" -}}
 {{- $length := splitList "/" . | last | int -}}
@@ -196,7 +196,7 @@ prefix is shorter and both are equal over its length; the first 32 bits tell.
 {{- toYaml $held -}}
 {{- end -}}
 
-{{/* The first 32 bits of a range's address, as a number: four bytes of IPv4, two groups of IPv6. */}}
+{{/* The first 32 bits of a range's address as a number: four bytes of IPv4, two groups of IPv6. */}}
 {{- define "application.first32Bits" -}}
 {{- $address := splitList "/" . | first -}}
 {{- $number := 0 -}}

@@ -1,12 +1,12 @@
 {{/*
-What the templates share. An app's templates get one context: `root` (Helm's own), `app` (its name), `settings` (its
-values, merged over appDefaults), `name` (<tenantId>-<app>), `namespace` (where its objects are) and `environment`
-(who serves it: the tenant, or a pool).
+Shared templates. An app's templates get one context: `root` (Helm's own context), `app` (its name), `settings` (its
+values, merged over appDefaults), `name` (<tenantId>-<app>), `namespace` (of its objects) and `environment` (the tenant, or
+the pool that serves the app).
 */}}
 
 {{/*
-Parts joined to a name of at most 63 characters, the limit of labels and Service names. A longer one keeps its start and
-ends in a hash of the whole, so that two long names never become one.
+Joins parts to a name of at most 63 characters, the limit of labels and Service names. A longer name keeps its start and
+ends in a hash of the whole name, so that two long names never collide.
 */}}
 {{- define "tenant.name" -}}
 {{- $name := join "-" . -}}
@@ -17,7 +17,7 @@ ends in a hash of the whole, so that two long names never become one.
 {{- end -}}
 {{- end -}}
 
-{{/* Merges the second map into the first, in place: maps key by key, null takes a key away, anything else replaces. */}}
+{{/* Merges the second map into the first, in place: maps key by key, null removes a key, any other value replaces. */}}
 {{- define "tenant.merge" -}}
 {{- $into := index . 0 -}}
 {{- range $key, $value := index . 1 -}}
@@ -32,7 +32,7 @@ ends in a hash of the whole, so that two long names never become one.
 {{- end -}}
 {{- end -}}
 
-{{/* Renders a template once an app, as documents of their own: (list $ "template"). */}}
+{{/* Renders a template once per app, as separate documents: (list $ "template"). */}}
 {{- define "tenant.eachApp" -}}
 {{- $root := index . 0 -}}
 {{- $template := index . 1 -}}
@@ -46,7 +46,7 @@ ends in a hash of the whole, so that two long names never become one.
 {{- end -}}
 {{- end -}}
 
-{{/* Fills in the context of an app that has `root` and `app`. What an app of one's own does not say: it runs here, with a route. */}}
+{{/* Completes an app's context that has `root` and `app`. An app that the chart does not know runs here, with a route, by default. */}}
 {{- define "tenant.fillContext" -}}
 {{- $tenantId := .root.Values.tenantId -}}
 {{- $settings := dict "enabled" true "envId" "" "ingress" (dict "enabled" true) -}}
@@ -59,7 +59,7 @@ ends in a hash of the whole, so that two long names never become one.
 {{- $_ := set . "namespace" $environment -}}
 {{- end -}}
 
-{{/* "true" where at least one app runs in this release: only then is there something to isolate, limit or watch. */}}
+{{/* "true" if at least one app runs in this release: only then has the namespace pods to isolate, limit or monitor. */}}
 {{- define "tenant.runsApps" -}}
 {{- range $app := keys .Values.apps -}}
 {{- $context := dict "root" $ "app" $app -}}
@@ -81,7 +81,7 @@ ends in a hash of the whole, so that two long names never become one.
 {{- if hasPrefix "pool-" .Values.tenantId -}}true{{- end -}}
 {{- end -}}
 
-{{/* The tier: as set, else by where the apps run that the tenant has. */}}
+{{/* The tier: the value `tier`, else derived from the environments of the tenant's apps. */}}
 {{- define "tenant.tier" -}}
 {{- if .Values.tier -}}
 {{- .Values.tier -}}
@@ -100,8 +100,8 @@ pool
 {{- end -}}
 
 {{/*
-What pods are selected by. These are the selectors of the chart this one replaces, to the letter: a selector is immutable,
-and with any other the first upgrade of an existing release would fail. No version, no tier: both change.
+Selector labels of an app's pods, identical to those of the chart that this one replaces. A selector is immutable: with any
+other, the first upgrade of an existing release would fail. No version and no tier, because both change.
 */}}
 {{- define "tenant.selectorLabels" -}}
 app: {{ .name | quote }}
@@ -109,7 +109,7 @@ app.kubernetes.io/name: {{ printf "helm-tenant-chart-%s" .app | quote }}
 app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- end -}}
 
-{{/* Labels of objects that belong to the whole release. */}}
+{{/* Labels of objects of the whole release. */}}
 {{- define "tenant.releaseLabels" -}}
 {{- $labels := deepCopy .Values.commonLabels -}}
 {{- $own := dict
@@ -123,7 +123,7 @@ app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- toYaml (merge $own $labels) -}}
 {{- end -}}
 
-{{/* Labels of an app's objects. The version is the image's, made a valid label. */}}
+{{/* Labels of an app's objects. The version is the image tag, with invalid characters replaced. */}}
 {{- define "tenant.labels" -}}
 {{- $labels := include "tenant.releaseLabels" .root | fromYaml -}}
 {{- $_ := set $labels "app.kubernetes.io/name" (printf "helm-tenant-chart-%s" .app) -}}
@@ -136,7 +136,7 @@ app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- toYaml $labels -}}
 {{- end -}}
 
-{{/* Labels of an app's pods: none that changes with the chart, or every new chart would restart every pod. */}}
+{{/* Labels of an app's pods. None depends on the chart's version, or every new chart would restart every pod. */}}
 {{- define "tenant.podLabels" -}}
 {{- $labels := deepCopy .root.Values.commonLabels -}}
 {{- include "tenant.merge" (list $labels .settings.podLabels) -}}
@@ -150,7 +150,7 @@ app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- toYaml $labels -}}
 {{- end -}}
 
-{{/* An image's reference: (list $ image defaultRepository). A repository that begins with a host keeps it. */}}
+{{/* An image's reference: (list $ image defaultRepository). A host at the repository's start overrides the registry. */}}
 {{- define "tenant.image" -}}
 {{- $root := index . 0 -}}{{- $image := index . 1 -}}
 {{- $repository := $image.repository | default (index . 2) -}}
@@ -167,7 +167,7 @@ app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* Pull secrets as a list of names without repetition: (list $ ownSecrets). Global ones may be names or maps. */}}
+{{/* Pull secrets as a list without repetition: (list $ ownSecrets). Global secrets may be names or maps. */}}
 {{- define "tenant.imagePullSecrets" -}}
 {{- $names := list -}}
 {{- range concat ((index . 0).Values.global.imagePullSecrets | default list) (index . 1 | default list) -}}
@@ -183,7 +183,7 @@ imagePullSecrets:
 {{- .settings.serviceAccount.name | default (ternary .name "default" .settings.serviceAccount.create) -}}
 {{- end -}}
 
-{{/* The identity in effect: `auto` is IRSA where there is an account to derive roles from. */}}
+{{/* The effective identity: `auto` means IRSA if an account is set, from which roles are derived. */}}
 {{- define "tenant.identity" -}}
 {{- $type := .Values.identity.type -}}
 {{- if eq $type "auto" -}}
@@ -193,19 +193,19 @@ imagePullSecrets:
 {{- end -}}
 {{- end -}}
 
-{{/* Twelve digits, also where the account was given as a number, which loses leading zeros. */}}
+{{/* The account as twelve digits. An unquoted account is a number and has lost its leading zeros. */}}
 {{- define "tenant.awsAccountId" -}}
 {{- $id := .Values.awsAccountId -}}
 {{- if kindIs "string" $id -}}{{- $id -}}{{- else if $id -}}{{- printf "%012d" (int64 $id) -}}{{- end -}}
 {{- end -}}
 
-{{/* "true" where an autoscaler owns the number of pods; the Deployment then names none, or each upgrade would reset it. */}}
+{{/* "true" if an autoscaler owns the number of pods. The Deployment then sets no replicas, or each upgrade would reset them. */}}
 {{- define "tenant.isScaled" -}}
 {{- if or .settings.autoscaling.enabled .settings.keda.enabled -}}true{{- end -}}
 {{- end -}}
 
-{{/* Fewest pods there may be, by whoever owns the number. */}}
-{{- define "tenant.leastReplicas" -}}
+{{/* Minimum number of pods: of the autoscaler in effect, else `replicaCount`. */}}
+{{- define "tenant.minReplicas" -}}
 {{- if .settings.autoscaling.enabled -}}
 {{- int .settings.autoscaling.minReplicas -}}
 {{- else if .settings.keda.enabled -}}
@@ -216,8 +216,8 @@ imagePullSecrets:
 {{- end -}}
 
 {{/*
-"true" where the app has a Service: always where it runs; where a pool serves it, for its route in the pool's namespace.
-A suspended tenant has no routes.
+"true" if the app has a Service: always if it runs here; if a pool serves it, only for a route in the pool's namespace. A
+suspended tenant has no routes.
 */}}
 {{- define "tenant.hasService" -}}
 {{- if .settings.enabled -}}
@@ -228,19 +228,19 @@ true
 {{- end -}}
 
 {{/*
-"true" where the tenant has a route to the app: one that asks for its id. A pool that catches all needs none of its own: no
-client is called after it.
+"true" if the tenant has a route to the app that matches its id. A pool with a catch-all route needs no such route: no client
+sends the pool's id.
 */}}
 {{- define "tenant.hasRoute" -}}
 {{- if and .settings.ingress.enabled (not .root.Values.suspended) (include "tenant.hasService" .) (not (include "tenant.catchesAll" .)) -}}true{{- end -}}
 {{- end -}}
 
-{{/* "true" where the app is a pool's and its route catches every tenant without one of its own. */}}
+{{/* "true" if the app runs in a pool whose route serves every tenant without its own route. */}}
 {{- define "tenant.catchesAll" -}}
 {{- if and .settings.enabled .root.Values.routing.pool.catchAll -}}true{{- end -}}
 {{- end -}}
 
-{{/* The pool that serves apps of this release: the consumer's where it has one, for that is where the data are. */}}
+{{/* The pool of this release: the consumer's pool if the consumer has one, because the data are there. */}}
 {{- define "tenant.pool" -}}
 {{- $pools := list -}}
 {{- range $app := concat (list "consumer") (keys .Values.apps | sortAlpha) -}}
@@ -254,7 +254,7 @@ client is called after it.
 {{- end -}}
 
 {{/*
-Name, namespace and labels of an object of the release: (list $ "suffix" extraLabels namespace), the last two optional.
+Name, namespace and labels of a release object: (list $ "suffix" extraLabels namespace); the last two are optional.
 */}}
 {{- define "tenant.releaseMetadata" -}}
 {{- $root := index . 0 -}}

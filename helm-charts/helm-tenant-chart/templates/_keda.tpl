@@ -1,6 +1,6 @@
-{{/* What KEDA's two kinds share. */}}
+{{/* Shared by KEDA's ScaledObject and TriggerAuthentication. */}}
 
-{{/* The queue's region: as set, else as its URL says (https://sqs.<region>.amazonaws.com/…). Empty where unknown. */}}
+{{/* The queue's region: `aws.region`, else from its URL (https://sqs.<region>.amazonaws.com/…). Empty if unknown. */}}
 {{- define "tenant.queueRegion" -}}
 {{- .root.Values.aws.region | default (regexReplaceAll "^https://sqs\\.([a-z0-9-]+)\\.amazonaws\\.com.*$|^.*$" .settings.keda.queueUrl "${1}") -}}
 {{- end -}}

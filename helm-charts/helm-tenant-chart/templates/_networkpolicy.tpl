@@ -1,6 +1,6 @@
-{{/* The parts of the NetworkPolicies. */}}
+{{/* Parts of the NetworkPolicies. */}}
 
-{{/* The app pods of this environment. Pods of `helm test` have no app. */}}
+{{/* Selects the app pods of this environment. Pods of `helm test` have no label `tenantry/app`. */}}
 {{- define "tenant.appsSelector" -}}
 matchLabels:
   tenantry/tenant: {{ .Values.tenantId | quote }}
@@ -9,7 +9,7 @@ matchExpressions:
     operator: Exists
 {{- end -}}
 
-{{/* Who may send requests, as a list of peers. */}}
+{{/* Clients that may send requests, as a list of peers. */}}
 {{- define "tenant.clients" -}}
 {{- $policy := .Values.networkPolicy -}}
 {{- $routing := .Values.routing -}}
@@ -48,7 +48,7 @@ matchExpressions:
 {{- uniq $namespaces | toYaml -}}
 {{- end -}}
 
-{{/* Nothing where no peer is named: an empty list of peers would allow all. */}}
+{{/* DNS egress. No rule without peers: an empty list of peers would allow all. */}}
 {{- define "tenant.dnsEgress" -}}
 {{- with .Values.networkPolicy.dns -}}
 - to:
@@ -62,8 +62,9 @@ matchExpressions:
 {{- end -}}
 
 {{/*
-HTTPS, and each configured endpoint. An endpoint in the cluster (<service>.<namespace>.svc) is allowed by its namespace
-and without a port: policies see the pod's port, which need not be the Service's. Any other is allowed by its port.
+Egress to HTTPS and to each configured endpoint. An endpoint in the cluster (<service>.<namespace>.svc) is allowed by its
+namespace, on every port: policies apply to the pod's port, which can differ from the Service's. Any other endpoint is allowed
+by its port.
 */}}
 {{- define "tenant.httpsEgress" -}}
 {{- $ports := list 443 -}}
@@ -107,7 +108,7 @@ and without a port: policies see the pod's port, which need not be the Service's
 {{- end }}
 {{- end -}}
 
-{{/* Every URL the apps of this release are told to call. */}}
+{{/* Every URL that this release configures its apps to call. */}}
 {{- define "tenant.endpoints" -}}
 {{- $urls := concat (list .Values.aws.endpointUrl) (values .Values.aws.endpointUrls) -}}
 {{- if eq .Values.auth.type "jwt" -}}{{- $urls = append $urls .Values.auth.jwks -}}{{- end -}}
@@ -120,9 +121,9 @@ and without a port: policies see the pod's port, which need not be the Service's
 {{- end -}}
 
 {{/*
-Parts of a range of addresses that no pod may reach, as a list: link-local addresses and, of IPv6, Amazon's fd00:ec2::/32.
-Instance metadata is in them (169.254.169.254, fd00:ec2::254), which has the node's own role. A range holds another where its
-prefix is shorter and both are equal over its length; the first 32 bits tell.
+Lists the parts of an address range that no pod may reach: link-local addresses and, for IPv6, Amazon's fd00:ec2::/32. Both
+contain instance metadata (169.254.169.254, fd00:ec2::254), which serves the node's role. A range contains another if its
+prefix is shorter and both are equal over its length. The first 32 bits decide that.
 */}}
 {{- define "tenant.forbiddenWithin" -}}
 {{- $length := splitList "/" . | last | int -}}
@@ -140,7 +141,7 @@ prefix is shorter and both are equal over its length; the first 32 bits tell.
 {{- toYaml $held -}}
 {{- end -}}
 
-{{/* The first 32 bits of a range's address, as a number: four bytes of IPv4, two groups of IPv6. */}}
+{{/* The first 32 bits of a range's address as a number: four bytes of IPv4, two groups of IPv6. */}}
 {{- define "tenant.first32Bits" -}}
 {{- $address := splitList "/" . | first -}}
 {{- $number := 0 -}}

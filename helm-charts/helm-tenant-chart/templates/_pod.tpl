@@ -1,6 +1,6 @@
-{{/* What makes up an app's pod. */}}
+{{/* Parts of an app's pod. */}}
 
-{{/* Restricted by the Pod Security Standards; 65532 is the user of distroless images, named because `runAsNonRoot` needs a number. */}}
+{{/* The `restricted` Pod Security Standard. 65532 is the user of distroless images; `runAsNonRoot` needs a number. */}}
 {{- define "tenant.podSecurityContext" -}}
 {{- $context := dict
   "runAsNonRoot" true
@@ -20,7 +20,7 @@
 {{- toYaml $context -}}
 {{- end -}}
 
-{{/* The container's variables, as a list: what the services read (README of the project), then the AWS SDK's own. */}}
+{{/* The container's variables, as a list: the services' own, then the AWS SDK's. */}}
 {{- define "tenant.env" -}}
 {{- $s := .settings -}}
 - name: ENVIRONMENT
@@ -55,7 +55,7 @@
 {{ include "tenant.awsEnv" .root }}
 {{- end -}}
 
-{{/* How requests prove whose they are. Nothing but `AUTH` where they do not: the services refuse the rest then. */}}
+{{/* Authentication of requests. Without tokens only `AUTH`: the services then refuse the other variables. */}}
 {{- define "tenant.authEnv" }}
 {{- $auth := .Values.auth }}
 - name: AUTH
@@ -85,7 +85,7 @@
 {{- end -}}
 
 {{- define "tenant.awsEnv" -}}
-# Credentials never come from the node's instance metadata, which has the node's own role.
+# Credentials never come from instance metadata, which serves the node's role.
 - name: AWS_EC2_METADATA_DISABLED
   value: "true"
 {{- with .Values.aws.region }}
@@ -129,15 +129,15 @@ timeoutSeconds: 2
 {{- end -}}
 
 {{/*
-Time until the kubelet kills the pod: the sleep in which load balancers learn that it goes, the service's own deadline,
-and 5 seconds for what is slow around it.
+Seconds until the kubelet kills the pod: the sleep in which load balancers remove the pod, the service's own deadline, and
+5 seconds for delays around both.
 */}}
 {{- define "tenant.terminationGracePeriodSeconds" -}}
 {{- $drain := .settings.drain -}}
 {{- $drain.terminationGracePeriodSeconds | default (add (int $drain.preStopSleepSeconds) (int $drain.shutdownGraceSeconds) 5) | int -}}
 {{- end -}}
 
-{{/* Spread over zones and nodes. `matchLabelKeys` counts the pods of one rollout only, or a rollout would skew the rest. */}}
+{{/* Spread over zones and nodes. `matchLabelKeys` counts the pods of one rollout only: the old pods would skew the new ones. */}}
 {{- define "tenant.topologySpreadConstraints" -}}
 {{- $context := . -}}
 {{- $constraints := list -}}

@@ -1,8 +1,8 @@
-{{/* What the three kinds of routes share: the tenant's route to an app, and a pool's route for everybody else. */}}
+{{/* Shared by the three kinds of routes: the tenant's route to an app, and a pool's route for all other tenants. */}}
 
 {{/*
-Renders one kind of route where `routing.type` asks for it: (dict "context" … "type" "gateway" "template" …). The template
-gets the app's context with `route`, "tenant" or "catchAll".
+Renders one kind of route if `routing.type` selects it: (dict "context" … "type" "gateway" "template" …). The template gets
+the app's context with `route`: "tenant" or "catchAll".
 */}}
 {{- define "tenant.routes" -}}
 {{- $context := .context -}}

@@ -1,16 +1,18 @@
-//! Table ARNs: AWS takes them wherever it takes a table's name, dynoxide only names; and the ARNs dynoxide
-//! shows name a region and account of its own.
+//! Table ARNs in requests and responses.
+//!
+//! AWS accepts an ARN wherever it accepts a table name; dynoxide accepts names alone. Its own ARNs have a fixed region and
+//! account, which this module replaces.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::realm::Realm;
+use crate::arn_scope::ArnScope;
 
-/// How dynoxide's ARNs start, after the service's name.
-const THEIRS: &str = ":dynoxide:000000000000:";
-/// Actions whose answers show ARNs. Others may hold the customer's data, which is left alone.
-const SHOWING_ARNS: [&str; 6] = [
+/// Region and account in dynoxide's ARNs.
+const DYNOXIDE_SCOPE: &str = ":dynoxide:000000000000:";
+/// Actions with ARNs in their responses. Other responses may hold items, which must not change.
+const ACTIONS_WITH_ARNS: [&str; 6] = [
     "CreateTable",
     "DescribeTable",
     "UpdateTable",
@@ -18,28 +20,24 @@ const SHOWING_ARNS: [&str; 6] = [
     "ListStreams",
     "DescribeStream",
 ];
-/// Members of answers that have tables as keys.
+/// Response members whose keys are tables.
 const KEYED_BY_TABLE: [&str; 3] = ["UnprocessedItems", "UnprocessedKeys", "Responses"];
 
-/// Translates between this endpoint's ARNs and what dynoxide knows.
 #[derive(Debug)]
 pub(super) struct Arns {
-    realm: Realm,
-    /// How the ARNs of our tables start.
+    scope: ArnScope,
+    /// Start of the ARNs of this endpoint's tables.
     prefix: String,
 }
 
 impl Arns {
-    pub(super) fn new(realm: Realm) -> Self {
-        let prefix = format!(
-            "arn:aws:dynamodb:{}:{}:table/",
-            realm.region, realm.account_id
-        );
-        Self { realm, prefix }
+    pub(super) fn new(scope: ArnScope) -> Self {
+        let prefix = format!("{}table/", scope.prefix("dynamodb"));
+        Self { scope, prefix }
     }
 
-    /// The request with names in place of ARNs, and the tables that were named by ARN. `None` when there
-    /// is nothing to translate, which is told without parsing.
+    /// Returns the request with names instead of ARNs, and the tables that it named by ARN. `None` without ARNs; then
+    /// most requests are not parsed.
     pub(super) fn to_names(&self, body: &[u8]) -> Option<(Value, BTreeSet<String>)> {
         if !std::str::from_utf8(body).ok()?.contains(&self.prefix) {
             return None;
@@ -70,10 +68,10 @@ impl Arns {
         (!named.is_empty()).then_some((request, named))
     }
 
-    /// Puts ARNs back as keys where the request had them.
-    pub(super) fn to_arns(&self, answer: &mut Value, named: &BTreeSet<String>) {
+    /// Replaces the keys of the response by ARNs where the request named the table by ARN.
+    pub(super) fn to_arns(&self, response: &mut Value, named: &BTreeSet<String>) {
         for member in KEYED_BY_TABLE {
-            let Some(tables) = answer.get_mut(member).and_then(Value::as_object_mut) else {
+            let Some(tables) = response.get_mut(member).and_then(Value::as_object_mut) else {
                 continue;
             };
             let renamed: Map<_, _> = std::mem::take(tables)
@@ -91,14 +89,15 @@ impl Arns {
         }
     }
 
-    /// The answer with this endpoint's region and account in its ARNs, if the action shows any.
-    pub(super) fn localize(&self, action: &str, answer: &[u8]) -> Option<String> {
-        if !SHOWING_ARNS.contains(&action) {
+    /// Returns the response with this endpoint's region and account in its ARNs, if it has ARNs.
+    pub(super) fn localize(&self, action: &str, response: &[u8]) -> Option<String> {
+        if !ACTIONS_WITH_ARNS.contains(&action) {
             return None;
         }
-        let text = std::str::from_utf8(answer).ok()?;
-        let ours = format!(":{}:{}:", self.realm.region, self.realm.account_id);
-        text.contains(THEIRS).then(|| text.replace(THEIRS, &ours))
+        let text = std::str::from_utf8(response).ok()?;
+        let ours = format!(":{}:{}:", self.scope.region, self.scope.account_id);
+        text.contains(DYNOXIDE_SCOPE)
+            .then(|| text.replace(DYNOXIDE_SCOPE, &ours))
     }
 
     fn rename_member(&self, request: &mut Value, named: &mut BTreeSet<String>) {
@@ -127,10 +126,7 @@ mod tests {
     const ARN: &str = "arn:aws:dynamodb:us-east-1:000000000000:table/items";
 
     fn arns() -> Arns {
-        Arns::new(Realm {
-            region: "us-east-1".into(),
-            account_id: "000000000000".into(),
-        })
+        Arns::new(ArnScope::sample())
     }
 
     fn names(request: &Value) -> Option<Value> {
@@ -140,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn arns_become_names_wherever_a_table_is_named() {
+    fn arns_become_names_in_every_table_member() {
         assert_eq!(
             names(&json!({"TableName": ARN, "x": ARN})),
             Some(json!({"TableName": "items", "x": ARN}))
@@ -157,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_without_arns_and_items_that_hold_some_are_left_alone() {
+    fn requests_without_table_arns_and_arns_in_items_do_not_change() {
         for request in [
             json!({"TableName": "items"}),
             json!({"TableName": "items", "Item": {"a": {"S": ARN}}}),
@@ -167,22 +163,22 @@ mod tests {
     }
 
     #[test]
-    fn answers_name_tables_as_the_request_did() {
-        let mut answer = json!({"UnprocessedItems": {"items": [1], "other": [2]}});
-        arns().to_arns(&mut answer, &BTreeSet::from(["items".to_owned()]));
+    fn a_response_names_tables_as_the_request_did() {
+        let mut response = json!({"UnprocessedItems": {"items": [1], "other": [2]}});
+        arns().to_arns(&mut response, &BTreeSet::from(["items".to_owned()]));
         assert_eq!(
-            answer,
+            response,
             json!({"UnprocessedItems": {ARN: [1], "other": [2]}})
         );
     }
 
     #[test]
-    fn shown_arns_are_ours() {
-        let theirs = br#"{"TableArn":"arn:aws:dynamodb:dynoxide:000000000000:table/items"}"#;
+    fn arns_in_responses_have_this_endpoints_region_and_account() {
+        let of_dynoxide = br#"{"TableArn":"arn:aws:dynamodb:dynoxide:000000000000:table/items"}"#;
         assert_eq!(
-            arns().localize("DescribeTable", theirs).unwrap(),
+            arns().localize("DescribeTable", of_dynoxide).unwrap(),
             format!(r#"{{"TableArn":"{ARN}"}}"#)
         );
-        assert_eq!(arns().localize("GetItem", theirs), None);
+        assert_eq!(arns().localize("GetItem", of_dynoxide), None);
     }
 }

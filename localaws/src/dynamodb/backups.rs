@@ -1,60 +1,14 @@
-//! Point-in-time recovery, which dynoxide lacks: a flag per table, remembered and shown, with nothing behind it.
-
-use std::collections::BTreeSet;
+//! Point-in-time recovery, which dynoxide lacks: a stored flag per table, without backups.
 
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, header::HeaderValue};
-use rusqlite::{Connection, Transaction};
 use serde_json::{Value, json};
 
-use super::{DynamoDb, TARGET};
-use crate::{
-    protocol::{self, AwsError, Reply, now_ms},
-    store::{self, LoadError},
-};
+use super::{DynamoDb, TARGET, persist::RecoveryChange};
+use crate::protocol::{self, AwsError, Reply, now_ms};
 
-/// The table of this module.
-pub(crate) const SCHEMA: &str = "CREATE TABLE recoverable_tables (name TEXT PRIMARY KEY) STRICT;";
-
-/// Days AWS keeps recovery points.
+/// Days of recovery points (AWS).
 const RECOVERY_DAYS: u64 = 35;
-
-/// A table's recovery flag.
-#[derive(Debug)]
-pub(crate) enum Change {
-    /// Switched on.
-    Recoverable(String),
-    /// Switched off, or the table is gone.
-    NotRecoverable(String),
-}
-
-impl store::Change for Change {
-    fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
-        match self {
-            Self::Recoverable(name) => {
-                tx.prepare_cached("INSERT OR IGNORE INTO recoverable_tables VALUES (?1)")?
-                    .execute([name])?;
-            }
-            Self::NotRecoverable(name) => {
-                tx.prepare_cached("DELETE FROM recoverable_tables WHERE name = ?1")?
-                    .execute([name])?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Reads the recovery flags.
-///
-/// # Errors
-/// What SQLite answers.
-pub(crate) fn load(conn: &Connection) -> Result<BTreeSet<String>, LoadError> {
-    let mut statement = conn.prepare("SELECT name FROM recoverable_tables")?;
-    let names = statement
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    Ok(names)
-}
 
 impl DynamoDb {
     pub(super) async fn describe_backups(
@@ -81,7 +35,7 @@ impl DynamoDb {
         Ok(self.backups(&name))
     }
 
-    /// Deletes a table, and its flag with it.
+    /// Deletes a table and its flag.
     pub(super) async fn delete_table(
         &self,
         headers: &HeaderMap,
@@ -118,7 +72,7 @@ impl DynamoDb {
         )
     }
 
-    /// The table a request names, if dynoxide has it.
+    /// Returns the table that a request names, if it exists.
     async fn existing_table(&self, headers: &HeaderMap, body: &[u8]) -> Result<String, AwsError> {
         let name = table_name(body).ok_or_else(|| missing("tableName"))?;
         let mut headers = headers.clone();
@@ -138,8 +92,8 @@ impl DynamoDb {
     }
 
     async fn set_recoverable(&self, name: &str, enabled: bool) -> Result<(), AwsError> {
-        let room = self.store.room().await;
-        let pending = {
+        let permit = self.store.reserve().await;
+        let commit = {
             let mut tables = self.recoverable();
             let changed = if enabled {
                 tables.insert(name.to_owned())
@@ -147,14 +101,14 @@ impl DynamoDb {
                 tables.remove(name)
             };
             let change = if enabled {
-                Change::Recoverable
+                RecoveryChange::Recoverable
             } else {
-                Change::NotRecoverable
+                RecoveryChange::NotRecoverable
             };
             let change = changed.then(|| change(name.to_owned()));
-            self.store.submit(room, change)
+            self.store.submit(permit, change)
         };
-        pending.committed().await.map_err(|error| {
+        commit.done().await.map_err(|error| {
             AwsError::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "InternalServerError",

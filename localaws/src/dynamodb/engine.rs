@@ -1,7 +1,7 @@
-//! dynoxide's server, on a thread of its own.
+//! dynoxide's server, on its own thread.
 //!
-//! Its handlers block on SQLite, so it gets a small runtime to itself, behind a loopback port. It stops when
-//! told to, or when whoever started it is gone.
+//! Its handlers block on SQLite, so it gets its own small runtime, behind a loopback port. It stops when [`Engine::stop`]
+//! is called, or when the [`Engine`] is dropped.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -12,10 +12,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// Longest a shutdown waits for dynoxide to close its file (ours).
+/// Time limit for dynoxide to close its file at shutdown (ours).
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The thread dynoxide runs on.
+/// Handle of the dynoxide thread.
 #[derive(Debug)]
 pub(crate) struct Engine {
     stop: oneshot::Sender<()>,
@@ -23,10 +23,10 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Opens the file, or a database in memory, and serves it; also where.
+    /// Opens the file, or a database in memory, and serves it on the returned address.
     ///
     /// # Errors
-    /// Why it cannot be opened or served, as text.
+    /// The reason as text.
     pub(super) fn start(file: Option<&Path>) -> Result<(SocketAddr, Self), String> {
         let database = open(file)?;
         let text = |error: std::io::Error| error.to_string();
@@ -37,7 +37,7 @@ impl Engine {
         let (ended, stopped) = oneshot::channel();
         let run = move || {
             serve(listener, database, stopping);
-            // Nobody waits any more when the shutdown timed out.
+            // The receiver is gone if the shutdown timed out.
             let _ = ended.send(());
         };
         thread::Builder::new()
@@ -47,15 +47,17 @@ impl Engine {
         Ok((addr, Self { stop, stopped }))
     }
 
-    /// Stops dynoxide and waits, for a bounded time, until its file is closed.
+    /// Stops dynoxide and waits at most [`CLOSE_TIMEOUT`] until its file is closed.
     pub(crate) async fn stop(self) {
-        // A receiver that is gone means the thread has ended already.
+        // The receiver is gone if the thread has ended.
         let _ = self.stop.send(());
         if tokio::time::timeout(CLOSE_TIMEOUT, self.stopped)
             .await
             .is_err()
         {
-            tracing::warn!("dynoxide did not stop in time; its file recovers at the next start");
+            tracing::warn!(
+                "dynoxide still running at shutdown: its file recovers at the next start"
+            );
         }
     }
 }
@@ -66,8 +68,8 @@ fn open(file: Option<&Path>) -> Result<dynoxide::Database, String> {
     };
     let path = file.to_str().ok_or("its path is not UTF-8")?;
     let database = dynoxide::Database::new(path).map_err(|error| error.to_string())?;
-    // Its end-of-import call sets what we want from the start: `synchronous=NORMAL`, which is safe in WAL mode
-    // against a killed process and spares a disk flush per write.
+    // This call, meant for the end of an import, sets `synchronous=NORMAL`: safe in WAL mode when the process is killed,
+    // and without a disk flush per write.
     database
         .disable_bulk_loading()
         .map_err(|error| error.to_string())?;
@@ -80,18 +82,18 @@ fn serve(listener: TcpListener, database: dynoxide::Database, stopping: oneshot:
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return tracing::error!(%error, "cannot start dynoxide's runtime"),
+        Err(error) => return tracing::error!(%error, "start of dynoxide's runtime failed"),
     };
-    let outcome = runtime.block_on(async {
+    let served = runtime.block_on(async {
         let listener =
             tokio::net::TcpListener::from_std(listener).map_err(|error| error.to_string())?;
         let stop = async {
-            // A sender that is gone means the same as one that says so.
+            // A dropped sender means stop, too.
             let _ = stopping.await;
         };
         dynoxide::server::serve_with_shutdown(listener, database, stop).await
     });
-    if let Err(error) = outcome {
+    if let Err(error) = served {
         tracing::error!(%error, "dynoxide stopped");
     }
 }

@@ -1,11 +1,12 @@
-//! DynamoDB by dynoxide: forwards calls to its server, translates ARNs, and answers the few it lacks.
+//! DynamoDB by dynoxide: forwards calls to its server, translates table ARNs, and implements the calls it lacks.
 //!
-//! dynoxide offers its HTTP dispatch only as a whole server, so one pooled client forwards to it. This module
-//! owns the way there and back and the point-in-time-recovery flags; tables and items are dynoxide's.
+//! dynoxide offers its HTTP dispatch only as a whole server, so one pooled client forwards to it. Tables and items are
+//! dynoxide's; the flags of point-in-time recovery are this module's.
 
 mod arns;
 mod backups;
 mod engine;
+mod persist;
 mod unprocessed;
 
 use std::{
@@ -27,24 +28,23 @@ use tokio_util::task::TaskTracker;
 
 use self::arns::Arns;
 pub(crate) use self::{
-    backups::{SCHEMA, load},
     engine::Engine,
+    persist::{SCHEMA, load},
 };
 use crate::{
+    arn_scope::ArnScope,
     faults::EntryFaults,
     protocol::{AwsError, Reply},
-    realm::Realm,
     store::Store,
 };
 
-/// Header that names the operation.
+/// Request header that names the operation.
 const TARGET: &str = "x-amz-target";
-/// Checksum of the answer; wrong once we change the answer.
+/// Response header with a checksum; removed from a changed response.
 const CRC32: &str = "x-amz-crc32";
-/// Idle connections kept to dynoxide (ours): it works off one call at a time anyway.
+/// Idle connections to dynoxide (ours): it processes one call at a time.
 const IDLE_CONNECTIONS_MAX: usize = 32;
 
-/// DynamoDB of one endpoint.
 #[derive(Debug)]
 pub(crate) struct DynamoDb {
     addr: SocketAddr,
@@ -72,10 +72,10 @@ impl DynamoDb {
     /// Opens dynoxide's file, or a database in memory, and serves it.
     ///
     /// # Errors
-    /// Why it cannot be opened or served, as text.
+    /// The reason as text.
     pub(crate) fn start(
         file: Option<&Path>,
-        realm: Realm,
+        scope: ArnScope,
         recoverable: BTreeSet<String>,
         store: Store,
         tracker: &TaskTracker,
@@ -86,7 +86,7 @@ impl DynamoDb {
         let client = Client::builder(Tracked(tracker.clone()))
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .build(connector);
-        let arns = Arns::new(realm);
+        let arns = Arns::new(scope);
         Ok((
             Self {
                 addr,
@@ -102,7 +102,7 @@ impl DynamoDb {
     /// Runs one operation; `action` is the part of the target after the dot.
     ///
     /// # Errors
-    /// What AWS would answer, where the answer is ours.
+    /// The error AWS returns, for calls that dynoxide does not answer.
     pub(crate) async fn call(
         &self,
         action: &str,
@@ -126,7 +126,7 @@ impl DynamoDb {
         Ok(self.translate(action, reply, &named_by_arn).await)
     }
 
-    /// Lets the answer speak of this endpoint's tables, the way the request did.
+    /// Names tables in the response as the request did, and localizes its ARNs.
     async fn translate(
         &self,
         action: &str,
@@ -137,13 +137,13 @@ impl DynamoDb {
         let body = whole_body(body).await;
         let mut changed = self.arns.localize(action, &body);
         if !named_by_arn.is_empty()
-            && let Ok(mut answer) = serde_json::from_slice::<Value>(&body)
+            && let Ok(mut response) = serde_json::from_slice::<Value>(&body)
         {
-            self.arns.to_arns(&mut answer, named_by_arn);
+            self.arns.to_arns(&mut response, named_by_arn);
             changed = Some(
                 self.arns
-                    .localize(action, answer.to_string().as_bytes())
-                    .unwrap_or(answer.to_string()),
+                    .localize(action, response.to_string().as_bytes())
+                    .unwrap_or(response.to_string()),
             );
         }
         if changed.is_some() {
@@ -163,7 +163,7 @@ impl DynamoDb {
             request.headers_mut().remove(hop);
         }
         let failed = |error: &dyn std::fmt::Display| {
-            tracing::error!(%error, "dynoxide did not answer");
+            tracing::error!(%error, "call to dynoxide failed");
             AwsError::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "InternalServerError",
@@ -188,14 +188,14 @@ impl DynamoDb {
     }
 
     fn recoverable(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        // A set of names stays whole whoever panics.
+        // A panic cannot leave the set half changed.
         self.recoverable
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The bytes of a body that is in memory already.
+/// Returns the bytes of a body that is in memory.
 async fn whole_body(body: Full<Bytes>) -> Bytes {
     body.collect()
         .await

@@ -1,5 +1,4 @@
-//! The fault that leaves part of a `BatchWriteItem` unprocessed: what is held back is not sent on, and
-//! returned as AWS returns what it had no capacity for.
+//! Injected fault of `BatchWriteItem`: some writes are not forwarded, and returned as unprocessed.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -40,18 +39,18 @@ impl DynamoDb {
             return Ok(reply);
         }
         let (mut head, body) = reply.into_parts();
-        let mut answer =
+        let mut response =
             serde_json::from_slice(&whole_body(body).await).unwrap_or_else(|_| json!({}));
-        merge(&mut answer, held_back);
+        merge(&mut response, held_back);
         head.headers.remove(CRC32);
         Ok(Reply::from_parts(
             head,
-            Full::new(answer.to_string().into()),
+            Full::new(response.to_string().into()),
         ))
     }
 }
 
-/// Takes the write requests out of `request` that `draw` picks; returns them by table.
+/// Removes the writes that `draw` selects from the request, and returns them by table.
 fn hold_back(request: &mut Value, mut draw: impl FnMut() -> bool) -> Map<String, Value> {
     let mut held_back = Map::new();
     let Some(tables) = request
@@ -74,15 +73,19 @@ fn hold_back(request: &mut Value, mut draw: impl FnMut() -> bool) -> Map<String,
     held_back
 }
 
-/// Adds what was held back to what dynoxide itself left unprocessed.
-fn merge(answer: &mut Value, held_back: Map<String, Value>) {
-    if !answer["UnprocessedItems"].is_object() {
-        answer["UnprocessedItems"] = json!({});
+/// Adds the writes held back to the unprocessed items of dynoxide.
+fn merge(response: &mut Value, held_back: Map<String, Value>) {
+    if !response["UnprocessedItems"].is_object() {
+        response["UnprocessedItems"] = json!({});
     }
     for (table, mut writes) in held_back {
-        match answer["UnprocessedItems"][&table].as_array_mut() {
-            Some(list) => list.append(writes.as_array_mut().expect("held back as a list")),
-            None => answer["UnprocessedItems"][&table] = writes,
+        match response["UnprocessedItems"][&table].as_array_mut() {
+            Some(list) => list.append(
+                writes
+                    .as_array_mut()
+                    .expect("writes are held back as a list"),
+            ),
+            None => response["UnprocessedItems"][&table] = writes,
         }
     }
 }
@@ -92,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn held_back_writes_are_returned_and_not_sent() {
+    fn writes_held_back_are_returned_and_not_forwarded() {
         let mut request = json!({"RequestItems": {"a": [1, 2, 3], "b": [4]}});
         let mut n = 0;
         let held_back = hold_back(&mut request, || {
@@ -104,8 +107,11 @@ mod tests {
             Value::Object(held_back.clone()),
             json!({"a": [2], "b": [4]})
         );
-        let mut answer = json!({"UnprocessedItems": {"a": [9]}});
-        merge(&mut answer, held_back);
-        assert_eq!(answer, json!({"UnprocessedItems": {"a": [9, 2], "b": [4]}}));
+        let mut response = json!({"UnprocessedItems": {"a": [9]}});
+        merge(&mut response, held_back);
+        assert_eq!(
+            response,
+            json!({"UnprocessedItems": {"a": [9, 2], "b": [4]}})
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Requests and answers of the SQS JSON protocol, as they are on the wire.
+//! Requests and responses of the SQS JSON protocol.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attributes::{AttributeValue, RawAttribute};
 
-/// Declares requests: every member may be missing, so that we, not serde, name what is.
+/// Declares requests. Every member is optional, so that this endpoint, not serde, reports a missing one.
 macro_rules! requests {
     ($($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident: $type:ty,)* })*) => {$(
         $(#[$doc])*
@@ -19,34 +19,26 @@ macro_rules! requests {
 }
 
 requests! {
-    /// `CreateQueue`.
     CreateQueue {
         queue_name: Option<String>,
         attributes: Option<BTreeMap<String, String>>,
         #[serde(rename = "tags")] tags: Option<BTreeMap<String, String>>,
     }
-    /// `GetQueueUrl`.
     GetQueueUrl {
         queue_name: Option<String>,
         #[serde(rename = "QueueOwnerAWSAccountId")] owner: Option<String>,
     }
-    /// `ListQueues`.
     ListQueues { queue_name_prefix: Option<String>, max_results: Option<i64>, next_token: Option<String>, }
-    /// Requests that name a queue and nothing else.
-    OfQueue { queue_url: Option<String>, }
-    /// `ListDeadLetterSourceQueues`.
+    /// `DeleteQueue`, `PurgeQueue` and `ListQueueTags`.
+    QueueRequest { queue_url: Option<String>, }
     ListDeadLetterSourceQueues {
         queue_url: Option<String>,
         max_results: Option<i64>,
         next_token: Option<String>,
     }
-    /// `GetQueueAttributes`.
     GetQueueAttributes { queue_url: Option<String>, attribute_names: Option<Vec<String>>, }
-    /// `SetQueueAttributes`.
     SetQueueAttributes { queue_url: Option<String>, attributes: Option<BTreeMap<String, String>>, }
-    /// `TagQueue`.
     TagQueue { queue_url: Option<String>, tags: Option<BTreeMap<String, String>>, }
-    /// `UntagQueue`.
     UntagQueue { queue_url: Option<String>, tag_keys: Option<Vec<String>>, }
     /// `SendMessage`, and one entry of `SendMessageBatch`.
     SendEntry {
@@ -58,11 +50,8 @@ requests! {
         message_group_id: Option<String>,
         message_deduplication_id: Option<String>,
     }
-    /// `SendMessage`.
     SendMessage { queue_url: Option<String>, #[serde(flatten)] entry: SendEntry, }
-    /// `SendMessageBatch`.
     SendMessageBatch { queue_url: Option<String>, entries: Option<Vec<SendEntry>>, }
-    /// `ReceiveMessage`.
     ReceiveMessage {
         queue_url: Option<String>,
         max_number_of_messages: Option<i64>,
@@ -79,11 +68,11 @@ requests! {
         visibility_timeout: Option<i64>,
     }
     /// `DeleteMessage` and `ChangeMessageVisibility`.
-    OfReceipt { queue_url: Option<String>, #[serde(flatten)] entry: ReceiptEntry, }
+    ReceiptRequest { queue_url: Option<String>, #[serde(flatten)] entry: ReceiptEntry, }
     /// `DeleteMessageBatch` and `ChangeMessageVisibilityBatch`.
-    OfReceipts { queue_url: Option<String>, entries: Option<Vec<ReceiptEntry>>, }
+    ReceiptBatchRequest { queue_url: Option<String>, entries: Option<Vec<ReceiptEntry>>, }
     /// `StartMessageMoveTask` and `ListMessageMoveTasks`.
-    MoveTask {
+    MoveTaskRequest {
         source_arn: Option<String>,
         destination_arn: Option<String>,
         max_number_of_messages_per_second: Option<i64>,
@@ -93,18 +82,18 @@ requests! {
     CancelMoveTask { task_handle: Option<String>, }
 }
 
-/// Answer of calls that only succeed.
+/// Response of operations without output.
 #[derive(Serialize)]
-pub(crate) struct Nothing {}
+pub(crate) struct Empty {}
 
-/// Answer of `CreateQueue` and `GetQueueUrl`.
+/// Response of `CreateQueue` and `GetQueueUrl`.
 #[derive(Serialize)]
 pub(crate) struct QueueUrl {
     #[serde(rename = "QueueUrl")]
     pub(crate) queue_url: String,
 }
 
-/// Answer of `ListQueues`.
+/// Response of `ListQueues`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct QueueUrls {
@@ -114,7 +103,7 @@ pub(crate) struct QueueUrls {
     pub(crate) next_token: Option<String>,
 }
 
-/// Answer of `ListDeadLetterSourceQueues`; AWS spells this one in lower case.
+/// Response of `ListDeadLetterSourceQueues`; AWS spells this one in lower case.
 #[derive(Serialize)]
 pub(crate) struct SourceQueueUrls {
     #[serde(rename = "queueUrls")]
@@ -123,23 +112,23 @@ pub(crate) struct SourceQueueUrls {
     pub(crate) next_token: Option<String>,
 }
 
-/// Answer of `GetQueueAttributes`.
+/// Response of `GetQueueAttributes`.
 #[derive(Serialize)]
 pub(crate) struct QueueAttributes {
     #[serde(rename = "Attributes", skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) attributes: BTreeMap<&'static str, String>,
 }
 
-/// Answer of `ListQueueTags`.
+/// Response of `ListQueueTags`.
 #[derive(Serialize)]
 pub(crate) struct QueueTags {
     #[serde(rename = "Tags", skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) tags: BTreeMap<String, String>,
 }
 
-/// Answer of `SendMessage`, and one entry of the batch's.
+/// Response of `SendMessage`, and successful entry of `SendMessageBatch`.
 #[derive(Serialize)]
-pub(crate) struct Sent {
+pub(crate) struct SentMessage {
     #[serde(rename = "Id", skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
     #[serde(rename = "MessageId")]
@@ -158,14 +147,14 @@ pub(crate) struct Sent {
     pub(crate) system_attributes_md5: Option<String>,
 }
 
-/// An entry of a batch that did its work and has nothing to tell.
+/// Successful entry of a batch without output.
 #[derive(Serialize)]
-pub(crate) struct Done {
+pub(crate) struct SucceededEntry {
     #[serde(rename = "Id")]
     pub(crate) id: String,
 }
 
-/// Answer of a batch call.
+/// Response of a batch operation.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct BatchResult<T> {
@@ -174,7 +163,7 @@ pub(crate) struct BatchResult<T> {
     pub(crate) failed: Vec<FailedEntry>,
 }
 
-/// An entry of a batch that failed.
+/// Failed entry of a batch.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct FailedEntry {
@@ -184,14 +173,13 @@ pub(crate) struct FailedEntry {
     pub(crate) message: String,
 }
 
-/// Answer of `ReceiveMessage`.
+/// Response of `ReceiveMessage`.
 #[derive(Serialize)]
 pub(crate) struct Messages<'a> {
     #[serde(rename = "Messages", skip_serializing_if = "Vec::is_empty")]
     pub(crate) messages: Vec<Message<'a>>,
 }
 
-/// One received message.
 #[derive(Serialize)]
 pub(crate) struct Message<'a> {
     #[serde(rename = "MessageId")]
@@ -216,28 +204,27 @@ pub(crate) struct Message<'a> {
     pub(crate) message_attributes: BTreeMap<&'a str, &'a AttributeValue>,
 }
 
-/// Answer of `StartMessageMoveTask`.
+/// Response of `StartMessageMoveTask`.
 #[derive(Serialize)]
 pub(crate) struct MoveTaskStarted {
     #[serde(rename = "TaskHandle")]
     pub(crate) task_handle: String,
 }
 
-/// Answer of `CancelMessageMoveTask`.
+/// Response of `CancelMessageMoveTask`.
 #[derive(Serialize)]
 pub(crate) struct MoveTaskCancelled {
     #[serde(rename = "ApproximateNumberOfMessagesMoved")]
     pub(crate) moved: usize,
 }
 
-/// Answer of `ListMessageMoveTasks`.
+/// Response of `ListMessageMoveTasks`.
 #[derive(Serialize)]
-pub(crate) struct MoveTasks {
+pub(crate) struct MoveTaskList {
     #[serde(rename = "Results")]
     pub(crate) results: Vec<MoveTaskState>,
 }
 
-/// One move task.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct MoveTaskState {

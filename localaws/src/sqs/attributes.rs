@@ -1,4 +1,4 @@
-//! Message attributes: their types, rules, size, and the choice a receive makes among them.
+//! Message attributes: types, rules, size, and the selection of a receive.
 
 use std::collections::BTreeMap;
 
@@ -10,37 +10,32 @@ use super::{
     limits::{ATTRIBUTE_NAME_CHARS_MAX, MESSAGE_ATTRIBUTES_MAX},
 };
 
-/// The attributes of a message, sorted by name as their digest wants them.
-pub(crate) type Attributes = BTreeMap<String, AttributeValue>;
+/// Attributes of a message, sorted by name: the digest needs this order.
+pub(crate) type MessageAttributes = BTreeMap<String, AttributeValue>;
 
 /// One attribute: a data type (`String`, `Number` or `Binary`, with an optional `.label`) and a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AttributeValue {
-    /// Data type with its label.
     pub(crate) data_type: String,
-    /// The value.
-    pub(crate) value: Value,
+    pub(crate) value: AttributeData,
 }
 
-/// A value as it travels.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Value {
-    /// Of `String` and `Number`.
+pub(crate) enum AttributeData {
     Text(String),
-    /// Of `Binary`.
     Binary(Vec<u8>),
 }
 
 impl AttributeValue {
     fn value_bytes(&self) -> usize {
         match &self.value {
-            Value::Text(text) => text.len(),
-            Value::Binary(bytes) => bytes.len(),
+            AttributeData::Text(text) => text.len(),
+            AttributeData::Binary(bytes) => bytes.len(),
         }
     }
 }
 
-/// One attribute as the JSON protocol writes it.
+/// One attribute in the JSON protocol.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct RawAttribute {
@@ -65,9 +60,9 @@ impl Serialize for AttributeValue {
         use serde::ser::SerializeMap as _;
         let mut map = serializer.serialize_map(Some(2))?;
         match &self.value {
-            Value::Text(text) => map.serialize_entry("StringValue", text)?,
-            Value::Binary(bytes) => {
-                map.serialize_entry("BinaryValue", &BASE64_STANDARD.encode(bytes))?
+            AttributeData::Text(text) => map.serialize_entry("StringValue", text)?,
+            AttributeData::Binary(bytes) => {
+                map.serialize_entry("BinaryValue", &BASE64_STANDARD.encode(bytes))?;
             }
         }
         map.serialize_entry("DataType", &self.data_type)?;
@@ -75,11 +70,11 @@ impl Serialize for AttributeValue {
     }
 }
 
-/// Checks a message's attributes and gives them their type.
+/// Checks and parses the attributes of a message.
 ///
 /// # Errors
-/// `InvalidParameterValue` with the sentence AWS answers.
-pub(crate) fn parse(raw: BTreeMap<String, RawAttribute>) -> SqsResult<Attributes> {
+/// `InvalidParameterValue` with AWS's text.
+pub(crate) fn parse(raw: BTreeMap<String, RawAttribute>) -> SqsResult<MessageAttributes> {
     if raw.len() > MESSAGE_ATTRIBUTES_MAX {
         return Err(SqsError::InvalidParameterValue(format!(
             "Number of message attributes [{}] exceeds the allowed maximum [{MESSAGE_ATTRIBUTES_MAX}].",
@@ -95,14 +90,14 @@ pub(crate) fn parse(raw: BTreeMap<String, RawAttribute>) -> SqsResult<Attributes
         .collect()
 }
 
-/// Reads attributes back from the form [`AttributeValue`] is stored in.
-pub(crate) fn parse_stored(json: &[u8]) -> Option<Attributes> {
+/// Parses attributes from the store.
+pub(crate) fn parse_stored(json: &[u8]) -> Option<MessageAttributes> {
     let raw: BTreeMap<String, RawAttribute> = serde_json::from_slice(json).ok()?;
     raw.into_iter()
         .map(|(name, raw)| {
             let value = match (raw.string_value, raw.binary_value) {
-                (Some(text), None) => Value::Text(text),
-                (None, Some(bytes)) => Value::Binary(bytes),
+                (Some(text), None) => AttributeData::Text(text),
+                (None, Some(bytes)) => AttributeData::Binary(bytes),
                 _ => return None,
             };
             Some((
@@ -116,17 +111,17 @@ pub(crate) fn parse_stored(json: &[u8]) -> Option<Attributes> {
         .collect()
 }
 
-/// Bytes the attributes count towards a message's size: names, types and values.
-pub(crate) fn size_bytes(attributes: &Attributes) -> usize {
+/// Returns the share of the attributes in the size of a message: names, types and values.
+pub(crate) fn size_bytes(attributes: &MessageAttributes) -> usize {
     attributes
         .iter()
         .map(|(name, a)| name.len() + a.data_type.len() + a.value_bytes())
         .sum()
 }
 
-/// Whether every character may appear in a message body or text attribute.
+/// Whether every character is allowed in a message body or text attribute.
 pub(crate) fn is_valid_text(text: &str) -> bool {
-    // Nearly all text is free of control bytes and of U+FFFE/U+FFFF (EF BF BE, EF BF BF): decide on bytes.
+    // Fast path: most text has no control bytes, and no byte EF, with which U+FFFE and U+FFFF begin.
     let suspicious = |b: u8| (b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r')) || b == 0xEF;
     if !text.bytes().any(suspicious) {
         return true;
@@ -190,7 +185,7 @@ fn parse_value(name: &str, raw: RawAttribute) -> SqsResult<AttributeValue> {
                     "Can't cast the value of message (user) attribute '{name}' to a number."
                 ));
             }
-            Value::Text(text)
+            AttributeData::Text(text)
         }
         "Binary" => {
             if raw.string_value.is_some() {
@@ -198,7 +193,7 @@ fn parse_value(name: &str, raw: RawAttribute) -> SqsResult<AttributeValue> {
                     "The message attribute '{name}' of type '{kind}' has a text value."
                 ));
             }
-            Value::Binary(
+            AttributeData::Binary(
                 raw.binary_value
                     .filter(|bytes| !bytes.is_empty())
                     .ok_or_else(empty)?,
@@ -219,7 +214,7 @@ fn parse_value(name: &str, raw: RawAttribute) -> SqsResult<AttributeValue> {
     Ok(AttributeValue { data_type, value })
 }
 
-/// Which attributes a receive asked for: names, `All`, `.*`, or a prefix written `prefix.*`.
+/// Attributes that a receive requests: names, `All`, `.*`, or a prefix written `prefix.*`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Selection {
     all: bool,
@@ -228,10 +223,9 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Reads the list of a request.
-    pub(crate) fn new(wanted: Vec<String>) -> Self {
+    pub(crate) fn new(requested: Vec<String>) -> Self {
         let mut selection = Self::default();
-        for name in wanted {
+        for name in requested {
             match name.as_str() {
                 "All" | ".*" => selection.all = true,
                 _ => match name.strip_suffix(".*") {
@@ -243,10 +237,9 @@ impl Selection {
         selection
     }
 
-    /// Whether an attribute of this name was asked for.
-    pub(crate) fn wants(&self, name: &str) -> bool {
+    pub(crate) fn contains(&self, name: &str) -> bool {
         self.all
-            || self.names.iter().any(|wanted| wanted == name)
+            || self.names.iter().any(|selected| selected == name)
             || self
                 .prefixes
                 .iter()
@@ -258,7 +251,7 @@ impl Selection {
 mod tests {
     use super::*;
 
-    fn one(name: &str, json: &str) -> SqsResult<Attributes> {
+    fn one(name: &str, json: &str) -> SqsResult<MessageAttributes> {
         parse(BTreeMap::from([(
             name.to_owned(),
             serde_json::from_str(json).unwrap(),
@@ -323,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_what_xml_allows() {
+    fn text_has_only_characters_that_xml_allows() {
         assert!(is_valid_text("tab\t newline\n ümlaut 🦀 \u{FFFD} \u{E000}"));
         for bad in ["\u{0}", "a\u{1}", "\u{FFFE}", "\u{FFFF}"] {
             assert!(!is_valid_text(bad), "{bad:?}");
@@ -331,13 +324,15 @@ mod tests {
     }
 
     #[test]
-    fn a_receive_chooses_by_name_prefix_or_all() {
+    fn a_receive_selects_attributes_by_name_prefix_or_all() {
         let selection = Selection::new(vec!["id".into(), "trace.*".into()]);
         assert!(
-            selection.wants("id") && selection.wants("trace.parent") && !selection.wants("other")
+            selection.contains("id")
+                && selection.contains("trace.parent")
+                && !selection.contains("other")
         );
-        assert!(Selection::new(vec!["All".into()]).wants("x"));
-        assert!(Selection::new(vec![".*".into()]).wants("x"));
-        assert!(!Selection::default().wants("x"));
+        assert!(Selection::new(vec!["All".into()]).contains("x"));
+        assert!(Selection::new(vec![".*".into()]).contains("x"));
+        assert!(!Selection::default().contains("x"));
     }
 }

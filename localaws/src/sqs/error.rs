@@ -1,10 +1,10 @@
-//! What a queue call can fail with: AWS's error codes, in both spellings its clients read.
+//! Errors of queue calls: AWS's error codes, in the two spellings that its clients read.
 
 use hyper::StatusCode;
 
 use crate::{protocol::AwsError, store::StoreError};
 
-/// A failed queue call. The text of a variant is the message the client sees.
+/// A failed queue call. The text of a variant is the message for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SqsError {
     #[error("The specified queue does not exist.")]
@@ -57,23 +57,22 @@ pub(crate) enum SqsError {
     InvalidAction(String),
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What a tester asked for; see `faults.rs`.
+    /// An injected fault; see `faults.rs`.
     #[error("injected fault")]
     Injected(String),
 }
 
-/// Result of a queue call.
 pub(crate) type SqsResult<T> = Result<T, SqsError>;
 
 impl SqsError {
-    /// `InvalidParameterValue` in the sentence AWS builds for a parameter out of range.
+    /// Returns `InvalidParameterValue` with AWS's text for a parameter out of range.
     pub(crate) fn parameter(value: impl std::fmt::Display, name: &str, reason: &str) -> Self {
         Self::InvalidParameterValue(format!(
             "Value {value} for parameter {name} is invalid. Reason: {reason}"
         ))
     }
 
-    /// The name of the error's shape in the API model.
+    /// Returns the name of the error in the API model.
     pub(crate) fn shape(&self) -> &str {
         match self {
             Self::QueueDoesNotExist => "QueueDoesNotExist",
@@ -102,8 +101,8 @@ impl SqsError {
         }
     }
 
-    /// The code of the older Query protocol, which SDKs still show their callers (the
-    /// `x-amzn-query-error` header, and the entries of a batch).
+    /// Returns the code of the older Query protocol, which SDKs report: in the header `x-amzn-query-error`, and in the
+    /// entries of a batch.
     pub(crate) fn query_code(&self) -> String {
         match self {
             Self::QueueDoesNotExist => "AWS.SimpleQueueService.NonExistentQueue".into(),
@@ -120,7 +119,7 @@ impl SqsError {
         }
     }
 
-    /// Whether the caller, not this endpoint, is at fault.
+    /// Whether the client caused the error.
     pub(crate) fn sender_fault(&self) -> bool {
         !matches!(self, Self::Store(_) | Self::Injected(_))
     }

@@ -1,27 +1,25 @@
-//! The digests SQS answers with, byte for byte as AWS computes them.
+//! The MD5 digests in SQS responses, byte for byte as AWS computes them.
 //!
-//! SDKs check them and refuse a message whose digest differs, so a mistake here breaks every client.
+//! SDKs check them and refuse a message whose digest differs.
 
 use md5::{Digest as _, Md5};
 
-use super::attributes::{AttributeValue, Value};
+use super::attributes::{AttributeData, AttributeValue};
 
-/// Transport type byte of a value carried as text.
+/// Transport type byte of a text value.
 const TEXT: u8 = 1;
-/// Transport type byte of a value carried as bytes.
+/// Transport type byte of a binary value.
 const BINARY: u8 = 2;
 
-/// An MD5 digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Digest(pub(crate) [u8; 16]);
 
 impl Digest {
-    /// Digest of a message body.
     pub(crate) fn of_body(body: &str) -> Self {
         Self(Md5::digest(body.as_bytes()).into())
     }
 
-    /// Digest of a set of attributes, or `None` when there are none. They must come sorted by name.
+    /// Returns the digest of attributes, which must be sorted by name; `None` without attributes.
     pub(crate) fn of_attributes<'a>(
         attributes: impl IntoIterator<Item = (&'a str, &'a AttributeValue)>,
     ) -> Option<Self> {
@@ -32,11 +30,11 @@ impl Digest {
             field(&mut hasher, name.as_bytes());
             field(&mut hasher, attribute.data_type.as_bytes());
             match &attribute.value {
-                Value::Text(text) => {
+                AttributeData::Text(text) => {
                     hasher.update([TEXT]);
                     field(&mut hasher, text.as_bytes());
                 }
-                Value::Binary(bytes) => {
+                AttributeData::Binary(bytes) => {
                     hasher.update([BINARY]);
                     field(&mut hasher, bytes);
                 }
@@ -45,7 +43,6 @@ impl Digest {
         any.then(|| Self(hasher.finalize().into()))
     }
 
-    /// Lower-case hexadecimal, as the API shows it.
     pub(crate) fn hex(self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = String::with_capacity(32);
@@ -57,7 +54,7 @@ impl Digest {
     }
 }
 
-/// A length-prefixed field: four bytes, big-endian, then the bytes.
+/// Hashes a field: its length as four bytes, big-endian, then its bytes.
 fn field(hasher: &mut Md5, bytes: &[u8]) {
     let length = u32::try_from(bytes.len()).expect("a field is at most 1 MiB");
     hasher.update(length.to_be_bytes());
@@ -71,7 +68,7 @@ mod tests {
     fn text(data_type: &str, value: &str) -> AttributeValue {
         AttributeValue {
             data_type: data_type.into(),
-            value: Value::Text(value.into()),
+            value: AttributeData::Text(value.into()),
         }
     }
 

@@ -1,7 +1,7 @@
-//! The core against a simple model: random calls and passing time, checked after every step.
+//! The core against a simple model: random calls and passing time, compared after every step.
 //!
-//! The model knows only what SQS promises: a message that was accepted and not deleted is delayed, leased or
-//! receivable, exactly one of them, until retention takes it.
+//! The model has only the promise of SQS: until its retention ends, an accepted message that is not deleted is either
+//! delayed, in flight or ready.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -11,16 +11,15 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
-    core::{Core, Draft, QueueId},
+    core::{Core, NewMessage, effects::QueueChange},
     error::SqsError,
     limits::{IN_FLIGHT_MAX, MS_PER_S},
     md5::Digest,
     message::{Payload, Seq},
-    names::QueueName,
-    persist::Change,
-    queue::{Counts, Lease},
+    names::{QueueId, QueueName},
+    queue::{Counts, ReceivedMessage},
 };
-use crate::realm::Realm;
+use crate::arn_scope::ArnScope;
 
 /// Retention of the queue under test, in milliseconds: the shortest there is.
 const RETENTION_MS: u64 = 60 * MS_PER_S;
@@ -30,10 +29,7 @@ fn name(text: &str) -> QueueName {
 }
 
 fn core_with(queues: &[(&str, &[(&str, &str)])]) -> Core {
-    let mut core = Core::new(Realm {
-        region: "us-east-1".into(),
-        account_id: "000000000000".into(),
-    });
+    let mut core = Core::new(ArnScope::sample());
     for (queue, attributes) in queues {
         let attributes = attributes
             .iter()
@@ -45,7 +41,7 @@ fn core_with(queues: &[(&str, &[(&str, &str)])]) -> Core {
     core
 }
 
-fn draft(number: u128, group: Option<&str>, delay_s: Option<u32>, now_ms: u64) -> Draft {
+fn new_message(number: u128, group: Option<&str>, delay_s: Option<u32>, now_ms: u64) -> NewMessage {
     let payload = Payload {
         id: uuid::Uuid::from_u128(number),
         body: number.to_string(),
@@ -57,14 +53,14 @@ fn draft(number: u128, group: Option<&str>, delay_s: Option<u32>, now_ms: u64) -
         sender_id: "me".into(),
         sent_ms: now_ms,
     };
-    Draft {
+    NewMessage {
         payload: Arc::new(payload),
         delay_s,
     }
 }
 
-fn number(lease: &Lease) -> u128 {
-    lease.payload.id.as_u128()
+fn number(received: &ReceivedMessage) -> u128 {
+    received.payload.id.as_u128()
 }
 
 #[derive(Clone, Debug)]
@@ -78,7 +74,7 @@ enum Step {
         max: usize,
         visibility_s: u32,
     },
-    /// Deletes with the n-th handle ever given out, stale ones included.
+    /// Deletes with the n-th handle ever returned, stale ones included.
     Delete {
         handle: usize,
     },
@@ -105,17 +101,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is known of one message.
+/// State of one message.
 #[derive(Clone, Debug)]
 struct Known {
     group: u8,
     sent_ms: u64,
-    /// Neither delayed nor leased from then on.
+    /// End of the delay or visibility timeout.
     ready_at_ms: u64,
     receives: u32,
 }
 
-/// A handle the consumer holds.
+/// A receipt handle of the consumer.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     number: u128,
@@ -139,17 +135,17 @@ impl Model {
     }
 
     fn counts(&self) -> Counts {
-        let (mut ready, mut leased, mut delayed) = (0, 0, 0);
+        let (mut ready, mut in_flight, mut delayed) = (0, 0, 0);
         for message in self.messages.values() {
             match (message.ready_at_ms > self.now_ms, message.receives) {
                 (false, _) => ready += 1,
                 (true, 0) => delayed += 1,
-                (true, _) => leased += 1,
+                (true, _) => in_flight += 1,
             }
         }
         Counts {
             ready,
-            leased,
+            in_flight,
             delayed,
         }
     }
@@ -192,7 +188,7 @@ impl Model {
                 count,
             } => {
                 let text = format!("g{group}");
-                let drafts = (0..count)
+                let new_messages = (0..count)
                     .map(|_| {
                         self.sent += 1;
                         let ready_at_ms = now_ms + u64::from(delay_s) * MS_PER_S;
@@ -203,7 +199,7 @@ impl Model {
                             receives: 0,
                         };
                         self.messages.insert(self.sent, known);
-                        draft(
+                        new_message(
                             self.sent,
                             (group > 0).then_some(&*text),
                             Some(delay_s),
@@ -211,7 +207,7 @@ impl Model {
                         )
                     })
                     .collect();
-                core.send(id, drafts, now_ms);
+                core.send(id, new_messages, now_ms);
             }
             Step::Receive { max, visibility_s } => self.receive(core, id, max, visibility_s)?,
             Step::Delete { handle } => {
@@ -239,7 +235,7 @@ impl Model {
                     }
                     Some(_) => prop_assert_eq!(outcome, Err(SqsError::MessageNotInflight)),
                     None => {
-                        prop_assert!(matches!(outcome, Err(SqsError::InvalidParameterValue(_))))
+                        prop_assert!(matches!(outcome, Err(SqsError::InvalidParameterValue(_))));
                     }
                 }
             }
@@ -262,36 +258,36 @@ impl Model {
     ) -> Result<(), TestCaseError> {
         let (now_ms, before) = (self.now_ms, self.counts());
         let (in_flight, ready) = (self.in_flight_by_group(), self.ready_by_group());
-        let leases = core.receive(id, max, Some(visibility_s), now_ms).unwrap();
+        let batch = core.receive(id, max, Some(visibility_s), now_ms).unwrap();
         prop_assert_eq!(
-            leases.len(),
+            batch.len(),
             max.min(before.ready),
             "a receive takes all it may and finds"
         );
         let mut served: HashMap<u8, usize> = HashMap::new();
         let mut seen = HashSet::new();
-        for lease in &leases {
+        for received in &batch {
             prop_assert!(
-                seen.insert(number(lease)),
+                seen.insert(number(received)),
                 "a message comes once per receive"
             );
-            let m = self.messages.get_mut(&number(lease));
+            let m = self.messages.get_mut(&number(received));
             let Some(m) = m else {
                 return Err(TestCaseError::fail(
-                    "a deleted or expired message came back",
+                    "a deleted or expired message was received",
                 ));
             };
             prop_assert!(
                 m.ready_at_ms <= now_ms,
-                "a delayed or leased message was received"
+                "a delayed message or one in flight was received"
             );
             m.receives += 1;
-            prop_assert_eq!(lease.receipt.receives, m.receives);
+            prop_assert_eq!(received.receives.count, m.receives);
             m.ready_at_ms = now_ms + u64::from(visibility_s) * MS_PER_S;
             *served.entry(m.group).or_default() += 1;
             self.held.push(Held {
-                number: number(lease),
-                seq: lease.seq,
+                number: number(received),
+                seq: received.seq,
                 receive: m.receives,
             });
         }
@@ -314,15 +310,15 @@ impl Model {
     }
 }
 
-/// Applies changes the way the store does, to a map of what is on disk.
+/// Applies changes to a map, as the store does to its file.
 #[derive(Default)]
 struct Disk(HashMap<Seq, (u128, Option<QueueId>, u32)>);
 
 impl Disk {
-    fn apply(&mut self, changes: Vec<Change>) {
+    fn apply(&mut self, changes: Vec<QueueChange>) {
         for change in changes {
             match change {
-                Change::Insert {
+                QueueChange::Insert {
                     seq,
                     queue,
                     payload,
@@ -330,30 +326,32 @@ impl Disk {
                 } => {
                     self.0.insert(seq, (payload.id.as_u128(), Some(queue), 0));
                 }
-                Change::Lease { seq, receipt, .. } => {
+                QueueChange::Receive { seq, receives, .. } => {
                     self.0
                         .get_mut(&seq)
-                        .expect("only stored messages are leased")
-                        .2 = receipt.receives;
+                        .expect("only stored messages are received")
+                        .2 = receives.count;
                 }
-                Change::Move {
+                QueueChange::Move {
                     seq,
                     queue,
-                    receipt,
+                    receives,
                     ..
                 } => {
                     let row = self.0.get_mut(&seq).expect("only stored messages move");
-                    (row.1, row.2) = (Some(queue), receipt.receives);
+                    (row.1, row.2) = (Some(queue), receives.count);
                 }
-                Change::DeleteMessage(seq) => {
-                    assert!(self.0.remove(&seq).is_some(), "deleted twice")
+                QueueChange::DeleteMessage(seq) => {
+                    assert!(self.0.remove(&seq).is_some(), "deleted twice");
                 }
-                Change::DeleteMessages(seqs) => {
+                QueueChange::DeleteMessages(seqs) => {
                     for seq in seqs {
                         assert!(self.0.remove(&seq).is_some(), "deleted twice");
                     }
                 }
-                Change::PutQueue { .. } | Change::DeleteQueue(_) | Change::ReserveSeqs(_) => {}
+                QueueChange::PutQueue { .. }
+                | QueueChange::DeleteQueue(_)
+                | QueueChange::ReserveSeqs(_) => {}
             }
         }
     }
@@ -377,7 +375,7 @@ proptest! {
             let mut known: Vec<_> = model.messages.iter().map(|(n, m)| (*n, m.receives)).collect();
             stored.sort_unstable();
             known.sort_unstable();
-            prop_assert_eq!(stored, known, "what is on disk is what is in memory");
+            prop_assert_eq!(stored, known, "the disk has the state of the memory");
         }
     }
 
@@ -386,21 +384,21 @@ proptest! {
         let mut core = core_with(&[("q", &[])]);
         let id = core.find(&name("q")).unwrap();
         for (n, group) in groups.iter().enumerate() {
-            core.send(id, vec![draft(n as u128, Some(&format!("g{group}")), None, 0)], 0);
+            core.send(id, vec![new_message(n as u128, Some(&format!("g{group}")), None, 0)], 0);
         }
         let mut last_of_group: HashMap<Option<Arc<str>>, u128> = HashMap::new();
         let mut received = HashSet::new();
         loop {
-            let leases = core.receive(id, 10, None, 1).unwrap();
-            if leases.is_empty() {
+            let batch = core.receive(id, 10, None, 1).unwrap();
+            if batch.is_empty() {
                 break;
             }
-            for lease in leases {
-                prop_assert!(received.insert(number(&lease)));
-                if let Some(before) = last_of_group.insert(lease.payload.group.clone(), number(&lease)) {
-                    prop_assert!(before < number(&lease), "a group's messages come in order");
+            for message in batch {
+                prop_assert!(received.insert(number(&message)));
+                if let Some(before) = last_of_group.insert(message.payload.group.clone(), number(&message)) {
+                    prop_assert!(before < number(&message), "a group's messages come in order");
                 }
-                core.acknowledge(id, lease.seq, lease.receipt.receives, 2);
+                core.acknowledge(id, message.seq, message.receives.count, 2);
             }
         }
         prop_assert_eq!(received.len(), groups.len());
@@ -419,57 +417,61 @@ fn dead_letter_core() -> (Core, QueueId, QueueId) {
 }
 
 #[test]
-fn a_message_received_too_often_moves_with_its_identity() {
+fn a_message_received_too_often_moves_with_its_id_and_group() {
     let (mut core, q, dlq) = dead_letter_core();
-    core.send(q, vec![draft(7, Some("g"), None, 5)], 5);
+    core.send(q, vec![new_message(7, Some("g"), None, 5)], 5);
     for time in [10, 20] {
         assert_eq!(core.receive(q, 10, Some(0), time).unwrap().len(), 1);
     }
     assert!(
         core.receive(q, 10, Some(0), 30).unwrap().is_empty(),
-        "the third receive sets it aside"
+        "the third receive moves it to the dead-letter queue"
     );
     assert_eq!(
         core.queue(q).unwrap().counts(),
         Counts {
             ready: 0,
-            leased: 0,
+            in_flight: 0,
             delayed: 0
         }
     );
-    let set_aside = core.receive(dlq, 10, None, 40).unwrap();
-    assert_eq!(number(&set_aside[0]), 7);
-    assert_eq!(set_aside[0].payload.sent_ms, 5);
-    assert_eq!(set_aside[0].payload.group.as_deref(), Some("g"));
+    let dead_letters = core.receive(dlq, 10, None, 40).unwrap();
+    assert_eq!(number(&dead_letters[0]), 7);
+    assert_eq!(dead_letters[0].payload.sent_ms, 5);
+    assert_eq!(dead_letters[0].payload.group.as_deref(), Some("g"));
     assert_eq!(
-        set_aside[0].redriven_from.as_deref(),
+        dead_letters[0].redriven_from.as_deref(),
         Some("arn:aws:sqs:us-east-1:000000000000:q")
     );
 }
 
 #[test]
-fn messages_go_back_to_where_they_came_from() {
+fn a_redrive_returns_messages_to_their_source_queue() {
     let (mut core, q, dlq) = dead_letter_core();
-    core.send(q, (0..5).map(|n| draft(n, None, None, 0)).collect(), 0);
+    core.send(
+        q,
+        (0..5).map(|n| new_message(n, None, None, 0)).collect(),
+        0,
+    );
     for time in [10, 20, 30] {
         core.receive(q, 10, Some(0), time).unwrap();
     }
     assert_eq!(core.queue(dlq).unwrap().counts().ready, 5);
-    assert_eq!(core.redrive_back(dlq, None, 3, 40), 3);
-    assert_eq!(core.redrive_back(dlq, None, 100, 50), 2);
+    assert_eq!(core.redrive(dlq, None, 3, 40), 3);
+    assert_eq!(core.redrive(dlq, None, 100, 50), 2);
     let back = core.receive(q, 10, None, 60).unwrap();
     assert_eq!(back.len(), 5);
     assert!(
         back.iter()
-            .all(|lease| lease.receipt.receives == 1 && lease.redriven_from.is_none())
+            .all(|received| received.receives.count == 1 && received.redriven_from.is_none())
     );
 }
 
 #[test]
-fn without_its_dead_letter_queue_a_message_is_delivered_on() {
+fn without_its_dead_letter_queue_a_queue_still_delivers() {
     let (mut core, q, _) = dead_letter_core();
     core.delete(&name("dlq")).unwrap();
-    core.send(q, vec![draft(1, None, None, 0)], 0);
+    core.send(q, vec![new_message(1, None, None, 0)], 0);
     for time in 1..10 {
         assert_eq!(core.receive(q, 1, Some(0), time).unwrap().len(), 1);
     }
@@ -483,7 +485,7 @@ fn a_queue_that_is_its_own_dead_letter_queue_still_delivers() {
     let attributes = [("RedrivePolicy".to_owned(), policy.to_owned())].into();
     core.set_attributes(&name("q"), &attributes, 0).unwrap();
     let id = core.find(&name("q")).unwrap();
-    core.send(id, vec![draft(1, None, None, 0)], 0);
+    core.send(id, vec![new_message(1, None, None, 0)], 0);
     for time in 1..5 {
         assert_eq!(core.receive(id, 1, Some(0), time).unwrap().len(), 1);
     }
@@ -497,22 +499,22 @@ fn no_more_than_the_limit_is_in_flight() {
     core.send(
         id,
         (0..total as u128)
-            .map(|n| draft(n, None, None, 0))
+            .map(|n| new_message(n, None, None, 0))
             .collect(),
         0,
     );
     let mut first = None;
-    let mut leased = 0;
+    let mut in_flight = 0;
     loop {
-        let leases = core.receive(id, 10, None, 1).unwrap();
-        if leases.is_empty() {
+        let batch = core.receive(id, 10, None, 1).unwrap();
+        if batch.is_empty() {
             break;
         }
-        leased += leases.len();
-        first.get_or_insert((leases[0].seq, leases[0].receipt.receives));
+        in_flight += batch.len();
+        first.get_or_insert((batch[0].seq, batch[0].receives.count));
         core.take_effects();
     }
-    assert_eq!(leased, IN_FLIGHT_MAX);
+    assert_eq!(in_flight, IN_FLIGHT_MAX);
     assert!(core.queue(id).unwrap().is_at_in_flight_limit());
     let (seq, receive) = first.unwrap();
     core.take_effects();
@@ -520,24 +522,27 @@ fn no_more_than_the_limit_is_in_flight() {
     assert_eq!(
         core.take_effects().touched,
         [id],
-        "room in flight wakes a waiter"
+        "a free place in flight wakes a waiting receive"
     );
     assert_eq!(core.receive(id, 10, None, 3).unwrap().len(), 1);
 }
 
 #[test]
-fn a_lease_lasts_twelve_hours_at_most() {
+fn a_visibility_timeout_totals_twelve_hours_at_most() {
     let mut core = core_with(&[("q", &[("MessageRetentionPeriod", "1209600")])]);
     let id = core.find(&name("q")).unwrap();
-    core.send(id, vec![draft(1, None, None, 0)], 0);
-    let lease = core.receive(id, 1, None, 0).unwrap().remove(0);
+    core.send(id, vec![new_message(1, None, None, 0)], 0);
+    let received = core.receive(id, 1, None, 0).unwrap().remove(0);
     let hour_ms = 3_600 * MS_PER_S;
-    assert_eq!(core.change_visibility(id, lease.seq, 1, 43_200, 0), Ok(()));
     assert_eq!(
-        core.change_visibility(id, lease.seq, 1, 39_600, hour_ms),
+        core.change_visibility(id, received.seq, 1, 43_200, 0),
         Ok(())
     );
-    let beyond = core.change_visibility(id, lease.seq, 1, 43_200, hour_ms);
+    assert_eq!(
+        core.change_visibility(id, received.seq, 1, 39_600, hour_ms),
+        Ok(())
+    );
+    let beyond = core.change_visibility(id, received.seq, 1, 43_200, hour_ms);
     assert!(
         matches!(beyond, Err(SqsError::InvalidParameterValue(_))),
         "{beyond:?}"
@@ -545,10 +550,10 @@ fn a_lease_lasts_twelve_hours_at_most() {
 }
 
 #[test]
-fn a_queue_made_again_knows_nothing_of_the_old_one() {
+fn a_queue_created_again_has_no_messages_of_the_old_one() {
     let mut core = core_with(&[("q", &[])]);
     let old = core.find(&name("q")).unwrap();
-    core.send(old, vec![draft(1, None, None, 0)], 0);
+    core.send(old, vec![new_message(1, None, None, 0)], 0);
     core.delete(&name("q")).unwrap();
     core.create(&name("q"), &BTreeMap::new(), BTreeMap::new(), 1)
         .unwrap();
@@ -574,7 +579,7 @@ fn costs_do_not_grow_with_queues_groups_or_messages() {
     for n in 0..messages {
         core.send(
             id,
-            vec![draft(n, Some(&format!("g{}", n % 10_000)), None, 0)],
+            vec![new_message(n, Some(&format!("g{}", n % 10_000)), None, 0)],
             0,
         );
     }
@@ -582,14 +587,14 @@ fn costs_do_not_grow_with_queues_groups_or_messages() {
     let started = std::time::Instant::now();
     let mut received = HashSet::new();
     for _ in 0..messages / 10 {
-        for lease in core.receive(id, 10, None, 1).unwrap() {
-            received.insert(number(&lease));
-            core.acknowledge(id, lease.seq, 1, 2);
+        for message in core.receive(id, 10, None, 1).unwrap() {
+            received.insert(number(&message));
+            core.acknowledge(id, message.seq, 1, 2);
         }
         core.take_effects();
     }
     assert_eq!(received.len() as u128, messages);
-    // Linear scans would take minutes here; this takes about a second without optimisation.
+    // Linear scans would take minutes here; this takes about a second without optimization.
     assert!(
         started.elapsed().as_secs() < 60,
         "took {:?}",

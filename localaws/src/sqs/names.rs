@@ -1,11 +1,15 @@
-//! Names and addresses of queues: parsed once at the edge.
+//! Names, ARNs and URLs of queues, parsed once at the edge.
 
 use std::{fmt, sync::Arc};
 
 use super::{error::SqsError, limits::QUEUE_NAME_CHARS_MAX};
-use crate::realm::Realm;
+use crate::arn_scope::ArnScope;
 
-/// The name of a standard queue: 1–80 ASCII letters, digits, `-` and `_`.
+/// Row key of a queue in the store; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct QueueId(pub(crate) u64);
+
+/// Name of a standard queue: 1 to 80 ASCII letters, digits, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct QueueName(Arc<str>);
 
@@ -13,7 +17,7 @@ impl QueueName {
     /// Parses a name.
     ///
     /// # Errors
-    /// `InvalidParameterValue` for a bad name, `UnsupportedOperation` for a FIFO queue's.
+    /// `InvalidParameterValue`; `UnsupportedOperation` for a FIFO queue.
     pub(crate) fn parse(text: &str) -> Result<Self, SqsError> {
         let chars_fit = |text: &str| {
             !text.is_empty()
@@ -35,7 +39,6 @@ impl QueueName {
         Ok(Self(text.into()))
     }
 
-    /// The name as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -47,32 +50,26 @@ impl fmt::Display for QueueName {
     }
 }
 
-impl Realm {
-    /// The ARN of a queue.
+impl ArnScope {
     pub(crate) fn queue_arn(&self, name: &QueueName) -> String {
-        format!("arn:aws:sqs:{}:{}:{name}", self.region, self.account_id)
+        format!("{}{name}", self.prefix("sqs"))
     }
 
-    /// The queue an ARN of this account and region names, if it can exist here.
+    /// Returns the queue that an ARN of this account and region names.
     pub(crate) fn queue_of_arn(&self, arn: &str) -> Option<QueueName> {
-        let rest = arn
-            .strip_prefix("arn:aws:sqs:")?
-            .strip_prefix(&*self.region)?
-            .strip_prefix(':')?;
-        let name = rest.strip_prefix(&*self.account_id)?.strip_prefix(':')?;
-        QueueName::parse(name).ok()
+        QueueName::parse(arn.strip_prefix(&self.prefix("sqs"))?).ok()
     }
 
-    /// The URL of a queue for a client that reached us as `host` (name and port).
+    /// Returns the URL of a queue; `host` is the name and port that the client used.
     pub(crate) fn queue_url(&self, host: &str, name: &QueueName) -> String {
         format!("http://{host}/{}/{name}", self.account_id)
     }
 
-    /// The queue a URL names. Only the last two path segments count, so a client that knows this endpoint
-    /// by another host name still finds its queues; a bare name is accepted, too.
+    /// Returns the queue that a URL names. Only the last two path segments count, so that clients may use any host name
+    /// of this endpoint. A bare queue name is accepted.
     ///
     /// # Errors
-    /// `InvalidAddress` when no name can be read, `QueueDoesNotExist` for another account's queue.
+    /// `InvalidAddress`; `QueueDoesNotExist` for a queue of another account.
     pub(crate) fn queue_of_url(&self, url: &str) -> Result<QueueName, SqsError> {
         let mut segments = url.trim_end_matches('/').rsplit('/');
         let name = segments.next().unwrap_or_default();
@@ -99,13 +96,6 @@ impl Realm {
 mod tests {
     use super::*;
 
-    fn realm() -> Realm {
-        Realm {
-            region: "us-east-1".into(),
-            account_id: "000000000000".into(),
-        }
-    }
-
     #[test]
     fn names_follow_the_rules_of_aws() {
         for good in ["a", "consumer-pool-1-abc", "A_b-9", &"x".repeat(80)] {
@@ -127,33 +117,36 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_is_found_by_path_alone() {
+    fn a_queue_is_found_by_the_path_of_its_url() {
         let name = QueueName::parse("jobs").unwrap();
         for url in [
             "http://127.0.0.1:4566/000000000000/jobs",
             "https://sqs.example/000000000000/jobs/",
             "jobs",
         ] {
-            assert_eq!(realm().queue_of_url(url).unwrap(), name, "{url}");
+            assert_eq!(ArnScope::sample().queue_of_url(url).unwrap(), name, "{url}");
         }
-        let other = realm().queue_of_url("http://h/111111111111/jobs");
+        let other = ArnScope::sample().queue_of_url("http://h/111111111111/jobs");
         assert!(matches!(other, Err(SqsError::QueueDoesNotExist)));
         assert!(matches!(
-            realm().queue_of_url("http://h/"),
+            ArnScope::sample().queue_of_url("http://h/"),
             Err(SqsError::InvalidAddress(_)) | Ok(_)
         ));
     }
 
     #[test]
-    fn arns_round_trip_and_foreign_ones_name_nothing() {
+    fn an_arn_round_trips_and_one_of_another_region_or_service_is_unknown() {
         let name = QueueName::parse("jobs").unwrap();
-        assert_eq!(realm().queue_of_arn(&realm().queue_arn(&name)), Some(name));
-        for foreign in [
+        assert_eq!(
+            ArnScope::sample().queue_of_arn(&ArnScope::sample().queue_arn(&name)),
+            Some(name)
+        );
+        for unknown in [
             "arn:aws:sqs:eu-west-1:000000000000:jobs",
             "arn:aws:sns:us-east-1:000000000000:jobs",
             "",
         ] {
-            assert_eq!(realm().queue_of_arn(foreign), None, "{foreign}");
+            assert_eq!(ArnScope::sample().queue_of_arn(unknown), None, "{unknown}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Queues and messages in SQLite: what changes, how it is written, how it is read back at the start.
+//! Queues and messages in SQLite: tables, writes, and the load at start.
 //!
-//! A message is one row that is written once; its receives are a small row of their own, so that a lease
-//! rewrites some bytes, not the body.
+//! A message is one row, written once. Its receives are a small row of their own, so that a receive does not rewrite the
+//! body.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,16 +10,15 @@ use uuid::Uuid;
 
 use super::{
     attributes,
-    core::{Core, QueueId},
+    core::{Core, effects::QueueChange},
     md5::Digest,
-    message::{Entry, Payload, Place, Receipt, Seq},
-    names::QueueName,
+    message::{MessageState, Payload, QueuedMessage, Receives, Seq},
+    names::{QueueId, QueueName},
     queue::Queue,
     settings::Settings,
 };
 use crate::store::{self, LoadError, column};
 
-/// The tables of this module.
 pub(crate) const SCHEMA: &str = "
     CREATE TABLE queues (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -52,64 +51,7 @@ pub(crate) const SCHEMA: &str = "
     CREATE TABLE last_seq (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL) STRICT;
 ";
 
-/// One step of the state in the store.
-#[derive(Debug)]
-pub(crate) enum Change {
-    /// A queue is new, or its attributes or tags are.
-    PutQueue {
-        id: QueueId,
-        name: QueueName,
-        created_ms: u64,
-        modified_ms: u64,
-        attributes: BTreeMap<&'static str, String>,
-        tags: BTreeMap<String, String>,
-    },
-    /// A queue is gone; its messages go by [`Change::DeleteMessages`].
-    DeleteQueue(QueueId),
-    /// A message was sent.
-    Insert {
-        seq: Seq,
-        queue: QueueId,
-        payload: Arc<Payload>,
-        ready_at_ms: u64,
-    },
-    /// A message was received, or its lease changed.
-    Lease {
-        seq: Seq,
-        receipt: Receipt,
-        until_ms: u64,
-    },
-    /// A message went to another queue and is ready there.
-    Move {
-        seq: Seq,
-        queue: QueueId,
-        redriven_from: Option<Arc<str>>,
-        receipt: Receipt,
-    },
-    /// A message is gone.
-    DeleteMessage(Seq),
-    /// Many messages are gone.
-    DeleteMessages(Vec<Seq>),
-    /// Message keys up to this one may be given out. A key is never used twice, not even after its message
-    /// is gone and the endpoint restarted: an old receipt handle would then fit a new message.
-    ReserveSeqs(u64),
-}
-
-impl Change {
-    /// The change that stores a queue as it is.
-    pub(crate) fn put_queue(queue: &Queue) -> Self {
-        Self::PutQueue {
-            id: queue.id,
-            name: queue.name.clone(),
-            created_ms: queue.created_ms,
-            modified_ms: queue.modified_ms,
-            attributes: queue.settings.render(),
-            tags: queue.tags.clone(),
-        }
-    }
-}
-
-impl store::Change for Change {
+impl store::Write for QueueChange {
     fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         match self {
             Self::PutQueue {
@@ -147,16 +89,16 @@ impl store::Change for Change {
             } => {
                 insert(tx, *seq, *queue, payload, *ready_at_ms)?;
             }
-            Self::Lease {
+            Self::Receive {
                 seq,
-                receipt,
+                receives,
                 until_ms,
-            } => put_lease(tx, *seq, *receipt, *until_ms)?,
+            } => put_receives(tx, *seq, *receives, *until_ms)?,
             Self::Move {
                 seq,
                 queue,
                 redriven_from,
-                receipt,
+                receives,
             } => {
                 tx.prepare_cached(
                     "UPDATE messages SET queue = ?2, redriven_from = ?3, ready_at_ms = 0 WHERE seq = ?1",
@@ -166,7 +108,7 @@ impl store::Change for Change {
                     column(queue.0),
                     redriven_from.as_deref()
                 ])?;
-                put_lease(tx, *seq, *receipt, 0)?;
+                put_receives(tx, *seq, *receives, 0)?;
             }
             Self::DeleteMessage(seq) => delete(tx, *seq)?,
             Self::DeleteMessages(seqs) => {
@@ -210,18 +152,18 @@ fn insert(
     Ok(())
 }
 
-fn put_lease(
+fn put_receives(
     tx: &Transaction<'_>,
     seq: Seq,
-    receipt: Receipt,
+    receives: Receives,
     until_ms: u64,
 ) -> rusqlite::Result<()> {
     tx.prepare_cached("INSERT OR REPLACE INTO leases VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![
             column(seq.0),
-            receipt.receives,
-            column(receipt.first_ms),
-            column(receipt.latest_ms),
+            receives.count,
+            column(receives.first_ms),
+            column(receives.latest_ms),
             column(until_ms),
         ])?;
     Ok(())
@@ -235,10 +177,10 @@ fn delete(tx: &Transaction<'_>, seq: Seq) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Reads queues and messages into an empty [`Core`].
+/// Loads queues and messages into an empty [`Core`].
 ///
 /// # Errors
-/// What SQLite answers, or a row this version cannot read.
+/// SQLite errors; an unreadable row.
 pub(crate) fn load(conn: &Connection, core: &mut Core, now_ms: u64) -> Result<(), LoadError> {
     load_queues(conn, core)?;
     let mut statement = conn.prepare(
@@ -270,23 +212,23 @@ pub(crate) fn load(conn: &Connection, core: &mut Core, now_ms: u64) -> Result<()
             sent_ms: number(8)?,
         };
         let mut ready_at_ms = number(9)?;
-        let mut receipt = Receipt::default();
-        if let Some(receives) = row.get::<_, Option<u32>>(11)? {
-            receipt = Receipt {
-                receives,
+        let mut receives = Receives::default();
+        if let Some(count) = row.get::<_, Option<u32>>(11)? {
+            receives = Receives {
+                count,
                 first_ms: number(12)?,
                 latest_ms: number(13)?,
             };
             ready_at_ms = ready_at_ms.max(number(14)?);
         }
         let redriven_from = row.get::<_, Option<String>>(10)?.map(Into::into);
-        let entry = Entry {
+        let message = QueuedMessage {
             payload: Arc::new(payload),
             redriven_from,
-            receipt,
-            place: Place::Ready { turn: 0 },
+            receives,
+            state: MessageState::Ready { position: 0 },
         };
-        core.adopt_message(QueueId(number(1)?), seq, entry, ready_at_ms, now_ms);
+        core.load_message(QueueId(number(1)?), seq, message, ready_at_ms, now_ms);
     }
     Ok(())
 }
@@ -304,16 +246,16 @@ fn load_queues(conn: &Connection, core: &mut Core) -> Result<(), LoadError> {
         let attributes: BTreeMap<String, String> =
             serde_json::from_str(&row.get::<_, String>(4)?).map_err(|_| bad("attributes"))?;
         let settings = Settings::default()
-            .with(&attributes, &core.realm)
+            .with(&attributes, &core.scope)
             .map_err(|error| {
                 bad(&format!(
-                    "{error} (was it made for another account or region?)"
+                    "{error} (was the queue created for another account or region?)"
                 ))
             })?;
         let tags = serde_json::from_str(&row.get::<_, String>(5)?).map_err(|_| bad("tags"))?;
         let mut queue = Queue::new(QueueId(number(0)?), name, settings, tags, number(2)?);
         queue.modified_ms = number(3)?;
-        core.adopt(queue);
+        core.load_queue(queue);
     }
     let last_queue: Option<i64> = conn
         .query_row(

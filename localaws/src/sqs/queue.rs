@@ -1,8 +1,8 @@
-//! One queue as a state machine. Pure: time and keys come in as arguments, changes to store go out.
+//! One queue as a state machine. Pure: times and keys are arguments, changes for the store are results.
 //!
-//! A message is *ready*, *delayed* or *leased*. [`Queue::advance`] moves along what time has moved: it ends
-//! delays and leases that are over and drops what retention has. Every public operation expects the caller
-//! to have advanced the queue to the present. No operation looks at more messages than it changes.
+//! A message is *ready*, *delayed* or *in flight*. [`Queue::advance`] ends delays and visibility timeouts and deletes
+//! expired messages. Every other operation expects a queue advanced to the current time. No operation visits more
+//! messages than it changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,78 +10,63 @@ use std::{
 };
 
 use super::{
-    core::{Effects, QueueId},
+    core::effects::{Effects, QueueChange},
     error::{SqsError, SqsResult},
     fair::FairIndex,
     limits::{IN_FLIGHT_MAX, MS_PER_S, REDRIVES_PER_RECEIVE_MAX, VISIBILITY_S},
-    message::{Entry, Payload, Place, Receipt, Seq},
-    names::QueueName,
-    persist::Change,
+    message::{MessageState, Payload, QueuedMessage, Receives, Seq},
+    names::{QueueId, QueueName},
     settings::Settings,
 };
 
-/// A queue, its messages and the indexes that find the next one.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// Row key; a queue created again under the same name has another.
     pub(crate) id: QueueId,
-    /// Its name.
     pub(crate) name: QueueName,
-    /// Its attributes.
     pub(crate) settings: Settings,
-    /// Its tags.
     pub(crate) tags: BTreeMap<String, String>,
-    /// Creation, in milliseconds since 1970.
     pub(crate) created_ms: u64,
-    /// Last change of an attribute, in milliseconds since 1970.
+    /// Last change of an attribute.
     pub(crate) modified_ms: u64,
-    /// Last purge since the start, in milliseconds since 1970.
+    /// Last purge since the start of the endpoint.
     pub(crate) purged_ms: Option<u64>,
-    entries: HashMap<Seq, Entry>,
+    messages: HashMap<Seq, QueuedMessage>,
     fair: FairIndex,
-    /// Ends of delays and leases.
+    /// Ends of delays and visibility timeouts.
     timers: BTreeSet<(u64, Seq)>,
     /// Messages by age, for retention.
     by_age: BTreeSet<(u64, Seq)>,
     delayed: usize,
-    leased: usize,
+    in_flight: usize,
 }
 
-/// A message handed to a consumer.
+/// A message as a receive returns it.
 #[derive(Debug)]
-pub(crate) struct Lease {
-    /// Its key, for the receipt handle.
+pub(crate) struct ReceivedMessage {
     pub(crate) seq: Seq,
-    /// What the sender said.
     pub(crate) payload: Arc<Payload>,
-    /// ARN of the queue a redrive took it from.
+    /// ARN of the queue from which the message was dead-lettered.
     pub(crate) redriven_from: Option<Arc<str>>,
-    /// How often it was received, this time included.
-    pub(crate) receipt: Receipt,
+    /// Includes this receive.
+    pub(crate) receives: Receives,
 }
 
-/// What a receive yields.
 #[derive(Debug, Default)]
-pub(crate) struct Received {
-    /// Messages for the consumer.
-    pub(crate) leases: Vec<Lease>,
-    /// Messages received too often, on their way to the dead-letter queue.
-    pub(crate) set_aside: Vec<(Seq, Entry)>,
+pub(crate) struct ReceiveResult {
+    pub(crate) messages: Vec<ReceivedMessage>,
+    /// Messages over `maxReceiveCount`, removed from the queue.
+    pub(crate) dead_letters: Vec<(Seq, QueuedMessage)>,
 }
 
 /// `ApproximateNumberOfMessages…`, exact here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Can be received now.
     pub(crate) ready: usize,
-    /// Leased.
-    pub(crate) leased: usize,
-    /// Delayed.
+    pub(crate) in_flight: usize,
     pub(crate) delayed: usize,
 }
 
 impl Queue {
-    /// An empty queue.
     pub(crate) fn new(
         id: QueueId,
         name: QueueName,
@@ -97,16 +82,28 @@ impl Queue {
             created_ms: now_ms,
             modified_ms: now_ms,
             purged_ms: None,
-            entries: HashMap::new(),
+            messages: HashMap::new(),
             fair: FairIndex::default(),
             timers: BTreeSet::new(),
             by_age: BTreeSet::new(),
             delayed: 0,
-            leased: 0,
+            in_flight: 0,
         }
     }
 
-    /// Brings the queue to the present.
+    /// Returns the change that stores the queue's attributes and tags.
+    pub(crate) fn as_change(&self) -> QueueChange {
+        QueueChange::PutQueue {
+            id: self.id,
+            name: self.name.clone(),
+            created_ms: self.created_ms,
+            modified_ms: self.modified_ms,
+            attributes: self.settings.render(),
+            tags: self.tags.clone(),
+        }
+    }
+
+    /// Ends delays and visibility timeouts, and deletes expired messages.
     pub(crate) fn advance(&mut self, now_ms: u64, effects: &mut Effects) {
         while let Some(&(until_ms, seq)) = self.timers.first() {
             if until_ms > now_ms {
@@ -119,43 +116,49 @@ impl Queue {
             if sent_ms + retention_ms > now_ms {
                 break;
             }
-            self.take(seq);
-            effects.changes.push(Change::DeleteMessage(seq));
+            self.remove(seq);
+            effects.changes.push(QueueChange::DeleteMessage(seq));
         }
     }
 
-    /// Puts a message in: ready at once, or after its delay.
-    pub(crate) fn put(&mut self, seq: Seq, mut entry: Entry, ready_at_ms: u64, now_ms: u64) {
-        let group = &entry.payload.group;
-        self.fair.join(group);
-        self.by_age.insert((entry.payload.sent_ms, seq));
-        entry.place = if ready_at_ms > now_ms {
+    /// Adds a message: ready at once, or after its delay.
+    pub(crate) fn put(
+        &mut self,
+        seq: Seq,
+        mut message: QueuedMessage,
+        ready_at_ms: u64,
+        now_ms: u64,
+    ) {
+        let group = &message.payload.group;
+        self.fair.add_message(group);
+        self.by_age.insert((message.payload.sent_ms, seq));
+        message.state = if ready_at_ms > now_ms {
             self.delayed += 1;
             self.timers.insert((ready_at_ms, seq));
-            Place::Delayed {
+            MessageState::Delayed {
                 until_ms: ready_at_ms,
             }
         } else {
-            Place::Ready {
-                turn: self.fair.line_up(group, seq),
+            MessageState::Ready {
+                position: self.fair.push_ready(group, seq),
             }
         };
-        self.entries.insert(seq, entry);
+        self.messages.insert(seq, message);
     }
 
-    /// Puts a message in that was leased when the endpoint stopped.
-    pub(crate) fn put_leased(&mut self, seq: Seq, mut entry: Entry, until_ms: u64) {
-        self.fair.join(&entry.payload.group);
-        self.fair.resume(&entry.payload.group);
-        self.by_age.insert((entry.payload.sent_ms, seq));
+    /// Adds a message that was in flight when the endpoint stopped.
+    pub(crate) fn put_in_flight(&mut self, seq: Seq, mut message: QueuedMessage, until_ms: u64) {
+        self.fair.add_message(&message.payload.group);
+        self.fair.restore_flight(&message.payload.group);
+        self.by_age.insert((message.payload.sent_ms, seq));
         self.timers.insert((until_ms, seq));
-        self.leased += 1;
-        entry.place = Place::Leased { until_ms };
-        self.entries.insert(seq, entry);
+        self.in_flight += 1;
+        message.state = MessageState::InFlight { until_ms };
+        self.messages.insert(seq, message);
     }
 
-    /// Leases up to `max` messages for `visibility_ms`. With `redrive`, messages already received as often
-    /// as the policy allows are taken out instead.
+    /// Receives up to `max` messages, which are then in flight for `visibility_ms`. With `redrive`, messages over
+    /// `maxReceiveCount` are removed instead.
     pub(crate) fn receive(
         &mut self,
         max: usize,
@@ -163,79 +166,79 @@ impl Queue {
         redrive: bool,
         now_ms: u64,
         effects: &mut Effects,
-    ) -> Received {
-        let mut received = Received::default();
+    ) -> ReceiveResult {
+        let mut received = ReceiveResult::default();
         let max_receives = self
             .settings
             .redrive
             .as_ref()
             .filter(|_| redrive)
             .map(|r| r.max_receives);
-        while received.leases.len() < max
-            && self.leased < IN_FLIGHT_MAX
-            && received.set_aside.len() < REDRIVES_PER_RECEIVE_MAX
+        while received.messages.len() < max
+            && self.in_flight < IN_FLIGHT_MAX
+            && received.dead_letters.len() < REDRIVES_PER_RECEIVE_MAX
         {
-            let Some(seq) = self.fair.first() else { break };
-            let entry = self
-                .entries
+            let Some(seq) = self.fair.next() else { break };
+            let message = self
+                .messages
                 .get_mut(&seq)
-                .expect("only messages of the queue are in line");
-            if max_receives.is_some_and(|max| entry.receipt.receives >= max) {
-                let entry = self.take(seq).expect("it was found a line above");
-                received.set_aside.push((seq, entry));
+                .expect("only messages of the queue are ready");
+            if max_receives.is_some_and(|max| message.receives.count >= max) {
+                let message = self.remove(seq).expect("it was found above");
+                received.dead_letters.push((seq, message));
                 continue;
             }
-            let Place::Ready { turn } = entry.place else {
-                unreachable!("only ready messages are in line")
+            let MessageState::Ready { position } = message.state else {
+                unreachable!("only ready messages are indexed")
             };
-            entry.receipt.receives += 1;
-            entry.receipt.latest_ms = now_ms;
-            if entry.receipt.receives == 1 {
-                entry.receipt.first_ms = now_ms;
+            message.receives.count += 1;
+            message.receives.latest_ms = now_ms;
+            if message.receives.count == 1 {
+                message.receives.first_ms = now_ms;
             }
             let until_ms = now_ms + visibility_ms;
-            entry.place = Place::Leased { until_ms };
-            self.fair.serve(&entry.payload.group, turn);
+            message.state = MessageState::InFlight { until_ms };
+            self.fair.start_flight(&message.payload.group, position);
             self.timers.insert((until_ms, seq));
-            self.leased += 1;
-            effects.changes.push(Change::Lease {
+            self.in_flight += 1;
+            effects.changes.push(QueueChange::Receive {
                 seq,
-                receipt: entry.receipt,
+                receives: message.receives,
                 until_ms,
             });
-            received.leases.push(Lease {
+            received.messages.push(ReceivedMessage {
                 seq,
-                payload: Arc::clone(&entry.payload),
-                redriven_from: entry.redriven_from.clone(),
-                receipt: entry.receipt,
+                payload: Arc::clone(&message.payload),
+                redriven_from: message.redriven_from.clone(),
+                receives: message.receives,
             });
         }
         if visibility_ms == 0 {
-            for lease in &received.leases {
-                self.make_ready(lease.seq);
+            for message in &received.messages {
+                self.make_ready(message.seq);
             }
         }
         received
     }
 
-    /// Deletes the message a handle stands for. As on AWS's standard queues this succeeds, without effect,
-    /// when the message is gone or was received again since.
+    /// Deletes the message of a receipt handle. As on AWS's standard queues, a stale handle succeeds without effect:
+    /// the message was deleted, or received again.
     pub(crate) fn acknowledge(&mut self, seq: Seq, receive: u32, effects: &mut Effects) {
         if self
-            .entries
+            .messages
             .get(&seq)
-            .is_some_and(|entry| entry.receipt.receives == receive)
+            .is_some_and(|message| message.receives.count == receive)
         {
-            self.take(seq);
-            effects.changes.push(Change::DeleteMessage(seq));
+            self.remove(seq);
+            effects.changes.push(QueueChange::DeleteMessage(seq));
         }
     }
 
-    /// Lets the lease of a message end `timeout_s` seconds from now.
+    /// Sets the end of a message's visibility timeout to `timeout_s` seconds from now.
     ///
     /// # Errors
-    /// `MessageNotInflight` when the message has no lease, `InvalidParameterValue` when it is gone or the
-    /// lease would last longer than 12 hours in total.
+    /// `MessageNotInflight`; `InvalidParameterValue` if the message is deleted, or if the timeout would exceed 12 hours
+    /// since the receive.
     pub(crate) fn change_visibility(
         &mut self,
         seq: Seq,
@@ -244,36 +247,36 @@ impl Queue {
         now_ms: u64,
         effects: &mut Effects,
     ) -> SqsResult<()> {
-        let Some(entry) = self.entries.get_mut(&seq) else {
+        let Some(message) = self.messages.get_mut(&seq) else {
             return Err(SqsError::InvalidParameterValue(
                 "Value for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not available \
                  for visibility timeout change."
                     .into(),
             ));
         };
-        let Place::Leased {
+        let MessageState::InFlight {
             until_ms: before_ms,
-        } = entry.place
+        } = message.state
         else {
             return Err(SqsError::MessageNotInflight);
         };
-        if entry.receipt.receives != receive {
+        if message.receives.count != receive {
             return Err(SqsError::MessageNotInflight);
         }
         let until_ms = now_ms + u64::from(timeout_s) * MS_PER_S;
         let longest_ms = VISIBILITY_S.end().unsigned_abs() * MS_PER_S;
-        // A whole extension asked for right after the receive is within the limit, a millisecond or two late.
-        if until_ms > entry.receipt.latest_ms + longest_ms + MS_PER_S {
+        // The slack admits a full extension that arrives some milliseconds after the receive.
+        if until_ms > message.receives.latest_ms + longest_ms + MS_PER_S {
             return Err(SqsError::parameter(
                 timeout_s,
                 "VisibilityTimeout",
                 "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]",
             ));
         }
-        entry.place = Place::Leased { until_ms };
-        effects.changes.push(Change::Lease {
+        message.state = MessageState::InFlight { until_ms };
+        effects.changes.push(QueueChange::Receive {
             seq,
-            receipt: entry.receipt,
+            receives: message.receives,
             until_ms,
         });
         self.timers.remove(&(before_ms, seq));
@@ -284,102 +287,100 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes every message out.
+    /// Removes every message.
     pub(crate) fn purge(&mut self) -> Vec<Seq> {
-        let seqs = self.entries.keys().copied().collect();
-        self.entries = HashMap::new();
+        let seqs = self.messages.keys().copied().collect();
+        self.messages = HashMap::new();
         self.fair = FairIndex::default();
         self.timers.clear();
         self.by_age.clear();
-        (self.delayed, self.leased) = (0, 0);
+        (self.delayed, self.in_flight) = (0, 0);
         seqs
     }
 
-    /// Takes up to `max` ready messages out, in the order they would be received.
-    pub(crate) fn drain_ready(&mut self, max: usize) -> Vec<(Seq, Entry)> {
+    /// Removes up to `max` ready messages, in the order of delivery.
+    pub(crate) fn drain_ready(&mut self, max: usize) -> Vec<(Seq, QueuedMessage)> {
         let mut taken = Vec::new();
         while taken.len() < max {
-            let Some(seq) = self.fair.first() else { break };
-            let entry = self
-                .take(seq)
-                .expect("only messages of the queue are in line");
-            taken.push((seq, entry));
+            let Some(seq) = self.fair.next() else { break };
+            let message = self
+                .remove(seq)
+                .expect("only messages of the queue are ready");
+            taken.push((seq, message));
         }
         taken
     }
 
-    /// How many messages there are of each kind.
     pub(crate) fn counts(&self) -> Counts {
         Counts {
-            ready: self.entries.len() - self.delayed - self.leased,
-            leased: self.leased,
+            ready: self.messages.len() - self.delayed - self.in_flight,
+            in_flight: self.in_flight,
             delayed: self.delayed,
         }
     }
 
-    /// Whether a receive now would find something.
+    /// Whether a receive would return a message now.
     pub(crate) fn is_deliverable(&self) -> bool {
-        self.leased < IN_FLIGHT_MAX && self.fair.first().is_some()
+        self.in_flight < IN_FLIGHT_MAX && self.fair.next().is_some()
     }
 
-    /// Whether the in-flight limit is reached.
     pub(crate) fn is_at_in_flight_limit(&self) -> bool {
-        self.leased >= IN_FLIGHT_MAX
+        self.in_flight >= IN_FLIGHT_MAX
     }
 
-    /// When a delay or lease ends next, in milliseconds since 1970.
+    /// Next end of a delay or visibility timeout, in milliseconds since 1970.
     pub(crate) fn next_ready_ms(&self) -> Option<u64> {
         self.timers.first().map(|&(until_ms, _)| until_ms)
     }
 
-    /// When retention drops a message next, in milliseconds since 1970.
+    /// Next expiry of a message, in milliseconds since 1970.
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
         let &(sent_ms, _) = self.by_age.first()?;
         Some(sent_ms + u64::from(self.settings.retention_s) * MS_PER_S)
     }
 
-    /// Ends the delay or lease of a message.
+    /// Ends the delay or visibility timeout of a message.
     fn make_ready(&mut self, seq: Seq) {
-        let entry = self
-            .entries
+        let message = self
+            .messages
             .get_mut(&seq)
             .expect("only messages of the queue have a timer");
-        let group = &entry.payload.group;
-        match entry.place {
-            Place::Ready { .. } => return,
-            Place::Delayed { until_ms } => {
+        let group = &message.payload.group;
+        match message.state {
+            MessageState::Ready { .. } => return,
+            MessageState::Delayed { until_ms } => {
                 self.timers.remove(&(until_ms, seq));
                 self.delayed -= 1;
             }
-            Place::Leased { until_ms } => {
+            MessageState::InFlight { until_ms } => {
                 self.timers.remove(&(until_ms, seq));
-                self.leased -= 1;
-                self.fair.land(group);
+                self.in_flight -= 1;
+                self.fair.end_flight(group);
             }
         }
-        entry.place = Place::Ready {
-            turn: self.fair.line_up(group, seq),
+        message.state = MessageState::Ready {
+            position: self.fair.push_ready(group, seq),
         };
     }
 
-    /// Takes a message out of every index.
-    fn take(&mut self, seq: Seq) -> Option<Entry> {
-        let entry = self.entries.remove(&seq)?;
-        let group = &entry.payload.group;
-        match entry.place {
-            Place::Ready { turn } => self.fair.step_out(group, turn),
-            Place::Delayed { until_ms } => {
+    /// Removes a message from every index.
+    fn remove(&mut self, seq: Seq) -> Option<QueuedMessage> {
+        let message = self.messages.remove(&seq)?;
+        let group = &message.payload.group;
+        match message.state {
+            MessageState::Ready { position } => self.fair.remove_ready(group, position),
+            MessageState::Delayed { until_ms } => {
                 self.timers.remove(&(until_ms, seq));
                 self.delayed -= 1;
             }
-            Place::Leased { until_ms } => {
+            MessageState::InFlight { until_ms } => {
                 self.timers.remove(&(until_ms, seq));
-                self.leased -= 1;
-                self.fair.land(group);
+                self.in_flight -= 1;
+                self.fair.end_flight(group);
             }
         }
-        self.fair.leave(group);
-        self.by_age.remove(&(entry.payload.sent_ms, seq));
-        Some(entry)
+        self.fair.remove_message(group);
+        self.by_age.remove(&(message.payload.sent_ms, seq));
+        Some(message)
     }
 }

@@ -1,15 +1,15 @@
-//! The attributes of a queue: parsed and checked at the edge, typed inside, rendered as AWS renders them.
+//! Attributes of a queue: parsed and checked at the edge, typed inside, rendered as AWS renders them.
 
 use std::collections::BTreeMap;
 
 use super::{
     error::{SqsError, SqsResult},
     limits::{DELAY_S, KMS_REUSE_S, MESSAGE_SIZE_BYTES, RETENTION_S, VISIBILITY_S, WAIT_S},
-    redrive::{RedriveAllowPolicy, RedrivePolicy},
+    redrive_policy::{RedriveAllowPolicy, RedrivePolicy},
 };
-use crate::realm::Realm;
+use crate::arn_scope::ArnScope;
 
-/// Attributes a caller may set.
+/// Attributes that a client may set.
 const SETTABLE: [&str; 11] = [
     "VisibilityTimeout",
     "DelaySeconds",
@@ -24,7 +24,7 @@ const SETTABLE: [&str; 11] = [
     "KmsDataKeyReusePeriodSeconds",
 ];
 
-/// Attributes only AWS's FIFO queues have.
+/// Attributes of FIFO queues alone.
 const FIFO_ONLY: [&str; 4] = [
     "FifoQueue",
     "ContentBasedDeduplication",
@@ -32,7 +32,7 @@ const FIFO_ONLY: [&str; 4] = [
     "FifoThroughputLimit",
 ];
 
-/// Attributes that are computed, never set.
+/// Attributes that are computed.
 const COMPUTED: [&str; 6] = [
     "QueueArn",
     "ApproximateNumberOfMessages",
@@ -42,30 +42,24 @@ const COMPUTED: [&str; 6] = [
     "LastModifiedTimestamp",
 ];
 
-/// What a queue is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// Default lease of a received message, in seconds.
+    /// Default visibility timeout.
     pub(crate) visibility_s: u32,
-    /// Default delay of a sent message, in seconds.
     pub(crate) delay_s: u32,
-    /// How long a message is kept, in seconds.
     pub(crate) retention_s: u32,
-    /// Default wait of a receive, in seconds.
+    /// Default wait of a receive.
     pub(crate) wait_s: u32,
-    /// Largest message in bytes, attributes included.
+    /// Largest message, attributes included.
     pub(crate) message_size_bytes: u32,
-    /// Where messages received too often go.
     pub(crate) redrive: Option<RedrivePolicy>,
-    /// Which queues may use this one as dead-letter queue.
     pub(crate) redrive_allow: Option<RedriveAllowPolicy>,
-    /// Access policy: kept, never enforced.
+    /// Stored, never enforced.
     pub(crate) policy: Option<String>,
-    /// Encryption with SQS's keys: kept, never performed.
+    /// Encryption with keys of SQS: stored, never performed.
     pub(crate) sse: bool,
-    /// Encryption with a KMS key: kept, never performed.
+    /// Encryption with a KMS key: stored, never performed.
     pub(crate) kms_key_id: Option<String>,
-    /// Reuse of a KMS data key, in seconds.
     pub(crate) kms_reuse_s: Option<u32>,
 }
 
@@ -88,23 +82,23 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// These settings with the given attributes set. Nothing changes when one of them is invalid.
+    /// Returns these settings with the given attributes set.
     ///
     /// # Errors
     /// `InvalidAttributeName`, `InvalidAttributeValue`, or `InvalidParameterValue` for a redrive policy.
     pub(crate) fn with(
         &self,
         attributes: &BTreeMap<String, String>,
-        realm: &Realm,
+        scope: &ArnScope,
     ) -> SqsResult<Self> {
         let mut settings = self.clone();
         for (name, value) in attributes {
-            settings.set(name, value, realm)?;
+            settings.set(name, value, scope)?;
         }
         Ok(settings)
     }
 
-    fn set(&mut self, name: &str, value: &str, realm: &Realm) -> SqsResult<()> {
+    fn set(&mut self, name: &str, value: &str, scope: &ArnScope) -> SqsResult<()> {
         let invalid =
             || SqsError::InvalidAttributeValue(format!("Invalid value for the parameter {name}."));
         let number = |range: std::ops::RangeInclusive<i64>| {
@@ -122,8 +116,8 @@ impl Settings {
             "MaximumMessageSize" => self.message_size_bytes = number(MESSAGE_SIZE_BYTES)?,
             "RedrivePolicy" => {
                 self.redrive = text()
-                    .map(|t| RedrivePolicy::parse(&t, realm))
-                    .transpose()?
+                    .map(|t| RedrivePolicy::parse(&t, scope))
+                    .transpose()?;
             }
             "RedriveAllowPolicy" => {
                 self.redrive_allow = text().map(|t| RedriveAllowPolicy::parse(&t)).transpose()?;
@@ -145,7 +139,7 @@ impl Settings {
             }
             "KmsMasterKeyId" => {
                 self.kms_key_id = text();
-                // One kind of encryption at a time: a KMS key ends the one with SQS's own keys.
+                // A queue has one kind of encryption: a KMS key disables the one with keys of SQS.
                 self.sse = self.sse && self.kms_key_id.is_none();
             }
             "KmsDataKeyReusePeriodSeconds" => self.kms_reuse_s = Some(number(KMS_REUSE_S)?),
@@ -159,7 +153,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The attributes that are set, as AWS writes them.
+    /// Renders the attributes that are set, as AWS does.
     pub(crate) fn render(&self) -> BTreeMap<&'static str, String> {
         let mut map = BTreeMap::from([
             ("VisibilityTimeout", self.visibility_s.to_string()),
@@ -196,18 +190,18 @@ impl Settings {
         map
     }
 
-    /// The first of `attributes` that these settings do not already have, by name.
+    /// Returns the name of the first attribute that differs from these settings.
     ///
     /// # Errors
-    /// As [`Settings::with`].
+    /// The errors of [`Settings::with`].
     pub(crate) fn first_difference(
         &self,
         attributes: &BTreeMap<String, String>,
-        realm: &Realm,
+        scope: &ArnScope,
     ) -> SqsResult<Option<String>> {
         for (name, value) in attributes {
             let alone = BTreeMap::from([(name.clone(), value.clone())]);
-            if self.with(&alone, realm)? != *self {
+            if self.with(&alone, scope)? != *self {
                 return Ok(Some(name.clone()));
             }
         }
@@ -215,7 +209,7 @@ impl Settings {
     }
 }
 
-/// Whether a queue attribute of this name can be asked for.
+/// Whether a client may request this attribute.
 pub(crate) fn is_known(name: &str) -> bool {
     SETTABLE.contains(&name) || COMPUTED.contains(&name) || FIFO_ONLY.contains(&name)
 }
@@ -224,15 +218,11 @@ pub(crate) fn is_known(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn realm() -> Realm {
-        Realm {
-            region: "us-east-1".into(),
-            account_id: "000000000000".into(),
-        }
-    }
-
     fn with(name: &str, value: &str) -> SqsResult<Settings> {
-        Settings::default().with(&BTreeMap::from([(name.into(), value.into())]), &realm())
+        Settings::default().with(
+            &BTreeMap::from([(name.into(), value.into())]),
+            &ArnScope::sample(),
+        )
     }
 
     #[test]
@@ -277,7 +267,7 @@ mod tests {
                     ("RedriveAllowPolicy".into(), r#"{"redrivePermission":"denyAll"}"#.into()),
                     ("Policy".into(), "{}".into()),
                 ]),
-                &realm(),
+                &ArnScope::sample(),
             )
             .unwrap();
         let rendered = all
@@ -285,7 +275,9 @@ mod tests {
             .into_iter()
             .map(|(k, v)| (k.to_owned(), v))
             .collect();
-        let back = Settings::default().with(&rendered, &realm()).unwrap();
+        let back = Settings::default()
+            .with(&rendered, &ArnScope::sample())
+            .unwrap();
         assert_eq!(back.render(), all.render());
     }
 
@@ -295,27 +287,32 @@ mod tests {
         let unset = set
             .with(
                 &BTreeMap::from([("Policy".into(), String::new())]),
-                &realm(),
+                &ArnScope::sample(),
             )
             .unwrap();
         assert_eq!(unset.policy, None);
     }
 
     #[test]
-    fn creating_again_compares_only_what_is_given() {
+    fn creating_a_queue_again_compares_the_given_attributes_alone() {
         let settings = with("DelaySeconds", "5").unwrap();
         let same = BTreeMap::from([("DelaySeconds".into(), "5".into())]);
         let other = BTreeMap::from([("DelaySeconds".into(), "6".into())]);
-        assert_eq!(settings.first_difference(&same, &realm()).unwrap(), None);
         assert_eq!(
             settings
-                .first_difference(&BTreeMap::new(), &realm())
+                .first_difference(&same, &ArnScope::sample())
                 .unwrap(),
             None
         );
         assert_eq!(
             settings
-                .first_difference(&other, &realm())
+                .first_difference(&BTreeMap::new(), &ArnScope::sample())
+                .unwrap(),
+            None
+        );
+        assert_eq!(
+            settings
+                .first_difference(&other, &ArnScope::sample())
                 .unwrap()
                 .as_deref(),
             Some("DelaySeconds")

@@ -1,167 +1,120 @@
-//! Waiting receives, and the one task that wakes them when time alone makes a message receivable.
+//! Waiting receives by queue, and one timer per queue for delays, visibility timeouts and retention.
 //!
-//! A receive that finds nothing registers here. A send wakes one of the queue's waiters, who takes what it
-//! wants and, if more is left, is followed by the next. For delays, leases and retention there is one alarm
-//! per queue, kept in order of time; one task sleeps until the earliest. Nothing polls.
+//! A receive that finds no message registers here. A send wakes one waiting receive of its queue; if messages are left
+//! after that receive, the next one is woken. Nothing polls.
 
 use std::{
     collections::{BTreeSet, HashMap},
     pin::Pin,
-    sync::Arc,
-    time::Duration,
+    sync::{Arc, Weak},
 };
 
 use tokio::sync::{Notify, futures::OwnedNotified};
 
 use super::{
-    Shared, State,
-    core::{Effects, QueueId},
+    core::{Core, effects::Effects},
+    names::QueueId,
 };
-use crate::protocol::now_ms;
 
-/// Who waits on which queue, and when each queue wants to be looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Waits {
-    waiting: HashMap<QueueId, Waiters>,
-    /// Alarms in order of time, in milliseconds since 1970.
-    alarms: BTreeSet<(u64, QueueId)>,
-    alarm_of: HashMap<QueueId, u64>,
+pub(crate) struct WaitIndex {
+    /// Owned by the waiting receives: without one, the pointer is dead.
+    waiting: HashMap<QueueId, Weak<Notify>>,
+    /// Timers in order of time, in milliseconds since 1970.
+    timers: BTreeSet<(u64, QueueId)>,
+    timer_of: HashMap<QueueId, u64>,
+    timer_changed: Arc<Notify>,
 }
 
-#[derive(Debug)]
-struct Waiters {
-    count: usize,
-    notify: Arc<Notify>,
-}
+/// Completes when a waiting receive should try again. Dropping it hands its notification to the next one.
+pub(crate) type Waiter = Pin<Box<OwnedNotified>>;
 
-impl Waits {
-    /// Lets the queue's alarm ring at `at_ms`, or earlier if it was to ring earlier anyway: an alarm that
-    /// rings for nothing costs less than one that is moved on every call.
-    fn set_alarm(&mut self, id: QueueId, at_ms: u64) -> bool {
-        if self
-            .alarm_of
-            .get(&id)
-            .is_some_and(|&earlier| earlier <= at_ms)
-        {
-            return false;
-        }
-        self.clear_alarm(id);
-        self.alarms.insert((at_ms, id));
-        self.alarm_of.insert(id, at_ms);
-        self.alarms.first() == Some(&(at_ms, id))
+impl WaitIndex {
+    /// Notified when the earliest timer changes.
+    pub(crate) fn timer_changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.timer_changed)
     }
 
-    fn clear_alarm(&mut self, id: QueueId) {
-        if let Some(at_ms) = self.alarm_of.remove(&id) {
-            self.alarms.remove(&(at_ms, id));
-        }
-    }
-}
-
-/// A place among a queue's waiters; given up on drop, so also when the client goes away.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    shared: Arc<Shared>,
-    id: QueueId,
-    /// Completes when it is this waiter's turn to look.
-    pub(crate) turn: Pin<Box<OwnedNotified>>,
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let mut state = self.shared.state();
-        if let Some(waiters) = state.waits.waiting.get_mut(&self.id) {
-            waiters.count -= 1;
-            if waiters.count == 0 {
-                state.waits.waiting.remove(&self.id);
-            }
-        }
-    }
-}
-
-impl Shared {
-    /// Registers a waiter; under the lock, in the same breath as the look that found nothing.
-    pub(crate) fn wait_on(self: &Arc<Self>, state: &mut State, id: QueueId) -> Waiting {
-        let waiters = state.waits.waiting.entry(id).or_insert_with(|| Waiters {
-            count: 0,
-            notify: Arc::new(Notify::new()),
-        });
-        waiters.count += 1;
-        let turn = Box::pin(Arc::clone(&waiters.notify).notified_owned());
-        self.look_after(state, id);
-        Waiting {
-            shared: Arc::clone(self),
-            id,
-            turn,
-        }
+    /// Registers a waiting receive. Call it under the lock under which the receive found no message.
+    pub(crate) fn register(&mut self, core: &Core, id: QueueId) -> Waiter {
+        let notify = self.notify_of(id).unwrap_or_default();
+        self.waiting.insert(id, Arc::downgrade(&notify));
+        let waiter = Box::pin(notify.notified_owned());
+        self.update(core, id);
+        waiter
     }
 
-    /// Wakes whom the effects concern.
-    pub(crate) fn wake(&self, state: &mut State, effects: &Effects) {
-        for id in &effects.gone {
-            state.waits.clear_alarm(*id);
-            if let Some(waiters) = state.waits.waiting.get(id) {
-                waiters.notify.notify_waiters();
+    /// Wakes receives of the queues that changed, and moves their timers.
+    pub(crate) fn wake(&mut self, core: &Core, effects: &Effects) {
+        for id in &effects.deleted {
+            self.clear_timer(*id);
+            if let Some(notify) = self.notify_of(*id) {
+                notify.notify_waiters();
             }
         }
         for id in &effects.touched {
-            self.look_after(state, *id);
+            self.update(core, *id);
         }
     }
 
-    fn look_after(&self, state: &mut State, id: QueueId) {
-        let Some(queue) = state.core.queue(id) else {
-            return;
-        };
-        let mut at_ms = queue.next_expiry_ms();
-        if let Some(waiters) = state.waits.waiting.get(&id) {
+    /// Removes and returns a queue whose timer is due.
+    pub(crate) fn pop_due(&mut self, now_ms: u64) -> Option<QueueId> {
+        let &(_, id) = self
+            .timers
+            .first()
+            .filter(|(due_ms, _)| *due_ms <= now_ms)?;
+        self.clear_timer(id);
+        Some(id)
+    }
+
+    /// The earliest timer, in milliseconds since 1970.
+    pub(crate) fn next_due_ms(&self) -> Option<u64> {
+        self.timers.first().map(|&(due_ms, _)| due_ms)
+    }
+
+    fn notify_of(&mut self, id: QueueId) -> Option<Arc<Notify>> {
+        let notify = self.waiting.get(&id)?.upgrade();
+        if notify.is_none() {
+            self.waiting.remove(&id);
+        }
+        notify
+    }
+
+    fn update(&mut self, core: &Core, id: QueueId) {
+        let Some(queue) = core.queue(id) else { return };
+        let mut due_ms = queue.next_expiry_ms();
+        if let Some(notify) = self.notify_of(id) {
             if queue.is_deliverable() {
-                waiters.notify.notify_one();
+                notify.notify_one();
             }
-            at_ms = [at_ms, queue.next_ready_ms()].into_iter().flatten().min();
+            due_ms = [due_ms, queue.next_ready_ms()].into_iter().flatten().min();
         }
-        if let Some(at_ms) = at_ms
-            && state.waits.set_alarm(id, at_ms)
+        if let Some(due_ms) = due_ms {
+            self.set_timer(id, due_ms);
+        }
+    }
+
+    /// Sets the queue's timer, unless an earlier one is set: a timer that is due for nothing costs less than one that
+    /// moves on every call.
+    fn set_timer(&mut self, id: QueueId, due_ms: u64) {
+        if self
+            .timer_of
+            .get(&id)
+            .is_some_and(|&earlier| earlier <= due_ms)
         {
-            self.alarm_moved.notify_one();
+            return;
+        }
+        self.clear_timer(id);
+        self.timers.insert((due_ms, id));
+        self.timer_of.insert(id, due_ms);
+        if self.timers.first() == Some(&(due_ms, id)) {
+            self.timer_changed.notify_one();
         }
     }
-}
 
-/// Brings each queue to the present when its alarm rings. Runs until the service ends.
-pub(crate) async fn ring_alarms(shared: Arc<Shared>) {
-    loop {
-        let room = shared.store.room().await;
-        let (next_ms, pending) = {
-            let mut state = shared.state();
-            let now_ms = now_ms();
-            while let Some(&(at_ms, id)) = state.waits.alarms.first() {
-                if at_ms > now_ms {
-                    break;
-                }
-                state.waits.clear_alarm(id);
-                state.core.advance(id, now_ms);
-            }
-            let effects = state.core.take_effects();
-            shared.wake(&mut state, &effects);
-            let next_ms = state.waits.alarms.first().map(|&(at_ms, _)| at_ms);
-            (next_ms, shared.store.submit(room, effects.changes))
-        };
-        // Expired messages that could not be deleted are deleted again after a restart.
-        let _ = pending.committed().await;
-        tokio::select! {
-            () = shared.ending.cancelled() => return,
-            () = shared.alarm_moved.notified() => {}
-            () = sleep_until(next_ms) => {}
+    fn clear_timer(&mut self, id: QueueId) {
+        if let Some(due_ms) = self.timer_of.remove(&id) {
+            self.timers.remove(&(due_ms, id));
         }
-    }
-}
-
-async fn sleep_until(at_ms: Option<u64>) {
-    match at_ms {
-        Some(at_ms) => {
-            tokio::time::sleep(Duration::from_millis(at_ms.saturating_sub(now_ms()))).await
-        }
-        None => std::future::pending().await,
     }
 }

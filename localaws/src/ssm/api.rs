@@ -1,8 +1,8 @@
-//! Requests of the SSM JSON protocol, as they are on the wire.
+//! Requests of the SSM JSON protocol.
 
 use serde::{Deserialize, Serialize};
 
-/// Declares requests: every member may be missing, so that we, not serde, name what is.
+/// Declares requests. Every member is optional, so that this endpoint, not serde, reports a missing one.
 macro_rules! requests {
     ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* })*) => {$(
         $(#[$doc])*
@@ -15,7 +15,6 @@ macro_rules! requests {
 }
 
 requests! {
-    /// `PutParameter`.
     PutParameter {
         name: Option<String>,
         value: Option<String>,
@@ -29,10 +28,9 @@ requests! {
         data_type: Option<String>,
     }
     /// `GetParameter` and `DeleteParameter`.
-    OfName { name: Option<String>, with_decryption: Option<bool>, }
+    NameRequest { name: Option<String>, with_decryption: Option<bool>, }
     /// `GetParameters` and `DeleteParameters`.
-    OfNames { names: Option<Vec<String>>, with_decryption: Option<bool>, }
-    /// `GetParametersByPath`.
+    NamesRequest { names: Option<Vec<String>>, with_decryption: Option<bool>, }
     GetParametersByPath {
         path: Option<String>,
         recursive: Option<bool>,
@@ -41,14 +39,12 @@ requests! {
         max_results: Option<i64>,
         next_token: Option<String>,
     }
-    /// `DescribeParameters`.
     DescribeParameters {
         filters: Option<Vec<Filter>>,
         parameter_filters: Option<Vec<Filter>>,
         max_results: Option<i64>,
         next_token: Option<String>,
     }
-    /// `GetParameterHistory`.
     GetParameterHistory {
         name: Option<String>,
         with_decryption: Option<bool>,
@@ -56,7 +52,7 @@ requests! {
         next_token: Option<String>,
     }
     /// `AddTagsToResource`, `RemoveTagsFromResource` and `ListTagsForResource`.
-    OfTags {
+    TagsRequest {
         resource_type: Option<String>,
         resource_id: Option<String>,
         tags: Option<Vec<Tag>>,
@@ -66,7 +62,6 @@ requests! {
     Filter { key: Option<String>, option: Option<String>, values: Option<Vec<String>>, }
 }
 
-/// A tag.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Tag {

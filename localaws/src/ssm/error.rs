@@ -1,10 +1,10 @@
-//! What a parameter call can fail with: AWS's error codes.
+//! Errors of parameter calls, with AWS's error codes.
 
 use hyper::StatusCode;
 
 use crate::{protocol::AwsError, store::StoreError};
 
-/// A failed parameter call. The text of a variant is the message the client sees.
+/// A failed parameter call. The text of a variant is the message for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SsmError {
     #[error("Parameter {0} not found.")]
@@ -49,7 +49,6 @@ pub(crate) enum SsmError {
     Store(#[from] StoreError),
 }
 
-/// Result of a parameter call.
 pub(crate) type SsmResult<T> = Result<T, SsmError>;
 
 impl SsmError {

@@ -1,4 +1,4 @@
-//! The conditions of parameter listings.
+//! Filters of parameter listings.
 
 use super::{
     api::Filter,
@@ -6,9 +6,9 @@ use super::{
     parameters::Parameter,
 };
 
-/// One condition, checked.
+/// A checked filter.
 #[derive(Debug)]
-pub(crate) struct Condition {
+pub(crate) struct ParameterFilter {
     key: String,
     test: Test,
     values: Vec<String>,
@@ -23,15 +23,15 @@ enum Test {
     Recursive,
 }
 
-/// Checks the conditions of a request.
+/// Checks the filters of a request.
 ///
 /// # Errors
 /// `InvalidFilterKey`, `InvalidFilterOption`.
-pub(crate) fn parse(filters: Vec<Filter>) -> SsmResult<Vec<Condition>> {
-    filters.into_iter().map(Condition::parse).collect()
+pub(crate) fn parse(filters: Vec<Filter>) -> SsmResult<Vec<ParameterFilter>> {
+    filters.into_iter().map(ParameterFilter::parse).collect()
 }
 
-impl Condition {
+impl ParameterFilter {
     fn parse(filter: Filter) -> SsmResult<Self> {
         let key = filter.key.unwrap_or_default();
         let known = matches!(
@@ -67,8 +67,8 @@ impl Condition {
         ))
     }
 
-    /// Whether the parameter meets the condition: any of its values will do.
-    pub(crate) fn is_met(&self, name: &str, parameter: &Parameter) -> bool {
+    /// Whether the parameter matches one of the values.
+    pub(crate) fn matches(&self, name: &str, parameter: &Parameter) -> bool {
         let latest = parameter.latest();
         let subject = match self.key.as_str() {
             "Name" | "Path" => Some(name),
@@ -82,24 +82,24 @@ impl Condition {
                 .map(String::as_str),
         };
         let Some(subject) = subject else { return false };
-        // Without values a tag filter asks only whether there is the tag.
+        // A tag filter without values matches every parameter with the tag.
         self.values.is_empty()
             || self
                 .values
                 .iter()
-                .any(|value| self.test.holds(subject, value))
+                .any(|value| self.test.matches(subject, value))
     }
 }
 
 impl Test {
-    fn holds(self, subject: &str, value: &str) -> bool {
+    fn matches(self, subject: &str, value: &str) -> bool {
         let below = || {
             subject
                 .strip_prefix(value.trim_end_matches('/'))?
                 .strip_prefix('/')
         };
         match self {
-            // A name with and without its leading slash is the same to this filter.
+            // AWS ignores a leading slash in this filter.
             Self::Equals => subject.trim_start_matches('/') == value.trim_start_matches('/'),
             Self::BeginsWith => subject.starts_with(value),
             Self::Contains => subject.contains(value),
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use crate::ssm::parameters::{Kind, Version};
 
-    fn filter(key: &str, option: Option<&str>, value: &str) -> SsmResult<Vec<Condition>> {
+    fn filter(key: &str, option: Option<&str>, value: &str) -> SsmResult<Vec<ParameterFilter>> {
         parse(vec![Filter {
             key: Some(key.into()),
             option: option.map(Into::into),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_test_name_path_type_and_tag() {
+    fn filters_match_name_path_type_and_tag() {
         let version = Version {
             version: 1,
             kind: Kind::String,
@@ -152,7 +152,7 @@ mod tests {
             ("tag:team", None, "a", true),
             ("tag:other", None, "a", false),
         ] {
-            let met = filter(key, option, value).unwrap()[0].is_met("/a/b", &parameter);
+            let met = filter(key, option, value).unwrap()[0].matches("/a/b", &parameter);
             assert_eq!(met, expected, "{key} {option:?} {value}");
         }
         assert!(filter("Colour", None, "x").is_err());

@@ -1,24 +1,24 @@
 //! SSM Parameter Store.
 //!
-//! State is in memory under one lock; changes are answered when they are on disk. A `SecureString` is kept as
-//! it came, like everything here, and shown as an opaque text unless decryption is asked for.
+//! The state is in memory under one lock. A change is answered once it is on disk. A `SecureString` is stored as plain
+//! text, and shown as opaque text unless the client asks for decryption.
 
 mod api;
 mod error;
 mod filters;
 mod names;
+mod pages;
 mod parameters;
 mod persist;
+mod render;
 mod tags;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use base64::{
-    Engine as _,
-    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
+
 use bytes::Bytes;
-use md5::{Digest as _, Md5};
 use rusqlite::Connection;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -26,44 +26,55 @@ use serde_json::{Value, json};
 pub(crate) use self::persist::SCHEMA;
 use self::{
     api::{
-        DescribeParameters, GetParameterHistory, GetParametersByPath, OfName, OfNames, PutParameter,
+        DescribeParameters, GetParameterHistory, GetParametersByPath, NameRequest, NamesRequest,
+        PutParameter, TagsRequest,
     },
     error::{SsmError, SsmResult},
     names::Selector,
-    parameters::{Draft, Kind, Parameter, Parameters, Version},
+    pages::{name_token, page, page_size, token_name, with_token},
+    parameters::{Kind, NewVersion, Parameters, TAGS_MAX},
+    persist::ParameterChange,
 };
 use crate::{
+    arn_scope::ArnScope,
     protocol::{self, AwsError, Reply, now_ms},
-    realm::Realm,
     store::{LoadError, Store},
 };
 
-/// Names in one `GetParameters` or `DeleteParameters` (AWS).
+/// Names per `GetParameters` or `DeleteParameters` (AWS).
 const NAMES_MAX: usize = 10;
-/// Results of one page: of a path, and of the other listings (AWS).
+/// Results per page: of a path, and of the other listings (AWS).
 const PATH_PAGE_MAX: i64 = 10;
 const PAGE_MAX: i64 = 50;
 
-/// The parameter store of one endpoint.
 #[derive(Debug)]
 pub(crate) struct Ssm {
-    realm: Realm,
+    scope: ArnScope,
     parameters: Mutex<Parameters>,
     store: Store,
 }
 
-/// The parameters, read but not yet served.
+/// Parameters, loaded but not yet served.
 #[derive(Debug)]
-pub(crate) struct Loaded {
-    realm: Realm,
+pub(crate) struct LoadedParameters {
+    scope: ArnScope,
     parameters: Parameters,
 }
 
-impl Loaded {
+impl LoadedParameters {
+    /// Loads the data file; without one, there are no parameters.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn load(scope: ArnScope, conn: Option<&Connection>) -> Result<Self, LoadError> {
+        let parameters = conn.map(persist::load).transpose()?.unwrap_or_default();
+        Ok(Self { scope, parameters })
+    }
+
     /// Starts serving: changes go to `store`.
     pub(crate) fn serve(self, store: Store) -> Ssm {
         Ssm {
-            realm: self.realm,
+            scope: self.scope,
             parameters: Mutex::new(self.parameters),
             store,
         }
@@ -71,26 +82,17 @@ impl Loaded {
 }
 
 impl Ssm {
-    /// No parameters, or what the file holds.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub(crate) fn load(realm: Realm, conn: Option<&Connection>) -> Result<Loaded, LoadError> {
-        let parameters = conn.map(persist::load).transpose()?.unwrap_or_default();
-        Ok(Loaded { realm, parameters })
-    }
-
     /// Runs one operation for the user with this ARN.
     ///
     /// # Errors
-    /// What AWS would answer, or a store that cannot be written.
+    /// The error AWS returns; a failed write of the store.
     pub(crate) async fn call(
         &self,
         action: &str,
         body: &Bytes,
         user: &str,
     ) -> Result<Reply, AwsError> {
-        let answer = match action {
+        let response = match action {
             "GetParameter" => self.get_parameter(parse(body)?),
             "GetParameters" => self.get_parameters(parse(body)?),
             "GetParametersByPath" => self.get_parameters_by_path(parse(body)?),
@@ -104,29 +106,35 @@ impl Ssm {
             "ListTagsForResource" => self.list_tags(&parse(body)?),
             _ => Err(SsmError::UnknownOperation(action.to_owned())),
         };
-        Ok(protocol::json(protocol::SSM, &answer?))
+        Ok(protocol::json(protocol::SSM, &response?))
     }
 
-    fn get_parameter(&self, request: OfName) -> SsmResult<Value> {
+    fn get_parameter(&self, request: NameRequest) -> SsmResult<Value> {
         let name = required(request.name, "name")?;
-        let selector = Selector::parse(&name, &self.realm);
+        let selector = Selector::parse(&name, &self.scope);
         let parameters = self.parameters();
         let version = parameters.select(&selector)?;
         let decrypt = request.with_decryption.unwrap_or(false);
-        Ok(json!({"Parameter": self.show(&selector.name, version, decrypt, selector.version)}))
+        Ok(
+            json!({"Parameter": render::parameter(&self.scope, &selector.name, version, decrypt, selector.version)}),
+        )
     }
 
-    fn get_parameters(&self, request: OfNames) -> SsmResult<Value> {
+    fn get_parameters(&self, request: NamesRequest) -> SsmResult<Value> {
         let names = check_names(request.names)?;
         let decrypt = request.with_decryption.unwrap_or(false);
         let parameters = self.parameters();
         let (mut found, mut invalid) = (Vec::new(), Vec::new());
         for name in &names {
-            let selector = Selector::parse(name, &self.realm);
+            let selector = Selector::parse(name, &self.scope);
             match parameters.select(&selector) {
-                Ok(version) => {
-                    found.push(self.show(&selector.name, version, decrypt, selector.version))
-                }
+                Ok(version) => found.push(render::parameter(
+                    &self.scope,
+                    &selector.name,
+                    version,
+                    decrypt,
+                    selector.version,
+                )),
                 Err(_) => invalid.push(name),
             }
         }
@@ -143,16 +151,20 @@ impl Ssm {
         }
         let size = page_size(request.max_results, PATH_PAGE_MAX, PATH_PAGE_MAX)?;
         let after = request.next_token.as_deref().map(token_name).transpose()?;
-        let conditions = filters::parse(request.parameter_filters.unwrap_or_default())?;
+        let listing_filters = filters::parse(request.parameter_filters.unwrap_or_default())?;
         let decrypt = request.with_decryption.unwrap_or(false);
         let parameters = self.parameters();
         let found = parameters
             .below(&path, request.recursive.unwrap_or(false), after.as_deref())
-            .filter(|(name, parameter)| conditions.iter().all(|c| c.is_met(name, parameter)));
+            .filter(|(name, parameter)| {
+                listing_filters
+                    .iter()
+                    .all(|filter| filter.matches(name, parameter))
+            });
         let (page, token) = page(found, size);
         let shown: Vec<_> = page
             .iter()
-            .map(|(name, p)| self.show(name, p.latest(), decrypt, None))
+            .map(|(name, p)| render::parameter(&self.scope, name, p.latest(), decrypt, None))
             .collect();
         Ok(with_token(json!({"Parameters": shown}), token))
     }
@@ -168,8 +180,8 @@ impl Ssm {
                     .into(),
             ));
         }
-        let draft = Draft {
-            name: Selector::parse(&required(request.name, "name")?, &self.realm).name,
+        let new = NewVersion {
+            name: Selector::parse(&required(request.name, "name")?, &self.scope).name,
             value: required(request.value, "value")?,
             kind: request.r#type.as_deref().map(Kind::parse).transpose()?,
             description: request.description,
@@ -182,11 +194,11 @@ impl Ssm {
         };
         let tags = tags::check(tags)?;
         self.transact(|parameters| {
-            let name = draft.name.clone();
-            let put = parameters.put(draft, now_ms())?;
-            let answer = json!({"Version": put.version.version, "Tier": put.version.tier});
+            let name = new.name.clone();
+            let put = parameters.put(new, now_ms())?;
+            let response = json!({"Version": put.version.version, "Tier": put.version.tier});
             let version = Box::new(put.version.clone());
-            let mut changes = vec![persist::Change::Put {
+            let mut changes = vec![ParameterChange::Put {
                 name: name.clone(),
                 version,
                 dropped: put.dropped,
@@ -195,34 +207,34 @@ impl Ssm {
                 && let Some(place) = parameters.tags_mut(&name)
             {
                 place.clone_from(&tags);
-                changes.push(persist::Change::Tag { name, tags });
+                changes.push(ParameterChange::Tag { name, tags });
             }
-            Ok((answer, changes))
+            Ok((response, changes))
         })
         .await
     }
 
-    async fn delete_parameter(&self, request: OfName) -> SsmResult<Value> {
-        let name = Selector::parse(&required(request.name, "name")?, &self.realm).name;
+    async fn delete_parameter(&self, request: NameRequest) -> SsmResult<Value> {
+        let name = Selector::parse(&required(request.name, "name")?, &self.scope).name;
         self.transact(|parameters| {
             if !parameters.delete(&name) {
                 return Err(SsmError::ParameterNotFound(name));
             }
-            Ok((json!({}), vec![persist::Change::Delete(name)]))
+            Ok((json!({}), vec![ParameterChange::Delete(name)]))
         })
         .await
     }
 
-    async fn delete_parameters(&self, request: OfNames) -> SsmResult<Value> {
+    async fn delete_parameters(&self, request: NamesRequest) -> SsmResult<Value> {
         let names = check_names(request.names)?;
         self.transact(|parameters| {
             let (deleted, invalid): (Vec<_>, Vec<_>) = names
                 .into_iter()
-                .partition(|name| parameters.delete(&Selector::parse(name, &self.realm).name));
-            let answer = json!({"DeletedParameters": deleted, "InvalidParameters": invalid});
-            let gone =
-                |name: String| persist::Change::Delete(Selector::parse(&name, &self.realm).name);
-            Ok((answer, deleted.into_iter().map(gone).collect()))
+                .partition(|name| parameters.delete(&Selector::parse(name, &self.scope).name));
+            let response = json!({"DeletedParameters": deleted, "InvalidParameters": invalid});
+            let deletion =
+                |name: String| ParameterChange::Delete(Selector::parse(&name, &self.scope).name);
+            Ok((response, deleted.into_iter().map(deletion).collect()))
         })
         .await
     }
@@ -230,19 +242,23 @@ impl Ssm {
     fn describe_parameters(&self, request: DescribeParameters) -> SsmResult<Value> {
         let size = page_size(request.max_results, PAGE_MAX, PATH_PAGE_MAX)?;
         let after = request.next_token.as_deref().map(token_name).transpose()?;
-        let mut conditions = request.parameter_filters.unwrap_or_default();
-        conditions.extend(request.filters.unwrap_or_default());
-        let conditions = filters::parse(conditions)?;
+        let mut listing_filters = request.parameter_filters.unwrap_or_default();
+        listing_filters.extend(request.filters.unwrap_or_default());
+        let listing_filters = filters::parse(listing_filters)?;
         let parameters = self.parameters();
         let found = parameters
             .all(after.as_deref())
-            .filter(|(name, parameter)| conditions.iter().all(|c| c.is_met(name, parameter)));
+            .filter(|(name, parameter)| {
+                listing_filters
+                    .iter()
+                    .all(|filter| filter.matches(name, parameter))
+            });
         let (page, token) = page(found, size);
         let shown: Vec<_> = page
             .iter()
             .map(|(name, parameter)| {
-                let mut shown = metadata(name, parameter.latest());
-                shown["ARN"] = names::arn(name, &self.realm).into();
+                let mut shown = render::metadata(name, parameter.latest());
+                shown["ARN"] = names::arn(name, &self.scope).into();
                 shown
             })
             .collect();
@@ -250,7 +266,7 @@ impl Ssm {
     }
 
     fn get_parameter_history(&self, request: GetParameterHistory) -> SsmResult<Value> {
-        let name = Selector::parse(&required(request.name, "name")?, &self.realm).name;
+        let name = Selector::parse(&required(request.name, "name")?, &self.scope).name;
         let size = page_size(request.max_results, PAGE_MAX, PAGE_MAX)?;
         let after = request.next_token.as_deref().map(token_name).transpose()?;
         let after: u64 = after.map_or(Ok(0), |text| {
@@ -275,8 +291,8 @@ impl Ssm {
         let shown: Vec<_> = page
             .iter()
             .map(|version| {
-                let mut shown = metadata(&name, version);
-                shown["Value"] = value_of(version, decrypt).into();
+                let mut shown = render::metadata(&name, version);
+                shown["Value"] = render::value_of(version, decrypt).into();
                 shown["Labels"] = json!([]);
                 shown
             })
@@ -284,40 +300,79 @@ impl Ssm {
         Ok(with_token(json!({"Parameters": shown}), token))
     }
 
-    /// A parameter as the reading operations show it.
-    fn show(&self, name: &str, version: &Version, decrypt: bool, selector: Option<&str>) -> Value {
-        let mut shown = json!({
-            "Name": name,
-            "Type": version.kind.name(),
-            "Value": value_of(version, decrypt),
-            "Version": version.version,
-            "LastModifiedDate": seconds(version.modified_ms),
-            "ARN": names::arn(name, &self.realm),
-            "DataType": version.data_type,
-        });
-        if let Some(selector) = selector {
-            shown["Selector"] = format!(":{selector}").into();
-        }
-        shown
+    async fn add_tags(&self, request: TagsRequest) -> SsmResult<Value> {
+        let name = self.resource(&request)?;
+        let added = tags::check(required(request.tags, "tags")?)?;
+        self.change_tags(name, |tags| tags.extend(added)).await
     }
 
-    /// Changes the parameters under the lock, then waits until that is on disk.
+    async fn remove_tags(&self, request: TagsRequest) -> SsmResult<Value> {
+        let name = self.resource(&request)?;
+        let keys = required(request.tag_keys, "tagKeys")?;
+        self.change_tags(name, |tags| tags.retain(|key, _| !keys.contains(key)))
+            .await
+    }
+
+    fn list_tags(&self, request: &TagsRequest) -> SsmResult<Value> {
+        let name = self.resource(request)?;
+        let parameters = self.parameters();
+        let parameter = parameters
+            .get(&name)
+            .ok_or(SsmError::InvalidResourceId(name))?;
+        let tags: Vec<_> = parameter
+            .tags
+            .iter()
+            .map(|(key, value)| json!({"Key": key, "Value": value}))
+            .collect();
+        Ok(json!({"TagList": tags}))
+    }
+
+    async fn change_tags(
+        &self,
+        name: String,
+        change: impl FnOnce(&mut BTreeMap<String, String>),
+    ) -> SsmResult<Value> {
+        self.transact(|parameters| {
+            let Some(place) = parameters.tags_mut(&name) else {
+                return Err(SsmError::InvalidResourceId(name));
+            };
+            let mut tags = place.clone();
+            change(&mut tags);
+            if tags.len() > TAGS_MAX {
+                return Err(SsmError::TooManyTags(TAGS_MAX));
+            }
+            place.clone_from(&tags);
+            Ok((json!({}), vec![ParameterChange::Tag { name, tags }]))
+        })
+        .await
+    }
+
+    fn resource(&self, request: &TagsRequest) -> SsmResult<String> {
+        let resource_type = required(request.resource_type.as_deref(), "resourceType")?;
+        if resource_type != "Parameter" {
+            return Err(SsmError::InvalidResourceType(resource_type.to_owned()));
+        }
+        let id = required(request.resource_id.as_deref(), "resourceId")?;
+        Ok(Selector::parse(id, &self.scope).name)
+    }
+
+    /// Runs `change` under the lock, then waits until its changes are on disk.
     async fn transact<T>(
         &self,
-        change: impl FnOnce(&mut Parameters) -> SsmResult<(T, Vec<persist::Change>)>,
+        change: impl FnOnce(&mut Parameters) -> SsmResult<(T, Vec<ParameterChange>)>,
     ) -> SsmResult<T> {
-        let room = self.store.room().await;
-        let (answer, pending) = {
+        let permit = self.store.reserve().await;
+        let (response, commit) = {
             let mut parameters = self.parameters();
-            let (answer, changes) = change(&mut parameters)?;
-            (answer, self.store.submit(room, changes))
+            let (response, changes) = change(&mut parameters)?;
+            (response, self.store.submit(permit, changes))
         };
-        pending.committed().await?;
-        Ok(answer)
+        commit.done().await?;
+        Ok(response)
     }
 
     fn parameters(&self) -> MutexGuard<'_, Parameters> {
-        // A panic under the lock is a bug; going on with what is there beats failing every later call.
+        // A panic under the lock is a bug. Serving the state as it is beats failing every later call.
         self.parameters
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -355,95 +410,4 @@ fn check_names(names: Option<Vec<String>>) -> SsmResult<Vec<String>> {
     names.sort();
     names.dedup();
     Ok(names)
-}
-
-fn page_size(asked: Option<i64>, max: i64, default: i64) -> SsmResult<usize> {
-    let asked = asked.unwrap_or(default);
-    usize::try_from(asked).ok().filter(|_| (1..=max).contains(&asked)).ok_or_else(|| {
-        SsmError::Validation(format!(
-            "1 validation error detected: Value '{asked}' at 'maxResults' failed to satisfy constraint: Member must \
-             have value between 1 and {max}"
-        ))
-    })
-}
-
-/// The first `size` of what was found, and the token of the next page if there is more.
-fn page<'a>(
-    mut found: impl Iterator<Item = (&'a String, &'a Parameter)>,
-    size: usize,
-) -> (Vec<(&'a String, &'a Parameter)>, Option<String>) {
-    let page: Vec<_> = found.by_ref().take(size).collect();
-    let more = found.next().is_some();
-    let token = page
-        .last()
-        .filter(|_| more)
-        .map(|(name, _)| name_token(name));
-    (page, token)
-}
-
-fn name_token(name: &str) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(name)
-}
-
-fn token_name(token: &str) -> SsmResult<String> {
-    let bytes = BASE64_URL_SAFE_NO_PAD
-        .decode(token)
-        .map_err(|_| SsmError::InvalidNextToken)?;
-    String::from_utf8(bytes).map_err(|_| SsmError::InvalidNextToken)
-}
-
-fn with_token(mut answer: Value, token: Option<String>) -> Value {
-    if let Some(token) = token {
-        answer["NextToken"] = token.into();
-    }
-    answer
-}
-
-/// A version without its value.
-fn metadata(name: &str, version: &Version) -> Value {
-    let mut shown = json!({
-        "Name": name,
-        "Type": version.kind.name(),
-        "LastModifiedDate": seconds(version.modified_ms),
-        "LastModifiedUser": version.modified_by,
-        "Version": version.version,
-        "Tier": version.tier,
-        "Policies": [],
-        "DataType": version.data_type,
-    });
-    let optional = [
-        ("Description", &version.description),
-        ("KeyId", &version.key_id),
-        ("AllowedPattern", &version.allowed_pattern),
-    ];
-    for (member, value) in optional {
-        if let Some(value) = value {
-            shown[member] = value.as_str().into();
-        }
-    }
-    shown
-}
-
-/// The value as the caller may see it: of a `SecureString` without decryption, a text that tells nothing.
-fn value_of(version: &Version, decrypt: bool) -> String {
-    if version.kind != Kind::SecureString || decrypt {
-        return version.value.clone();
-    }
-    let mut opaque = Vec::with_capacity(64);
-    for n in 0..4_u8 {
-        let block = Md5::new()
-            .chain_update([n])
-            .chain_update(version.modified_ms.to_be_bytes());
-        opaque.extend_from_slice(&block.chain_update(&version.value).finalize());
-    }
-    BASE64_STANDARD.encode(opaque)
-}
-
-/// A time as AWS JSON writes it: seconds, with the milliseconds as a fraction.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "milliseconds since 1970 fit a double's 53 bits"
-)]
-fn seconds(ms: u64) -> f64 {
-    ms as f64 / 1_000.0
 }

@@ -1,17 +1,17 @@
-//! Names of parameters: checked when one is made, taken apart when one is asked for.
+//! Names of parameters: checks, selectors, ARNs.
 
 use super::error::{SsmError, SsmResult};
-use crate::realm::Realm;
+use crate::arn_scope::ArnScope;
 
-/// Characters of a name (AWS: 1,011 with the ARN's start, so that the whole ARN fits 1,048).
+/// Characters of a name (AWS: the limit of 1,048 on the ARN leaves 1,011).
 const NAME_CHARS_MAX: usize = 1_011;
 /// Levels of a hierarchy (AWS).
 const LEVELS_MAX: usize = 15;
 
-/// Checks the name of a parameter about to be made.
+/// Checks the name of a new parameter.
 ///
 /// # Errors
-/// `ValidationException`, `AccessDeniedException` for AWS's own names, or the limit on levels.
+/// `ValidationException`; `AccessDeniedException` for reserved names; `HierarchyLevelLimitExceededException`.
 pub(crate) fn check(name: &str) -> SsmResult<()> {
     let invalid = |text: String| Err(SsmError::Validation(text));
     if name.is_empty() || name.len() > NAME_CHARS_MAX {
@@ -51,22 +51,18 @@ pub(crate) fn check(name: &str) -> SsmResult<()> {
     Ok(())
 }
 
-/// What a request asks for: a name and, after a colon, a version.
+/// The parameter that a request names, with an optional version.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Selector<'a> {
-    /// The parameter's name, whether given as a name or an ARN.
     pub(crate) name: String,
-    /// The version, not yet a number.
+    /// As in the request, not parsed.
     pub(crate) version: Option<&'a str>,
 }
 
 impl<'a> Selector<'a> {
-    /// Takes apart `name`, `name:version`, or either as an ARN.
-    pub(crate) fn parse(text: &'a str, realm: &Realm) -> Self {
-        let prefix = format!(
-            "arn:aws:ssm:{}:{}:parameter/",
-            realm.region, realm.account_id
-        );
+    /// Parses `name`, `name:version`, or an ARN of either.
+    pub(crate) fn parse(text: &'a str, scope: &ArnScope) -> Self {
+        let prefix = format!("{}parameter/", scope.prefix("ssm"));
         let (path, is_arn) = text
             .strip_prefix(&prefix)
             .map_or((text, false), |rest| (rest, true));
@@ -74,7 +70,7 @@ impl<'a> Selector<'a> {
             Some((name, version)) => (name, Some(version)),
             None => (path, None),
         };
-        // An ARN has one slash before the name, whether the name starts with one or not.
+        // An ARN has one slash before the name, with or without a leading slash in the name.
         let name = if is_arn && name.contains('/') {
             format!("/{name}")
         } else {
@@ -84,13 +80,9 @@ impl<'a> Selector<'a> {
     }
 }
 
-/// The ARN of a parameter.
-pub(crate) fn arn(name: &str, realm: &Realm) -> String {
+pub(crate) fn arn(name: &str, scope: &ArnScope) -> String {
     let slash = if name.starts_with('/') { "" } else { "/" };
-    format!(
-        "arn:aws:ssm:{}:{}:parameter{slash}{name}",
-        realm.region, realm.account_id
-    )
+    format!("{}parameter{slash}{name}", scope.prefix("ssm"))
 }
 
 #[cfg(test)]
@@ -128,10 +120,7 @@ mod tests {
 
     #[test]
     fn selectors_name_version_and_arn() {
-        let realm = Realm {
-            region: "us-east-1".into(),
-            account_id: "000000000000".into(),
-        };
+        let scope = ArnScope::sample();
         for (text, name, version) in [
             ("/a/b", "/a/b", None),
             ("/a/b:3", "/a/b", Some("3")),
@@ -144,7 +133,7 @@ mod tests {
             ("arn:aws:ssm:us-east-1:000000000000:parameter/a", "a", None),
         ] {
             assert_eq!(
-                Selector::parse(text, &realm),
+                Selector::parse(text, &scope),
                 Selector {
                     name: name.into(),
                     version
@@ -153,11 +142,11 @@ mod tests {
             );
         }
         assert_eq!(
-            arn("a", &realm),
+            arn("a", &scope),
             "arn:aws:ssm:us-east-1:000000000000:parameter/a"
         );
         assert_eq!(
-            arn("/a/b", &realm),
+            arn("/a/b", &scope),
             "arn:aws:ssm:us-east-1:000000000000:parameter/a/b"
         );
     }

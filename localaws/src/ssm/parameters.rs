@@ -1,4 +1,4 @@
-//! The parameters themselves: pure state, changed by values and a time that come in as arguments.
+//! State of the parameters. Pure: values and times are arguments.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,32 +12,26 @@ use super::{
     names::{self, Selector},
 };
 
-/// Versions kept of one parameter (AWS); the oldest goes when another comes.
+/// Versions per parameter (AWS); a new one replaces the oldest.
 const VERSIONS_MAX: usize = 100;
 /// Characters of a value: standard and advanced tier (AWS).
 const STANDARD_CHARS_MAX: usize = 4_096;
 const ADVANCED_CHARS_MAX: usize = 8_192;
 /// Characters of a description (AWS).
 const DESCRIPTION_CHARS_MAX: usize = 1_024;
-/// Tags of one parameter (AWS).
+/// Tags per parameter (AWS).
 pub(crate) const TAGS_MAX: usize = 50;
 
-/// Kinds of parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
-    /// Plain text.
     String,
-    /// Plain texts, separated by commas.
+    /// Separated by commas.
     StringList,
-    /// Text that is shown only to who asks for decryption.
+    /// Shown in plain text only on request.
     SecureString,
 }
 
 impl Kind {
-    /// Parses the name of a kind.
-    ///
-    /// # Errors
-    /// `UnsupportedParameterType`.
     pub(crate) fn parse(text: &str) -> SsmResult<Self> {
         match text {
             "String" => Ok(Self::String),
@@ -47,7 +41,6 @@ impl Kind {
         }
     }
 
-    /// The name of the kind.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::String => "String",
@@ -57,34 +50,31 @@ impl Kind {
     }
 }
 
-/// One version of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Version {
     /// Counts from 1.
     pub(crate) version: u64,
-    /// Its kind, the same in all versions.
+    /// The same in all versions.
     pub(crate) kind: Kind,
-    /// Its value.
     pub(crate) value: String,
-    /// What it is for.
     pub(crate) description: Option<String>,
-    /// The KMS key it is said to be encrypted with.
+    /// Stored, never used.
     pub(crate) key_id: Option<String>,
-    /// Kept, never enforced.
+    /// Stored, never enforced.
     pub(crate) allowed_pattern: Option<String>,
     /// `Standard` or `Advanced`.
     pub(crate) tier: String,
-    /// Kept, never checked.
+    /// Stored, never checked.
     pub(crate) data_type: String,
-    /// When, in milliseconds since 1970.
+    /// Milliseconds since 1970.
     pub(crate) modified_ms: u64,
-    /// ARN of who wrote it.
+    /// ARN of the caller.
     pub(crate) modified_by: String,
 }
 
-/// What a caller wants to put.
+/// A new version of a parameter, as a client puts it.
 #[derive(Debug)]
-pub(crate) struct Draft {
+pub(crate) struct NewVersion {
     pub(crate) name: String,
     pub(crate) value: String,
     pub(crate) kind: Option<Kind>,
@@ -97,40 +87,35 @@ pub(crate) struct Draft {
     pub(crate) modified_by: String,
 }
 
-/// A parameter with its history.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parameter {
-    /// Versions, oldest first; never empty once in [`Parameters`].
+    /// Oldest first; never empty within [`Parameters`].
     pub(crate) versions: VecDeque<Version>,
-    /// Its tags.
     pub(crate) tags: BTreeMap<String, String>,
 }
 
 impl Parameter {
-    /// The version that counts.
     pub(crate) fn latest(&self) -> &Version {
         self.versions.back().expect("a parameter has a version")
     }
 }
 
-/// Every parameter, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Parameters {
     by_name: BTreeMap<String, Parameter>,
 }
 
-/// What a put did.
+/// Result of a put.
 #[derive(Debug)]
 pub(crate) struct Put<'a> {
-    /// The new version.
     pub(crate) version: &'a Version,
-    /// The version that had to go.
+    /// The version over [`VERSIONS_MAX`].
     pub(crate) dropped: Option<u64>,
 }
 
 impl Parameters {
-    /// Takes a version in that is in the store already; versions of a name come oldest first.
-    pub(crate) fn adopt(&mut self, name: String, version: Version) {
+    /// Adds a version that is in the store. Call it for the oldest version of a name first.
+    pub(crate) fn load(&mut self, name: String, version: Version) {
         self.by_name
             .entry(name)
             .or_default()
@@ -138,19 +123,17 @@ impl Parameters {
             .push_back(version);
     }
 
-    /// The parameter of this name.
     pub(crate) fn get(&self, name: &str) -> Option<&Parameter> {
         self.by_name.get(name)
     }
 
-    /// The tags of a parameter, to be changed.
     pub(crate) fn tags_mut(&mut self, name: &str) -> Option<&mut BTreeMap<String, String>> {
         self.by_name
             .get_mut(name)
             .map(|parameter| &mut parameter.tags)
     }
 
-    /// The version a selector means: the latest, or the one it names.
+    /// Returns the version that a selector names, by default the latest.
     ///
     /// # Errors
     /// `ParameterNotFound`, `ParameterVersionNotFound`.
@@ -171,18 +154,18 @@ impl Parameters {
             })
     }
 
-    /// Puts a new parameter, or a new version of one.
+    /// Adds a parameter, or a version of an existing one.
     ///
     /// # Errors
-    /// What AWS answers; nothing changes then.
-    pub(crate) fn put(&mut self, draft: Draft, now_ms: u64) -> SsmResult<Put<'_>> {
-        names::check(&draft.name)?;
-        let before = self.by_name.get(&draft.name);
-        if before.is_some() && !draft.overwrite {
+    /// The error AWS returns; nothing changes then.
+    pub(crate) fn put(&mut self, new: NewVersion, now_ms: u64) -> SsmResult<Put<'_>> {
+        names::check(&new.name)?;
+        let before = self.by_name.get(&new.name);
+        if before.is_some() && !new.overwrite {
             return Err(SsmError::ParameterAlreadyExists);
         }
         let before = before.map(Parameter::latest);
-        let kind = match (draft.kind, before) {
+        let kind = match (new.kind, before) {
             (Some(kind), Some(before)) if kind != before.kind => {
                 return Err(SsmError::HierarchyTypeMismatch);
             }
@@ -194,8 +177,8 @@ impl Parameters {
                 ));
             }
         };
-        check_value(&draft.value, kind)?;
-        if draft
+        check_value(&new.value, kind)?;
+        if new
             .description
             .as_ref()
             .is_some_and(|d| d.chars().count() > DESCRIPTION_CHARS_MAX)
@@ -205,27 +188,26 @@ impl Parameters {
                  length less than or equal to {DESCRIPTION_CHARS_MAX}"
             )));
         }
-        let tier = tier(draft.tier.as_deref(), before, draft.value.chars().count())?;
+        let tier = tier(new.tier.as_deref(), before, new.value.chars().count())?;
         let version = Version {
             version: before.map_or(1, |before| before.version + 1),
             kind,
-            value: draft.value,
-            description: draft.description.or_else(|| before?.description.clone()),
+            value: new.value,
+            description: new.description.or_else(|| before?.description.clone()),
             key_id: (kind == Kind::SecureString).then(|| {
-                draft
-                    .key_id
+                new.key_id
                     .or_else(|| before?.key_id.clone())
                     .unwrap_or("alias/aws/ssm".into())
             }),
-            allowed_pattern: draft
+            allowed_pattern: new
                 .allowed_pattern
                 .or_else(|| before?.allowed_pattern.clone()),
             tier,
-            data_type: draft.data_type.unwrap_or_else(|| "text".into()),
+            data_type: new.data_type.unwrap_or_else(|| "text".into()),
             modified_ms: now_ms,
-            modified_by: draft.modified_by,
+            modified_by: new.modified_by,
         };
-        let parameter = self.by_name.entry(draft.name).or_default();
+        let parameter = self.by_name.entry(new.name).or_default();
         parameter.versions.push_back(version);
         let dropped = (parameter.versions.len() > VERSIONS_MAX)
             .then(|| parameter.versions.pop_front())
@@ -236,12 +218,12 @@ impl Parameters {
         })
     }
 
-    /// Deletes a parameter; whether there was one.
+    /// Deletes a parameter; returns whether it existed.
     pub(crate) fn delete(&mut self, name: &str) -> bool {
         self.by_name.remove(name).is_some()
     }
 
-    /// Parameters below a path, by name, after `after`: its children, or all descendants.
+    /// Returns the children of a path, or all descendants, by name, after the name `after`.
     pub(crate) fn below<'a>(
         &'a self,
         path: &str,
@@ -260,7 +242,7 @@ impl Parameters {
             .filter(move |(name, _)| recursive || !name[prefix.len()..].contains('/'))
     }
 
-    /// All parameters, by name, after `after`.
+    /// Returns all parameters by name, after the name `after`.
     pub(crate) fn all<'a>(
         &'a self,
         after: Option<&str>,
@@ -286,11 +268,11 @@ fn check_value(value: &str, kind: Kind) -> SsmResult<()> {
     Ok(())
 }
 
-/// The tier a value goes to: the one asked for, else the one it is in, and larger when it must and may.
+/// Returns the tier of a value: the requested or current one, raised for `Intelligent-Tiering` if the value needs it.
 fn tier(asked: Option<&str>, before: Option<&Version>, chars: usize) -> SsmResult<String> {
     let current = before.map_or("Standard", |before| before.tier.as_str());
     let tier = match asked.unwrap_or(current) {
-        // An advanced parameter never goes back (AWS).
+        // AWS does not downgrade an advanced parameter.
         "Standard" if current == "Advanced" => {
             return Err(SsmError::Validation(
                 "This parameter uses the advanced-parameter tier. You can't downgrade a parameter from the \
@@ -326,8 +308,8 @@ fn tier(asked: Option<&str>, before: Option<&Version>, chars: usize) -> SsmResul
 mod tests {
     use super::*;
 
-    fn draft(name: &str, value: &str) -> Draft {
-        Draft {
+    fn new(name: &str, value: &str) -> NewVersion {
+        NewVersion {
             name: name.into(),
             value: value.into(),
             kind: Some(Kind::String),
@@ -353,19 +335,19 @@ mod tests {
     }
 
     #[test]
-    fn versions_count_up_and_the_oldest_goes() {
+    fn versions_increase_and_the_oldest_is_dropped() {
         let mut parameters = Parameters::default();
-        parameters.put(draft("/a", "1"), 0).unwrap();
+        parameters.put(new("/a", "1"), 0).unwrap();
         assert_eq!(
-            parameters.put(draft("/a", "2"), 0).unwrap_err(),
+            parameters.put(new("/a", "2"), 0).unwrap_err(),
             SsmError::ParameterAlreadyExists
         );
         for n in 2..=VERSIONS_MAX as u64 + 1 {
             let put = parameters
                 .put(
-                    Draft {
+                    NewVersion {
                         overwrite: true,
-                        ..draft("/a", &n.to_string())
+                        ..new("/a", &n.to_string())
                     },
                     n,
                 )
@@ -386,10 +368,10 @@ mod tests {
     }
 
     #[test]
-    fn paths_list_children_or_descendants() {
+    fn a_path_lists_children_or_descendants() {
         let mut parameters = Parameters::default();
         for name in ["/a", "/a/b", "/a/b/c", "/a/d", "/ab/c", "plain"] {
-            parameters.put(draft(name, "x"), 0).unwrap();
+            parameters.put(new(name, "x"), 0).unwrap();
         }
         let below = |path, recursive, after| {
             parameters
@@ -405,14 +387,14 @@ mod tests {
     }
 
     #[test]
-    fn values_have_the_size_of_their_tier() {
+    fn a_value_fits_the_limit_of_its_tier() {
         let mut parameters = Parameters::default();
         let put = |p: &mut Parameters, tier: Option<&str>, chars: usize| {
             p.put(
-                Draft {
+                NewVersion {
                     tier: tier.map(Into::into),
                     overwrite: true,
-                    ..draft("/a", &"x".repeat(chars))
+                    ..new("/a", &"x".repeat(chars))
                 },
                 0,
             )
@@ -433,30 +415,30 @@ mod tests {
     }
 
     #[test]
-    fn the_kind_is_needed_once_and_stays() {
+    fn the_kind_is_required_once_and_never_changes() {
         let mut parameters = Parameters::default();
         assert!(
             parameters
                 .put(
-                    Draft {
+                    NewVersion {
                         kind: None,
-                        ..draft("/a", "x")
+                        ..new("/a", "x")
                     },
                     0
                 )
                 .is_err()
         );
-        parameters.put(draft("/a", "x"), 0).unwrap();
-        let again = Draft {
+        parameters.put(new("/a", "x"), 0).unwrap();
+        let again = NewVersion {
             kind: None,
             overwrite: true,
-            ..draft("/a", "y")
+            ..new("/a", "y")
         };
         assert_eq!(parameters.put(again, 0).unwrap().version.kind, Kind::String);
-        let other = Draft {
+        let other = NewVersion {
             kind: Some(Kind::SecureString),
             overwrite: true,
-            ..draft("/a", "y")
+            ..new("/a", "y")
         };
         assert_eq!(
             parameters.put(other, 0).unwrap_err(),

@@ -1,4 +1,4 @@
-//! Parameters in SQLite: a row per version, a row of tags per parameter that has some.
+//! Parameters in SQLite: a row per version, and a row of tags per parameter with tags.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,6 @@ use rusqlite::{Connection, Transaction, params};
 use super::parameters::{Parameters, Version};
 use crate::store::{self, LoadError, column};
 
-/// The tables of this module.
 pub(crate) const SCHEMA: &str = "
     CREATE TABLE parameter_versions (
         name TEXT NOT NULL,
@@ -18,25 +17,24 @@ pub(crate) const SCHEMA: &str = "
     CREATE TABLE parameter_tags (name TEXT PRIMARY KEY, tags TEXT NOT NULL) STRICT;
 ";
 
-/// One step of the state in the store.
+/// A change of parameters for the store.
 #[derive(Debug)]
-pub(crate) enum Change {
-    /// A version is new; `dropped` had to go for it.
+pub(crate) enum ParameterChange {
+    /// Adds a version, and deletes the version `dropped`.
     Put {
         name: String,
         version: Box<Version>,
         dropped: Option<u64>,
     },
-    /// A parameter has these tags.
+    /// Replaces the tags of a parameter.
     Tag {
         name: String,
         tags: BTreeMap<String, String>,
     },
-    /// A parameter is gone.
     Delete(String),
 }
 
-impl store::Change for Change {
+impl store::Write for ParameterChange {
     fn apply(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         match self {
             Self::Put {
@@ -70,10 +68,10 @@ impl store::Change for Change {
     }
 }
 
-/// Reads all parameters.
+/// Loads all parameters.
 ///
 /// # Errors
-/// What SQLite answers, or a row this version cannot read.
+/// SQLite errors; an unreadable row.
 pub(crate) fn load(conn: &Connection) -> Result<Parameters, LoadError> {
     let mut parameters = Parameters::default();
     let mut statement =
@@ -84,7 +82,7 @@ pub(crate) fn load(conn: &Connection) -> Result<Parameters, LoadError> {
         let data: String = row.get(1)?;
         let version = serde_json::from_str(&data)
             .map_err(|error| LoadError::Row(format!("parameter {name}: {error}")))?;
-        parameters.adopt(name, version);
+        parameters.load(name, version);
     }
     let mut statement = conn.prepare("SELECT name, tags FROM parameter_tags")?;
     let mut rows = statement.query([])?;

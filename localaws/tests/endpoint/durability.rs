@@ -1,4 +1,4 @@
-//! What is answered survives `kill -9`: the real program, killed in mid-work.
+//! Every answered call survives `kill -9` of the program.
 
 use std::{
     collections::HashSet,
@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use crate::support::{count, eventually, queue, receive, sdk};
 
-/// The program on a data folder; killed when dropped.
+/// The program on a data folder; killed on drop.
 struct Program {
     child: Child,
     url: String,
@@ -43,7 +43,6 @@ impl Program {
         }
     }
 
-    /// SIGKILL.
     fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -58,7 +57,7 @@ impl Drop for Program {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_confirmed_message_survives_a_kill_in_mid_send() {
+async fn every_confirmed_message_survives_a_kill_during_sends() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(dir.path());
     let (sqs, url) = queue(&program.url, "jobs").await;
@@ -84,7 +83,7 @@ async fn every_confirmed_message_survives_a_kill_in_mid_send() {
             })
         })
         .collect();
-    eventually("200 messages are confirmed", || async {
+    eventually("200 messages are confirmed", async || {
         confirmed.lock().await.len() >= 200
     })
     .await;
@@ -115,13 +114,13 @@ async fn every_confirmed_message_survives_a_kill_in_mid_send() {
 }
 
 #[tokio::test]
-async fn leases_deletions_settings_and_parameters_survive_a_kill() {
+async fn receives_deletions_settings_and_parameters_survive_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(dir.path());
     let (sqs, url) = queue(&program.url, "jobs").await;
     let ssm = aws_sdk_ssm::Client::new(&sdk(&program.url).await);
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk(&program.url).await);
-    for body in ["deleted", "leased", "waiting"] {
+    for body in ["deleted", "in-flight", "waiting"] {
         sqs.send_message()
             .queue_url(&url)
             .message_body(body)
@@ -145,7 +144,7 @@ async fn leases_deletions_settings_and_parameters_survive_a_kill() {
             .receipt_handle
             .unwrap()
     };
-    let (deleted, leased) = (take().await, take().await);
+    let (deleted, in_flight) = (take().await, take().await);
     sqs.delete_message()
         .queue_url(&url)
         .receipt_handle(deleted)
@@ -199,14 +198,14 @@ async fn leases_deletions_settings_and_parameters_survive_a_kill() {
     );
     sqs.delete_message()
         .queue_url(&url)
-        .receipt_handle(leased)
+        .receipt_handle(in_flight)
         .send()
         .await
         .unwrap();
     assert_eq!(
         count(&sqs, &url, "ApproximateNumberOfMessagesNotVisible").await,
         1,
-        "the old handle still fits"
+        "the old receipt handle is still valid"
     );
     let ssm = aws_sdk_ssm::Client::new(&sdk(&program.url).await);
     assert_eq!(
@@ -246,7 +245,7 @@ async fn leases_deletions_settings_and_parameters_survive_a_kill() {
 }
 
 #[test]
-fn a_second_program_on_the_same_folder_says_why_it_cannot_start() {
+fn a_second_program_on_the_same_folder_reports_why_it_cannot_start() {
     let dir = tempfile::tempdir().unwrap();
     let _first = Program::start(dir.path());
     let second = Command::new(env!("CARGO_BIN_EXE_localaws"))
@@ -255,9 +254,9 @@ fn a_second_program_on_the_same_folder_says_why_it_cannot_start() {
         .output()
         .unwrap();
     assert_eq!(second.status.code(), Some(2));
-    let complaint = String::from_utf8(second.stderr).unwrap();
-    assert_eq!(complaint.lines().count(), 1, "{complaint}");
-    assert!(complaint.contains("another process"), "{complaint}");
+    let error = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains("another process"), "{error}");
 }
 
 #[test]
@@ -276,7 +275,7 @@ fn sigterm_ends_the_program_with_success() {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_what_it_cannot_keep_and_a_restart_has_all_that_was_confirmed() {
+async fn on_a_full_disk_sends_are_refused_and_every_confirmed_message_survives_a_restart() {
     use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(dir.path());
@@ -288,7 +287,7 @@ async fn a_full_disk_refuses_what_it_cannot_keep_and_a_restart_has_all_that_was_
             .send()
     };
     send(&sqs).await.unwrap();
-    // Files of this program can grow to 256 KiB: as good as a full disk, and without another file system.
+    // The program can grow files to 256 KiB: this acts as a full disk, without another file system.
     let limit = Rlimit {
         current: Some(256 * 1024),
         ..getrlimit(Resource::Fsize)
@@ -298,9 +297,9 @@ async fn a_full_disk_refuses_what_it_cannot_keep_and_a_restart_has_all_that_was_
     let mut confirmed = 1;
     while send(&sqs).await.is_ok() {
         confirmed += 1;
-        assert!(confirmed < 100, "the disk is full by now");
+        assert!(confirmed < 100, "the disk must be full by now");
     }
-    assert!(send(&sqs).await.is_err(), "it goes on refusing");
+    assert!(send(&sqs).await.is_err(), "the program keeps refusing");
     program.kill();
     let again = Program::start(dir.path());
     let sqs = aws_sdk_sqs::Client::new(&sdk(&again.url).await);

@@ -48,7 +48,7 @@ fn put(message_id: &str) -> WriteRequest {
 }
 
 #[tokio::test]
-async fn items_are_written_in_batches_and_duplicates_refused() {
+async fn a_batch_writes_items_and_duplicates_are_refused() {
     let endpoint = ephemeral().await;
     let dynamodb = Client::new(&sdk(&endpoint.url()).await);
     create_table(&dynamodb, "items").await;
@@ -78,7 +78,7 @@ async fn items_are_written_in_batches_and_duplicates_refused() {
 }
 
 #[tokio::test]
-async fn a_table_is_named_by_its_arn_as_well() {
+async fn a_table_arn_is_accepted_as_a_table_name() {
     let endpoint = ephemeral().await;
     let dynamodb = Client::new(&sdk(&endpoint.url()).await);
     create_table(&dynamodb, "items").await;
@@ -106,7 +106,7 @@ async fn a_table_is_named_by_its_arn_as_well() {
 }
 
 #[tokio::test]
-async fn point_in_time_recovery_is_remembered_until_the_table_goes() {
+async fn point_in_time_recovery_stays_enabled_until_the_table_is_deleted() {
     let endpoint = ephemeral().await;
     let dynamodb = Client::new(&sdk(&endpoint.url()).await);
     let status = || async {

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
-use hyper::Method;
 
 use crate::support::{admin, code, count, ephemeral, eventually, queue, receive, sdk};
 
@@ -21,12 +20,12 @@ async fn calls_are_counted_by_action_and_reset() {
             .unwrap();
     }
     let _ = sqs.get_queue_url().queue_name("missing").send().await;
-    let (_, calls) = admin(Method::GET, &endpoint, "calls", "").await;
+    let (_, calls) = admin("GET", &endpoint, "calls", "").await;
     let expected =
         serde_json::json!({"SQS.CreateQueue": 1, "SQS.GetQueueUrl": 1, "SQS.SendMessage": 3});
     assert_eq!(calls, expected);
-    admin(Method::DELETE, &endpoint, "calls", "").await;
-    let (_, calls) = admin(Method::GET, &endpoint, "calls", "").await;
+    admin("DELETE", &endpoint, "calls", "").await;
+    let (_, calls) = admin("GET", &endpoint, "calls", "").await;
     assert_eq!(calls, serde_json::json!({}));
     endpoint.shutdown().await;
 }
@@ -36,7 +35,7 @@ async fn errors_drops_and_delays_befall_the_calls_they_name() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     let send = || sqs.send_message().queue_url(&url).message_body("x").send();
-    let put = |rules: &'static str| admin(Method::PUT, &endpoint, "faults", rules);
+    let put = |rules: &'static str| admin("PUT", &endpoint, "faults", rules);
 
     put(r#"[{"action":"SQS.SendMessage","limit":1,"error":{"code":"ThrottlingException","status":400}}]"#)
         .await;
@@ -70,14 +69,14 @@ async fn errors_drops_and_delays_befall_the_calls_they_name() {
     slow.unwrap();
     assert!(started.elapsed() >= Duration::from_millis(300));
 
-    let (_, rules) = admin(Method::GET, &endpoint, "faults", "").await;
+    let (_, rules) = admin("GET", &endpoint, "faults", "").await;
     assert_eq!(
         (rules[0]["injected"].as_u64(), rules[0]["delay_ms"].as_u64()),
         (Some(1), Some(300))
     );
-    admin(Method::DELETE, &endpoint, "faults", "").await;
+    admin("DELETE", &endpoint, "faults", "").await;
     assert_eq!(
-        admin(Method::GET, &endpoint, "faults", "").await.1,
+        admin("GET", &endpoint, "faults", "").await.1,
         serde_json::json!([])
     );
     endpoint.shutdown().await;
@@ -87,7 +86,7 @@ async fn errors_drops_and_delays_befall_the_calls_they_name() {
 async fn a_wrong_rule_is_named() {
     let endpoint = ephemeral().await;
     let (status, answer) = admin(
-        Method::PUT,
+        "PUT",
         &endpoint,
         "faults",
         r#"[{"action":"SQS.*","rate":7,"drop":true}]"#,
@@ -104,7 +103,7 @@ async fn entries_of_a_batch_fail_alone() {
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     let rule =
         r#"[{"action":"SQS.SendMessageBatch","limit":2,"partial":{"code":"InternalError"}}]"#;
-    admin(Method::PUT, &endpoint, "faults", rule).await;
+    admin("PUT", &endpoint, "faults", rule).await;
     let mut batch = sqs.send_message_batch().queue_url(&url);
     for n in 0..5 {
         let entry = SendMessageBatchRequestEntry::builder()
@@ -130,7 +129,7 @@ async fn items_of_a_batch_write_stay_unprocessed() {
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk(&endpoint.url()).await);
     crate::dynamodb::create_table(&dynamodb, "items").await;
     let rule = r#"[{"action":"DynamoDB.BatchWriteItem","limit":4,"unprocessed":true}]"#;
-    admin(Method::PUT, &endpoint, "faults", rule).await;
+    admin("PUT", &endpoint, "faults", rule).await;
     let write = |n: usize| {
         let put = PutRequest::builder()
             .item("tenant_id", AttributeValue::S("t".into()))
@@ -188,7 +187,7 @@ async fn a_stale_receipt_handle_belongs_to_a_message_that_was_delivered_again() 
         .await
         .unwrap();
     admin(
-        Method::PUT,
+        "PUT",
         &endpoint,
         "faults",
         r#"[{"action":"SQS.ReceiveMessage","limit":1,"stale":true}]"#,
@@ -226,7 +225,7 @@ async fn a_duplicate_has_the_id_of_its_original_and_a_late_message_is_overtaken(
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     let send = |body: &'static str| sqs.send_message().queue_url(&url).message_body(body).send();
-    let put = |rules: &'static str| admin(Method::PUT, &endpoint, "faults", rules);
+    let put = |rules: &'static str| admin("PUT", &endpoint, "faults", rules);
 
     put(r#"[{"action":"SQS.SendMessage","limit":1,"duplicate":true}]"#).await;
     let id = send("twice").await.unwrap().message_id;
@@ -245,7 +244,7 @@ async fn a_duplicate_has_the_id_of_its_original_and_a_late_message_is_overtaken(
         next.iter().filter_map(|m| m.body()).collect::<Vec<_>>(),
         ["second"]
     );
-    eventually("the late one comes", || async {
+    eventually("the late one comes", async || {
         receive(&sqs, &url)
             .await
             .iter()

@@ -1,8 +1,7 @@
-//! Sessions kept to their partition, where a tester asks for it, and who made which calls.
+//! The leading-keys rule, and call counts per session.
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use aws_sdk_sqs::config::Credentials;
-use hyper::{Method, StatusCode};
 use localaws::Endpoint;
 use serde_json::{Value, json};
 
@@ -49,7 +48,7 @@ async fn query(dynamodb: &Client, tenant: &str) -> Result<i32, String> {
 }
 
 #[tokio::test]
-async fn a_tagged_session_reaches_its_partition_alone_once_that_is_asked_for() {
+async fn with_the_rule_a_tagged_session_reaches_only_its_partition() {
     let endpoint = ephemeral().await;
     let account = Client::new(&sdk(&endpoint.url()).await);
     create_table(&account, "items").await;
@@ -67,13 +66,10 @@ async fn a_tagged_session_reaches_its_partition_alone_once_that_is_asked_for() {
     assert_eq!(
         query(&session, "tenant-2").await,
         Ok(1),
-        "nothing is enforced unasked"
+        "without a rule, nothing is enforced"
     );
     let rule = r#"{"tag":"tenant","attribute":"tenant_id"}"#;
-    assert_eq!(
-        admin(Method::PUT, &endpoint, "leading-keys", rule).await.0,
-        StatusCode::OK
-    );
+    assert_eq!(admin("PUT", &endpoint, "leading-keys", rule).await.0, 200);
     assert_eq!(query(&session, "tenant-1").await, Ok(1));
     assert_eq!(
         query(&session, "tenant-2").await,
@@ -91,37 +87,37 @@ async fn a_tagged_session_reaches_its_partition_alone_once_that_is_asked_for() {
     assert_eq!(
         query(&account, "tenant-2").await,
         Ok(1),
-        "the account's own credentials are not kept to anything"
+        "the account's own credentials are not restricted"
     );
     for wrong in [
         "{",
         r#"{"tag":"tenant"}"#,
         r#"{"tag":"t","attribute":"a","x":1}"#,
     ] {
-        let (status, answer) = admin(Method::PUT, &endpoint, "leading-keys", wrong).await;
+        let (status, answer) = admin("PUT", &endpoint, "leading-keys", wrong).await;
         assert!(
-            status == StatusCode::BAD_REQUEST && answer["msg"].is_string(),
+            status == 400 && answer["msg"].is_string(),
             "{wrong}: {answer}"
         );
     }
     let kept: Value = serde_json::from_str(rule).unwrap();
     assert_eq!(
-        admin(Method::GET, &endpoint, "leading-keys", "").await.1,
+        admin("GET", &endpoint, "leading-keys", "").await.1,
         kept,
-        "a mistake changes nothing"
+        "an invalid rule changes nothing"
     );
-    admin(Method::DELETE, &endpoint, "leading-keys", "").await;
+    admin("DELETE", &endpoint, "leading-keys", "").await;
     assert_eq!(query(&session, "tenant-2").await, Ok(1));
     endpoint.shutdown().await;
 }
 
 #[tokio::test]
-async fn calls_are_told_by_who_made_them() {
+async fn calls_are_counted_per_session() {
     let endpoint = ephemeral().await;
     let account = Client::new(&sdk(&endpoint.url()).await);
     create_table(&account, "items").await;
     let session = as_tenant(&endpoint, "tenant-1").await;
-    admin(Method::DELETE, &endpoint, "calls", "").await;
+    admin("DELETE", &endpoint, "calls", "").await;
     query(&account, "tenant-1").await.unwrap();
     for _ in 0..2 {
         query(&session, "tenant-1").await.unwrap();
@@ -132,8 +128,8 @@ async fn calls_are_told_by_who_made_them() {
             "calls": {"DynamoDB.Query": 2}},
     ]);
     assert_eq!(
-        admin(Method::GET, &endpoint, "principals", "").await,
-        (StatusCode::OK, expected)
+        admin("GET", &endpoint, "principals", "").await,
+        (200, expected)
     );
     endpoint.shutdown().await;
 }

@@ -1,13 +1,14 @@
-//! Start and stop of the library's endpoint.
+//! Start and shutdown of an endpoint.
 
 use std::{
     net::TcpListener,
     time::{Duration, Instant},
 };
 
+use kit::http::Request;
 use localaws::{Config, StartError, Storage};
 
-use crate::support::{ephemeral, http, queue, receive};
+use crate::support::{ephemeral, queue, receive};
 
 fn in_dir(dir: &std::path::Path) -> Config {
     Config {
@@ -17,7 +18,7 @@ fn in_dir(dir: &std::path::Path) -> Config {
 }
 
 #[tokio::test]
-async fn several_endpoints_know_nothing_of_each_other() {
+async fn endpoints_in_one_process_share_no_state() {
     let (one, two) = (ephemeral().await, ephemeral().await);
     let (sqs_one, url_one) = queue(&one.url(), "jobs").await;
     let (sqs_two, url_two) = queue(&two.url(), "jobs").await;
@@ -35,7 +36,7 @@ async fn several_endpoints_know_nothing_of_each_other() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_one_clear_line() {
+async fn a_port_in_use_is_reported_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let config = Config {
         listen: taken.local_addr().unwrap(),
@@ -47,7 +48,7 @@ async fn a_port_in_use_is_one_clear_line() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_used_is_one_clear_line() {
+async fn an_unusable_folder_is_reported_in_one_line() {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -87,7 +88,7 @@ async fn data_of_another_version_or_program_are_refused() {
     );
     std::fs::write(
         &file,
-        "this is no database, and long enough to be taken for a page of one".repeat(100),
+        "not a database, but long enough for a page of one".repeat(100),
     )
     .unwrap();
     let error = localaws::start(in_dir(scratch.path())).await.unwrap_err();
@@ -105,15 +106,10 @@ async fn shutdown_ends_waiting_receives_and_frees_the_port() {
             .send(),
     );
     let addr = endpoint.addr();
-    let (status, health) = http(
-        hyper::Method::GET,
-        &format!("{}/_localaws/health", endpoint.url()),
-        "",
-    )
-    .await;
+    let health = Request::get("/_localaws/health").ask(addr).await;
     assert_eq!(
-        (status.as_u16(), &health[..]),
-        (200, &b"{\"status\":\"ok\"}\n"[..])
+        (health.status, health.text()),
+        (200, "{\"status\":\"ok\"}\n")
     );
     let started = Instant::now();
     endpoint.shutdown().await;

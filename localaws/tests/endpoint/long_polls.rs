@@ -1,4 +1,4 @@
-//! Receives that wait.
+//! Long polls.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,13 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::support::{admin, count, ephemeral, eventually, queue, receive};
 
-/// The issue's bound on how long a send takes to wake a waiting receive.
+/// Limit on the median time from a confirmed send to the response of a waiting receive.
 const WAKE_MAX: Duration = Duration::from_millis(20);
 
-/// Waits until the endpoint has counted `n` receives, which is when they are about to wait.
+/// Waits until the endpoint has counted `n` receives.
 async fn receives_arrived(endpoint: &localaws::Endpoint, n: u64) {
-    eventually("the receives arrive", || async {
-        let (_, calls) = admin(hyper::Method::GET, endpoint, "calls", "").await;
+    eventually("the receives arrive", async || {
+        let (_, calls) = admin("GET", endpoint, "calls", "").await;
         calls["SQS.ReceiveMessage"].as_u64().unwrap_or(0) >= n
     })
     .await;
@@ -59,7 +59,7 @@ async fn a_send_wakes_a_waiting_receive_at_once() {
 }
 
 #[tokio::test]
-async fn an_empty_wait_lasts_its_time() {
+async fn a_receive_on_an_empty_queue_waits_its_full_time() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     let started = Instant::now();
@@ -80,7 +80,7 @@ async fn an_empty_wait_lasts_its_time() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_delay_or_a_lease_wakes_a_waiting_receive() {
+async fn the_end_of_a_delay_or_visibility_timeout_wakes_a_waiting_receive() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     sqs.send_message()
@@ -90,13 +90,13 @@ async fn the_end_of_a_delay_or_a_lease_wakes_a_waiting_receive() {
         .send()
         .await
         .unwrap();
-    for lease_s in [1, 30] {
+    for visibility_s in [1, 30] {
         let started = Instant::now();
         let wait = sqs
             .receive_message()
             .queue_url(&url)
             .wait_time_seconds(10)
-            .visibility_timeout(lease_s);
+            .visibility_timeout(visibility_s);
         let messages = wait.send().await.unwrap().messages.unwrap_or_default();
         assert_eq!(messages.len(), 1);
         assert!(
@@ -109,7 +109,7 @@ async fn the_end_of_a_delay_or_a_lease_wakes_a_waiting_receive() {
 }
 
 #[tokio::test]
-async fn a_shortened_lease_wakes_a_waiting_receive() {
+async fn a_shortened_visibility_timeout_wakes_a_waiting_receive() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     sqs.send_message()
@@ -139,7 +139,7 @@ async fn a_shortened_lease_wakes_a_waiting_receive() {
 }
 
 #[tokio::test]
-async fn each_waiting_receive_gets_its_share_of_a_batch() {
+async fn a_batch_of_five_wakes_five_waiting_receives() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     let waiting: Vec<_> = (0..5)
@@ -168,19 +168,19 @@ async fn each_waiting_receive_gets_its_share_of_a_batch() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_while_waiting_takes_no_message_along() {
+async fn a_client_that_disconnects_while_it_waits_receives_no_message() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
-    let mut gone = TcpStream::connect(endpoint.addr()).await.unwrap();
+    let mut client = TcpStream::connect(endpoint.addr()).await.unwrap();
     let body = format!(r#"{{"QueueUrl":"{url}","WaitTimeSeconds":20,"MaxNumberOfMessages":10}}"#);
     let request = format!(
         "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: AmazonSQS.ReceiveMessage\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    gone.write_all(request.as_bytes()).await.unwrap();
+    client.write_all(request.as_bytes()).await.unwrap();
     receives_arrived(&endpoint, 1).await;
-    drop(gone);
-    // The server learns of the closed connection on its next turn; a second waiter proves it is the only one.
+    drop(client);
+    // The message must go to the second receive, not to the closed connection.
     let waiting = tokio::spawn(
         sqs.receive_message()
             .queue_url(&url)
@@ -233,7 +233,7 @@ async fn released_receives_answer_empty_and_later_ones_do_not_wait() {
     assert_eq!(
         receive(&sqs, &url).await.len(),
         1,
-        "what is there is still received"
+        "messages in the queue are still received"
     );
     assert!(started.elapsed() < Duration::from_secs(2));
     endpoint.shutdown().await;

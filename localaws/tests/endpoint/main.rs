@@ -1,9 +1,6 @@
-//! The endpoint over real sockets, by the AWS SDK for Rust and by plain HTTP.
+//! The endpoint over sockets, called with the AWS SDK for Rust and with plain HTTP.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper of a test fails by panicking, like the test"
-)]
+#![expect(clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
 mod durability;
 mod dynamodb;

@@ -1,4 +1,4 @@
-//! SQS as its clients see it.
+//! SQS through the endpoint.
 
 use aws_sdk_sqs::{
     primitives::Blob,
@@ -9,7 +9,8 @@ use aws_sdk_sqs::{
     },
 };
 
-use crate::support::{code, count, ephemeral, http, queue, receive};
+use crate::support::{code, count, ephemeral, queue, receive};
+use kit::http::Request;
 
 fn attribute(data_type: &str, value: &str) -> MessageAttributeValue {
     MessageAttributeValue::builder()
@@ -28,7 +29,7 @@ fn entry(id: &str, body: &str) -> SendMessageBatchRequestEntry {
 }
 
 #[tokio::test]
-async fn a_message_arrives_with_all_it_was_sent_with() {
+async fn a_message_arrives_with_body_attributes_and_digests() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     let bytes = MessageAttributeValue::builder()
@@ -85,7 +86,7 @@ async fn a_message_arrives_with_all_it_was_sent_with() {
 }
 
 #[tokio::test]
-async fn only_what_is_asked_for_is_returned_and_its_digest_fits() {
+async fn only_requested_attributes_are_returned_and_the_digest_covers_them() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     let send = |name: &'static str, body: &'static str| {
@@ -170,7 +171,7 @@ async fn entries_of_a_batch_succeed_and_fail_one_by_one() {
     let changed = sqs.change_message_visibility_batch().queue_url(&url);
     let changed = changed
         .entries(change("1", &handle))
-        .entries(change("2", "mangled"))
+        .entries(change("2", "corrupt"))
         .send()
         .await
         .unwrap();
@@ -191,7 +192,7 @@ async fn entries_of_a_batch_succeed_and_fail_one_by_one() {
     let deleted = sqs.delete_message_batch().queue_url(&url);
     let deleted = deleted
         .entries(delete("1", &handle))
-        .entries(delete("2", "mangled"))
+        .entries(delete("2", "corrupt"))
         .send()
         .await
         .unwrap();
@@ -264,7 +265,7 @@ async fn a_batch_over_a_limit_is_refused_whole() {
 }
 
 #[tokio::test]
-async fn a_message_is_limited_with_its_attributes() {
+async fn the_size_limit_of_a_message_includes_its_attributes() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     let send = |body: usize| {
@@ -306,7 +307,7 @@ async fn a_message_is_limited_with_its_attributes() {
 }
 
 #[tokio::test]
-async fn creating_a_queue_again_needs_the_same_attributes() {
+async fn creating_a_queue_again_requires_the_same_attributes() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     let create = |name: &str, visibility: &str| {
@@ -375,7 +376,7 @@ async fn queues_are_listed_by_prefix_and_page() {
 }
 
 #[tokio::test]
-async fn a_poison_message_ends_in_the_dead_letter_queue() {
+async fn a_message_received_too_often_moves_to_the_dead_letter_queue() {
     let endpoint = ephemeral().await;
     let (sqs, dlq) = queue(&endpoint.url(), "jobs-dlq").await;
     let policy = |target: &str| {
@@ -415,9 +416,9 @@ async fn a_poison_message_ends_in_the_dead_letter_queue() {
         .await
         .unwrap();
     assert!(receive(&sqs, &url).await.is_empty());
-    let set_aside = receive(&sqs, &dlq).await.remove(0);
-    assert_eq!(set_aside.message_id, sent.message_id);
-    let system = set_aside.attributes.unwrap();
+    let dead_letter = receive(&sqs, &dlq).await.remove(0);
+    assert_eq!(dead_letter.message_id, sent.message_id);
+    let system = dead_letter.attributes.unwrap();
     assert_eq!(
         system[&MessageSystemAttributeName::DeadLetterQueueSourceArn],
         "arn:aws:sqs:us-east-1:000000000000:jobs"
@@ -426,7 +427,7 @@ async fn a_poison_message_ends_in_the_dead_letter_queue() {
 }
 
 #[tokio::test]
-async fn a_stale_handle_deletes_nothing_and_a_landed_message_cannot_be_extended() {
+async fn a_stale_handle_deletes_nothing_and_only_a_message_in_flight_can_be_extended() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     sqs.send_message()
@@ -520,7 +521,7 @@ async fn a_quiet_group_is_served_next_to_a_noisy_one() {
 }
 
 #[tokio::test]
-async fn tags_policies_and_purge_do_what_they_say() {
+async fn tags_and_purge_change_the_queue_and_an_unknown_attribute_is_refused() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     sqs.tag_queue()
@@ -582,7 +583,7 @@ async fn tags_policies_and_purge_do_what_they_say() {
 }
 
 #[tokio::test]
-async fn a_queue_is_found_under_any_host_name_and_its_url_names_the_host_that_asked() {
+async fn a_queue_is_found_under_any_host_name_and_its_url_has_the_host_of_the_request() {
     let endpoint = ephemeral().await;
     let (sqs, url) = queue(&endpoint.url(), "jobs").await;
     assert_eq!(url, format!("{}/000000000000/jobs", endpoint.url()));
@@ -601,7 +602,7 @@ async fn a_queue_is_found_under_any_host_name_and_its_url_names_the_host_that_as
 }
 
 #[tokio::test]
-async fn requests_that_are_no_requests_get_errors_not_panics() {
+async fn a_malformed_request_gets_an_error_response() {
     let endpoint = ephemeral().await;
     for (path, expected) in [
         ("/", 200),
@@ -610,8 +611,8 @@ async fn requests_that_are_no_requests_get_errors_not_panics() {
         ("/?Action=Nonsense&Version=2011-06-15", 400),
         ("/_localaws/nowhere", 404),
     ] {
-        let (status, _) = http(hyper::Method::GET, &format!("{}{path}", endpoint.url()), "").await;
-        assert_eq!(status, expected, "{path}");
+        let answer = Request::get(path).ask(endpoint.addr()).await;
+        assert_eq!(answer.status, expected, "{path}");
     }
     endpoint.shutdown().await;
 }

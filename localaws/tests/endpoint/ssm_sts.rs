@@ -1,4 +1,4 @@
-//! Parameters and identities.
+//! SSM and STS through the endpoint.
 
 use aws_sdk_sqs::{config::Credentials, types::MessageSystemAttributeName};
 use aws_sdk_ssm::{
@@ -66,7 +66,7 @@ async fn a_parameter_has_versions_and_an_arn() {
 }
 
 #[tokio::test]
-async fn a_secure_string_shows_its_value_only_when_asked() {
+async fn a_secure_string_is_decrypted_only_on_request() {
     let endpoint = ephemeral().await;
     let ssm = Client::new(&sdk(&endpoint.url()).await);
     let put = ssm
@@ -196,12 +196,15 @@ async fn parameters_have_tags() {
 }
 
 #[tokio::test]
-async fn an_assumed_role_is_who_its_credentials_say() {
+async fn the_credentials_of_an_assumed_role_identify_its_session() {
     let endpoint = ephemeral().await;
     let root = aws_sdk_sts::Client::new(&sdk(&endpoint.url()).await);
-    let who = root.get_caller_identity().send().await.unwrap();
-    assert_eq!(who.account.as_deref(), Some("000000000000"));
-    assert_eq!(who.arn.as_deref(), Some("arn:aws:iam::000000000000:root"));
+    let caller = root.get_caller_identity().send().await.unwrap();
+    assert_eq!(caller.account.as_deref(), Some("000000000000"));
+    assert_eq!(
+        caller.arn.as_deref(),
+        Some("arn:aws:iam::000000000000:root")
+    );
 
     let tag = aws_sdk_sts::types::Tag::builder()
         .key("TenantID")
@@ -223,13 +226,13 @@ async fn an_assumed_role_is_who_its_credentials_say() {
         "test",
     );
     let role = sdk_as(&endpoint.url(), credentials).await;
-    let who = aws_sdk_sts::Client::new(&role)
+    let caller = aws_sdk_sts::Client::new(&role)
         .get_caller_identity()
         .send()
         .await
         .unwrap();
     assert_eq!(
-        who.arn.as_deref(),
+        caller.arn.as_deref(),
         Some("arn:aws:sts::000000000000:assumed-role/tenant/tenant-1")
     );
 
@@ -244,7 +247,7 @@ async fn an_assumed_role_is_who_its_credentials_say() {
     let sender = receive(&sqs, &url).await.remove(0).attributes.unwrap();
     assert_eq!(
         sender[&MessageSystemAttributeName::SenderId],
-        who.user_id.unwrap()
+        caller.user_id.unwrap()
     );
     endpoint.shutdown().await;
 }

@@ -1,21 +1,10 @@
 //! An endpoint of its own for each test, and clients for it.
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
-
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_sqs::{config::Credentials, error::ProvideErrorMetadata, types::Message};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::{Method, Request, StatusCode};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use kit::{endpoint::Controls, wait::PATIENCE};
 use localaws::{Config, Endpoint};
 use serde_json::Value;
-
-/// How long a condition may take to come true before a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running endpoint without files.
 pub(crate) async fn ephemeral() -> Endpoint {
@@ -83,44 +72,18 @@ pub(crate) fn code<T: std::fmt::Debug, E: ProvideErrorMetadata>(outcome: Result<
 }
 
 /// Waits until a condition holds.
-pub(crate) async fn eventually<F: Future<Output = bool>>(
-    what: &str,
-    mut condition: impl FnMut() -> F,
-) {
-    let started = Instant::now();
-    while !condition().await {
-        assert!(started.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+pub(crate) async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
+    kit::wait::until(what, PATIENCE, condition).await;
 }
 
-/// Plain HTTP: status and body.
-pub(crate) async fn http(method: Method, url: &str, body: &str) -> (StatusCode, Bytes) {
-    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    let request = Request::builder()
-        .method(method)
-        .uri(url)
-        .body(Full::new(body.to_owned().into()))
-        .unwrap();
-    let response = client.request(request).await.unwrap();
-    (
-        response.status(),
-        response.into_body().collect().await.unwrap().to_bytes(),
-    )
-}
-
-/// What a tester's URL answers, as JSON.
+/// Status and body of a page for testers.
 pub(crate) async fn admin(
-    method: Method,
+    method: &str,
     endpoint: &Endpoint,
-    path: &str,
+    page: &str,
     body: &str,
-) -> (StatusCode, Value) {
-    let (status, body) = http(
-        method,
-        &format!("{}/_localaws/{path}", endpoint.url()),
-        body,
-    )
-    .await;
-    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+) -> (u16, Value) {
+    let answer = Controls::of(endpoint.addr()).ask(method, page, body).await;
+    let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    (answer.status, body)
 }

@@ -1,48 +1,48 @@
-//! The ledger's items, as the table holds them. Pure; both directions are pinned by golden tests.
+//! The ledger's items in the table. Pure. Golden tests pin both directions of the conversion.
 //!
-//! | `sk` | what it is |
+//! | `sk` | item |
 //! | --- | --- |
-//! | `charge#<id>` | a charge; `refunded` is the only attribute that ever changes |
+//! | `charge#<id>` | a charge; only the attribute `refunded` ever changes |
 //! | `refund#<charge>#<id>` | a refund |
-//! | `key#<Idempotency-Key>` | a request that was carried out, and its answer; leaves after [`KEY_KEPT`] |
-//! | `outbox#<event>` | an event that may not have been sent yet (see [`crate::outbox`]) |
+//! | `key#<Idempotency-Key>` | an applied request and its response; expires after [`KEY_LIFETIME`] |
+//! | `outbox#<event>` | an event that may not be sent yet (see [`crate::outbox`]) |
 
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
-use shared::http::idempotency::IdempotencyKey;
-use shared::tenant::TenantId;
+use tenantry_service::idempotency::IdempotencyKey;
+use tenantry_tenancy::tenant::TenantId;
 use uuid::Uuid;
 
 use crate::charge::{Charge, NewCharge, Refund};
 use crate::money::{Amount, Currency};
 use crate::table::{EXPIRES_AT, HASH, RANGE};
 
-/// What a charge's range key begins with; ids tell their time, so the order is the time's.
+/// Prefix of a charge's range key. Ids begin with their time, so key order is time order.
 pub(crate) const CHARGE_PREFIX: &str = "charge#";
-/// How long a key's answer is kept. What is promised is 30 days; DynamoDB removes within days after this.
-pub(crate) const KEY_KEPT: TimeDelta = TimeDelta::days(35);
+/// Lifetime of a key's response. The API promises 30 days; DynamoDB deletes within days after expiry.
+pub(crate) const KEY_LIFETIME: TimeDelta = TimeDelta::days(35);
 
-/// An item, or a part of one.
+/// The attributes of an item, or of its key.
 pub(crate) type Attributes = HashMap<String, AttributeValue>;
 
-/// A request that was carried out under a key.
+/// The record of an applied request, under its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyRecord {
-    /// What the request asked for ([`of_charge`], [`of_refund`]).
+    /// Digest of the request ([`charge_fingerprint`], [`refund_fingerprint`]).
     pub(crate) fingerprint: String,
-    /// What it made: a charge's or refund's id.
-    pub(crate) made: Uuid,
-    /// The charge it is about.
+    /// Id of the charge or refund that the request created.
+    pub(crate) created: Uuid,
+    /// The charge, or the refund's charge.
     pub(crate) charge: Uuid,
-    /// The body of its answer.
-    pub(crate) answer: String,
+    /// Body of the response.
+    pub(crate) response: String,
 }
 
-/// What a charge asks for, as a digest: equal for equal requests, however their JSON was spelled.
-pub(crate) fn of_charge(new: &NewCharge) -> String {
+/// Digest of a request for a charge. Equal requests have equal digests, in any JSON format.
+pub(crate) fn charge_fingerprint(new: &NewCharge) -> String {
     let NewCharge {
         amount,
         currency,
@@ -56,8 +56,8 @@ pub(crate) fn of_charge(new: &NewCharge) -> String {
     ))
 }
 
-/// What a refund asks for, as a digest.
-pub(crate) fn of_refund(charge: Uuid, amount: Amount) -> String {
+/// Digest of a request for a refund.
+pub(crate) fn refund_fingerprint(charge: Uuid, amount: Amount) -> String {
     digest(&format!("refund {charge} {amount}"))
 }
 
@@ -68,7 +68,6 @@ fn digest(text: &str) -> String {
         .collect()
 }
 
-/// The key of an item.
 pub(crate) fn key(tenant: &TenantId, sk: String) -> Attributes {
     Attributes::from([
         (HASH.to_owned(), AttributeValue::S(tenant.to_string())),
@@ -76,17 +75,15 @@ pub(crate) fn key(tenant: &TenantId, sk: String) -> Attributes {
     ])
 }
 
-/// A charge's range key.
 pub(crate) fn charge_sk(id: Uuid) -> String {
     format!("{CHARGE_PREFIX}{id}")
 }
 
-/// The range key of what was carried out under a key.
+/// Range key of the record under an idempotency key.
 pub(crate) fn key_sk(key: &IdempotencyKey) -> String {
     format!("key#{}", key.as_str())
 }
 
-/// A charge as an item.
 pub(crate) fn from_charge(charge: &Charge) -> Attributes {
     let mut item = key(&charge.tenant, charge_sk(charge.id));
     let metadata = charge
@@ -104,7 +101,6 @@ pub(crate) fn from_charge(charge: &Charge) -> Attributes {
     item
 }
 
-/// A refund as an item.
 pub(crate) fn from_refund(refund: &Refund) -> Attributes {
     let charge = &refund.charge;
     let mut item = key(
@@ -120,7 +116,6 @@ pub(crate) fn from_refund(refund: &Refund) -> Attributes {
     item
 }
 
-/// What was carried out under a key, as an item.
 pub(crate) fn from_key(
     tenant: &TenantId,
     idempotency_key: &IdempotencyKey,
@@ -128,18 +123,18 @@ pub(crate) fn from_key(
     now: DateTime<Utc>,
 ) -> Attributes {
     let mut item = key(tenant, key_sk(idempotency_key));
-    let expires_at = (now + KEY_KEPT).timestamp();
+    let expires_at = (now + KEY_LIFETIME).timestamp();
     item.extend(named([
         ("fingerprint", text(&record.fingerprint)),
-        ("made", text(&record.made.to_string())),
+        ("made", text(&record.created.to_string())),
         ("charge", text(&record.charge.to_string())),
-        ("answer", text(&record.answer)),
+        ("answer", text(&record.response)),
         (EXPIRES_AT, AttributeValue::N(expires_at.to_string())),
     ]));
     item
 }
 
-/// The charge in an item; `None` where it is none of ours.
+/// Parses a charge. Returns `None` for an item of another format.
 pub(crate) fn to_charge(item: &Attributes) -> Option<Charge> {
     let metadata = item.get("metadata")?.as_m().ok()?;
     let pair = |(name, value): (&String, &AttributeValue)| {
@@ -163,17 +158,17 @@ pub(crate) fn to_charge(item: &Attributes) -> Option<Charge> {
     })
 }
 
-/// What was carried out under a key; `None` where the item is none of ours.
+/// Parses a key's record. Returns `None` for an item of another format.
 pub(crate) fn to_key_record(item: &Attributes) -> Option<KeyRecord> {
     Some(KeyRecord {
         fingerprint: as_text(item, "fingerprint")?.to_owned(),
-        made: as_text(item, "made")?.parse().ok()?,
+        created: as_text(item, "made")?.parse().ok()?,
         charge: as_text(item, "charge")?.parse().ok()?,
-        answer: as_text(item, "answer")?.to_owned(),
+        response: as_text(item, "answer")?.to_owned(),
     })
 }
 
-/// A text attribute.
+/// The value of a text attribute.
 pub(crate) fn as_text<'a>(item: &'a Attributes, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
@@ -182,17 +177,14 @@ fn as_number(item: &Attributes, name: &str) -> Option<u64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-/// A text as an attribute.
 pub(crate) fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
 }
 
-/// A number as an attribute.
 pub(crate) fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// Attributes under their names.
 pub(crate) fn named<const N: usize>(
     attributes: [(&'static str, AttributeValue); N],
 ) -> impl Iterator<Item = (String, AttributeValue)> {
@@ -258,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_item_of_ours_is_none() {
+    fn an_item_of_another_format_is_none() {
         let item = from_charge(&charge(1250));
         for name in item.keys().filter(|name| *name != HASH) {
             let mut broken = item.clone();
@@ -269,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_request_has_the_same_fingerprint_and_no_other_has() {
+    fn equal_requests_have_equal_fingerprints_and_others_differ() {
         let new = |reference: &str, metadata: &[(&str, &str)]| NewCharge {
             amount: Amount::new(1250).expect("an amount"),
             currency: Currency::of("EUR").expect("a currency"),
@@ -279,17 +271,23 @@ mod tests {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
         };
-        let one = of_charge(&new("a", &[("x", "1"), ("y", "2")]));
-        assert_eq!(one, of_charge(&new("a", &[("y", "2"), ("x", "1")])));
-        assert_ne!(one, of_charge(&new("b", &[("x", "1"), ("y", "2")])));
+        let one = charge_fingerprint(&new("a", &[("x", "1"), ("y", "2")]));
+        assert_eq!(
+            one,
+            charge_fingerprint(&new("a", &[("y", "2"), ("x", "1")]))
+        );
         assert_ne!(
-            of_charge(&new("a\",{\"x", &[])),
-            of_charge(&new("a", &[("x", "")]))
+            one,
+            charge_fingerprint(&new("b", &[("x", "1"), ("y", "2")]))
+        );
+        assert_ne!(
+            charge_fingerprint(&new("a\",{\"x", &[])),
+            charge_fingerprint(&new("a", &[("x", "")]))
         );
         let (amount, charge) = (Amount::new(5).expect("an amount"), Uuid::from_u128(1));
         assert_ne!(
-            of_refund(charge, amount),
-            of_refund(Uuid::from_u128(2), amount)
+            refund_fingerprint(charge, amount),
+            refund_fingerprint(Uuid::from_u128(2), amount)
         );
         assert_eq!(one.len(), 64);
     }

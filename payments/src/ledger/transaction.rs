@@ -1,7 +1,7 @@
-//! One write of the ledger: a transaction whose first part is the request's key and whose second is the charge.
+//! Transactions of the ledger: the first part is the request's key, the second is the charge.
 //!
-//! The key's condition makes a repeat harmless, however the first try ended, so a try without a clear end is simply
-//! repeated until it has one: committed, now or then; or refused, and by which part.
+//! The key's condition makes every repeat safe. So a try with an unclear outcome is repeated until the outcome is
+//! clear: the transaction is committed, by this try or an earlier one, or a certain part refused it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,65 +11,64 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use metrics::Counter;
-use shared::metrics::{Metrics, label};
-use shared::queue::retry::{backoff, classify};
+use tenantry_process::metrics::{Metrics, label};
+use tenantry_process::retry::{backoff, classify};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::items::Attributes;
 
-/// First wait before a transaction is tried again.
+/// First wait before a transaction is tried again, and the longest one.
 const RETRY_BASE: Duration = Duration::from_millis(25);
-/// Longest such wait.
 const RETRY_MAX: Duration = Duration::from_millis(400);
-/// Transactions on the wire at once. Each has a connection of its own: beyond what keeps the processors busy, more cost
-/// memory and make none quicker. Others wait for their turn, up to their request's deadline.
+/// Transactions in flight. Each has its own connection: beyond what keeps the processors busy, more connections cost
+/// memory and make no request faster. Further transactions wait for a permit until their request's deadline.
 const MAX_IN_FLIGHT: usize = 24;
-/// Tries of one transaction; the request's deadline usually comes first.
+/// Tries of one transaction. The request's deadline usually comes first.
 const MAX_TRIES: u32 = 12;
-/// DynamoDB's code of a part whose condition did not hold.
+/// DynamoDB's code for a part whose condition does not hold.
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
-/// DynamoDB's codes of a part that was in somebody's way, or came too fast: the same may succeed later.
-const PASSING: [&str; 4] = [
+/// DynamoDB's codes for a part that conflicts with another write, or is throttled: a later try may succeed.
+const TRANSIENT: [&str; 4] = [
     "TransactionConflict",
     "ThrottlingError",
     "ProvisionedThroughputExceeded",
     "RequestLimitExceeded",
 ];
-/// DynamoDB's code for a repeat that came while the first try was still being carried out.
+/// DynamoDB's code for a repeat that arrives while the first try is still in progress.
 const IN_PROGRESS: &str = "TransactionInProgressException";
 
-/// How a transaction ended.
+/// Outcome of a transaction.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum End {
-    /// It is written.
+pub(crate) enum TransactionOutcome {
     Committed,
-    /// Something was carried out under this key before; the item, where DynamoDB gave it.
+    /// The key exists already. Has the key's item if DynamoDB returned it.
     KeyTaken(Option<Attributes>),
-    /// The charge is not as the transaction expects it; the item, where there is one and DynamoDB gave it.
+    /// The charge is not as it was read. Has the charge's item if it exists and DynamoDB returned it.
     ChargeDiffers(Option<Attributes>),
-    /// No clear end in time. It may have been committed.
+    /// The deadline came before a clear outcome. The transaction may be committed.
     Unclear,
-    /// The table cannot take it now; nothing was written by the last try.
+    /// The table rejected the last try, which wrote nothing.
     Unavailable,
 }
 
-/// What to do after one try. Pure.
+/// Next step after one try.
 #[derive(Debug, Clone, PartialEq)]
-enum Step {
-    End(End),
-    Again(&'static str),
+enum NextStep {
+    Return(TransactionOutcome),
+    /// Try again, for this reason.
+    Retry(&'static str),
 }
 
-/// Why a part of a transaction kept it from being carried out: DynamoDB's code, and the item that is there.
-type Reason = (String, Option<Attributes>);
+/// Why a part cancelled its transaction: DynamoDB's code, and the existing item.
+type CancellationReason = (String, Option<Attributes>);
 
-/// Carries transactions out. Clones share the figures.
+/// Commits transactions. Clones share permits and metrics.
 #[derive(Clone)]
 pub(crate) struct Transactions {
     client: Client,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     metrics: Metrics,
     tries: Counter,
 }
@@ -84,22 +83,22 @@ impl Transactions {
         let tries = metrics.counter("ledger_tries_total", vec![]);
         Self {
             client,
-            places: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            permits: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             metrics: metrics.clone(),
             tries,
         }
     }
 
-    /// Carries out a transaction; the token names its content, so that DynamoDB knows a repeat.
-    pub(crate) async fn carry_out(
+    /// Commits a transaction. The token stands for its content, so that DynamoDB recognizes a repeat.
+    pub(crate) async fn commit(
         &self,
         token: Uuid,
         parts: &[TransactWriteItem],
-        until: Instant,
-    ) -> End {
+        deadline: Instant,
+    ) -> TransactionOutcome {
         for attempt in 0..MAX_TRIES {
-            let Ok(place) = tokio::time::timeout_at(until, self.places.acquire()).await else {
-                return End::Unclear;
+            let Ok(permit) = tokio::time::timeout_at(deadline, self.permits.acquire()).await else {
+                return TransactionOutcome::Unclear;
             };
             self.tries.increment(1);
             let call = self
@@ -107,36 +106,36 @@ impl Transactions {
                 .transact_write_items()
                 .set_transact_items(Some(parts.to_vec()))
                 .client_request_token(token.to_string());
-            let Ok(outcome) = tokio::time::timeout_at(until, Box::pin(call.send())).await else {
-                return End::Unclear;
+            let Ok(answer) = tokio::time::timeout_at(deadline, Box::pin(call.send())).await else {
+                return TransactionOutcome::Unclear;
             };
-            drop(place);
-            let reason = match outcome {
-                Ok(_) => return End::Committed,
-                Err(error) => match step(&error) {
-                    Step::End(end) => return end,
-                    Step::Again(reason) => reason,
+            drop(permit);
+            let reason = match answer {
+                Ok(_) => return TransactionOutcome::Committed,
+                Err(error) => match next_step(&error) {
+                    NextStep::Return(outcome) => return outcome,
+                    NextStep::Retry(reason) => reason,
                 },
             };
             self.metrics
                 .counter("ledger_retries_total", vec![label("reason", reason)])
                 .increment(1);
             let wait = backoff(attempt, RETRY_BASE, RETRY_MAX, fastrand::f64());
-            if Instant::now() + wait >= until {
+            if Instant::now() + wait >= deadline {
                 break;
             }
             tokio::time::sleep(wait).await;
         }
-        End::Unclear
+        TransactionOutcome::Unclear
     }
 }
 
-fn step(error: &SdkError<TransactWriteItemsError>) -> Step {
+fn next_step(error: &SdkError<TransactWriteItemsError>) -> NextStep {
     if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
         error.as_service_error()
     {
         let reasons = cancelled.cancellation_reasons.iter().flatten();
-        let reasons: Vec<Reason> = reasons
+        let reasons: Vec<CancellationReason> = reasons
             .map(|reason| (reason.code.clone().unwrap_or_default(), reason.item.clone()))
             .collect();
         return after_cancellation(&reasons);
@@ -146,22 +145,23 @@ fn step(error: &SdkError<TransactWriteItemsError>) -> Step {
         tracing::warn!(
             code = failure.code,
             reason = failure.reason,
-            "transaction without a clear end; again"
+            "transaction outcome is unclear, will retry"
         );
-        return Step::Again("unclear");
+        return NextStep::Retry("unclear");
     }
-    // Missing table, missing permission: an operator's to mend. A request DynamoDB calls invalid is a defect of ours.
+    // An operator can repair a missing table or permission. A request that DynamoDB calls invalid is a defect of ours.
     tracing::error!(
         code = failure.code,
         reason = failure.reason,
-        "the table does not take the transaction"
+        "table rejected the transaction"
     );
-    Step::End(End::Unavailable)
+    NextStep::Return(TransactionOutcome::Unavailable)
 }
 
-/// The key's word goes first: what it names has happened. Then whatever may be otherwise later. The charge's word counts
-/// only where nothing else stood in the way, because a request under the same key may be just about to be committed.
-fn after_cancellation(reasons: &[Reason]) -> Step {
+/// The next step after DynamoDB cancelled a transaction. A taken key has precedence, because its change is committed.
+/// Transient reasons come next: a later try may end otherwise. A changed charge counts only without any other reason,
+/// because a request under the same key may be about to commit.
+fn after_cancellation(reasons: &[CancellationReason]) -> NextStep {
     let item_of_failed = |at: usize| {
         let (_, item) = reasons
             .get(at)
@@ -169,20 +169,20 @@ fn after_cancellation(reasons: &[Reason]) -> Step {
         Some(item.clone())
     };
     if let Some(item) = item_of_failed(0) {
-        return Step::End(End::KeyTaken(item));
+        return NextStep::Return(TransactionOutcome::KeyTaken(item));
     }
-    let is_passing = |(code, _): &Reason| PASSING.contains(&code.as_str());
-    if reasons.is_empty() || reasons.iter().any(is_passing) {
-        return Step::Again("conflict");
+    let is_transient = |(code, _): &CancellationReason| TRANSIENT.contains(&code.as_str());
+    if reasons.is_empty() || reasons.iter().any(is_transient) {
+        return NextStep::Retry("conflict");
     }
     if let Some(item) = item_of_failed(1) {
-        return Step::End(End::ChargeDiffers(item));
+        return NextStep::Return(TransactionOutcome::ChargeDiffers(item));
     }
     tracing::error!(
         ?reasons,
-        "the table refuses a part of the transaction: this is a defect"
+        "table rejected a part of the transaction: this is a defect"
     );
-    Step::End(End::Unavailable)
+    NextStep::Return(TransactionOutcome::Unavailable)
 }
 
 #[cfg(test)]
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::ledger::items::text;
 
-    fn reasons(codes: &[&str]) -> Vec<Reason> {
+    fn reasons(codes: &[&str]) -> Vec<CancellationReason> {
         codes
             .iter()
             .map(|code| ((*code).to_owned(), None))
@@ -198,10 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn the_key_goes_first_then_what_passes_then_the_charge() {
+    fn a_taken_key_precedes_transient_reasons_and_those_precede_a_changed_charge() {
         let (key_taken, differs) = (
-            Step::End(End::KeyTaken(None)),
-            Step::End(End::ChargeDiffers(None)),
+            NextStep::Return(TransactionOutcome::KeyTaken(None)),
+            NextStep::Return(TransactionOutcome::ChargeDiffers(None)),
         );
         for (codes, expected) in [
             (
@@ -219,20 +219,20 @@ mod tests {
             (&["None", "ConditionalCheckFailed", "None"], differs),
             (
                 &["TransactionConflict", "ConditionalCheckFailed", "None"],
-                Step::Again("conflict"),
+                NextStep::Retry("conflict"),
             ),
             (
                 &["None", "None", "ThrottlingError"],
-                Step::Again("conflict"),
+                NextStep::Retry("conflict"),
             ),
             (
                 &["None", "ProvisionedThroughputExceeded"],
-                Step::Again("conflict"),
+                NextStep::Retry("conflict"),
             ),
-            (&[], Step::Again("conflict")),
+            (&[], NextStep::Retry("conflict")),
             (
                 &["None", "None", "ValidationError"],
-                Step::End(End::Unavailable),
+                NextStep::Return(TransactionOutcome::Unavailable),
             ),
         ] {
             assert_eq!(after_cancellation(&reasons(codes)), expected, "{codes:?}");
@@ -240,12 +240,12 @@ mod tests {
     }
 
     #[test]
-    fn the_item_that_is_there_is_handed_on() {
+    fn the_existing_item_is_part_of_the_outcome() {
         let item = Attributes::from([("sk".to_owned(), text("key#k"))]);
         let reasons = [(CONDITION_FAILED.to_owned(), Some(item.clone()))];
         assert_eq!(
             after_cancellation(&reasons),
-            Step::End(End::KeyTaken(Some(item)))
+            NextStep::Return(TransactionOutcome::KeyTaken(Some(item)))
         );
     }
 }

@@ -1,71 +1,71 @@
-//! Taking entries out of the outbox: many to a call, by the rule of every batch here ([`shared::gather`]).
+//! Deletes outbox entries, many per call, by group commit ([`tenantry_queue::batch`]).
 //!
-//! A failure costs nothing but another send: what stays in the outbox is swept, and stored once all the same.
+//! A failed delete costs only another send: the sweeper finds the entry, and its event is still stored once.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{DeleteRequest, WriteRequest};
-use shared::gather::{BatchLimits, Measured, group_commit};
-use shared::queue::retry::{backoff, classify};
+use tenantry_process::retry::{backoff, classify};
+use tenantry_queue::batch::{BatchLimits, Measured, group_commit};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ledger::items::Attributes;
 
-/// Items one BatchWriteItem takes (DynamoDB: 25). Bytes need no bound: deletes are keys alone.
+/// Items per BatchWriteItem (DynamoDB: 25). Bytes need no bound: a delete has only the key.
 const LIMITS: BatchLimits = BatchLimits {
     entries: 25,
     bytes: usize::MAX,
     billed_bytes: usize::MAX,
     in_flight: 8,
 };
-/// Entries that may wait to be taken up.
+/// Entries that may wait for the deleting task.
 const MAX_ARRIVALS: usize = 1024;
-/// Tries of one batch; then its entries are left to the sweeper.
+/// Tries of one batch. After them, its entries are left to the sweeper.
 const MAX_TRIES: u32 = 4;
 /// First wait before a batch is tried again, and the longest one.
 const RETRY_BASE: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// Hands keys to the task that deletes them. Clones share it.
+/// Sends keys to the deleting task. Clones share the task.
 #[derive(Clone)]
-pub(crate) struct Clearer(mpsc::Sender<[Cleared; 1]>);
+pub(crate) struct Clearer(mpsc::Sender<[ClearEntry; 1]>);
 
-/// An entry's key, and who waits for its end.
-struct Cleared {
+/// The key of an outbox entry, and the channel for its outcome.
+struct ClearEntry {
     key: Attributes,
     reply: oneshot::Sender<bool>,
 }
 
-impl Measured for Cleared {
+impl Measured for ClearEntry {
     fn bytes(&self) -> usize {
         0
     }
 }
 
 impl Clearer {
-    /// A clearer, and the work it hands over to, which goes on until it is dropped.
+    /// A clearer and its deleting task, which runs until it is dropped.
     pub(crate) fn new(client: Client, table: String) -> (Self, impl Future<Output = ()>) {
         let (sender, arrivals) = mpsc::channel(MAX_ARRIVALS);
         let delete = move |batch| delete(client.clone(), table.clone(), batch);
         (Self(sender), group_commit(LIMITS, arrivals, delete))
     }
 
-    /// Deletes the item of this key; whether that was confirmed.
+    /// Deletes the item of this key. Returns whether DynamoDB confirmed that.
     pub(super) async fn clear(&self, key: Attributes) -> bool {
         let (reply, outcome) = oneshot::channel();
-        self.0.send([Cleared { key, reply }]).await.is_ok() && outcome.await.unwrap_or(false)
+        self.0.send([ClearEntry { key, reply }]).await.is_ok() && outcome.await.unwrap_or(false)
     }
 }
 
-/// One batch; says how many keys it had.
-async fn delete(client: Client, table: String, batch: Vec<Cleared>) -> usize {
+/// Deletes one batch. Returns its number of keys.
+async fn delete(client: Client, table: String, batch: Vec<ClearEntry>) -> usize {
     let count = batch.len();
     let (keys, replies): (Vec<_>, Vec<_>) = batch
         .into_iter()
         .map(|entry| (entry.key, entry.reply))
         .unzip();
-    // An event sent by two at once is cleared by both; a call with the same key twice is refused.
+    // Two senders of one event both clear it, and DynamoDB rejects a call that has one key twice.
     let mut left: Vec<Attributes> = Vec::with_capacity(count);
     for key in &keys {
         if !left.contains(key) {
@@ -80,13 +80,13 @@ async fn delete(client: Client, table: String, batch: Vec<Cleared>) -> usize {
         tokio::time::sleep(backoff(attempt, RETRY_BASE, RETRY_MAX, fastrand::f64())).await;
     }
     for (key, reply) in keys.iter().zip(replies) {
-        // Whoever stopped waiting has left the entry to the sweeper.
+        // A dropped receiver means that the entry is left to the sweeper.
         let _ = reply.send(!left.contains(key));
     }
     count
 }
 
-/// One BatchWriteItem; the keys that are left.
+/// Calls BatchWriteItem once. Returns the keys that are not deleted.
 async fn delete_once(client: &Client, table: &str, keys: Vec<Attributes>) -> Vec<Attributes> {
     let requests = keys.iter().map(|key| {
         let delete = DeleteRequest::builder().set_key(Some(key.clone())).build();
@@ -117,7 +117,7 @@ async fn delete_once(client: &Client, table: &str, keys: Vec<Attributes>) -> Vec
             tracing::warn!(
                 code = failure.code,
                 reason = failure.reason,
-                "outbox entries not taken out yet"
+                "delete of outbox entries failed, will retry"
             );
             keys
         }

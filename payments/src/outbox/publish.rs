@@ -1,70 +1,67 @@
-//! From the outbox to the tenant's queue.
+//! Publishes outbox entries: sends each event to its tenant's queue, then deletes the entry.
 //!
-//! Where an event goes is the registry's word, asked for each event: a tenant may have moved since it was written. The
-//! sender gathers what goes to one queue into calls of ten. An entry leaves the outbox only once the queue has confirmed
-//! its event.
+//! The registry decides the queue, and is read for each event, because the tenant may have moved since the entry was
+//! written. The sender batches events of one queue. An entry is deleted only once the queue has confirmed its event.
 
 use std::sync::Arc;
 
 use metrics::Counter;
-use shared::environment::Environment;
-use shared::event::payment::to_send;
-use shared::metrics::{Metrics, label};
-use shared::queue::sender::{SendError, Sender};
-use shared::registry::{LookupError, TenantRegistry};
+use tenantry_process::metrics::{Metrics, label};
+use tenantry_queue::message::Outgoing;
+use tenantry_queue::sender::{SendError, Sender};
+use tenantry_registry::{LookupError, TenantRegistry};
+use tenantry_tenancy::environment::Environment;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::Entry;
+use super::OutboxEntry;
 use super::clear::Clearer;
+use crate::event::to_send;
 
-/// Events on their way at once beside requests; further ones are left to the sweeper.
-const MAX_AT_ONCE: usize = 1024;
+/// Events in flight after their requests. Further ones are left to the sweeper.
+const MAX_IN_FLIGHT: usize = 1024;
 
 /// Why an event stays in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unpublished {
-    /// The tenant is gone: an operator decides what becomes of its events.
+pub(crate) enum PublishError {
+    /// The tenant was offboarded. An operator decides about its events.
     #[error("the tenant is not registered")]
     NoTenant,
-    /// Its queue does not exist yet.
     #[error("the tenant has no queue yet")]
     NoQueue,
-    /// Parameter Store does not tell.
-    #[error("the tenant cannot be looked up: {0}")]
-    NotLookedUp(LookupError),
-    /// The queue did not take it, or did not say so.
+    #[error("the tenant lookup failed: {0}")]
+    LookupFailed(LookupError),
+    /// The queue did not confirm the event. It may have received it.
     #[error(transparent)]
-    NotSent(SendError),
-    /// Something else was written into the outbox than we write.
+    SendFailed(SendError),
+    /// Another program wrote the outbox entry.
     #[error("the event is not JSON")]
     Broken,
 }
 
-impl Unpublished {
-    /// A stable name for metrics and log lines.
+impl PublishError {
+    /// Stable name for metrics and log lines.
     const fn code(&self) -> &'static str {
         match self {
             Self::NoTenant => "tenant_unknown",
             Self::NoQueue => "queue_missing",
-            Self::NotLookedUp(_) => "registry_unavailable",
-            Self::NotSent(SendError::Rejected { .. }) => "rejected",
-            Self::NotSent(_) => "queue_unavailable",
+            Self::LookupFailed(_) => "registry_unavailable",
+            Self::SendFailed(SendError::Rejected { .. }) => "rejected",
+            Self::SendFailed(_) => "queue_unavailable",
             Self::Broken => "broken",
         }
     }
 }
 
-/// Who sends an event.
+/// Sender of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum By {
-    /// The request that wrote it, right after.
+pub(crate) enum PublishedBy {
+    /// The request that wrote the entry.
     Request,
-    /// The sweeper.
-    Sweep,
+    Sweeper,
 }
 
-/// Sends events. Clones share it.
+/// Publishes outbox entries. Clones share permits and metrics.
 #[derive(Clone)]
 pub(crate) struct Publisher(Arc<Inner>);
 
@@ -73,7 +70,7 @@ struct Inner {
     registry: TenantRegistry,
     sender: Sender,
     clearer: Clearer,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     metrics: Metrics,
     by_request: Counter,
     by_sweep: Counter,
@@ -90,20 +87,23 @@ impl Publisher {
     ) -> Self {
         metrics.describe_counter(
             "outbox_published_total",
-            "Events a queue confirmed, by who sent them",
+            "Events confirmed by a queue, by sender (request or sweep)",
         );
-        metrics.describe_counter("outbox_failed_total", "Events not sent for now, by reason");
+        metrics.describe_counter(
+            "outbox_failed_total",
+            "Failed tries to send an event, by reason",
+        );
         metrics.describe_counter(
             "outbox_left_total",
-            "Events left to the sweeper because too many were on their way",
+            "Events left to the sweeper because too many were in flight",
         );
-        let by = |who| metrics.counter("outbox_published_total", vec![label("by", who)]);
+        let by = |sender| metrics.counter("outbox_published_total", vec![label("by", sender)]);
         Self(Arc::new(Inner {
             environment,
             registry,
             sender,
             clearer,
-            places: Arc::new(Semaphore::new(MAX_AT_ONCE)),
+            permits: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             metrics: metrics.clone(),
             by_request: by("request"),
             by_sweep: by("sweep"),
@@ -111,21 +111,31 @@ impl Publisher {
         }))
     }
 
-    /// Publishes on a task of its own, on this tracker.
-    pub(crate) fn publish_soon(&self, entry: Entry, trace: Option<String>, tasks: &TaskTracker) {
-        let Ok(place) = Arc::clone(&self.0.places).try_acquire_owned() else {
+    /// Publishes an entry on its own task, which the tracker waits for.
+    pub(crate) fn publish_in_background(
+        &self,
+        entry: OutboxEntry,
+        trace: Option<String>,
+        tasks: &TaskTracker,
+    ) {
+        let Ok(permit) = Arc::clone(&self.0.permits).try_acquire_owned() else {
             self.0.left.increment(1);
             return;
         };
         let publisher = self.clone();
         tasks.spawn(async move {
-            publisher.publish(entry, trace, By::Request).await;
-            drop(place);
+            publisher.publish(entry, trace, PublishedBy::Request).await;
+            drop(permit);
         });
     }
 
-    /// Sends an event and takes its entry out; whether the queue confirmed it.
-    pub(crate) async fn publish(&self, entry: Entry, trace: Option<String>, by: By) -> bool {
+    /// Sends an event and deletes its entry. Returns whether the queue confirmed the event.
+    pub(crate) async fn publish(
+        &self,
+        entry: OutboxEntry,
+        trace: Option<String>,
+        by: PublishedBy,
+    ) -> bool {
         let key = entry.key();
         let (tenant, id) = (entry.tenant.clone(), entry.id);
         if let Err(reason) = self.send(entry, trace).await {
@@ -138,32 +148,33 @@ impl Publisher {
             return false;
         }
         match by {
-            By::Request => self.0.by_request.increment(1),
-            By::Sweep => self.0.by_sweep.increment(1),
+            PublishedBy::Request => self.0.by_request.increment(1),
+            PublishedBy::Sweeper => self.0.by_sweep.increment(1),
         }
         self.0.clearer.clear(key).await;
         true
     }
 
-    async fn send(&self, entry: Entry, trace: Option<String>) -> Result<(), Unpublished> {
+    async fn send(&self, entry: OutboxEntry, trace: Option<String>) -> Result<(), PublishError> {
         let registered =
             self.0
                 .registry
                 .lookup(&entry.tenant)
                 .await
                 .map_err(|error| match error {
-                    LookupError::Unknown => Unpublished::NoTenant,
-                    error => Unpublished::NotLookedUp(error),
+                    LookupError::Unknown => PublishError::NoTenant,
+                    error => PublishError::LookupFailed(error),
                 })?;
-        let queue = registered.queue.as_ref().ok_or(Unpublished::NoQueue)?;
+        let queue = registered.queue.as_ref().ok_or(PublishError::NoQueue)?;
         let event =
-            to_send(entry.tenant, entry.id, &entry.json).map_err(|_| Unpublished::Broken)?;
-        let mut message = event.into_message(&self.0.environment);
+            to_send(entry.tenant, entry.id, &entry.json).map_err(|_| PublishError::Broken)?;
+        let message = event.into_message(&self.0.environment);
+        let mut message = Outgoing::from_parts(message.body, message.group, message.attributes);
         message.trace(trace);
         self.0
             .sender
             .send(queue, message)
             .await
-            .map_err(Unpublished::NotSent)
+            .map_err(PublishError::SendFailed)
     }
 }

@@ -1,9 +1,9 @@
-//! The sweeper: finds what a crash, or a queue that was down, left in the outbox, and publishes it.
+//! The sweeper: publishes the entries that a crash or an unavailable queue left in the outbox.
 //!
-//! Every replica sweeps: each looks at one part of the index after the other, in an order and at times of its own, and
-//! only at entries old enough that the request which wrote them should have sent them. Two that find the same entry send
-//! it twice, and it is stored once. An entry that cannot be sent (a tenant that is gone) does not keep those behind it:
-//! a look goes on where the last one had to stop.
+//! Every replica sweeps one shard of the index after the other, in random order and at random times. A sweep skips
+//! young entries, which their own requests still send. Two replicas may send the same entry; its event is stored once.
+//! An entry that cannot be sent, for example of an offboarded tenant, does not block later entries: the next sweep
+//! resumes after the last page.
 
 use std::time::Duration;
 
@@ -12,57 +12,57 @@ use aws_sdk_dynamodb::operation::query::QueryError;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use metrics::{Counter, Gauge};
-use shared::metrics::{Metrics, label};
-use shared::queue::retry::classify;
+use tenantry_process::metrics::{Metrics, label};
+use tenantry_process::retry::classify;
 
-use super::publish::{By, Publisher};
-use super::{Entry, SHARDS};
+use super::publish::{PublishedBy, Publisher};
+use super::{OutboxEntry, SHARDS};
 use crate::charge::timestamp;
 use crate::clock::Clock;
 use crate::ledger::items::{Attributes, as_text, text};
 use crate::table::{HASH, OUTBOX, OUTBOX_AT, OUTBOX_SHARD, RANGE};
 
-/// Entries of one page.
+/// Entries per page.
 const PAGE: i32 = 100;
-/// Pages of one look.
+/// Pages per sweep of a shard.
 const MAX_PAGES: usize = 50;
-/// Pages in a row of which nothing could be sent, after which a look ends: the queues or the registry are down.
-const MAX_VAIN_PAGES: usize = 2;
+/// Pages in a row without one sent entry after which a sweep ends: the queues or the registry are down.
+const MAX_FAILED_PAGES: usize = 2;
 
-/// Sweeps. One a service.
+/// Sweeps the outbox. A service has one.
 pub(crate) struct Sweeper {
     client: Client,
     table: String,
     publisher: Publisher,
     clock: Clock,
-    /// Every part is looked at about once in this time, and only at entries older than it.
+    /// Time in which every shard is swept about once. Younger entries are skipped.
     every: Duration,
-    parts: [Part; SHARDS as usize],
-    gauges: Gauges,
+    shards: [ShardState; SHARDS as usize],
+    metrics: SweepMetrics,
 }
 
-/// What is known of one part of the index.
+/// Result of the last sweep of a shard.
 #[derive(Default)]
-struct Part {
-    /// When the oldest entry was written that the last look could not send.
+struct ShardState {
+    /// Time at which the oldest unsent entry was written.
     oldest: Option<String>,
-    /// Entries the last look could not send.
+    /// Number of unsent entries.
     waiting: usize,
-    /// Where the last look had to stop.
-    go_on: Option<Attributes>,
+    /// Position after the last page, if the sweep ended early.
+    resume_from: Option<Attributes>,
 }
 
-/// What a page of the index held.
+/// A page of the index.
 struct Page {
-    entries: Vec<Entry>,
+    entries: Vec<OutboxEntry>,
     next: Option<Attributes>,
 }
 
-struct Gauges {
+struct SweepMetrics {
     oldest: Gauge,
     waiting: Gauge,
-    looks_ok: Counter,
-    looks_failed: Counter,
+    sweeps_ok: Counter,
+    sweeps_failed: Counter,
 }
 
 impl Sweeper {
@@ -75,70 +75,74 @@ impl Sweeper {
     ) -> Self {
         metrics.describe_gauge(
             "outbox_oldest_seconds",
-            "Age of the oldest event that could not be sent; 0 where all are",
+            "Age of the oldest unsent event in seconds; 0 if every event is sent",
         );
         metrics.describe_gauge(
             "outbox_waiting",
-            "Events that the last looks of the sweeper could not send",
+            "Events that the last sweep of each shard could not send",
         );
         metrics.describe_counter(
             "outbox_looks_total",
-            "Looks of the sweeper at a part of the outbox, by outcome",
+            "Sweeps of one shard of the outbox, by outcome",
         );
-        let looks =
+        let sweeps =
             |outcome| metrics.counter("outbox_looks_total", vec![label("outcome", outcome)]);
-        let gauges = Gauges {
+        let metrics = SweepMetrics {
             oldest: metrics.gauge("outbox_oldest_seconds", vec![]),
             waiting: metrics.gauge("outbox_waiting", vec![]),
-            looks_ok: looks("ok"),
-            looks_failed: looks("error"),
+            sweeps_ok: sweeps("ok"),
+            sweeps_failed: sweeps("error"),
         };
-        gauges.oldest.set(0.0);
-        gauges.waiting.set(0.0);
+        metrics.oldest.set(0.0);
+        metrics.waiting.set(0.0);
         Self {
             client,
             table,
             publisher,
             clock,
             every,
-            parts: Default::default(),
-            gauges,
+            shards: Default::default(),
+            metrics,
         }
     }
 
-    /// Looks at one part after the other; never ends.
+    /// Sweeps one shard after the other. Never returns.
     pub(crate) async fn sweep_forever(mut self) {
         let mut order: Vec<u8> = (0..SHARDS).collect();
         loop {
             fastrand::shuffle(&mut order);
-            for part in &order {
+            for shard in &order {
                 tokio::time::sleep(pause(self.every, fastrand::f64())).await;
-                self.look(*part).await;
-                self.tell();
+                self.sweep(*shard).await;
+                self.report();
             }
         }
     }
 
-    /// Publishes what waits in one part.
-    async fn look(&mut self, part: u8) {
-        let at = usize::from(part);
+    /// Publishes the entries of one shard.
+    async fn sweep(&mut self, shard: u8) {
+        let at = usize::from(shard);
         let before =
             timestamp(self.clock.now() - TimeDelta::from_std(self.every).unwrap_or(TimeDelta::MAX));
-        // From the start, for whatever is oldest; then on from where the last look had to stop.
-        let (mut from, mut resume) = (None, self.parts[at].go_on.take());
-        let (mut unsent, mut vain) = (Vec::new(), 0);
+        // The first page has the oldest entries. The second page starts where the last sweep ended.
+        let (mut from, mut resume) = (None, self.shards[at].resume_from.take());
+        let (mut unsent, mut failed_pages) = (Vec::new(), 0);
         for _ in 0..MAX_PAGES {
-            let Ok(page) = self.page(part, &before, from.take()).await else {
-                self.gauges.looks_failed.increment(1);
+            let Ok(page) = self.page(shard, &before, from.take()).await else {
+                self.metrics.sweeps_failed.increment(1);
                 return;
             };
             let times: Vec<_> = page.entries.iter().map(|entry| entry.at.clone()).collect();
             let publishing = page
                 .entries
                 .into_iter()
-                .map(|entry| self.publisher.publish(entry, None, By::Sweep));
+                .map(|entry| self.publisher.publish(entry, None, PublishedBy::Sweeper));
             let sent = join_all(publishing).await;
-            vain = if sent.contains(&true) { 0 } else { vain + 1 };
+            failed_pages = if sent.contains(&true) {
+                0
+            } else {
+                failed_pages + 1
+            };
             unsent.extend(
                 times
                     .into_iter()
@@ -147,45 +151,45 @@ impl Sweeper {
                     .map(|(at, _)| at),
             );
             from = resume.take().or(page.next);
-            if from.is_none() || vain >= MAX_VAIN_PAGES {
+            if from.is_none() || failed_pages >= MAX_FAILED_PAGES {
                 break;
             }
         }
-        self.parts[at] = Part {
+        self.shards[at] = ShardState {
             waiting: unsent.len(),
             oldest: unsent.into_iter().min(),
-            go_on: from,
+            resume_from: from,
         };
-        self.gauges.looks_ok.increment(1);
+        self.metrics.sweeps_ok.increment(1);
     }
 
-    async fn page(&self, part: u8, before: &str, from: Option<Attributes>) -> Result<Page, ()> {
+    async fn page(&self, shard: u8, before: &str, from: Option<Attributes>) -> Result<Page, ()> {
         let call = self
             .client
             .query()
             .table_name(&self.table)
             .index_name(OUTBOX)
-            .key_condition_expression(format!("{OUTBOX_SHARD} = :part AND {OUTBOX_AT} < :before"))
-            .expression_attribute_values(":part", text(&part.to_string()))
+            .key_condition_expression(format!("{OUTBOX_SHARD} = :shard AND {OUTBOX_AT} < :before"))
+            .expression_attribute_values(":shard", text(&shard.to_string()))
             .expression_attribute_values(":before", text(before))
             .limit(PAGE)
             .set_exclusive_start_key(from);
         let output = Box::pin(call.send()).await.map_err(|error| {
-            let failure = classify::<QueryError, _>(&error);
+            let failure = classify::<QueryError>(&error);
             tracing::warn!(
                 code = failure.code,
                 reason = failure.reason,
-                "the outbox was not looked at"
+                "query of the outbox failed"
             );
         })?;
         let items = output.items.unwrap_or_default();
         let entries = items.iter().filter_map(|item| {
-            let entry = Entry::from_item(item);
+            let entry = OutboxEntry::from_item(item);
             if entry.is_none() {
                 tracing::error!(
                     tenant_id = as_text(item, HASH),
                     sk = as_text(item, RANGE),
-                    "no entry of the outbox"
+                    "outbox entry has an invalid format"
                 );
             }
             entry
@@ -196,23 +200,23 @@ impl Sweeper {
         })
     }
 
-    /// Sets the gauges; the age goes on growing while the outbox cannot be looked at.
-    fn tell(&self) {
+    /// Sets the gauges. The age grows while queries of the outbox fail, too.
+    fn report(&self) {
         let oldest = self
-            .parts
+            .shards
             .iter()
-            .filter_map(|part| part.oldest.as_deref())
+            .filter_map(|shard| shard.oldest.as_deref())
             .min();
-        self.gauges
+        self.metrics
             .oldest
             .set(oldest.map_or(0.0, |at| age_seconds(at, self.clock.now())));
-        let waiting: usize = self.parts.iter().map(|part| part.waiting).sum();
-        self.gauges.waiting.set(waiting as f64);
+        let waiting: usize = self.shards.iter().map(|shard| shard.waiting).sum();
+        self.metrics.waiting.set(waiting as f64);
     }
 }
 
-/// The wait before the next look, so that every part's turn comes once in about `every`; half to one and a half of its
-/// share, because replicas started together would else stay together. `random` is uniform in 0..1.
+/// Pause before the next shard, so that all shards are swept in about `every`. The pause is 0.5 to 1.5 of the shard's
+/// share, so that replicas that started together drift apart. `random` is uniform in 0..1.
 fn pause(every: Duration, random: f64) -> Duration {
     (every / u32::from(SHARDS)).mul_f64(0.5 + random)
 }
@@ -228,7 +232,7 @@ mod tests {
     use crate::charge::tests::noon;
 
     #[test]
-    fn every_part_has_its_turn_in_about_the_time_given() {
+    fn all_shards_are_swept_in_about_the_given_time() {
         let every = Duration::from_secs(8);
         assert_eq!(pause(every, 0.0), Duration::from_millis(500));
         assert_eq!(pause(every, 0.5), Duration::from_secs(1));
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_is_told_from_the_time_an_entry_was_written() {
+    fn an_age_is_counted_from_the_time_of_writing() {
         let written = timestamp(noon());
         assert!(
             (age_seconds(&written, noon() + TimeDelta::seconds(90)) - 90.0).abs() < f64::EPSILON

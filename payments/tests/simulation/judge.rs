@@ -1,4 +1,4 @@
-//! What must hold when everything has come to rest. Pure.
+//! The promises that must hold at the end of a story. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::world::{State, as_number, text};
 
-/// What there was in a story.
+/// Counts of a story.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Figures {
     pub(crate) charges: usize,
@@ -31,20 +31,20 @@ impl Figures {
     }
 }
 
-/// The answers clients were given, by tenant and key: all bodies, and how many were told as the first.
+/// The responses to one key of a tenant: all bodies, and the number of first responses.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct Responses {
     pub(crate) bodies: HashSet<String>,
     pub(crate) first_times: usize,
 }
 
-/// What was made, by tenant and id: the event's name, and of which charge.
-type Made = BTreeMap<(String, String), (String, String)>;
+/// Charges and refunds by tenant and id: the event's name, and the charge.
+type Created = BTreeMap<(String, String), (String, String)>;
 
-/// The promises that are broken, one sentence each.
+/// Returns the broken promises, one sentence each.
 pub(crate) fn judge(
     state: &State,
-    told: &BTreeMap<(String, String), Told>,
+    responses: &BTreeMap<(String, String), Responses>,
     figures: &mut Figures,
 ) -> Vec<String> {
     let mut broken: Vec<String> = state.broken.iter().cloned().collect();
@@ -54,11 +54,11 @@ pub(crate) fn judge(
             .iter()
             .filter_map(move |((tenant, sk), item)| Some((tenant, sk.strip_prefix(kind)?, item)))
     };
-    let mut made = Made::new();
+    let mut created = Created::new();
     let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
     for (tenant, id, charge) in of_kind("charge#") {
         figures.charges += 1;
-        made.insert(pair(tenant, id), pair("payment.recorded", id));
+        created.insert(pair(tenant, id), pair("payment.recorded", id));
         let refunds = of_kind("refund#").filter(|(of, sk, _)| *of == tenant && sk.starts_with(id));
         let mut sums: Vec<_> = refunds
             .map(|(_, _, item)| (as_number(&item["refunded"]), as_number(&item["amount"])))
@@ -76,48 +76,52 @@ pub(crate) fn judge(
     for (tenant, sk, _) in of_kind("refund#") {
         figures.refunds += 1;
         let (charge, id) = sk.split_once('#').unwrap_or_default();
-        made.insert(pair(tenant, id), pair("payment.refunded", charge));
+        created.insert(pair(tenant, id), pair("payment.refunded", charge));
         if !state
             .items
             .contains_key(&(tenant.clone(), format!("charge#{charge}")))
         {
-            broken.push(format!("a refund of no charge of {tenant}'s: {sk}"));
+            broken.push(format!("a refund of {tenant} has no charge: {sk}"));
         }
     }
     let mut by_key = BTreeSet::new();
     for (tenant, key, item) in of_kind("key#") {
         let id = text(&item["made"]["S"]);
-        if !made.contains_key(&pair(tenant, id)) || !by_key.insert((tenant.as_str(), id)) {
-            broken.push(format!("the key {key} of {tenant} made nothing of its own"));
+        if !created.contains_key(&pair(tenant, id)) || !by_key.insert((tenant.as_str(), id)) {
+            broken.push(format!(
+                "the key {key} of {tenant} created nothing of its own"
+            ));
         }
         let answer = text(&item["answer"]["S"]);
-        match told.get(&(tenant.clone(), key.to_owned())) {
-            Some(told) if told.bodies.iter().eq([answer]) && told.first_times <= 1 => {}
-            told => broken.push(format!(
-                "{tenant} was told otherwise under {key}: {told:?}, kept: {answer}"
+        match responses.get(&(tenant.clone(), key.to_owned())) {
+            Some(own) if own.bodies.iter().eq([answer]) && own.first_times <= 1 => {}
+            others => broken.push(format!(
+                "{tenant} received other responses under {key}: {others:?}, stored: {answer}"
             )),
         }
     }
-    if by_key.len() != made.len() {
+    if by_key.len() != created.len() {
         broken.push(format!(
-            "{} keys made {} charges and refunds",
+            "{} keys created {} charges and refunds",
             by_key.len(),
-            made.len()
+            created.len()
         ));
     }
-    for (tenant, key) in told.keys() {
+    for (tenant, key) in responses.keys() {
         if !state
             .items
             .contains_key(&(tenant.clone(), format!("key#{key}")))
         {
-            broken.push(format!("{tenant} was told of {key}, and it is not there"));
+            broken.push(format!(
+                "{tenant} received a response under {key}, which is not stored"
+            ));
         }
     }
-    broken.extend(judge_events(state, made, figures));
+    broken.extend(judge_events(state, created, figures));
     broken
 }
 
-fn judge_events(state: &State, mut made: Made, figures: &mut Figures) -> Vec<String> {
+fn judge_events(state: &State, mut created: Created, figures: &mut Figures) -> Vec<String> {
     let mut broken = Vec::new();
     // The consumer keeps the first of each id.
     let mut stored: BTreeMap<(&str, &str), &str> = BTreeMap::new();
@@ -139,26 +143,27 @@ fn judge_events(state: &State, mut made: Made, figures: &mut Figures) -> Vec<Str
     }
     for ((tenant, id), body) in stored {
         let event: Value = serde_json::from_str(body).unwrap_or_default();
-        let about = if event["event"] == "payment.recorded" {
+        let id_field = if event["event"] == "payment.recorded" {
             "charge_id"
         } else {
             "refund_id"
         };
-        let found = made.remove(&(tenant.to_owned(), text(&event[about]).to_owned()));
-        let told = (
+        let found = created.remove(&(tenant.to_owned(), text(&event[id_field]).to_owned()));
+        let sent = (
             text(&event["event"]).to_owned(),
             text(&event["charge_id"]).to_owned(),
         );
-        let is_right = found == Some(told);
+        let is_right = found == Some(sent);
         if !is_right || event["tenant_id"] != tenant {
             broken.push(format!(
-                "{id} of {tenant} tells of nothing, or for the second time: {body}"
+                "the event {id} of {tenant} has no subject, or its subject has two events: {body}"
             ));
         }
     }
     broken.extend(
-        made.into_iter()
-            .map(|(of, what)| format!("nothing was told of {what:?} {of:?}")),
+        created
+            .into_iter()
+            .map(|(subject, event)| format!("no event was sent for {event:?} {subject:?}")),
     );
     broken
 }

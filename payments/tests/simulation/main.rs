@@ -1,19 +1,19 @@
-//! The whole service against a simulated table and queue, under virtual time: a story a seed.
+//! Simulation of the whole service with a modeled table and queue, under virtual time. Each seed plays one story.
 //!
-//! Everything from the router down to the SDK's serialisation is what production runs; only the socket is replaced.
-//! Behind it stands a model of the calls the service makes (`world`) that is late, refuses, loses answers before and
-//! after they took effect, as the seed decides. Replicas are killed between any two calls and started again, clients
-//! give up and repeat. Afterwards the table and the queue are judged (`judge`): sums, one charge a key, one item an
-//! event, nothing of another tenant.
+//! Everything from the router down to the SDK's serialization is production code; only the socket is replaced. Behind
+//! the socket, a model of the service's calls (`world`) delays calls, refuses them, and loses answers before and after
+//! their effect, as the seed decides. Replicas are killed between any two calls and restarted; clients time out and
+//! repeat. Then `judge` checks table and queue: sums, one charge per key, one item per event, no data of another
+//! tenant.
 //!
-//! `SIMULATION_SEEDS=10000` plays more, `SIMULATION_SEED=17` one alone.
+//! `SIMULATION_SEEDS=10000` plays more seeds, `SIMULATION_SEED=17` plays one.
 
 mod judge;
 mod socket;
 mod story;
 mod world;
 
-/// Seeds played where nothing else is asked for.
+/// Seeds played by default.
 const SEEDS: u64 = 60;
 
 #[test]
@@ -39,7 +39,7 @@ fn any_interleaving_of_charges_refunds_repeats_kills_and_faults_leaves_a_sound_l
         totals.add(&figures);
     }
     println!("{totals:?}");
-    // What never happens is not tested.
+    // A case that never happens is not tested.
     assert!(
         totals.charges > 0 && totals.refunds > 0 && totals.replays > 0 && totals.kills > 0,
         "{totals:?}"

@@ -1,7 +1,7 @@
-//! A story: replicas that are killed and started again, clients that give up and repeat, until each is answered for good.
+//! A story: replicas are killed and restarted, and clients repeat their requests until each has a final response.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,55 +9,56 @@ use axum::body::Body;
 use axum::http::Request;
 use chrono::{DateTime, TimeDelta, Utc};
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use payments::Clock;
 use serde_json::{Value, json};
-use shared::config::parse_from;
+use tenantry_process::config::parse_from;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::judge::{Figures, Told, judge};
+use crate::judge::{Figures, Responses, judge};
 use crate::socket::Socket;
 use crate::world::World;
 
 const TENANTS: [&str; 2] = ["tenant-2", "tenant-3"];
-/// Longest a client waits for an answer before it asks again.
-const CLIENT_WAITS: Duration = Duration::from_secs(6);
-/// Virtual time within which a story must come to rest once everything works.
-const REST_WITHIN: Duration = Duration::from_secs(600);
-/// Times a client asks before the story is given up.
-const MAX_ASKED: usize = 400;
+/// Time-out of a client's request, after which the client repeats it.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(6);
+/// Virtual time after the last fault in which the outbox must be empty.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// Tries of a client's request before the story fails.
+const MAX_TRIES: usize = 400;
 
 /// A running replica.
 struct Replica {
     router: Router,
     socket: Socket,
-    /// Cancelled when it is killed: its clients' connections break.
+    /// Cancelled when the replica is killed: its clients' connections break.
     dead: CancellationToken,
     background: JoinHandle<()>,
 }
 
-/// What clients share.
+/// State that all clients share.
 struct Stage {
     world: Arc<World>,
     replicas: Mutex<Vec<Replica>>,
     charges: Mutex<Vec<(usize, String)>>,
-    told: Mutex<BTreeMap<(String, String), Told>>,
+    responses: Mutex<BTreeMap<(String, String), Responses>>,
     figures: Mutex<Figures>,
     broken: Mutex<Vec<String>>,
 }
 
-/// One request, as it is repeated.
+/// A client's request, the same at each try.
 #[derive(Clone)]
-struct Asked {
+struct ClientRequest {
     tenant: usize,
     key: String,
     path: String,
     body: Value,
 }
 
-/// Plays a seed's story: what there was in it, and which promises were broken.
+/// Plays a seed's story. Returns its counts and the broken promises.
 pub(crate) fn play(seed: u64) -> (Figures, Vec<String>) {
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -73,13 +74,16 @@ async fn story(mut dice: fastrand::Rng) -> (Figures, Vec<String>) {
         world: Arc::new(World::new(dice.fork())),
         replicas: Mutex::default(),
         charges: Mutex::default(),
-        told: Mutex::default(),
+        responses: Mutex::default(),
         figures: Mutex::default(),
         broken: Mutex::default(),
     });
     let clock = clock();
     for _ in 0..dice.usize(1..=2) {
-        lock(&stage.replicas).push(Replica::start(&stage.world, &clock));
+        stage
+            .replicas
+            .lock()
+            .push(Replica::start(&stage.world, &clock));
     }
     let mut clients = JoinSet::new();
     for number in 0..dice.usize(1..=6) {
@@ -88,39 +92,45 @@ async fn story(mut dice: fastrand::Rng) -> (Figures, Vec<String>) {
     let chaos = tokio::spawn(chaos(Arc::clone(&stage), clock.clone(), dice));
     clients.join_all().await;
     chaos.abort();
-    stage.world.clear_up();
-    // One that lives, whoever was killed last.
-    lock(&stage.replicas).push(Replica::start(&stage.world, &clock));
-    let deadline = Instant::now() + REST_WITHIN;
+    stage.world.end_faults();
+    // At least one live replica, even if all others were killed.
+    stage
+        .replicas
+        .lock()
+        .push(Replica::start(&stage.world, &clock));
+    let deadline = Instant::now() + SETTLE_TIMEOUT;
     while stage.world.waiting() > 0 && Instant::now() < deadline {
         sleep(Duration::from_secs(1)).await;
     }
-    let mut figures = lock(&stage.figures).clone();
-    let mut broken = lock(&stage.broken).clone();
+    let mut figures = stage.figures.lock().clone();
+    let mut broken = stage.broken.lock().clone();
     let state = stage.world.lock();
     figures.lost_answers = state.lost_answers;
-    broken.extend(judge(&state, &lock(&stage.told), &mut figures));
+    broken.extend(judge(&state, &stage.responses.lock(), &mut figures));
     if state.items.keys().any(|(_, sk)| sk.starts_with("outbox#")) {
         broken.push("the outbox is not empty".to_owned());
     }
     (figures, broken)
 }
 
-/// Kills replicas and starts them again, at any time.
+/// Kills and restarts replicas at random times.
 async fn chaos(stage: Arc<Stage>, clock: Clock, mut dice: fastrand::Rng) {
     loop {
         let most = [20, 200, 3000][dice.usize(..3)];
         sleep(Duration::from_millis(dice.u64(1..most))).await;
         let killed = {
-            let mut replicas = lock(&stage.replicas);
+            let mut replicas = stage.replicas.lock();
             let at = dice.usize(..replicas.len());
             replicas.swap_remove(at)
         };
         killed.kill();
-        lock(&stage.figures).kills += 1;
+        stage.figures.lock().kills += 1;
         sleep(Duration::from_millis(dice.u64(..500))).await;
-        lock(&stage.replicas).push(Replica::start(&stage.world, &clock));
-        // Enough peace for a story to get on.
+        stage
+            .replicas
+            .lock()
+            .push(Replica::start(&stage.world, &clock));
+        // A pause, so that requests make progress.
         sleep(Duration::from_millis(dice.u64(..8000))).await;
     }
 }
@@ -134,10 +144,10 @@ impl Replica {
             "--outbox-sweep-seconds=5",
         ];
         let config = parse_from(arguments).expect("a complete configuration");
-        let service = payments::service_at(&config, &socket.clients(), clock.clone());
-        let background = tokio::spawn((service.background)(CancellationToken::new()));
+        let service = payments::service_at(&config, &socket.settings(), clock.clone());
+        let background = tokio::spawn((service.worker.background)(CancellationToken::new()));
         Self {
-            router: service.answers.router,
+            router: service.router,
             socket,
             dead: CancellationToken::new(),
             background,
@@ -151,19 +161,19 @@ impl Replica {
     }
 }
 
-/// A few requests, each repeated until it is answered for good; sometimes by two connections at once.
+/// Sends a few requests. Each is repeated until its final response, sometimes on two connections at once.
 async fn client(stage: Arc<Stage>, number: usize, mut dice: fastrand::Rng) {
     for step in 0..dice.usize(1..=8) {
         sleep(Duration::from_millis(dice.u64(..50))).await;
-        let asked = plan(&stage, &mut dice, format!("{number}-{step}"));
+        let request = plan(&stage, &mut dice, format!("{number}-{step}"));
         let mut is_answered = false;
-        for _ in 0..MAX_ASKED {
+        for _ in 0..MAX_TRIES {
             let at_once = if dice.u8(..4) == 0 { 2 } else { 1 };
-            let asking: Vec<_> = (0..at_once)
-                .map(|_| ask(&stage, &asked, dice.usize(..)))
+            let tries: Vec<_> = (0..at_once)
+                .map(|_| send(&stage, &request, dice.usize(..)))
                 .collect();
-            for answer in futures_util::future::join_all(asking).await {
-                is_answered |= answer.is_some_and(|answer| take(&stage, &asked, answer));
+            for answer in futures_util::future::join_all(tries).await {
+                is_answered |= answer.is_some_and(|answer| record(&stage, &request, answer));
             }
             if is_answered {
                 break;
@@ -171,25 +181,28 @@ async fn client(stage: Arc<Stage>, number: usize, mut dice: fastrand::Rng) {
             sleep(Duration::from_millis(dice.u64(..300))).await;
         }
         if !is_answered {
-            lock(&stage.broken).push(format!("{} was never answered for good", asked.key));
+            stage
+                .broken
+                .lock()
+                .push(format!("{} has no final response", request.key));
         }
     }
 }
 
-fn plan(stage: &Stage, dice: &mut fastrand::Rng, key: String) -> Asked {
-    // A few keys for all, so that strangers meet under one.
+fn plan(stage: &Stage, dice: &mut fastrand::Rng, key: String) -> ClientRequest {
+    // A few shared keys, so that different requests use the same key.
     let key = if dice.u8(..6) == 0 {
         format!("shared-{}", dice.u8(..2))
     } else {
         key
     };
-    let charges = lock(&stage.charges);
+    let charges = stage.charges.lock();
     if let Some((tenant, id)) = dice
         .choice(charges.iter().take(3))
         .filter(|_| dice.u8(..3) > 0)
     {
         let path = format!("/payments/charges/{id}/refunds");
-        return Asked {
+        return ClientRequest {
             tenant: *tenant,
             key,
             path,
@@ -197,7 +210,7 @@ fn plan(stage: &Stage, dice: &mut fastrand::Rng, key: String) -> Asked {
         };
     }
     let body = json!({"amount": dice.u64(50..100), "currency": "EUR", "reference": "r"});
-    Asked {
+    ClientRequest {
         tenant: dice.usize(..2),
         key,
         path: "/payments/charges".to_owned(),
@@ -205,20 +218,20 @@ fn plan(stage: &Stage, dice: &mut fastrand::Rng, key: String) -> Asked {
     }
 }
 
-/// One request to one replica; none where no answer came, or none for good.
-async fn ask(stage: &Stage, asked: &Asked, which: usize) -> Option<(u16, bool, String)> {
+/// Sends a request to one replica. Returns `None` without a final response.
+async fn send(stage: &Stage, request: &ClientRequest, which: usize) -> Option<(u16, bool, String)> {
     let (router, dead) = {
-        let replicas = lock(&stage.replicas);
+        let replicas = stage.replicas.lock();
         let replica = replicas.get(which % replicas.len().max(1))?;
         (replica.router.clone(), replica.dead.clone())
     };
-    let request = Request::post(&asked.path)
-        .header("tenantID", TENANTS[asked.tenant])
-        .header("Idempotency-Key", &asked.key)
-        .body(Body::from(asked.body.to_string()))
+    let post = Request::post(&request.path)
+        .header("tenantID", TENANTS[request.tenant])
+        .header("Idempotency-Key", &request.key)
+        .body(Body::from(request.body.to_string()))
         .expect("a request");
     let answered = dead
-        .run_until_cancelled(timeout(CLIENT_WAITS, router.oneshot(request)))
+        .run_until_cancelled(timeout(CLIENT_TIMEOUT, router.oneshot(post)))
         .await?;
     let response = answered.ok()?.unwrap_or_else(|never| match never {});
     let status = response.status().as_u16();
@@ -233,38 +246,50 @@ async fn ask(stage: &Stage, asked: &Asked, which: usize) -> Option<(u16, bool, S
     })
 }
 
-/// Takes an answer down; whether it is one for good.
-fn take(stage: &Stage, asked: &Asked, (status, is_replayed, body): (u16, bool, String)) -> bool {
-    let name = (TENANTS[asked.tenant].to_owned(), asked.key.clone());
+/// Records a response. Returns whether it is final.
+fn record(
+    stage: &Stage,
+    request: &ClientRequest,
+    (status, is_replayed, body): (u16, bool, String),
+) -> bool {
+    let name = (TENANTS[request.tenant].to_owned(), request.key.clone());
     match status {
         200 | 201 => {
             let answer: Value = serde_json::from_str(&body).expect("JSON");
             if answer["charge_id"].is_null() {
                 let id = answer["id"].as_str().expect("an id").to_owned();
-                let charge = (asked.tenant, id);
-                let mut charges = lock(&stage.charges);
+                let charge = (request.tenant, id);
+                let mut charges = stage.charges.lock();
                 if !charges.contains(&charge) {
                     charges.push(charge);
                 }
             }
-            let mut told = lock(&stage.told);
-            let told = told.entry(name).or_default();
-            told.bodies.insert(body);
-            told.first_times += usize::from(status == 201);
-            lock(&stage.figures).replays += usize::from(is_replayed);
+            let mut responses = stage.responses.lock();
+            let own = responses.entry(name).or_default();
+            own.bodies.insert(body);
+            own.first_times += usize::from(status == 201);
+            stage.figures.lock().replays += usize::from(is_replayed);
             if is_replayed != (status == 200) {
-                lock(&stage.broken).push(format!("{status}, and replayed is {is_replayed}"));
+                stage
+                    .broken
+                    .lock()
+                    .push(format!("{status}, and replayed is {is_replayed}"));
             }
         }
         409 | 422 => {
-            lock(&stage.figures).refused += 1;
-            // What was carried out under a key of one's own is never refused.
-            if !asked.key.starts_with("shared") && lock(&stage.told).contains_key(&name) {
-                lock(&stage.broken)
-                    .push(format!("{status} after it was carried out: {}", asked.key));
+            stage.figures.lock().refused += 1;
+            // A repeat of an applied request under its own key is never refused.
+            if !request.key.starts_with("shared") && stage.responses.lock().contains_key(&name) {
+                stage.broken.lock().push(format!(
+                    "{status} after the request was applied: {}",
+                    request.key
+                ));
             }
         }
-        other => lock(&stage.broken).push(format!("{other} to {}: {body}", asked.path)),
+        other => stage
+            .broken
+            .lock()
+            .push(format!("{other} to {}: {body}", request.path)),
     }
     true
 }
@@ -273,8 +298,4 @@ fn take(stage: &Stage, asked: &Asked, (status, is_replayed, body): (u16, bool, S
 fn clock() -> Clock {
     let (base, started): (DateTime<Utc>, _) = (Utc::now(), Instant::now());
     Clock::of(move || base + TimeDelta::from_std(started.elapsed()).expect("a story is short"))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,34 +1,34 @@
-//! DynamoDB, SQS and Parameter Store, as far as the service speaks to them, and what goes wrong with each call.
+//! Models of DynamoDB, SQS and Parameter Store, for the calls that the service makes, and the faults of each call.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 /// The pool's payments table.
 const TABLE: &str = "payments-pool-1-x7k";
-/// How long DynamoDB remembers a token.
-const TOKEN_KEPT: Duration = Duration::from_secs(600);
+/// Time for which DynamoDB remembers a token.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(600);
 
 /// An item in DynamoDB's JSON.
 type Item = Map<String, Value>;
 /// Hash and range key.
 type Key = (String, String);
 
-/// What happens to one call.
-pub(crate) struct Fate {
+/// The fault and the latencies of one call.
+pub(crate) struct CallPlan {
     pub(crate) before: Duration,
     pub(crate) after: Duration,
-    pub(crate) course: Course,
+    pub(crate) fault: Fault,
 }
 
-/// Whether a call has its effect and its answer.
+/// Fault of a call.
 #[derive(Clone, Copy)]
-pub(crate) enum Course {
-    Answered,
-    /// Its effect, and no answer.
+pub(crate) enum Fault {
+    None,
+    /// The call has its effect, and its answer is lost.
     Lost,
     Failed,
     FailedAfter,
@@ -37,9 +37,9 @@ pub(crate) enum Course {
     Hung,
 }
 
-/// How often things go wrong: shares of calls.
+/// Rates of faults, as shares of calls.
 #[derive(Debug, Clone, Copy, Default)]
-struct Weather {
+struct FaultRates {
     lost: f64,
     failed: f64,
     failed_after: f64,
@@ -49,40 +49,40 @@ struct Weather {
     conflict: f64,
     entry_failed: f64,
     unprocessed: f64,
-    /// Looks at the index that still see what was deleted.
+    /// Queries of the index that still return deleted items.
     stale: f64,
     latency_ms: u64,
     slow: f64,
 }
 
-/// Everything behind the sockets.
+/// The services behind the sockets.
 pub(crate) struct World(Mutex<State>);
 
 pub(crate) struct State {
     dice: fastrand::Rng,
-    weather: Weather,
-    honours_tokens: bool,
+    rates: FaultRates,
+    honors_tokens: bool,
     tokens: HashMap<String, (Instant, String)>,
     pub(crate) items: BTreeMap<Key, Item>,
     cleared: Vec<Item>,
-    /// What was sent: queue, tenant, id and body, each time.
+    /// Every sent message: queue, tenant, id and body.
     pub(crate) sent: Vec<(String, String, String, String)>,
     pub(crate) lost_answers: usize,
-    /// What a service has no reason to do.
+    /// Calls that the service must never make.
     pub(crate) broken: BTreeSet<String>,
 }
 
 impl World {
     pub(crate) fn new(mut dice: fastrand::Rng) -> Self {
-        let stormy = dice.u8(..4) > 0;
+        let has_faults = dice.u8(..4) > 0;
         let mut share = |most: f64| {
-            if stormy && dice.bool() {
+            if has_faults && dice.bool() {
                 most * dice.f64()
             } else {
                 0.0
             }
         };
-        let weather = Weather {
+        let rates = FaultRates {
             lost: share(0.2),
             failed: share(0.2),
             failed_after: share(0.15),
@@ -97,9 +97,9 @@ impl World {
             latency_ms: [1, 5, 40][dice.usize(..3)],
         };
         Self(Mutex::new(State {
-            honours_tokens: dice.u8(..3) > 0,
+            honors_tokens: dice.u8(..3) > 0,
             dice,
-            weather,
+            rates,
             tokens: HashMap::new(),
             items: BTreeMap::new(),
             cleared: Vec::new(),
@@ -110,18 +110,18 @@ impl World {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
-    /// From here on everything works.
-    pub(crate) fn clear_up(&self) {
-        self.lock().weather = Weather {
+    /// Ends all faults.
+    pub(crate) fn end_faults(&self) {
+        self.lock().rates = FaultRates {
             latency_ms: 5,
-            ..Weather::default()
+            ..FaultRates::default()
         };
     }
 
-    /// Entries in the outbox.
+    /// Number of entries in the outbox.
     pub(crate) fn waiting(&self) -> usize {
         self.lock()
             .items
@@ -130,45 +130,45 @@ impl World {
             .count()
     }
 
-    pub(crate) fn fate(&self) -> Fate {
+    pub(crate) fn plan_call(&self) -> CallPlan {
         let State {
             dice,
-            weather,
+            rates,
             lost_answers,
             ..
         } = &mut *self.lock();
-        let way = |dice: &mut fastrand::Rng| {
-            let most = if dice.f64() < weather.slow {
+        let latency = |dice: &mut fastrand::Rng| {
+            let most = if dice.f64() < rates.slow {
                 4000
             } else {
-                weather.latency_ms
+                rates.latency_ms
             };
             Duration::from_millis(dice.u64(0..=most))
         };
-        let (before, after, mut left) = (way(dice), way(dice), dice.f64());
-        let courses = [
-            (weather.lost, Course::Lost),
-            (weather.failed, Course::Failed),
-            (weather.failed_after, Course::FailedAfter),
-            (weather.throttled, Course::Throttled),
-            (weather.reset, Course::Reset),
-            (weather.hung, Course::Hung),
+        let (before, after, mut left) = (latency(dice), latency(dice), dice.f64());
+        let faults = [
+            (rates.lost, Fault::Lost),
+            (rates.failed, Fault::Failed),
+            (rates.failed_after, Fault::FailedAfter),
+            (rates.throttled, Fault::Throttled),
+            (rates.reset, Fault::Reset),
+            (rates.hung, Fault::Hung),
         ];
-        let hit = courses.into_iter().find(|(share, _)| {
+        let hit = faults.into_iter().find(|(share, _)| {
             left -= share;
             left < 0.0
         });
-        let course = hit.map_or(Course::Answered, |(_, course)| course);
-        *lost_answers += usize::from(matches!(course, Course::Lost | Course::FailedAfter));
-        Fate {
+        let fault = hit.map_or(Fault::None, |(_, fault)| fault);
+        *lost_answers += usize::from(matches!(fault, Fault::Lost | Fault::FailedAfter));
+        CallPlan {
             before,
             after,
-            course,
+            fault,
         }
     }
 
-    /// Carries a call out: status and body of its answer.
-    pub(crate) fn carry_out(&self, target: &str, body: &Value) -> (u16, Value) {
+    /// Applies a call. Returns status and body of the answer.
+    pub(crate) fn apply(&self, target: &str, body: &Value) -> (u16, Value) {
         let mut state = self.lock();
         match target.rsplit('.').next().unwrap_or_default() {
             "TransactWriteItems" => state.transact(body),
@@ -176,7 +176,7 @@ impl World {
                 let found = state.items.get(&key_of(&body["Key"]));
                 (200, found.map_or(json!({}), |item| json!({ "Item": item })))
             }
-            "Query" if body["IndexName"] == "outbox" => state.look(body),
+            "Query" if body["IndexName"] == "outbox" => state.query_outbox(body),
             "BatchWriteItem" => state.delete(body),
             "SendMessageBatch" => state.send(body),
             "GetQueueUrl" => (
@@ -204,7 +204,7 @@ impl State {
         let known = self
             .tokens
             .get(token)
-            .filter(|(at, _)| self.honours_tokens && at.elapsed() < TOKEN_KEPT);
+            .filter(|(at, _)| self.honors_tokens && at.elapsed() < TOKEN_LIFETIME);
         if let Some((_, before)) = known {
             if *before != content {
                 self.broken
@@ -212,7 +212,7 @@ impl State {
             }
             return (200, json!({}));
         }
-        if self.dice.f64() < self.weather.conflict {
+        if self.dice.f64() < self.rates.conflict {
             let at = self.dice.usize(..parts.len());
             let code = |n| {
                 if n == at {
@@ -232,7 +232,7 @@ impl State {
             .map(|part| self.check(part, &mut keys))
             .collect();
         if verdicts.iter().any(Option::is_some) {
-            // With or without the item, all that failed or the first: DynamoDB promises none of it.
+            // DynamoDB promises neither the items nor every failed part, so the model varies both.
             let (with_item, all) = (self.dice.bool(), self.dice.bool());
             let mut has_failed = false;
             let reasons: Vec<_> = verdicts
@@ -259,7 +259,7 @@ impl State {
         (200, json!({}))
     }
 
-    /// The item that keeps a part from being carried out; `None` where nothing does.
+    /// Checks the condition of a part. Returns the existing item if the condition does not hold.
     fn check(&mut self, part: &Value, keys: &mut BTreeSet<Key>) -> Option<Option<Item>> {
         let (kind, part) = part
             .as_object()
@@ -309,15 +309,15 @@ impl State {
         }
     }
 
-    /// The sparse index, oldest first; it may lag behind the table.
-    fn look(&mut self, body: &Value) -> (u16, Value) {
+    /// Queries the sparse index, oldest first. The index may lag behind the table.
+    fn query_outbox(&mut self, body: &Value) -> (u16, Value) {
         assert_eq!(
             text(&body["KeyConditionExpression"]),
-            "outbox_shard = :part AND outbox_at < :before"
+            "outbox_shard = :shard AND outbox_at < :before"
         );
         let values = &body["ExpressionAttributeValues"];
-        let (part, before) = (text(&values[":part"]["S"]), text(&values[":before"]["S"]));
-        let is_stale = self.dice.f64() < self.weather.stale;
+        let (shard, before) = (text(&values[":shard"]["S"]), text(&values[":before"]["S"]));
+        let is_stale = self.dice.f64() < self.rates.stale;
         let deleted = self.cleared.iter().filter(|_| is_stale);
         let mut found: Vec<_> = self
             .items
@@ -325,7 +325,7 @@ impl State {
             .chain(deleted)
             .filter(|item| {
                 item.get("outbox_shard")
-                    .is_some_and(|shard| shard["S"] == part)
+                    .is_some_and(|own| own["S"] == shard)
             })
             .filter(|item| text(&item["outbox_at"]["S"]) < before)
             .cloned()
@@ -344,7 +344,7 @@ impl State {
             .clone();
         let mut left = Vec::new();
         for request in requests {
-            if self.dice.f64() < self.weather.unprocessed {
+            if self.dice.f64() < self.rates.unprocessed {
                 left.push(request);
                 continue;
             }
@@ -370,10 +370,7 @@ impl State {
             .to_owned();
         let (mut successful, mut failed) = (Vec::new(), Vec::new());
         for entry in body["Entries"].as_array().expect("entries") {
-            let (fails, has_effect) = (
-                self.dice.f64() < self.weather.entry_failed,
-                self.dice.bool(),
-            );
+            let (fails, has_effect) = (self.dice.f64() < self.rates.entry_failed, self.dice.bool());
             if !fails || has_effect {
                 let attribute =
                     |name: &str| text(&entry["MessageAttributes"][name]["StringValue"]).to_owned();
@@ -402,7 +399,7 @@ fn cancelled(reasons: &[Value]) -> (u16, Value) {
     (400, body)
 }
 
-/// Two tenants of the pool: one whose queue is the pool's, one with its own.
+/// Parameters of two tenants of the pool: one uses the pool's queue, the other its own.
 fn parameters(body: &Value) -> Value {
     let queue = |name: &str| Some(format!("arn:aws:sqs:us-east-1:000000000000:{name}"));
     let value = |name: &str| match name {
@@ -433,12 +430,12 @@ fn key_of(item: &Value) -> Key {
     )
 }
 
-/// A text, empty where it is none.
+/// A text, or the empty text for any other value.
 pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// A number attribute.
+/// The value of a number attribute.
 pub(crate) fn as_number(value: &Value) -> u64 {
     text(&value["N"]).parse().expect("a whole number")
 }

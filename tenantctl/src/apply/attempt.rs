@@ -1,70 +1,71 @@
-//! One go: everything from a fetch to a push, on one head.
+//! One attempt: fetch, plan, commit and push on one head.
 
 use std::sync::Arc;
 
-use super::record::{self, Recorded};
-use super::{Applied, OnStep, Outcome, Plans, Refused, Results, Step, Wanted};
-use crate::git::{GitError, Oid, Pushed, Repository, Snapshot, Turn};
+use super::outcome::{Applied, ApplyOutcome, ApplyResults, ApplyStep, OnStep, Plans, RequestError};
+use super::record::{self, RequestTrailers};
+use crate::git::{GitError, Pushed, Repository, Snapshot, Turn};
 use crate::plan::{Plan, plan};
+use crate::request::IdentifiedRequest;
 
-/// What a go is made with.
+/// The input of an attempt.
 pub(super) struct Attempt {
     pub(super) repository: Repository,
-    pub(super) wanted: Arc<Vec<Wanted>>,
+    pub(super) requests: Arc<Vec<IdentifiedRequest>>,
     pub(super) on_step: OnStep,
-    /// What was planned for a push that was not answered; then every id is looked for.
+    /// The plans of an unanswered push. With them, every id is searched in the history.
     pub(super) plans: Option<Plans>,
 }
 
-/// Why a go did not get through.
-pub(super) enum Failed {
-    /// Nothing was pushed.
-    Before(GitError),
-    /// The branch moved on.
+/// Reason why an attempt failed.
+pub(super) enum AttemptError {
+    BeforePush(GitError),
     Rejected,
-    /// The push failed; with what was planned.
-    Pushing(GitError, Vec<Option<Plan>>),
+    /// The push failed; the plans are those of the attempt.
+    Push(GitError, Vec<Option<Plan>>),
 }
 
-impl From<GitError> for Failed {
+impl From<GitError> for AttemptError {
     fn from(error: GitError) -> Self {
-        Self::Before(error)
+        Self::BeforePush(error)
     }
 }
 
-/// Makes one go; blocks.
-pub(super) fn attempt(attempt: Attempt) -> Result<Results, Failed> {
+/// Makes one attempt; blocks.
+pub(super) fn attempt(attempt: Attempt) -> Result<ApplyResults, AttemptError> {
     let Attempt {
         repository,
-        wanted,
+        requests,
         on_step,
         plans,
     } = attempt;
     let mut turn = repository.turn()?;
-    on_step(Step::Fetching);
+    on_step(ApplyStep::Fetching);
     let head = turn.fetch()?;
-    on_step(Step::Planning);
-    let asked = wanted
+    on_step(ApplyStep::Planning);
+    let asked = requests
         .iter()
-        .filter(|wanted| wanted.may_be_repeat || plans.is_some());
-    let lines: Vec<String> = asked.map(|wanted| record::id_line(&wanted.id)).collect();
+        .filter(|identified| identified.may_be_repeat || plans.is_some());
+    let lines: Vec<String> = asked
+        .map(|identified| record::id_line(&identified.id))
+        .collect();
     let known = repository.commits_with_lines(&head, &lines)?;
-    let mut history: Vec<Recorded> = known
+    let mut history: Vec<RequestTrailers> = known
         .into_iter()
-        .filter_map(|(commit, message)| Recorded::read(commit, &message))
+        .filter_map(|(commit, message)| RequestTrailers::read(commit, &message))
         .collect();
 
     let mut tip = Tip {
         snapshot: repository.snapshot(&head)?,
         repository: &repository,
     };
-    let mut results = Vec::with_capacity(wanted.len());
-    for (at, wanted) in wanted.iter().enumerate() {
+    let mut results = Vec::with_capacity(requests.len());
+    for (at, identified) in requests.iter().enumerate() {
         let earlier = plans.as_ref().and_then(|plans| plans.get(at)?.clone());
         results.push(
-            match history.iter().find(|recorded| recorded.id == wanted.id) {
-                Some(recorded) => repeated(recorded, wanted, earlier),
-                None => tip.advance(&mut turn, wanted, &mut history)?,
+            match history.iter().find(|recorded| recorded.id == identified.id) {
+                Some(recorded) => repeated(recorded, identified, earlier),
+                None => tip.advance(&mut turn, identified, &mut history)?,
             },
         );
     }
@@ -72,84 +73,79 @@ pub(super) fn attempt(attempt: Attempt) -> Result<Results, Failed> {
     if *commit == head {
         return Ok(results);
     }
-    on_step(Step::Pushing);
+    on_step(ApplyStep::Pushing);
     match turn.push(commit, &head) {
         Ok(Pushed::Accepted) => Ok(results),
-        Ok(Pushed::Rejected) => Err(Failed::Rejected),
+        Ok(Pushed::Rejected) => Err(AttemptError::Rejected),
         Err(error) => {
             let plans = results
                 .into_iter()
                 .map(|result| result.ok().and_then(|applied| applied.plan));
-            Err(Failed::Pushing(error, plans.collect()))
+            Err(AttemptError::Push(error, plans.collect()))
         }
     }
 }
 
-/// The commit that the next one comes on top of.
+/// The parent of the next commit.
 struct Tip<'a> {
     snapshot: Snapshot,
     repository: &'a Repository,
 }
 
 impl Tip<'_> {
-    /// Plans a request here and commits what it changes.
+    /// Plans a request on this commit and commits its edits.
     fn advance(
         &mut self,
         turn: &mut Turn,
-        wanted: &Wanted,
-        history: &mut Vec<Recorded>,
-    ) -> Result<Result<Applied, Refused>, GitError> {
-        let planned = match plan(&self.snapshot, &wanted.request) {
+        identified: &IdentifiedRequest,
+        history: &mut Vec<RequestTrailers>,
+    ) -> Result<Result<Applied, RequestError>, GitError> {
+        let planned = match plan(&self.snapshot, &identified.request) {
             Ok(planned) => planned,
             Err(error) => return Ok(Err(error.into())),
         };
         if planned.edits.is_empty() {
             return Ok(Ok(Applied {
-                outcome: Outcome::NothingToDo,
+                outcome: ApplyOutcome::NothingToDo,
                 plan: Some(planned),
                 attempts: 0,
             }));
         }
-        let message = record::message(&planned.subject, wanted);
+        let message = record::message(&planned.subject, identified);
         let commit = turn.commit(self.snapshot.commit(), &planned.edits, &message)?;
         self.snapshot = self.repository.snapshot(&commit)?;
-        history.extend(Recorded::read(commit.clone(), &message));
+        history.extend(RequestTrailers::read(commit.clone(), &message));
         Ok(Ok(Applied {
-            outcome: Outcome::Committed(commit),
+            outcome: ApplyOutcome::Committed(commit),
             plan: Some(planned),
             attempts: 0,
         }))
     }
 }
 
-/// What a request is whose id a commit has.
+/// Returns the result of a request whose id a commit has.
 fn repeated(
-    recorded: &Recorded,
-    wanted: &Wanted,
+    recorded: &RequestTrailers,
+    identified: &IdentifiedRequest,
     earlier: Option<Plan>,
-) -> Result<Applied, Refused> {
+) -> Result<Applied, RequestError> {
     let commit = recorded.commit.clone();
-    if !recorded.is(&wanted.request) {
-        let (id, recorded) = (wanted.id.clone(), recorded.text());
-        return Err(Refused::IdTaken {
+    if !recorded.is(&identified.request) {
+        let (id, recorded) = (identified.id.clone(), recorded.text());
+        return Err(RequestError::IdTaken {
             id,
             commit,
             recorded,
         });
     }
-    // Planned a moment ago, and the push did arrive: it is this run's commit.
-    let outcome = outcome_of(commit, earlier.is_some());
+    let outcome = match &earlier {
+        // The unanswered push did arrive: it is this run's commit.
+        Some(_) => ApplyOutcome::Committed(commit),
+        None => ApplyOutcome::Repeated(commit),
+    };
     Ok(Applied {
         outcome,
         plan: earlier,
         attempts: 0,
     })
-}
-
-fn outcome_of(commit: Oid, is_ours: bool) -> Outcome {
-    if is_ours {
-        Outcome::Committed(commit)
-    } else {
-        Outcome::Repeated(commit)
-    }
 }

@@ -1,30 +1,27 @@
-//! What a commit says of the request it fulfils: two trailers.
+//! The trailers of a commit that record its request.
 //!
-//! `Request-Id` is what a repeat is known by; `Request` is the request itself, so that another one under the same id is
-//! found out, and so that the history tells people what was asked for.
+//! `Request-Id` identifies a repeat. `Request` holds the request itself: it reveals another request with the same id, and
+//! documents the history.
 
 use serde_json::{Value, json};
 
-use super::{RequestId, Wanted};
 use crate::git::Oid;
-use crate::request::{Request, Wave};
+use crate::request::{IdentifiedRequest, Request, RequestId, Wave};
 
-/// The trailer with the id.
 const ID: &str = "Request-Id: ";
-/// The trailer with the request.
 const REQUEST: &str = "Request: ";
 
-/// What a commit says.
+/// The trailers of a commit.
 #[derive(Debug)]
-pub(super) struct Recorded {
+pub(super) struct RequestTrailers {
     pub(super) commit: Oid,
     pub(super) id: RequestId,
-    /// `None` where somebody else wrote the commit.
+    /// `None` if tenantctl did not write the commit.
     request: Option<Value>,
 }
 
-impl Recorded {
-    /// Reads the trailers: lines of the last paragraph.
+impl RequestTrailers {
+    /// Reads the trailers: the lines of the last paragraph.
     pub(super) fn read(commit: Oid, message: &str) -> Option<Self> {
         let (_, trailers) = message.trim_end().rsplit_once("\n\n")?;
         let trailer = |name| trailers.lines().find_map(|line| line.strip_prefix(name));
@@ -36,12 +33,11 @@ impl Recorded {
         })
     }
 
-    /// Whether it is this very request.
+    /// Whether the commit applied this request.
     pub(super) fn is(&self, request: &Request) -> bool {
-        self.request.as_ref() == Some(&describe(request))
+        self.request.as_ref() == Some(&request_json(request))
     }
 
-    /// The request as text.
     pub(super) fn text(&self) -> String {
         self.request
             .as_ref()
@@ -49,22 +45,22 @@ impl Recorded {
     }
 }
 
-/// The line by which a commit with this id is found.
+/// Returns the line to search for a commit with this id.
 pub(super) fn id_line(id: &RequestId) -> String {
     format!("{ID}{id}")
 }
 
-/// The message of the commit that fulfils a request.
-pub(super) fn message(subject: &str, wanted: &Wanted) -> String {
+/// Returns the message of the commit of a request.
+pub(super) fn message(subject: &str, identified: &IdentifiedRequest) -> String {
     format!(
         "{subject}\n\n{REQUEST}{}\n{}\n",
-        describe(&wanted.request),
-        id_line(&wanted.id)
+        request_json(&identified.request),
+        id_line(&identified.id)
     )
 }
 
-/// A request as a JSON object: `action` and its parameters.
-pub fn describe(request: &Request) -> Value {
+/// Returns a request as a JSON object: `action` and its parameters.
+pub fn request_json(request: &Request) -> Value {
     match request {
         Request::Onboard {
             tenant,
@@ -78,7 +74,7 @@ pub fn describe(request: &Request) -> Value {
             tier,
             delete_data,
         } => {
-            let tier = tier.map(shared::tenant::Tier::as_str);
+            let tier = tier.map(tenantry_tenancy::tenant::Tier::as_str);
             json!({ "action": "offboard", "tenant": tenant.as_str(), "tier": tier, "delete_data": delete_data })
         }
         Request::Forget { tenant } => json!({ "action": "forget", "tenant": tenant.as_str() }),
@@ -111,7 +107,7 @@ fn describe_wave(wave: &Wave) -> Value {
         Wave::Rest => json!("rest"),
         Wave::Percent(share) => json!({ "percent": share.get() }),
         Wave::Canary { tenants } => {
-            json!({ "canary": tenants.iter().map(shared::tenant::TenantId::as_str).collect::<Vec<_>>() })
+            json!({ "canary": tenants.iter().map(tenantry_tenancy::tenant::TenantId::as_str).collect::<Vec<_>>() })
         }
     }
 }
@@ -124,11 +120,11 @@ mod tests {
         Oid::of_bytes(&[1; 20])
     }
 
-    fn wanted(tenant: &str) -> Wanted {
+    fn identified(tenant: &str) -> IdentifiedRequest {
         let request = Request::Suspend {
             tenant: tenant.parse().expect("an id"),
         };
-        Wanted {
+        IdentifiedRequest {
             request,
             id: "r-1".parse().expect("an id"),
             may_be_repeat: true,
@@ -136,24 +132,25 @@ mod tests {
     }
 
     #[test]
-    fn what_a_commit_says_is_read_back_and_told_from_another_request() {
-        let one = wanted("tenant-1");
+    fn trailers_identify_their_request_and_no_other() {
+        let one = identified("tenant-1");
         let recorded =
-            Recorded::read(oid(), &message("Suspend tenant-1", &one)).expect("it has an id");
+            RequestTrailers::read(oid(), &message("Suspend tenant-1", &one)).expect("it has an id");
         assert_eq!(recorded.id, one.id);
-        assert!(recorded.is(&one.request) && !recorded.is(&wanted("tenant-2").request));
+        assert!(recorded.is(&one.request) && !recorded.is(&identified("tenant-2").request));
     }
 
     #[test]
     fn only_the_last_paragraph_has_trailers() {
         assert!(
-            Recorded::read(oid(), "Request-Id: r-1").is_none(),
+            RequestTrailers::read(oid(), "Request-Id: r-1").is_none(),
             "a subject"
         );
-        assert!(Recorded::read(oid(), "Say\n\nRequest-Id: r-1\n\nbecause").is_none());
-        let by_hand = Recorded::read(oid(), "Say\n\nRequest-Id: r-1\nSigned-off-by: A <a@b>")
-            .expect("it has an id");
-        assert!(!by_hand.is(&wanted("tenant-1").request));
+        assert!(RequestTrailers::read(oid(), "Say\n\nRequest-Id: r-1\n\nbecause").is_none());
+        let by_hand =
+            RequestTrailers::read(oid(), "Say\n\nRequest-Id: r-1\nSigned-off-by: A <a@b>")
+                .expect("it has an id");
+        assert!(!by_hand.is(&identified("tenant-1").request));
     }
 
     #[test]
@@ -165,9 +162,9 @@ mod tests {
         };
         let message = message(
             "Hold tenant-1: Request-Id: r-2",
-            &Wanted {
+            &IdentifiedRequest {
                 request,
-                ..wanted("x")
+                ..identified("x")
             },
         );
         assert_eq!(
@@ -175,7 +172,7 @@ mod tests {
             1
         );
         assert_eq!(
-            Recorded::read(oid(), &message)
+            RequestTrailers::read(oid(), &message)
                 .expect("it has an id")
                 .id
                 .as_str(),

@@ -1,4 +1,4 @@
-//! What can be asked for on the command line, each value parsed as it is read.
+//! The arguments of the command line, each parsed as it is read.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use shared::config::seconds;
-use shared::tenant::{TenantId, Tier};
+use tenantry_process::config::seconds;
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use super::exit::EXIT_CODES;
-use crate::apply::{MAX_ATTEMPTS, RequestId};
+use crate::apply::MAX_ATTEMPTS;
 use crate::git::{Author, Branch};
-use crate::message::Kind;
-use crate::request::{HoldReason, Percent, ReleaseVersion, Request, Wave};
+use crate::message::MessageKind;
+use crate::request::{HoldReason, Percent, ReleaseVersion, Request, RequestId, Wave};
 use crate::worker::WorkerConfig;
 
 /// Onboards, deploys, moves and offboards tenants by commits to the GitOps repository
@@ -26,11 +26,11 @@ pub(super) struct Cli {
     pub(super) command: Command,
 }
 
-/// What every command takes.
+/// Options of every command.
 #[derive(Debug, Args)]
 pub(super) struct Global {
-    /// The GitOps repository: a URL without user or password, or a path; for list, lint and diff a folder does, too
-    // A text until it is known to hold no password: the library repeats a value it does not like.
+    /// The GitOps repository: a URL without user or password, or a path; for list, lint and diff also a folder
+    // Parsed later: clap repeats an invalid value, which may hold a password.
     #[arg(
         long,
         global = true,
@@ -50,7 +50,7 @@ pub(super) struct Global {
     )]
     pub(super) branch: Branch,
 
-    /// Who commits
+    /// Author of the commits
     #[arg(long, global = true, env = "GITOPS_AUTHOR", value_name = "NAME <ADDRESS>", default_value_t = Author::tenantctl())]
     pub(super) author: Author,
 
@@ -64,37 +64,34 @@ pub(super) struct Global {
     )]
     pub(super) username: String,
 
-    /// A file whose first line is the password or token; without it git's own credential helper or SSH agent is asked
+    /// A file whose first line is the password or token; without it git uses its credential helper or SSH agent
     #[arg(long, global = true, env = "GITOPS_PASSWORD_FILE", value_name = "FILE")]
     pub(super) password_file: Option<PathBuf>,
 
-    /// Where mirrors of repositories are kept [default: tenantctl in the user's cache folder]
+    /// Folder for mirrors of repositories [default: tenantctl in the user's cache folder]
     #[arg(long, global = true, env = "GITOPS_CACHE_DIR", value_name = "FOLDER")]
     pub(super) cache_dir: Option<PathBuf>,
 
-    /// Seconds that one call of git may take
+    /// Time limit of one call of git, in seconds
     #[arg(long, global = true, env = "GITOPS_TIMEOUT_SECONDS", value_name = "SECONDS", default_value = "300", value_parser = seconds(1, 3600))]
     pub(super) git_timeout_seconds: Duration,
 
-    /// Pushes tried while others move the branch
+    /// Limit of pushes while other writers move the branch
     #[arg(long, global = true, env = "GITOPS_ATTEMPTS", value_name = "NUMBER", default_value_t = MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) attempts: u32,
 
-    /// How answers look
+    /// Form of the output
     #[arg(long, global = true, value_enum, value_name = "FORM", default_value_t = Output::Text)]
     pub(super) output: Output,
 
-    /// The id a change is known by: repeated under the same id it is done once; a new id where unset
+    /// The id of the change: repeated under the same id, the change is made once [default: a new id]
     #[arg(long, global = true, value_name = "ID")]
     pub(super) request_id: Option<RequestId>,
 }
 
-/// How answers look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
-    /// Lines for people.
     Text,
-    /// One JSON object.
     Json,
 }
 
@@ -103,7 +100,7 @@ pub(super) enum Command {
     #[command(flatten)]
     Change(Change),
 
-    /// Show what a change would do, as a patch for git apply; changes nothing
+    /// Show a change as a patch for git apply; nothing is changed
     Diff {
         #[command(subcommand)]
         change: Change,
@@ -119,68 +116,67 @@ pub(super) enum Command {
     /// Check the repository: every file, every reference, every value
     Lint,
 
-    /// Carry out one lifecycle message and end: a step of a workflow
+    /// Apply one lifecycle message and end, as a step of a workflow
     ///
-    /// The message is what the lifecycle queues hold, and is carried out as the worker does. A request_id in it comes
-    /// before --request-id, which is the message's id in its queue: delivered again, it is done once. Codes 2 to 5 stay
-    /// the same however often it is tried; after 1, 6 and 7 it may be tried again.
+    /// The message has the format of the lifecycle queues, and is applied as the worker does. Its own request_id takes
+    /// precedence over --request-id, the message's id in its queue. A message delivered twice is applied once. Exit codes 2
+    /// to 5 are final; after 1, 6 and 7 a retry may succeed.
     Handle {
-        /// Which lifecycle queue it came from
+        /// The queue of the message
         #[arg(long, value_name = "KIND", value_parser = kind())]
-        kind: Kind,
-        /// The message's body in base64: with padding, in one line, of at most 64 KiB
-        // Decoded later: the library repeats a value it does not like, however long.
+        kind: MessageKind,
+        /// The message's body in base64: with padding, in one line, at most 64 KiB
+        // Decoded later: clap repeats an invalid value of any length.
         #[arg(long, value_name = "BASE64")]
         message_base64: String,
     },
 
-    /// Work off the lifecycle queues until told to stop
+    /// Apply the messages of the lifecycle queues until SIGTERM or SIGINT
     Worker(WorkerConfig),
 
     /// Print a completion script
     Completion {
-        /// The shell it is for
+        /// The shell
         shell: Shell,
     },
 }
 
-/// A change of the repository.
 #[derive(Debug, Subcommand)]
 pub(super) enum Change {
     /// Add a tenant
     Onboard {
-        /// Its id: 1 to 32 of a-z, 0-9 and -
+        /// The tenant's id: 1 to 32 of a-z, 0-9 and -
         tenant: TenantId,
-        /// What it has bought
+        /// The tier that the tenant has bought
         #[arg(long, value_name = "TIER", value_parser = tier())]
         tier: Tier,
-        /// The release it starts with: 0.1 for every patch of it, or 0.1.3
+        /// The first release: 0.1 for every patch, or 0.1.3
         #[arg(long, value_name = "RELEASE")]
         release: ReleaseVersion,
     },
 
-    /// Take a tenant's apps away; its data stays, protected, and its id stays taken
+    /// Remove a tenant's apps; its data stays protected, and its id stays taken
     Offboard {
-        /// Its id
+        /// The tenant's id
         tenant: TenantId,
-        /// The tier it is believed to be in; another one is a conflict
+        /// The expected tier; another tier is a conflict
         #[arg(long, value_name = "TIER", value_parser = tier())]
         tier: Option<Tier>,
-        /// Lift the protection of its data, which then goes with forget; also later, of a tenant that is gone
+        /// Lift the protection of its data, so that forget deletes it; also for a tenant offboarded earlier
         #[arg(long)]
         delete_data: bool,
     },
 
-    /// Take away what is left of an offboarded tenant: its data goes, its id is free
+    /// Delete an offboarded tenant: its data is deleted, its id is free
     ///
-    /// The last step, after offboard --delete-data, once the cluster has applied that: the Terraform object goes with the
-    /// tombstone, and destroys the tenant's queue and tables. What it has in the tables of a pool is not among that.
+    /// The last step, after offboard --delete-data has reached the cluster. Flux deletes the Terraform object with the tombstone,
+    /// and that destroys the tenant's queue and tables. Its data in the tables of a pool stays.
     Forget {
-        /// Its id
+        /// The tenant's id
         tenant: TenantId,
     },
 
-    /// Give a tier, or a wave of it, another release; tenants on hold keep theirs
+    /// Deploy a release to a tier, or a wave of it; tenants on hold keep theirs
     Deploy {
         /// The tier
         #[arg(long, value_name = "TIER", value_parser = tier())]
@@ -194,59 +190,59 @@ pub(super) enum Change {
 
     /// Change a tenant's tier
     ///
-    /// Between advanced and premium the queue, the table and what is in them stay. From or to basic the tenant's events
-    /// get another table: what is stored so far stays in the old one, and GET /consumer/messages no longer shows it. That
-    /// needs --leave-data.
+    /// Between advanced and premium the queue and the table stay, with their content. A move from or to basic gives the
+    /// tenant another table: events stored so far stay in the old table, and GET /consumer/messages no longer shows them.
+    /// Such a move needs --leave-data.
     Move {
-        /// Its id
+        /// The tenant's id
         tenant: TenantId,
-        /// The tier it changes to
+        /// The new tier
         #[arg(long, value_name = "TIER", value_parser = tier())]
         to: Tier,
-        /// Accept that events stored so far stay in the table they are in
+        /// Accept that events stored so far stay in the old table
         #[arg(long)]
         leave_data: bool,
     },
 
-    /// Take a tenant's routes away; everything else goes on
+    /// Remove a tenant's routes; everything else keeps running
     Suspend {
-        /// Its id
+        /// The tenant's id
         tenant: TenantId,
     },
 
-    /// Give a suspended tenant its routes back
+    /// Restore a suspended tenant's routes
     Resume {
-        /// Its id
+        /// The tenant's id
         tenant: TenantId,
     },
 
-    /// Have waves skip a tenant
+    /// Make waves skip a tenant
     Hold {
-        /// Its id
+        /// The tenant's id
         tenant: TenantId,
-        /// Why, for whoever wonders
+        /// The reason, for other operators
         #[arg(long, value_name = "TEXT")]
         reason: HoldReason,
     },
 
-    /// Have waves take a tenant along again
+    /// Let waves deploy to a tenant again
     Unhold {
-        /// Its id
+        /// The tenant's id
         tenant: TenantId,
     },
 }
 
-/// Which tenants of a tier; all of them where nothing is said.
+/// The tenants of a wave; all of the tier by default.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct WaveArguments {
     /// Only these tenants, separated by commas
     #[arg(long, value_name = "TENANT", value_delimiter = ',')]
     canary: Vec<TenantId>,
-    /// About this share of the tier: the same tenants every time, and more with a larger share
+    /// About this share of the tier: the same tenants each time; a larger share adds tenants
     #[arg(long, value_name = "PERCENT")]
     percent: Option<Percent>,
-    /// Everyone who does not have the release yet
+    /// Only the tenants that do not have the release yet
     #[arg(long)]
     rest: bool,
 }
@@ -315,7 +311,7 @@ impl From<Change> for Request {
     }
 }
 
-/// A tier's name, with all of them for help and completion.
+/// Parses a tier; help and completion list all tiers.
 fn tier() -> impl TypedValueParser<Value = Tier> {
     PossibleValuesParser::new(Tier::ALL.map(Tier::as_str)).map(|name| {
         name.parse::<Tier>()
@@ -323,11 +319,11 @@ fn tier() -> impl TypedValueParser<Value = Tier> {
     })
 }
 
-/// A lifecycle queue's kind, likewise.
-fn kind() -> impl TypedValueParser<Value = Kind> {
-    PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)).map(|name| {
-        let is_named = |kind: &Kind| kind.as_str() == name;
-        Kind::ALL
+/// Parses the kind of a message; help and completion list all kinds.
+fn kind() -> impl TypedValueParser<Value = MessageKind> {
+    PossibleValuesParser::new(MessageKind::ALL.map(MessageKind::as_str)).map(|name| {
+        let is_named = |kind: &MessageKind| kind.as_str() == name;
+        MessageKind::ALL
             .into_iter()
             .find(is_named)
             .expect("only kinds' names are possible")
@@ -340,7 +336,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_clap_definition_is_valid() {
         Cli::command().debug_assert();
     }
 

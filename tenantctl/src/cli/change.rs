@@ -1,32 +1,35 @@
-//! The commands that change the repository, and `diff`, which shows what they would.
+//! The commands that change the repository, and `diff`, which shows a change.
 
 use serde_json::json;
 
 use super::arguments::{Change, Global, Output};
 use super::exit::{CliError, Exit};
-use super::output::{say, say_json};
+use super::output::{print, print_json};
 use super::progress::Progress;
-use super::sources;
-use crate::apply::{Applied, Options, Outcome, RequestId, Wanted, apply, describe};
+use super::repository;
+use crate::apply::{Applied, ApplyOptions, ApplyOutcome, apply, request_json};
 use crate::git::{Branch, patch};
 use crate::plan::{Effect, Plan, plan};
-use crate::request::Request;
+use crate::request::{IdentifiedRequest, Request, RequestId};
 
-/// Carries a change out and tells what came of it.
+/// Applies a change and prints the result.
 pub(super) fn run(global: &Global, change: Change) -> Result<Exit, CliError> {
-    let wanted = Wanted {
+    let identified = IdentifiedRequest {
         request: change.into(),
         id: global.request_id.clone().unwrap_or_else(RequestId::random),
         may_be_repeat: global.request_id.is_some(),
     };
-    carry_out(global, &wanted)
+    apply_and_print(global, &identified)
 }
 
-/// Carries out what is wanted and tells what came of it.
-pub(super) fn carry_out(global: &Global, wanted: &Wanted) -> Result<Exit, CliError> {
-    let repository = sources::repository(global)?;
+/// Applies a request and prints the result.
+pub(super) fn apply_and_print(
+    global: &Global,
+    identified: &IdentifiedRequest,
+) -> Result<Exit, CliError> {
+    let repository = repository::open(global)?;
     let progress = Progress::new(global.output);
-    let options = Options {
+    let options = ApplyOptions {
         on_step: progress.on_step(),
         max_attempts: global.attempts,
     };
@@ -34,11 +37,11 @@ pub(super) fn carry_out(global: &Global, wanted: &Wanted) -> Result<Exit, CliErr
         .enable_time()
         .build();
     let runtime = runtime.map_err(CliError::unexpected)?;
-    let applied = runtime.block_on(apply(&repository, wanted.clone(), &options));
+    let applied = runtime.block_on(apply(&repository, identified.clone(), &options));
     drop((options, progress));
     let applied = applied??;
     match global.output {
-        Output::Text => say(text(&applied, wanted, repository.branch()).as_bytes())?,
+        Output::Text => print(text(&applied, identified, repository.branch()).as_bytes())?,
         Output::Json => {
             let plan = applied.plan.as_ref();
             let files: Vec<_> = plan
@@ -47,16 +50,16 @@ pub(super) fn carry_out(global: &Global, wanted: &Wanted) -> Result<Exit, CliErr
                 .map(|edit| &edit.path)
                 .collect();
             let (outcome, commit) = match &applied.outcome {
-                Outcome::Committed(commit) => ("committed", Some(commit)),
-                Outcome::NothingToDo => ("nothing_to_do", None),
-                Outcome::Repeated(commit) => ("repeated", Some(commit)),
+                ApplyOutcome::Committed(commit) => ("committed", Some(commit)),
+                ApplyOutcome::NothingToDo => ("nothing_to_do", None),
+                ApplyOutcome::Repeated(commit) => ("repeated", Some(commit)),
             };
-            say_json(&json!({
+            print_json(&json!({
                 "outcome": outcome,
                 "commit": commit,
                 "branch": repository.branch().to_string(),
-                "request": describe(&wanted.request),
-                "request_id": wanted.id,
+                "request": request_json(&identified.request),
+                "request_id": identified.id,
                 "subject": plan.map(|plan| &plan.subject),
                 "effects": plan.map(|plan| &plan.effects),
                 "files": files,
@@ -67,10 +70,10 @@ pub(super) fn carry_out(global: &Global, wanted: &Wanted) -> Result<Exit, CliErr
     Ok(Exit::Done)
 }
 
-/// Prints what a change would do to the repository as it is now.
+/// Prints the effect of a change on the present repository.
 pub(super) fn diff(global: &Global, change: Change) -> Result<Exit, CliError> {
     let progress = Progress::new(global.output);
-    let tree = sources::tree(global, &progress)?;
+    let tree = repository::read(global, &progress)?;
     let request = Request::from(change);
     let plan = plan(&*tree, &request)?;
     let scratch = tempfile::tempdir()
@@ -78,10 +81,10 @@ pub(super) fn diff(global: &Global, change: Change) -> Result<Exit, CliError> {
     let patch = patch(&*tree, &plan.edits, scratch.path())?;
     drop(progress);
     match global.output {
-        Output::Text => say(patch.as_bytes())?,
-        Output::Json => say_json(&json!({
+        Output::Text => print(patch.as_bytes())?,
+        Output::Json => print_json(&json!({
             "outcome": if plan.edits.is_empty() { "nothing_to_do" } else { "would_commit" },
-            "request": describe(&request),
+            "request": request_json(&request),
             "subject": plan.subject,
             "effects": plan.effects,
             "patch": patch,
@@ -90,26 +93,26 @@ pub(super) fn diff(global: &Global, change: Change) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn text(applied: &Applied, wanted: &Wanted, branch: &Branch) -> String {
+fn text(applied: &Applied, identified: &IdentifiedRequest, branch: &Branch) -> String {
     match (&applied.outcome, &applied.plan) {
-        (Outcome::Repeated(commit), _) => {
+        (ApplyOutcome::Repeated(commit), _) => {
             format!(
                 "Done before: commit {} has request id {}\n",
                 commit.short(),
-                wanted.id
+                identified.id
             )
         }
-        (Outcome::NothingToDo, plan) => {
+        (ApplyOutcome::NothingToDo, plan) => {
             format!(
-                "Nothing to do: the repository says so already\n{}",
+                "Nothing to do: the repository is in this state already\n{}",
                 skipped(plan.as_ref())
             )
         }
-        (Outcome::Committed(commit), plan) => {
+        (ApplyOutcome::Committed(commit), plan) => {
             let subject = plan
                 .as_ref()
                 .map_or("Committed", |plan| plan.subject.as_str());
-            let (commit, id) = (commit.short(), &wanted.id);
+            let (commit, id) = (commit.short(), &identified.id);
             format!(
                 "{subject}\n{}commit {commit} on {branch}, request id {id}\n",
                 skipped(plan.as_ref())
@@ -118,7 +121,7 @@ fn text(applied: &Applied, wanted: &Wanted, branch: &Branch) -> String {
     }
 }
 
-/// Whom a wave left out: the one effect that people do not expect.
+/// Lists skipped tenants: an operator does not expect this effect.
 fn skipped(plan: Option<&Plan>) -> String {
     let line = |effect: &Effect| match effect {
         Effect::Skipped { release, reason } => {

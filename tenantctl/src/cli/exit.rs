@@ -1,27 +1,26 @@
-//! Exit codes, and errors on their way to one.
+//! Exit codes, and the conversion of errors to them.
 
 use std::process::ExitCode;
 
-use crate::apply::{ApplyError, Refused};
+use crate::apply::{ApplyError, RequestError};
 use crate::git::{GitError, PatchError};
 use crate::message::BadMessage;
 use crate::plan::{PlanError, PlanErrorKind};
 use crate::release::ReleaseError;
 use crate::tree::TreeError;
 
-/// What `--help` says of them.
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or nothing to do
   1  unexpected: no git, no place for the mirror, a defect
-  2  arguments that are wrong, or a request that can never be fulfilled
-  3  conflict: the repository, or the request id, says something else
+  2  wrong arguments, or a request that can never succeed
+  3  conflict with the repository, or with another request under the same id
   4  no such tenant
-  5  the repository is not as it must be: lint has findings, or a file is broken
-  6  the repository cannot be reached, does not let us in, or does not take the commit
-  7  try again: others moved the branch each time, or a push was not answered";
+  5  the repository has problems: lint has findings, or a file is broken
+  6  the remote is unreachable, refuses access, or declined the commit
+  7  try again: other writers moved the branch each time, or a push was not answered";
 
-/// How a run ends.
+/// The end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
     Done = 0,
@@ -34,14 +33,13 @@ pub(super) enum Exit {
     TryAgain = 7,
 }
 
-/// Why a run did not do what it was asked to.
+/// Reason why a run failed.
 #[derive(Debug)]
 pub(super) struct CliError {
-    /// The stable name, for programs.
+    /// Stable name, for programs.
     pub(super) code: &'static str,
-    /// One sentence that says what to do.
+    /// One sentence with the remedy.
     pub(super) message: String,
-    /// How the run ends.
     pub(super) exit: Exit,
 }
 
@@ -86,8 +84,8 @@ impl From<PlanErrorKind> for Exit {
     }
 }
 
-impl From<Refused> for CliError {
-    fn from(refused: Refused) -> Self {
+impl From<RequestError> for CliError {
+    fn from(refused: RequestError) -> Self {
         Self::new(refused.code(), refused.kind().into(), refused)
     }
 }
@@ -114,7 +112,7 @@ impl From<ApplyError> for CliError {
     fn from(error: ApplyError) -> Self {
         let exit = match &error {
             ApplyError::Git(error) => exit_of(error),
-            ApplyError::Contended { .. } | ApplyError::Lost { .. } => Exit::TryAgain,
+            ApplyError::Contended { .. } | ApplyError::PushUnanswered { .. } => Exit::TryAgain,
         };
         Self::new(error.code(), exit, error)
     }

@@ -1,7 +1,7 @@
 //! `handle`: one lifecycle message, from an argument instead of a queue.
 //!
-//! For whoever has the message already, as Argo's workflow does: one container step that ends with an exit code. What a
-//! message means, and what becomes of it, is the worker's: the same parser, the same way to a commit.
+//! Argo's workflow already has the message, and calls one container step that ends with an exit code. The message is parsed and
+//! applied as in the worker.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -9,18 +9,17 @@ use base64::prelude::BASE64_STANDARD;
 use super::arguments::Global;
 use super::change;
 use super::exit::{CliError, Exit};
-use crate::message::{BadMessage, Kind};
+use crate::message::{BadMessage, MessageKind};
 
-/// Longest body. Its base64 is 85 KiB, and Linux takes 128 KiB an argument; a canary wave of the most tenants is 34 KiB.
+/// The base64 of this body is 85 KiB; Linux takes 128 KiB per argument. The largest canary wave is 34 KiB.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Carries the message out and tells what came of it.
-pub(super) fn run(global: &Global, kind: Kind, base64: &str) -> Result<Exit, CliError> {
+/// Applies the message and prints the result.
+pub(super) fn run(global: &Global, kind: MessageKind, base64: &str) -> Result<Exit, CliError> {
     let message = kind.parse(&body(base64)?)?;
-    change::carry_out(global, &message.wanted(global.request_id.clone()))
+    change::apply_and_print(global, &message.identified(global.request_id.clone()))
 }
 
-/// The message's body.
 fn body(base64: &str) -> Result<String, BadMessage> {
     if base64.len() > base64::encoded_len(MAX_BODY_BYTES, true).unwrap_or(usize::MAX) {
         let message = format!("the message has more than {MAX_BODY_BYTES} bytes");
@@ -40,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_encoded_comes_out_up_to_the_bound() {
+    fn a_body_up_to_the_limit_is_decoded() {
         for text in ["", "{}", "ü\n", &"x".repeat(MAX_BODY_BYTES)] {
             assert_eq!(body(&BASE64_STANDARD.encode(text)).as_deref(), Ok(text));
         }
@@ -54,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base64_is_told_where_and_never_repeated() {
+    fn invalid_base64_is_an_error_with_a_position_and_never_repeated() {
         for (text, words) in [
             ("e30", "padding"),
             ("e30=\n", "offset 4"),

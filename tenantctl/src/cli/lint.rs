@@ -4,28 +4,27 @@ use serde_json::json;
 
 use super::arguments::{Global, Output};
 use super::exit::{CliError, Exit};
-use super::output::{say, say_json};
+use super::output::{print, print_json};
 use super::progress::Progress;
-use super::sources;
+use super::repository;
 use crate::lint::{Finding, lint};
 
-/// Lints the repository as it is now.
 pub(super) fn run(global: &Global) -> Result<Exit, CliError> {
     let progress = Progress::new(global.output);
-    let tree = sources::tree(global, &progress)?;
+    let tree = repository::read(global, &progress)?;
     progress.show("checking");
     let findings = lint(&*tree);
     drop(progress);
     match global.output {
-        Output::Text if findings.is_empty() => say(b"Nothing to complain about\n")?,
-        Output::Text => say(findings.iter().map(text).collect::<String>().as_bytes())?,
+        Output::Text if findings.is_empty() => print(b"No findings\n")?,
+        Output::Text => print(findings.iter().map(text).collect::<String>().as_bytes())?,
         Output::Json => {
             let outcome = if findings.is_empty() {
                 "clean"
             } else {
                 "findings"
             };
-            say_json(&json!({ "outcome": outcome, "findings": findings }))?;
+            print_json(&json!({ "outcome": outcome, "findings": findings }))?;
         }
     }
     Ok(if findings.is_empty() {

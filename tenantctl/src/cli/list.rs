@@ -1,30 +1,28 @@
-//! `list`: the tenants and pools, and what each is at.
+//! `list`: the tenants and pools, with their state.
 
 use serde_json::{Value, json};
-use shared::tenant::Tier;
+use tenantry_tenancy::tenant::Tier;
 
 use super::arguments::{Global, Output};
 use super::exit::{CliError, Exit};
-use super::output::{say, say_json};
+use super::output::{print, print_json};
 use super::progress::Progress;
-use super::sources;
+use super::repository;
 use crate::release::{Release, releases};
 
-/// Titles of the table's columns.
 const TITLES: [&str; 5] = ["TENANT", "TIER", "RELEASE", "STATE", "RUNS ITSELF"];
 
-/// Lists the releases, or those of a tier.
 pub(super) fn run(global: &Global, tier: Option<Tier>) -> Result<Exit, CliError> {
     let progress = Progress::new(global.output);
-    let tree = sources::tree(global, &progress)?;
+    let tree = repository::read(global, &progress)?;
     let mut found = releases(&*tree)?;
     drop(progress);
     found.retain(|release| tier.is_none_or(|tier| release.tier == tier.as_str()));
     match global.output {
-        Output::Text => say(table(&found).as_bytes())?,
+        Output::Text => print(table(&found).as_bytes())?,
         Output::Json => {
             let found: Vec<_> = found.iter().map(object).collect();
-            say_json(&json!({ "releases": found }))?;
+            print_json(&json!({ "releases": found }))?;
         }
     }
     Ok(Exit::Done)
@@ -50,7 +48,6 @@ fn object(release: &Release) -> Value {
     })
 }
 
-/// One word for what a release is up to.
 fn state(release: &Release) -> &'static str {
     match release {
         Release {
@@ -70,7 +67,6 @@ fn state(release: &Release) -> &'static str {
     }
 }
 
-/// Columns as wide as their widest cell.
 fn table(releases: &[Release]) -> String {
     let own = |release: &Release| {
         let names = release

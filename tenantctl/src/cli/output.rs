@@ -1,4 +1,4 @@
-//! Standard output and standard error, written to in one place.
+//! The only writer to standard output and standard error.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::arguments::Output;
 use super::exit::{CliError, Exit};
 
-/// Writes to standard output. A reader that has gone away (`tenantctl list | head`) is no error.
-pub(super) fn say(bytes: &[u8]) -> Result<(), CliError> {
+/// Writes to standard output. A closed pipe (`tenantctl list
+///  head`) is not an error.
+pub(super) fn print(bytes: &[u8]) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::unexpected(
@@ -19,25 +20,24 @@ pub(super) fn say(bytes: &[u8]) -> Result<(), CliError> {
     }
 }
 
-/// Writes a JSON object to standard output.
-pub(super) fn say_json(value: &Value) -> Result<(), CliError> {
-    say(format!("{value}\n").as_bytes())
+pub(super) fn print_json(value: &Value) -> Result<(), CliError> {
+    print(format!("{value}\n").as_bytes())
 }
 
-/// Tells an error, and gives the exit code that goes with it.
-pub(super) fn fail(output: Output, error: &CliError) -> ExitCode {
-    let told = match output {
+/// Prints an error and returns its exit code.
+pub(super) fn print_error(output: Output, error: &CliError) -> ExitCode {
+    let written = match output {
         Output::Text => {
             io::stderr().write_all(format!("tenantctl: {}\n", error.message).as_bytes())
         }
         Output::Json => {
             let object =
                 json!({ "outcome": "failed", "code": error.code, "message": error.message });
-            return say_json(&object)
+            return print_json(&object)
                 .map_or_else(|_| Exit::Unexpected.into(), |()| error.exit.into());
         }
     };
-    // Nobody is left to tell if this fails, too.
-    let _ = told;
+    // A failure of this write cannot be reported anywhere.
+    let _ = written;
     error.exit.into()
 }

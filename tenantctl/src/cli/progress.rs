@@ -1,16 +1,15 @@
-//! One line that tells what takes so long: on a terminal, for people, gone at the end.
+//! One progress line on a terminal, cleared at the end.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::arguments::Output;
-use crate::apply::{OnStep, Step};
+use crate::apply::{ApplyStep, OnStep};
 
-/// Back to the line's begin, and what was there is gone.
+/// Moves to the start of the line and clears it.
 const CLEAR: &str = "\r\x1b[2K";
 
-/// The line; cleared when it is dropped.
 #[derive(Clone)]
 pub(super) struct Progress(Option<Arc<Line>>);
 
@@ -21,7 +20,7 @@ struct Line {
 }
 
 impl Progress {
-    /// A line where somebody sees it.
+    /// Creates the line, if standard error is a terminal and the output is text.
     pub(super) fn new(output: Output) -> Self {
         let is_seen = output == Output::Text && io::stderr().is_terminal();
         Self(is_seen.then(|| {
@@ -32,7 +31,6 @@ impl Progress {
         }))
     }
 
-    /// Replaces the line.
     pub(super) fn show(&self, what: &str) {
         if let Some(line) = &self.0 {
             line.write(&format!(
@@ -42,17 +40,17 @@ impl Progress {
         }
     }
 
-    /// What tells of an apply's steps.
+    /// Returns a callback that shows the steps of an apply.
     pub(super) fn on_step(&self) -> OnStep {
         let progress = self.clone();
-        Arc::new(move |step| progress.show(&words(step)))
+        Arc::new(move |step| progress.show(&describe(step)))
     }
 }
 
 impl Line {
     fn write(&self, text: &str) {
         let mut stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        // A terminal that is gone sees no progress.
+        // A failed write to a closed terminal loses the progress line alone.
         let _ = stderr
             .write_all(text.as_bytes())
             .and_then(|()| stderr.flush());
@@ -65,12 +63,14 @@ impl Drop for Line {
     }
 }
 
-fn words(step: Step) -> String {
+fn describe(step: ApplyStep) -> String {
     match step {
-        Step::Fetching => "fetching".to_owned(),
-        Step::Planning => "planning".to_owned(),
-        Step::Pushing => "pushing".to_owned(),
-        Step::Again(attempt) => format!("the branch moved on: planning again (attempt {attempt})"),
-        Step::Searching => "the push was not answered: looking whether it arrived".to_owned(),
+        ApplyStep::Fetching => "fetching".to_owned(),
+        ApplyStep::Planning => "planning".to_owned(),
+        ApplyStep::Pushing => "pushing".to_owned(),
+        ApplyStep::Replanning(attempt) => {
+            format!("the branch moved: planning again (attempt {attempt})")
+        }
+        ApplyStep::Searching => "the push was not answered: searching for its commit".to_owned(),
     }
 }

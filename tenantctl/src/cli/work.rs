@@ -1,16 +1,16 @@
-//! `worker`: a service, with the life of one.
+//! `worker`: runs the worker as a service.
 
-use shared::service::RunError;
-use shared::{service, telemetry};
+use tenantry_process::run::{self, RunError};
+use tenantry_process::telemetry;
 
 use super::arguments::Global;
 use super::exit::{CliError, Exit};
-use super::sources;
+use super::repository;
 use crate::worker::{self, WorkerConfig};
 
 /// Runs the worker until SIGTERM or SIGINT.
 pub(super) fn run(global: &Global, config: WorkerConfig) -> Result<Exit, CliError> {
-    let repository = sources::repository(global)?;
+    let repository = repository::open(global)?;
     let process = &config.process;
     let telemetry = telemetry::start(worker::NAME, process.log_format, &process.log_level);
     let telemetry = telemetry.map_err(CliError::usage)?;
@@ -18,8 +18,8 @@ pub(super) fn run(global: &Global, config: WorkerConfig) -> Result<Exit, CliErro
         .enable_all()
         .build();
     let runtime = runtime.map_err(CliError::unexpected)?;
-    let outcome = runtime
-        .block_on(async { worker::run(config, repository, service::shutdown_signal()).await });
+    let outcome =
+        runtime.block_on(async { worker::run(config, repository, run::shutdown_signal()).await });
     runtime.shutdown_background();
     telemetry.end();
     outcome.map(|()| Exit::Done).map_err(|error| {

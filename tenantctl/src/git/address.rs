@@ -1,6 +1,6 @@
-//! Where a repository is: an [`Address`] that git may be given.
+//! Addresses of repositories: an [`Address`] is safe to pass to git.
 //!
-//! It holds no secret, starts no program (`ext::`) and cannot be read as an option.
+//! It holds no secret, starts no program (`ext::`) and is never read as an option.
 
 use std::fmt;
 use std::path::Path;
@@ -8,31 +8,24 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-/// Schemes of URLs that git is given.
+/// Permitted URL schemes.
 const SCHEMES: [&str; 4] = ["https", "http", "ssh", "file"];
-/// Longest readable part of a mirror's folder.
 const MAX_READABLE_CHARS: usize = 60;
 
-/// The URL or path of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address(String);
 
-/// Why a text is no address. None of the messages repeats the text: it may hold a password.
+/// Reason why a text is not an address. No message repeats the text: it may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// Nothing.
     #[error("the repository is empty: name its URL or path")]
     Empty,
-    /// Would be an option, or holds what no address does.
     #[error("the repository starts with - or holds control characters: name its URL or path")]
     NotAnAddress,
-    /// Another scheme.
     #[error("the repository's URL has a scheme other than https, http, ssh and file")]
     Scheme,
-    /// No host.
     #[error("the repository's URL names no host")]
     NoHost,
-    /// A user or a password in the URL.
     #[error(
         "the repository's URL holds a user name or password: take it out, and give git the credentials by \
          --username and --password-file, or by a credential helper"
@@ -41,12 +34,11 @@ pub enum InvalidAddress {
 }
 
 impl Address {
-    /// The address as git takes it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The path, where it is one on this machine.
+    /// Returns the path of a local address.
     pub fn local_path(&self) -> Option<&Path> {
         match self.0.strip_prefix("file://") {
             Some(path) => Some(Path::new(path)),
@@ -55,7 +47,7 @@ impl Address {
         }
     }
 
-    /// A folder's name for its mirror: readable, and different for every address.
+    /// Returns the folder name of the mirror: readable, and unique to the address.
     pub(super) fn folder_name(&self) -> String {
         let readable = |character: char| {
             if character.is_ascii_alphanumeric() {
@@ -96,7 +88,7 @@ impl FromStr for Address {
         if is_scp_like(text) {
             return Ok(Self(text.to_owned()));
         }
-        // The mirror is elsewhere: a relative path would mean another place there.
+        // Git runs in the mirror, where a relative path means another place.
         let path = std::path::absolute(text).map_err(|_| InvalidAddress::NotAnAddress)?;
         path.to_str()
             .map(|path| Self(path.to_owned()))
@@ -112,7 +104,7 @@ fn check_url(scheme: &str, rest: &str) -> Result<(), InvalidAddress> {
     let (user, host) = authority
         .rsplit_once('@')
         .map_or((None, authority), |(user, host)| (Some(user), host));
-    // With SSH the user is part of where to go (git@…), and no secret; a password is.
+    // With SSH the user is part of the address (git@…) and not a secret; a password is one.
     let is_allowed = user.is_none_or(|user| scheme == "ssh" && is_plain_user(user));
     if !is_allowed {
         return Err(InvalidAddress::UserInfo);
@@ -123,7 +115,7 @@ fn check_url(scheme: &str, rest: &str) -> Result<(), InvalidAddress> {
     Ok(())
 }
 
-/// `git@host:path`, as git tells it from a path: a colon before any slash.
+/// Whether an address has the form `git@host:path`: a colon before any slash.
 fn is_scp_like(text: &str) -> bool {
     let Some((place, _)) = text.split_once(':') else {
         return false;
@@ -149,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_paths_and_ssh_places_are_addresses() {
+    fn urls_paths_and_ssh_forms_are_addresses() {
         for text in [
             "https://git.example.com/org/gitops.git",
             "http://127.0.0.1:3000/gitops",
@@ -170,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_programs_and_options_are_refused_without_repeating_them() {
+    fn secrets_programs_and_options_are_refused_and_not_repeated() {
         use InvalidAddress::{Empty, NoHost, NotAnAddress, Scheme, UserInfo};
         for (text, reason) in [
             ("", Empty),

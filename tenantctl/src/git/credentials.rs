@@ -1,20 +1,18 @@
-//! Credentials for the remote, by askpass: git asks this program, which reads the password's file.
+//! Credentials for the remote: git calls this program as its askpass, which reads the password file.
 //!
-//! The password is in no argument, no variable and no URL; git has it from a pipe. It is read each time it is asked for,
-//! so a mounted secret that is renewed is taken up without a restart.
+//! No argument, variable or URL holds the password; git reads it from a pipe. The file is read at each question, so a renewed
+//! secret needs no restart.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// Set in the environment of git, and so of the askpass it starts: makes this program answer and end.
+/// Environment variable of git, inherited by the askpass: with it this program answers and ends.
 const USER_VARIABLE: &str = "TENANTCTL_ASKPASS_USER";
-/// The file that holds the password.
 const FILE_VARIABLE: &str = "TENANTCTL_ASKPASS_FILE";
-/// Largest password file.
 const MAX_PASSWORD_BYTES: u64 = 64 * 1024;
 
-/// A user's name and the file that holds the password or token.
+/// A user name and the file with the password or token.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     user: String,
@@ -23,7 +21,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Credentials that `askpass` hands to git: a program that calls [`answer_askpass`] first of all, as this one does.
+    /// Returns credentials for git; `askpass` is a program that calls [`answer_askpass`] first, as this one does.
     pub fn new(user: String, password_file: PathBuf, askpass: PathBuf) -> Self {
         Self {
             user,
@@ -32,17 +30,17 @@ impl Credentials {
         }
     }
 
-    pub(super) fn hand_to(&self, command: &mut Command) {
+    pub(super) fn set_on(&self, command: &mut Command) {
         command
             .env("GIT_ASKPASS", &self.askpass)
             .env(USER_VARIABLE, &self.user)
             .env(FILE_VARIABLE, &self.password_file)
-            // No helper of the user's comes first, or is told what was used.
+            // No helper of the user answers first, or stores the password.
             .args(["-c", "credential.helper="]);
     }
 }
 
-/// Answers git's question where git has started this program for that; `None` where it was started for anything else.
+/// Answers the question of git if git started this program as its askpass; `None` otherwise.
 pub fn answer_askpass() -> Option<ExitCode> {
     let (user, file) = (
         std::env::var(USER_VARIABLE).ok()?,
@@ -58,14 +56,14 @@ pub fn answer_askpass() -> Option<ExitCode> {
                 "the password file {} cannot be read: {error}\n",
                 Path::new(&file).display()
             );
-            // Nobody is left to tell if this fails, too.
+            // A failure of this write cannot be reported anywhere.
             let _ = io::stderr().write_all(line.as_bytes());
             ExitCode::FAILURE
         }
     })
 }
 
-/// What git wants to hear: its questions begin with `Username` or `Password`.
+/// Answers a question of git, which begins with `Username` or `Password`.
 fn answer(question: &str, user: &str, file: &Path) -> io::Result<String> {
     if question.starts_with("Username") {
         return Ok(user.to_owned());
@@ -82,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_and_the_first_line_of_the_file_are_what_git_hears() {
+    fn askpass_answers_the_user_and_the_first_line_of_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         std::fs::write(&file, "s3cret\n").unwrap();
@@ -110,7 +108,7 @@ mod tests {
         let file = folder.path().join("token");
         std::fs::write(&file, "s3cret\n").unwrap();
         let mut command = Command::new("git");
-        Credentials::new("robot".to_owned(), file, "/service".into()).hand_to(&mut command);
+        Credentials::new("robot".to_owned(), file, "/service".into()).set_on(&mut command);
         assert!(!format!("{command:?}").contains("s3cret"));
         assert!(!format!("{:?}", command.get_envs().collect::<Vec<_>>()).contains("s3cret"));
     }

@@ -1,7 +1,7 @@
-//! What went wrong, told from what git says: try again, plan again, or get somebody.
+//! Failures of git, classified by its messages: retry, plan again, or fail.
 //!
-//! Git has one exit code for everything; its words, in English by `LC_ALL=C`, are what tells failures apart. What is
-//! quoted of them is cut, of one line, and without a URL's user.
+//! Git has one exit code for every failure. Its messages, in English by `LC_ALL=C`, tell failures apart. A quoted message is
+//! one bounded line without a URL's user.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,121 +9,77 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::names::Branch;
-use super::program::Called;
 
-/// Most of git's own words that are quoted.
+/// Limit of a quoted message of git.
 const MAX_REASON_CHARS: usize = 500;
 
-/// What git says where this machine's disk is the trouble.
+/// Messages of git about the disk of this machine.
 const LOCAL_TROUBLE: [&str; 3] = [
     "unable to create temporary file",
     "no space left on device",
     "read-only file system",
 ];
 
-/// Why git could not do what it was asked to.
+/// Reason why a call of git failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
-    /// There is no `git`.
     #[error("the git program cannot be started: {0}; install git")]
     NoProgram(#[source] io::Error),
-    /// The cache folder cannot be used.
     #[error("the cache folder {folder} cannot be written: {source}; choose another with --cache-dir", folder = folder.display())]
-    Cache {
-        /// The mirror's folder.
-        folder: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A call of git could not be fed or read.
-    #[error("git {action} was cut off: {source}")]
-    Io {
-        /// The subcommand.
-        action: String,
-        /// What happened.
-        source: io::Error,
-    },
-    /// A call did not end.
-    #[error("git {action} took more than {after:?} and was ended")]
-    TimedOut {
-        /// The subcommand.
-        action: String,
-        /// How long it had.
-        after: Duration,
-    },
-    /// Nobody answers there, or not sensibly.
+    Cache { folder: PathBuf, source: io::Error },
+    #[error("git {action} failed to read or write: {source}")]
+    Io { action: String, source: io::Error },
+    #[error("git {action} exceeded {after:?} and was stopped")]
+    TimedOut { action: String, after: Duration },
     #[error("{address} cannot be reached: {reason}")]
-    Unreachable {
-        /// Where.
-        address: String,
-        /// Git's words.
-        reason: String,
-    },
-    /// The remote does not let us in.
+    Unreachable { address: String, reason: String },
     #[error(
         "{address} refuses access: {reason}; check --username and --password-file, or git's credential helper"
     )]
-    Unauthorized {
-        /// Where.
-        address: String,
-        /// Git's words.
-        reason: String,
-    },
-    /// There is no such repository.
-    #[error("{address} is not a repository, or not for these credentials: {reason}")]
-    NoRepository {
-        /// Where.
-        address: String,
-        /// Git's words.
-        reason: String,
-    },
-    /// The repository has no such branch.
+    Unauthorized { address: String, reason: String },
+    #[error("{address} is not a repository, or these credentials cannot see it: {reason}")]
+    NoRepository { address: String, reason: String },
     #[error("{address} has no branch {branch}; push the seed (the folder gitops/) to it first")]
-    NoBranch {
-        /// Where.
-        address: String,
-        /// The branch.
-        branch: String,
-    },
-    /// A hook or a rule of the remote's does not take the commit.
-    #[error("{address} does not take the commit: {reason}")]
-    Declined {
-        /// Where.
-        address: String,
-        /// The remote's words.
-        reason: String,
-    },
-    /// The mirror is not as it must be.
+    NoBranch { address: String, branch: String },
+    #[error("{address} declined the commit: {reason}")]
+    Declined { address: String, reason: String },
     #[error("git {action} failed: {reason}; the mirror can be deleted at any time: {folder}", folder = folder.display())]
     Mirror {
-        /// The subcommand.
         action: String,
-        /// Git's words.
         reason: String,
-        /// The mirror's folder.
         folder: PathBuf,
     },
-    /// Git said what this version does not understand.
-    #[error("git {action} answered unexpectedly: {answer:?}")]
+    #[error("git {action} returned unexpected output: {answer:?}")]
     Unexpected {
-        /// The subcommand.
         action: &'static str,
-        /// The beginning of what it said.
         answer: String,
     },
 }
 
-/// Why a remote did not move its branch.
+/// The output of a call of git.
+#[derive(Debug)]
+pub(super) struct GitOutput {
+    pub(super) succeeded: bool,
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: String,
+}
+
+impl GitOutput {
+    pub(super) fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+/// Reason why a remote did not move its branch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The branch is elsewhere, or somebody is moving it right now.
+    /// The branch moved, or another push is moving it.
     Moved,
-    /// A hook or a rule says no.
     Declined(String),
 }
 
 impl GitError {
-    /// Whether a push that ended so may have reached the branch: its answer was lost, not given.
+    /// Whether the push may have reached the branch: the answer was lost.
     pub const fn may_have_arrived(&self) -> bool {
         matches!(
             self,
@@ -131,7 +87,7 @@ impl GitError {
         )
     }
 
-    /// The stable name of the error, for programs.
+    /// Returns the stable name of the error, for programs.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NoProgram(_) => "git_missing",
@@ -163,19 +119,19 @@ impl GitError {
     }
 }
 
-/// What a failed fetch or push came to.
-pub(super) fn of_remote(
+/// Classifies a failed fetch or push.
+pub(super) fn classify_remote(
     address: &Address,
     branch: &Branch,
-    called: &Called,
+    output: &GitOutput,
     folder: &Path,
 ) -> GitError {
     let (text, reason) = (
-        called.stderr.to_ascii_lowercase(),
-        reason_in(&called.stderr),
+        output.stderr.to_ascii_lowercase(),
+        reason_in(&output.stderr),
     );
-    let says = |any: &[&str]| any.iter().any(|words| text.contains(words));
-    // The remote's own disk may be full as well, but then it says so itself.
+    let has_any = |any: &[&str]| any.iter().any(|words| text.contains(words));
+    // A line of the remote is about the disk of the remote.
     let mut ours = text.lines().filter(|line| !line.contains("remote"));
     let is_ours = |line: &str| LOCAL_TROUBLE.iter().any(|words| line.contains(words));
     if ours.any(is_ours) {
@@ -186,13 +142,13 @@ pub(super) fn of_remote(
         };
     }
     let address = address.to_string();
-    if says(&["couldn't find remote ref"]) {
+    if has_any(&["couldn't find remote ref"]) {
         return GitError::NoBranch {
             address,
             branch: branch.to_string(),
         };
     }
-    if says(&[
+    if has_any(&[
         "authentication failed",
         "could not read username",
         "could not read password",
@@ -205,22 +161,22 @@ pub(super) fn of_remote(
     ]) {
         return GitError::Unauthorized { address, reason };
     }
-    if says(&[
+    if has_any(&[
         "not found",
         "returned error: 404",
         "does not appear to be a git repository",
         "does not exist",
         "not a git repository",
         "dubious ownership",
-    ]) && !says(&["could not resolve"])
+    ]) && !has_any(&["could not resolve"])
     {
         return GitError::NoRepository { address, reason };
     }
     GitError::Unreachable { address, reason }
 }
 
-/// What the remote said of the one branch that was pushed, in `--porcelain` form; `None` where it said nothing.
-pub(super) fn of_push(porcelain: &str) -> Option<Refusal> {
+/// Reads the remote's answer about the one pushed branch, in `--porcelain` form; `None` without an answer.
+pub(super) fn classify_push(porcelain: &str) -> Option<Refusal> {
     let line = porcelain.lines().find(|line| line.starts_with("!\t"))?;
     let summary = line.rsplit('\t').next().unwrap_or_default();
     if summary.starts_with("[rejected]") {
@@ -229,7 +185,7 @@ pub(super) fn of_push(porcelain: &str) -> Option<Refusal> {
     let reason = summary
         .strip_prefix("[remote rejected]")
         .or_else(|| summary.strip_prefix("[remote failure]"))?;
-    // These are git's own words for a branch that another push is moving.
+    // Git's messages for a branch that another push is moving.
     let is_race = [
         "failed to update ref",
         "cannot lock ref",
@@ -247,17 +203,17 @@ pub(super) fn of_push(porcelain: &str) -> Option<Refusal> {
     })
 }
 
-/// A declined push, with what the remote's hook had to say.
-pub(super) fn declined(address: &Address, reason: &str, called: &Called) -> GitError {
-    let said = called
+/// Returns the error of a declined push, with the message of the remote's hook.
+pub(super) fn declined(address: &Address, reason: &str, output: &GitOutput) -> GitError {
+    let message = output
         .stderr
         .lines()
         .filter_map(|line| line.strip_prefix("remote: "));
-    let said = one_line(&said.collect::<Vec<_>>().join(" "));
-    let reason = if said.is_empty() {
+    let message = one_line(&message.collect::<Vec<_>>().join(" "));
+    let reason = if message.is_empty() {
         reason.to_owned()
     } else {
-        format!("{reason} {said}")
+        format!("{reason} {message}")
     };
     GitError::Declined {
         address: address.to_string(),
@@ -265,22 +221,22 @@ pub(super) fn declined(address: &Address, reason: &str, called: &Called) -> GitE
     }
 }
 
-/// The lines that say why, or all of them.
+/// Returns the lines with a reason, or all lines.
 fn reason_in(stderr: &str) -> String {
-    let is_telling = |line: &&str| {
+    let has_reason = |line: &&str| {
         ["fatal: ", "error: ", "remote: ", "ssh: "]
             .iter()
             .any(|prefix| line.starts_with(prefix))
     };
-    let telling: Vec<&str> = stderr.lines().filter(is_telling).collect();
-    one_line(&if telling.is_empty() {
+    let reasons: Vec<&str> = stderr.lines().filter(has_reason).collect();
+    one_line(&if reasons.is_empty() {
         stderr.to_owned()
     } else {
-        telling.join("; ")
+        reasons.join("; ")
     })
 }
 
-/// A text from outside as one line of bounded length: no control characters, no user or password of a URL.
+/// Returns untrusted text as one bounded line: no control characters, no user or password of a URL.
 fn one_line(text: &str) -> String {
     let printable = text.chars().map(|character| {
         if character.is_control() {
@@ -302,7 +258,7 @@ fn one_line(text: &str) -> String {
     }
 }
 
-/// A word without what stands before the `@` of a URL: a rewrite in the user's git configuration may have put it there.
+/// Removes the user info from a URL: a rewrite rule in the user's git configuration may add a password.
 fn without_user(word: &str) -> String {
     let Some((scheme, rest)) = word.split_once("://") else {
         return word.to_owned();
@@ -322,16 +278,16 @@ mod tests {
     fn failed(stderr: &str) -> GitError {
         let address = "https://host/x".parse().expect("an address");
         let branch = "main".parse().expect("a branch");
-        let called = Called {
+        let output = GitOutput {
             succeeded: false,
             stdout: vec![],
             stderr: stderr.to_owned(),
         };
-        of_remote(&address, &branch, &called, Path::new("/mirror"))
+        classify_remote(&address, &branch, &output, Path::new("/mirror"))
     }
 
     #[test]
-    fn failures_of_the_remote_are_told_apart() {
+    fn failures_of_the_remote_are_classified() {
         for (stderr, code) in [
             (
                 "fatal: couldn't find remote ref refs/heads/main",
@@ -389,9 +345,9 @@ mod tests {
     }
 
     #[test]
-    fn a_moved_branch_is_not_a_hook_that_says_no() {
+    fn a_moved_branch_is_not_a_declined_push() {
         let of = |summary: &str| {
-            of_push(&format!(
+            classify_push(&format!(
                 "To https://host/x\n!\tabc:refs/heads/main\t{summary}\nDone\n"
             ))
         };
@@ -414,11 +370,11 @@ mod tests {
                 "{summary}"
             );
         }
-        assert_eq!(of_push("fatal: unable to access"), None);
+        assert_eq!(classify_push("fatal: unable to access"), None);
     }
 
     #[test]
-    fn what_is_quoted_is_one_bounded_line_without_a_urls_user() {
+    fn a_quoted_message_is_one_bounded_line_without_a_urls_user() {
         let error = failed(
             "fatal: unable to access 'https://robot:s3cret@host/x/':\x1b[31m bad\nerror: more",
         )
@@ -436,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_answer_that_was_lost_may_have_arrived() {
+    fn only_an_unanswered_push_may_have_arrived() {
         assert!(failed("fatal: the remote end hung up unexpectedly").may_have_arrived());
         assert!(!failed("fatal: Authentication failed").may_have_arrived());
     }

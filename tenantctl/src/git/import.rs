@@ -1,7 +1,7 @@
 //! Commits by `git fast-import`: one call writes the files, the folders above them and the commit.
 //!
-//! It reads no more of the repository than the folders on the way, so it costs the same whatever else is in it, and it
-//! needs no work tree and no index. The stream is made by a pure function; every path in it is quoted.
+//! Git reads only the folders on the path, so the cost is independent of the repository's size. No work tree and no index is
+//! needed. A pure function makes the input, with every path quoted.
 
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,27 +9,24 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::failure::GitError;
 use super::names::{Author, Oid};
 use super::program::Git;
-use crate::plan::Edit;
+use crate::tree::Edit;
 
-/// One commit to be made.
+/// One commit to make.
 pub(super) struct Commit<'a> {
-    /// What it is on top of; `None` for the one before in the same call, or for a first one.
+    /// `None` for the previous commit of the same call, or for a first commit.
     pub(super) parent: Option<&'a Oid>,
-    /// Who makes it.
     pub(super) author: &'a Author,
-    /// Its whole message.
     pub(super) message: &'a str,
-    /// What it changes.
     pub(super) edits: &'a [Edit],
 }
 
-/// Makes the commits, each on top of the one before; `reference` names the last of them, which is given back.
+/// Makes the commits, each on top of the previous; returns the last, which `reference` names.
 pub(super) fn run(git: &Git, reference: &str, commits: &[Commit<'_>]) -> Result<Oid, GitError> {
     let seconds = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
     let input = stream(reference, commits, seconds);
-    let printed = git.done(
+    let printed = git.output(
         &[
             "fast-import",
             "--quiet",
@@ -42,7 +39,7 @@ pub(super) fn run(git: &Git, reference: &str, commits: &[Commit<'_>]) -> Result<
     Oid::parse(printed.trim()).ok_or_else(|| GitError::unexpected("fast-import", &printed))
 }
 
-/// What fast-import reads.
+/// Returns the input of fast-import.
 fn stream(reference: &str, commits: &[Commit<'_>], seconds: u64) -> Vec<u8> {
     let mut text = String::new();
     // Writing to a string cannot fail.
@@ -81,7 +78,7 @@ fn stream(reference: &str, commits: &[Commit<'_>], seconds: u64) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A path as fast-import takes any: in quotes, with what would end them escaped.
+/// Returns a path in quotes, escaped for fast-import.
 fn quoted(path: &str) -> String {
     let escaped = path
         .replace('\\', "\\\\")

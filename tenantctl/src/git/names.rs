@@ -1,40 +1,35 @@
-//! What git calls things: [`Oid`], [`Branch`], [`Author`]; each parsed once.
+//! Names of git: [`Oid`], [`Branch`], [`Author`]; each parsed once.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest name of a branch.
 const MAX_BRANCH_CHARS: usize = 200;
-/// Longest name or address of an author.
 const MAX_AUTHOR_CHARS: usize = 200;
 
-/// The name of a commit: 40 or 64 hexadecimal digits.
+/// The id of a commit: 40 or 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Oid(String);
 
-/// A branch's name, without `refs/heads/`.
+/// The name of a branch, without `refs/heads/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch(String);
 
-/// Who commits: `Name <address>`.
+/// The author of commits: `Name <address>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
     name: String,
     email: String,
 }
 
-/// A text that names no branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a branch is letters, digits and . _ - /, for example main")]
 pub struct InvalidBranch;
 
-/// A text that names no author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an author is a name and an address: `Platform Team <platform@example.com>`")]
 pub struct InvalidAuthor;
 
 impl Oid {
-    /// The name in this text, where it is one.
     pub fn parse(text: &str) -> Option<Self> {
         let is_hex = text
             .bytes()
@@ -42,24 +37,22 @@ impl Oid {
         (matches!(text.len(), 40 | 64) && is_hex).then(|| Self(text.to_owned()))
     }
 
-    /// The name made of these bytes.
     pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
         Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// All its digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// As people write it.
+    /// The first 10 digits.
     pub fn short(&self) -> &str {
         &self.0[..10]
     }
 }
 
 impl Author {
-    /// Whoever asks for nothing else.
+    /// The default author.
     pub fn tenantctl() -> Self {
         Self {
             name: "tenantctl".to_owned(),
@@ -74,7 +67,7 @@ impl FromStr for Branch {
     fn from_str(text: &str) -> Result<Self, InvalidBranch> {
         let fits =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
-        // What git's own rule forbids beyond that.
+        // Git's own rules for branch names.
         let segment = |segment: &str| {
             !segment.is_empty()
                 && !segment.starts_with(['.', '-'])
@@ -147,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_git_would_refuse_or_read_otherwise_is_no_branch() {
+    fn names_that_git_refuses_or_misreads_are_not_branches() {
         for text in ["main", "release/1.2", "a_b-c"] {
             assert!(text.parse::<Branch>().is_ok(), "{text}");
         }

@@ -1,5 +1,4 @@
-//! A plan as a patch that `git apply` takes: git's own diff of two commits in a scratch repository that holds only the
-//! files concerned.
+//! A plan as a patch for `git apply`: git's own diff of two commits in a scratch repository with the changed files alone.
 
 use std::path::Path;
 
@@ -7,27 +6,19 @@ use super::failure::GitError;
 use super::import::{self, Commit};
 use super::names::Author;
 use super::program::{DEFAULT_TIMEOUT, Git};
-use crate::plan::Edit;
-use crate::tree::Tree;
+use crate::tree::{Edit, Tree, TreeError};
 
-/// The scratch repository's branch.
 const REFERENCE: &str = "refs/heads/patch";
 
-/// Why there is no patch.
 #[derive(Debug, thiserror::Error)]
 pub enum PatchError {
-    /// A file cannot be read.
     #[error(transparent)]
-    Tree(#[from] crate::tree::TreeError),
-    /// Git cannot compare.
+    Tree(#[from] TreeError),
     #[error(transparent)]
     Git(#[from] GitError),
 }
 
-/// What the edits change in the tree, as a unified patch; empty where they change nothing.
-///
-/// # Errors
-/// A file cannot be read, or git cannot be called.
+/// Returns the edits as a unified patch; empty if they change nothing.
 pub fn patch(tree: &dyn Tree, edits: &[Edit], scratch: &Path) -> Result<String, PatchError> {
     let mut before = Vec::new();
     for edit in edits {
@@ -38,7 +29,7 @@ pub fn patch(tree: &dyn Tree, edits: &[Edit], scratch: &Path) -> Result<String, 
         }));
     }
     let git = Git::new(scratch, None, DEFAULT_TIMEOUT);
-    git.done(&["init", "--quiet", "--bare", "--template=", "."], &[])?;
+    git.output(&["init", "--quiet", "--bare", "--template=", "."], &[])?;
     let author = Author::tenantctl();
     let commit = |edits, message| Commit {
         parent: None,
@@ -63,5 +54,5 @@ pub fn patch(tree: &dyn Tree, edits: &[Edit], scratch: &Path) -> Result<String, 
     let mut arguments = vec!["diff-tree"];
     arguments.extend(options);
     arguments.extend([old.as_str(), new.as_str()]);
-    Ok(git.done(&arguments, &[])?)
+    Ok(git.output(&arguments, &[])?)
 }

@@ -1,6 +1,6 @@
-//! One call of the `git` program: which environment it sees, how long it may take, what it said.
+//! One call of the `git` program: its environment, its time limit, its output.
 //!
-//! The environment is what keeps a call from going elsewhere, asking a terminal, or running what a repository says.
+//! The environment keeps a call from another repository, a terminal prompt and programs of the repository.
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -14,15 +14,15 @@ use std::os::unix::process::CommandExt;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::credentials::Credentials;
-use super::failure::GitError;
+use super::failure::{GitError, GitOutput};
 
-/// Longest a call may take where nothing else is said: the first fetch of a large repository.
+/// Default time limit of a call: the first fetch of a large repository.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
-/// Most of what git says on standard error that is kept.
+/// Limit of standard error that is kept.
 const MAX_STDERR_BYTES: u64 = 64 * 1024;
 
-/// Variables of git's that a user may have set on purpose and that lead nowhere else; every other `GIT_…` is taken
-/// away: they would redirect a call (`GIT_DIR`), or write secrets down (`GIT_TRACE_CURL`).
+/// Variables of git that pass through: a user sets them on purpose, and they redirect no call. Every other `GIT_…` is
+/// removed: it could redirect a call (`GIT_DIR`) or write secrets to a file (`GIT_TRACE_CURL`).
 const KEPT_VARIABLES: [&str; 14] = [
     "GIT_ASKPASS",
     "GIT_CONFIG_GLOBAL",
@@ -40,44 +40,30 @@ const KEPT_VARIABLES: [&str; 14] = [
     "GIT_SSL_KEY",
 ];
 
-/// Settings that outrank the user's and the mirror's.
+/// Settings that override the user's and the mirror's.
 const SETTINGS: [&str; 8] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
-    // A connection on which nothing has come for a minute is dead.
+    // A connection without data for a minute is dead.
     "http.lowSpeedLimit=1",
     "http.lowSpeedTime=60",
-    // What repacks the mirror is waited for.
+    // A call waits for the repack of the mirror.
     "gc.autoDetach=false",
     "maintenance.autoDetach=false",
     "gc.pruneExpire=1.day.ago",
     "protocol.version=2",
 ];
 
-/// SSH, where the user has not said how: it must not ask anybody, and it must end.
+/// The default SSH command: it never prompts, and it always ends.
 const SSH_COMMAND: &str =
     "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=3";
 
-/// How git is called for one mirror.
+/// The calls of git for one mirror.
 #[derive(Debug)]
 pub struct Git {
     folder: PathBuf,
     credentials: Option<Credentials>,
     timeout: Duration,
-}
-
-/// What a call came to.
-#[derive(Debug)]
-pub(super) struct Called {
-    pub(super) succeeded: bool,
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: String,
-}
-
-impl Called {
-    pub(super) fn stdout_text(&self) -> String {
-        String::from_utf8_lossy(&self.stdout).into_owned()
-    }
 }
 
 impl Git {
@@ -89,7 +75,7 @@ impl Git {
         }
     }
 
-    /// A call that has not started. The arguments never hold a secret.
+    /// Prepares a call. The arguments never hold a secret.
     pub(super) fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
         let mut command = Command::new("git");
         for (name, _) in std::env::vars_os() {
@@ -112,12 +98,12 @@ impl Git {
             command.env("GIT_SSH_COMMAND", SSH_COMMAND);
         }
         if let Some(credentials) = &self.credentials {
-            credentials.hand_to(&mut command);
+            credentials.set_on(&mut command);
         }
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }
-        // A group of its own, so that what git has started ends with it.
+        // A process group of its own, so that the processes started by git end with it.
         command
             .args(arguments)
             .current_dir(&self.folder)
@@ -129,14 +115,14 @@ impl Git {
         command
     }
 
-    /// Calls git with this input; its exit code is the caller's to judge.
-    pub(super) fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Called, GitError> {
+    /// Calls git with this input; a failed call is not an error here.
+    pub(super) fn run(&self, arguments: &[&str], input: &[u8]) -> Result<GitOutput, GitError> {
         let mut command = self.command(arguments);
         if !input.is_empty() {
             command.stdin(Stdio::piped());
         }
         let child = command.spawn().map_err(GitError::NoProgram)?;
-        let ended = attend(child, input, self.timeout).map_err(|source| GitError::Io {
+        let ended = wait_for(child, input, self.timeout).map_err(|source| GitError::Io {
             action: action(arguments),
             source,
         })?;
@@ -147,37 +133,36 @@ impl Git {
             });
         };
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
-        Ok(Called {
+        Ok(GitOutput {
             succeeded: status.success(),
             stdout,
             stderr,
         })
     }
 
-    /// Calls git for what must succeed whatever the remote does; gives what it printed.
-    pub(super) fn done(&self, arguments: &[&str], input: &[u8]) -> Result<String, GitError> {
-        let called = self.run(arguments, input)?;
-        if called.succeeded {
-            return Ok(called.stdout_text());
+    /// Calls git for a local action and returns its standard output.
+    pub(super) fn output(&self, arguments: &[&str], input: &[u8]) -> Result<String, GitError> {
+        let output = self.run(arguments, input)?;
+        if output.succeeded {
+            return Ok(output.stdout_text());
         }
         Err(GitError::local(
             action(arguments),
-            &called.stderr,
+            &output.stderr,
             &self.folder,
         ))
     }
 }
 
-/// The call's name in messages: the subcommand.
 fn action(arguments: &[&str]) -> String {
     arguments.first().copied().unwrap_or_default().to_owned()
 }
 
-/// A call's status, and what it printed on standard output and standard error.
+/// Status, standard output and standard error of a call.
 type Ended = (ExitStatus, Vec<u8>, Vec<u8>);
 
-/// Feeds a call and reads it until it has ended; `None` where it had to be ended.
-fn attend(mut child: Child, input: &[u8], timeout: Duration) -> std::io::Result<Option<Ended>> {
+/// Writes the input and reads the output until the call ends; `None` after a time-out.
+fn wait_for(mut child: Child, input: &[u8], timeout: Duration) -> std::io::Result<Option<Ended>> {
     let stdin = child.stdin.take();
     let stdout = child.stdout.take().expect("standard output is piped");
     let stderr = child.stderr.take().expect("standard error is piped");
@@ -187,7 +172,7 @@ fn attend(mut child: Child, input: &[u8], timeout: Duration) -> std::io::Result<
         let watch = scope.spawn(move || {
             let expired = is_done.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout);
             if expired {
-                // Fails only where the group has just ended.
+                // Fails only if the group has just ended.
                 let _ = kill_process_group(group, Signal::KILL);
             }
             expired
@@ -203,7 +188,7 @@ fn attend(mut child: Child, input: &[u8], timeout: Duration) -> std::io::Result<
             return Ok(None);
         }
         let (status, stdout, stderr) = (status?, printed?, complained?);
-        // Git that failed may have stopped reading; then its own words count.
+        // A failed git may not have read its input; its own message matters then.
         if status.success() {
             fed?;
         }
@@ -220,7 +205,7 @@ fn read_all(mut from: impl Read) -> std::io::Result<Vec<u8>> {
     from.read_to_end(&mut bytes).map(|_| bytes)
 }
 
-/// The beginning of what comes; the rest is read and dropped.
+/// Reads all bytes and keeps the first.
 fn read_some(mut from: impl Read) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     (&mut from).take(MAX_STDERR_BYTES).read_to_end(&mut bytes)?;
@@ -243,10 +228,10 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_does_not_end_is_ended_with_all_it_has_started() {
+    fn a_call_over_its_time_limit_is_killed_with_its_children() {
         let begun = std::time::Instant::now();
-        // The inner one holds the pipes.
-        let ended = attend(
+        // The inner process holds the pipes.
+        let ended = wait_for(
             sh("sh -c 'sleep 600' & sleep 600"),
             &[],
             Duration::from_millis(50),
@@ -256,22 +241,23 @@ mod tests {
     }
 
     #[test]
-    fn much_input_and_output_at_once_do_not_block_each_other() {
+    fn large_input_and_output_do_not_block_each_other() {
         let input = vec![b'x'; 4 << 20];
-        let ended = attend(sh("cat; echo more >&2"), &input, DEFAULT_TIMEOUT).expect("it was read");
+        let ended =
+            wait_for(sh("cat; echo more >&2"), &input, DEFAULT_TIMEOUT).expect("it was read");
         let (status, stdout, stderr) = ended.expect("it ended by itself");
         assert!(status.success() && stdout == input && stderr == b"more\n");
     }
 
     #[test]
-    fn a_flood_on_standard_error_is_cut() {
-        let ended =
-            attend(sh("head -c 1000000 /dev/zero >&2"), &[], DEFAULT_TIMEOUT).expect("it was read");
+    fn a_flood_on_standard_error_is_truncated() {
+        let ended = wait_for(sh("head -c 1000000 /dev/zero >&2"), &[], DEFAULT_TIMEOUT)
+            .expect("it was read");
         assert_eq!(ended.expect("it ended").2.len() as u64, MAX_STDERR_BYTES);
     }
 
     #[test]
-    fn variables_that_lead_elsewhere_or_write_secrets_down_do_not_reach_git() {
+    fn variables_that_redirect_or_log_secrets_do_not_reach_git() {
         let git = Git::new(Path::new("/mirror"), None, DEFAULT_TIMEOUT);
         let command = git.command(&["fetch"]);
         let set: Vec<_> = command

@@ -7,12 +7,10 @@ use super::failure::GitError;
 use super::import::{self, Commit};
 use super::names::{Author, Branch};
 use super::program::{DEFAULT_TIMEOUT, Git};
-use crate::plan::Edit;
+use crate::tree::Edit;
 
-/// Creates the bare repository `folder`, whose `branch` has one commit with these files. It appears whole or not at all.
-///
-/// # Errors
-/// There is no `git`, or the folder is there already or cannot be written.
+/// Creates the bare repository `folder`, whose `branch` has one commit with these files. The folder appears complete or not
+/// at all.
 pub fn seed(folder: &Path, branch: &Branch, files: &[Edit], message: &str) -> Result<(), GitError> {
     let unwritable = |source| GitError::Cache {
         folder: folder.to_owned(),
@@ -25,7 +23,7 @@ pub fn seed(folder: &Path, branch: &Branch, files: &[Edit], message: &str) -> Re
     fs::create_dir_all(&growing).map_err(unwritable)?;
     let git = Git::new(&growing, None, DEFAULT_TIMEOUT);
     let head = format!("--initial-branch={branch}");
-    git.done(
+    git.output(
         &["init", "--quiet", "--bare", "--template=", &head, "."],
         &[],
     )?;

@@ -1,7 +1,6 @@
 //! One commit as a [`Tree`], read through a single `git cat-file --batch`.
 //!
-//! Folders are read once and kept; files are read when they are asked for. Objects are asked for by their names alone, so
-//! no path is ever part of a request.
+//! A folder is read once and cached; a file is read on demand. A request to git holds an object's id, never a path.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -11,34 +10,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::failure::GitError;
 use super::names::Oid;
 use super::program::Git;
-use crate::tree::{Entry, EntryKind, MAX_FILE_BYTES, RepoPath, Tree, TreeError};
+use crate::tree::{EntryKind, FolderEntry, MAX_FILE_BYTES, RepoPath, Tree, TreeError};
 
-/// The mode of a folder in a tree object.
 const FOLDER_MODE: &[u8] = b"40000";
-/// How the mode of a regular file begins; links begin with 12, submodules with 16.
+/// Prefix of the mode of a regular file; links begin with 12, submodules with 16.
 const FILE_MODE_PREFIX: &[u8] = b"100";
 
-/// The repository at one commit.
 pub struct Snapshot {
     commit: Oid,
     objects: Mutex<Objects>,
     folders: Mutex<HashMap<RepoPath, Folder>>,
 }
 
-/// What is directly in a folder, by name.
+/// The entries of a folder, by name.
 type Folder = Arc<BTreeMap<String, (EntryKind, Oid)>>;
 
-/// The one process that reads objects.
 struct Objects {
     child: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
-/// An object as git has it.
+/// An object of git.
 struct Object {
     bytes: u64,
-    /// `None` where it has more than was asked for.
+    /// `None` if the object is larger than the caller's limit.
     content: Option<Vec<u8>>,
 }
 
@@ -64,12 +60,11 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    /// The commit.
     pub fn commit(&self) -> &Oid {
         &self.commit
     }
 
-    /// A folder's content; `None` where there is no such folder.
+    /// Returns the entries of a folder; `None` if it does not exist.
     fn folder(&self, path: &RepoPath) -> io::Result<Option<Folder>> {
         if let Some(known) = lock(&self.folders).get(path) {
             return Ok(Some(Arc::clone(known)));
@@ -125,7 +120,7 @@ impl Tree for Snapshot {
             .map_err(|_| TreeError::NotText { path: path.clone() })
     }
 
-    fn list(&self, folder: &RepoPath) -> Result<Vec<Entry>, TreeError> {
+    fn list(&self, folder: &RepoPath) -> Result<Vec<FolderEntry>, TreeError> {
         let found = self.folder(folder).map_err(|source| TreeError::Io {
             path: folder.clone(),
             source,
@@ -133,14 +128,14 @@ impl Tree for Snapshot {
         let Some(found) = found else {
             return Ok(Vec::new());
         };
-        // A name that is no path of ours is not the repository's.
+        // A name that is not a valid path is ignored.
         let entry = |(name, (kind, _)): (&String, &(EntryKind, Oid))| {
-            Some(Entry {
+            Some(FolderEntry {
                 path: folder.join(name).ok()?,
                 kind: *kind,
             })
         };
-        let mut entries: Vec<Entry> = found.iter().filter_map(entry).collect();
+        let mut entries: Vec<FolderEntry> = found.iter().filter_map(entry).collect();
         entries.sort();
         Ok(entries)
     }
@@ -149,7 +144,7 @@ impl Tree for Snapshot {
 impl Objects {
     fn start(git: &Git) -> Result<Self, GitError> {
         let mut command = git.command(&["cat-file", "--batch"]);
-        // Nothing here reads what it complains of: an object that is missing is told on standard output.
+        // A missing object is reported on standard output, so standard error is not needed.
         command.stdin(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(GitError::NoProgram)?;
         let requests = child.stdin.take().expect("standard input is piped");
@@ -161,7 +156,7 @@ impl Objects {
         })
     }
 
-    /// Reads an object; `None` where there is none of that name.
+    /// Reads an object; `None` if it does not exist.
     fn read(&mut self, name: &str, max_bytes: u64) -> io::Result<Option<Object>> {
         self.requests.write_all(format!("{name}\n").as_bytes())?;
         let mut head = String::new();
@@ -195,13 +190,13 @@ impl Objects {
 
 impl Drop for Objects {
     fn drop(&mut self) {
-        // It only reads; both fail only where it has ended already.
+        // The process only reads; both calls fail only if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The entries of a tree object: `MODE NAME\0OID` each. `None` where it is none.
+/// Parses the entries of a tree object: `MODE NAME\0OID` each. `None` for other bytes.
 fn entries(mut bytes: &[u8], oid_bytes: usize) -> Option<BTreeMap<String, (EntryKind, Oid)>> {
     let mut found = BTreeMap::new();
     while !bytes.is_empty() {
@@ -214,7 +209,7 @@ fn entries(mut bytes: &[u8], oid_bytes: usize) -> Option<BTreeMap<String, (Entry
             mode if mode.starts_with(FILE_MODE_PREFIX) => EntryKind::File,
             _ => EntryKind::Other,
         };
-        // A name that is no text cannot be asked for.
+        // No path can name a file whose name is not UTF-8.
         if let Ok(name) = std::str::from_utf8(name) {
             found.insert(name.to_owned(), (kind, Oid::of_bytes(oid)));
         }
@@ -239,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_object_is_read_entry_by_entry_and_a_cut_one_not_at_all() {
+    fn a_tree_object_is_parsed_and_a_truncated_one_refused() {
         let mut bytes = Vec::new();
         for (mode, name) in [
             ("100644", "a.yaml"),

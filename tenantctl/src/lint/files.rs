@@ -1,30 +1,23 @@
-//! The files of a repository, and what each is by its place.
+//! The files of a repository, and the role that each has by its path.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
-use super::Finding;
-use super::facts::Facts;
+use super::finding::Finding;
 use crate::layout::{self, KUSTOMIZATION, PLACEHOLDER};
 use crate::tree::{EntryKind, RepoPath, Tree};
 
-/// Deepest folder that is looked into.
+/// Depth of the deepest folder that lint reads.
 const MAX_DEPTH: usize = 16;
 
-/// Most threads that read files.
-const MAX_THREADS: usize = 8;
-
-/// What there is, before anything is read.
+/// The files and folders of a repository.
 pub(super) struct Files {
-    /// Every file, with what it is.
     pub(super) roles: BTreeMap<RepoPath, Role>,
-    /// Every folder.
     pub(super) folders: BTreeSet<RepoPath>,
 }
 
-/// What a file is by its place.
+/// The role of a file, by its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Role {
     Tenant {
@@ -40,15 +33,15 @@ pub(super) enum Role {
     Template {
         tier: Tier,
     },
-    /// A folder's list.
+    /// A `kustomization.yaml`.
     List,
-    /// YAML of which only the general rules are known.
+    /// YAML that only the general rules apply to.
     Yaml,
-    /// No YAML.
+    /// Not YAML.
     Other,
 }
 
-/// Everything below the root; what cannot be there is a finding.
+/// Finds all files and folders; a misplaced one is a finding.
 pub(super) fn walk(tree: &dyn Tree) -> (Files, Vec<Finding>) {
     let mut files = Files {
         roles: BTreeMap::new(),
@@ -60,7 +53,7 @@ pub(super) fn walk(tree: &dyn Tree) -> (Files, Vec<Finding>) {
         let entries = match tree.list(&folder) {
             Ok(entries) => entries,
             Err(error) => {
-                findings.push(Finding::file(
+                findings.push(Finding::of_file(
                     &folder,
                     "unreadable",
                     error.to_string(),
@@ -78,22 +71,22 @@ pub(super) fn walk(tree: &dyn Tree) -> (Files, Vec<Finding>) {
                 EntryKind::File => match role(&entry.path) {
                     Ok(role) => drop(files.roles.insert(entry.path, role)),
                     Err((message, fix)) => {
-                        findings.push(Finding::file(&entry.path, "layout", message, fix))
+                        findings.push(Finding::of_file(&entry.path, "layout", message, fix));
                     }
                 },
                 EntryKind::Folder => {
-                    findings.push(Finding::file(
+                    findings.push(Finding::of_file(
                         &entry.path,
                         "layout",
-                        "nested too deeply",
-                        "move it up",
+                        "the folder is nested too deeply",
+                        "move it further up",
                     ));
                 }
-                EntryKind::Other => findings.push(Finding::file(
+                EntryKind::Other => findings.push(Finding::of_file(
                     &entry.path,
                     "layout",
-                    "a symbolic link or submodule: what it means depends on where it is read",
-                    "put the file itself here",
+                    "a symbolic link or submodule: its content depends on where it is read",
+                    "replace it with the file itself",
                 )),
             }
         }
@@ -102,7 +95,7 @@ pub(super) fn walk(tree: &dyn Tree) -> (Files, Vec<Finding>) {
     (files, findings)
 }
 
-/// What every repository has: without it, a look into the wrong folder would find nothing wrong.
+/// Reports files that every repository has: without this check, lint of a wrong folder would find nothing.
 fn missing(files: &Files) -> Vec<Finding> {
     let lists = [
         layout::tenants(),
@@ -116,123 +109,75 @@ fn missing(files: &Files) -> Vec<Finding> {
     let absent = needed.filter(|path| !files.roles.contains_key(path));
     let fix = "run this at the root of the GitOps repository; if this is the root, add the file";
     absent
-        .map(|path| Finding::file(&path, "layout", "this file is missing", fix))
+        .map(|path| Finding::of_file(&path, "layout", "this file is missing", fix))
         .collect()
 }
 
-/// Reads and judges every file by itself.
-pub(super) fn read_all(tree: &dyn Tree, files: &Files) -> Vec<Facts> {
-    let all: Vec<(&RepoPath, &Role)> = files
-        .roles
-        .iter()
-        .filter(|(_, role)| **role != Role::Other)
-        .collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let Some((path, role)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-            done.push(Facts::of(tree, path, role));
-        }
-        done
-    };
-    let threads =
-        std::thread::available_parallelism().map_or(1, |threads| threads.get().min(MAX_THREADS));
-    let mut facts: Vec<Facts> = if threads == 1 || all.len() < 2 * threads {
-        work()
-    } else {
-        std::thread::scope(|scope| {
-            let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            running
-                .into_iter()
-                .flat_map(|thread| thread.join().expect("judging a file does not panic"))
-                .collect()
-        })
-    };
-    facts.sort_by(|a, b| a.path.cmp(&b.path));
-    facts
-}
-
-/// What a file is by its path, or why it cannot be there, and what to do.
+/// Returns the role of a file by its path, or the problem and its fix.
 fn role(path: &RepoPath) -> Result<Role, (String, String)> {
-    let name = path.file_name();
-    let is_yaml = path.yaml_stem().is_some();
     let folder = path.parent().unwrap_or_else(RepoPath::root);
     let tier = Tier::ALL
         .into_iter()
         .find(|tier| layout::tier_folder(*tier) == folder);
-    let is_tombstone = folder == layout::offboarded_folder();
-    let is_ours = tier.is_some()
-        || is_tombstone
-        || folder == layout::pools()
-        || folder == layout::templates();
+    let is_known_folder = tier.is_some()
+        || [
+            layout::offboarded_folder(),
+            layout::pools(),
+            layout::templates(),
+        ]
+        .contains(&folder);
     let is_below_tenants = path
         .as_str()
         .starts_with(&format!("{}/", layout::tenants().as_str()));
-    if !is_ours && !is_below_tenants {
-        return Ok(match (is_yaml, name) {
-            (_, KUSTOMIZATION) => Role::List,
-            (true, _) => Role::Yaml,
-            (false, _) => Role::Other,
-        });
-    }
+    let (name, is_yaml) = (path.file_name(), path.yaml_stem().is_some());
     if name == KUSTOMIZATION {
         return Ok(Role::List);
     }
-    if matches!(path.as_str().rsplit_once('.'), Some((_, "md"))) || name.starts_with('.') {
+    if !is_known_folder && !is_below_tenants {
+        return Ok(if is_yaml { Role::Yaml } else { Role::Other });
+    }
+    if name.ends_with(".md") || name.starts_with('.') {
         return Ok(Role::Other);
     }
+    let problem = |message: &str, fix: &str| Err((message.to_owned(), fix.to_owned()));
     let Some(stem) = name.strip_suffix(".yaml") else {
-        return Err((
-            "no tenant's file".to_owned(),
-            "give it a name that ends in .yaml, or take it out".to_owned(),
-        ));
+        let fix = "give it a name that ends in .yaml, or remove it";
+        return problem("not a tenant's file", fix);
     };
     if folder == layout::templates() {
+        let fix = "name it <tier>_tenant_template.yaml; the tier is basic, advanced or premium";
         let tier = Tier::ALL
             .into_iter()
             .find(|tier| layout::template(*tier) == *path);
-        let wanted = "name it <tier>_tenant_template.yaml, with basic, advanced or premium as tier";
-        return tier
-            .map(|tier| Role::Template { tier })
-            .ok_or_else(|| ("no tier's template".into(), wanted.into()));
+        return tier.map_or_else(
+            || problem("not the template of a tier", fix),
+            |tier| Ok(Role::Template { tier }),
+        );
     }
     if folder == layout::pools() {
-        let is_pool = stem
-            .strip_prefix("pool-")
-            .is_some_and(|rest| format!("p{rest}").parse::<TenantId>().is_ok());
-        let wanted = "name it after a pool: pool-1.yaml";
+        let number = stem.strip_prefix("pool-");
+        let is_pool = number.is_some_and(|rest| format!("p{rest}").parse::<TenantId>().is_ok());
         return if is_pool {
             Ok(Role::Pool {
                 name: stem.to_owned(),
             })
         } else {
-            Err(("no pool".into(), wanted.into()))
+            problem("not a pool", "name it after a pool: pool-1.yaml")
         };
     }
-    if !is_ours {
-        let message = "no folder of a tier".to_owned();
-        return Err((
-            message,
-            "put tenants into basic, advanced or premium, or take the file out".to_owned(),
-        ));
+    if !is_known_folder {
+        let fix = "move the tenant to basic, advanced or premium, or remove the file";
+        return problem("not in the folder of a tier", fix);
     }
-    let id: TenantId = stem.parse().map_err(|rule| {
-        (
-            format!("{stem} is no tenant id: {rule}"),
-            "name the file after its tenant".to_owned(),
-        )
-    })?;
-    if id.as_str() == PLACEHOLDER {
-        return Err((
-            format!("{stem} is the templates' placeholder"),
-            "name the file after its tenant".to_owned(),
-        ));
+    let fix = "name the file after its tenant";
+    match stem.parse::<TenantId>() {
+        Err(rule) => problem(&format!("{stem} is not a tenant id: {rule}"), fix),
+        Ok(id) if id.as_str() == PLACEHOLDER => {
+            problem(&format!("{stem} is the templates' placeholder"), fix)
+        }
+        Ok(id) => Ok(match tier {
+            Some(tier) => Role::Tenant { id, tier },
+            None => Role::Tombstone { id },
+        }),
     }
-    Ok(tier.map_or_else(
-        || Role::Tombstone { id: id.clone() },
-        |tier| Role::Tenant {
-            id: id.clone(),
-            tier,
-        },
-    ))
 }

@@ -1,29 +1,31 @@
-//! Versions and images that name one thing, today and tomorrow.
+//! Floating versions and images: those that mean something else tomorrow.
 
 use super::facts::Facts;
-use crate::yaml::{Kind, Node};
+use super::finding::Findings;
+use crate::request::ReleaseVersion;
+use crate::yaml::{Node, NodeKind};
 
-/// A tenant's chart version is one that [`crate::request::ReleaseVersion`] writes.
-pub(super) fn tenant_version(facts: &mut Facts, node: &Node<'_>) {
+/// Requires a chart version that [`ReleaseVersion`] writes.
+pub(super) fn tenant_version(findings: &mut Findings, node: &Node<'_>) {
     let version = node.string().unwrap_or_default();
     let release = version.strip_suffix(".x").unwrap_or(version);
     let is_release = release
-        .parse::<crate::request::ReleaseVersion>()
+        .parse::<ReleaseVersion>()
         .is_ok_and(|release| release.chart_version() == version);
     if !is_release {
         let message =
             format!("the chart's version is {version:?}, which does not name one release");
-        facts.add(
+        findings.add(
             "floating",
-            Some(node.into()),
+            node,
             message,
             "write MAJOR.MINOR.x or MAJOR.MINOR.PATCH, for example 0.0.x",
         );
     }
 }
 
-/// Judges what a document outside of the tenants' files refers to.
-pub(super) fn check(facts: &mut Facts, root: &Node<'_>) {
+/// Checks the charts, artifacts and images of a document outside the tenants' files.
+pub(super) fn check(facts: &mut Facts, findings: &mut Findings, root: &Node<'_>) {
     let api = root
         .get("apiVersion")
         .and_then(Node::text)
@@ -31,15 +33,15 @@ pub(super) fn check(facts: &mut Facts, root: &Node<'_>) {
     let kind = root.get("kind").and_then(Node::text).unwrap_or_default();
     let group = api.split_once('/').map_or("", |(group, _)| group);
     match (group, kind) {
-        ("helm.toolkit.fluxcd.io", "HelmRelease") => release(facts, root),
-        ("source.toolkit.fluxcd.io", "OCIRepository") => artifact(facts, root),
-        // Its images are repositories, of which it watches the tags.
+        ("helm.toolkit.fluxcd.io", "HelmRelease") => release(findings, root),
+        ("source.toolkit.fluxcd.io", "OCIRepository") => artifact(findings, root),
+        // Flux watches the tags of these images.
         ("image.toolkit.fluxcd.io", _) | (_, "CustomResourceDefinition") => {}
-        _ => images(facts, root),
+        _ => images(facts, findings, root),
     }
 }
 
-fn release(facts: &mut Facts, root: &Node<'_>) {
+fn release(findings: &mut Findings, root: &Node<'_>) {
     if let Some(chart) = root.at(&["spec", "chart", "spec"]) {
         let node = chart.get("version").unwrap_or(chart);
         let version = chart
@@ -47,22 +49,21 @@ fn release(facts: &mut Facts, root: &Node<'_>) {
             .and_then(Node::text)
             .unwrap_or_default();
         if !is_bounded(version) {
-            let message =
-                format!("the chart's version is {version:?}, which takes whatever comes next");
-            facts.add(
+            let message = format!("the chart's version is {version:?}, which has no upper end");
+            findings.add(
                 "floating",
-                Some(node.into()),
+                node,
                 message,
                 "name a version, or a range with an upper end, for example 1.2.x",
             );
         }
     }
     if let Some(values) = root.at(&["spec", "values"]) {
-        tags(facts, values);
+        tags(findings, values);
     }
 }
 
-fn artifact(facts: &mut Facts, root: &Node<'_>) {
+fn artifact(findings: &mut Findings, root: &Node<'_>) {
     let reference = root.at(&["spec", "ref"]);
     let text = |key| {
         reference
@@ -73,10 +74,10 @@ fn artifact(facts: &mut Facts, root: &Node<'_>) {
         || text("semver").is_some_and(is_bounded)
         || text("tag").is_some_and(|tag| !tag.is_empty() && tag != "latest");
     if !is_fixed {
-        let place = reference.unwrap_or_else(|| root.sign_of(&["spec"]));
-        facts.add(
+        let place = reference.unwrap_or_else(|| root.reported_at(&["spec"]));
+        findings.add(
             "floating",
-            Some(place.into()),
+            place,
             "the artifact has no fixed tag, version or digest",
             "set spec.ref.digest, or a tag other than latest",
         );
@@ -94,39 +95,40 @@ fn is_bounded(range: &str) -> bool {
 }
 
 /// Finds `image.tag: latest` anywhere in the values of a chart.
-fn tags(facts: &mut Facts, node: &Node<'_>) {
+fn tags(findings: &mut Findings, node: &Node<'_>) {
     for item in node.items() {
-        tags(facts, item);
+        tags(findings, item);
     }
-    for pair in node.entries() {
+    for pair in node.pairs() {
         let tag = (pair.key.text() == Some("image"))
             .then(|| pair.value.get("tag"))
             .flatten();
         if let Some(tag) = tag.filter(|tag| tag.text() == Some("latest")) {
-            facts.add(
+            findings.add(
                 "floating",
-                Some(tag.into()),
-                "the tag latest names another image tomorrow",
+                tag,
+                "the tag latest means another image tomorrow",
                 "name a version",
             );
         }
-        tags(facts, &pair.value);
+        tags(findings, &pair.value);
     }
 }
 
-/// Finds images of containers without a fixed tag. One without any tag may get it from a kustomization.
-fn images(facts: &mut Facts, node: &Node<'_>) {
+/// Finds containers' images without a fixed tag. A kustomization may give a tag to an image without one.
+fn images(facts: &mut Facts, findings: &mut Findings, node: &Node<'_>) {
     for item in node.items() {
-        images(facts, item);
+        images(facts, findings, item);
     }
-    for pair in node.entries() {
-        if let (Some("image"), Kind::Scalar { text, .. }) = (pair.key.text(), &pair.value.kind) {
+    for pair in node.pairs() {
+        if let (Some("image"), NodeKind::Scalar { text, .. }) = (pair.key.text(), &pair.value.kind)
+        {
             let last = text.rsplit('/').next().unwrap_or(text);
             if last.ends_with(":latest") {
-                let message = format!("{text} is another image tomorrow");
-                facts.add(
+                let message = format!("{text} means another image tomorrow");
+                findings.add(
                     "floating",
-                    Some((&pair.value).into()),
+                    &pair.value,
                     message,
                     "name a version or a digest",
                 );
@@ -136,7 +138,7 @@ fn images(facts: &mut Facts, node: &Node<'_>) {
                     .push((text.to_string(), (&pair.value).into()));
             }
         }
-        images(facts, &pair.value);
+        images(facts, findings, &pair.value);
     }
 }
 

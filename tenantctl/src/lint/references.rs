@@ -1,22 +1,22 @@
-//! What files refer to is there: sources, releases and folders that are waited for, pools, service accounts, values.
+//! References between files: sources, releases and folders to wait for, pools, service accounts and values exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Finding;
 use super::facts::{Facts, Object, Reference, Target};
 use super::files::Files;
+use super::finding::Finding;
 use crate::layout;
 use crate::tree::RepoPath;
 use crate::yaml::Node;
 
-/// What `flux bootstrap` makes, whether or not its manifests are in the repository: the source of the repository itself.
+/// The source of the repository itself: `flux bootstrap` makes it, with or without manifests in the repository.
 const BOOTSTRAPPED: [&str; 2] = ["GitRepository", "OCIRepository"];
 const BOOTSTRAPPED_NAME: &str = "flux-system";
 
-/// Kinds that somebody else may make at run time, for example a Secret by External Secrets.
+/// Kinds that another controller may make at run time, for example a Secret by External Secrets.
 const MADE_ELSEWHERE: [&str; 2] = ["Secret", "Bucket"];
 
-/// Takes down what one object refers to.
+/// Records the references of one object.
 pub(super) fn gather(facts: &mut Facts, root: &Node<'_>, object: &Object) {
     let is_flux = root
         .get("apiVersion")
@@ -36,8 +36,7 @@ pub(super) fn gather(facts: &mut Facts, root: &Node<'_>, object: &Object) {
             namespace,
             name: name.to_owned(),
         });
-        let place = node.get("name").unwrap_or(node).into();
-        facts.references.push(Reference { to, place });
+        facts.refer(to, node.get("name").unwrap_or(node));
     };
     let spec = |path: &[&str]| root.get("spec").and_then(|spec| spec.at(path));
     if object.kind == "HelmRelease" || object.kind == "Kustomization" {
@@ -74,27 +73,22 @@ pub(super) fn gather(facts: &mut Facts, root: &Node<'_>, object: &Object) {
                 namespace,
                 name: name.to_owned(),
             };
-            facts.references.push(Reference {
-                to: Target::Object(to),
-                place: account.into(),
-            });
+            facts.refer(Target::Object(to), account);
         }
     }
-    // The path of a Kustomization is in its source; only where that is this repository it can be looked up.
-    let is_this = spec(&["sourceRef", "name"]).and_then(Node::text) == Some(BOOTSTRAPPED_NAME);
+    // The path of a Kustomization is in its source; lint knows the folders of this repository alone.
+    let is_this_repository =
+        spec(&["sourceRef", "name"]).and_then(Node::text) == Some(BOOTSTRAPPED_NAME);
     if object.kind == "Kustomization"
-        && is_this
+        && is_this_repository
         && let Some(path) = spec(&["path"])
         && let Some(text) = path.text()
     {
-        facts.references.push(Reference {
-            to: Target::Folder(text.to_owned()),
-            place: path.into(),
-        });
+        facts.refer(Target::Folder(text.to_owned()), path);
     }
 }
 
-/// Finds what is referred to and not there.
+/// Finds references to something that does not exist.
 pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
     let mut objects: BTreeMap<(&str, &str), Vec<Option<&str>>> = BTreeMap::new();
     for object in facts.iter().flat_map(|file| &file.objects) {
@@ -112,7 +106,7 @@ pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
     let pools = layout::pools();
     let mut findings = Vec::new();
     for file in facts {
-        for Reference { to, place } in &file.references {
+        for Reference { to, position } in &file.references {
             let (is_there, message, fix) = match to {
                 Target::Pool(pool) => {
                     let path = pools.join(&format!("{pool}.yaml"));
@@ -154,7 +148,8 @@ pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
                 }
             };
             if !is_there {
-                findings.push(Finding::file(&file.path, "reference", message, fix).at(*place));
+                findings
+                    .push(Finding::of_file(&file.path, "reference", message, fix).at(*position));
             }
         }
     }

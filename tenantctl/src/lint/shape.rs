@@ -1,7 +1,6 @@
-//! The shape of a document: no unknown field, no wrong type, no key left without a value.
+//! The shape of a document: no unknown field, no wrong type, no key without a value.
 //!
-//! The schemas are Flux's own, closed to unknown fields, and compiled once. Kinds without a schema here are left to the
-//! API server.
+//! The schemas are Flux's own, closed to unknown fields, and compiled once. The API server checks kinds without a schema.
 
 use std::sync::LazyLock;
 
@@ -9,15 +8,14 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
-use super::facts::Facts;
-use super::{Finding, Place};
+use super::finding::Findings;
 use crate::layout::APPLICATION_PLANE;
-use crate::yaml::{Kind, Node, Style, is_ambiguous};
+use crate::yaml::{Node, NodeKind, Style, is_ambiguous};
 
-/// Longest part of a schema's own words that is repeated.
-const MAX_WORDS: usize = 240;
+/// Characters of the schema library's message that a finding quotes.
+const MAX_MESSAGE_CHARS: usize = 240;
 
-/// A schema by the start of `apiVersion` and the kind.
+/// The schema of a kind.
 struct Schema {
     group: &'static str,
     kind: &'static str,
@@ -71,14 +69,14 @@ static SCHEMAS: [Schema; 7] = [
     ),
 ];
 
-/// A schema that is part of this program.
+/// Compiles a schema that is part of this program.
 pub(super) fn compiled(schema: &str) -> Validator {
     let schema: Value = serde_json::from_str(schema).expect("the schema is JSON");
-    jsonschema::validator_for(&schema).expect("the schema is one")
+    jsonschema::validator_for(&schema).expect("the schema is a JSON schema")
 }
 
-/// Judges a document by the schema of its kind.
-pub(super) fn check(facts: &mut Facts, root: &Node<'_>) {
+/// Checks a document against the schema of its kind.
+pub(super) fn check(findings: &mut Findings, root: &Node<'_>) {
     let api = root
         .get("apiVersion")
         .and_then(Node::text)
@@ -92,21 +90,21 @@ pub(super) fn check(facts: &mut Facts, root: &Node<'_>) {
         return;
     };
     if !schema.version.is_empty() && api.strip_prefix(schema.group) != Some(schema.version) {
-        let place = root.get("apiVersion").map(Place::from);
+        let place = root.get("apiVersion").unwrap_or(root);
         let fix = format!("write apiVersion: {}{}", schema.group, schema.version);
-        return facts.add(
+        return findings.add(
             "shape",
             place,
             format!("{api} is not the current version of {kind}"),
             fix,
         );
     }
-    validate(facts, "shape", &schema.validator, &root.to_json(), root);
+    validate(findings, "shape", &schema.validator, &root.to_json(), root);
 }
 
-/// Judges a value by a schema; `node` is where it is written, as far as it is.
+/// Checks a value against a schema; `node` is the written part of the value.
 pub(super) fn validate(
-    facts: &mut Facts,
+    findings: &mut Findings,
     rule: &'static str,
     validator: &Validator,
     value: &Value,
@@ -115,128 +113,114 @@ pub(super) fn validate(
     if validator.is_valid(value) {
         return;
     }
-    // Outside of the application plane, Flux puts values in the place of `${NAME}` before it applies anything.
-    let is_substituted = !facts.path.as_str().starts_with(APPLICATION_PLANE);
+    // Outside the application plane, Flux replaces `${NAME}` with a value before it applies a file.
+    let is_substituted = !findings.path.as_str().starts_with(APPLICATION_PLANE);
     let is_variable = |value: &Value| value.as_str().is_some_and(|text| text.contains("${"));
     for error in validator
         .iter_errors(value)
         .filter(|error| !(is_substituted && is_variable(error.instance())))
     {
-        let findings = told(facts, rule, &error, node);
-        facts.findings.extend(findings);
+        report(findings, rule, &error, node);
     }
 }
 
-/// A schema's error in words, at the line it is about.
-fn told(
-    facts: &Facts,
+/// Reports an error of the schema library at the line that it is about.
+fn report(
+    findings: &mut Findings,
     rule: &'static str,
     error: &ValidationError<'_>,
     node: &Node<'_>,
-) -> Vec<Finding> {
+) {
     let pointer = error.instance_path().as_str().to_owned();
-    let steps: Vec<String> = pointer
-        .split('/')
-        .skip(1)
-        .map(|step| step.replace("~1", "/").replace("~0", "~"))
-        .collect();
+    let unescaped = |step: &str| step.replace("~1", "/").replace("~0", "~");
+    let steps: Vec<String> = pointer.split('/').skip(1).map(unescaped).collect();
     let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
-    let (place, sign) = (node.nearest(&steps), node.sign_of(&steps));
+    let place = node.reported_at(&steps);
     let name = if steps.is_empty() {
         "this".to_owned()
     } else {
         steps.join(".")
     };
-    let finding = |place: &Node<'_>, message: String, fix: &str| {
-        Finding::file(&facts.path, rule, message, fix).at(Place::from(place))
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
     };
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
-            let key = |key: &String| {
-                let place = place.pair(key).map_or(place, |pair| &pair.key);
-                let of = if steps.is_empty() {
-                    String::new()
-                } else {
-                    format!(" of {name}")
-                };
-                let fix = "correct its name, or its indentation: it may belong to a field above";
-                finding(place, format!("{key} is no field{of}"), fix)
+            let map = node.nearest(&steps);
+            let of = if steps.is_empty() {
+                String::new()
+            } else {
+                format!(" of {name}")
             };
-            unexpected.iter().map(key).collect()
+            for key in unexpected {
+                let place = map.pair(key).map_or(map, |pair| &pair.key);
+                let fix = "correct its name, or its indentation: it may belong to a field above";
+                findings.add(rule, place, format!("{key} is not a field{of}"), fix);
+            }
         }
         ValidationErrorKind::Required { property } => {
-            let field = property
-                .as_str()
-                .map_or_else(|| property.to_string(), str::to_owned);
             let fix =
                 "add it, or correct the indentation below: a field may have slipped out of it";
-            vec![finding(sign, format!("{field} is missing in {name}"), fix)]
+            findings.add(
+                rule,
+                place,
+                format!("{} is missing in {name}", text(property)),
+                fix,
+            );
         }
-        // The chart's schema says there in words what it takes.
+        // The chart's schema has a sentence as the constant.
         ValidationErrorKind::Constant { expected_value } => {
-            let wanted = expected_value
-                .as_str()
-                .map_or_else(|| expected_value.to_string(), str::to_owned);
-            vec![finding(
-                sign,
-                format!("{name} must be {wanted}"),
-                "correct the value, or add it",
-            )]
+            let message = format!("{name} must be {}", text(expected_value));
+            findings.add(rule, place, message, "correct the value, or add it");
         }
         _ => {
-            let words: String = error.to_string().chars().take(MAX_WORDS).collect();
-            vec![finding(
-                sign,
-                format!("{name}: {words}"),
-                "correct the value, or the indentation of what is below it",
-            )]
+            let message: String = error.to_string().chars().take(MAX_MESSAGE_CHARS).collect();
+            let fix = "correct the value, or the indentation below it";
+            findings.add(rule, place, format!("{name}: {message}"), fix);
         }
     }
 }
 
-/// Finds keys without a value, and words that readers of YAML disagree on.
-pub(super) fn check_scalars(facts: &mut Facts, node: &Node<'_>) {
+/// Finds keys without a value, and words that YAML readers disagree on.
+pub(super) fn check_scalars(findings: &mut Findings, node: &Node<'_>) {
     match &node.kind {
-        Kind::Scalar {
+        NodeKind::Scalar {
             text,
             style: Style::Plain,
         } if is_ambiguous(text) => {
             let message =
                 format!("{text} is a truth value or a number to some readers, and text to others");
-            facts.add(
+            findings.add(
                 "ambiguous",
-                Some(node.into()),
+                node,
                 message,
                 format!("write \"{text}\", true, false or a plain number"),
             );
         }
-        Kind::Scalar { .. } => {}
-        Kind::List { items, .. } => {
+        NodeKind::Scalar { .. } => {}
+        NodeKind::List { items, .. } => {
             for item in items {
                 if item.is_null() {
-                    facts.add(
+                    findings.add(
                         "empty",
-                        Some(item.into()),
+                        item,
                         "an item without a value",
-                        "give it a value or take it out",
+                        "give it a value or remove it",
                     );
                 }
-                check_scalars(facts, item);
+                check_scalars(findings, item);
             }
         }
-        Kind::Map { entries, .. } => {
-            for pair in entries {
+        NodeKind::Map { pairs, .. } => {
+            for pair in pairs {
                 if pair.value.is_null() && pair.value.span.is_empty() {
                     let name = pair.key.text().unwrap_or_default();
-                    let fix = "indent what belongs below it, or take the key out";
-                    facts.add(
-                        "empty",
-                        Some((&pair.key).into()),
-                        format!("{name} has no value"),
-                        fix,
-                    );
+                    let fix = "indent its value below it, or remove the key";
+                    findings.add("empty", &pair.key, format!("{name} has no value"), fix);
                 }
-                check_scalars(facts, &pair.value);
+                check_scalars(findings, &pair.value);
             }
         }
     }

@@ -1,13 +1,14 @@
-//! The files of tenants, pools and templates: ids and paths agree, and nothing is in them that is not theirs.
+//! The files of tenants, pools and templates: ids and paths agree, and each object belongs to the tenant.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use shared::tenant::Tier;
+use tenantry_tenancy::tenant::Tier;
 
 use super::facts::Facts;
 use super::files::Role;
-use super::{Finding, Place, floating, shape, values};
+use super::finding::{Finding, Findings};
+use super::{floating, shape, values};
 use crate::chart;
 use crate::layout::{
     NAMESPACE, OFFBOARDED_ANNOTATION, PLACEHOLDER, SERVICE_ACCOUNT, TENANT_LABEL, TIER_LABEL,
@@ -15,62 +16,63 @@ use crate::layout::{
 use crate::tenant_file::{TenantFile, VERSION};
 use crate::yaml::{Document, Node};
 
-/// Judges the file of a tenant, a pool, a tombstone or a template.
-pub(super) fn check(facts: &mut Facts, role: &Role, documents: Vec<Document<'_>>) {
+/// Checks the file of a tenant, a pool, a tombstone or a template.
+pub(super) fn check(
+    facts: &mut Facts,
+    findings: &mut Findings,
+    role: &Role,
+    documents: Vec<Document<'_>>,
+) {
     for document in &documents {
-        shape::check_scalars(facts, &document.root);
+        shape::check_scalars(findings, &document.root);
     }
     let file = match TenantFile::of(documents) {
         Ok(file) => file,
         Err(error) => {
-            let place = Place {
-                line: error.line,
-                column: error.column,
-            };
-            return facts.add(
-                "release",
-                Some(place),
-                error.message,
-                "keep one HelmRelease in this file",
-            );
+            let fix = "keep one HelmRelease in this file";
+            return findings.add("release", &error, error.message.clone(), fix);
         }
     };
-    let Some((id, tier)) = id_and_tier(facts, role, &file) else {
+    let Some((id, tier)) = id_and_tier(findings, role, &file) else {
         return;
     };
-    agree(facts, role, &file, &id, &tier);
+    check_agreement(findings, role, &file, &id, &tier);
     for (index, document) in file.documents.iter().enumerate() {
         if index != file.index {
-            belongs(facts, &document.root, &id, &tier);
+            check_owner(findings, &document.root, &id, &tier);
         }
     }
     let release = file.release();
-    floating::tenant_version(facts, release.at(&VERSION).unwrap_or(release));
+    floating::tenant_version(findings, release.at(&VERSION).unwrap_or(release));
     let Some(node) = release.at(&["spec", "values"]) else {
         let fix = format!("add spec.values with tenantId: {id}");
-        return facts.add("id", Some(release.into()), "spec.values is missing", fix);
+        return findings.add("id", release, "spec.values is missing", fix);
     };
-    let known = facts.findings.len();
-    let merged = values::check(facts, node);
-    if facts.findings.len() > known {
-        // What values of a wrong shape place where would be a guess.
+    let known = findings.len();
+    let merged = values::check(findings, node);
+    if findings.len() > known {
+        // Where values of a wrong shape place an app would be a guess.
         return;
     }
-    values::module(facts, node, &merged);
-    let pools = values::pools(facts, node, &merged);
+    values::refer_to_module(facts, node, &merged);
+    let pools = values::refer_to_pools(facts, node, &merged);
     match role {
-        Role::Tombstone { .. } => no_apps(facts, node, &merged),
+        Role::Tombstone { .. } => check_no_apps(findings, node, &merged),
         Role::Tenant { .. } => {
-            begins_with_a_letter(facts, node, &id);
-            waits_for(facts, release, &pools);
+            check_first_letter(findings, node, &id);
+            check_waits_for_pools(findings, release, &pools);
         }
-        Role::Template { .. } => waits_for(facts, release, &pools),
+        Role::Template { .. } => check_waits_for_pools(findings, release, &pools),
         _ => {}
     }
 }
 
-/// The id and the tier that the file's place says.
-fn id_and_tier(facts: &mut Facts, role: &Role, file: &TenantFile<'_>) -> Option<(String, String)> {
+/// Returns the id and the tier that the file's path requires.
+fn id_and_tier(
+    findings: &mut Findings,
+    role: &Role,
+    file: &TenantFile<'_>,
+) -> Option<(String, String)> {
     match role {
         Role::Tenant { id, tier } => Some((id.to_string(), tier.to_string())),
         Role::Pool { name } => Some((name.clone(), "pool".to_owned())),
@@ -84,9 +86,9 @@ fn id_and_tier(facts: &mut Facts, role: &Role, file: &TenantFile<'_>) -> Option<
             if tier.is_none() {
                 let place = former.or(annotations).unwrap_or(file.release());
                 let message = format!("a tombstone without the annotation {OFFBOARDED_ANNOTATION}");
-                facts.add(
+                findings.add(
                     "tombstone",
-                    Some(place.into()),
+                    place,
                     message,
                     "name the tier the tenant was in: basic, advanced or premium",
                 );
@@ -97,8 +99,14 @@ fn id_and_tier(facts: &mut Facts, role: &Role, file: &TenantFile<'_>) -> Option<
     }
 }
 
-/// What must say the tenant's id or tier, or is the same for all of them.
-fn agree(facts: &mut Facts, role: &Role, file: &TenantFile<'_>, id: &str, tier: &str) {
+/// Checks the fields that repeat the id or the tier, and those that are equal for all tenants.
+fn check_agreement(
+    findings: &mut Findings,
+    role: &Role,
+    file: &TenantFile<'_>,
+    id: &str,
+    tier: &str,
+) {
     let fields: [(&[&str], &str); 12] = [
         (&["metadata", "name"], id),
         (&["metadata", "namespace"], NAMESPACE),
@@ -118,20 +126,20 @@ fn agree(facts: &mut Facts, role: &Role, file: &TenantFile<'_>, id: &str, tier: 
     ];
     let release = file.release();
     for (path, wanted) in fields {
-        let node = release.sign_of(path);
-        let said = release.at(path).and_then(Node::string);
-        if said == Some(wanted) {
+        let node = release.reported_at(path);
+        let found = release.at(path).and_then(Node::string);
+        if found == Some(wanted) {
             continue;
         }
         let name = path.join(".");
         let message = match release.at(path).and_then(Node::text) {
-            Some(said) => format!("{name} is {said}, and must be {wanted}"),
-            None => format!("{name} is missing, and must be {wanted}"),
+            Some(found) => format!("{name} is {found}, but must be {wanted}"),
+            None => format!("{name} is missing; it must be {wanted}"),
         };
         let fix = match role {
             Role::Template { .. } => {
                 format!(
-                    "write {wanted}: a tenant is made by putting its id in place of {PLACEHOLDER}"
+                    "write {wanted}: onboarding replaces {PLACEHOLDER} with the id of the tenant"
                 )
             }
             _ if wanted == id => format!("write {wanted}, or name the file after the tenant"),
@@ -140,28 +148,23 @@ fn agree(facts: &mut Facts, role: &Role, file: &TenantFile<'_>, id: &str, tier: 
             }
             _ => format!("write {wanted}"),
         };
-        facts.add(
+        findings.add(
             if wanted == tier { "tier" } else { "id" },
-            Some(node.into()),
+            node,
             message,
             fix,
         );
     }
 }
 
-/// Another object of the file must be the tenant's namespace, or in it.
-fn belongs(facts: &mut Facts, root: &Node<'_>, id: &str, tier: &str) {
+/// Requires of another object of the file that it is the tenant's namespace, or in it.
+fn check_owner(findings: &mut Findings, root: &Node<'_>, id: &str, tier: &str) {
     let text = |path: &[&str]| root.at(path).and_then(Node::string);
     let (api, kind) = (text(&["apiVersion"]), text(&["kind"]));
     let name = text(&["metadata", "name"]);
     if api.is_none() || kind.is_none() || name.is_none() {
-        let message = "no Kubernetes object: apiVersion, kind or metadata.name is missing";
-        return facts.add(
-            "shape",
-            Some(root.into()),
-            message,
-            "add it, or take the document out",
-        );
+        let message = "not a Kubernetes object: apiVersion, kind or metadata.name is missing";
+        return findings.add("shape", root, message, "add it, or remove the document");
     }
     let is_namespace = api == Some("v1") && kind == Some("Namespace");
     let is_theirs = if is_namespace {
@@ -170,7 +173,7 @@ fn belongs(facts: &mut Facts, root: &Node<'_>, id: &str, tier: &str) {
         text(&["metadata", "namespace"]) == Some(id)
     };
     if !is_theirs {
-        let place = root.sign_of(if is_namespace {
+        let place = root.reported_at(if is_namespace {
             &["metadata", "name"]
         } else {
             &["metadata", "namespace"]
@@ -181,14 +184,14 @@ fn belongs(facts: &mut Facts, root: &Node<'_>, id: &str, tier: &str) {
             name.unwrap_or_default()
         );
         let fix = format!("set metadata.namespace to {id}, or move the object to infrastructure");
-        return facts.add("id", Some(place.into()), message, fix);
+        return findings.add("id", place, message, fix);
     }
     for (label, wanted) in [(TENANT_LABEL, id), (TIER_LABEL, tier)] {
         if is_namespace && text(&["metadata", "labels", label]) != Some(wanted) {
-            let place = root.sign_of(&["metadata", "labels", label]);
-            facts.add(
+            let place = root.reported_at(&["metadata", "labels", label]);
+            findings.add(
                 "id",
-                Some(place.into()),
+                place,
                 format!("the label {label} must be {wanted}"),
                 format!("write {wanted}"),
             );
@@ -196,22 +199,19 @@ fn belongs(facts: &mut Facts, root: &Node<'_>, id: &str, tier: &str) {
     }
 }
 
-/// Nothing of an offboarded tenant runs or is reached.
-fn no_apps(facts: &mut Facts, node: &Node<'_>, merged: &Value) {
-    for (app, said) in chart::map(merged.get("apps")) {
+/// Requires of a tombstone that no app runs and no route exists.
+fn check_no_apps(findings: &mut Findings, node: &Node<'_>, merged: &Value) {
+    for (app, values) in chart::map(merged.get("apps")) {
         for path in [&["enabled"][..], &["ingress", "enabled"]] {
-            if chart::at(said, path) == Some(&Value::Bool(true)) {
+            if chart::at(values, path) == Some(&Value::Bool(true)) {
                 let steps: Vec<&str> = ["apps", app]
                     .into_iter()
                     .chain(path.iter().copied())
                     .collect();
-                let message = format!(
-                    "{} is true, and the tenant has been offboarded",
-                    steps.join(".")
-                );
-                facts.add(
+                let message = format!("{} is true, but the tenant is offboarded", steps.join("."));
+                findings.add(
                     "tombstone",
-                    Some(node.sign_of(&steps).into()),
+                    node.reported_at(&steps),
                     message,
                     "write false",
                 );
@@ -220,18 +220,18 @@ fn no_apps(facts: &mut Facts, node: &Node<'_>, merged: &Value) {
     }
 }
 
-/// A tenant's Services are named `<id>-<app>`, and the name of a Service is a label of RFC 1035. The chart refuses it, too.
-fn begins_with_a_letter(facts: &mut Facts, node: &Node<'_>, id: &str) {
+/// Requires an id that begins with a letter: Services are named `<id>-<app>`, by RFC 1035. The chart refuses others, too.
+fn check_first_letter(findings: &mut Findings, node: &Node<'_>, id: &str) {
     if id.starts_with(|first: char| first.is_ascii_digit()) {
         let message =
             format!("{id} begins with a digit: Kubernetes refuses Services named {id}-<app>");
         let fix = "onboard the tenant under an id that begins with a letter";
-        facts.add("id", Some(node.sign_of(&["tenantId"]).into()), message, fix);
+        findings.add("id", node.reported_at(&["tenantId"]), message, fix);
     }
 }
 
-/// A release waits for the pools that serve its apps.
-fn waits_for(facts: &mut Facts, release: &Node<'_>, pools: &[String]) {
+/// Requires that a release waits for the pools that serve its apps.
+fn check_waits_for_pools(findings: &mut Findings, release: &Node<'_>, pools: &[String]) {
     let depends = release.at(&["spec", "dependsOn"]);
     let items = depends.map(Node::items).unwrap_or_default();
     for pool in pools {
@@ -239,12 +239,12 @@ fn waits_for(facts: &mut Facts, release: &Node<'_>, pools: &[String]) {
             .iter()
             .any(|item| item.get("name").and_then(Node::text) == Some(pool.as_str()));
         if !waits {
-            let place = depends.unwrap_or_else(|| release.sign_of(&["spec"]));
+            let place = depends.unwrap_or_else(|| release.reported_at(&["spec"]));
             let message =
-                format!("{pool} serves apps of this tenant, and spec.dependsOn does not name it");
-            facts.add(
+                format!("{pool} serves apps of this tenant, but spec.dependsOn does not name it");
+            findings.add(
                 "pool",
-                Some(place.into()),
+                place,
                 message,
                 format!("add `- name: {pool}` to spec.dependsOn"),
             );
@@ -252,16 +252,16 @@ fn waits_for(facts: &mut Facts, release: &Node<'_>, pools: &[String]) {
     }
 }
 
-/// A tenant has one file, in one tier or among the tombstones.
+/// Finds tenants with more than one file, in tiers or among the tombstones.
 pub(super) fn in_two_tiers(facts: &[Facts]) -> Vec<Finding> {
     let mut first = BTreeMap::new();
     let mut findings = Vec::new();
     for file in facts {
         let Some(tenant) = &file.tenant else { continue };
         if let Some(other) = first.insert(tenant, &file.path) {
-            let message = format!("{tenant} is in {other}, too");
-            let fix = "keep the file of the tier the tenant is in, and take the other out, with its line in kustomization.yaml";
-            findings.push(Finding::file(&file.path, "two-tiers", message, fix));
+            let message = format!("{tenant} also has the file {other}");
+            let fix = "keep the file of the tenant's tier; remove the other file and its line in kustomization.yaml";
+            findings.push(Finding::of_file(&file.path, "two-tiers", message, fix));
         }
     }
     findings

@@ -1,25 +1,26 @@
-//! The values of a release, merged over the chart's defaults, against the chart's own schema.
+//! The values of a release, merged over the chart's defaults, checked against the chart's schema.
 
 use std::sync::LazyLock;
 
 use jsonschema::Validator;
 use serde_json::Value;
 
-use super::facts::{Facts, Object, Reference, Target};
+use super::facts::{Facts, Object, Target};
+use super::finding::Findings;
 use super::shape;
 use crate::chart;
 use crate::yaml::Node;
 
 static SCHEMA: LazyLock<Validator> = LazyLock::new(|| shape::compiled(chart::SCHEMA));
 
-/// Judges the values that are written at `node`, and gives back the merged ones.
-pub(super) fn check(facts: &mut Facts, node: &Node<'_>) -> Value {
+/// Checks the values written at `node`; returns them merged over the defaults.
+pub(super) fn check(findings: &mut Findings, node: &Node<'_>) -> Value {
     let merged = chart::merged(&node.to_json());
-    shape::validate(facts, "values", &SCHEMA, &merged, node);
-    images(facts, node.get("appDefaults"), "appDefaults");
-    for pair in node.get("apps").map(Node::entries).unwrap_or_default() {
-        images(
-            facts,
+    shape::validate(findings, "values", &SCHEMA, &merged, node);
+    check_tag(findings, node.get("appDefaults"), "appDefaults");
+    for pair in node.get("apps").map(Node::pairs).unwrap_or_default() {
+        check_tag(
+            findings,
             Some(&pair.value),
             &format!("apps.{}", pair.key.text().unwrap_or_default()),
         );
@@ -27,25 +28,25 @@ pub(super) fn check(facts: &mut Facts, node: &Node<'_>) -> Value {
     merged
 }
 
-/// A tag that is set names one image.
-fn images(facts: &mut Facts, app: Option<&Node<'_>>, name: &str) {
+/// Requires that a tag names one image.
+fn check_tag(findings: &mut Findings, app: Option<&Node<'_>>, name: &str) {
     let Some(tag) = app.and_then(|app| app.at(&["image", "tag"])) else {
         return;
     };
     let text = tag.text().unwrap_or_default();
     if matches!(text, "" | "latest") {
-        let message = format!("{name}.image.tag is {text:?}: nobody can tell which image runs");
-        facts.add(
+        let message = format!("{name}.image.tag is {text:?}: it does not name one image");
+        findings.add(
             "floating",
-            Some(tag.into()),
+            tag,
             message,
-            "name a version, for example \"0.0.1\", or take the key out",
+            "name a version, for example \"0.0.1\", or remove the key",
         );
     }
 }
 
-/// The source of the Terraform module that a release names. Its namespace may be a value that all tenants share.
-pub(super) fn module(facts: &mut Facts, node: &Node<'_>, merged: &Value) {
+/// Records the source of the Terraform module. Its namespace may be a value that all tenants share.
+pub(super) fn refer_to_module(facts: &mut Facts, node: &Node<'_>, merged: &Value) {
     let infra = merged.get("infra");
     let text = |key| {
         infra
@@ -68,30 +69,26 @@ pub(super) fn module(facts: &mut Facts, node: &Node<'_>, merged: &Value) {
         namespace,
         name: name.to_owned(),
     });
-    facts.references.push(Reference {
-        to,
-        place: node.sign_of(&["infra", "tfVersion"]).into(),
-    });
+    facts.refer(to, node.reported_at(&["infra", "tfVersion"]));
 }
 
-/// The pools that serve apps of a release. That an app with a route has one is the schema's to say.
-pub(super) fn pools(facts: &mut Facts, node: &Node<'_>, merged: &Value) -> Vec<String> {
+/// Records and returns the pools that serve apps of a release. The schema requires a pool of an app with a route.
+pub(super) fn refer_to_pools(facts: &mut Facts, node: &Node<'_>, merged: &Value) -> Vec<String> {
     let mut pools = Vec::new();
-    for (app, said) in chart::map(merged.get("apps")) {
-        let is_here = said
+    for (app, values) in chart::map(merged.get("apps")) {
+        let is_here = values
             .get("enabled")
             .and_then(Value::as_bool)
             .unwrap_or(false);
-        let pool = said
+        let pool = values
             .get("envId")
             .and_then(Value::as_str)
             .filter(|pool| !is_here && !pool.is_empty());
         let Some(pool) = pool else { continue };
-        let place = node.sign_of(&["apps", app, "envId"]).into();
-        facts.references.push(Reference {
-            to: Target::Pool(pool.to_owned()),
-            place,
-        });
+        facts.refer(
+            Target::Pool(pool.to_owned()),
+            node.reported_at(&["apps", app, "envId"]),
+        );
         pools.push(pool.to_owned());
     }
     pools.sort();

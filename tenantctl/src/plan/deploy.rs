@@ -1,13 +1,14 @@
-//! Another release for a tier, or a wave of it: the version's scalar changes in each file, and nothing else does.
+//! Deploys a release to a tier or a wave: the version changes in each file, and no other byte.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use super::edits::Edits;
+use super::effect::{Effect, Plan};
+use super::error::PlanError;
 use super::find;
-use super::{Effect, Plan, PlanError};
 use crate::kustomization;
 use crate::layout;
 use crate::request::{Percent, ReleaseVersion, Wave};
@@ -62,7 +63,7 @@ pub(super) fn deploy(
     })
 }
 
-/// Changes the version in one file, unless that is on hold.
+/// Changes the version in one file, unless the release is on hold.
 fn give_release(
     tree: &dyn Tree,
     path: RepoPath,
@@ -96,7 +97,7 @@ fn give_release(
     Ok(())
 }
 
-/// The tenants that a tier's kustomization lists.
+/// Returns the tenants that the kustomization of a tier lists.
 fn members(tree: &dyn Tree, tier: Tier) -> Result<Vec<(TenantId, RepoPath)>, PlanError> {
     let folder = layout::tier_folder(tier);
     let list = layout::kustomization(&folder);
@@ -116,7 +117,6 @@ fn members(tree: &dyn Tree, tier: Tier) -> Result<Vec<(TenantId, RepoPath)>, Pla
     entries.into_iter().map(member).collect()
 }
 
-/// The files of the pools.
 fn pools(tree: &dyn Tree) -> Result<Vec<RepoPath>, PlanError> {
     let folder = layout::pools();
     let list = layout::kustomization(&folder);
@@ -132,7 +132,7 @@ fn pools(tree: &dyn Tree) -> Result<Vec<RepoPath>, PlanError> {
             .map_err(|error| broken(error.to_string()))?;
         let text = tree
             .read(&path)?
-            .ok_or_else(|| broken(format!("{entry} is listed and not there")))?;
+            .ok_or_else(|| broken(format!("{entry} is listed but does not exist")))?;
         let documents = parse(&text).map_err(|error| PlanError::in_file(&path, error))?;
         if documents.iter().any(|document| is_release(&document.root)) {
             pools.push(path);
@@ -141,18 +141,18 @@ fn pools(tree: &dyn Tree) -> Result<Vec<RepoPath>, PlanError> {
     Ok(pools)
 }
 
-/// The entries of a list, each once.
+/// Returns the resources of a list, each once.
 fn listed(tree: &dyn Tree, list: &RepoPath) -> Result<Vec<(String, usize)>, PlanError> {
     let text = read(tree, list)?;
     let mut entries =
-        kustomization::entries(&text).map_err(|error| PlanError::in_file(list, error))?;
+        kustomization::resources(&text).map_err(|error| PlanError::in_file(list, error))?;
     let mut seen = BTreeSet::new();
     entries.retain(|(entry, _)| seen.insert(entry.clone()));
     Ok(entries)
 }
 
-/// The first of all tenants in the order of a hash of their ids: the same ones every time, and with a larger share the
-/// same ones and more. At least one, where there is one.
+/// Returns the first tenants in the order of a hash of their ids, at least one if the tier has one. The choice is equal each
+/// time, and a larger share contains a smaller one.
 fn share_of(mut members: Vec<(TenantId, RepoPath)>, share: Percent) -> Vec<RepoPath> {
     members.sort_by_cached_key(|(tenant, _)| (hash(tenant), tenant.clone()));
     let count = (members.len() * usize::from(share.get())).div_ceil(100);
@@ -174,21 +174,21 @@ fn hash(tenant: &TenantId) -> u64 {
     (mixed ^ (mixed >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd) >> 16
 }
 
-/// The files of the tenants that are named, each of which must be in the tier.
+/// Returns the files of the named tenants, each of which must be in the tier.
 fn canary(tree: &dyn Tree, tier: Tier, tenants: &[TenantId]) -> Result<Vec<RepoPath>, PlanError> {
     if tenants.is_empty() {
         return Err(PlanError::EmptyWave);
     }
     let file = |tenant: &TenantId| {
-        let live = find::live(tree, tenant)?;
-        if live.tier != tier {
+        let active = find::active(tree, tenant)?;
+        if active.tier != tier {
             return Err(PlanError::OtherTier {
                 tenant: tenant.clone(),
-                tier: live.tier,
+                tier: active.tier,
                 asked: tier,
             });
         }
-        Ok(live.path)
+        Ok(active.path)
     };
     tenants
         .iter()
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_larger_share_has_everyone_of_a_smaller_one() {
+    fn a_larger_share_contains_every_smaller_one() {
         let mut before = Vec::new();
         for share in 1..=100 {
             let chosen = share_of(tenants(250), Percent::try_from(share).expect("a share"));
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_few_tenants_is_not_empty_and_does_not_favour_the_first() {
+    fn a_share_of_few_tenants_is_not_empty_and_does_not_favor_the_first() {
         let one = Percent::try_from(1).expect("a share");
         assert_eq!(share_of(tenants(3), one).len(), 1);
         assert_eq!(share_of(Vec::new(), one), []);

@@ -1,14 +1,14 @@
-//! The edits of a plan while it is made: the last word on each file counts, and what changes nothing is left out.
+//! Collects the edits of a plan: the last edit of a file wins, and an edit without effect is dropped.
 
 use std::collections::BTreeMap;
 
-use super::{Edit, PlanError};
+use super::error::PlanError;
 use crate::kustomization;
 use crate::layout;
-use crate::tree::{RepoPath, Tree};
+use crate::tree::{Edit, RepoPath, Tree};
 use crate::yaml::YamlError;
 
-/// Files to be written, with what is there now.
+/// The files to write, each with its present text.
 pub(super) struct Edits<'t> {
     tree: &'t dyn Tree,
     files: BTreeMap<RepoPath, (Option<String>, Option<String>)>,
@@ -22,17 +22,16 @@ impl<'t> Edits<'t> {
         }
     }
 
-    /// Writes a file of which `before` is known.
+    /// Writes a file; `before` is its present text.
     pub(super) fn write(&mut self, path: RepoPath, before: Option<String>, after: String) {
         self.files.insert(path, (before, Some(after)));
     }
 
-    /// Takes a file away.
     pub(super) fn delete(&mut self, path: RepoPath, before: String) {
         self.files.insert(path, (Some(before), None));
     }
 
-    /// Lists a file in its folder's kustomization, and the folder in that above: what Flux does not reach, it removes.
+    /// Lists a file in its folder's kustomization, and the folder in the one above. Flux removes an object that it does not reach.
     pub(super) fn list(&mut self, path: &RepoPath) -> Result<(), PlanError> {
         if let Some(folder) = path.parent().filter(|folder| *folder != layout::tenants()) {
             self.list_one(&folder)?;
@@ -46,7 +45,7 @@ impl<'t> Edits<'t> {
         })
     }
 
-    /// Takes a file out of its folder's kustomization.
+    /// Removes a file from its folder's kustomization.
     pub(super) fn unlist(&mut self, path: &RepoPath) -> Result<(), PlanError> {
         self.change_list(path, |text, name| {
             text.map_or(Ok(String::new()), |text| kustomization::remove(text, name))
@@ -68,7 +67,7 @@ impl<'t> Edits<'t> {
         Ok(())
     }
 
-    /// What is to be done, by path.
+    /// Returns the edits by path.
     pub(super) fn finish(self) -> Vec<Edit> {
         let changes = self
             .files

@@ -1,82 +1,67 @@
-//! Where a tenant is: in a tier, among the tombstones, or nowhere. Four files are looked for, whatever the repository's size.
+//! Finds a tenant: in a tier, among the tombstones, or absent. It reads four files in a repository of any size.
 
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
-use super::PlanError;
+use super::error::PlanError;
 use crate::layout;
 use crate::tree::{RepoPath, Tree};
 
-/// Where a tenant is.
+/// Location of a tenant in the repository.
 #[derive(Debug)]
-pub(super) enum Found {
-    /// In a tier.
-    Live(Live),
-    /// Offboarded.
-    Tombstone {
-        path: RepoPath,
-        text: String,
-    },
-    Nowhere,
+pub(super) enum Location {
+    Active(ActiveTenant),
+    Tombstone { path: RepoPath, text: String },
+    Absent,
 }
 
-/// A tenant in a tier.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct ActiveTenant {
     pub(super) tier: Tier,
     pub(super) path: RepoPath,
     pub(super) text: String,
 }
 
-/// Looks for a tenant.
-pub(super) fn find(tree: &dyn Tree, tenant: &TenantId) -> Result<Found, PlanError> {
-    let mut live: Option<Live> = None;
+/// Reads the four files that a tenant may have.
+pub(super) fn locate(tree: &dyn Tree, tenant: &TenantId) -> Result<Location, PlanError> {
+    let mut active: Option<ActiveTenant> = None;
     for tier in Tier::ALL {
         let path = layout::tenant(tier, tenant);
         let Some(text) = tree.read(&path)? else {
             continue;
         };
-        if let Some(other) = &live {
-            let message = format!(
-                "{tenant} is in tier {}, too; take one of the two away",
-                other.tier
-            );
-            return Err(PlanError::Broken {
-                path,
-                line: None,
-                message,
-            });
+        if let Some(other) = &active {
+            return Err(second_file(path, tenant, other.tier));
         }
-        live = Some(Live { tier, path, text });
+        active = Some(ActiveTenant { tier, path, text });
     }
     let path = layout::tombstone(tenant);
     let tombstone = tree.read(&path)?;
-    Ok(match (live, tombstone) {
-        (Some(live), Some(_)) => {
-            let message = format!(
-                "{tenant} is in tier {}, too; take one of the two away",
-                live.tier
-            );
-            return Err(PlanError::Broken {
-                path,
-                line: None,
-                message,
-            });
-        }
-        (Some(live), None) => Found::Live(live),
-        (None, Some(text)) => Found::Tombstone { path, text },
-        (None, None) => Found::Nowhere,
+    Ok(match (active, tombstone) {
+        (Some(active), Some(_)) => return Err(second_file(path, tenant, active.tier)),
+        (Some(active), None) => Location::Active(active),
+        (None, Some(text)) => Location::Tombstone { path, text },
+        (None, None) => Location::Absent,
     })
 }
 
-/// A tenant that must be in a tier.
-pub(super) fn live(tree: &dyn Tree, tenant: &TenantId) -> Result<Live, PlanError> {
-    match find(tree, tenant)? {
-        Found::Live(live) => Ok(live),
-        Found::Tombstone { path, .. } => Err(PlanError::Gone {
+fn second_file(path: RepoPath, tenant: &TenantId, tier: Tier) -> PlanError {
+    let message = format!("{tenant} also has a file in tier {tier}; remove one of the two");
+    PlanError::Broken {
+        path,
+        line: None,
+        message,
+    }
+}
+
+/// Returns the tenant, which must be in a tier.
+pub(super) fn active(tree: &dyn Tree, tenant: &TenantId) -> Result<ActiveTenant, PlanError> {
+    match locate(tree, tenant)? {
+        Location::Active(active) => Ok(active),
+        Location::Tombstone { path, .. } => Err(PlanError::Gone {
             tenant: tenant.clone(),
             path,
         }),
-        Found::Nowhere => Err(PlanError::NotFound {
+        Location::Absent => Err(PlanError::NotFound {
             tenant: tenant.clone(),
         }),
     }

@@ -1,13 +1,14 @@
-//! The last of a tenant: its tombstone goes. With it goes the Terraform object and so, for it has been unprotected, the data;
-//! the id is free again.
+//! Deletes the tombstone of a tenant. Flux then deletes the Terraform object, and the unprotected data with it; the id is free
+//! again.
 
 use serde_json::Value;
-use shared::tenant::TenantId;
+use tenantry_tenancy::tenant::TenantId;
 
 use super::edits::Edits;
-use super::find::{Found, find};
+use super::effect::{Effect, Plan};
+use super::error::PlanError;
+use super::find::{Location, locate};
 use super::offboard::DELETE_DATA;
-use super::{Effect, Plan, PlanError};
 use crate::layout;
 use crate::tenant_file::TenantFile;
 use crate::tree::Tree;
@@ -15,14 +16,14 @@ use crate::tree::Tree;
 pub(super) fn forget(tree: &dyn Tree, tenant: &TenantId) -> Result<Plan, PlanError> {
     let mut edits = Edits::new(tree);
     let mut effects = Vec::new();
-    match find(tree, tenant)? {
-        Found::Live(live) => {
+    match locate(tree, tenant)? {
+        Location::Active(active) => {
             return Err(PlanError::NotOffboarded {
                 tenant: tenant.clone(),
-                tier: live.tier,
+                tier: active.tier,
             });
         }
-        Found::Tombstone { path, text } => {
+        Location::Tombstone { path, text } => {
             let file =
                 TenantFile::parse(&text).map_err(|error| PlanError::in_file(&path, error))?;
             let lifted = file
@@ -30,7 +31,7 @@ pub(super) fn forget(tree: &dyn Tree, tenant: &TenantId) -> Result<Plan, PlanErr
                 .at(&DELETE_DATA)
                 .is_some_and(|node| node.to_json() == Value::Bool(true));
             if !lifted {
-                // The resources would be left behind with nobody who knows of them.
+                // The resources would stay, and no file would name them.
                 return Err(PlanError::Protected {
                     tenant: tenant.clone(),
                 });
@@ -40,13 +41,13 @@ pub(super) fn forget(tree: &dyn Tree, tenant: &TenantId) -> Result<Plan, PlanErr
                 tenant: tenant.clone(),
             });
         }
-        // Asked for again.
-        Found::Nowhere => {}
+        // A repeated request.
+        Location::Absent => {}
     }
     edits.unlist(&layout::tombstone(tenant))?;
     Ok(Plan {
         edits: edits.finish(),
-        subject: format!("Forget {tenant}: its data goes, its id is free"),
+        subject: format!("Forget {tenant}: its data is deleted, its id is free"),
         effects,
     })
 }

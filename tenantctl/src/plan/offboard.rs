@@ -1,23 +1,24 @@
-//! The end of a tenant, in two steps: the apps go and a tombstone stays, which keeps the data under protection and the id
-//! taken; then, asked for by name, the protection is lifted. The data goes with the tombstone: see `forget`.
+//! Offboards a tenant in two steps. The first removes the apps and leaves a tombstone, which keeps the data protected and the id
+//! taken. The second, on request, lifts the protection. The data is deleted with the tombstone: see `forget`.
 
 use serde_json::{Value, json};
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use super::edits::Edits;
-use super::find::{Found, Live, find};
-use super::{Effect, Plan, PlanError};
+use super::effect::{Effect, Plan};
+use super::error::PlanError;
+use super::find::{ActiveTenant, Location, locate};
 use crate::layout::{self, OFFBOARDED_ANNOTATION};
 use crate::release::Release;
 use crate::tenant_file::TenantFile;
 use crate::tree::{RepoPath, Tree};
 use crate::yaml::{YamlError, set};
 
-/// Apps that own no data: nothing of theirs is kept.
+/// Apps without data of their own.
 const WITHOUT_DATA: [&str; 1] = ["producer"];
 
 const FORMER_TIER: [&str; 3] = ["metadata", "annotations", OFFBOARDED_ANNOTATION];
-/// Where a tombstone says that its data may go.
+/// Key of a tombstone that permits the deletion of its data.
 pub(super) const DELETE_DATA: [&str; 4] = ["spec", "values", "infra", "deleteData"];
 
 pub(super) fn offboard(
@@ -29,40 +30,41 @@ pub(super) fn offboard(
     let mut edits = Edits::new(tree);
     let mut effects = Vec::new();
     let path = layout::tombstone(tenant);
-    let (before, stone) = match find(tree, tenant)? {
-        Found::Nowhere => {
+    let (before, after) = match locate(tree, tenant)? {
+        Location::Absent => {
             return Err(PlanError::NotFound {
                 tenant: tenant.clone(),
             });
         }
-        Found::Live(live) => {
-            refuse_other_tier(tenant, live.tier, tier)?;
-            let stone = tombstone(&live).map_err(|error| PlanError::in_file(&live.path, error))?;
+        Location::Active(active) => {
+            refuse_other_tier(tenant, active.tier, tier)?;
+            let after =
+                tombstone(&active).map_err(|error| PlanError::in_file(&active.path, error))?;
             effects.push(Effect::Offboarded {
                 tenant: tenant.clone(),
-                from: live.tier.as_str(),
+                from: active.tier.as_str(),
             });
-            edits.unlist(&live.path)?;
-            edits.delete(live.path, live.text);
-            (None, stone)
+            edits.unlist(&active.path)?;
+            edits.delete(active.path, active.text);
+            (None, after)
         }
-        Found::Tombstone { text, .. } => {
+        Location::Tombstone { text, .. } => {
             let former = former_tier(&path, &text)?;
             refuse_other_tier(tenant, former, tier)?;
             (Some(text.clone()), text)
         }
     };
-    let stone = if delete_data {
-        without_protection(&path, &stone)?
+    let after = if delete_data {
+        without_protection(&path, &after)?
     } else {
-        stone
+        after
     };
-    if delete_data && before.as_deref() != Some(&stone) {
+    if delete_data && before.as_deref() != Some(&after) {
         effects.push(Effect::ProtectionLifted {
             tenant: tenant.clone(),
         });
     }
-    edits.write(path.clone(), before, stone);
+    edits.write(path.clone(), before, after);
     edits.list(&path)?;
     let subject = match (delete_data, effects.len()) {
         (true, 2) => format!("Offboard {tenant}; its data may be deleted"),
@@ -76,19 +78,19 @@ pub(super) fn offboard(
     })
 }
 
-/// What is left of a tenant: its `HelmRelease` without apps and routes, with the infrastructure that holds its data.
-fn tombstone(live: &Live) -> Result<String, YamlError> {
-    let file = TenantFile::parse(&live.text)?;
-    let release = Release::of(&live.path, &file)?;
+/// Returns the tombstone: the `HelmRelease` without apps and routes, with the infrastructure that holds the data.
+fn tombstone(active: &ActiveTenant) -> Result<String, YamlError> {
+    let file = TenantFile::parse(&active.text)?;
+    let release = Release::of(&active.path, &file)?;
     let document = &file.documents[file.index];
-    let chunk = &live.text[document.chunk.clone()];
+    let chunk = &active.text[document.chunk.clone()];
     let chunk = chunk
         .strip_prefix("---\n")
         .filter(|_| document.is_marked)
         .unwrap_or(chunk);
     let mut text = chunk.trim_end_matches('\n').to_owned();
     text.push('\n');
-    text = set(&text, 0, &FORMER_TIER, &Value::from(live.tier.as_str()))?;
+    text = set(&text, 0, &FORMER_TIER, &Value::from(active.tier.as_str()))?;
     let mut retain = release.retain.clone();
     for (app, placement) in &release.apps {
         let path = |key: &'static [&'static str]| {
@@ -126,7 +128,7 @@ fn without_protection(path: &RepoPath, text: &str) -> Result<String, PlanError> 
     set(text, index, &DELETE_DATA, &json!(true)).map_err(broken)
 }
 
-/// The tier a tombstone's tenant was in.
+/// Returns the former tier of an offboarded tenant.
 fn former_tier(path: &RepoPath, text: &str) -> Result<Tier, PlanError> {
     let file = TenantFile::parse(text).map_err(|error| PlanError::in_file(path, error))?;
     file.text(&FORMER_TIER)

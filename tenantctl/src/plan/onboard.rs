@@ -1,10 +1,12 @@
-//! A new tenant: its tier's template under its name, and a line in the tier's list.
+//! Onboards a tenant: the tier's template with the tenant's id, and a line in the tier's list.
 
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use super::edits::Edits;
-use super::find::{Found, find};
-use super::{Effect, Plan, PlanError, template};
+use super::effect::{Effect, Plan};
+use super::error::PlanError;
+use super::find::{Location, locate};
+use super::template;
 use crate::layout;
 use crate::request::ReleaseVersion;
 use crate::tenant_file::TenantFile;
@@ -25,23 +27,23 @@ pub(super) fn onboard(
     let version = release.chart_version();
     let mut edits = Edits::new(tree);
     let mut effects = Vec::new();
-    match find(tree, tenant)? {
-        Found::Tombstone { path, .. } => {
+    match locate(tree, tenant)? {
+        Location::Tombstone { path, .. } => {
             return Err(PlanError::Offboarded {
                 tenant: tenant.clone(),
                 path,
             });
         }
-        Found::Live(live) if live.tier != tier => {
+        Location::Active(active) if active.tier != tier => {
             return Err(PlanError::OtherTier {
                 tenant: tenant.clone(),
-                tier: live.tier,
+                tier: active.tier,
                 asked: tier,
             });
         }
-        Found::Live(live) => {
-            let broken = |error| PlanError::in_file(&live.path, error);
-            let file = TenantFile::parse(&live.text).map_err(broken)?;
+        Location::Active(active) => {
+            let broken = |error| PlanError::in_file(&active.path, error);
+            let file = TenantFile::parse(&active.text).map_err(broken)?;
             let has = file.version().map_err(broken)?;
             if has != version {
                 let release_is = has.to_owned();
@@ -52,8 +54,8 @@ pub(super) fn onboard(
                 });
             }
         }
-        Found::Nowhere => {
-            // Not of an id in general: whoever is there already is found above, and left as it is.
+        Location::Absent => {
+            // Only for new tenants: an existing one is found above and left as it is.
             if tenant
                 .as_str()
                 .starts_with(|first: char| first.is_ascii_digit())
@@ -70,7 +72,7 @@ pub(super) fn onboard(
             });
         }
     }
-    // A tenant that somebody took out of the list is not there for Flux: asked for again, it is listed again.
+    // Flux ignores an unlisted tenant, so a repeated request lists it again.
     edits.list(&path)?;
     Ok(Plan {
         edits: edits.finish(),

@@ -1,10 +1,12 @@
-//! Switches of one tenant: suspended or not, on hold or not. Each is one key of its file.
+//! Suspends, resumes, holds and unholds a tenant. Each is one key of the tenant's file.
 
 use serde_json::{Value, json};
-use shared::tenant::TenantId;
+use tenantry_tenancy::tenant::TenantId;
 
 use super::edits::Edits;
-use super::{Effect, Plan, PlanError, find};
+use super::effect::{Effect, Plan};
+use super::error::PlanError;
+use super::find;
 use crate::layout::HOLD_ANNOTATION;
 use crate::request::HoldReason;
 use crate::tenant_file::TenantFile;
@@ -18,7 +20,7 @@ pub(super) fn suspend(tree: &dyn Tree, tenant: &TenantId) -> Result<Plan, PlanEr
     let effect = Effect::Suspended {
         tenant: tenant.clone(),
     };
-    switch(
+    set_key(
         tree,
         tenant,
         &SUSPENDED,
@@ -32,7 +34,7 @@ pub(super) fn resume(tree: &dyn Tree, tenant: &TenantId) -> Result<Plan, PlanErr
     let effect = Effect::Resumed {
         tenant: tenant.clone(),
     };
-    switch(
+    set_key(
         tree,
         tenant,
         &SUSPENDED,
@@ -52,7 +54,7 @@ pub(super) fn hold(
         reason: reason.to_string(),
     };
     let value = Value::from(reason.as_str());
-    switch(
+    set_key(
         tree,
         tenant,
         &HOLD,
@@ -66,18 +68,18 @@ pub(super) fn unhold(tree: &dyn Tree, tenant: &TenantId) -> Result<Plan, PlanErr
     let effect = Effect::Unheld {
         tenant: tenant.clone(),
     };
-    switch(
+    set_key(
         tree,
         tenant,
         &HOLD,
         None,
-        format!("Unhold {tenant}: waves take it along"),
+        format!("Unhold {tenant}: waves include it"),
         effect,
     )
 }
 
-/// Sets a key, or takes it away: then the chart's default, or the absence of an annotation, says the opposite.
-fn switch(
+/// Sets a key, or removes it. The chart's default, or the absence of the annotation, means the opposite.
+fn set_key(
     tree: &dyn Tree,
     tenant: &TenantId,
     path: &[&str],
@@ -85,27 +87,27 @@ fn switch(
     subject: String,
     effect: Effect,
 ) -> Result<Plan, PlanError> {
-    let live = find::live(tree, tenant)?;
-    let broken = |error| PlanError::in_file(&live.path, error);
-    let file = TenantFile::parse(&live.text).map_err(broken)?;
+    let active = find::active(tree, tenant)?;
+    let broken = |error| PlanError::in_file(&active.path, error);
+    let file = TenantFile::parse(&active.text).map_err(broken)?;
     let after = match &value {
-        Some(value) => set(&live.text, file.index, path, value),
+        Some(value) => set(&active.text, file.index, path, value),
         None => {
-            // `suspended: false`, written by hand, is what was asked for.
+            // A manual `suspended: false` is the requested state.
             let says_no = file
                 .release()
                 .at(path)
                 .is_some_and(|node| node.to_json() == json!(false));
             if says_no {
-                Ok(live.text.clone())
+                Ok(active.text.clone())
             } else {
-                remove(&live.text, file.index, path)
+                remove(&active.text, file.index, path)
             }
         }
     }
     .map_err(broken)?;
     let mut edits = Edits::new(tree);
-    edits.write(live.path.clone(), Some(live.text.clone()), after);
+    edits.write(active.path.clone(), Some(active.text.clone()), after);
     let edits = edits.finish();
     let effects = if edits.is_empty() {
         Vec::new()

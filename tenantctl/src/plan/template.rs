@@ -1,15 +1,15 @@
-//! A tier's template under a tenant's name. Only a [`TenantId`] can take the placeholder's place.
+//! Fills in a tier's template. Only a [`TenantId`] can replace the placeholder.
 
 use serde_json::Value;
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
-use super::PlanError;
+use super::error::PlanError;
 use crate::layout::{self, PLACEHOLDER};
 use crate::tenant_file::{TenantFile, VERSION};
 use crate::tree::Tree;
-use crate::yaml::{Kind, Node, Style, YamlError, inline, parse, set};
+use crate::yaml::{Node, NodeKind, Style, YamlError, inline, parse, set};
 
-/// The file of a tenant of the tier, as onboarding writes it.
+/// Returns the file of a tenant of the tier, as onboarding writes it.
 pub(super) fn instance(
     tree: &dyn Tree,
     tier: Tier,
@@ -37,8 +37,8 @@ pub(super) fn instance(
     set(&named, file.index, &VERSION, &Value::from(version)).map_err(broken)
 }
 
-/// The text with the tenant's id for every placeholder, and the same meaning otherwise: an id that YAML would read as a
-/// number or a truth value gets quotes.
+/// Replaces every placeholder with the tenant's id and keeps every other meaning. An id that YAML would read as a number or
+/// a truth value gets quotes.
 fn renamed(text: &str, tenant: &TenantId) -> Result<String, YamlError> {
     let documents = parse(text)?;
     let mut plain = Vec::new();
@@ -61,8 +61,9 @@ fn renamed(text: &str, tenant: &TenantId) -> Result<String, YamlError> {
     if is_same {
         return Ok(result);
     }
-    let message =
-        format!("{PLACEHOLDER} stands where {tenant} would mean something else; put it in quotes");
+    let message = format!(
+        "{PLACEHOLDER} is at a place where {tenant} would change the meaning; put it in quotes"
+    );
     Err(YamlError {
         line: 1,
         column: 1,
@@ -70,7 +71,7 @@ fn renamed(text: &str, tenant: &TenantId) -> Result<String, YamlError> {
     })
 }
 
-/// The text with another in each placeholder's place, chosen by where that begins.
+/// Replaces each placeholder with a text that depends on its position.
 fn filled<'a>(text: &str, with: impl Fn(usize) -> &'a str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut from = 0;
@@ -83,7 +84,7 @@ fn filled<'a>(text: &str, with: impl Fn(usize) -> &'a str) -> String {
     result
 }
 
-/// Where the placeholder stands as a word of its own.
+/// Returns the positions where the placeholder is a word of its own.
 fn words(text: &str) -> impl Iterator<Item = usize> {
     let is_letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     text.match_indices(PLACEHOLDER)
@@ -94,19 +95,19 @@ fn words(text: &str) -> impl Iterator<Item = usize> {
         })
 }
 
-/// Where a plain scalar is the placeholder and nothing else.
+/// Finds plain scalars that equal the placeholder.
 fn plain_placeholders(node: &Node<'_>, found: &mut Vec<usize>) {
     match &node.kind {
-        Kind::Scalar {
+        NodeKind::Scalar {
             text,
             style: Style::Plain,
         } if text == PLACEHOLDER => found.push(node.span.start),
-        Kind::Scalar { .. } => {}
-        Kind::List { items, .. } => items
+        NodeKind::Scalar { .. } => {}
+        NodeKind::List { items, .. } => items
             .iter()
             .for_each(|item| plain_placeholders(item, found)),
-        Kind::Map { entries, .. } => {
-            for pair in entries {
+        NodeKind::Map { pairs, .. } => {
+            for pair in pairs {
                 plain_placeholders(&pair.key, found);
                 plain_placeholders(&pair.value, found);
             }
@@ -114,7 +115,7 @@ fn plain_placeholders(node: &Node<'_>, found: &mut Vec<usize>) {
     }
 }
 
-/// What the template says with the id in every text.
+/// Returns a value of the template with the id in each text.
 fn with_id(value: Value, id: &str) -> Value {
     let replaced = |text: &str| filled(text, |_| id);
     match value {

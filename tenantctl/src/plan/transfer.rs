@@ -1,15 +1,17 @@
-//! A change of tier: the file that onboarding into the new tier would write, with what people changed by hand in the old.
+//! Moves a tenant to another tier: the file of the new tier's template, with the manual changes of the old file.
 //!
-//! Changed by hand is what differs from the old tier's template. The name, namespace and release stay the same, so that
-//! for Helm it is an upgrade in place, and for Terraform the same object.
+//! A manual change is a difference from the old tier's template. The name, namespace and release stay, so the move is an upgrade
+//! in place for Helm, and the same object for Terraform.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use shared::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use super::edits::Edits;
-use super::{Effect, Plan, PlanError, find, template};
+use super::effect::{Effect, Plan};
+use super::error::PlanError;
+use super::{find, template};
 use crate::layout::{self, TIER_LABEL};
 use crate::tenant_file::{TenantFile, VERSION};
 use crate::tree::Tree;
@@ -17,7 +19,7 @@ use crate::yaml::{
     Document, Node, YamlError, append_document, comment_behind, parse, remove, set, set_comment,
 };
 
-/// Values by their path of keys; lists are values as a whole.
+/// Values by their path of keys. A list is one value.
 type Leaves = BTreeMap<Vec<String>, Value>;
 
 pub(super) fn transfer(
@@ -26,8 +28,8 @@ pub(super) fn transfer(
     to: Tier,
     leave_data: bool,
 ) -> Result<Plan, PlanError> {
-    let live = find::live(tree, tenant)?;
-    let from = live.tier;
+    let active = find::active(tree, tenant)?;
+    let from = active.tier;
     let subject = format!("Move {tenant} from {from} to {to}");
     let path = layout::tenant(to, tenant);
     let mut edits = Edits::new(tree);
@@ -40,23 +42,23 @@ pub(super) fn transfer(
             effects: Vec::new(),
         });
     }
-    if home_of_data(from) != home_of_data(to) && !leave_data {
+    if has_own_table(from) != has_own_table(to) && !leave_data {
         return Err(PlanError::DataStaysBehind {
             tenant: tenant.clone(),
             from,
             to,
         });
     }
-    let broken = |error| PlanError::in_file(&live.path, error);
-    let file = TenantFile::parse(&live.text).map_err(broken)?;
+    let broken = |error| PlanError::in_file(&active.path, error);
+    let file = TenantFile::parse(&active.text).map_err(broken)?;
     let version = file.version().map_err(broken)?;
     let old = template::instance(tree, from, tenant, version)?;
     let new = template::instance(tree, to, tenant, version)?;
-    let text = carried_over(&old, &live.text, new).map_err(broken)?;
+    let text = with_manual_changes(&old, &active.text, new).map_err(broken)?;
     drop(file);
     edits.write(path.clone(), None, text);
-    edits.unlist(&live.path)?;
-    edits.delete(live.path, live.text);
+    edits.unlist(&active.path)?;
+    edits.delete(active.path, active.text);
     edits.list(&path)?;
     let effects = vec![Effect::Moved {
         tenant: tenant.clone(),
@@ -70,28 +72,31 @@ pub(super) fn transfer(
     })
 }
 
-/// Where a tier's tenants have their events: in the pool's table, or one of their own.
-fn home_of_data(tier: Tier) -> bool {
+/// Whether the tenants of a tier have a table of their own; others share the pool's table.
+fn has_own_table(tier: Tier) -> bool {
     match tier {
         Tier::Basic => false,
         Tier::Advanced | Tier::Premium => true,
     }
 }
 
-/// `new` with every change that leads from `old` to `actual`, but for what makes the tier.
-fn carried_over(old: &str, actual: &str, new: String) -> Result<String, YamlError> {
+/// Returns `new` with every change from `old` to `actual`, except those that make the tier.
+fn with_manual_changes(old: &str, actual: &str, new: String) -> Result<String, YamlError> {
     let (old_documents, documents) = (parse(old)?, parse(actual)?);
     let mut text = new;
     for document in &documents {
-        let Some(before) = old_documents.iter().find(|old| name(old) == name(document)) else {
-            // An object that somebody added: it goes along as it is.
+        let Some(before) = old_documents
+            .iter()
+            .find(|old| identity(old) == identity(document))
+        else {
+            // An object added by hand is copied.
             text = append_document(&text, &actual[document.chunk.clone()]);
             continue;
         };
         let new_documents = parse(&text)?;
         let Some(index) = new_documents
             .iter()
-            .position(|new| name(new) == name(document))
+            .position(|new| identity(new) == identity(document))
         else {
             continue;
         };
@@ -100,16 +105,16 @@ fn carried_over(old: &str, actual: &str, new: String) -> Result<String, YamlErro
             leaves(&before.root.to_json()),
             leaves(&document.root.to_json()),
         );
-        let is_carried =
-            |path: &[String]| !makes_the_tier(path, &before) && runs_in(path, &new_root);
+        let is_kept =
+            |path: &[String]| !is_set_by_tier(path, &before) && is_used_in(path, &new_root);
         for (path, value) in &after {
-            if before.get(path) != Some(value) && is_carried(path) {
-                text = put(&text, index, path, value, actual, &document.root)?;
+            if before.get(path) != Some(value) && is_kept(path) {
+                text = set_with_comment(&text, index, path, value, actual, &document.root)?;
             }
         }
         for path in before
             .keys()
-            .filter(|path| !has(&document.root, path) && is_carried(path))
+            .filter(|path| !has(&document.root, path) && is_kept(path))
         {
             text = remove(&text, index, &keys(path))?;
         }
@@ -117,8 +122,8 @@ fn carried_over(old: &str, actual: &str, new: String) -> Result<String, YamlErro
     Ok(text)
 }
 
-/// Sets one value, and takes the comment behind it along: Flux finds image tags by theirs.
-fn put(
+/// Sets one value and copies the comment behind it: Flux finds image tags by such comments.
+fn set_with_comment(
     text: &str,
     index: usize,
     path: &[String],
@@ -134,8 +139,8 @@ fn put(
     }
 }
 
-/// What an object is called; the same object has the same name in another file.
-fn name<'d>(document: &'d Document<'_>) -> [Option<&'d str>; 4] {
+/// Returns the identity of an object: the same object has the same identity in another file.
+fn identity<'d>(document: &'d Document<'_>) -> [Option<&'d str>; 4] {
     [
         &["apiVersion"][..],
         &["kind"],
@@ -145,8 +150,8 @@ fn name<'d>(document: &'d Document<'_>) -> [Option<&'d str>; 4] {
     .map(|path| document.root.at(path).and_then(Node::text))
 }
 
-/// Whether a value says which tier the tenant is in, and where its apps run: that is the new template's to say.
-fn makes_the_tier(path: &[String], template: &Leaves) -> bool {
+/// Whether a value states the tier or the placement of an app. The new template decides these.
+fn is_set_by_tier(path: &[String], template: &Leaves) -> bool {
     match keys(path).as_slice() {
         ["metadata", "labels", label] => *label == TIER_LABEL,
         ["spec", "dependsOn"] | ["spec", "values", "tier"] => true,
@@ -158,8 +163,8 @@ fn makes_the_tier(path: &[String], template: &Leaves) -> bool {
     }
 }
 
-/// Whether a value is of use in the new tier: the image of an app that a pool runs is not.
-fn runs_in(path: &[String], new: &Value) -> bool {
+/// Whether a value has a use in the new tier. The image of an app that a pool runs has none.
+fn is_used_in(path: &[String], new: &Value) -> bool {
     match keys(path).as_slice() {
         ["spec", "values", "apps", app, "image", ..] => {
             new.pointer(&format!("/spec/values/apps/{app}/enabled")) != Some(&Value::Bool(false))

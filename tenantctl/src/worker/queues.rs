@@ -1,21 +1,19 @@
-//! A lifecycle queue, from its name to all that receiving takes.
+//! Finds a lifecycle queue by its name.
 
 use std::fmt;
 use std::str::FromStr;
 
 use aws_sdk_sqs::types::QueueAttributeName;
-use shared::arn::QueueArn;
-use shared::queue::receiver::Source;
-use shared::queue::retry::classify;
+use tenantry_process::arn::QueueArn;
+use tenantry_process::retry::classify;
+use tenantry_queue::receiver::SourceQueue;
 
-/// Longest name of a queue (SQS: 80).
+/// Limit of SQS.
 const MAX_NAME_CHARS: usize = 80;
 
-/// The name of a queue in the worker's own account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueName(String);
 
-/// A text that names no queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a queue's name is 1 to {MAX_NAME_CHARS} letters, digits, - and _; neither a URL nor an ARN"
@@ -42,11 +40,11 @@ impl fmt::Display for QueueName {
     }
 }
 
-/// Looks the queue up by its name: its ARN, its URL, where its bad messages go.
-pub(super) async fn find_source(
+/// Finds a queue by its name: its ARN, its URL, its dead-letter queue.
+pub(super) async fn find_queue(
     sqs: &aws_sdk_sqs::Client,
     name: &QueueName,
-) -> Result<Source, String> {
+) -> Result<SourceQueue, String> {
     let because = |reason: String| format!("queue {name}: {reason}");
     let found = sqs.get_queue_url().queue_name(&name.0).send().await;
     let url = found
@@ -67,7 +65,7 @@ pub(super) async fn find_source(
         .and_then(|mut all| all.remove(&arn))
         .unwrap_or_default();
     let arn: QueueArn = text.parse().map_err(|error| because(format!("{error}")))?;
-    Source::find(sqs, &arn)
+    SourceQueue::find(sqs, &arn)
         .await
         .map_err(|error| error.to_string())
 }
@@ -77,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_plain_name_is_a_queues() {
+    fn only_a_plain_name_is_a_queue_name() {
         assert!(
             "argoworkflows-onboarding-queue"
                 .parse::<QueueName>()

@@ -1,17 +1,17 @@
-//! Edits as splices. Each is checked before it is given back: the text is parsed again, and it says what the one before
-//! said but for the change asked for. A shape that cannot be edited so is an error, never a damaged file.
+//! Edits as splices. The result of each edit is parsed again, and must differ from the text before in the requested change alone.
+//! A notation that cannot be edited so is an error, never a damaged file.
 
 use serde_json::{Map, Value};
 
-use super::scalar::{inline, quote_like};
-use super::{Kind, Node, Pair, YamlError, parse};
+use super::node::{Document, Node, NodeKind, Pair, YamlError};
+use super::parse::parse;
+use super::scalar::{Style, inline, quote_like};
 
-/// Columns that a new level is indented by.
 const INDENT: usize = 2;
 
-/// Sets the value at a path of keys of one document; maps on the way are made. Returns the new text.
+/// Sets the value at a path of keys of one document; creates missing maps on the path. Returns the new text.
 ///
-/// What is there keeps its place, its quotes and the comment behind it; what is new comes last in its map.
+/// A replaced value keeps its place, its quotes and the comment behind it. A new key comes last in its map.
 pub(crate) fn set(
     text: &str,
     document: usize,
@@ -19,7 +19,7 @@ pub(crate) fn set(
     value: &Value,
 ) -> Result<String, YamlError> {
     let documents = parse(text)?;
-    let root = &documents.get(document).ok_or_else(|| out_of(text))?.root;
+    let root = root_of(&documents, document, text)?;
     let present = root.at(path);
     if present.is_some_and(|node| node.to_json() == *value) {
         return Ok(text.to_owned());
@@ -29,14 +29,14 @@ pub(crate) fn set(
         Some(_) | None => insert(text, root, path, value)?,
     };
     let mut wanted = root.to_json();
-    put(&mut wanted, path, value.clone());
-    checked(edited, &documents, document, &wanted)
+    set_json(&mut wanted, path, value.clone());
+    verified(edited, &documents, document, &wanted)
 }
 
-/// Takes the key at the end of a path away, and every map on the way that is empty without it. Returns the new text.
+/// Removes the key at the end of a path, and every map on the path that is empty without it. Returns the new text.
 pub(crate) fn remove(text: &str, document: usize, path: &[&str]) -> Result<String, YamlError> {
     let documents = parse(text)?;
-    let root = &documents.get(document).ok_or_else(|| out_of(text))?.root;
+    let root = root_of(&documents, document, text)?;
     if root.at(path).is_none() {
         return Ok(text.to_owned());
     }
@@ -44,25 +44,25 @@ pub(crate) fn remove(text: &str, document: usize, path: &[&str]) -> Result<Strin
     while length > 1
         && root
             .at(&path[..length - 1])
-            .is_some_and(|map| map.entries().len() == 1)
+            .is_some_and(|map| map.pairs().len() == 1)
     {
         length -= 1;
     }
     let path = &path[..length];
-    let (last, above) = path.split_last().ok_or_else(|| out_of(text))?;
-    let map = root.at(above).ok_or_else(|| out_of(text))?;
+    let (last, above) = path.split_last().ok_or_else(|| nothing_to_edit(text))?;
+    let map = root.at(above).ok_or_else(|| nothing_to_edit(text))?;
     let Some((index, pair)) = map
-        .entries()
+        .pairs()
         .iter()
         .enumerate()
         .find(|(_, pair)| pair.key.text() == Some(*last))
     else {
         return Ok(text.to_owned());
     };
-    let edited = if matches!(map.kind, Kind::Map { is_flow: true, .. }) {
-        let (start, end) = match (index.checked_sub(1), map.entries().get(index + 1)) {
+    let edited = if matches!(map.kind, NodeKind::Map { is_flow: true, .. }) {
+        let (start, end) = match (index.checked_sub(1), map.pairs().get(index + 1)) {
             (_, Some(next)) => (pair.key.span.start, next.key.span.start),
-            (Some(before), None) => (map.entries()[before].value.span.end, pair.value.span.end),
+            (Some(before), None) => (map.pairs()[before].value.span.end, pair.value.span.end),
             (None, None) => (pair.key.span.start, pair.value.span.end),
         };
         splice(text, start, end, "")
@@ -71,11 +71,10 @@ pub(crate) fn remove(text: &str, document: usize, path: &[&str]) -> Result<Strin
         splice(text, start, entry_end(text, pair), "")
     };
     let mut wanted = root.to_json();
-    take(&mut wanted, path);
-    checked(edited, &documents, document, &wanted)
+    remove_json(&mut wanted, path);
+    verified(edited, &documents, document, &wanted)
 }
 
-/// The text with one more document at its end.
 pub(crate) fn append_document(text: &str, chunk: &str) -> String {
     let line_end = if text.is_empty() || text.ends_with('\n') {
         ""
@@ -90,15 +89,25 @@ pub(crate) fn append_document(text: &str, chunk: &str) -> String {
     format!("{text}{line_end}{marker}{chunk}")
 }
 
-/// The comment behind a value in the same line.
+/// Returns the comment behind a value in the same line.
 pub(crate) fn comment_behind<'t>(text: &'t str, node: &Node<'_>) -> Option<&'t str> {
     let behind = text[node.span.end..line_end(text, node.span.end)].trim();
-    let is_in_line =
-        matches!(&node.kind, Kind::Scalar { style, .. } if *style != super::Style::Block);
+    let is_in_line = matches!(&node.kind, NodeKind::Scalar { style, .. } if *style != Style::Block);
     (is_in_line && behind.starts_with('#')).then_some(behind)
 }
 
-/// Puts a comment behind the value at a path of keys, where that has none yet. Returns the new text.
+fn root_of<'d, 't>(
+    documents: &'d [Document<'t>],
+    index: usize,
+    text: &str,
+) -> Result<&'d Node<'t>, YamlError> {
+    documents
+        .get(index)
+        .map(|document| &document.root)
+        .ok_or_else(|| nothing_to_edit(text))
+}
+
+/// Adds a comment behind the value at a path of keys, unless it has one. Returns the new text.
 pub(crate) fn set_comment(
     text: &str,
     document: usize,
@@ -106,7 +115,7 @@ pub(crate) fn set_comment(
     comment: &str,
 ) -> Result<String, YamlError> {
     let documents = parse(text)?;
-    let root = &documents.get(document).ok_or_else(|| out_of(text))?.root;
+    let root = root_of(&documents, document, text)?;
     let Some(node) = root.at(path) else {
         return Ok(text.to_owned());
     };
@@ -114,7 +123,7 @@ pub(crate) fn set_comment(
     if !text[end..line_end(text, end)].trim().is_empty() {
         return Ok(text.to_owned());
     }
-    checked(
+    verified(
         splice(text, end, end, &format!(" {comment}")),
         &documents,
         document,
@@ -122,20 +131,20 @@ pub(crate) fn set_comment(
     )
 }
 
-/// Writes over what is there.
+/// Overwrites a value.
 fn replace(text: &str, root: &Node<'_>, path: &[&str], node: &Node<'_>, value: &Value) -> String {
     match &node.kind {
-        Kind::Scalar { style, .. } if *style != super::Style::Block => splice(
+        NodeKind::Scalar { style, .. } if *style != Style::Block => splice(
             text,
             node.span.start,
             node.span.end,
             &quote_like(value, *style),
         ),
-        Kind::Map { is_flow: true, .. } | Kind::List { is_flow: true, .. } => {
+        NodeKind::Map { is_flow: true, .. } | NodeKind::List { is_flow: true, .. } => {
             splice(text, node.span.start, node.span.end, &inline(value))
         }
         _ => {
-            // A block begins on the line below its key, or behind a `|`: both are written over.
+            // A block begins on the line below its key, or behind a `|`; both are replaced.
             let pair = path
                 .split_last()
                 .and_then(|(last, above)| root.at(above).and_then(|map| map.pair(last)));
@@ -146,7 +155,7 @@ fn replace(text: &str, root: &Node<'_>, path: &[&str], node: &Node<'_>, value: &
     }
 }
 
-/// Makes the key at the end of a path, and the maps on the way.
+/// Inserts the key at the end of a path, and the missing maps on the path.
 fn insert(text: &str, root: &Node<'_>, path: &[&str], value: &Value) -> Result<String, YamlError> {
     let mut depth = 0;
     let mut map = root;
@@ -157,7 +166,7 @@ fn insert(text: &str, root: &Node<'_>, path: &[&str], value: &Value) -> Result<S
         map = below;
         depth += 1;
     }
-    let Kind::Map { entries, is_flow } = &map.kind else {
+    let NodeKind::Map { pairs, is_flow } = &map.kind else {
         return Err(YamlError {
             line: map.line,
             column: map.column,
@@ -166,13 +175,13 @@ fn insert(text: &str, root: &Node<'_>, path: &[&str], value: &Value) -> Result<S
     };
     let missing = &path[depth..];
     if *is_flow {
-        return Ok(insert_in_flow(text, map, entries, missing, value));
+        return Ok(insert_in_flow(text, map, pairs, missing, value));
     }
-    let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
-        return Err(out_of(text));
+    let (Some(first), Some(last)) = (pairs.first(), pairs.last()) else {
+        return Err(nothing_to_edit(text));
     };
     let indent = first.key.column - 1;
-    // A key without a value is there already: what is below it is missing.
+    // The key exists without a value.
     if let Some(pair) = missing.first().and_then(|key| map.pair(key)) {
         let end = after_colon(text, pair);
         if missing.len() == 1 {
@@ -203,7 +212,7 @@ fn insert(text: &str, root: &Node<'_>, path: &[&str], value: &Value) -> Result<S
 fn insert_in_flow(
     text: &str,
     map: &Node<'_>,
-    entries: &[Pair<'_>],
+    pairs: &[Pair<'_>],
     missing: &[&str],
     value: &Value,
 ) -> String {
@@ -218,7 +227,7 @@ fn insert_in_flow(
         .strip_prefix('{')
         .and_then(|pair| pair.strip_suffix('}'))
         .unwrap_or(&pair);
-    match entries.last() {
+    match pairs.last() {
         Some(last) => splice(
             text,
             last.value.span.end,
@@ -229,7 +238,7 @@ fn insert_in_flow(
     }
 }
 
-/// Keys below each other, the last with a value.
+/// Returns nested keys, one per line, the last with the value.
 fn block(path: &[&str], value: &Value, indent: usize) -> String {
     let mut lines = String::new();
     for (depth, key) in path.iter().enumerate() {
@@ -245,10 +254,10 @@ fn block(path: &[&str], value: &Value, indent: usize) -> String {
     lines
 }
 
-/// The edited text, once it says what it is to say.
-fn checked(
+/// Returns the edited text if it has the wanted meaning.
+fn verified(
     edited: String,
-    before: &[super::Document<'_>],
+    before: &[Document<'_>],
     document: usize,
     wanted: &Value,
 ) -> Result<String, YamlError> {
@@ -273,8 +282,7 @@ fn checked(
     let line = before
         .get(document)
         .map_or(1, |document| document.root.line);
-    let message =
-        "this is written in a way that cannot be edited without loss; write it in block style";
+    let message = "this notation cannot be edited without loss; write it in block style";
     Err(YamlError {
         line,
         column: 1,
@@ -282,7 +290,7 @@ fn checked(
     })
 }
 
-fn put(root: &mut Value, path: &[&str], value: Value) {
+fn set_json(root: &mut Value, path: &[&str], value: Value) {
     let Some((first, below)) = path.split_first() else {
         *root = value;
         return;
@@ -291,11 +299,11 @@ fn put(root: &mut Value, path: &[&str], value: Value) {
         *root = Value::Object(Map::new());
     }
     if let Value::Object(map) = root {
-        put(map.entry(*first).or_insert(Value::Null), below, value);
+        set_json(map.entry(*first).or_insert(Value::Null), below, value);
     }
 }
 
-fn take(root: &mut Value, path: &[&str]) {
+fn remove_json(root: &mut Value, path: &[&str]) {
     let Some((last, above)) = path.split_last() else {
         return;
     };
@@ -305,20 +313,20 @@ fn take(root: &mut Value, path: &[&str]) {
     }
 }
 
-/// Whether a key has no value at all, not even `null` written out.
+/// Whether a key has no value, not even a written `null`.
 fn is_absent(node: &Node<'_>) -> bool {
     node.is_null() && node.span.is_empty()
 }
 
-/// The byte behind a key's colon.
-fn after_colon(text: &str, pair: &Pair<'_>) -> usize {
+/// Returns the position behind a key's colon.
+pub(crate) fn after_colon(text: &str, pair: &Pair<'_>) -> usize {
     let key_end = pair.key.span.end;
     text[key_end..]
         .find(':')
         .map_or(key_end, |colon| key_end + colon + 1)
 }
 
-/// Where the line after an entry begins, or the text ends.
+/// Returns the start of the line after a pair, or the end of the text.
 fn entry_end(text: &str, pair: &Pair<'_>) -> usize {
     let end = if is_absent(&pair.value) {
         after_colon(text, pair)
@@ -329,16 +337,16 @@ fn entry_end(text: &str, pair: &Pair<'_>) -> usize {
     if end < text.len() { end + 1 } else { end }
 }
 
-/// The end of what is written: a block scalar's span goes on over the line feeds behind it.
+/// Returns the end of the written text: the span of a block scalar includes the line feeds behind it.
 fn content_end(text: &str, end: usize) -> usize {
     text[..end].trim_end_matches(['\n', ' ']).len()
 }
 
-fn line_start(text: &str, at: usize) -> usize {
+pub(crate) fn line_start(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |feed| feed + 1)
 }
 
-fn line_end(text: &str, at: usize) -> usize {
+pub(crate) fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |feed| at + feed)
 }
 
@@ -346,7 +354,7 @@ fn splice(text: &str, start: usize, end: usize, with: &str) -> String {
     format!("{}{with}{}", &text[..start], &text[end.max(start)..])
 }
 
-fn out_of(text: &str) -> YamlError {
+fn nothing_to_edit(text: &str) -> YamlError {
     let message = if text.trim().is_empty() {
         "the file is empty"
     } else {

@@ -1,30 +1,33 @@
-//! Text to nodes, and the refusal of what these files must not have.
+//! Parses text to nodes, and refuses constructs that these files must not have.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
-use super::{Document, Kind, MAX_DEPTH, Node, Pair, Style, YamlError};
+use super::node::{Document, Node, NodeKind, Pair, YamlError};
+use super::scalar::Style;
 
-/// Maps above this many keys are searched for doubles by a set.
+const MAX_DEPTH: usize = 64;
+
+/// Larger maps are checked for duplicate keys by a set.
 const FEW_KEYS: usize = 16;
 
-/// A collection whose end has not come yet.
+/// A collection that is not closed yet.
 struct Open<'t> {
     start: usize,
     line: usize,
     column: usize,
     is_flow: bool,
     is_map: bool,
-    /// Keys and values in turn for a map, items for a list.
+    /// Alternating keys and values of a map, or the items of a list.
     nodes: Vec<Node<'t>>,
 }
 
-/// The bytes of positions that the parser counts in characters.
+/// Converts the parser's positions, counted in characters, to bytes.
 struct Bytes(Option<Vec<usize>>, usize);
 
-/// The documents of a text, in their order. Empty documents (comments alone) are left out.
+/// Parses the documents of a text, in order, without empty documents (comments alone).
 pub(crate) fn parse(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
     refuse_characters(text)?;
     let bytes = Bytes::of(text);
@@ -38,7 +41,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
         let done = match event {
             Event::DocumentStart(is_marked) => {
                 let start = if is_marked { bytes.at(span.start) } else { 0 };
-                // Comments and directives before the first `---` are the first document's.
+                // Comments and directives before the first `---` belong to the first document.
                 starts.push((if starts.is_empty() { 0 } else { start }, is_marked));
                 None
             }
@@ -56,7 +59,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
             Event::Scalar(.., Some(_))
             | Event::SequenceStart(_, Some(_))
             | Event::MappingStart(_, Some(_)) => {
-                return Err(at(span.start, "a tag: quote the value if it is to be text"));
+                return Err(at(span.start, "a tag: quote the value if it is text"));
             }
             Event::Scalar(value, style, ..) => Some(scalar(text, value, style, span, &bytes)),
             Event::SequenceStart(..) | Event::MappingStart(..) => {
@@ -104,7 +107,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
     Ok(documents)
 }
 
-/// A document goes up to the start of the next.
+/// Ends each document at the start of the next.
 fn end_chunks(documents: &mut [Document<'_>], starts: &[(usize, bool)]) {
     for document in documents {
         let next = starts
@@ -117,13 +120,15 @@ fn end_chunks(documents: &mut [Document<'_>], starts: &[(usize, bool)]) {
 }
 
 impl<'t> Open<'t> {
-    /// Takes a node in, where it may stand.
+    /// Adds a node, unless it is a key that YAML readers disagree on.
     fn take(&mut self, node: Node<'t>) -> Result<(), YamlError> {
         let is_key = self.is_map && self.nodes.len().is_multiple_of(2);
         if is_key {
             match node.text() {
-                None => return Err(here(&node, "a key must be text")),
-                Some("<<") => return Err(here(&node, "a merge key: write the values out")),
+                None => return Err(YamlError::at(&node, "a key must be text")),
+                Some("<<") => {
+                    return Err(YamlError::at(&node, "a merge key: write the values out"));
+                }
                 Some(_) => {}
             }
         }
@@ -131,7 +136,7 @@ impl<'t> Open<'t> {
         Ok(())
     }
 
-    /// The collection as a node; `end` is where its closing bracket is.
+    /// Returns the collection as a node; `end` is the position of the closing bracket.
     fn close(self, end: usize) -> Result<Node<'t>, YamlError> {
         let Self {
             start,
@@ -147,15 +152,15 @@ impl<'t> Open<'t> {
             nodes.last().map_or(start, |last| last.span.end)
         };
         let kind = if is_map {
-            let mut entries = Vec::with_capacity(nodes.len() / 2);
+            let mut pairs = Vec::with_capacity(nodes.len() / 2);
             let mut nodes = nodes.into_iter();
             while let (Some(key), Some(value)) = (nodes.next(), nodes.next()) {
-                entries.push(Pair { key, value });
+                pairs.push(Pair { key, value });
             }
-            refuse_doubles(&entries)?;
-            Kind::Map { entries, is_flow }
+            refuse_duplicates(&pairs)?;
+            NodeKind::Map { pairs, is_flow }
         } else {
-            Kind::List {
+            NodeKind::List {
                 items: nodes,
                 is_flow,
             }
@@ -169,20 +174,20 @@ impl<'t> Open<'t> {
     }
 }
 
-/// A key may stand in a map once: what the second one means is up to each reader.
-fn refuse_doubles(entries: &[Pair<'_>]) -> Result<(), YamlError> {
+/// Refuses duplicate keys of a map: YAML readers disagree on them.
+fn refuse_duplicates(pairs: &[Pair<'_>]) -> Result<(), YamlError> {
     let double = |key: &Node<'_>| {
-        Err(here(
+        Err(YamlError::at(
             key,
-            &format!(
-                "the key {} stands in this map twice",
+            format!(
+                "the key {} is in this map twice",
                 key.text().unwrap_or_default()
             ),
         ))
     };
-    if entries.len() <= FEW_KEYS {
-        for (index, pair) in entries.iter().enumerate() {
-            if entries
+    if pairs.len() <= FEW_KEYS {
+        for (index, pair) in pairs.iter().enumerate() {
+            if pairs
                 .iter()
                 .take(index)
                 .any(|earlier| earlier.key.text() == pair.key.text())
@@ -192,8 +197,8 @@ fn refuse_doubles(entries: &[Pair<'_>]) -> Result<(), YamlError> {
         }
         return Ok(());
     }
-    let mut seen = HashSet::with_capacity(entries.len());
-    entries
+    let mut seen = HashSet::with_capacity(pairs.len());
+    pairs
         .iter()
         .find(|pair| !seen.insert(pair.key.text()))
         .map_or(Ok(()), |pair| double(&pair.key))
@@ -213,7 +218,7 @@ fn scalar<'t>(
         ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
     };
     let start = bytes.at(span.start);
-    // The parser gives an absent value the place of whatever comes next.
+    // The parser gives an absent value the position of the next token.
     let end = match style {
         Style::Plain if value.is_empty() => start,
         Style::Plain | Style::Block => bytes.at(span.end),
@@ -221,14 +226,14 @@ fn scalar<'t>(
     };
     let (line, column) = (span.start.line(), span.start.col() + 1);
     Node {
-        kind: Kind::Scalar { text: value, style },
+        kind: NodeKind::Scalar { text: value, style },
         span: start..end,
         line,
         column,
     }
 }
 
-/// Where the quotes that open at `start` are closed. The parser's own place is behind the comment that follows.
+/// Returns the end of the quoted scalar at `start`. The parser reports a position behind the comment that follows.
 fn quoted_end(text: &str, start: usize) -> usize {
     let mut rest = text[start..].bytes().enumerate();
     let Some((_, quote)) = rest.next() else {
@@ -248,7 +253,7 @@ fn quoted_end(text: &str, start: usize) -> usize {
     text.len()
 }
 
-/// Carriage returns, tabs before a line's text and byte order marks are read in more than one way.
+/// Refuses carriage returns, tabs in the indentation and byte order marks: YAML readers disagree on them.
 fn refuse_characters(text: &str) -> Result<(), YamlError> {
     if !text
         .bytes()
@@ -264,8 +269,8 @@ fn refuse_characters(text: &str) -> Result<(), YamlError> {
                 '\r' => "a carriage return: end lines with a line feed alone",
                 '\t' if is_indent => "a tab in the indentation: use spaces",
                 '\t' => continue,
-                '\u{feff}' => "a byte order mark: take it out",
-                other if other.is_control() => "a control character: take it out",
+                '\u{feff}' => "a byte order mark: remove it",
+                other if other.is_control() => "a control character: remove it",
                 _ => continue,
             };
             return Err(YamlError {
@@ -299,14 +304,6 @@ fn at(marker: Marker, message: &str) -> YamlError {
     YamlError {
         line: marker.line(),
         column: marker.col() + 1,
-        message: message.to_owned(),
-    }
-}
-
-fn here(node: &Node<'_>, message: &str) -> YamlError {
-    YamlError {
-        line: node.line,
-        column: node.column,
         message: message.to_owned(),
     }
 }

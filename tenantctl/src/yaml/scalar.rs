@@ -1,13 +1,22 @@
-//! What a scalar means, and how a value is written.
+//! Meaning and notation of scalars.
 //!
-//! Meaning is YAML 1.2's core schema, which is what Kubernetes' readers agree on once the words that YAML 1.1 took for
-//! truth values are quoted; [`is_ambiguous`] finds those that are not.
+//! The meaning is YAML 1.2's core schema. Kubernetes' readers agree on it once YAML 1.1's words for truth values are quoted;
+//! [`is_ambiguous`] finds unquoted ones.
 
 use serde_json::{Number, Value};
 
-use super::Style;
+/// The notation of a scalar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    Plain,
+    Single,
+    Double,
+    /// `
+    /// ` or `>`.
+    Block,
+}
 
-/// What a scalar means.
+/// Returns the meaning of a scalar.
 pub(super) fn resolve(text: &str, style: Style) -> Value {
     if style != Style::Plain {
         return Value::String(text.to_owned());
@@ -25,7 +34,7 @@ pub(super) fn resolves_to_text(text: &str, style: Style) -> bool {
     style != Style::Plain || resolve(text, style).is_string()
 }
 
-/// Whether readers disagree on what a plain scalar means.
+/// Whether YAML readers disagree on the meaning of a plain scalar.
 pub(crate) fn is_ambiguous(text: &str) -> bool {
     let words = ["y", "n", "yes", "no", "on", "off"];
     let digits = text.trim_start_matches(['-', '+']);
@@ -79,7 +88,7 @@ fn number(text: &str) -> Option<Number> {
     }
 }
 
-/// A value in one line, as little quoted as can be. Collections are written in flow style.
+/// Returns a value in one line, with as few quotes as possible. Collections are in flow style.
 pub(crate) fn inline(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -102,7 +111,7 @@ pub(crate) fn inline(value: &Value) -> String {
     }
 }
 
-/// A scalar in the quotes of the one it replaces.
+/// Returns a scalar in the quotes of the replaced scalar.
 pub(crate) fn quote_like(value: &Value, style: Style) -> String {
     match (value, style) {
         (Value::String(text), Style::Double) => double_quoted(text),
@@ -121,7 +130,7 @@ fn text_inline(text: &str) -> String {
     }
 }
 
-/// Whether a text has nothing that YAML could take for its own, whatever stands around it.
+/// Whether a text has no character with a meaning in YAML, in any context.
 fn is_harmless(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && text
@@ -129,7 +138,7 @@ fn is_harmless(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/'))
 }
 
-/// JSON's strings are YAML's double-quoted ones; what JSON leaves as it is and YAML does not, is escaped.
+/// Returns a JSON string, which is a double-quoted YAML scalar, with the characters escaped that YAML alone forbids.
 fn double_quoted(text: &str) -> String {
     let json = Value::String(text.to_owned()).to_string();
     let must_escape = |c: char| {

@@ -47,7 +47,7 @@ fn an_edit_keeps_quotes_comments_and_every_other_byte() {
 }
 
 #[test]
-fn a_new_key_comes_last_in_its_map_whatever_the_map_ends_with() {
+fn a_new_key_comes_last_in_its_map() {
     let edited = set_in(FILE, "spec.values.suspended", json!(true));
     assert_eq!(
         edited,
@@ -86,7 +86,7 @@ fn a_new_key_comes_last_in_its_map_whatever_the_map_ends_with() {
 }
 
 #[test]
-fn a_collection_is_written_over_as_a_whole() {
+fn a_collection_is_replaced_as_a_whole() {
     assert_eq!(
         set_in("a:\n  - 1\n  - 2\nb: 1\n", "a", json!(["x", "z"])),
         "a: [x, z]\nb: 1\n"
@@ -99,7 +99,7 @@ fn a_collection_is_written_over_as_a_whole() {
 }
 
 #[test]
-fn what_is_taken_away_leaves_no_empty_map_behind() {
+fn a_removed_key_leaves_no_empty_map() {
     let path = ["metadata", "annotations", "tenantry.dev/hold"];
     let held = set(FILE, 0, &path, &json!("it's: #1")).expect("set");
     assert!(
@@ -119,14 +119,14 @@ fn what_is_taken_away_leaves_no_empty_map_behind() {
 }
 
 #[test]
-fn only_the_document_that_is_meant_is_changed() {
+fn only_the_given_document_is_changed() {
     let edited = set(FILE, 1, &["kind"], &json!("Namespace")).expect("set");
     assert_eq!(edited, FILE.replace("kind: Other", "kind: Namespace"));
     assert!(set(FILE, 2, &["kind"], &json!(1)).is_err());
 }
 
 #[test]
-fn what_readers_disagree_on_is_refused_with_its_place() {
+fn constructs_that_readers_disagree_on_are_refused_with_a_position() {
     for (text, line, column, words) in [
         ("a: 1\nb: 2\na: 3\n", 3, 1, "twice"),
         ("a:\n\tb: 1\n", 2, 1, "tab"),
@@ -152,7 +152,7 @@ fn what_readers_disagree_on_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_bomb_of_aliases_or_brackets_is_refused_at_once() {
+fn an_alias_bomb_or_deep_nesting_is_refused_at_once() {
     assert!(parse("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n").is_err());
     assert!(parse(&"[".repeat(100_000)).is_err());
     assert!(parse(&"- ".repeat(10_000)).is_err());
@@ -176,7 +176,7 @@ fn words_and_numbers_of_yaml_1_1_are_ambiguous_and_written_in_quotes() {
 }
 
 #[test]
-fn places_are_right_behind_letters_of_more_than_one_byte() {
+fn positions_are_right_behind_characters_of_several_bytes() {
     let text = "é: \"ü\" # ö\nb: x # ß\n";
     assert_eq!(
         set(text, 0, &["b"], &json!("z")).expect("set"),
@@ -209,7 +209,7 @@ fn value() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn any_value_is_read_back_as_it_was_written(value in value()) {
+    fn any_written_value_is_read_back(value in value()) {
         let text = format!("a: {}\n", inline(&value));
         prop_assert_eq!(&json(&text)[0]["a"], &value);
     }
@@ -226,7 +226,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in "([a-z:#&*!|>'\"\\[\\]{},?%@` \t\n-]|---\n){0,80}", path in "[a-z]") {
+    fn no_text_makes_a_parse_or_an_edit_panic(text in "([a-z:#&*!|>'\"\\[\\]{},?%@` \t\n-]|---\n){0,80}", path in "[a-z]") {
         drop(parse(&text));
         drop(set(&text, 0, &[&path, "b"], &json!(1)));
         drop(remove(&text, 0, &[&path]));

@@ -1,8 +1,8 @@
-//! What lint finds, where, and that nothing slips through.
+//! Findings of lint and their positions, and that no wrong indent passes.
 
-use shared::tenant::Tier;
 use tenantctl::lint::{Finding, lint};
 use tenantctl::tree::{MemoryTree, RepoPath, Tree};
+use tenantry_tenancy::tenant::Tier;
 
 use crate::seed::{assert_clean, onboard, only, path, replace, run, seed, text};
 
@@ -36,7 +36,7 @@ fn finds(file: &str, from: &str, to: &str, rule: &str, words: &str) {
     );
 }
 
-/// Takes something away and expects the finding at the line of the key above it.
+/// Removes a part and expects the finding at the line of the key above.
 #[track_caller]
 fn misses(file: &str, gone: &str, above: &str, rule: &str, words: &str) {
     let finding = finding(file, gone, "", rule, words);
@@ -123,7 +123,7 @@ fn ids_and_paths_that_disagree_are_found() {
 }
 
 #[test]
-fn an_object_that_is_not_the_tenants_is_found() {
+fn an_object_outside_the_tenants_namespace_is_found() {
     let mut tree = seed();
     let admin = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata:\n  name: admin\n";
     let with_admin = text(&tree, TENANT) + admin;
@@ -138,7 +138,7 @@ fn unknown_and_missing_fields_are_found_at_every_depth() {
         "      version: 0.0.x\n",
         "      version: 0.0.x\n      verison: 1\n",
         "shape",
-        "verison is no field of spec.chart.spec",
+        "verison is not a field of spec.chart.spec",
     );
     finds(
         TENANT,
@@ -167,7 +167,7 @@ fn unknown_and_missing_fields_are_found_at_every_depth() {
         "resources:",
         "resource: []\nresources:",
         "shape",
-        "resource is no field",
+        "resource is not a field",
     );
     finds(
         TENANT,
@@ -211,7 +211,7 @@ fn values_are_checked_by_the_charts_schema_over_its_defaults() {
 }
 
 #[test]
-fn what_floats_is_found() {
+fn floating_versions_and_tags_are_found() {
     for version in [
         "\"*\"",
         "latest",
@@ -295,7 +295,7 @@ fn missing_references_are_found() {
 }
 
 #[test]
-fn a_pool_that_is_not_there_is_found() {
+fn a_missing_pool_is_found() {
     let mut tree = seed();
     replace(
         &mut tree,
@@ -319,7 +319,7 @@ fn a_pool_that_is_not_there_is_found() {
 }
 
 #[test]
-fn a_pool_that_serves_and_is_not_waited_for_is_found() {
+fn a_missing_dependency_on_a_pool_is_found() {
     misses(
         POOLED,
         "  dependsOn:\n    - name: pool-1\n",
@@ -344,7 +344,7 @@ fn lists_and_folders_that_disagree_are_found() {
         "- tenant-2.yaml",
         "- tenant-2.yaml\n- tenant-9.yaml",
         "list",
-        "is not there",
+        "does not exist",
     );
     finds(
         list,
@@ -396,7 +396,7 @@ fn a_tenant_in_two_tiers_is_found() {
 }
 
 #[test]
-fn files_that_cannot_be_there_are_found() {
+fn misplaced_files_are_found() {
     for file in [
         "tenants/basic/pool-1.yaml",
         "tenants/basic/Tenant.yaml",
@@ -421,7 +421,7 @@ fn files_that_cannot_be_there_are_found() {
 }
 
 #[test]
-fn a_template_that_lost_its_placeholder_is_found() {
+fn a_template_without_its_placeholder_is_found() {
     for tier in Tier::ALL {
         let mut tree = seed();
         let file = format!("tier-templates/{tier}_tenant_template.yaml");
@@ -440,7 +440,7 @@ fn a_template_that_lost_its_placeholder_is_found() {
 }
 
 #[test]
-fn a_tombstone_runs_nothing_and_says_where_it_came_from() {
+fn a_tombstone_runs_no_app_and_names_its_former_tier() {
     let mut tree = seed();
     run(&mut tree, &crate::seed::offboard("tenant-1", false)).expect("offboarded");
     let stone = "tenants/offboarded/tenant-1.yaml";
@@ -453,7 +453,7 @@ fn a_tombstone_runs_nothing_and_says_where_it_came_from() {
     );
     assert_eq!(
         only(&tree, "tombstone").message,
-        "apps.producer.enabled is true, and the tenant has been offboarded"
+        "apps.producer.enabled is true, but the tenant is offboarded"
     );
     tree = clean;
     replace(
@@ -504,8 +504,8 @@ fn yaml_that_readers_disagree_on_is_found() {
     );
 }
 
-/// Every line of every file of tenants, pools and templates, indented by one or two more or less: it is found, or it says
-/// the same (a comment, or the only line of a list).
+/// Shifts each line of the files of tenants, pools and templates: lint finds it, or the meaning is
+/// the same (the only line of a list).
 #[test]
 fn a_single_wrong_indent_cannot_pass() {
     let mut tried = 0;
@@ -551,7 +551,7 @@ fn a_single_wrong_indent_cannot_pass() {
     assert!(tried > 1500, "{tried}");
 }
 
-/// The application plane and what it refers to: it is linted some thousand times.
+/// A small tree, linted some thousand times: the application plane and its references.
 fn lean() -> MemoryTree {
     let kept = [
         "application-plane/",
@@ -571,7 +571,7 @@ fn lean() -> MemoryTree {
     tree
 }
 
-/// By a reader of its own, so that a wrong one cannot agree with itself: each line's chain of keys above it.
+/// Compares each line's chain of keys with a second, simple reader, so that a wrong parser cannot confirm itself.
 fn says_the_same(before: &str, after: &str) -> bool {
     let chains = |text: &str| {
         let mut open: Vec<(usize, String)> = Vec::new();
@@ -581,7 +581,7 @@ fn says_the_same(before: &str, after: &str) -> bool {
             .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
         {
             let indent = line.len() - line.trim_start().len();
-            // A list's dash may stand in its key's column.
+            // A list's dash may be in its key's column.
             let depth = if line.trim_start().starts_with("- ") {
                 indent + 1
             } else {

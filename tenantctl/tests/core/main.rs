@@ -1,4 +1,4 @@
-//! The pure core: what is planned, and what lint finds, on the seed of a GitOps repository as it is in this project.
+//! The pure core, plans and lint, on this project's seed of a GitOps repository.
 
 #![expect(
     clippy::print_stdout,

@@ -1,16 +1,16 @@
-//! Any sequence of requests, and any text of a stranger.
+//! Any sequence of requests, and any untrusted text.
 
 use proptest::prelude::*;
-use shared::tenant::{TenantId, Tier};
 use tenantctl::lint::lint;
 use tenantctl::plan::{Effect, PlanErrorKind, plan};
 use tenantctl::release::releases;
 use tenantctl::request::{HoldReason, Percent, ReleaseVersion, Request, Wave};
 use tenantctl::tree::{RepoPath, Tree};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use crate::seed::{id, seed};
 
-/// Few ids, so that requests meet: the seed's, two that YAML takes for truth values, and one that is a prefix of another.
+/// Few ids, so that requests collide: the seed's, two that YAML reads as truth values, and one that is a prefix of another.
 fn tenant() -> impl Strategy<Value = TenantId> {
     prop::sample::select(vec![
         "tenant-1",
@@ -83,7 +83,7 @@ proptest! {
                         prop_assert_ne!(&tree.read(&edit.path).expect("readable"), &edit.content, "an edit changes something");
                     }
                     prop_assert!(!done.subject.contains('\n') && done.subject.len() < 100, "{:?}", done.subject);
-                    tree.apply(&done);
+                    tree.apply(&done.edits);
                     let again = plan(&tree, request).expect("what has been done can be asked for again");
                     prop_assert_eq!(again.edits, vec![], "{:?}", request);
                 }
@@ -92,7 +92,7 @@ proptest! {
         }
         let findings = lint(&tree);
         prop_assert!(findings.is_empty(), "{:#?}", findings);
-        // Nobody is lost: whoever was there is there, is a tombstone, or was to be forgotten.
+        // No tenant is lost: each has a file or a tombstone, unless it was forgotten.
         let known: Vec<String> = releases(&tree).expect("a clean tree has releases").into_iter().map(|release| release.tenant).collect();
         for tenant in ["pool-1", "tenant-1", "tenant-2", "tenant-3"] {
             let is_forgotten = forgotten.iter().any(|forgotten| forgotten.as_str() == tenant);
@@ -101,7 +101,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_deployment_does_not_name_stays_to_the_byte(tier in tier(), release in release(), comment in "[ -~]{0,30}") {
+    fn a_deployment_keeps_every_other_byte(tier in tier(), release in release(), comment in "[ -~]{0,30}") {
         let mut tree = seed();
         let files: Vec<(RepoPath, String)> = tree.files().map(|(path, text)| (path.clone(), text.to_owned())).collect();
         for (path, text) in files.into_iter().filter(|(_, text)| text.contains("kind: HelmRelease") && text.contains("helm-tenant-chart")) {
@@ -116,7 +116,7 @@ proptest! {
     }
 
     #[test]
-    fn a_text_of_a_stranger_becomes_a_path_only_as_the_id_it_is(text in "\\PC{0,40}|[a-z0-9./\n:#-]{0,40}") {
+    fn untrusted_text_becomes_a_path_only_as_a_valid_id(text in "\\PC{0,40}|[a-z0-9./\n:#-]{0,40}") {
         if let Ok(tenant) = text.parse::<TenantId>() {
             prop_assert!(text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'));
             let request = Request::Onboard { tenant, tier: Tier::Basic, release: "0.0".parse().expect("a release") };

@@ -1,13 +1,13 @@
-//! What each request does to the repository.
+//! The effect of each request on the repository.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use shared::tenant::Tier;
 use tenantctl::plan::{Effect, PlanErrorKind, plan};
 use tenantctl::release::releases;
 use tenantctl::request::{Request, Wave};
-use tenantctl::tree::{Entry, MemoryTree, RepoPath, Tree, TreeError};
+use tenantctl::tree::{FolderEntry, MemoryTree, RepoPath, Tree, TreeError};
+use tenantry_tenancy::tenant::Tier;
 
 use crate::seed::{assert_clean, id, offboard, onboard, only, path, replace, run, seed, text};
 
@@ -50,7 +50,7 @@ fn the_sample_tenants_are_what_onboarding_writes() {
 }
 
 #[test]
-fn onboarding_touches_two_files_and_the_same_again_none() {
+fn onboarding_edits_two_files_and_a_repeat_none() {
     let mut tree = seed();
     for (tenant, tier, release, version) in [
         ("acme", Tier::Premium, "0.1", "0.1.x"),
@@ -83,7 +83,7 @@ fn onboarding_touches_two_files_and_the_same_again_none() {
 }
 
 #[test]
-fn an_id_that_yaml_takes_for_something_else_stays_text() {
+fn an_id_that_yaml_reads_as_another_type_stays_text() {
     let mut tree = seed();
     for tenant in ["null", "true", "false", "yes", "no", "y", "n", "on", "off"] {
         run(&mut tree, &onboard(tenant, Tier::Premium, "0.0")).expect(tenant);
@@ -97,7 +97,7 @@ fn an_id_that_yaml_takes_for_something_else_stays_text() {
 }
 
 #[test]
-fn the_templates_own_name_cannot_be_onboarded() {
+fn the_placeholder_cannot_be_onboarded() {
     let error =
         plan(&seed(), &onboard("tenant-template", Tier::Basic, "0.0")).expect_err("reserved");
     assert_eq!(
@@ -107,7 +107,7 @@ fn the_templates_own_name_cannot_be_onboarded() {
 }
 
 #[test]
-fn an_id_whose_services_no_cluster_takes_is_not_onboarded_and_found_by_lint() {
+fn an_id_with_a_leading_digit_is_not_onboarded_and_found_by_lint() {
     for tenant in ["0", "123", "1e3", "0x10", "1st"] {
         let error = plan(&seed(), &onboard(tenant, Tier::Basic, "0.0")).expect_err(tenant);
         assert_eq!(
@@ -119,7 +119,7 @@ fn an_id_whose_services_no_cluster_takes_is_not_onboarded_and_found_by_lint() {
             "{error}"
         );
     }
-    // Who came before this rule, or by hand: found, and still to be offboarded.
+    // A tenant from before this rule is found by lint, and can be offboarded.
     let mut tree = seed();
     let named = |text: String| text.replace("tenant-1", "1st");
     let (file, list) = (
@@ -146,7 +146,7 @@ fn an_id_whose_services_no_cluster_takes_is_not_onboarded_and_found_by_lint() {
 }
 
 #[test]
-fn the_same_id_with_another_spec_is_a_conflict() {
+fn an_existing_id_with_another_tier_or_release_is_a_conflict() {
     for (tier, release, code) in [
         (Tier::Premium, "0.1", "other_release"),
         (Tier::Basic, "0.0", "other_tier"),
@@ -161,7 +161,7 @@ fn the_same_id_with_another_spec_is_a_conflict() {
 }
 
 #[test]
-fn a_tenant_that_fell_out_of_its_list_is_listed_again() {
+fn an_unlisted_tenant_is_listed_again() {
     let mut tree = seed();
     replace(
         &mut tree,
@@ -176,7 +176,7 @@ fn a_tenant_that_fell_out_of_its_list_is_listed_again() {
 #[test]
 fn a_deployment_changes_the_version_and_no_other_byte() {
     let mut tree = seed();
-    // What automation and people changed since.
+    // Changes by automation and by hand.
     replace(
         &mut tree,
         "tenants/basic/tenant-2.yaml",
@@ -219,7 +219,7 @@ fn a_deployment_changes_the_version_and_no_other_byte() {
 }
 
 #[test]
-fn waves_go_from_canary_over_a_share_to_the_rest_and_leave_out_who_is_on_hold() {
+fn waves_go_from_canary_to_a_share_to_the_rest_and_skip_tenants_on_hold() {
     let mut tree = seed();
     for number in 10..30 {
         run(
@@ -283,7 +283,7 @@ fn waves_go_from_canary_over_a_share_to_the_rest_and_leave_out_who_is_on_hold() 
 }
 
 #[test]
-fn a_canary_of_another_tier_or_of_nobody_is_refused() {
+fn a_canary_of_another_tier_or_without_tenants_is_refused() {
     let tree = seed();
     let canary = |tenant: &str| {
         deploy(
@@ -301,20 +301,17 @@ fn a_canary_of_another_tier_or_of_nobody_is_refused() {
         "other_tier"
     );
     assert_eq!(
-        plan(&tree, &canary("nobody")).expect_err("nobody").code(),
+        plan(&tree, &canary("unknown")).expect_err("unknown").code(),
         "not_found"
     );
-    let nobody = deploy(
+    let empty = deploy(
         Tier::Basic,
         "0.1",
         Wave::Canary {
             tenants: Vec::new(),
         },
     );
-    assert_eq!(
-        plan(&tree, &nobody).expect_err("empty").code(),
-        "empty_wave"
-    );
+    assert_eq!(plan(&tree, &empty).expect_err("empty").code(), "empty_wave");
 }
 
 #[test]
@@ -413,7 +410,7 @@ fn offboarding_with_deletion_at_once_is_one_plan() {
 }
 
 #[test]
-fn who_is_forgotten_leaves_nothing_and_its_id_is_free() {
+fn a_forgotten_tenant_leaves_no_file_and_its_id_is_free() {
     for (tenant, tier) in [
         ("tenant-1", Tier::Premium),
         ("tenant-2", Tier::Basic),
@@ -446,11 +443,11 @@ fn who_is_forgotten_leaves_nothing_and_its_id_is_free() {
 }
 
 #[test]
-fn offboarding_who_is_not_there_or_elsewhere_is_refused() {
+fn offboarding_an_unknown_tenant_or_another_tier_is_refused() {
     let mut tree = seed();
     assert_eq!(
-        plan(&tree, &offboard("nobody", false))
-            .expect_err("nobody")
+        plan(&tree, &offboard("unknown", false))
+            .expect_err("unknown")
             .kind(),
         PlanErrorKind::NotFound
     );
@@ -471,7 +468,7 @@ fn offboarding_who_is_not_there_or_elsewhere_is_refused() {
 }
 
 #[test]
-fn what_is_off_takes_no_other_request() {
+fn an_offboarded_tenant_accepts_no_other_request() {
     let mut tree = seed();
     run(&mut tree, &offboard("tenant-1", false)).expect("offboarded");
     let tenant = || id("tenant-1");
@@ -491,7 +488,7 @@ fn what_is_off_takes_no_other_request() {
 }
 
 #[test]
-fn a_move_keeps_the_release_and_what_was_changed_by_hand() {
+fn a_move_keeps_the_release_and_manual_changes() {
     let mut tree = seed();
     let file = "tenants/advanced/tenant-3.yaml";
     replace(&mut tree, file, "version: 0.0.x", "version: 0.0.9");
@@ -563,7 +560,7 @@ fn a_move_keeps_the_release_and_what_was_changed_by_hand() {
 }
 
 #[test]
-fn a_move_that_changes_the_table_needs_to_be_told_so() {
+fn a_move_that_changes_the_table_needs_leave_data() {
     for (tenant, to) in [
         ("tenant-1", Tier::Basic),
         ("tenant-2", Tier::Premium),
@@ -635,7 +632,7 @@ fn suspending_and_holding_are_undone_to_the_byte() {
 }
 
 #[test]
-fn releases_are_what_the_kustomizations_reach_in_the_sample_placement() {
+fn releases_follow_the_kustomizations_and_have_the_sample_placement() {
     let all = releases(&seed()).expect("releases");
     let names: Vec<&str> = all.iter().map(|release| release.tenant.as_str()).collect();
     assert_eq!(names, ["pool-1", "tenant-1", "tenant-2", "tenant-3"]);
@@ -702,7 +699,7 @@ fn a_broken_file_is_named_with_its_line() {
     );
 }
 
-/// Counts what is read.
+/// Counts reads.
 struct Counting(MemoryTree, Mutex<usize>);
 
 impl Tree for Counting {
@@ -711,13 +708,13 @@ impl Tree for Counting {
         self.0.read(path)
     }
 
-    fn list(&self, folder: &RepoPath) -> Result<Vec<Entry>, TreeError> {
+    fn list(&self, folder: &RepoPath) -> Result<Vec<FolderEntry>, TreeError> {
         panic!("{folder} is listed: a plan reads what it needs")
     }
 }
 
 #[test]
-fn a_plan_for_one_tenant_reads_a_handful_of_files_whatever_their_number() {
+fn a_plan_for_one_tenant_reads_at_most_eight_files() {
     let mut tree = seed();
     for number in 0..200 {
         run(

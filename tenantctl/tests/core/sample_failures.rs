@@ -1,9 +1,9 @@
-//! What the bash, `sed` and `printf` of the public sample get wrong, one by one.
+//! Failures of the public sample's bash, `sed` and `printf`, one test each.
 
-use shared::tenant::{TenantId, Tier};
 use tenantctl::lint::lint;
 use tenantctl::plan::{PlanErrorKind, plan};
 use tenantctl::request::{ReleaseVersion, Request, Wave};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use crate::seed::{assert_clean, offboard, onboard, only, replace, run, seed, text};
 
@@ -90,7 +90,7 @@ fn a_release_version_is_numbers_and_nothing_else() {
 }
 
 #[test]
-fn an_existing_tenant_is_found_in_whichever_tier_it_is() {
+fn an_existing_tenant_is_found_in_any_tier() {
     for (tenant, tier) in [
         ("tenant-1", Tier::Premium),
         ("tenant-2", Tier::Basic),
@@ -122,7 +122,7 @@ fn a_second_onboarding_adds_no_second_line() {
 }
 
 #[test]
-fn a_line_that_is_there_twice_is_found_before_every_build_fails() {
+fn a_duplicate_line_is_found_before_every_build_fails() {
     let mut tree = seed();
     replace(
         &mut tree,

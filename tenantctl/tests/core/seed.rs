@@ -1,12 +1,12 @@
-//! The seed as a tree in memory, and short ways to ask for things.
+//! The seed as a tree in memory, and short forms of requests.
 
 use std::sync::LazyLock;
 
-use shared::tenant::{TenantId, Tier};
 use tenantctl::lint::{Finding, lint};
 use tenantctl::plan::{Plan, PlanError, plan};
 use tenantctl::request::Request;
 use tenantctl::tree::{FolderTree, MemoryTree, RepoPath, Tree};
+use tenantry_tenancy::tenant::{TenantId, Tier};
 
 static SEED: LazyLock<MemoryTree> = LazyLock::new(|| {
     let folder = FolderTree::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../gitops"));
@@ -48,7 +48,7 @@ pub(crate) fn offboard(tenant: &str, delete_data: bool) -> Request {
 /// Plans a request and makes its edits.
 pub(crate) fn run(tree: &mut MemoryTree, request: &Request) -> Result<Plan, PlanError> {
     let plan = plan(tree, request)?;
-    tree.apply(&plan);
+    tree.apply(&plan.edits);
     Ok(plan)
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn text(tree: &MemoryTree, below: &str) -> String {
         .unwrap_or_else(|| panic!("{below} is not there"))
 }
 
-/// Writes over a part of a file, which must be there.
+/// Replaces a part of a file, which must exist.
 pub(crate) fn replace(tree: &mut MemoryTree, below: &str, from: &str, to: &str) {
     let before = text(tree, below);
     assert!(before.contains(from), "{below} does not have {from:?}");
@@ -70,7 +70,7 @@ pub(crate) fn assert_clean(tree: &MemoryTree) {
     assert!(findings.is_empty(), "{findings:#?}");
 }
 
-/// The one finding of a rule, which must be the only one.
+/// Returns the finding of a rule, which must be the only finding.
 pub(crate) fn only(tree: &MemoryTree, rule: &str) -> Finding {
     let findings = lint(tree);
     assert_eq!(

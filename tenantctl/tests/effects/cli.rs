@@ -1,4 +1,4 @@
-//! The program: what it answers, in which form, with which exit code, and what it keeps to itself.
+//! The program: its output, its exit codes, and the secrets that it keeps.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::program::Program;
 use crate::remote::{Remote, TENANTS, executable, git, seed};
 
 #[test]
-fn a_tenants_whole_life_is_a_commit_each_and_lints_throughout() {
+fn each_step_of_a_tenants_life_is_one_commit_and_lints() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
     let tombstone = format!("{TENANTS}/offboarded/acme.yaml");
@@ -29,7 +29,7 @@ fn a_tenants_whole_life_is_a_commit_each_and_lints_throughout() {
         (&["forget", "acme"], 0),
         (&["onboard", "acme", "--tier=advanced", "--release=0.0"], 0),
         (&["onboard", "1st", "--tier=basic", "--release=0.0"], 2),
-        (&["suspend", "nobody"], 4),
+        (&["suspend", "unknown"], 4),
     ];
     for (arguments, code) in steps {
         let before = remote.commits();
@@ -46,7 +46,7 @@ fn a_tenants_whole_life_is_a_commit_each_and_lints_throughout() {
 }
 
 #[test]
-fn a_wave_skips_who_is_on_hold_and_says_so() {
+fn a_wave_skips_tenants_on_hold_and_reports_them() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
     program.done(&["hold", "tenant-2", "--reason=audit"]);
@@ -68,7 +68,7 @@ fn a_wave_skips_who_is_on_hold_and_says_so() {
 }
 
 #[test]
-fn machines_get_one_object_whatever_happens() {
+fn json_output_is_one_object_in_every_case() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
     let onboard = [
@@ -120,7 +120,7 @@ fn machines_get_one_object_whatever_happens() {
 }
 
 #[test]
-fn people_get_lines_and_no_progress_into_a_pipe() {
+fn text_output_has_no_progress_line_in_a_pipe() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
     let ran = program.onboard("tenant-9", "basic");
@@ -202,7 +202,7 @@ fn a_diff_of_a_folder_or_a_repository_is_a_patch_and_changes_nothing() {
             .is_file()
     );
     folder.done(&["lint"]);
-    assert_eq!(folder.run(&["diff", "suspend", "nobody"]).code, 4);
+    assert_eq!(folder.run(&["diff", "suspend", "unknown"]).code, 4);
     assert_eq!(
         Program::of(&remote).done(&["diff", "resume", "tenant-1"]),
         "",
@@ -253,7 +253,7 @@ fn a_password_reaches_the_remote_and_nothing_else() {
     let server = HttpServer::with_login(&remote, "robot", "s3cret-9f");
     let password = remote.scratch().join("password");
     std::fs::write(&password, "s3cret-9f\n").unwrap();
-    // Every call of git is written down: its arguments and what it sees.
+    // A shim logs the arguments and the environment of every call of git.
     let (shims, log) = (
         remote.scratch().join("shims"),
         remote.scratch().join("calls.log"),
@@ -267,7 +267,7 @@ fn a_password_reaches_the_remote_and_nothing_else() {
     let program = Program::at(&server.url(), &remote)
         .with("PATH", format!("{}:{search}", shims.display()))
         .with("GITOPS_USERNAME", "robot")
-        // What would write secrets down.
+        // These variables would log secrets.
         .with("GIT_TRACE_CURL", "1")
         .with("GIT_TRACE", "1");
     let trusted = program.with("GITOPS_PASSWORD_FILE", password.to_str().unwrap());
@@ -291,9 +291,9 @@ fn a_password_reaches_the_remote_and_nothing_else() {
         "{}",
         refused.stderr
     );
-    // Without a password nobody is asked on a terminal.
+    // Without a password git does not prompt on a terminal.
     assert_eq!(program.onboard("tenant-8", "basic").code, 6);
-    // An askpass of the user's own is git's business.
+    // Git uses an askpass of the user.
     let askpass = remote.scratch().join("askpass");
     executable(
         &askpass,
@@ -309,7 +309,7 @@ fn a_password_reaches_the_remote_and_nothing_else() {
 }
 
 #[test]
-fn variables_of_a_surrounding_git_lead_nowhere_else() {
+fn variables_of_a_surrounding_git_do_not_redirect_a_call() {
     let (remote, other) = (Remote::seeded(), Remote::seeded());
     let head = other.head();
     let program = Program::of(&remote)
@@ -333,7 +333,7 @@ fn variables_of_a_surrounding_git_lead_nowhere_else() {
 }
 
 #[test]
-fn the_author_and_the_branch_are_the_users() {
+fn author_and_branch_are_configurable() {
     let remote = Remote::seeded();
     remote.git(&["branch", "staging", "main"]);
     let program =
@@ -355,7 +355,7 @@ fn the_author_and_the_branch_are_the_users() {
 }
 
 #[test]
-fn arguments_that_are_wrong_end_with_2_and_help_tells_every_code() {
+fn wrong_arguments_end_with_2_and_help_lists_every_code() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
     for wrong in [
@@ -379,7 +379,7 @@ fn arguments_that_are_wrong_end_with_2_and_help_tells_every_code() {
 #[test]
 fn each_shell_gets_a_completion_that_knows_the_commands() {
     let remote = Remote::seeded();
-    // The last two complete no values.
+    // The last two shells complete no values.
     for (shell, has_values) in [
         ("bash", true),
         ("zsh", true),

@@ -1,29 +1,28 @@
-//! Eight writers at one repository, each with a mirror of its own: none loses anything, and the tree lints.
+//! Eight writers to one repository, each with a mirror of its own: no onboarding is lost, and the tree is clean.
 //!
 //! `ONBOARDINGS=200 cargo test -p tenantctl --test effects concurrency -- --nocapture` is the full size.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tenantctl::apply::{Options, Outcome, RequestId, Wanted, apply};
-use tenantctl::git::{Author, Repository, Settings};
+use tenantctl::apply::{ApplyOptions, ApplyOutcome, apply};
 use tenantctl::lint::lint;
-use tenantctl::request::Request;
+use tenantctl::request::{IdentifiedRequest, Request, RequestId};
 
 use crate::http::HttpServer;
-use crate::remote::{Remote, TENANTS};
+use crate::remote::{Remote, TENANTS, blocking};
 
 const WRITERS: usize = 8;
 const TIERS: [&str; 3] = ["basic", "advanced", "premium"];
 
 #[test]
-fn eight_writers_over_file_lose_nothing() {
+fn eight_writers_over_file_lose_no_onboarding() {
     let remote = Remote::seeded();
     onboard_at_once(&remote, &format!("file://{}", remote.address()));
 }
 
 #[test]
-fn eight_writers_over_http_lose_nothing() {
+fn eight_writers_over_http_lose_no_onboarding() {
     let remote = Remote::seeded();
     let server = HttpServer::open(&remote);
     onboard_at_once(&remote, &server.url());
@@ -37,19 +36,18 @@ fn onboard_at_once(remote: &Remote, address: &str) {
         for writer in 0..WRITERS {
             let attempts = &attempts;
             scope.spawn(move || {
-                let repository = mirror(remote, address, writer);
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_time()
-                    .build()
-                    .unwrap();
+                let repository = remote.open(address, &format!("cache-{writer}"));
                 for number in (writer..tenants).step_by(WRITERS) {
-                    let applied =
-                        runtime.block_on(apply(&repository, wanted(number), &Options::default()));
+                    let applied = blocking(apply(
+                        &repository,
+                        identified(number),
+                        &ApplyOptions::default(),
+                    ));
                     let applied = applied
                         .unwrap_or_else(|error| panic!("tenant {number}: {error}"))
                         .unwrap();
                     assert!(
-                        matches!(applied.outcome, Outcome::Committed(_)),
+                        matches!(applied.outcome, ApplyOutcome::Committed(_)),
                         "{applied:?}"
                     );
                     attempts.lock().unwrap().push(applied.attempts);
@@ -87,30 +85,18 @@ fn onboard_at_once(remote: &Remote, address: &str) {
             );
         }
     }
-    let repository = mirror(remote, address, 0);
+    let repository = remote.open(address, "cache-0");
     let head = repository.turn().unwrap().fetch().unwrap();
     assert_eq!(lint(&repository.snapshot(&head).unwrap()), []);
 }
 
-fn mirror(remote: &Remote, address: &str, writer: usize) -> Repository {
-    Repository::open(Settings {
-        address: address.parse().unwrap(),
-        branch: "main".parse().unwrap(),
-        author: Author::tenantctl(),
-        cache: remote.scratch().join(format!("cache-{writer}")),
-        credentials: None,
-        timeout: Duration::from_secs(60),
-    })
-    .unwrap()
-}
-
-fn wanted(number: usize) -> Wanted {
+fn identified(number: usize) -> IdentifiedRequest {
     let tenant = format!("acme-{number}").parse().unwrap();
     let (tier, release) = (
         TIERS[number % TIERS.len()].parse().unwrap(),
         "0.0".parse().unwrap(),
     );
-    Wanted {
+    IdentifiedRequest {
         request: Request::Onboard {
             tenant,
             tier,

@@ -1,30 +1,22 @@
-//! The repository over git: what is read and written, what is told apart, what never happens.
+//! The repository over git: reads, commits, pushes, failures.
 
 use std::time::{Duration, Instant};
 
 use tenantctl::apply::{
-    ApplyError, Options, Outcome, Refused, RequestId, Wanted, apply, apply_all,
+    Applied, ApplyError, ApplyOptions, ApplyOutcome, RequestError, apply, apply_all,
 };
 use tenantctl::git::{Author, GitError, Pushed, Repository, Settings, patch};
-use tenantctl::plan::Edit;
-use tenantctl::request::Request;
+use tenantctl::request::{IdentifiedRequest, Request, RequestId};
+use tenantctl::tree::Edit;
 use tenantctl::tree::{
     EntryKind, FolderTree, MAX_FILE_BYTES, MemoryTree, RepoPath, Tree, TreeError,
 };
 
 use crate::http::{HttpServer, Push};
-use crate::remote::{Remote, TENANTS, git, seed};
+use crate::remote::{Remote, TENANTS, blocking, git, seed};
 
 fn open(address: &str, remote: &Remote) -> Repository {
-    Repository::open(Settings {
-        address: address.parse().unwrap(),
-        branch: "main".parse().unwrap(),
-        author: Author::tenantctl(),
-        cache: remote.scratch().join("cache"),
-        credentials: None,
-        timeout: Duration::from_secs(60),
-    })
-    .unwrap()
+    remote.open(address, "cache")
 }
 
 fn path(text: &str) -> RepoPath {
@@ -38,13 +30,13 @@ fn edit(at: &str, content: Option<&str>) -> Edit {
     }
 }
 
-fn onboarding(tenant: &str, id: &str) -> Wanted {
+fn onboarding(tenant: &str, id: &str) -> IdentifiedRequest {
     let (tenant, tier, release) = (
         tenant.parse().unwrap(),
         "basic".parse().unwrap(),
         "0.0".parse().unwrap(),
     );
-    Wanted {
+    IdentifiedRequest {
         request: Request::Onboard {
             tenant,
             tier,
@@ -55,12 +47,11 @@ fn onboarding(tenant: &str, id: &str) -> Wanted {
     }
 }
 
-fn blocking<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap()
-        .block_on(work)
+fn apply_to(
+    repository: &Repository,
+    identified: IdentifiedRequest,
+) -> Result<Result<Applied, RequestError>, ApplyError> {
+    blocking(apply(repository, identified, &ApplyOptions::default()))
 }
 
 #[test]
@@ -87,7 +78,7 @@ fn a_snapshot_reads_and_lists_what_a_checkout_has() {
 }
 
 #[test]
-fn links_are_not_followed_and_what_is_no_text_is_said_to_be_none() {
+fn links_are_not_followed_and_files_that_are_not_text_are_errors() {
     let remote = Remote::seeded();
     let content = remote.scratch().join("raw");
     let add = |mode: &str, bytes: &[u8], at: &str| {
@@ -149,7 +140,7 @@ fn links_are_not_followed_and_what_is_no_text_is_said_to_be_none() {
         snapshot.read(&path("odd/large.yaml")),
         Err(TreeError::TooLarge { .. })
     ));
-    // The process that reads is none the worse for it.
+    // The cat-file process still works.
     assert!(
         snapshot
             .read(&path(&format!("{TENANTS}/kustomization.yaml")))
@@ -159,7 +150,7 @@ fn links_are_not_followed_and_what_is_no_text_is_said_to_be_none() {
 }
 
 #[test]
-fn a_commit_changes_what_it_says_and_nothing_else() {
+fn a_commit_changes_its_edits_and_nothing_else() {
     let remote = Remote::seeded();
     let repository = open(&remote.address(), &remote);
     let gone = format!("{TENANTS}/basic/tenant-2.yaml");
@@ -200,7 +191,7 @@ fn a_commit_changes_what_it_says_and_nothing_else() {
 }
 
 #[test]
-fn a_push_is_rejected_where_the_branch_moved_or_went() {
+fn a_push_is_rejected_if_the_branch_moved_or_was_deleted() {
     let remote = Remote::seeded();
     let repository = open(&remote.address(), &remote);
     let mut turn = repository.turn().unwrap();
@@ -216,12 +207,12 @@ fn a_push_is_rejected_where_the_branch_moved_or_went() {
     assert_eq!(
         remote.git(&["for-each-ref"]),
         "",
-        "a branch that somebody deleted is not made anew"
+        "a deleted branch is not recreated"
     );
 }
 
 #[test]
-fn nothing_of_the_mirrors_is_run() {
+fn no_hook_or_setting_of_the_mirror_runs_a_program() {
     let remote = Remote::seeded();
     let repository = open(&remote.address(), &remote);
     let marker = remote.scratch().join("ran");
@@ -242,20 +233,16 @@ fn nothing_of_the_mirrors_is_run() {
         repository.folder(),
         &["config", "core.fsmonitor", monitor.to_str().unwrap()],
     );
-    let applied = blocking(apply(
-        &repository,
-        onboarding("tenant-9", "r-1"),
-        &Options::default(),
-    ));
+    let applied = apply_to(&repository, onboarding("tenant-9", "r-1"));
     assert!(matches!(
         applied.unwrap().unwrap().outcome,
-        Outcome::Committed(_)
+        ApplyOutcome::Committed(_)
     ));
     assert!(!marker.exists());
 }
 
 #[test]
-fn failures_of_the_remote_are_told_apart() {
+fn failures_of_the_remote_are_classified() {
     let code = |address: &str, remote: &Remote| {
         open(address, remote)
             .turn()
@@ -289,7 +276,7 @@ fn failures_of_the_remote_are_told_apart() {
 }
 
 #[test]
-fn a_remote_that_never_answers_is_given_up() {
+fn a_remote_that_never_answers_times_out() {
     let remote = Remote::seeded();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let repository = Repository::open(Settings {
@@ -303,24 +290,20 @@ fn a_remote_that_never_answers_is_given_up() {
         timeout: Duration::from_millis(300),
     });
     let begun = Instant::now();
-    // The time-out is for every call, and the first creates the mirror.
+    // The time-out applies to every call, also to the first, which creates the mirror.
     let error = repository
         .and_then(|repository| repository.turn()?.fetch())
-        .expect_err("nobody answers");
+        .expect_err("no server answers");
     assert!(matches!(error, GitError::TimedOut { .. }), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
-fn a_hook_that_says_no_is_quoted() {
+fn the_message_of_a_declining_hook_is_quoted() {
     let remote = Remote::seeded();
     remote.hook("pre-receive", "echo 'signed commits only' >&2; exit 1");
     let repository = open(&remote.address(), &remote);
-    let error = blocking(apply(
-        &repository,
-        onboarding("tenant-9", "r-1"),
-        &Options::default(),
-    ));
+    let error = apply_to(&repository, onboarding("tenant-9", "r-1"));
     let error = error.expect_err("it is declined");
     assert!(
         matches!(error, ApplyError::Git(GitError::Declined { .. })),
@@ -331,30 +314,22 @@ fn a_hook_that_says_no_is_quoted() {
 }
 
 #[test]
-fn a_rejected_push_is_planned_again_on_what_is_there_now() {
+fn a_rejected_push_is_planned_again_on_the_new_head() {
     let remote = std::sync::Arc::new(Remote::seeded());
     let server = HttpServer::open(&remote);
     let other = std::sync::Arc::clone(&remote);
-    // Between our fetch and our push somebody onboards another tenant: the same line of the same file.
+    // Between our fetch and our push another writer onboards a tenant: the same line of the same file.
     let meanwhile = move || {
         let repository = open(&other.address(), &other);
-        blocking(apply(
-            &repository,
-            onboarding("tenant-8", "r-8"),
-            &Options::default(),
-        ))
-        .unwrap()
-        .unwrap();
+        apply_to(&repository, onboarding("tenant-8", "r-8"))
+            .unwrap()
+            .unwrap();
     };
     server.next_pushes(vec![Push::After(Box::new(meanwhile))]);
     let repository = open(&server.url(), &remote);
-    let applied = blocking(apply(
-        &repository,
-        onboarding("tenant-9", "r-9"),
-        &Options::default(),
-    ))
-    .unwrap()
-    .unwrap();
+    let applied = apply_to(&repository, onboarding("tenant-9", "r-9"))
+        .unwrap()
+        .unwrap();
     assert!(server.is_done() && applied.attempts == 2, "{applied:?}");
     let listed = remote
         .read(&format!("{TENANTS}/basic/kustomization.yaml"))
@@ -366,18 +341,14 @@ fn a_rejected_push_is_planned_again_on_what_is_there_now() {
 }
 
 #[test]
-fn planning_again_is_bounded() {
+fn replanning_is_bounded() {
     let remote = std::sync::Arc::new(Remote::seeded());
     let server = HttpServer::open(&remote);
-    let rival = |number: usize| {
-        let remote = std::sync::Arc::clone(&remote);
-        Push::After(Box::new(move || remote.write("rival", &number.to_string())))
-    };
-    server.next_pushes((0..3).map(rival).collect());
+    server.next_pushes(Push::rivals(&remote, 3));
     let repository = open(&server.url(), &remote);
-    let options = Options {
+    let options = ApplyOptions {
         max_attempts: 3,
-        ..Options::default()
+        ..ApplyOptions::default()
     };
     let error = blocking(apply(&repository, onboarding("tenant-9", "r-9"), &options))
         .expect_err("it gives up");
@@ -394,22 +365,20 @@ fn planning_again_is_bounded() {
 }
 
 #[test]
-fn a_push_whose_answer_was_lost_is_found_and_one_that_was_lost_is_made_again() {
+fn a_push_with_a_lost_answer_is_found_and_a_lost_push_is_repeated() {
     for push in [Push::AnswerLost, Push::Lost] {
         let remote = Remote::seeded();
         let server = HttpServer::open(&remote);
         server.next_pushes(vec![push]);
         let repository = open(&server.url(), &remote);
-        // Also where the id is new: nobody looks for that one otherwise.
-        let wanted = Wanted {
+        // Also for a new id, which is otherwise not searched.
+        let identified = IdentifiedRequest {
             id: RequestId::random(),
             may_be_repeat: false,
             ..onboarding("tenant-9", "r-9")
         };
-        let applied = blocking(apply(&repository, wanted, &Options::default()))
-            .unwrap()
-            .unwrap();
-        let Outcome::Committed(commit) = &applied.outcome else {
+        let applied = apply_to(&repository, identified).unwrap().unwrap();
+        let ApplyOutcome::Committed(commit) = &applied.outcome else {
             panic!("{applied:?}")
         };
         assert_eq!(commit.as_str(), remote.head());
@@ -419,27 +388,26 @@ fn a_push_whose_answer_was_lost_is_found_and_one_that_was_lost_is_made_again() {
 }
 
 #[test]
-fn a_push_of_which_nothing_is_known_says_how_to_find_out() {
+fn an_unanswered_push_is_an_error_with_the_request_id() {
     let remote = Remote::seeded();
     let server = HttpServer::open(&remote);
     server.next_pushes((0..6).map(|_| Push::Lost).collect());
     let repository = open(&server.url(), &remote);
-    let error = blocking(apply(
-        &repository,
-        onboarding("tenant-9", "r-9"),
-        &Options::default(),
-    ));
-    let error = error.expect_err("nobody answers");
-    assert!(matches!(error, ApplyError::Lost { .. }), "{error}");
+    let error = apply_to(&repository, onboarding("tenant-9", "r-9"));
+    let error = error.expect_err("no server answers");
+    assert!(
+        matches!(error, ApplyError::PushUnanswered { .. }),
+        "{error}"
+    );
     assert!(error.to_string().contains("--request-id r-9"), "{error}");
 }
 
 #[test]
-fn a_request_is_carried_out_once_and_its_id_is_taken() {
+fn a_request_is_applied_once_and_its_id_is_taken() {
     let remote = Remote::seeded();
     let repository = open(&remote.address(), &remote);
-    let go = |wanted| blocking(apply(&repository, wanted, &Options::default())).unwrap();
-    let Outcome::Committed(first) = go(onboarding("tenant-9", "r-1")).unwrap().outcome else {
+    let go = |identified| apply_to(&repository, identified).unwrap();
+    let ApplyOutcome::Committed(first) = go(onboarding("tenant-9", "r-1")).unwrap().outcome else {
         panic!("it is new")
     };
     let offboarding = Request::Offboard {
@@ -447,43 +415,43 @@ fn a_request_is_carried_out_once_and_its_id_is_taken() {
         tier: None,
         delete_data: false,
     };
-    go(Wanted {
+    go(IdentifiedRequest {
         request: offboarding,
         ..onboarding("tenant-9", "r-2")
     })
     .unwrap();
     let head = remote.head();
-    // By now it would be a conflict; but it was carried out, and that is what a repeat is told.
+    // As a new request it would be a conflict. It was applied before, so the repeat succeeds.
     assert_eq!(
         go(onboarding("tenant-9", "r-1")).unwrap().outcome,
-        Outcome::Repeated(first)
+        ApplyOutcome::Repeated(first)
     );
     let refused = go(onboarding("tenant-7", "r-1")).expect_err("the id is another's");
-    assert!(matches!(refused, Refused::IdTaken { .. }), "{refused}");
+    assert!(matches!(refused, RequestError::IdTaken { .. }), "{refused}");
     assert!(refused.to_string().contains("tenant-9"), "{refused}");
     assert_eq!(remote.head(), head);
 }
 
 #[test]
-fn requests_that_came_together_are_a_commit_each_and_one_push() {
+fn requests_of_one_batch_are_one_commit_each_and_one_push() {
     let remote = Remote::seeded();
     let pushes = remote.scratch().join("pushes");
     remote.hook("post-receive", &format!("echo >> {}", pushes.display()));
     let repository = open(&remote.address(), &remote);
-    let wanted = vec![
+    let identified = vec![
         onboarding("tenant-7", "r-7"),
         onboarding("tenant-8", "r-8"),
         onboarding("tenant-7", "r-7"),
         onboarding("tenant-1", "r-9"),
     ];
-    let results = blocking(apply_all(&repository, wanted, &Options::default())).unwrap();
+    let results = blocking(apply_all(&repository, identified, &ApplyOptions::default())).unwrap();
     let outcome = |at: usize| results[at].as_ref().map(|applied| &applied.outcome);
     assert!(
-        matches!(outcome(0), Ok(Outcome::Committed(_)))
-            && matches!(outcome(1), Ok(Outcome::Committed(_)))
+        matches!(outcome(0), Ok(ApplyOutcome::Committed(_)))
+            && matches!(outcome(1), Ok(ApplyOutcome::Committed(_)))
     );
     assert!(
-        matches!(outcome(2), Ok(Outcome::Repeated(_))),
+        matches!(outcome(2), Ok(ApplyOutcome::Repeated(_))),
         "the second delivery of one message"
     );
     assert_eq!(
@@ -495,7 +463,7 @@ fn requests_that_came_together_are_a_commit_each_and_one_push() {
 }
 
 #[test]
-fn a_patch_is_what_git_apply_takes() {
+fn git_apply_accepts_a_patch() {
     let mut tree = MemoryTree::new();
     for (at, text) in [
         ("a/changed.yaml", "one\ntwo\n"),

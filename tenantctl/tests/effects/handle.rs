@@ -1,4 +1,4 @@
-//! `handle`, as Argo's container step calls it: a message in an argument, an exit code that says whether to try again.
+//! `handle`, as Argo's container step calls it: a message in an argument, and an exit code that decides about a retry.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,7 @@ use crate::http::{HttpServer, Push};
 use crate::program::{Program, Ran};
 use crate::remote::{Remote, TENANTS};
 
-/// Codes that stay the same however often the step is tried; Argo's retry strategy leaves them.
+/// Final codes: Argo's retry strategy does not retry them.
 const FINAL: [i32; 4] = [2, 3, 4, 5];
 
 fn handle(program: &Program, kind: &str, body: impl ToString, id: &str) -> Ran {
@@ -81,7 +81,7 @@ fn a_message_delivered_twice_is_one_commit() {
         );
     }
     assert_eq!(remote.commits(), 2);
-    // Undone by hand since: the message is an old one, not a new wish.
+    // After a manual offboarding, the old message is still a repeat.
     program.done(&["offboard", "acme"]);
     let again = handle(&program, "onboarding", onboarding("acme", "basic"), "m-1");
     assert!(
@@ -92,7 +92,7 @@ fn a_message_delivered_twice_is_one_commit() {
 }
 
 #[test]
-fn the_senders_own_id_is_what_a_repeat_is_known_by() {
+fn the_senders_id_identifies_a_repeat() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
     let mut message = onboarding("acme", "basic");
@@ -112,7 +112,7 @@ fn the_senders_own_id_is_what_a_repeat_is_known_by() {
 }
 
 #[test]
-fn a_message_that_can_never_be_carried_out_ends_with_a_code_nobody_retries() {
+fn a_message_that_can_never_be_applied_ends_with_a_final_code() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
     let long = "x".repeat(64 * 1024);
@@ -162,9 +162,9 @@ fn a_message_that_can_never_be_carried_out_ends_with_a_code_nobody_retries() {
         ),
         (
             "offboarding",
-            json!({ "tenant_id": "nobody" }).to_string(),
+            json!({ "tenant_id": "unknown" }).to_string(),
             4,
-            "nobody",
+            "unknown",
         ),
     ] {
         let ran = handle(&program, kind, &body, "m-1");
@@ -197,23 +197,19 @@ fn a_message_that_can_never_be_carried_out_ends_with_a_code_nobody_retries() {
 }
 
 #[test]
-fn what_may_be_better_the_next_time_ends_with_a_code_that_is_retried_and_then_succeeds() {
+fn a_transient_failure_ends_with_a_retryable_code_and_then_succeeds() {
     let remote = std::sync::Arc::new(Remote::seeded());
     let acme =
         |program: &Program| handle(program, "onboarding", onboarding("acme", "basic"), "m-1").code;
-    // Others push first, each time.
+    // Another writer pushes first, each time.
     let server = HttpServer::open(&remote);
-    let rival = |number: usize| {
-        let remote = std::sync::Arc::clone(&remote);
-        Push::After(Box::new(move || remote.write("rival", &number.to_string())))
-    };
-    server.next_pushes((0..2).map(rival).collect());
+    server.next_pushes(Push::rivals(&remote, 2));
     let hurried = Program::at(&server.url(), &remote).with("GITOPS_ATTEMPTS", "2");
     assert_eq!(acme(&hurried), 7);
 
     let program = Program::of(&remote);
     let closed = Program::at("http://127.0.0.1:1/gitops.git", &remote);
-    assert_eq!(acme(&closed), 6, "nobody answers");
+    assert_eq!(acme(&closed), 6, "no server answers");
     remote.hook("pre-receive", "exit 1");
     assert_eq!(acme(&program), 6, "the remote says no");
     std::fs::remove_file(remote.path().join("hooks/pre-receive")).unwrap();
@@ -231,7 +227,7 @@ fn what_may_be_better_the_next_time_ends_with_a_code_that_is_retried_and_then_su
 }
 
 #[test]
-fn machines_get_the_same_answers_as_of_any_change() {
+fn json_output_of_handle_is_that_of_any_change() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
     let message = format!(

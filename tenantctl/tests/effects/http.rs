@@ -18,10 +18,10 @@ use tokio::runtime::Runtime;
 
 use crate::remote::Remote;
 
-/// Largest request body: a pack of a few commits.
+/// A pack of a few commits.
 const MAX_BODY_BYTES: usize = 64 << 20;
 
-/// The server of one remote, until it is dropped.
+/// The server of one remote, stopped on drop.
 pub(crate) struct HttpServer {
     address: SocketAddr,
     host: Arc<Host>,
@@ -34,23 +34,34 @@ struct Host {
     pushes: Mutex<VecDeque<Push>>,
 }
 
-/// What is to happen to a push when its turn comes.
+/// A scripted event of one push.
 pub(crate) enum Push {
-    /// This, before the push is looked at.
+    /// The function runs before the push is read.
     After(Box<dyn FnOnce() + Send>),
-    /// It is carried out, and its answer is lost.
+    /// The push succeeds and its answer is lost.
     AnswerLost,
-    /// It is not carried out, and nobody says so.
+    /// The push fails and its answer is lost.
     Lost,
 }
 
+impl Push {
+    /// Before each of these pushes, another writer commits.
+    pub(crate) fn rivals(remote: &Arc<Remote>, count: usize) -> Vec<Self> {
+        let rival = |number: usize| {
+            let remote = Arc::clone(remote);
+            Self::After(Box::new(move || remote.write("rival", &number.to_string())))
+        };
+        (0..count).map(rival).collect()
+    }
+}
+
 impl HttpServer {
-    /// A server that lets everybody in.
+    /// Starts a server without authentication.
     pub(crate) fn open(remote: &Remote) -> Self {
         Self::start(remote, None)
     }
 
-    /// A server that asks for a user and a password.
+    /// Starts a server that requires a user and a password.
     pub(crate) fn with_login(remote: &Remote, user: &str, password: &str) -> Self {
         Self::start(
             remote,
@@ -86,17 +97,16 @@ impl HttpServer {
         }
     }
 
-    /// The remote's URL here.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/gitops.git", self.address)
     }
 
-    /// What is to happen to the next pushes, in order.
+    /// Scripts the next pushes, in order.
     pub(crate) fn next_pushes(&self, pushes: Vec<Push>) {
         self.host.pushes.lock().unwrap().extend(pushes);
     }
 
-    /// Whether all that was to happen has happened.
+    /// Whether all scripted pushes have happened.
     pub(crate) fn is_done(&self) -> bool {
         self.host.pushes.lock().unwrap().is_empty()
     }
@@ -133,7 +143,7 @@ async fn serve(State(host): State<Arc<Host>>, request: Request) -> Response {
     backend(&host, &head.uri, head.method.as_str(), &head.headers, body).await
 }
 
-/// One call of `git http-backend`, as RFC 3875 has it.
+/// Calls `git http-backend` by RFC 3875.
 async fn backend(
     host: &Host,
     uri: &axum::http::Uri,
@@ -174,7 +184,7 @@ async fn backend(
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let feed = async move {
-        // A backend that does not read its input to the end has answered already.
+        // A backend that stops reading its input has answered already.
         let _ = stdin.write_all(&body).await;
     };
     let (output, ()) = tokio::join!(child.wait_with_output(), feed);

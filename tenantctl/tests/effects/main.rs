@@ -1,5 +1,5 @@
-//! The effects over what is real: the `git` program, bare repositories by path, file:// and HTTP, the binary, the queues of
-//! the embedded endpoint.
+//! Effects on real systems: the `git` program, bare repositories by path, file:// and HTTP, the binary, the queues of the
+//! embedded endpoint.
 
 #![expect(
     clippy::unwrap_used,

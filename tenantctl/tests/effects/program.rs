@@ -1,4 +1,4 @@
-//! The `tenantctl` binary as a process that sees nothing of this one's environment.
+//! The `tenantctl` binary as a process without this process's environment.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::remote::Remote;
 
-/// The program with what every call of it is given.
+/// The program, with the environment of every call.
 #[derive(Clone)]
 pub(crate) struct Program {
     repository: String,
@@ -15,7 +15,7 @@ pub(crate) struct Program {
     variables: Vec<(String, String)>,
 }
 
-/// How a call ended.
+/// The result of a call.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -24,12 +24,12 @@ pub(crate) struct Ran {
 }
 
 impl Program {
-    /// For a bare repository, by its path.
+    /// Uses a bare repository by its path.
     pub(crate) fn of(remote: &Remote) -> Self {
         Self::at(&remote.address(), remote)
     }
 
-    /// For a repository at another address; the user's home is beside the remote.
+    /// Uses a repository at another address; the user's home is beside the remote.
     pub(crate) fn at(address: &str, remote: &Remote) -> Self {
         let home = remote.scratch().join("home");
         std::fs::create_dir_all(&home).unwrap();
@@ -40,7 +40,7 @@ impl Program {
         }
     }
 
-    /// The same with another home, and so with a mirror of its own.
+    /// Uses another home, and so another mirror.
     pub(crate) fn at_home(&self, name: &str) -> Self {
         let home = self.home.with_file_name(name);
         std::fs::create_dir_all(&home).unwrap();
@@ -50,14 +50,13 @@ impl Program {
         }
     }
 
-    /// The same with another variable.
+    /// Adds an environment variable.
     pub(crate) fn with(&self, name: &str, value: impl Into<String>) -> Self {
         let mut other = self.clone();
         other.variables.push((name.to_owned(), value.into()));
         other
     }
 
-    /// The command of a call.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenantctl"));
         command
@@ -71,7 +70,6 @@ impl Program {
         command
     }
 
-    /// Calls it.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         let output = self.command(arguments).output().expect("it starts");
         Ran {
@@ -81,14 +79,14 @@ impl Program {
         }
     }
 
-    /// Calls it for what must work.
+    /// Calls the program, which must succeed.
     pub(crate) fn done(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
         assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
         ran.stdout
     }
 
-    /// Calls it for JSON.
+    /// Calls the program with JSON output.
     pub(crate) fn json(&self, arguments: &[&str]) -> (i32, Value) {
         let ran = self.run(&[&["--output=json"], arguments].concat());
         assert_eq!(ran.stderr, "", "{arguments:?}");
@@ -105,7 +103,7 @@ impl Program {
 }
 
 impl Ran {
-    /// Everything it said.
+    /// Returns standard output and standard error.
     pub(crate) fn said(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }

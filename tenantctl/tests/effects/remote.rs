@@ -1,11 +1,12 @@
-//! A bare repository with the project's seed on its branch, and another writer to it.
+//! A bare repository with the project's seed on its branch, and a second writer to it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use tempfile::TempDir;
+use tenantctl::git::{Author, Repository, Settings};
 
-/// Where tenants are.
 pub(crate) const TENANTS: &str = "application-plane/production/tenants";
 
 /// The project's seed of a GitOps repository.
@@ -16,13 +17,12 @@ pub(crate) fn seed() -> PathBuf {
         .join("gitops")
 }
 
-/// A bare repository, gone with its value.
+/// A bare repository, deleted on drop.
 pub(crate) struct Remote {
     scratch: TempDir,
 }
 
 impl Remote {
-    /// With the seed as its first commit.
     pub(crate) fn seeded() -> Self {
         let remote = Self::empty();
         let seed = seed();
@@ -32,7 +32,6 @@ impl Remote {
         remote
     }
 
-    /// Without any commit.
     pub(crate) fn empty() -> Self {
         let remote = Self {
             scratch: tempfile::tempdir().unwrap(),
@@ -42,22 +41,20 @@ impl Remote {
         remote
     }
 
-    /// Its path.
     pub(crate) fn path(&self) -> PathBuf {
         self.scratch.path().join("gitops.git")
     }
 
-    /// Its path as text.
     pub(crate) fn address(&self) -> String {
         self.path().to_str().unwrap().to_owned()
     }
 
-    /// The folder it is in, for whatever a test puts beside it.
+    /// The parent folder, for other files of a test.
     pub(crate) fn scratch(&self) -> &Path {
         self.scratch.path()
     }
 
-    /// What a call of git on it prints.
+    /// Returns the output of git on the repository.
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let output = git(
             self.scratch.path(),
@@ -73,17 +70,16 @@ impl Remote {
             .to_owned()
     }
 
-    /// The commit its branch is at.
     pub(crate) fn head(&self) -> String {
         self.git(&["rev-parse", "main"])
     }
 
-    /// How many commits its branch has.
+    /// Returns the number of commits on the branch.
     pub(crate) fn commits(&self) -> usize {
         self.git(&["rev-list", "--count", "main"]).parse().unwrap()
     }
 
-    /// A file at the head.
+    /// Returns a file at the head.
     pub(crate) fn read(&self, path: &str) -> Option<String> {
         let output = git(
             self.scratch.path(),
@@ -100,7 +96,7 @@ impl Remote {
             .then(|| String::from_utf8(output.stdout).unwrap())
     }
 
-    /// The files below a folder at the head.
+    /// Returns the files below a folder at the head.
     pub(crate) fn files(&self, folder: &str) -> Vec<String> {
         let listed = self.git(&[
             "ls-tree",
@@ -129,13 +125,33 @@ impl Remote {
         self.git(&["update-ref", "refs/heads/main", &commit]);
     }
 
-    /// Installs a hook.
+    /// Opens the repository at an address, with a mirror of this name.
+    pub(crate) fn open(&self, address: &str, mirror: &str) -> Repository {
+        Repository::open(Settings {
+            address: address.parse().unwrap(),
+            branch: "main".parse().unwrap(),
+            author: Author::tenantctl(),
+            cache: self.scratch().join(mirror),
+            credentials: None,
+            timeout: Duration::from_secs(60),
+        })
+        .unwrap()
+    }
+
     pub(crate) fn hook(&self, name: &str, script: &str) {
         executable(&self.path().join("hooks").join(name), script);
     }
 }
 
-/// Writes a shell script.
+/// Runs a future to its end on this thread.
+pub(crate) fn blocking<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(work)
+}
+
 pub(crate) fn executable(path: &Path, script: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -143,7 +159,7 @@ pub(crate) fn executable(path: &Path, script: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A call of git that sees nobody's settings.
+/// Calls git without the settings of any user.
 pub(crate) fn git(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new("git");
     for (name, _) in
@@ -151,7 +167,7 @@ pub(crate) fn git(folder: &Path, arguments: &[&str]) -> Output {
     {
         command.env_remove(name);
     }
-    let (name, mail) = ("Somebody", "somebody@example.com");
+    let (name, mail) = ("Other Writer", "other@example.com");
     command
         .args(arguments)
         .current_dir(folder)

@@ -1,4 +1,4 @@
-//! What the sample's scripts break by, one test each, on the program with a real bare repository.
+//! Failures of the sample's scripts, one test each, on the program with a real bare repository.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ const HOSTILE_IDS: [&str; 9] = [
     "*",
     "- x: y",
 ];
-/// Tiers that the sample makes paths of.
+/// Tiers that the sample turns into paths.
 const HOSTILE_TIERS: [&str; 6] = [
     "../../../clusters/production",
     "..",
@@ -125,11 +125,7 @@ fn a_rejected_push_ends_with_a_code_of_its_own() {
     let remote = std::sync::Arc::new(Remote::seeded());
     let server = HttpServer::open(&remote);
     let program = Program::at(&server.url(), &remote).with("GITOPS_ATTEMPTS", "2");
-    let rival = |number: usize| {
-        let remote = std::sync::Arc::clone(&remote);
-        Push::After(Box::new(move || remote.write("rival", &number.to_string())))
-    };
-    server.next_pushes((0..2).map(rival).collect());
+    server.next_pushes(Push::rivals(&remote, 2));
     let ran = program.onboard("tenant-9", "basic");
     assert_eq!(ran.code, 7, "{ran:?}");
     remote.hook("pre-receive", "exit 1");
@@ -139,10 +135,10 @@ fn a_rejected_push_ends_with_a_code_of_its_own() {
 }
 
 #[test]
-fn a_deployment_keeps_image_tags_pool_names_and_what_people_changed() {
+fn a_deployment_keeps_image_tags_pool_names_and_manual_changes() {
     let remote = Remote::seeded();
     let program = Program::of(&remote);
-    // Hybrid: it has a tag of its own and a pool's name.
+    // A hybrid tenant has a tag of its own and names a pool.
     let file = format!("{TENANTS}/advanced/tenant-3.yaml");
     let before = remote.read(&file).unwrap();
     let marked = before
@@ -175,13 +171,13 @@ fn a_deployment_keeps_image_tags_pool_names_and_what_people_changed() {
 }
 
 #[test]
-fn runs_at_once_lose_nothing() {
+fn concurrent_runs_lose_no_onboarding() {
     let remote = Remote::seeded();
     let before = remote.commits();
     let program = Program::of(&remote);
     std::thread::scope(|scope| {
         for number in 0..6 {
-            // A mirror of its own each: they meet at the remote alone.
+            // Each writer has its own mirror, so they share the remote alone.
             let program = program.at_home(&format!("home-{number}"));
             scope.spawn(move || {
                 let ran = program.onboard(&format!("acme-{number}"), "basic");

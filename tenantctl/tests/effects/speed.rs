@@ -1,19 +1,19 @@
-//! What one onboarding costs in a repository of 10,000 tenants, over real git. The bound is for a release build:
+//! Cost of one onboarding in a repository of 10,000 tenants, over real git. The bound is for a release build:
 //! `cargo test --release -p tenantctl -- --ignored --nocapture`, which prints lint's time as well.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tenantctl::apply::{Options, RequestId, Step, Wanted, apply};
-use tenantctl::git::{Author, Repository, Settings};
-use tenantctl::request::Request;
+use tenantctl::apply::{ApplyOptions, ApplyStep, apply};
+use tenantctl::git::Repository;
+use tenantctl::request::{IdentifiedRequest, Request, RequestId};
 
-use crate::remote::{Remote, TENANTS, seed};
+use crate::remote::{Remote, TENANTS, blocking, seed};
 
 const MANY: usize = 10_000;
 const RUNS: usize = 9;
-/// The seed's tenant of each tier is what onboarding writes.
+/// The seed's tenant of each tier is identical to the output of onboarding.
 const MODELS: [(&str, &str); 3] = [
     ("basic", "tenant-2"),
     ("advanced", "tenant-3"),
@@ -25,15 +25,7 @@ const MODELS: [(&str, &str); 3] = [
 fn onboarding_into_ten_thousand_tenants_takes_three_hundred_milliseconds_and_a_push() {
     let remote = Remote::empty();
     fill(&remote);
-    let repository = Repository::open(Settings {
-        address: remote.address().parse().unwrap(),
-        branch: "main".parse().unwrap(),
-        author: Author::tenantctl(),
-        cache: remote.scratch().join("cache"),
-        credentials: None,
-        timeout: Duration::from_secs(60),
-    })
-    .unwrap();
+    let repository = remote.open(&remote.address(), "cache");
     let begun = Instant::now();
     repository.turn().unwrap().fetch().unwrap();
     println!("first fetch of {MANY} tenants: {:.0?}", begun.elapsed());
@@ -50,12 +42,12 @@ fn onboarding_into_ten_thousand_tenants_takes_three_hundred_milliseconds_and_a_p
     assert!(before < Duration::from_millis(300), "{taken:?}");
 }
 
-/// The times up to the push, and of the push.
+/// Returns the time up to the push, and the time of the push.
 fn onboard(repository: &Repository, number: usize) -> (Duration, Duration) {
     let pushing = Arc::new(Mutex::new(None));
     let seen = Arc::clone(&pushing);
     let on_step = Arc::new(move |step| {
-        if step == Step::Pushing {
+        if step == ApplyStep::Pushing {
             *seen.lock().unwrap() = Some(Instant::now());
         }
     });
@@ -66,23 +58,18 @@ fn onboard(repository: &Repository, number: usize) -> (Duration, Duration) {
         tier: tier.parse().unwrap(),
         release: "0.0".parse().unwrap(),
     };
-    // As a message has it: the history is searched for its id.
-    let wanted = Wanted {
+    // As for a message: the history is searched for its id.
+    let identified = IdentifiedRequest {
         request,
         id: RequestId::random(),
         may_be_repeat: true,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
     let begun = Instant::now();
-    let options = Options {
+    let options = ApplyOptions {
         on_step,
-        ..Options::default()
+        ..ApplyOptions::default()
     };
-    let applied = runtime
-        .block_on(apply(repository, wanted, &options))
+    let applied = blocking(apply(repository, identified, &options))
         .unwrap()
         .unwrap();
     let (ended, pushing) = (

@@ -1,20 +1,20 @@
 //! The worker as a process, between the embedded endpoint's queues and a bare repository.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use aws_sdk_sqs::types::{Message, QueueAttributeName};
-use rustix::process::{Pid, Signal, kill_process};
+use aws_sdk_sqs::types::Message;
+use kit::aws::{Aws, REGION};
+use kit::endpoint::Controls;
+use kit::http::{Answer, Request};
+use kit::metrics::Metrics;
+use kit::process::{Exit, Process};
+use kit::wait::{eventually, until};
 use serde_json::{Value, json};
-use shared::aws::{AwsClients, settings_of};
 
 use crate::program::Program;
 use crate::remote::{Remote, TENANTS};
 
-const REGION: &str = "us-east-1";
 const WITHIN: Duration = Duration::from_secs(30);
 
 const ONBOARDING: &str = "argoworkflows-onboarding-queue";
@@ -24,7 +24,7 @@ const DEPLOYMENT: &str = "argoworkflows-deployment-queue";
 /// The three queues, each with a dead-letter queue.
 struct Queues {
     endpoint: localaws::Endpoint,
-    sqs: aws_sdk_sqs::Client,
+    aws: Aws,
 }
 
 impl Queues {
@@ -32,121 +32,68 @@ impl Queues {
         let endpoint = localaws::start(localaws::Config::ephemeral())
             .await
             .unwrap();
-        let sqs = AwsClients::new(&settings_of(&endpoint.url(), REGION)).sqs;
+        let aws = Aws::of(&endpoint.url());
         for name in [ONBOARDING, OFFBOARDING, DEPLOYMENT] {
-            let dead = format!("{name}-dlq");
-            sqs.create_queue().queue_name(&dead).send().await.unwrap();
-            let arn = format!("arn:aws:sqs:{REGION}:000000000000:{dead}");
-            let policy = json!({ "deadLetterTargetArn": arn, "maxReceiveCount": 5 }).to_string();
-            let create = sqs.create_queue().queue_name(name);
-            create
-                .attributes(QueueAttributeName::RedrivePolicy, policy)
-                .send()
-                .await
-                .unwrap();
+            aws.create_queue(name).await;
         }
-        Self { endpoint, sqs }
+        Self { endpoint, aws }
     }
 
-    async fn url(&self, name: &str) -> String {
-        self.sqs
-            .get_queue_url()
-            .queue_name(name)
-            .send()
-            .await
-            .unwrap()
-            .queue_url
-            .unwrap()
+    fn url(&self, name: &str) -> String {
+        format!("{}/000000000000/{name}", self.endpoint.url())
     }
 
     async fn send(&self, name: &str, body: impl ToString) {
-        let url = self.url(name).await;
-        self.sqs
-            .send_message()
-            .queue_url(url)
-            .message_body(body.to_string())
-            .send()
-            .await
-            .unwrap();
+        self.aws.send(&self.url(name), &body.to_string(), &[]).await;
     }
 
     /// Messages of a queue: waiting and leased.
-    async fn depth(&self, name: &str) -> usize {
-        let get = self
-            .sqs
-            .get_queue_attributes()
-            .queue_url(self.url(name).await);
-        let all = get
-            .attribute_names(QueueAttributeName::All)
-            .send()
-            .await
-            .unwrap()
-            .attributes
-            .unwrap();
-        let number = |name| all[&name].parse::<usize>().unwrap();
-        number(QueueAttributeName::ApproximateNumberOfMessages)
-            + number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)
+    async fn depth(&self, name: &str) -> u64 {
+        let depth = self.aws.depth(&self.url(name)).await;
+        depth.visible + depth.in_flight
     }
 
     async fn drained(&self, name: &str) {
-        eventually(&format!("{name} is empty"), async || {
-            (self.depth(name).await == 0).then_some(())
-        })
-        .await;
+        let is_empty = async || self.depth(name).await == 0;
+        until(&format!("{name} is empty"), WITHIN, is_empty).await;
     }
 
     /// The next message of a dead-letter queue: its body and the reason.
     async fn dead_letter(&self, name: &str) -> (String, String) {
-        let url = self.url(&format!("{name}-dlq")).await;
-        let message: Message = eventually("a dead letter", async || {
-            let receive = self
-                .sqs
-                .receive_message()
-                .queue_url(&url)
-                .message_attribute_names("All");
-            receive
-                .send()
-                .await
-                .unwrap()
-                .messages
-                .unwrap_or_default()
-                .pop()
+        let url = self.url(&format!("{name}-dlq"));
+        let message: Message = eventually("a dead letter", WITHIN, async || {
+            let receive = self.aws.sqs.receive_message().queue_url(&url);
+            let received = receive.message_attribute_names("All").send().await;
+            received.unwrap().messages.unwrap_or_default().pop()
         })
         .await;
-        let reason = message.message_attributes.unwrap()["set_aside_reason"]
+        let reason = message.message_attributes.unwrap()["dead_letter_reason"]
             .string_value
             .clone()
             .unwrap();
         (message.body.unwrap(), reason)
     }
 
-    fn faults(&self, rules: Value) {
-        let address = self
-            .endpoint
-            .url()
-            .strip_prefix("http://")
-            .unwrap()
-            .parse()
-            .unwrap();
-        let (status, text) = exchange(address, "PUT", "/_localaws/faults", &rules.to_string());
-        assert!(status < 300, "{text}");
+    async fn faults(&self, rules: Value) {
+        Controls::of(self.endpoint.addr()).inject(rules).await;
     }
 
-    fn worker(&self, program: &Program) -> Worker {
-        Worker::start(program, &self.endpoint.url())
+    async fn worker(&self, program: &Program) -> Worker {
+        let worker = Worker::start(program, &self.endpoint.url()).await;
+        worker.until_ready(200).await;
+        worker
     }
 }
 
 /// A running worker; ended with its value.
 struct Worker {
-    child: Child,
-    lines: Arc<Mutex<Vec<String>>>,
+    process: Process,
     admin: SocketAddr,
 }
 
 impl Worker {
-    fn start(program: &Program, endpoint: &str) -> Self {
-        let mut command = program
+    async fn start(program: &Program, endpoint: &str) -> Self {
+        let command = program
             .with("AWS_ENDPOINT_URL", endpoint)
             .with("AWS_REGION", REGION)
             .with("AWS_ACCESS_KEY_ID", "test")
@@ -157,117 +104,36 @@ impl Worker {
             .with("VISIBILITY_SECONDS", "2")
             .with("UNREADY_AFTER_SECONDS", "0")
             .command(&["worker"]);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let lines = Arc::<Mutex<Vec<String>>>::default();
-        let (stdout, kept) = (child.stdout.take().unwrap(), Arc::clone(&lines));
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                kept.lock().unwrap().push(line);
-            }
-        });
-        let deadline = Instant::now() + WITHIN;
-        let listening = |line: &String| {
+        let mut process = Process::start("the worker", command);
+        let listening = |line: &str| {
             let line: Value = serde_json::from_str(line).ok()?;
             (line["message"] == "listening").then(|| line["admin"].as_str()?.parse().ok())?
         };
-        let admin = loop {
-            if let Some(admin) = lines.lock().unwrap().iter().find_map(listening) {
-                break admin;
-            }
-            assert!(Instant::now() < deadline, "it does not listen");
-            std::thread::sleep(Duration::from_millis(15));
-        };
-        Self {
-            child,
-            lines,
-            admin,
-        }
+        let admin = process.line("where it listens", listening).await;
+        Self { process, admin }
     }
 
-    fn get(&self, path: &str) -> (u16, String) {
-        exchange(self.admin, "GET", path, "")
+    async fn get(&self, path: &str) -> Answer {
+        Request::get(path).ask(self.admin).await
     }
 
-    async fn ready(self) -> Self {
-        self.until_ready(200).await;
-        self
-    }
-
+    /// Waits until the readiness page has this status; returns its text.
     async fn until_ready(&self, status: u16) -> String {
         let what = format!("readiness answers {status}");
-        eventually(&what, async || {
-            Some(self.get("/readyz")).filter(|(got, _)| *got == status)
-        })
-        .await
-        .1
+        let answers =
+            async || Some(self.get("/readyz").await).filter(|answer| answer.status == status);
+        eventually(&what, WITHIN, answers).await.text().to_owned()
     }
 
-    /// A counter's value, 0 where it is not there.
-    fn counter(&self, name: &str, label: &str) -> u64 {
-        let (_, text) = self.get("/metrics");
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(name) && line.contains(label));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
-            .unwrap_or_default()
-    }
-
-    fn log(&self) -> String {
-        self.lines.lock().unwrap().join("\n")
+    async fn counter(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        Metrics::new(self.get("/metrics").await.text()).sum(name, labels)
     }
 
     /// Asks it to end, and waits for a good end.
     async fn stop(mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let status = eventually("it ends", async || self.child.try_wait().unwrap()).await;
-        assert_eq!(status.code(), Some(0), "{}", self.log());
+        self.process.signal("TERM");
+        assert_eq!(self.process.exit(WITHIN).await, Exit::Code(0));
     }
-
-    /// Ends it at once.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            println!("---- the worker's log\n{}", self.log());
-        }
-    }
-}
-
-async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + WITHIN;
-    loop {
-        if let Some(seen) = look().await {
-            return seen;
-        }
-        assert!(Instant::now() < deadline, "not within {WITHIN:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(15)).await;
-    }
-}
-
-/// One HTTP request over a connection of its own.
-fn exchange(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let length = body.len();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
-    );
-    stream
-        .write_all(format!("{head}{body}").as_bytes())
-        .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
 }
 
 fn onboarding(tenant: &str, tier: &str) -> Value {
@@ -277,7 +143,7 @@ fn onboarding(tenant: &str, tier: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contracts_messages_become_commits_and_are_acknowledged() {
     let (queues, remote) = (Queues::new().await, Remote::seeded());
-    let worker = queues.worker(&Program::of(&remote)).ready().await;
+    let worker = queues.worker(&Program::of(&remote)).await;
     queues
         .send(ONBOARDING, onboarding("tenant-t1d6c", "advanced"))
         .await;
@@ -326,18 +192,20 @@ async fn the_contracts_messages_become_commits_and_are_acknowledged() {
     assert!(tombstone.contains("deleteData: true"), "{tombstone}");
     assert_eq!(remote.commits(), 5);
     assert_eq!(
-        worker.counter(
-            "requests_total",
-            r#"queue="offboarding",outcome="committed""#
-        ),
-        2
+        worker
+            .counter(
+                "requests_total",
+                &[("queue", "offboarding"), ("outcome", "committed")]
+            )
+            .await,
+        2.0
     );
     Program::of(&remote).done(&["lint"]);
     worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_messages_are_set_aside_with_the_reason_and_their_neighbours_are_carried_out() {
+async fn bad_messages_are_dead_lettered_with_the_reason_and_their_neighbors_are_applied() {
     let (queues, remote) = (Queues::new().await, Remote::seeded());
     let hostile = [
         (onboarding("../../clusters/production", "basic").to_string(), "malformed: tenant_id"),
@@ -366,7 +234,7 @@ async fn bad_messages_are_set_aside_with_the_reason_and_their_neighbours_are_car
             json!({ "tenant_id": "nobody", "tenant_tier": "basic" }),
         )
         .await;
-    let worker = queues.worker(&Program::of(&remote)).ready().await;
+    let worker = queues.worker(&Program::of(&remote)).await;
     queues.drained(ONBOARDING).await;
     for _ in 0..hostile.len() {
         let (body, reason) = queues.dead_letter(ONBOARDING).await;
@@ -389,7 +257,7 @@ async fn bad_messages_are_set_aside_with_the_reason_and_their_neighbours_are_car
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_sent_twice_is_one_commit_and_no_dead_letter() {
     let (queues, remote) = (Queues::new().await, Remote::seeded());
-    let worker = queues.worker(&Program::of(&remote)).ready().await;
+    let worker = queues.worker(&Program::of(&remote)).await;
     let mut message = onboarding("acme", "basic");
     message["request_id"] = json!("order-17");
     for _ in 0..2 {
@@ -427,19 +295,18 @@ async fn a_request_sent_twice_is_one_commit_and_no_dead_letter() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_dies_after_the_push_leaves_a_message_that_another_acknowledges() {
     let (queues, remote) = (Queues::new().await, Remote::seeded());
-    let worker = queues.worker(&Program::of(&remote)).ready().await;
-    queues.faults(
-        json!([{ "action": "SQS.DeleteMessageBatch", "rate": 1.0, "seed": 1, "drop": true }]),
-    );
-    queues.send(ONBOARDING, onboarding("acme", "premium")).await;
-    eventually("the commit", async || (remote.commits() == 2).then_some(())).await;
-    worker.kill();
-    queues.faults(json!([]));
-    assert_eq!(queues.depth(ONBOARDING).await, 1, "it was not acknowledged");
-    let other = queues
-        .worker(&Program::of(&remote).at_home("other"))
-        .ready()
+    let worker = queues.worker(&Program::of(&remote)).await;
+    queues
+        .faults(
+            json!([{ "action": "SQS.DeleteMessageBatch", "rate": 1.0, "seed": 1, "drop": true }]),
+        )
         .await;
+    queues.send(ONBOARDING, onboarding("acme", "premium")).await;
+    until("the commit", WITHIN, async || remote.commits() == 2).await;
+    drop(worker);
+    queues.faults(json!([])).await;
+    assert_eq!(queues.depth(ONBOARDING).await, 1, "it was not acknowledged");
+    let other = queues.worker(&Program::of(&remote).at_home("other")).await;
     queues.drained(ONBOARDING).await;
     assert_eq!(
         (
@@ -448,29 +315,41 @@ async fn a_worker_that_dies_after_the_push_leaves_a_message_that_another_acknowl
         ),
         (2, 0)
     );
-    assert_eq!(other.counter("requests_total", r#"outcome="repeated""#), 1);
+    assert_eq!(
+        other
+            .counter("requests_total", &[("outcome", "repeated")])
+            .await,
+        1.0
+    );
     other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_repository_is_gone_messages_are_held_not_redelivered() {
     let (queues, remote) = (Queues::new().await, Remote::seeded());
-    let worker = queues.worker(&Program::of(&remote)).ready().await;
+    let worker = queues.worker(&Program::of(&remote)).await;
     let hidden = remote.scratch().join("hidden");
     std::fs::rename(remote.path(), &hidden).unwrap();
     queues.send(ONBOARDING, onboarding("acme", "basic")).await;
     let waiting_for = worker.until_ready(503).await;
     assert!(waiting_for.contains("repository"), "{waiting_for}");
     // Longer than its lease: it is held by extending that.
-    eventually("several goes", async || {
-        (worker.counter("repository_failures_total", "no_repository") >= 4).then_some(())
+    until("several goes", WITHIN, async || {
+        worker
+            .counter("repository_failures_total", &[("code", "no_repository")])
+            .await
+            >= 4.0
     })
     .await;
     std::fs::rename(&hidden, remote.path()).unwrap();
     queues.drained(ONBOARDING).await;
     worker.until_ready(200).await;
     assert_eq!(remote.commits(), 2);
-    assert_eq!(worker.counter("received_total", ""), 1, "one delivery");
+    assert_eq!(
+        worker.counter("received_total", &[]).await,
+        1.0,
+        "one delivery"
+    );
     worker.stop().await;
 }
 
@@ -480,7 +359,7 @@ async fn a_broken_file_in_the_repository_is_nobodys_dead_letter() {
     let listing = format!("{TENANTS}/basic/kustomization.yaml");
     let whole = remote.read(&listing).unwrap();
     remote.write(&listing, "resources: [\n");
-    let worker = queues.worker(&Program::of(&remote)).ready().await;
+    let worker = queues.worker(&Program::of(&remote)).await;
     queues.send(ONBOARDING, onboarding("acme", "basic")).await;
     worker.until_ready(503).await;
     remote.write(&listing, &whole);
@@ -500,9 +379,9 @@ done";
     for tenant in ["one", "banned", "two"] {
         queues.send(ONBOARDING, onboarding(tenant, "basic")).await;
     }
-    let worker = queues.worker(&Program::of(&remote)).ready().await;
-    eventually("the neighbours' commits", async || {
-        (remote.commits() == 3).then_some(())
+    let worker = queues.worker(&Program::of(&remote)).await;
+    until("the neighbours' commits", WITHIN, async || {
+        remote.commits() == 3
     })
     .await;
     let files = remote.files(&format!("{TENANTS}/basic"));
@@ -512,12 +391,16 @@ done";
             .all(|tenant| files.contains(&format!("{TENANTS}/basic/{tenant}.yaml")))
     );
     // A message goes after its push. The declined one stays: SQS itself sets it aside after its last delivery.
-    eventually("the neighbours' messages go", async || {
-        (queues.depth(ONBOARDING).await == 1).then_some(())
+    until("the neighbours' messages go", WITHIN, async || {
+        queues.depth(ONBOARDING).await == 1
     })
     .await;
-    eventually("the log tells why", async || {
-        worker.log().contains("no banned tenants").then_some(())
+    until("the log tells why", WITHIN, async || {
+        worker
+            .process
+            .stdout()
+            .join("\n")
+            .contains("no banned tenants")
     })
     .await;
     worker.stop().await;
@@ -530,11 +413,11 @@ async fn a_worker_without_queues_or_repository_waits_for_them_and_ends_when_aske
         .await
         .unwrap();
     let remote = Remote::empty();
-    let worker = Worker::start(&Program::of(&remote), &endpoint.url());
+    let worker = Worker::start(&Program::of(&remote), &endpoint.url()).await;
     let waiting_for = worker.until_ready(503).await;
     for condition in ["onboarding", "offboarding", "deployment", "repository"] {
         assert!(waiting_for.contains(condition), "{waiting_for}");
     }
-    assert_eq!(worker.get("/livez").0, 200);
+    assert_eq!(worker.get("/livez").await.status, 200);
     worker.stop().await;
 }

@@ -1,4 +1,4 @@
-# The tenant's queue with its dead-letter queue, and the table its events are stored in.
+# The tenant's queue, its dead-letter queue, and the table of its events.
 
 resource "random_string" "consumer" {
   count   = local.has_events ? 1 : 0
@@ -17,10 +17,10 @@ resource "aws_sqs_queue" "consumer" {
   name  = local.consumer_name
 
   message_retention_seconds = var.message_retention_seconds
-  # What the consumer asks for with each receive; these are for whoever asks for nothing.
+  # Defaults for other receivers. The consumer sets both values in each receive.
   visibility_timeout_seconds = 60
   receive_wait_time_seconds  = 20
-  # A batch of ten may be as large as one message: the producer fills it.
+  # SQS's maximum, for one message and for a batch of ten.
   max_message_size = 1048576
 
   sqs_managed_sse_enabled = local.kms_key_arn == null ? true : null
@@ -31,7 +31,7 @@ resource "aws_sqs_queue" "consumer" {
     maxReceiveCount     = 5
   })
 
-  # The pool's producer sends by this tag, see policies.tf.
+  # This tag allows the pool's producer to send here, see policies.tf.
   tags = merge(local.tags, { "tenantry/producer" = local.producer_environment })
 }
 
@@ -47,7 +47,7 @@ resource "aws_sqs_queue" "dead_letter" {
   tags = local.tags
 }
 
-# Nobody else's queue may send its dead letters here.
+# Only the tenant's own queue may use this dead-letter queue.
 resource "aws_sqs_queue_redrive_allow_policy" "dead_letter" {
   count     = local.has_events ? 1 : 0
   queue_url = aws_sqs_queue.dead_letter[0].url
@@ -95,7 +95,7 @@ resource "aws_dynamodb_table" "consumer" {
     type = "S"
   }
 
-  # Holds only the items whose id does not tell their time; the service lists the others from the table.
+  # Contains only items whose id holds no time. The service lists the other items from the table.
   global_secondary_index {
     name            = "listed"
     hash_key        = "tenant_id"
@@ -126,7 +126,7 @@ resource "aws_dynamodb_table" "consumer" {
   deletion_protection_enabled = !var.delete_data
   tags                        = local.tags
 
-  # SQS knows no deletion protection. What depends on something is destroyed before it: while the table refuses to go, the
-  # queues stay, too.
+  # SQS has no deletion protection. Terraform destroys this table before the queues, so the queues stay while the table is
+  # protected.
   depends_on = [aws_sqs_queue.consumer, aws_sqs_queue.dead_letter]
 }

@@ -1,7 +1,7 @@
 # One tenant's (or one pool's) queue, tables, parameters and roles.
 #
-# Promises: what holds data goes only after `delete_data`; the parameters come last, so whoever finds them finds what they
-# name; nothing here is attached to a role of somebody else's, so a pool takes any number of tenants.
+# Promises: queues and tables are destroyed only after `delete_data`. The parameters come last, so the resources that they name
+# exist. No policy is attached to another release's role, so a pool can serve any number of tenants.
 
 data "aws_partition" "current" {}
 data "aws_caller_identity" "current" {}
@@ -13,11 +13,11 @@ locals {
   account   = data.aws_caller_identity.current.account_id
   region    = data.aws_region.current.region
 
-  # What holds data is there where its app runs, and where it is retained.
+  # Queue and tables exist if their app runs, or if they are retained.
   has_events   = var.enable_consumer || contains(var.retain, "consumer")
   has_payments = var.enable_payments || contains(var.retain, "payments")
 
-  # As the contract has it: premium runs everything itself, advanced something, basic nothing.
+  # Premium runs every app itself, advanced runs some, basic runs none.
   derived_tier = var.enable_producer && var.enable_consumer ? "premium" : (
     var.enable_producer || var.enable_consumer || var.enable_payments ? "advanced" : "basic"
   )
@@ -37,8 +37,8 @@ locals {
   })
 }
 
-# What is there already. Turning an app off would destroy its data with it: refused before anything is touched, instead of
-# being stopped halfway by the table's deletion protection.
+# The tenant's existing parameters. Turning an app off would destroy its data, so the postconditions refuse it before the first
+# change. Otherwise the table's deletion protection would stop Terraform halfway.
 data "aws_ssm_parameters_by_path" "own" {
   path = "/${var.tenant_id}/"
 
@@ -47,25 +47,25 @@ data "aws_ssm_parameters_by_path" "own" {
       condition = local.has_events || var.delete_data || !anytrue([
         for arn in nonsensitive(self.values) : can(regex(":table/consumer-${var.tenant_id}-[a-z0-9]{3}$", arn))
       ])
-      error_message = "${var.tenant_id} has a queue and a table of its own, which enable_consumer = false would destroy. Keep them with retain = [\"consumer\"], or apply delete_data = true first."
+      error_message = "enable_consumer = false would destroy the queue and the table of ${var.tenant_id}. Keep them with retain = [\"consumer\"], or apply delete_data = true first."
     }
     postcondition {
       condition = local.has_payments || var.delete_data || !anytrue([
         for arn in nonsensitive(self.values) : can(regex(":table/payments-${var.tenant_id}-[a-z0-9]{3}$", arn))
       ])
-      error_message = "${var.tenant_id} has a payments table of its own, which enable_payments = false would destroy. Keep it with retain = [\"payments\"], or apply delete_data = true first."
+      error_message = "enable_payments = false would destroy the payments table of ${var.tenant_id}. Keep it with retain = [\"payments\"], or apply delete_data = true first."
     }
   }
 }
 
-# The pool's parameters, for what the tenant has not for itself. By path, because a pool without payments has fewer.
+# The pool's parameters, for apps that the tenant does not run itself. Read by path, because a pool without payments has fewer.
 data "aws_ssm_parameters_by_path" "pool" {
   count = local.is_pool || (var.enable_consumer && var.enable_payments) ? 0 : 1
   path  = "/${var.pool_id}/"
 
   lifecycle {
     postcondition {
-      # A tenant that is gone needs no pool: nobody is answered for it.
+      # A suspended tenant needs no pool, because its requests are refused.
       condition = var.enable_consumer || var.suspended || length(setintersection(
         self.names, ["/${var.pool_id}/consumer_sqs", "/${var.pool_id}/consumer_ddb"]
       )) == 2
@@ -82,7 +82,7 @@ locals {
   pool_has_events   = contains(keys(local.pool_parameters), "/${var.pool_id}/consumer_sqs")
   pool_has_payments = contains(keys(local.pool_parameters), "/${var.pool_id}/payments_ddb")
 
-  # Where the environment's services find their queue and tables: their own, or the pool's.
+  # Queue and tables of the environment's services: the tenant's own, or the pool's.
   consumer_sqs = var.enable_consumer ? aws_sqs_queue.consumer[0].arn : lookup(local.pool_parameters, "/${var.pool_id}/consumer_sqs", null)
   consumer_ddb = var.enable_consumer ? aws_dynamodb_table.consumer[0].arn : lookup(local.pool_parameters, "/${var.pool_id}/consumer_ddb", null)
   payments_ddb = var.enable_payments ? aws_dynamodb_table.payments[0].arn : lookup(local.pool_parameters, "/${var.pool_id}/payments_ddb", null)

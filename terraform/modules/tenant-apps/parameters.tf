@@ -1,4 +1,4 @@
-# What the services and the registry of tenants read. Last of all: a tenant exists once these do.
+# Parameters for the services and the tenant registry. They are made last, because a tenant exists as soon as they do.
 
 locals {
   parameters = merge(
@@ -19,7 +19,7 @@ resource "aws_ssm_parameter" "tenant" {
 
   name        = "/${var.tenant_id}/${each.key}"
   description = "Written by terraform/modules/tenant-apps; do not edit"
-  # ARNs and names, no secrets: readable without a key.
+  # The values are ARNs and names, not secrets, so no key is needed to read them.
   type  = "String"
   tier  = "Standard"
   value = each.value

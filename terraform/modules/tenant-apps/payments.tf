@@ -31,7 +31,7 @@ resource "aws_dynamodb_table" "payments" {
     type = "S"
   }
 
-  # What is still to be told to the tenant's queue: items lose their shard once they are.
+  # Contains the events that are not sent yet. An item loses its shard once its event is sent.
   global_secondary_index {
     name            = "outbox"
     hash_key        = "outbox_shard"

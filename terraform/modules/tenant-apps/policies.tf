@@ -1,36 +1,34 @@
-# What each app may do: the calls its code makes, on the resources it makes them on, and nothing else. No role may Scan.
+# Rights of each app: the calls that its code makes, on the resources that it calls, and no others. No role may Scan.
 #
-# A silo's role is bound to its tenant: its own queue, its own parameters, and in its table the one partition that is the
-# tenant's.
+# A silo's role is restricted to its tenant: the tenant's queue, parameters and partition.
 #
-# A pool's role serves every tenant of the pool, with one set of credentials, so IAM cannot tell for whom a call is made:
-# keeping tenants apart there is the services' work. IAM still says that a read names a partition (no Scan, and the Null
-# guard, because ForAllValues lets a request without keys pass). Whoever reads for one tenant at a time assumes
-# `reader-role-<pool>` with the session tag `tenant`, and then IAM does keep it to that partition. With
-# `tenant_scoped_reads` the pool's consumer is one of them, and has no read of its own any more.
+# A pool's role serves every tenant of the pool with one set of credentials, so IAM cannot separate the tenants: the services
+# do. IAM only requires that a read names a partition (no Scan, and the Null guard, because ForAllValues accepts a request
+# without keys). A role that reads for one tenant at a time assumes `reader-role-<pool>` with the session tag `tenant`; IAM then
+# restricts the session to that partition. With `tenant_scoped_reads` the pool's consumer reads only this way.
 #
-# The pool's producer also sends to the queues of advanced tenants. That grant is one statement about a tag, whatever the
-# number of tenants: a policy attached for each tenant stops at about ten, an inline one at 10,240 characters. A policy on
-# each queue that names the pool's role would do as well, but ends silently when the role is made anew, because SQS keeps
-# the id of the role it knew. The tag is written with the queue, by this module alone. Regions without tag conditions for
-# SQS are listed in AWS's page on attribute-based access control for SQS.
+# The pool's producer also sends to the queues of advanced tenants. One statement with a tag condition grants this for any number
+# of tenants. Attached policies would end at about ten tenants, an inline policy at 10,240 characters. A policy on each queue
+# that names the pool's role would fail silently once the role is made anew, because SQS keeps the old role's id. Only this module
+# writes the tag, together with the queue. AWS's page on attribute-based access control for SQS lists regions without tag
+# conditions.
 
 locals {
   parameter_arn = "arn:${local.partition}:ssm:${local.region}:${local.account}:parameter"
 
-  # A pool asks for any tenant, a silo for its owner.
+  # A pool reads every tenant's registration, a silo only its owner's.
   of_tenants = local.is_pool ? "*" : var.tenant_id
   registry = [
     for name in ["consumer_sqs", "tier", "status"] : "${local.parameter_arn}/${local.of_tenants}/${name}"
   ]
 
-  # Only the partition of the silo's tenant; in a pool, any one partition.
+  # A silo: only its tenant's partition. A pool: any partition that the request names.
   own_partition = merge(
     { "Null" = { "dynamodb:LeadingKeys" = "false" } },
     local.is_pool ? {} : { "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = [var.tenant_id] } },
   )
 
-  # The environment's own queue and tables; where an app runs without its data (a producer alone in a silo) the pool's.
+  # The environment's own queue and tables. For an app without its own data, such as a producer alone in a silo, the pool's.
   queue_arn          = local.consumer_sqs
   dead_letter_arn    = local.has_events ? aws_sqs_queue.dead_letter[0].arn : null
   consumer_table_arn = local.consumer_ddb
@@ -80,7 +78,7 @@ locals {
         Resource = local.queue_arn
       },
       {
-        Sid      = "SetAsidePoison"
+        Sid      = "DeadLetterPoison"
         Effect   = "Allow"
         Action   = ["sqs:SendMessage", "sqs:GetQueueUrl"]
         Resource = local.dead_letter_arn
@@ -92,7 +90,7 @@ locals {
         Resource  = local.consumer_table_arn
         Condition = local.own_partition
       },
-      # GET /consumer/messages lists the caller's own events: the only read there is. No GetItem, no Scan.
+      # The only read: GET /consumer/messages lists the caller's own events. No GetItem, no Scan.
       local.reads_scoped ? null : {
         Sid       = "ListEvents"
         Effect    = "Allow"
@@ -127,7 +125,7 @@ locals {
       {
         Sid    = "KeepPayments"
         Effect = "Allow"
-        # A transaction needs the rights of its parts; BatchWriteItem takes sent events out of the outbox.
+        # A transaction needs the rights of its parts. BatchWriteItem removes sent events from the outbox.
         Action = [
           "dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem",
           "dynamodb:ConditionCheckItem", "dynamodb:BatchWriteItem",
@@ -135,7 +133,7 @@ locals {
         Resource  = local.payments_table_arn
         Condition = local.own_partition
       },
-      # Its partitions are shards, not tenants.
+      # The index's partitions are shards, not tenants.
       {
         Sid      = "ReadOutbox"
         Effect   = "Allow"
@@ -165,7 +163,7 @@ locals {
   statements = { for app, statements in local.all_statements : app => [for s in statements : s if s != null] }
 }
 
-# Reads of a pool's table for one tenant at a time: the listing, reports, exports, support. The session tag is the tenant.
+# Reads a pool's table for one tenant at a time, named by the session tag: for the listing, reports, exports, support.
 resource "aws_iam_role" "reader" {
   count = local.reads_pooled ? 1 : 0
 
@@ -178,7 +176,7 @@ resource "aws_iam_role" "reader" {
       Effect    = "Allow"
       Principal = { AWS = local.readers }
       Action    = ["sts:AssumeRole", "sts:TagSession"]
-      # Without the tag there would be nothing to compare with.
+      # Requires the tag, because the policy below compares the partition with it.
       Condition = { StringLike = { "aws:RequestTag/tenant" = "?*" } }
     }]
   })
@@ -200,7 +198,7 @@ resource "aws_iam_role_policy" "reader" {
         Action   = ["dynamodb:Query"]
         Resource = [aws_dynamodb_table.consumer[0].arn, "${aws_dynamodb_table.consumer[0].arn}/index/listed"]
         Condition = {
-          # ForAllValues alone lets a request without keys pass.
+          # ForAllValues alone accepts a request without keys.
           "Null"                      = { "dynamodb:LeadingKeys" = "false" }
           "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["$${aws:PrincipalTag/tenant}"] }
         }

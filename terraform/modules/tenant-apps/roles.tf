@@ -1,4 +1,4 @@
-# A role for each app that runs here, `<app>-role-<tenantId>`, and who may become it: one service account of one cluster.
+# One role per app that runs here, `<app>-role-<tenantId>`. Only one service account of one cluster may assume it.
 
 locals {
   enabled = {
@@ -15,7 +15,7 @@ locals {
 
   oidc_issuer = replace(var.oidc_provider_arn, "/^.*:oidc-provider\\//", "")
 
-  # EKS tags the session it asks for with where the pod runs; only EKS in this account is asked to.
+  # EKS tags a pod's session with its cluster, namespace and service account. Only EKS of this account may do so.
   trust_pod_identity = { for app, workload in local.workloads : app => {
     Sid       = "PodIdentity"
     Effect    = "Allow"
@@ -53,7 +53,7 @@ resource "aws_iam_role" "app" {
   description = "${each.key} of ${var.tenant_id}"
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
-    # Strings first: the two statements have different shapes, and a conditional wants one.
+    # Encoded before the choice: the statements have different types, and a conditional needs one type.
     Statement = [jsondecode(
       var.identity == "irsa" ? jsonencode(local.trust_irsa[each.key]) : jsonencode(local.trust_pod_identity[each.key])
     )]
@@ -64,11 +64,11 @@ resource "aws_iam_role" "app" {
   lifecycle {
     precondition {
       condition     = var.identity != "pod_identity" || var.cluster_name != ""
-      error_message = "identity pod_identity needs cluster_name: the EKS cluster whose pods take the roles."
+      error_message = "identity is pod_identity: set cluster_name to the EKS cluster whose pods assume the roles."
     }
     precondition {
       condition     = var.identity != "irsa" || var.oidc_provider_arn != ""
-      error_message = "identity irsa needs oidc_provider_arn: the IAM OIDC provider of the cluster."
+      error_message = "identity is irsa: set oidc_provider_arn to the IAM OIDC provider of the cluster."
     }
   }
 }
@@ -93,6 +93,6 @@ resource "aws_eks_pod_identity_association" "app" {
   role_arn        = aws_iam_role.app[each.key].arn
   tags            = local.tags
 
-  # A pod that starts between the two would run without rights.
+  # A pod that started before the policy exists would have no rights.
   depends_on = [aws_iam_role_policy.app]
 }

@@ -1,4 +1,4 @@
-# What tenants share: names, who may become what, and the one thing the runner must not be able to do.
+# Shared by all tenants: names, trust of the roles, and limits of the runner.
 
 mock_provider "aws" {
   mock_data "aws_partition" {
@@ -32,24 +32,24 @@ run "repositories_are_immutable_and_scanned" {
 
   assert {
     condition     = alltrue([for name, r in aws_ecr_repository.published : r.image_tag_mutability == "IMMUTABLE" && one(r.image_scanning_configuration).scan_on_push if name != "tenantry/cache"])
-    error_message = "A tag could be moved, or is not scanned."
+    error_message = "A tag could move, or a push is not scanned."
   }
   assert {
     condition     = contains(keys(aws_ecr_repository.published), "tenantry/charts/helm-tenant-chart") && aws_ecr_repository.published["tenantry/cache"].image_tag_mutability == "MUTABLE"
-    error_message = "The repositories are not those the workflows push to."
+    error_message = "The workflows push to other repositories."
   }
   assert {
     condition     = length(aws_iam_role.push) + length(aws_iam_openid_connect_provider.github) == 0
-    error_message = "Somebody may push who was not asked for."
+    error_message = "A push role exists without github_repository."
   }
 }
 
-run "the_lifecycle_queues_are_the_contracts" {
+run "the_lifecycle_queues_follow_the_contract" {
   assert {
     condition = toset([for q in aws_sqs_queue.lifecycle : q.name]) == toset([
       "argoworkflows-onboarding-queue", "argoworkflows-offboarding-queue", "argoworkflows-deployment-queue",
     ])
-    error_message = "The names are not the contract's."
+    error_message = "The queues' names differ from the contract."
   }
   assert {
     condition     = length(aws_sqs_queue_policy.lifecycle) == 6 && alltrue([for q in aws_sqs_queue.lifecycle : jsondecode(q.redrive_policy).maxReceiveCount == 5 && q.sqs_managed_sse_enabled])
@@ -57,12 +57,12 @@ run "the_lifecycle_queues_are_the_contracts" {
   }
 }
 
-run "the_service_accounts_are_those_of_the_gitops_tree" {
+run "the_service_accounts_match_the_gitops_tree" {
   assert {
     condition = toset(keys(aws_eks_pod_identity_association.cluster)) == toset([
       "tenantry/tenantctl", "flux-tenants/tf-runner", "flux-system/source-controller", "flux-system/image-reflector-controller",
     ])
-    error_message = "A role is bound to another account."
+    error_message = "A role is associated with another account."
   }
 }
 
@@ -72,14 +72,14 @@ run "the_runner_makes_no_role_without_the_boundary" {
       s.Condition == { StringEquals = { "iam:PermissionsBoundary" = "arn:aws:iam::123456789012:policy/tenantry-tenants" } }
       if length(setintersection(s.Action, ["iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:DeleteRolePermissionsBoundary"])) > 0
     ])
-    error_message = "The runner could make an administrator."
+    error_message = "The runner could make an administrator role."
   }
   assert {
     condition = length(setintersection(
       flatten([for s in jsondecode(aws_iam_role_policy.cluster["tofu-runner"].policy).Statement : s.Action]),
       ["iam:AttachRolePolicy", "iam:DeleteRolePermissionsBoundary", "iam:CreatePolicyVersion", "iam:*", "*"]
     )) == 0
-    error_message = "The runner could take the boundary away."
+    error_message = "The runner could remove the boundary."
   }
 }
 
@@ -97,11 +97,11 @@ run "only_the_main_branch_of_one_repository_pushes" {
   }
   assert {
     condition     = length(aws_iam_openid_connect_provider.github) == 1
-    error_message = "The provider of GitHub's tokens is missing."
+    error_message = "The OIDC provider for GitHub is missing."
   }
 }
 
-run "an_accounts_provider_is_taken_as_it_is" {
+run "an_existing_oidc_provider_is_used" {
   variables {
     github_repository        = "example/tenantry"
     github_oidc_provider_arn = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
@@ -109,7 +109,7 @@ run "an_accounts_provider_is_taken_as_it_is" {
 
   assert {
     condition     = length(aws_iam_openid_connect_provider.github) == 0
-    error_message = "An account has one provider for GitHub at most."
+    error_message = "A second OIDC provider for GitHub would be made."
   }
 }
 

@@ -1,4 +1,4 @@
-//! What the consumer's log says is stored, and when.
+//! The stored messages and their times, from the consumer's log.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -20,7 +20,7 @@ struct Seen {
     quiet: HashMap<String, DateTime<Utc>>,
 }
 
-/// A log line, as far as it matters.
+/// The fields of a log line that are read.
 #[derive(Deserialize)]
 struct Line {
     timestamp: String,
@@ -46,7 +46,7 @@ impl Stored {
         self.lock().noisy
     }
 
-    /// When a message of the quiet tenant was stored.
+    /// The time at which a message of the quiet tenant was stored.
     pub(super) fn time_of(&self, id: &str) -> Option<DateTime<Utc>> {
         self.lock().quiet.get(id).copied()
     }
@@ -55,7 +55,7 @@ impl Stored {
         if !line.contains("\"event stored\"") {
             return;
         }
-        // The flood is only counted: parsing it would take the time that is being measured.
+        // The flood is only counted: parsing its lines would take processor time from the measurement.
         if line.contains(&format!("\"{NOISY}\"")) {
             self.lock().noisy += 1;
         } else if line.contains(&format!("\"{QUIET}\""))

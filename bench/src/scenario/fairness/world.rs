@@ -4,25 +4,30 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
+use kit::endpoint::Controls;
+use kit::http::{Connection, Request};
+use kit::process::fixed_port;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::stored::Stored;
 use super::{NOISY, QUIET};
 use crate::candidate::{Binaries, Role, Side, program};
-use crate::load::{Caller, Request, ask};
-use crate::process::{Child, clean, free_port, own_binary, wait_until_open};
+use crate::load::{ask, body};
+use crate::process::{Child, clean, own_binary, wait_until_open};
 use crate::stub::{ACCOUNT, ENVIRONMENT, REGION, RESOURCE};
 
 /// Milliseconds added to every call.
 const LATENCY_MS: u64 = 5;
-/// Connections the flood is sent over: enough that it comes faster than it can be consumed.
+/// Connections of the flood: enough to send faster than the consumer drains.
 const FLOOD_CONNECTIONS: u64 = 16;
+/// A header that each call must have; the endpoint does not check it.
+const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/any/aws4_request, \
+                             SignedHeaders=host, Signature=0";
 /// Messages of one send (SQS: 10).
 const BATCH: u64 = 10;
 
 pub(super) struct World {
-    /// What the consumer has stored.
     pub(super) stored: Stored,
     address: SocketAddr,
     queue_url: String,
@@ -34,7 +39,7 @@ impl World {
     pub(super) async fn start(binaries: &Binaries) -> anyhow::Result<Self> {
         let (endpoint, address) = endpoint().await?;
         let queue_url = provision(address).await?;
-        let port = free_port()?;
+        let port = fixed_port();
         let command = program(
             Side::Ours,
             Role::Consumer,
@@ -53,19 +58,19 @@ impl World {
         })
     }
 
-    /// Sends one message of the quiet tenant; gives its id.
+    /// Sends one message of the quiet tenant; returns its id.
     pub(super) async fn send_quiet(&self) -> anyhow::Result<String> {
         let (id, mut message) = message(QUIET);
         message["QueueUrl"] = json!(self.queue_url);
         ask(
             self.address,
-            &Request::aws("AmazonSQS.SendMessage", &message.to_string()),
+            &aws("AmazonSQS.SendMessage", &message.to_string()),
         )
         .await?;
         Ok(id)
     }
 
-    /// Sends this many messages of the noisy tenant as fast as the endpoint takes them.
+    /// Sends messages of the noisy tenant as fast as the endpoint accepts them.
     pub(super) async fn flood(&self, messages: u64) -> anyhow::Result<()> {
         let calls = messages / BATCH / FLOOD_CONNECTIONS;
         try_join_all((0..FLOOD_CONNECTIONS).map(|_| self.send_batches(calls)))
@@ -74,7 +79,7 @@ impl World {
     }
 
     async fn send_batches(&self, calls: u64) -> anyhow::Result<()> {
-        let mut caller = Caller::connect(self.address).await?;
+        let mut connection = Connection::open(self.address).await?;
         for _ in 0..calls {
             let entry = |at: u64| {
                 let (_, mut message) = message(NOISY);
@@ -82,10 +87,9 @@ impl World {
                 message
             };
             let entries: Vec<Value> = (0..BATCH).map(entry).collect();
-            let body = json!({ "QueueUrl": self.queue_url, "Entries": entries }).to_string();
-            caller
-                .ask(&Request::aws("AmazonSQS.SendMessageBatch", &body))
-                .await?;
+            let batch = json!({ "QueueUrl": self.queue_url, "Entries": entries }).to_string();
+            let request = aws("AmazonSQS.SendMessageBatch", &batch);
+            body(connection.exchange(&request.bytes()).await?)?;
         }
         Ok(())
     }
@@ -93,7 +97,7 @@ impl World {
 
 /// Starts the embedded endpoint as a process of its own.
 async fn endpoint() -> anyhow::Result<(Child, SocketAddr)> {
-    let port = free_port()?;
+    let port = fixed_port();
     let mut command = clean(own_binary()?);
     command.args(["endpoint", "--port", &port.to_string()]);
     let process = Child::start("the embedded endpoint", command)?;
@@ -102,11 +106,10 @@ async fn endpoint() -> anyhow::Result<(Child, SocketAddr)> {
     Ok((process, address))
 }
 
-/// Queue, table and parameters of the pool and its tenants, and the latency; gives the queue's URL.
+/// Creates queue, table and parameters of the pool and its tenants, and adds the latency; returns the queue's URL.
 async fn provision(address: SocketAddr) -> anyhow::Result<String> {
-    let call = async |action: &str, body: Value| {
-        ask(address, &Request::aws(action, &body.to_string())).await
-    };
+    let call =
+        async |action: &str, body: Value| ask(address, &aws(action, &body.to_string())).await;
     let created = call("AmazonSQS.CreateQueue", json!({ "QueueName": RESOURCE })).await?;
     let created: Value = serde_json::from_slice(&created)?;
     let attribute = |name: &str| json!({ "AttributeName": name, "AttributeType": "S" });
@@ -131,12 +134,22 @@ async fn provision(address: SocketAddr) -> anyhow::Result<String> {
             call("AmazonSSM.PutParameter", parameter).await?;
         }
     }
-    let delay = json!([{ "action": "*", "delay_ms": LATENCY_MS }]).to_string();
-    ask(address, &Request::put("/_localaws/faults", &delay)).await?;
+    let delay = json!([{ "action": "*", "delay_ms": LATENCY_MS }]);
+    Controls::of(address).inject(delay).await;
     created["QueueUrl"]
         .as_str()
         .map(str::to_owned)
         .context("a created queue has a URL")
+}
+
+/// An AWS call to an endpoint that checks no signatures.
+fn aws(action: &str, body: &str) -> Request {
+    Request::new("POST", "/")
+        .header("x-amz-target", action)
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("authorization", AUTHORIZATION)
+        .header("x-amz-date", "20260101T000000Z")
+        .body(body)
 }
 
 /// A message as the producer sends it, and its id.

@@ -1,29 +1,28 @@
-//! Dead-letter queues: which queue names which, and the ways of messages between them.
+//! Dead-letter queues: their source queues, and moves of messages between them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Core, QueueId};
+use super::{Core, effects::QueueChange};
 use crate::sqs::{
     error::{SqsError, SqsResult},
-    message::{Entry, Receipt, Seq},
-    names::QueueName,
-    persist::Change,
-    redrive::RedrivePolicy,
+    message::{QueuedMessage, Receives, Seq},
+    names::{QueueId, QueueName},
+    redrive_policy::RedrivePolicy,
     settings::Settings,
 };
 
 impl Core {
-    /// Queues that name this one as their dead-letter queue, in order.
+    /// Returns the queues that name this one as their dead-letter queue, by name.
     pub(crate) fn sources_of(&self, name: &QueueName) -> impl Iterator<Item = &QueueName> {
         self.sources.get(name).into_iter().flatten()
     }
 
-    /// Puts messages taken out of one queue into another. With `from`, they say where they came from; a
-    /// message that comes back from a dead-letter queue says so no more and starts counting receives anew.
+    /// Adds removed messages to another queue. `from` is the ARN of the source queue of dead letters; without it, the
+    /// messages leave a dead-letter queue, and their receive count restarts.
     pub(super) fn move_to(
         &mut self,
         target: QueueId,
-        moved: Vec<(Seq, Entry)>,
+        moved: Vec<(Seq, QueuedMessage)>,
         from: Option<&Arc<str>>,
         now_ms: u64,
     ) {
@@ -31,26 +30,26 @@ impl Core {
             .queues
             .get_mut(&target)
             .expect("the target was found by name");
-        for (seq, mut entry) in moved {
-            entry.redriven_from = from.cloned();
+        for (seq, mut message) in moved {
+            message.redriven_from = from.cloned();
             if from.is_none() {
-                entry.receipt = Receipt::default();
+                message.receives = Receives::default();
             }
-            self.effects.changes.push(Change::Move {
+            self.effects.changes.push(QueueChange::Move {
                 seq,
                 queue: target,
-                redriven_from: entry.redriven_from.clone(),
-                receipt: entry.receipt,
+                redriven_from: message.redriven_from.clone(),
+                receives: message.receives,
             });
-            queue.put(seq, entry, now_ms, now_ms);
+            queue.put(seq, message, now_ms, now_ms);
         }
         queue.advance(now_ms, &mut self.effects);
         self.effects.touched.push(target);
     }
 
-    /// Moves up to `max` ready messages of a dead-letter queue to `target`, or back to where each came from.
-    /// Messages whose destination is gone stay. Returns how many moved.
-    pub(crate) fn redrive_back(
+    /// Moves up to `max` ready messages of a dead-letter queue to `target`, or to the source queue of each. Messages
+    /// whose target does not exist stay. Returns the number of messages moved.
+    pub(crate) fn redrive(
         &mut self,
         id: QueueId,
         target: Option<QueueId>,
@@ -61,29 +60,29 @@ impl Core {
             return 0;
         };
         queue.advance(now_ms, &mut self.effects);
-        let mut by_target: BTreeMap<QueueId, Vec<(Seq, Entry)>> = BTreeMap::new();
-        for (seq, entry) in queue.drain_ready(max) {
-            let home = || {
-                let source = self.realm.queue_of_arn(entry.redriven_from.as_deref()?)?;
-                self.names.get(&source).copied()
+        let mut by_target: BTreeMap<QueueId, Vec<(Seq, QueuedMessage)>> = BTreeMap::new();
+        for (seq, message) in queue.drain_ready(max) {
+            let source = || {
+                let name = self.scope.queue_of_arn(message.redriven_from.as_deref()?)?;
+                self.names.get(&name).copied()
             };
             let target = target
                 .filter(|t| self.queues.contains_key(t))
-                .or_else(home)
+                .or_else(source)
                 .unwrap_or(id);
-            by_target.entry(target).or_default().push((seq, entry));
+            by_target.entry(target).or_default().push((seq, message));
         }
         let mut moved = 0;
-        for (target, entries) in by_target {
+        for (target, messages) in by_target {
             if target == id {
                 let queue = self.queues.get_mut(&id).expect("it was found above");
-                for (seq, entry) in entries {
-                    queue.put(seq, entry, now_ms, now_ms);
+                for (seq, message) in messages {
+                    queue.put(seq, message, now_ms, now_ms);
                 }
                 continue;
             }
-            moved += entries.len();
-            self.move_to(target, entries, None, now_ms);
+            moved += messages.len();
+            self.move_to(target, messages, None, now_ms);
         }
         moved
     }
@@ -94,7 +93,7 @@ impl Core {
         };
         let target = self.names.get(&policy.target).map(|id| &self.queues[id]);
         let target = target.ok_or_else(|| RedrivePolicy::missing_target(&policy.render()))?;
-        let source_arn = self.realm.queue_arn(name);
+        let source_arn = self.scope.queue_arn(name);
         if target
             .settings
             .redrive_allow

@@ -1,10 +1,11 @@
-//! All queues together: names, dead-letter moves, and what each operation changes. Pure, like
-//! [`queue`](super::queue): time, ids and keys come in, [`Effects`] go out.
+//! All queues: names, dead-letter moves, and the changes of each operation. Pure, like [`queue`](super::queue): times, ids
+//! and keys are arguments, [`Effects`] are results.
 //!
-//! It promises that [`Effects::changes`], applied in order, bring the store to the state in memory.
-//! It never waits, never does input or output, and never looks at a clock.
+//! It promises that [`Effects::changes`], applied in order, bring the store to the state in memory. It never waits, does
+//! no input or output, and reads no clock.
 
 mod dead_letters;
+pub(super) mod effects;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,46 +13,27 @@ use std::{
     sync::Arc,
 };
 
+use self::effects::{Effects, QueueChange};
 use super::{
     error::{SqsError, SqsResult},
     limits::{MS_PER_S, PURGE_INTERVAL_MS},
-    message::{Entry, Payload, Place, Receipt, Seq},
-    names::QueueName,
-    persist::Change,
-    queue::{Lease, Queue},
+    message::{MessageState, Payload, QueuedMessage, Receives, Seq},
+    names::{QueueId, QueueName},
+    queue::{Queue, ReceivedMessage},
     settings::Settings,
 };
-use crate::realm::Realm;
+use crate::arn_scope::ArnScope;
 
-/// Row key of a queue; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct QueueId(pub(crate) u64);
-
-/// What an operation did beyond its answer.
-#[derive(Debug, Default)]
-pub(crate) struct Effects {
-    /// For the store, in order.
-    pub(crate) changes: Vec<Change>,
-    /// Queues in which something may have become receivable, or whose next timer may have moved.
-    pub(crate) touched: Vec<QueueId>,
-    /// Queues that are gone.
-    pub(crate) gone: Vec<QueueId>,
-}
-
-/// A message about to be sent.
 #[derive(Clone, Debug)]
-pub(crate) struct Draft {
-    /// What the sender says.
+pub(crate) struct NewMessage {
     pub(crate) payload: Arc<Payload>,
-    /// Delay in seconds; the queue's default when absent.
+    /// Defaults to the queue's delay.
     pub(crate) delay_s: Option<u32>,
 }
 
-/// Every queue of the endpoint.
 #[derive(Debug)]
 pub(crate) struct Core {
-    /// Where this endpoint pretends to be.
-    pub(crate) realm: Realm,
+    pub(crate) scope: ArnScope,
     queues: HashMap<QueueId, Queue>,
     names: BTreeMap<QueueName, QueueId>,
     /// Dead-letter queue → queues that name it.
@@ -63,15 +45,13 @@ pub(crate) struct Core {
     effects: Effects,
 }
 
-/// Message keys reserved at a time: one small write per this many messages, at most this many unused keys
-/// per restart.
+/// Message keys per reservation: one small write per this many messages, at most this many unused keys per restart.
 const SEQ_BLOCK: u64 = 1 << 20;
 
 impl Core {
-    /// No queues yet.
-    pub(crate) fn new(realm: Realm) -> Self {
+    pub(crate) fn new(scope: ArnScope) -> Self {
         Self {
-            realm,
+            scope,
             queues: HashMap::new(),
             names: BTreeMap::new(),
             sources: HashMap::new(),
@@ -82,15 +62,11 @@ impl Core {
         }
     }
 
-    /// Takes what the operations since the last call did.
+    /// Returns the effects of all operations since the last call.
     pub(crate) fn take_effects(&mut self) -> Effects {
         std::mem::take(&mut self.effects)
     }
 
-    /// Id of a queue by name.
-    ///
-    /// # Errors
-    /// `QueueDoesNotExist`.
     pub(crate) fn find(&self, name: &QueueName) -> SqsResult<QueueId> {
         self.names
             .get(name)
@@ -98,38 +74,37 @@ impl Core {
             .ok_or(SqsError::QueueDoesNotExist)
     }
 
-    /// A queue by id, if it still exists.
     pub(crate) fn queue(&self, id: QueueId) -> Option<&Queue> {
         self.queues.get(&id)
     }
 
-    /// A queue by name, brought to the present.
+    /// Finds a queue and advances it; see [`Queue::advance`].
     ///
     /// # Errors
     /// `QueueDoesNotExist`.
-    pub(crate) fn present(&mut self, name: &QueueName, now_ms: u64) -> SqsResult<&mut Queue> {
+    pub(crate) fn find_advanced(&mut self, name: &QueueName, now_ms: u64) -> SqsResult<&mut Queue> {
         let id = self.find(name)?;
-        Ok(self.advanced(id, now_ms).0)
+        Ok(self.advance_queue(id, now_ms).0)
     }
 
-    /// Brings a queue to the present, if it still exists.
+    /// Advances a queue if it exists; see [`Queue::advance`].
     pub(crate) fn advance(&mut self, id: QueueId, now_ms: u64) {
         if self.queues.contains_key(&id) {
-            self.advanced(id, now_ms);
+            self.advance_queue(id, now_ms);
             self.effects.touched.push(id);
         }
     }
 
-    fn advanced(&mut self, id: QueueId, now_ms: u64) -> (&mut Queue, &mut Effects) {
+    fn advance_queue(&mut self, id: QueueId, now_ms: u64) -> (&mut Queue, &mut Effects) {
         let queue = self.queues.get_mut(&id).expect("a named queue exists");
         queue.advance(now_ms, &mut self.effects);
         (queue, &mut self.effects)
     }
 
-    /// Creates a queue, or finds it when it exists with the same attributes.
+    /// Creates a queue, or returns the existing one if it has the same attributes.
     ///
     /// # Errors
-    /// `QueueNameExists` when an attribute differs; what [`Settings::with`] answers.
+    /// `QueueNameExists` if an attribute differs; the errors of [`Settings::with`].
     pub(crate) fn create(
         &mut self,
         name: &QueueName,
@@ -140,51 +115,51 @@ impl Core {
         if let Some(&id) = self.names.get(name) {
             let difference = self.queues[&id]
                 .settings
-                .first_difference(attributes, &self.realm)?;
+                .first_difference(attributes, &self.scope)?;
             return difference.map_or(Ok(id), |attribute| {
                 Err(SqsError::QueueNameExists(attribute))
             });
         }
-        let settings = Settings::default().with(attributes, &self.realm)?;
+        let settings = Settings::default().with(attributes, &self.scope)?;
         self.check_redrive(name, &settings)?;
         let id = QueueId(self.next_queue);
         let queue = Queue::new(id, name.clone(), settings, tags, now_ms);
-        self.effects.changes.push(Change::put_queue(&queue));
-        self.adopt(queue);
+        self.effects.changes.push(queue.as_change());
+        self.load_queue(queue);
         Ok(id)
     }
 
-    /// Takes a queue in that is in the store already.
-    pub(crate) fn adopt(&mut self, queue: Queue) {
+    /// Adds a queue that is in the store.
+    pub(crate) fn load_queue(&mut self, queue: Queue) {
         self.next_queue = self.next_queue.max(queue.id.0 + 1);
         self.link(&queue.name, queue.settings.redrive.as_ref());
         self.names.insert(queue.name.clone(), queue.id);
         self.queues.insert(queue.id, queue);
     }
 
-    /// Takes a message in that is in the store already. Messages of unknown queues are dropped.
-    pub(crate) fn adopt_message(
+    /// Adds a message that is in the store. A message of an unknown queue is deleted.
+    pub(crate) fn load_message(
         &mut self,
         queue: QueueId,
         seq: Seq,
-        mut entry: Entry,
+        mut message: QueuedMessage,
         ready_at_ms: u64,
         now_ms: u64,
     ) {
         let Some(queue) = self.queues.get_mut(&queue) else {
-            self.effects.changes.push(Change::DeleteMessage(seq));
+            self.effects.changes.push(QueueChange::DeleteMessage(seq));
             return;
         };
-        let is_leased = entry.receipt.receives > 0 && ready_at_ms > now_ms;
-        entry.place = Place::Ready { turn: 0 };
-        if is_leased {
-            queue.put_leased(seq, entry, ready_at_ms);
+        let is_in_flight = message.receives.count > 0 && ready_at_ms > now_ms;
+        message.state = MessageState::Ready { position: 0 };
+        if is_in_flight {
+            queue.put_in_flight(seq, message, ready_at_ms);
         } else {
-            queue.put(seq, entry, ready_at_ms, now_ms);
+            queue.put(seq, message, ready_at_ms, now_ms);
         }
     }
 
-    /// Goes on after the keys that were given out, or reserved, before the endpoint stopped.
+    /// Continues after the keys that were used or reserved before the endpoint stopped.
     pub(crate) fn resume_keys(&mut self, last_queue: u64, reserved_seq: u64) {
         self.next_queue = self.next_queue.max(last_queue + 1);
         self.next_seq = self.next_seq.max(reserved_seq + 1);
@@ -198,17 +173,16 @@ impl Core {
             self.reserved_seq = seq.0 + SEQ_BLOCK;
             self.effects
                 .changes
-                .push(Change::ReserveSeqs(self.reserved_seq));
+                .push(QueueChange::ReserveSeqs(self.reserved_seq));
         }
         seq
     }
 
-    /// Ids of all queues.
     pub(crate) fn ids(&self) -> Vec<QueueId> {
         self.names.values().copied().collect()
     }
 
-    /// Up to `max` names that start with `prefix`, in order, from just after `after` on.
+    /// Returns up to `max` names with this prefix, in order, after the name `after`.
     pub(crate) fn list<'a>(
         &'a self,
         prefix: &'a str,
@@ -240,9 +214,9 @@ impl Core {
         self.unlink(name, queue.settings.redrive.as_ref());
         self.effects
             .changes
-            .push(Change::DeleteMessages(queue.purge()));
-        self.effects.changes.push(Change::DeleteQueue(id));
-        self.effects.gone.push(id);
+            .push(QueueChange::DeleteMessages(queue.purge()));
+        self.effects.changes.push(QueueChange::DeleteQueue(id));
+        self.effects.deleted.push(id);
         Ok(())
     }
 
@@ -251,7 +225,7 @@ impl Core {
     /// # Errors
     /// `QueueDoesNotExist`, `PurgeQueueInProgress` within a minute of the last purge.
     pub(crate) fn purge(&mut self, name: &QueueName, now_ms: u64) -> SqsResult<()> {
-        let queue = self.present(name, now_ms)?;
+        let queue = self.find_advanced(name, now_ms)?;
         if queue
             .purged_ms
             .is_some_and(|last_ms| now_ms < last_ms + PURGE_INTERVAL_MS)
@@ -260,14 +234,14 @@ impl Core {
         }
         queue.purged_ms = Some(now_ms);
         let seqs = queue.purge();
-        self.effects.changes.push(Change::DeleteMessages(seqs));
+        self.effects.changes.push(QueueChange::DeleteMessages(seqs));
         Ok(())
     }
 
     /// Sets attributes of a queue: all of them, or none.
     ///
     /// # Errors
-    /// `QueueDoesNotExist`; what [`Settings::with`] answers.
+    /// `QueueDoesNotExist`; the errors of [`Settings::with`].
     pub(crate) fn set_attributes(
         &mut self,
         name: &QueueName,
@@ -275,13 +249,13 @@ impl Core {
         now_ms: u64,
     ) -> SqsResult<()> {
         let id = self.find(name)?;
-        let settings = self.queues[&id].settings.with(attributes, &self.realm)?;
+        let settings = self.queues[&id].settings.with(attributes, &self.scope)?;
         self.check_redrive(name, &settings)?;
         let queue = self.queues.get_mut(&id).expect("a named queue exists");
         queue.modified_ms = now_ms;
         let before = std::mem::replace(&mut queue.settings, settings);
         let after = queue.settings.redrive.clone();
-        self.effects.changes.push(Change::put_queue(queue));
+        self.effects.changes.push(queue.as_change());
         self.effects.touched.push(id);
         self.unlink(name, before.redrive.as_ref());
         self.link(name, after.as_ref());
@@ -291,7 +265,7 @@ impl Core {
     /// Changes the tags of a queue.
     ///
     /// # Errors
-    /// `QueueDoesNotExist`, or what `change` answers.
+    /// `QueueDoesNotExist`; the errors of `change`.
     pub(crate) fn change_tags(
         &mut self,
         name: &QueueName,
@@ -302,52 +276,51 @@ impl Core {
         let mut tags = queue.tags.clone();
         change(&mut tags)?;
         queue.tags = tags;
-        self.effects.changes.push(Change::put_queue(queue));
+        self.effects.changes.push(queue.as_change());
         Ok(())
     }
 
-    /// Puts messages into a queue.
-    pub(crate) fn send(&mut self, id: QueueId, drafts: Vec<Draft>, now_ms: u64) {
-        let seqs: Vec<_> = drafts.iter().map(|_| self.new_seq()).collect();
+    pub(crate) fn send(&mut self, id: QueueId, new_messages: Vec<NewMessage>, now_ms: u64) {
+        let seqs: Vec<_> = new_messages.iter().map(|_| self.new_seq()).collect();
         let Some(queue) = self.queues.get_mut(&id) else {
             return;
         };
         queue.advance(now_ms, &mut self.effects);
-        for (seq, draft) in seqs.into_iter().zip(drafts) {
-            let delay_s = draft.delay_s.unwrap_or(queue.settings.delay_s);
+        for (seq, new) in seqs.into_iter().zip(new_messages) {
+            let delay_s = new.delay_s.unwrap_or(queue.settings.delay_s);
             let ready_at_ms = now_ms + u64::from(delay_s) * MS_PER_S;
-            self.effects.changes.push(Change::Insert {
+            self.effects.changes.push(QueueChange::Insert {
                 seq,
                 queue: id,
-                payload: Arc::clone(&draft.payload),
+                payload: Arc::clone(&new.payload),
                 ready_at_ms,
             });
-            let entry = Entry {
-                payload: draft.payload,
+            let message = QueuedMessage {
+                payload: new.payload,
                 redriven_from: None,
-                receipt: Receipt::default(),
-                place: Place::Ready { turn: 0 },
+                receives: Receives::default(),
+                state: MessageState::Ready { position: 0 },
             };
-            queue.put(seq, entry, ready_at_ms, now_ms);
+            queue.put(seq, message, ready_at_ms, now_ms);
         }
         self.effects.touched.push(id);
     }
 
-    /// Leases up to `max` messages for `visibility_s` seconds (the queue's default when absent). Messages
-    /// received too often go to the dead-letter queue, if there is one; else they are delivered as before.
+    /// Receives up to `max` messages, which are then in flight for `visibility_s` seconds, by default the queue's
+    /// visibility timeout. Messages over `maxReceiveCount` move to the dead-letter queue, if it exists.
     pub(crate) fn receive(
         &mut self,
         id: QueueId,
         max: usize,
         visibility_s: Option<u32>,
         now_ms: u64,
-    ) -> SqsResult<Vec<Lease>> {
+    ) -> SqsResult<Vec<ReceivedMessage>> {
         let queue = self
             .queues
             .get_mut(&id)
             .ok_or(SqsError::QueueDoesNotExist)?;
         queue.advance(now_ms, &mut self.effects);
-        // A queue that is its own dead-letter queue has none: its messages would only go round in circles.
+        // For a queue that is its own dead-letter queue, a move would be endless: it delivers without one.
         let target = queue
             .settings
             .redrive
@@ -365,18 +338,18 @@ impl Core {
             &mut self.effects,
         );
         if let Some(target) = target
-            && !received.set_aside.is_empty()
+            && !received.dead_letters.is_empty()
         {
-            let arn: Arc<str> = self.realm.queue_arn(&queue.name).into();
-            self.move_to(target, received.set_aside, Some(&arn), now_ms);
+            let arn: Arc<str> = self.scope.queue_arn(&queue.name).into();
+            self.move_to(target, received.dead_letters, Some(&arn), now_ms);
         }
         self.effects.touched.push(id);
-        Ok(received.leases)
+        Ok(received.messages)
     }
 
-    /// Deletes the message a receipt handle stands for; see [`Queue::acknowledge`].
+    /// See [`Queue::acknowledge`].
     pub(crate) fn acknowledge(&mut self, id: QueueId, seq: Seq, receive: u32, now_ms: u64) {
-        let (queue, effects) = self.advanced(id, now_ms);
+        let (queue, effects) = self.advance_queue(id, now_ms);
         let was_at_limit = queue.is_at_in_flight_limit();
         queue.acknowledge(seq, receive, effects);
         if was_at_limit {
@@ -384,10 +357,7 @@ impl Core {
         }
     }
 
-    /// Lets the lease of a message end later or sooner; see [`Queue::change_visibility`].
-    ///
-    /// # Errors
-    /// As [`Queue::change_visibility`].
+    /// See [`Queue::change_visibility`].
     pub(crate) fn change_visibility(
         &mut self,
         id: QueueId,
@@ -396,7 +366,7 @@ impl Core {
         timeout_s: u32,
         now_ms: u64,
     ) -> SqsResult<()> {
-        let (queue, effects) = self.advanced(id, now_ms);
+        let (queue, effects) = self.advance_queue(id, now_ms);
         queue.change_visibility(seq, receive, timeout_s, now_ms, effects)?;
         effects.touched.push(id);
         Ok(())

@@ -1,7 +1,7 @@
-# Nobody loses a tenant's data by turning something off.
+# Turning an app off never destroys a tenant's data by accident.
 
-# AWS as the tests see it: account 123456789012 in eu-west-1, where pool-1 exists with payments. (OpenTofu takes no mocks from
-# a file, so each test file has them.)
+# Mocked AWS: account 123456789012 in eu-west-1, where pool-1 exists with payments. OpenTofu reads no mocks from a file, so each
+# test file repeats them.
 mock_provider "aws" {
   mock_data "aws_partition" {
     defaults = { partition = "aws" }
@@ -59,7 +59,7 @@ run "delete_data_lifts_the_protection_and_nothing_else" {
   }
   assert {
     condition     = length(aws_sqs_queue.consumer) == 1 && length(aws_ssm_parameter.tenant) == 5
-    error_message = "Something is gone already."
+    error_message = "A queue or a parameter is already gone."
   }
 }
 
@@ -93,7 +93,7 @@ run "turning_payments_off_is_refused_while_they_have_data" {
   expect_failures = [data.aws_ssm_parameters_by_path.own]
 }
 
-run "a_retained_tenant_keeps_its_data_and_is_sent_to_the_pool" {
+run "a_retained_tenant_keeps_its_data_and_uses_the_pool" {
   override_data {
     target = data.aws_ssm_parameters_by_path.own
     values = {
@@ -108,19 +108,19 @@ run "a_retained_tenant_keeps_its_data_and_is_sent_to_the_pool" {
 
   assert {
     condition     = length(aws_sqs_queue.consumer) == 1 && aws_dynamodb_table.consumer[0].deletion_protection_enabled && length(aws_dynamodb_table.payments) == 1
-    error_message = "Its data is not kept."
+    error_message = "The tenant's data is not kept."
   }
   assert {
     condition     = aws_ssm_parameter.tenant["consumer_sqs"].value == "arn:aws:sqs:eu-west-1:123456789012:consumer-pool-1-abc"
-    error_message = "Its events would go to a queue that nobody drains."
+    error_message = "The tenant's events would go to a queue without a consumer."
   }
   assert {
     condition     = length(aws_iam_role.app) == 0
-    error_message = "There is a role for an app that does not run."
+    error_message = "An app that does not run has a role."
   }
 }
 
-run "after_the_protection_is_lifted_the_data_may_go" {
+run "after_the_protection_is_lifted_the_data_can_be_deleted" {
   command = plan
   override_data {
     target = data.aws_ssm_parameters_by_path.own
@@ -142,11 +142,11 @@ run "after_the_protection_is_lifted_the_data_may_go" {
 
   assert {
     condition     = length(aws_dynamodb_table.consumer) == 0 && toset(keys(aws_ssm_parameter.tenant)) == toset(["consumer_sqs", "consumer_ddb", "tier", "status"])
-    error_message = "The data stays, or a pool without payments has some."
+    error_message = "The data stays, or a parameter names payments that the pool does not have."
   }
 }
 
-run "a_tenant_before_its_pool_is_told_so" {
+run "a_tenant_before_its_pool_is_refused" {
   command = plan
   override_data {
     target = data.aws_ssm_parameters_by_path.pool
@@ -155,7 +155,7 @@ run "a_tenant_before_its_pool_is_told_so" {
   expect_failures = [data.aws_ssm_parameters_by_path.pool[0]]
 }
 
-run "a_tombstone_needs_no_pool" {
+run "an_offboarded_tenant_needs_no_pool" {
   override_data {
     target = data.aws_ssm_parameters_by_path.pool
     values = { names = [], values = [] }
@@ -167,6 +167,6 @@ run "a_tombstone_needs_no_pool" {
 
   assert {
     condition     = toset(keys(aws_ssm_parameter.tenant)) == toset(["tier", "status"]) && aws_ssm_parameter.tenant["status"].value == "suspended"
-    error_message = "A tenant that is gone would be answered."
+    error_message = "An offboarded tenant would be served."
   }
 }

@@ -1,7 +1,7 @@
-# What the roles may do, statement by statement. tests/terraform checks the same documents for what none may ever have.
+# Rights of the roles, statement by statement. tests/terraform checks the same documents for rights that no role may have.
 
-# AWS as the tests see it: account 123456789012 in eu-west-1, where pool-1 exists with payments. (OpenTofu takes no mocks from
-# a file, so each test file has them.)
+# Mocked AWS: account 123456789012 in eu-west-1, where pool-1 exists with payments. OpenTofu reads no mocks from a file, so each
+# test file repeats them.
 mock_provider "aws" {
   mock_data "aws_partition" {
     defaults = { partition = "aws" }
@@ -49,7 +49,7 @@ variables {
   enable_payments = true
 }
 
-run "a_silos_producer_sends_to_its_own_queue_alone" {
+run "a_silos_producer_sends_only_to_its_own_queue" {
   assert {
     condition = { for s in jsondecode(aws_iam_role_policy.app["producer"].policy).Statement : s.Sid => s } == {
       SendToQueue = {
@@ -66,20 +66,20 @@ run "a_silos_producer_sends_to_its_own_queue_alone" {
         ]
       }
     }
-    error_message = "The producer may do more, or less, than it does."
+    error_message = "The producer's rights differ from its calls."
   }
 }
 
-run "a_silos_consumer_reads_and_writes_its_tenants_partition_alone" {
+run "a_silos_consumer_reads_and_writes_only_its_tenants_partition" {
   assert {
     condition = { for s in jsondecode(aws_iam_role_policy.app["consumer"].policy).Statement : s.Sid => join(" ", sort(s.Action)) } == {
       DrainQueue                  = "sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:GetQueueUrl sqs:ReceiveMessage"
-      SetAsidePoison              = "sqs:GetQueueUrl sqs:SendMessage"
+      DeadLetterPoison            = "sqs:GetQueueUrl sqs:SendMessage"
       StoreEvents                 = "dynamodb:BatchWriteItem dynamodb:PutItem"
       ListEvents                  = "dynamodb:Query"
       ReadRegistryAndOwnResources = "ssm:GetParameters"
     }
-    error_message = "The consumer may do more, or less, than it does."
+    error_message = "The consumer's rights differ from its calls."
   }
   assert {
     condition = alltrue([for s in jsondecode(aws_iam_role_policy.app["consumer"].policy).Statement :
@@ -100,11 +100,11 @@ run "payments_reach_their_tenants_partition_and_the_outbox" {
       SendToQueue           = "sqs:GetQueueUrl sqs:SendMessage"
       ReadRegistryAndTables = "ssm:GetParameters"
     }
-    error_message = "Payments may do more, or less, than they do."
+    error_message = "The rights of payments differ from its calls."
   }
 }
 
-run "a_pools_producer_sends_by_tag_whatever_the_number_of_tenants" {
+run "a_pools_producer_sends_by_tag_to_any_number_of_tenants" {
   variables {
     tenant_id = "pool-1"
   }
@@ -116,13 +116,13 @@ run "a_pools_producer_sends_by_tag_whatever_the_number_of_tenants" {
       resource  = "arn:aws:sqs:eu-west-1:123456789012:consumer-*"
       condition = { StringEquals = { "aws:ResourceTag/tenantry/producer" = "pool-1" } }
     }]
-    error_message = "The pool could send to a silo, or not to its hybrid tenants."
+    error_message = "The pool could send to a silo, or could not send to its hybrid tenants."
   }
   assert {
     condition = alltrue([for s in jsondecode(aws_iam_role_policy.app["consumer"].policy).Statement :
       s.Condition == { "Null" = { "dynamodb:LeadingKeys" = "false" } } if contains(["StoreEvents", "ListEvents"], s.Sid)
     ])
-    error_message = "A pool's reads need not name a partition."
+    error_message = "A pool could read without naming a partition."
   }
 }
 
@@ -137,15 +137,15 @@ run "a_pooled_reader_reads_the_partition_of_its_session_tag" {
       "Null"                      = { "dynamodb:LeadingKeys" = "false" }
       "ForAllValues:StringEquals" = { "dynamodb:LeadingKeys" = ["$${aws:PrincipalTag/tenant}"] }
     }
-    error_message = "The reader is not kept to the tenant of its session."
+    error_message = "The reader is not restricted to its session's tenant."
   }
   assert {
     condition     = one(jsondecode(aws_iam_role.reader[0].assume_role_policy).Statement).Condition == { StringLike = { "aws:RequestTag/tenant" = "?*" } }
-    error_message = "The reader's role could be taken without a tenant."
+    error_message = "The reader's role could be assumed without a tenant."
   }
 }
 
-run "a_pools_consumer_reads_as_each_tenant_and_in_no_other_way" {
+run "a_pools_consumer_reads_only_as_one_tenant" {
   variables {
     tenant_id           = "pool-1"
     tenant_scoped_reads = true
@@ -160,15 +160,15 @@ run "a_pools_consumer_reads_as_each_tenant_and_in_no_other_way" {
   assert {
     condition = [for s in jsondecode(aws_iam_role_policy.app["consumer"].policy).Statement : [s.Action, s.Resource]
     if s.Sid == "ListEventsAsTheirTenant"] == [[["sts:AssumeRole", "sts:TagSession"], output.reader_role_arn]]
-    error_message = "The consumer cannot become the reader, or others, too."
+    error_message = "The consumer cannot assume the reader's role, or can assume other roles."
   }
   assert {
     condition     = one(jsondecode(aws_iam_role.reader[0].assume_role_policy).Statement).Principal == { AWS = [aws_iam_role.app["consumer"].arn] }
-    error_message = "The reader trusts somebody else."
+    error_message = "The reader trusts another role."
   }
 }
 
-run "a_silos_consumer_is_kept_to_its_partition_already" {
+run "a_silos_consumer_needs_no_reader" {
   variables {
     tenant_scoped_reads = true
   }
@@ -189,7 +189,7 @@ run "pod_identity_trusts_one_service_account_of_one_cluster" {
       }
       ArnEquals = { "aws:RequestTag/eks-cluster-arn" = "arn:aws:eks:eu-west-1:123456789012:cluster/tenantry" }
     }
-    error_message = "Other pods could take the role."
+    error_message = "Other pods could assume the role."
   }
 }
 
@@ -210,11 +210,11 @@ run "irsa_trusts_one_service_account_of_one_issuer" {
         "oidc.eks.eu-west-1.amazonaws.com/id/ABC:sub" = "system:serviceaccount:elsewhere:tenant-1-producer"
       } }
     }
-    error_message = "Other pods could take the role."
+    error_message = "Other pods could assume the role."
   }
   assert {
     condition     = length(aws_eks_pod_identity_association.app) == 0 && aws_iam_role.app["producer"].permissions_boundary == "arn:aws:iam::123456789012:policy/tenantry-tenants"
-    error_message = "There are associations without Pod Identity, or the boundary is missing."
+    error_message = "Associations exist without Pod Identity, or the boundary is missing."
   }
 }
 
@@ -226,6 +226,6 @@ run "without_identity_there_are_no_roles" {
 
   assert {
     condition     = length(aws_iam_role.app) == 0 && length(aws_ssm_parameter.tenant) == 5
-    error_message = "Off AWS there is no IAM."
+    error_message = "Roles exist without an identity."
   }
 }

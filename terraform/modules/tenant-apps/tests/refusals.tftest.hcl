@@ -1,7 +1,7 @@
-# What is refused, before anything is planned.
+# Invalid variables are refused before the plan.
 
-# AWS as the tests see it: account 123456789012 in eu-west-1, where pool-1 exists with payments. (OpenTofu takes no mocks from
-# a file, so each test file has them.)
+# Mocked AWS: account 123456789012 in eu-west-1, where pool-1 exists with payments. OpenTofu reads no mocks from a file, so each
+# test file repeats them.
 mock_provider "aws" {
   mock_data "aws_partition" {
     defaults = { partition = "aws" }
@@ -42,7 +42,7 @@ variables {
   tenant_id    = "tenant-1"
 }
 
-run "refuses_no_id_at_all" {
+run "refuses_an_empty_id" {
   command = plan
   variables {
     tenant_id = ""
@@ -98,7 +98,7 @@ run "refuses_a_hyphen_at_the_end" {
   expect_failures = [var.tenant_id]
 }
 
-run "refuses_a_hyphen_first" {
+run "refuses_a_hyphen_at_the_start" {
   command = plan
   variables {
     tenant_id = "-tenant"
@@ -154,7 +154,7 @@ run "refuses_an_argo_namespace" {
   expect_failures = [var.tenant_id]
 }
 
-run "refuses_awss_own" {
+run "refuses_an_aws_prefix" {
   command = plan
   variables {
     tenant_id = "aws-1"
@@ -194,7 +194,7 @@ run "refuses_a_tier_in_capitals" {
   expect_failures = [var.tier]
 }
 
-run "refuses_a_pool_that_is_none" {
+run "refuses_a_pool_id_without_its_prefix" {
   command = plan
   variables {
     pool_id = "tenant-2"
@@ -210,7 +210,7 @@ run "refuses_an_unknown_identity" {
   expect_failures = [var.identity]
 }
 
-run "refuses_a_provider_that_is_no_arn" {
+run "refuses_a_provider_without_an_arn" {
   command = plan
   variables {
     oidc_provider_arn = "https://oidc.example.com"
@@ -226,7 +226,7 @@ run "refuses_an_alias_as_key" {
   expect_failures = [var.kms_key_arn]
 }
 
-run "refuses_an_app_nobody_knows_in_retain" {
+run "refuses_an_unknown_app_in_retain" {
   command = plan
   variables {
     retain = ["producer"]
@@ -258,7 +258,7 @@ run "refuses_a_tag_that_permissions_depend_on" {
   expect_failures = [var.tags]
 }
 
-run "refuses_a_retention_longer_than_the_dead_letter_queue_can_bear" {
+run "refuses_a_retention_too_long_for_the_dead_letter_queue" {
   command = plan
   variables {
     message_retention_seconds = 1209600

@@ -1,7 +1,7 @@
-# What each tier, and a pool, gets.
+# Resources of each tier, and of a pool.
 
-# AWS as the tests see it: account 123456789012 in eu-west-1, where pool-1 exists with payments. (OpenTofu takes no mocks from
-# a file, so each test file has them.)
+# Mocked AWS: account 123456789012 in eu-west-1, where pool-1 exists with payments. OpenTofu reads no mocks from a file, so each
+# test file repeats them.
 mock_provider "aws" {
   mock_data "aws_partition" {
     defaults = { partition = "aws" }
@@ -45,7 +45,7 @@ variables {
   cluster_name = "tenantry"
 }
 
-run "premium_has_everything_of_its_own" {
+run "premium_has_its_own_resources" {
   variables {
     tenant_id       = "tenant-1"
     enable_producer = true
@@ -55,11 +55,11 @@ run "premium_has_everything_of_its_own" {
 
   assert {
     condition     = aws_sqs_queue.consumer[0].name == "consumer-tenant-1-x1y" && aws_sqs_queue.dead_letter[0].name == "consumer-tenant-1-x1y-dlq"
-    error_message = "The queues' names are not the contract's."
+    error_message = "The queues' names differ from the contract."
   }
   assert {
     condition     = aws_dynamodb_table.consumer[0].name == "consumer-tenant-1-x1y" && aws_dynamodb_table.payments[0].name == "payments-tenant-1-x1y"
-    error_message = "The tables' names are not the contract's."
+    error_message = "The tables' names differ from the contract."
   }
   assert {
     condition = { for name, parameter in aws_ssm_parameter.tenant : parameter.name => parameter.value } == {
@@ -69,19 +69,19 @@ run "premium_has_everything_of_its_own" {
       "/tenant-1/tier"         = "premium"
       "/tenant-1/status"       = "active"
     }
-    error_message = "The parameters are not its own queue and tables, its tier and its status."
+    error_message = "The parameters are not the tenant's own queue, tables, tier and status."
   }
   assert {
     condition     = { for app, role in aws_iam_role.app : app => role.name } == { producer = "producer-role-tenant-1", consumer = "consumer-role-tenant-1", payments = "payments-role-tenant-1" }
-    error_message = "The roles' names are not what the chart expects."
+    error_message = "The roles' names differ from the chart's."
   }
   assert {
     condition     = alltrue([for app, a in aws_eks_pod_identity_association.app : a.namespace == "tenant-1" && a.service_account == "tenant-1-${app}" && a.cluster_name == "tenantry"])
-    error_message = "A role is not bound to the chart's service account."
+    error_message = "A role is not associated with the chart's service account."
   }
   assert {
     condition     = length(data.aws_ssm_parameters_by_path.pool) == 0
-    error_message = "A tenant with everything of its own needs no pool."
+    error_message = "A tenant with its own resources reads the pool's parameters."
   }
   assert {
     condition     = aws_sqs_queue.consumer[0].tags["tenantry/producer"] == "tenant-1"
@@ -103,15 +103,15 @@ run "advanced_has_its_own_consumer_and_the_pools_payments" {
       tier         = "advanced"
       status       = "active"
     }
-    error_message = "The parameters are not its own queue and table, and the pool's payments."
+    error_message = "The parameters are not the tenant's own queue and table, and the pool's payments."
   }
   assert {
     condition     = keys(aws_iam_role.app) == ["consumer"] && length(aws_dynamodb_table.payments) == 0
-    error_message = "It has more than its consumer."
+    error_message = "The tenant has more than its consumer."
   }
   assert {
     condition     = aws_sqs_queue.consumer[0].tags["tenantry/producer"] == "pool-1"
-    error_message = "The pool's producer could not send to its queue."
+    error_message = "The pool's producer could not send to the tenant's queue."
   }
 }
 
@@ -132,7 +132,7 @@ run "basic_has_the_pools_arns" {
   }
   assert {
     condition     = length(aws_sqs_queue.consumer) + length(aws_dynamodb_table.consumer) + length(aws_dynamodb_table.payments) + length(aws_iam_role.app) == 0
-    error_message = "A basic tenant costs more than its parameters."
+    error_message = "A basic tenant has more than its parameters."
   }
 }
 
@@ -146,7 +146,7 @@ run "a_pool_has_queue_tables_and_roles_but_no_tier" {
 
   assert {
     condition     = toset(keys(aws_ssm_parameter.tenant)) == toset(["consumer_sqs", "consumer_ddb", "payments_ddb"])
-    error_message = "A pool has its resources' parameters and no others."
+    error_message = "The pool's parameters are not those of its resources."
   }
   assert {
     condition     = aws_iam_role.app["producer"].name == "producer-role-pool-1" && output.tier == null
@@ -154,7 +154,7 @@ run "a_pool_has_queue_tables_and_roles_but_no_tier" {
   }
   assert {
     condition     = length(aws_iam_role.reader) == 0
-    error_message = "A reader's role is made only for whom it is asked."
+    error_message = "A reader's role exists without a reader."
   }
 }
 
@@ -169,11 +169,11 @@ run "strings_are_booleans_too" {
 
   assert {
     condition     = length(aws_sqs_queue.consumer) == 1 && aws_ssm_parameter.tenant["status"].value == "suspended"
-    error_message = "tofu-controller may send booleans as strings."
+    error_message = "Booleans as strings, as tofu-controller sends them, are not accepted."
   }
 }
 
-run "a_given_tier_wins_over_the_derived_one" {
+run "a_given_tier_overrides_the_derived_tier" {
   variables {
     tenant_id       = "tenant-3"
     tier            = "advanced"
@@ -183,11 +183,11 @@ run "a_given_tier_wins_over_the_derived_one" {
 
   assert {
     condition     = aws_ssm_parameter.tenant["tier"].value == "advanced"
-    error_message = "The registered tier is not the one that was sold."
+    error_message = "The registered tier is not the given tier."
   }
 }
 
-run "queues_and_tables_are_as_the_contract_says" {
+run "queues_and_tables_follow_the_contract" {
   variables {
     tenant_id       = "tenant-1"
     enable_consumer = true
@@ -196,7 +196,7 @@ run "queues_and_tables_are_as_the_contract_says" {
 
   assert {
     condition     = jsondecode(aws_sqs_queue.consumer[0].redrive_policy).maxReceiveCount == 5 && aws_sqs_queue.dead_letter[0].message_retention_seconds == 1209600
-    error_message = "Five deliveries, then 14 days in the dead-letter queue."
+    error_message = "Not five deliveries, or not 14 days in the dead-letter queue."
   }
   assert {
     condition     = jsondecode(aws_sqs_queue_redrive_allow_policy.dead_letter[0].redrive_allow_policy).redrivePermission == "byQueue"
@@ -208,15 +208,15 @@ run "queues_and_tables_are_as_the_contract_says" {
   }
   assert {
     condition     = toset(keys(aws_sqs_queue_policy.tls_only)) == toset(["consumer", "dead_letter"])
-    error_message = "A queue takes requests without TLS."
+    error_message = "A queue accepts requests without TLS."
   }
   assert {
     condition     = one([for index in aws_dynamodb_table.consumer[0].global_secondary_index : "${index.name} ${index.hash_key} ${index.range_key} ${index.projection_type}"]) == "listed tenant_id listed_at ALL"
-    error_message = "The index is not the one the consumer lists by."
+    error_message = "The consumer cannot list by this index."
   }
   assert {
     condition     = one([for index in aws_dynamodb_table.payments[0].global_secondary_index : "${index.name} ${index.hash_key} ${index.range_key} ${index.projection_type}"]) == "outbox outbox_shard outbox_at ALL"
-    error_message = "The index is not the one payments sweep by."
+    error_message = "Payments cannot sweep the outbox by this index."
   }
   assert {
     condition     = length(aws_dynamodb_table.consumer[0].ttl) == 0 && one(aws_dynamodb_table.payments[0].ttl).attribute_name == "expires_at"
@@ -230,7 +230,7 @@ run "queues_and_tables_are_as_the_contract_says" {
   }
 }
 
-run "a_key_of_ones_own_encrypts_all" {
+run "a_given_key_encrypts_queues_and_tables" {
   variables {
     tenant_id       = "tenant-1"
     enable_producer = true
@@ -241,11 +241,11 @@ run "a_key_of_ones_own_encrypts_all" {
 
   assert {
     condition     = aws_sqs_queue.consumer[0].kms_master_key_id == var.kms_key_arn && aws_sqs_queue.dead_letter[0].kms_master_key_id == var.kms_key_arn
-    error_message = "A queue is not encrypted by the key."
+    error_message = "A queue is not encrypted with the key."
   }
   assert {
     condition     = one(aws_dynamodb_table.consumer[0].server_side_encryption).kms_key_arn == var.kms_key_arn
-    error_message = "The table is not encrypted by the key."
+    error_message = "The table is not encrypted with the key."
   }
   assert {
     condition     = strcontains(aws_iam_role_policy.app["producer"].policy, "kms:GenerateDataKey")
@@ -253,6 +253,6 @@ run "a_key_of_ones_own_encrypts_all" {
   }
   assert {
     condition     = one(aws_dynamodb_table.consumer[0].ttl).attribute_name == "expires_at"
-    error_message = "The time to live is not what was asked for."
+    error_message = "The time-to-live attribute is not the given one."
   }
 }

@@ -1,0 +1,105 @@
+//! Admission: which tenants this process answers, and [`Admitted`], the one value that says so.
+//!
+//! The steps and their order stand in [`crate::stack`].
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota};
+use tenantry_registry::{LookupError, Status, Tenant, TenantRegistry};
+use tenantry_tenancy::environment::Environment;
+use tenantry_tenancy::tenant::TenantId;
+use tokio::time::Instant;
+
+use crate::error::ApiError;
+use crate::overload::Permit;
+
+/// Tenants whose rates are remembered before idle ones are dropped.
+const MAX_RATES: usize = 100_000;
+
+/// A request that passed every step before its handler. Counts as in progress until dropped.
+///
+/// `C` is what the route reads from the head before any other check.
+pub struct Admitted<C = ()> {
+    pub tenant: TenantId,
+    pub registration: Arc<Tenant>,
+    /// When the request was read.
+    pub since: Instant,
+    pub claim: C,
+    pub(crate) _permit: Permit,
+}
+
+/// Which tenants are answered: the environment's, registered, active, within their rate.
+pub struct Admission {
+    environment: Environment,
+    registry: TenantRegistry,
+    rates: Option<DefaultKeyedRateLimiter<TenantId>>,
+}
+
+impl Admission {
+    /// Admission to an environment; `rate` is each tenant's limit in requests per second.
+    pub fn new(
+        environment: Environment,
+        registry: TenantRegistry,
+        rate: Option<NonZeroU32>,
+    ) -> Self {
+        let rates = rate.map(|rate| DefaultKeyedRateLimiter::keyed(Quota::per_second(rate)));
+        Self {
+            environment,
+            registry,
+            rates,
+        }
+    }
+
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// # Errors
+    /// 403 in another tenant's silo.
+    pub(crate) fn check_environment(&self, tenant: &TenantId) -> Result<(), ApiError> {
+        if self.environment.admits(tenant) {
+            Ok(())
+        } else {
+            Err(ApiError::foreign_tenant())
+        }
+    }
+
+    /// The tenant's registration.
+    ///
+    /// # Errors
+    /// 404 where it is not registered, 403 while it is suspended, 503 while the lookup fails.
+    pub(crate) async fn check_registration(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Arc<Tenant>, ApiError> {
+        let found = self.registry.lookup(tenant).await;
+        if let Err(error @ (LookupError::Misconfigured { .. } | LookupError::Unavailable(_))) =
+            &found
+        {
+            tracing::error!(tenant_id = %tenant, %error, "tenant lookup failed");
+        }
+        let found = found?;
+        match found.status {
+            Status::Active => Ok(found),
+            Status::Suspended => Err(ApiError::suspended()),
+        }
+    }
+
+    /// Counts one request of the tenant.
+    ///
+    /// # Errors
+    /// 429 with the time until the next request is allowed.
+    pub(crate) fn check_rate(&self, tenant: &TenantId) -> Result<(), ApiError> {
+        let Some(rates) = &self.rates else {
+            return Ok(());
+        };
+        if rates.len() > MAX_RATES {
+            rates.retain_recent();
+        }
+        rates.check_key(tenant).map_err(|until| {
+            ApiError::rate_exceeded(until.wait_time_from(DefaultClock::default().now()))
+        })
+    }
+}

@@ -1,0 +1,237 @@
+//! The telemetry layer: request id, span, metrics and log line of every request; a panic becomes an error.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{self, Poll};
+use std::time::{Duration, Instant};
+
+use axum::extract::{FromRequestParts, MatchedPath, Request};
+use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use futures_util::future::CatchUnwind;
+use pin_project_lite::pin_project;
+use tenantry_process::metrics::Metrics;
+use tenantry_process::telemetry::continue_trace;
+use tenantry_tenancy::tenant::TenantId;
+use tower::{Layer, Service};
+use tracing::Instrument;
+use tracing::instrument::Instrumented;
+use uuid::Uuid;
+
+use crate::error::ApiError;
+use crate::request_metrics::RequestMetrics;
+
+/// Request and response header of the id.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A response belongs to one tenant, and no cache has the tenant header in its key.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// A response repeats what clients sent: no browser may take it for anything but JSON.
+const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+/// Longest id taken over from a client.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+/// Label of requests that matched no route.
+const NO_ROUTE: &str = "none";
+
+/// Fields of a request's log line that are known only while it is handled. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct RequestContext(Arc<Fields>);
+
+#[derive(Debug, Default)]
+struct Fields {
+    tenant: OnceLock<TenantId>,
+    message_id: OnceLock<Uuid>,
+}
+
+impl RequestContext {
+    pub fn set_tenant(&self, tenant: &TenantId) {
+        // Fails where it is set already: the header is one.
+        let _ = self.0.tenant.set(tenant.clone());
+    }
+
+    /// The message that the request became.
+    pub fn set_message_id(&self, id: Uuid) {
+        let _ = self.0.message_id.set(id);
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for RequestContext {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+/// The layer. A service and a future of its own, because every request passes them: ready-made layers box the future, the
+/// body or both.
+#[derive(Clone)]
+pub(crate) struct TelemetryLayer(RequestMetrics);
+
+impl TelemetryLayer {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self(RequestMetrics::new(metrics))
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct TelemetryService<S> {
+    inner: S,
+    metrics: RequestMetrics,
+}
+
+impl<S> Layer<S> for TelemetryLayer {
+    type Service = TelemetryService<S>;
+
+    fn layer(&self, inner: S) -> TelemetryService<S> {
+        TelemetryService {
+            inner,
+            metrics: self.0.clone(),
+        }
+    }
+}
+
+impl<S> Service<Request> for TelemetryService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let started = Instant::now();
+        let context = RequestContext::default();
+        request.extensions_mut().insert(context.clone());
+        let method = request.method().clone();
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let name = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+        let span = tracing::info_span!("request", otel.name = %format_args!("{method} {name}"), otel.kind = "server");
+        let traceparent = request
+            .headers()
+            .get("traceparent")
+            .and_then(|value| value.to_str().ok());
+        continue_trace(&span, traceparent);
+        let request_id = request_id(request.headers());
+        ResponseFuture {
+            response: AssertUnwindSafe(self.inner.call(request))
+                .catch_unwind()
+                .instrument(span),
+            request: RequestSummary {
+                metrics: self.metrics.clone(),
+                context,
+                method,
+                route,
+                request_id,
+                started,
+            },
+        }
+    }
+}
+
+pin_project! {
+    /// A request on its way to its response.
+    pub(crate) struct ResponseFuture<F> {
+        #[pin]
+        response: Instrumented<CatchUnwind<AssertUnwindSafe<F>>>,
+        request: RequestSummary,
+    }
+}
+
+/// What metrics and log line say of a request.
+struct RequestSummary {
+    metrics: RequestMetrics,
+    context: RequestContext,
+    method: Method,
+    route: Option<MatchedPath>,
+    request_id: HeaderValue,
+    started: Instant,
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture<F> {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = std::task::ready!(this.response.poll(context));
+        // The panic hook has logged a panic already.
+        let response = response.unwrap_or_else(|_| Ok(ApiError::internal().into_response()));
+        Poll::Ready(response.map(|response| this.request.complete(response)))
+    }
+}
+
+impl RequestSummary {
+    /// Adds to a response what every response has, counts it and logs it.
+    fn complete(&self, mut response: Response) -> Response {
+        let request_id = self.request_id.to_str().unwrap_or_default();
+        let code = ApiError::write_body(&mut response, request_id);
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, self.request_id.clone());
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
+        let (status, elapsed) = (response.status(), self.started.elapsed());
+        let route = self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+        self.metrics.record(route, &self.method, status, elapsed);
+        self.log(route, status, code, elapsed);
+        response
+    }
+
+    /// One line for each event accepted and each request refused; other requests at debug level only.
+    fn log(&self, route: &str, status: StatusCode, code: Option<&str>, elapsed: Duration) {
+        let request_id = self.request_id.to_str().unwrap_or_default();
+        let tenant_id = self.context.0.tenant.get().map(TenantId::as_str);
+        let message_id = self.context.0.message_id.get().map(tracing::field::display);
+        let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        let (method, status) = (self.method.as_str(), status.as_u16());
+        macro_rules! line {
+            ($level:ident, $text:literal) => {
+                tracing::$level!(
+                    request_id, tenant_id, message_id, method, route, status, code, elapsed_us,
+                    $text
+                )
+            };
+        }
+        match code {
+            // There may be tens of thousands per second; overload control logs their number.
+            Some(ApiError::TOO_BUSY) => line!(debug, "request refused"),
+            Some(_) if status >= 500 => line!(warn, "request failed"),
+            Some(_) => line!(info, "request refused"),
+            // The line of every event has only the fields that differ: a line costs an eighth of a POST.
+            None if message_id.is_some() => {
+                tracing::info!(
+                    request_id,
+                    tenant_id,
+                    message_id,
+                    elapsed_us,
+                    "event accepted"
+                );
+            }
+            None => line!(debug, "request answered"),
+        }
+    }
+}
+
+/// The client's id where it is fit to be repeated in headers and logs, else a new one.
+pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let is_fit = |id: &&HeaderValue| {
+        (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+            && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    headers
+        .get(REQUEST_ID)
+        .filter(is_fit)
+        .cloned()
+        .unwrap_or_else(|| {
+            let mut text = Uuid::encode_buffer();
+            let id = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+            HeaderValue::from_str(id).expect("a UUID is digits, letters and hyphens")
+        })
+}

@@ -1,0 +1,84 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn tenant(id: &str) -> TenantId {
+    id.parse().expect("a valid id")
+}
+
+fn pool() -> Environment {
+    "pool-1".parse().expect("valid")
+}
+
+fn event(payload: Option<&str>) -> Event {
+    Event {
+        tenant: tenant("tenant-3"),
+        message_id: Uuid::from_u128(0x01a2_066a_d34e_77fd_ba12_9db3_e3b4_528a),
+        payload: payload.map(|text| Payload::parse(text.as_bytes()).expect("JSON")),
+    }
+}
+
+#[test]
+fn golden_message_format() {
+    let message = event(None).into_message(&pool());
+    assert_eq!(message.body, r#"{"event":"Event raised!"}"#);
+    assert_eq!(message.group, "tenant-3");
+    assert_eq!(
+        message.attributes,
+        [
+            ("tenant_id", "tenant-3".to_owned()),
+            ("producer_environment", "pool-1".to_owned()),
+            (
+                "message_id",
+                "01a2066a-d34e-77fd-ba12-9db3e3b4528a".to_owned()
+            ),
+        ]
+    );
+}
+
+#[test]
+fn characters_that_sqs_refuses_are_escaped_without_a_change_of_meaning() {
+    let text = "{\"a\":\"\u{fffe}\u{ffff}\"}";
+    let payload = Payload::parse(text.as_bytes()).expect("JSON");
+    assert_eq!(payload.as_str(), r#"{"a":"\ufffe\uffff"}"#);
+    let (sent, stored): (serde_json::Value, serde_json::Value) = (
+        serde_json::from_str(text).expect("JSON"),
+        serde_json::from_str(payload.as_str()).expect("JSON"),
+    );
+    assert_eq!(sent, stored);
+}
+
+#[test]
+fn an_idempotency_key_gives_one_id_per_tenant() {
+    let (one, two) = (tenant("tenant-1"), tenant("tenant-2"));
+    let id = id_of_key(&one, "order-7");
+    assert_eq!(id, id_of_key(&one, "order-7"));
+    assert_ne!(id, id_of_key(&two, "order-7"));
+    assert_ne!(id, id_of_key(&one, "order-8"));
+    assert!(is_id_of_key(&id.to_string()));
+    assert!(!is_id_of_key(&Uuid::new_v4().to_string()));
+}
+
+#[test]
+fn only_a_uuid_v7_gives_its_time() {
+    assert_eq!(
+        time_of_id("01a2066a-d34e-77fd-ba12-9db3e3b4528a"),
+        Some(0x01a2_066a_d34e)
+    );
+    for id in [
+        Uuid::new_v4().to_string(),
+        id_of_key(&tenant("tenant-1"), "k").to_string(),
+        "x".to_owned(),
+    ] {
+        assert_eq!(time_of_id(&id), None, "{id}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused_or_stay_valid_json(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        if let Ok(payload) = Payload::parse(&bytes) {
+            prop_assert!(serde_json::from_str::<&RawValue>(payload.as_str()).is_ok());
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Tenant id, tier, environment, and the event as a message.
+//!
+//! The types are pure and are parsed once, at the edge; behind the edge no `String` is an id. The crate knows no AWS client
+//! and no HTTP.
+
+pub mod environment;
+pub mod event;
+pub mod tenant;
+
+#[cfg(test)]
+mod fuzz_targets;

@@ -1,7 +1,0 @@
-//! The two queue engines over a real socket: the same SDK path as production, against the embedded endpoint.
-
-#![expect(clippy::unwrap_used, reason = "a test ends where anything fails")]
-
-mod receiver;
-mod sender;
-mod support;

@@ -1,0 +1,5 @@
+//! From the queue to the table: stored items, dead-lettered messages, and calls.
+
+mod calls;
+mod dead_letters;
+mod stored;

@@ -1,0 +1,158 @@
+//! An endpoint with the sample tenants and their payments tables, as an installation creates them.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use kit::aws::{Aws, Resources};
+use kit::endpoint::Endpoint;
+use kit::http::{Answer, Request};
+use kit::service::Service;
+use kit::wait::{PATIENCE, until};
+use kit::world::World;
+use serde_json::{Value, json};
+
+use crate::audit::{Events, Ledger};
+
+/// A short interval, so that the outbox of a crashed service is swept soon.
+pub(crate) const SWEEP_SOON: (&str, &str) = ("OUTBOX_SWEEP_SECONDS", "1");
+
+/// The sample tenants with payments: tenant-2 (basic) and tenant-3 (advanced) in the pool, tenant-1 (premium) in its silo.
+pub(crate) struct Bank {
+    pub(crate) world: World,
+    pub(crate) pool: String,
+    pub(crate) silo: String,
+}
+
+impl Bank {
+    pub(crate) async fn open() -> Self {
+        Self::over(Endpoint::ephemeral().await).await
+    }
+
+    pub(crate) async fn over(endpoint: Endpoint) -> Self {
+        let world = World::over(endpoint).await;
+        let (pool, silo) = (world.payments.clone(), world.silo_payments.clone());
+        Self { world, pool, silo }
+    }
+
+    /// Starts the pool's payments with a short sweep interval.
+    pub(crate) async fn payments(&self) -> Service {
+        self.world
+            .service("payments", "pool-1", &[SWEEP_SOON])
+            .await
+    }
+
+    /// Starts the consumers of the pool and of tenant-3.
+    pub(crate) async fn consumers(&self) -> [Service; 2] {
+        let lease = [("VISIBILITY_SECONDS", "2")];
+        [
+            self.world.service("consumer", "pool-1", &lease).await,
+            self.world.service("consumer", "tenant-3", &lease).await,
+        ]
+    }
+
+    /// Waits until the pool's outbox is empty and every event is stored, then compares the ledger with the consumers' tables.
+    pub(crate) async fn audited(&self) -> Ledger {
+        let aws = &self.world.aws;
+        until("the outbox is empty", 2 * PATIENCE, async || {
+            self.outbox().await.is_empty()
+        })
+        .await;
+        for of in [&self.world.pool, &self.world.hybrid] {
+            self.world.drained(of).await;
+            assert_eq!(
+                aws.depth(&of.dead_letters).await.visible,
+                0,
+                "nothing is dead-lettered"
+            );
+        }
+        let ledger = Ledger::read(&scan(aws, &self.pool).await);
+        let stored = [
+            self.events(&self.world.pool).await,
+            self.events(&self.world.hybrid).await,
+        ];
+        ledger.check(&stored.concat());
+        ledger
+    }
+
+    /// Events that consumers stored in a table: tenant, table and payload of each.
+    pub(crate) async fn events(&self, of: &Resources) -> Events {
+        let items = self.world.aws.items(of).await;
+        let event = |item: &kit::aws::Item| {
+            let payload = serde_json::from_str(&item["payload"]).expect("an event is JSON");
+            (item["tenant_id"].clone(), of.table.clone(), payload)
+        };
+        items.iter().map(event).collect()
+    }
+
+    /// The entries of the pool's outbox.
+    pub(crate) async fn outbox(&self) -> Vec<Value> {
+        let items = scan(&self.world.aws, &self.pool).await;
+        items
+            .into_iter()
+            .filter(|item| text(item, "sk").starts_with("outbox#"))
+            .collect()
+    }
+}
+
+/// `POST /payments/charges` with a key.
+pub(crate) fn charge(tenant: &str, key: &str, body: &Value) -> Request {
+    Request::new("POST", "/payments/charges")
+        .tenant(tenant)
+        .key(key)
+        .body(body.to_string())
+}
+
+/// `POST …/refunds` with a key.
+pub(crate) fn refund(tenant: &str, key: &str, charge: &str, amount: u64) -> Request {
+    let path = format!("/payments/charges/{charge}/refunds");
+    Request::new("POST", &path)
+        .tenant(tenant)
+        .key(key)
+        .body(json!({ "amount": amount }).to_string())
+}
+
+pub(crate) fn euros(amount: u64) -> Value {
+    json!({"amount": amount, "currency": "EUR", "reference": "order-7", "metadata": {"shop": "north"}})
+}
+
+/// Whether the answer repeats that of an earlier request.
+pub(crate) fn is_replayed(answer: &Answer) -> bool {
+    answer.header("idempotent-replayed") == Some("true")
+}
+
+/// Every item of a table as plain JSON.
+pub(crate) async fn scan(aws: &Aws, table: &str) -> Vec<Value> {
+    let mut pages = aws
+        .dynamodb
+        .scan()
+        .table_name(table)
+        .consistent_read(true)
+        .into_paginator()
+        .send();
+    let mut items = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.expect("the table is read").items.unwrap_or_default();
+        items.extend(page.into_iter().map(plain));
+    }
+    items
+}
+
+/// A text of an item.
+pub(crate) fn text<'a>(item: &'a Value, name: &str) -> &'a str {
+    item[name].as_str().unwrap_or_default()
+}
+
+fn plain(item: HashMap<String, AttributeValue>) -> Value {
+    item.into_iter()
+        .map(|(name, value)| (name, plain_value(value)))
+        .collect()
+}
+
+fn plain_value(value: AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => text.into(),
+        AttributeValue::N(number) => number.parse::<u64>().expect("whole numbers alone").into(),
+        AttributeValue::M(map) => plain(map),
+        other => panic!("no such attribute is written: {other:?}"),
+    }
+}

@@ -1,0 +1,89 @@
+//! `local` as a process: the whole SaaS.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use crate::aws::Aws;
+use crate::endpoint::Controls;
+use crate::http::{Answer, Request};
+use crate::process::{Process, binary, clean};
+
+/// The whole SaaS, running.
+pub struct Local {
+    pub process: Process,
+    /// The load balancer.
+    pub gateway: SocketAddr,
+    /// The AWS endpoint.
+    pub endpoint: SocketAddr,
+}
+
+/// Any free port of the loopback address.
+pub const ANYWHERE: &str = "127.0.0.1:0";
+
+/// The command for `local`, with its data in this folder or in memory.
+pub fn command(gateway: &str, endpoint: &str, data: Option<&Path>) -> Command {
+    let mut command = clean(binary("local"));
+    command.args(["--listen", gateway, "--aws-listen", endpoint]);
+    match data {
+        Some(folder) => command.arg("--data-dir").arg(folder),
+        None => command.arg("--ephemeral"),
+    };
+    command
+}
+
+impl Local {
+    /// Starts `local` on free ports, with its data in this folder or in memory, and waits until it is ready.
+    pub async fn start(data: Option<&Path>) -> Self {
+        Self::of(Process::start("local", command(ANYWHERE, ANYWHERE, data))).await
+    }
+
+    /// Waits until this process is ready.
+    ///
+    /// # Panics
+    /// It ends first, or takes too long.
+    pub async fn of(mut process: Process) -> Self {
+        let address = |line: &str, before: &str| {
+            let (_, rest) = line.trim().strip_prefix(before)?.split_once("http://")?;
+            rest.split_whitespace().next()?.parse().ok()
+        };
+        let gateway = process
+            .line("where the load balancer is", |line| {
+                address(line, "load balancer")
+            })
+            .await;
+        let endpoint = process
+            .line("where the endpoint is", |line| {
+                address(line, "AWS endpoint")
+            })
+            .await;
+        process
+            .line("how it ends", |line| {
+                line.starts_with("Ctrl-C").then_some(())
+            })
+            .await;
+        Self {
+            process,
+            gateway,
+            endpoint,
+        }
+    }
+
+    pub fn aws(&self) -> Aws {
+        Aws::of(&self.endpoint_url())
+    }
+
+    pub fn endpoint_url(&self) -> String {
+        format!("http://{}", self.endpoint)
+    }
+
+    /// The endpoint's pages for testers.
+    pub fn controls(&self) -> Controls {
+        Controls::of(self.endpoint)
+    }
+
+    /// Sends a request to the load balancer.
+    pub async fn ask(&self, request: &Request) -> Answer {
+        request.ask(self.gateway).await
+    }
+}
