@@ -44,7 +44,7 @@ bench: ## Measure the services beside their peers, about 25 minutes (BENCH="all 
 	cargo run --release -p bench -- $(or $(BENCH),all)
 
 .PHONY: chaos
-chaos: build ## Faults, outages and kills while clients post; every item held against its answer, about 20 minutes (CHAOS="--seed 1")
+chaos: build ## Faults, outages and kills while clients post; every item held against its answer, about 20 minutes with `dev` binaries (CHAOS="--seed 1")
 	cargo run -p chaos -- run $(CHAOS)
 
 .PHONY: overload
@@ -171,3 +171,5 @@ $(CRDS)/installed.lock: tests/charts/package-lock.json | $(VENV)/installed.lock
 	@rm -rf $(CRDS) && mkdir -p $(CRDS) && cp tests/charts/package.json tests/charts/package-lock.json $(CRDS)/
 	cd $(CRDS) && $(NPM) ci --loglevel=error
 	@cp $< $@
+
+include tests/cluster/cluster.mk

@@ -19,7 +19,7 @@ mod fuzz_targets;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::routing::MethodFilter;
+use axum::http::Method;
 use tenantry_process::arn::{QueueArn, TableArn};
 use tenantry_process::aws::AwsSettings;
 use tenantry_process::config::{ProcessConfig, number, seconds};
@@ -125,7 +125,7 @@ pub fn service(config: &Config, aws: &AwsSettings) -> Service {
     });
     let reader = Reader::new(dynamodb.clone(), credentials);
     let messages = Messages::new(parts.http.clone(), reader, Arc::clone(&resources));
-    let routes = Routes::new().tenant(MethodFilter::GET, "/consumer/messages", messages::list);
+    let routes = Routes::new().tenant(Method::GET, "/consumer/messages", messages::list);
     let router = parts.http.finish(routes, messages, openapi::document());
     let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
     let upkeep = parts.upkeep();

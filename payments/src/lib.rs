@@ -19,7 +19,7 @@ pub mod table;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::routing::MethodFilter;
+use axum::http::Method;
 use tenantry_process::arn::TableArn;
 use tenantry_process::aws::AwsSettings;
 use tenantry_process::config::{ProcessConfig, seconds};
@@ -128,11 +128,11 @@ pub fn service_at(config: &Config, aws: &AwsSettings, clock: Clock) -> Service {
 
 fn own_routes() -> Routes<Payments> {
     Routes::new()
-        .tenant(MethodFilter::POST, "/payments/charges", routes::charge)
-        .tenant(MethodFilter::GET, "/payments/charges", routes::list)
-        .tenant(MethodFilter::GET, "/payments/charges/{id}", routes::find)
+        .tenant(Method::POST, "/payments/charges", routes::charge)
+        .tenant(Method::GET, "/payments/charges", routes::list)
+        .tenant(Method::GET, "/payments/charges/{id}", routes::find)
         .tenant(
-            MethodFilter::POST,
+            Method::POST,
             "/payments/charges/{id}/refunds",
             routes::refund,
         )

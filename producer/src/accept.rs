@@ -126,7 +126,7 @@ fn send_error(error: SendError) -> ApiError {
         ),
         SendError::TimedOut => ApiError::unavailable(
             "queue_timed_out",
-            "Unavailable: the queue did not confirm the message in time; repeat it with an Idempotency-Key",
+            "Unavailable: the queue did not confirm the message in time, it may have arrived; repeat it with the same Idempotency-Key, if it had one",
         ),
         SendError::Unavailable(_) => ApiError::unavailable(
             "queue_unavailable",

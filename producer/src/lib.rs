@@ -7,7 +7,7 @@ mod accept;
 mod idempotency;
 mod openapi;
 
-use axum::routing::MethodFilter;
+use axum::http::Method;
 use tenantry_process::aws::AwsSettings;
 use tenantry_process::config::{ProcessConfig, number};
 use tenantry_process::run::{Configured, RunError, Worker};
@@ -77,7 +77,7 @@ pub fn service(config: &Config, aws: &AwsSettings) -> Service {
     let sqs = aws_sdk_sqs::Client::new(&aws.without_retries());
     let sender = Sender::new(sqs, limits, &parts.metrics);
     let producer = Producer::new(parts.http.clone(), sender.clone(), config.max_body_bytes);
-    let routes = Routes::new().tenant(MethodFilter::POST, "/producer", accept::accept);
+    let routes = Routes::new().tenant(Method::POST, "/producer", accept::accept);
     Service {
         router: parts.http.finish(routes, producer, openapi::document()),
         worker: Worker {

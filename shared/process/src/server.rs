@@ -12,24 +12,23 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
-use pin_project_lite::pin_project;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::slots::{InProgress, Slot, Slots};
+use self::slots::{Slot, Slots};
 
 /// Longest time a connection may be idle: without a request in progress, while it sends a head, or while its client does
 /// not read the response. Longer than the 60 s after which load balancers drop theirs, so that a load balancer never
@@ -159,9 +158,12 @@ async fn serve_connection<S, B>(
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
-            Ok::<_, Infallible>(response.map(|body| TrackedBody {
-                body,
-                _in_progress: in_progress,
+            // The connection is busy until hyper drops the body, which has been written by then.
+            Ok::<_, Infallible>(response.map(|body| {
+                body.map_err(move |error| {
+                    let _ = &in_progress;
+                    error
+                })
             }))
         }
     });
@@ -211,35 +213,6 @@ fn http1() -> http1::Builder {
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES);
     http1
-}
-
-pin_project! {
-    /// The body of a response: its connection is busy until the last byte was handed to hyper.
-    struct TrackedBody<B> {
-        #[pin]
-        body: B,
-        _in_progress: InProgress,
-    }
-}
-
-impl<B: Body> Body for TrackedBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The batching rule: which entries the next call carries. [`Batcher`] is pure; [`group_commit`] drives it.
+//! The batching rule: which entries the next call carries. [`Batcher`] is pure.
+//! The sender's worker drives it for SQS, [`group_commit`] for any other call.
 //!
 //! A full batch leaves while fewer than [`BatchLimits::in_flight`] batches are in flight. A partial batch leaves only while
 //! fewer entries than a full batch are in flight. So a few callers wait for nothing, and under load batches are full. The

@@ -1,8 +1,8 @@
 //! Group commit: many callers share few calls.
 //!
-//! A lone message leaves at once. While ten or more messages are in flight to a queue, arrivals wait: a full batch leaves
-//! beside the others, a partial batch once fewer are in flight. So a few callers wait no longer than for a plain
-//! SendMessage, and under load a call carries ten messages.
+//! A lone message leaves at once. While ten or more messages are in flight to a queue, only full batches leave; a partial
+//! batch waits until fewer than ten are. So a few callers wait no longer than for a plain SendMessage, and under load a
+//! call carries ten messages.
 //!
 //! Each caller gets the outcome of *its* message. An entry with a transient failure is retried alone, with full jitter,
 //! until its caller stops waiting; the other callers of that batch are answered at once.

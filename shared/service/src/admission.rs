@@ -24,7 +24,7 @@ const MAX_RATES: usize = 100_000;
 pub struct Admitted<C = ()> {
     pub tenant: TenantId,
     pub registration: Arc<Tenant>,
-    /// When the request was read.
+    /// When admission began, after the route's own claim was read.
     pub since: Instant,
     pub claim: C,
     pub(crate) _permit: Permit,

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::MethodFilter;
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde::Serialize;
@@ -119,21 +118,41 @@ impl Http {
 
     /// The common routes and the service's own, with everything around them. `described` is the OpenAPI document of
     /// its own routes.
+    ///
+    /// # Panics
+    /// The document lacks a route, or describes one that is not there.
     pub fn finish<S>(&self, own: Routes<S>, state: S, described: utoipa::openapi::OpenApi) -> Router
+    where
+        S: AsRef<Self> + Clone + Send + Sync + 'static,
+    {
+        let names = openapi::route_names(&described);
+        assert_eq!(
+            own.names, names,
+            "a route and its description in `openapi.rs` go together"
+        );
+        self.assemble(own, state, described)
+    }
+
+    pub(crate) fn assemble<S>(
+        &self,
+        own: Routes<S>,
+        state: S,
+        described: utoipa::openapi::OpenApi,
+    ) -> Router
     where
         S: AsRef<Self> + Clone + Send + Sync + 'static,
     {
         let service = self.0.service;
         let document = openapi::to_json(&openapi::complete(service, self.0.version, described));
         let common = Routes::<Self>::new()
-            .tenant(MethodFilter::GET, &format!("/{service}"), identity)
+            .tenant(Method::GET, &format!("/{service}"), identity)
             .open(
-                MethodFilter::GET,
+                Method::GET,
                 &format!("/{service}/readiness-probe"),
                 readiness_probe,
             )
             .open(
-                MethodFilter::GET,
+                Method::GET,
                 &format!("/{service}/openapi.json"),
                 async move || openapi_document(document.clone()),
             );

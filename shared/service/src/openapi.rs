@@ -8,6 +8,8 @@
     reason = "these types only describe; other types read and write"
 )]
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use utoipa::openapi::schema::{Object, SchemaType};
 use utoipa::openapi::{RefOr, Schema};
@@ -189,6 +191,23 @@ pub fn complete(
     whole
 }
 
+/// Method and path of each route that a document describes.
+pub(crate) fn route_names(document: &utoipa::openapi::OpenApi) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (path, item) in &document.paths.paths {
+        let methods = [
+            ("GET", &item.get),
+            ("PUT", &item.put),
+            ("POST", &item.post),
+            ("DELETE", &item.delete),
+            ("PATCH", &item.patch),
+        ];
+        let described = methods.iter().filter(|(_, operation)| operation.is_some());
+        names.extend(described.map(|(method, _)| format!("{method} {path}")));
+    }
+    names
+}
+
 pub(crate) fn to_json(document: &utoipa::openapi::OpenApi) -> Bytes {
     serde_json::to_vec(document)
         .expect("texts, numbers and lists serialise")
@@ -197,8 +216,6 @@ pub(crate) fn to_json(document: &utoipa::openapi::OpenApi) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use serde_json::Value;
 
     use super::*;

@@ -4,7 +4,7 @@
 //! 2. request id, span, metrics, log line ([`crate::telemetry`])
 //! 3. panic guard (there, too)
 //! 4. route
-//! 5. the route's own check of the head, where it has one
+//! 5. the route's own claim: the `C` of `Admitted<C>`, for example the producer's `tier` header
 //! 6. tenant header
 //! 7. authentication ([`crate::auth`])
 //! 8. admission: environment, registration, status, rate ([`crate::admission`])
@@ -17,20 +17,22 @@
 //! ```compile_fail
 //! # use tenantry_service::{Http, stack::Routes};
 //! async fn handler() {}
-//! Routes::<Http>::new().tenant(axum::routing::MethodFilter::GET, "/things", handler);
+//! Routes::<Http>::new().tenant(axum::http::Method::GET, "/things", handler);
 //! ```
 //!
 //! ```
 //! # use tenantry_service::{Http, admission::Admitted, stack::Routes};
 //! async fn handler(admitted: Admitted) -> String { admitted.tenant.to_string() }
-//! Routes::<Http>::new().tenant(axum::routing::MethodFilter::GET, "/things", handler);
+//! Routes::<Http>::new().tenant(axum::http::Method::GET, "/things", handler);
 //! ```
+
+use std::collections::BTreeSet;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::handler::Handler;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
 use axum::routing::{MethodFilter, on};
 use tenantry_process::metrics::Metrics;
 use tenantry_tenancy::tenant::{InvalidTenantId, TENANT_HEADER, TenantId};
@@ -42,9 +44,17 @@ use crate::error::ApiError;
 use crate::telemetry::{RequestContext, TelemetryLayer};
 
 /// The routes of a service. `S` is their state.
-pub struct Routes<S>(Router<S>);
+pub struct Routes<S> {
+    router: Router<S>,
+    /// Method and path of each.
+    pub(crate) names: BTreeSet<String>,
+}
 
-/// Arguments of a handler whose first is an [`Admitted`].
+/// Implemented for the arguments of a handler that start with [`Admitted`] and have at most five more.
+#[diagnostic::on_unimplemented(
+    message = "a tenant route's handler takes `Admitted` first",
+    note = "at most five arguments may follow; a route for no tenant is `Routes::open`"
+)]
 pub trait StartsAdmitted {}
 
 impl<S> Routes<S>
@@ -56,12 +66,15 @@ where
         reason = "a service without routes is a mistake"
     )]
     pub fn new() -> Self {
-        Self(Router::new())
+        Self {
+            router: Router::new(),
+            names: BTreeSet::new(),
+        }
     }
 
     /// A route for a tenant: steps 5 to 9 come before the handler.
     #[must_use]
-    pub fn tenant<H, T>(self, method: MethodFilter, path: &str, handler: H) -> Self
+    pub fn tenant<H, T>(self, method: Method, path: &str, handler: H) -> Self
     where
         H: Handler<T, S>,
         T: StartsAdmitted + 'static,
@@ -71,17 +84,20 @@ where
 
     /// A route that takes no tenant and reads no tenant header: the same answer for every caller.
     #[must_use]
-    pub fn open<H, T>(self, method: MethodFilter, path: &str, handler: H) -> Self
+    pub fn open<H, T>(mut self, method: Method, path: &str, handler: H) -> Self
     where
         H: Handler<T, S>,
         T: 'static,
     {
-        Self(self.0.route(path, on(method, handler)))
+        self.names.insert(format!("{method} {path}"));
+        let method = MethodFilter::try_from(method).expect("routes have standard methods");
+        self.router = self.router.route(path, on(method, handler));
+        self
     }
 
     /// The routes with their state.
     pub(crate) fn into_router(self, state: S) -> Router {
-        self.0.with_state(state)
+        self.router.with_state(state)
     }
 }
 

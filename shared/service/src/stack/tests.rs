@@ -72,10 +72,10 @@ fn surface(environment: &str, rate: Option<u32>) -> Surface {
         metrics.clone(),
     );
     let own = Routes::new()
-        .tenant(MethodFilter::POST, "/producer", posted)
-        .tenant(MethodFilter::POST, "/claim", claimed)
-        .open(MethodFilter::GET, "/panic", panics);
-    let router = http.finish(own, http.clone(), utoipa::openapi::OpenApi::default());
+        .tenant(Method::POST, "/producer", posted)
+        .tenant(Method::POST, "/claim", claimed)
+        .open(Method::GET, "/panic", panics);
+    let router = http.assemble(own, http.clone(), utoipa::openapi::OpenApi::default());
     Surface {
         http,
         router,

@@ -1,4 +1,5 @@
-//! Every route as a client uses it; a test compares the list with the services' own documents.
+//! Every route as a client uses it. A test compares the list with the services' documents, and no service starts with a
+//! document that differs from its routes.
 
 use std::collections::BTreeSet;
 
@@ -90,7 +91,7 @@ pub(crate) async fn start(world: &World) -> [Service; 3] {
 }
 
 #[tokio::test]
-async fn each_service_describes_the_routes_it_has_and_no_others() {
+async fn each_document_lists_exactly_the_known_routes() {
     let world = World::new().await;
     let services = start(&world).await;
     for (name, service) in SERVICES.iter().zip(&services) {

@@ -24,12 +24,13 @@ impl Route {
             Request::new(&self.method, &self.path.replace("{id}", SOME_ID)).tenant(tenant);
         match self.path.as_str() {
             _ if self.method == "GET" => request,
-            "/producer" => request.body(r#"{"of":"somebody"}"#),
+            "/producer" => request.body(r#"{"of":"another tenant"}"#),
             "/payments/charges" => {
                 let charge = json!({"amount": 100, "currency": "EUR", "reference": "order-1"});
                 request.key("key-1").body(charge.to_string())
             }
-            _ => request.key("key-2").body(r#"{"amount":1}"#),
+            "/payments/charges/{id}/refunds" => request.key("key-2").body(r#"{"amount":1}"#),
+            path => panic!("{path}: add a body that the route accepts"),
         }
     }
 
