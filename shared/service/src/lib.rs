@@ -97,7 +97,7 @@ impl Parts {
     }
 
     /// Background work of every service: ready once Parameter Store has answered for the first time; from then on
-    /// registrations and keys stay fresh, and the limit on requests adapts.
+    /// registrations and keys stay fresh.
     pub fn upkeep(&self) -> BoxFuture<'static, ()> {
         let (registry, parameters) = (self.registry.clone(), Arc::clone(&self.parameters));
         let (http, reached) = (self.http.clone(), self.readiness.condition("registry"));
@@ -114,7 +114,7 @@ impl Parts {
                 registry.refresh_forever().await;
             };
             let keep_keys = http.authenticator().keep_keys();
-            tokio::join!(keep_registrations, keep_keys, http.overload().watch());
+            tokio::join!(keep_registrations, keep_keys);
         })
     }
 }

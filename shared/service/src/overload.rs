@@ -1,47 +1,26 @@
-//! Overload control: more requests than can be answered in good time are refused, in shares per tenant.
+//! Overload control: a limit on the requests in progress, in shares per tenant.
 //!
-//! An overload is two things at once, for 250 ms: more than [`FREE`] requests in progress, and
-//! runtime threads that are saturated. A slow queue or table leaves the threads idle, so no request is refused for those;
-//! they have bounds of their own. A burst, a neighbor on the processor or a throttled container passes sooner.
+//! Beyond [`LIMIT`] a further request would make every response late, so the request is refused with 503. Below it every
+//! request waits its turn: throughput stays at the capacity, and the wait is the number in progress divided by the
+//! throughput. Each tenant has an equal share of the limit: the tenant that floods a pool is refused first.
 //!
-//! In an overload a low limit holds: as many requests in progress as just saturate the threads. More would wait for each
-//! other and get less done. Once per second the limit is probed at [`FREE`], and where that many suffice the
-//! overload is over. So clients that never pause are refused only while there are more than [`FREE`] of them. Each tenant
-//! has an equal share of the limit: the tenant that floods a pool is refused first.
-//!
-//! What else was measured: `docs/decisions/overload.md`.
+//! The limit is fixed, not derived from a signal: a signal that adapts refused clients that were no overload, and a refusal
+//! costs two thirds of an accepted request. `docs/decisions/overload.md` has the measurements.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Gauge};
+use metrics::Counter;
 use parking_lot::Mutex;
 use tenantry_process::metrics::Metrics;
 use tenantry_tenancy::tenant::TenantId;
-use tokio::runtime::Handle;
-use tokio::sync::Notify;
 
 use crate::error::ApiError;
 
-/// Requests in progress that are no overload: half of the connections that a process takes by default.
-pub const FREE: usize = 1024;
-/// The low limit's bounds and start: a few batches of ten, and what answers within 20 ms on two cores.
-const LOW_MIN: f64 = 64.0;
-const LOW_START: f64 = 256.0;
-/// Factors of the low limit after an interval in which the threads were saturated, and were not.
-const FALL: f64 = 0.95;
-const RISE: f64 = 1.25;
-/// Interval of one measurement.
-const INTERVAL: Duration = Duration::from_millis(50);
-/// Part of an interval for which saturated threads are busy.
-const SATURATED: f64 = 0.9;
-/// Intervals until an overload is one: 250 ms.
-const OVERLOADED_AFTER: u32 = 5;
-/// Intervals with the low limit until the next probe: 1 s.
-const SHED_INTERVALS: u32 = 20;
-/// Intervals of a probe: 200 ms.
-const PROBE_INTERVALS: u32 = 4;
+/// Requests in progress at most, all tenants together: seven eighths of the connections that a process has by default, so
+/// that the rest is left for responses that say no.
+pub const LIMIT: usize = 1792;
 /// Pause between two log lines about refusals: a line for each would cost more than the refusal.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
 
@@ -51,20 +30,15 @@ pub struct Overload(Arc<Inner>);
 
 struct Inner {
     state: Mutex<State>,
-    /// More than [`FREE`] requests are in progress.
-    is_busy: Notify,
     refused: Counter,
-    limit: Gauge,
 }
 
 #[derive(Default)]
 struct State {
     shares: Shares,
-    limit: Limit,
-    is_watched: bool,
-    /// Refused since the last measurement, and since the last log line.
-    refused: u32,
-    refused_unlogged: u32,
+    /// Refused since the last log line.
+    unlogged: u64,
+    logged: Option<Instant>,
 }
 
 /// A request in progress; it counts until this is dropped.
@@ -80,15 +54,9 @@ impl Overload {
             "http_requests_shed_total",
             "Requests refused because the process was overloaded",
         );
-        metrics.describe_gauge(
-            "http_requests_limit",
-            "Requests in progress at most while the process is overloaded; 0 is no limit",
-        );
         Self(Arc::new(Inner {
             state: Mutex::default(),
-            is_busy: Notify::new(),
             refused: metrics.counter("http_requests_shed_total", vec![]),
-            limit: metrics.gauge("http_requests_limit", vec![]),
         }))
     }
 
@@ -98,157 +66,39 @@ impl Overload {
     /// 503 while more requests are in progress than the process can answer in good time.
     pub fn admit(&self, tenant: &TenantId) -> Result<Permit, ApiError> {
         let mut state = self.0.state.lock();
-        let limit = state.limit.requests();
-        if state.shares.is_exceeded(tenant, limit) {
-            state.refused += 1;
+        if !state.shares.begin(tenant, LIMIT) {
+            state.count_refusal();
             drop(state);
             self.0.refused.increment(1);
             return Err(ApiError::too_busy());
-        }
-        state.shares.begin(tenant);
-        if state.shares.in_progress > FREE && !state.is_watched {
-            state.is_watched = true;
-            self.0.is_busy.notify_one();
         }
         Ok(Permit {
             overload: self.clone(),
             tenant: tenant.clone(),
         })
     }
+}
 
-    /// Adapts the limit while more than [`FREE`] requests are in progress; never ends. Cancel-safe.
-    pub async fn watch(&self) {
-        loop {
-            self.0.is_busy.notified().await;
-            let mut logged = Instant::now();
-            while self.adapt(utilization().await >= SATURATED) {
-                if logged.elapsed() >= LOG_PAUSE {
-                    logged = Instant::now();
-                    self.log();
-                }
-            }
-            self.log();
+impl State {
+    /// Counts a refusal, and logs their number once per [`LOG_PAUSE`].
+    fn count_refusal(&mut self) {
+        self.unlogged += 1;
+        if self.logged.is_some_and(|at| at.elapsed() < LOG_PAUSE) {
+            return;
         }
-    }
-
-    /// Adapts the limit to one interval; false once there is no need to go on.
-    fn adapt(&self, is_saturated: bool) -> bool {
-        let mut state = self.0.state.lock();
-        let is_over = state.shares.in_progress > FREE;
-        let refused = std::mem::take(&mut state.refused);
-        state.refused_unlogged += refused;
-        state.limit.adapt(is_saturated, is_over, refused > 0);
-        let limit = state.limit.requests();
-        self.0.limit.set(limit.unwrap_or_default() as f64);
-        state.is_watched = limit.is_some() || is_over;
-        state.is_watched
-    }
-
-    fn log(&self) {
-        let mut state = self.0.state.lock();
-        let refused = std::mem::take(&mut state.refused_unlogged);
-        let (limit, in_progress) = (state.limit.requests(), state.shares.in_progress);
-        drop(state);
-        if refused > 0 {
-            tracing::warn!(
-                refused,
-                in_progress,
-                limit,
-                "overloaded: requests refused with 503; add replicas or CPU"
-            );
-        }
+        tracing::warn!(
+            refused = self.unlogged,
+            in_progress = self.shares.in_progress,
+            "overloaded: requests refused with 503; add replicas or CPU"
+        );
+        self.logged = Some(Instant::now());
+        self.unlogged = 0;
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         self.overload.0.state.lock().shares.end(&self.tenant);
-    }
-}
-
-/// Waits for one interval; gives the part of it for which the runtime's threads were busy.
-async fn utilization() -> f64 {
-    let runtime = Handle::current().metrics();
-    let threads = runtime.num_workers();
-    let busy = || {
-        (0..threads)
-            .map(|thread| runtime.worker_total_busy_duration(thread))
-            .sum::<Duration>()
-    };
-    let (started, before) = (Instant::now(), busy());
-    tokio::time::sleep(INTERVAL).await;
-    (busy() - before).as_secs_f64() / (started.elapsed().as_secs_f64() * threads as f64)
-}
-
-/// The limit of requests in progress: pure.
-#[derive(Debug)]
-struct Limit {
-    phase: Phase,
-    /// The low limit.
-    low: f64,
-}
-
-/// What limit holds, and for how many intervals.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Phase {
-    /// None. Counts intervals of overload.
-    Open(u32),
-    /// The low limit.
-    Shedding(u32),
-    /// [`FREE`], to see whether that many suffice.
-    Probing(u32),
-}
-
-impl Default for Limit {
-    fn default() -> Self {
-        Self {
-            phase: Phase::Open(0),
-            low: LOW_START,
-        }
-    }
-}
-
-impl Limit {
-    /// None is no limit.
-    fn requests(&self) -> Option<usize> {
-        match self.phase {
-            Phase::Open(_) => None,
-            Phase::Shedding(_) => Some(self.low as usize),
-            Phase::Probing(_) => Some(FREE),
-        }
-    }
-
-    /// Takes one interval into account: whether the threads were saturated, more than [`FREE`] requests were in progress,
-    /// and any was refused.
-    fn adapt(&mut self, is_saturated: bool, is_over: bool, has_refused: bool) {
-        self.phase = match self.phase {
-            Phase::Open(intervals) => {
-                let intervals = if is_saturated && is_over {
-                    intervals + 1
-                } else {
-                    0
-                };
-                if intervals < OVERLOADED_AFTER {
-                    Phase::Open(intervals)
-                } else {
-                    Phase::Shedding(0)
-                }
-            }
-            Phase::Shedding(intervals) => {
-                let factor = if is_saturated { FALL } else { RISE };
-                self.low = (self.low * factor).clamp(LOW_MIN, FREE as f64);
-                if intervals + 1 < SHED_INTERVALS {
-                    Phase::Shedding(intervals + 1)
-                } else {
-                    Phase::Probing(0)
-                }
-            }
-            Phase::Probing(_) if has_refused => Phase::Shedding(0),
-            Phase::Probing(intervals) if intervals + 1 < PROBE_INTERVALS => {
-                Phase::Probing(intervals + 1)
-            }
-            Phase::Probing(_) => Phase::Open(0),
-        };
     }
 }
 
@@ -260,20 +110,17 @@ struct Shares {
 }
 
 impl Shares {
-    /// Whether one more is beyond the limit and beyond the tenant's share of it. Each share is an equal part, so all
-    /// together are at most twice the limit.
-    fn is_exceeded(&self, tenant: &TenantId, limit: Option<usize>) -> bool {
-        let Some(limit) = limit.filter(|limit| self.in_progress >= *limit) else {
-            return false;
-        };
+    /// Begins a request unless the limit and the tenant's share of it are used up. Each share is an equal part, so all
+    /// tenants together have at most twice the limit.
+    fn begin(&mut self, tenant: &TenantId, limit: usize) -> bool {
         let own = self.by_tenant.get(tenant).copied().unwrap_or_default();
         let tenants = self.by_tenant.len() + usize::from(own == 0);
-        own >= limit / tenants
-    }
-
-    fn begin(&mut self, tenant: &TenantId) {
+        if self.in_progress >= limit && own >= limit / tenants {
+            return false;
+        }
         self.in_progress += 1;
         *self.by_tenant.entry(tenant.clone()).or_default() += 1;
+        true
     }
 
     fn end(&mut self, tenant: &TenantId) {
@@ -285,17 +132,6 @@ impl Shares {
         if *own == 0 {
             self.by_tenant.remove(tenant);
         }
-    }
-}
-
-#[cfg(test)]
-impl Overload {
-    /// Refuses every request from now on.
-    pub(crate) fn refuse_all(&self) {
-        self.0.state.lock().limit = Limit {
-            phase: Phase::Shedding(0),
-            low: 0.0,
-        };
     }
 }
 

@@ -17,6 +17,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::admission::Admission;
 use crate::auth::Authenticator;
+use crate::overload::{LIMIT, Permit};
 
 /// Registers `tenant-2`, and `tenant-3` as suspended. The lookup of `tenant-down` fails.
 struct Parameters;
@@ -50,6 +51,19 @@ struct Surface {
     router: Router,
     condition: Condition,
     metrics: Metrics,
+}
+
+/// Takes the whole limit of requests in progress for a tenant.
+fn use_up(surface: &Surface, tenant: &str) -> Vec<Permit> {
+    let tenant = tenant.parse().expect("valid");
+    let admit = |_| {
+        surface
+            .http
+            .overload()
+            .admit(&tenant)
+            .expect("below the limit")
+    };
+    (0..LIMIT).map(admit).collect()
 }
 
 fn surface(environment: &str, rate: Option<u32>) -> Surface {
@@ -326,7 +340,7 @@ async fn each_step_is_before_the_next() {
         "claimed"
     );
     assert_eq!(post(&silo, &twice).await, "tenant_repeated");
-    silo.http.overload().refuse_all();
+    let _of_silo = use_up(&silo, "tenant-1");
     assert_eq!(
         post(&silo, &[("tenantID", "tenant-9")]).await,
         "foreign_tenant"
@@ -335,7 +349,7 @@ async fn each_step_is_before_the_next() {
         post(&pool, &[("tenantID", "tenant-2")]).await,
         "body_too_large"
     );
-    pool.http.overload().refuse_all();
+    let _of_pool = use_up(&pool, "tenant-2");
     assert_eq!(
         post(&pool, &[("tenantID", "tenant-9")]).await,
         "tenant_unknown"
