@@ -13,7 +13,7 @@ pub(crate) struct Busy {
 }
 
 impl Busy {
-    /// Starts them; each ends by itself after this long.
+    /// Starts the busy loops; each ends by itself after this time.
     ///
     /// # Panics
     /// A process cannot be started.
@@ -30,7 +30,7 @@ impl Busy {
     }
 }
 
-/// Spins for this long.
+/// Spins for this time.
 pub fn spin(length: Duration) {
     let began = Instant::now();
     while began.elapsed() < length {
