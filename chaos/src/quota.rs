@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kit::process::clean;
+use kit::process::command_with_clean_env;
 
 /// Period of the kernel's CPU bandwidth control, in microseconds (the kernel's and Kubernetes' default).
 const PERIOD_US: u32 = 100_000;
@@ -65,7 +65,7 @@ impl Quota {
     /// Returns a command that starts `command` in the cgroup, from its first instruction on: the runtime sizes its worker
     /// threads by the quota.
     pub(crate) fn around(&self, command: &Command) -> Command {
-        let mut limited = clean("sh");
+        let mut limited = command_with_clean_env("sh");
         limited.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]);
         limited.arg(self.folder.join("cgroup.procs"));
         limited.arg(command.get_program()).args(command.get_args());

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 use kit::endpoint::Endpoint;
-use kit::process::{Exit, Process, clean, send_signal};
+use kit::process::{Exit, Process, command_with_clean_env, send_signal};
 use kit::service::{Service, command};
 use kit::wait::{PATIENCE, eventually, until};
 use kit::world::World;
@@ -148,7 +148,7 @@ async fn help_documents_every_variable_and_ends_well() {
         ("consumer", "RECEIVE_WAIT_SECONDS"),
         ("payments", "PORT"),
     ] {
-        let mut command = clean(kit::process::binary(name));
+        let mut command = command_with_clean_env(kit::process::binary(name));
         command.arg("--help");
         let ended = run_to_its_end(name, command).await;
         assert_eq!(
@@ -164,7 +164,7 @@ async fn help_documents_every_variable_and_ends_well() {
                 "{name} {variable}: {text}"
             );
         }
-        let mut command = clean(kit::process::binary(name));
+        let mut command = command_with_clean_env(kit::process::binary(name));
         command.arg("--version");
         let ended = run_to_its_end(name, command).await;
         assert_eq!(
@@ -255,7 +255,7 @@ async fn as_process_1() -> Option<Vec<&'static str>> {
             "--kill-child",
         ],
     ] {
-        let mut command = clean(way[0]);
+        let mut command = command_with_clean_env(way[0]);
         command.args(&way[1..]).arg("true");
         if run_to_its_end("unshare", command).await.exit == Exit::Code(0) {
             return Some(way.to_vec());
@@ -280,7 +280,7 @@ async fn a_consumer_drains_as_process_1() {
         .send_events(&world.pool.queue, "tenant-2", &["held".to_owned()])
         .await;
     let inner = command("consumer", "pool-1", &world.endpoint.url());
-    let mut outer = clean(way[0]);
+    let mut outer = command_with_clean_env(way[0]);
     outer
         .args(&way[1..])
         .arg(inner.get_program())
@@ -359,7 +359,7 @@ async fn a_grace_period_that_is_too_short_is_logged_and_the_message_is_not_lost(
 #[tokio::test]
 async fn the_endpoint_says_in_one_line_why_it_does_not_start() {
     let first = Endpoint::ephemeral().await;
-    let mut command = clean(kit::process::binary("localaws"));
+    let mut command = command_with_clean_env(kit::process::binary("localaws"));
     command
         .arg("--ephemeral")
         .arg(format!("--listen={}", first.address));

@@ -9,7 +9,7 @@ use kit::aws::REGION;
 use kit::endpoint::Endpoint;
 use kit::http::Request;
 use kit::local::{ANYWHERE, Local, command};
-use kit::process::{Exit, Process, clean, repository};
+use kit::process::{Exit, Process, command_with_clean_env, repository};
 use kit::service::Service;
 use kit::wait::{PATIENCE, eventually, until};
 use serde_json::Value;
@@ -45,7 +45,7 @@ fn aws_cli() -> Option<PathBuf> {
 
 /// The output of the AWS CLI, as JSON.
 async fn cli(aws: &Path, endpoint: &str, arguments: &[&str]) -> Value {
-    let mut command = clean(aws);
+    let mut command = command_with_clean_env(aws);
     command
         .args(["--endpoint-url", endpoint, "--output", "json"])
         .args(arguments)

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::aws::Aws;
 use crate::http::{Answer, Request};
-use crate::process::{Process, binary, clean, fixed_port};
+use crate::process::{Process, binary, command_with_clean_env, fixed_port};
 
 /// A running endpoint, and its controls.
 pub struct Endpoint {
@@ -32,7 +32,7 @@ impl Endpoint {
     }
 
     async fn start(listen: SocketAddr, data: Option<PathBuf>) -> Self {
-        let mut command = clean(binary("localaws"));
+        let mut command = command_with_clean_env(binary("localaws"));
         command.arg(format!("--listen={listen}"));
         match &data {
             Some(folder) => command.arg("--data-dir").arg(folder),

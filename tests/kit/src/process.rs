@@ -105,7 +105,7 @@ pub fn repository() -> &'static Path {
 }
 
 /// A command whose environment has only the search path.
-pub fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub fn command_with_clean_env(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear();
     if let Some(path) = std::env::var_os("PATH") {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::process::Command;
 
 use kit::local::Local;
-use kit::process::{Exit, Process, clean, repository};
+use kit::process::{Exit, Process, command_with_clean_env, repository};
 use kit::wait::{PATIENCE, until};
 
 /// The commands of the section, each with the output printed below it.
@@ -63,7 +63,7 @@ fn masked(text: &str, seen: &mut HashMap<String, String>) -> String {
 }
 
 async fn run(command: &str) -> String {
-    let mut shell: Command = clean("sh");
+    let mut shell: Command = command_with_clean_env("sh");
     shell.args(["-c", command]);
     let mut process = Process::start("sh", shell);
     assert_eq!(
