@@ -67,7 +67,7 @@ pub(crate) struct Refunded {
 }
 
 impl PaymentEvent {
-    /// The id under which the event is stored.
+    /// Returns the id under which the event is stored.
     pub(crate) fn id(&self) -> Uuid {
         let (kind, tenant, subject) = match self {
             Self::Recorded(event) => ("recorded", &event.tenant_id, event.charge_id),
@@ -78,11 +78,11 @@ impl PaymentEvent {
     }
 
     pub(crate) fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("strings and numbers serialise")
+        serde_json::to_string(self).expect("strings and numbers serialize")
     }
 }
 
-/// The event of the tenant with this id and JSON text.
+/// Returns the tenant's event with this id and JSON text.
 ///
 /// # Errors
 /// [`NotJson`] if the text is not JSON.
