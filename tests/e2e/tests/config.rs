@@ -227,7 +227,7 @@ async fn a_service_without_aws_starts_and_ends_when_asked() {
 }
 
 #[tokio::test]
-async fn both_signals_end_a_ready_service_with_0() {
+async fn a_ready_service_exits_with_0_on_either_signal() {
     let world = World::new().await;
     for name in SERVICES {
         for signal in ["TERM", "INT"] {
@@ -267,7 +267,7 @@ async fn as_process_1() -> Option<Vec<&'static str>> {
 #[tokio::test]
 async fn a_consumer_drains_as_process_1() {
     let Some(way) = as_process_1().await else {
-        println!("NOT CHECKED: this kernel lets nobody here start a process 1 (unshare --pid)");
+        println!("NOT CHECKED: this kernel does not permit a process 1 (unshare --pid)");
         return;
     };
     let world = World::new().await;
@@ -291,7 +291,7 @@ async fn a_consumer_drains_as_process_1() {
     let ids = status
         .lines()
         .find_map(|line| line.strip_prefix("NSpid:"))
-        .expect("Linux tells");
+        .expect("Linux reports it");
     assert_eq!(
         ids.split_whitespace().last(),
         Some("1"),
@@ -307,11 +307,11 @@ async fn a_consumer_drains_as_process_1() {
     assert_eq!(
         world.aws.items(&world.pool).await.len(),
         1,
-        "what was in hand is finished"
+        "the work in progress is finished"
     );
 }
 
-/// The one process that this one has started.
+/// The only child of this process.
 async fn child_of(parent: u32) -> u32 {
     eventually("the child is there", PATIENCE, async || {
         let processes = std::fs::read_dir("/proc")

@@ -1,4 +1,4 @@
-//! The embedded AWS endpoint as a process, and what it offers testers: counts of calls and faults on request.
+//! The embedded AWS endpoint as a process, with its controls for tests: counts of calls and injected faults.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -107,7 +107,7 @@ impl Controls {
         self.must("PUT", "faults", &rules.to_string()).await;
     }
 
-    /// How often each rule has struck.
+    /// Returns the number of calls into which each rule has injected its fault.
     pub async fn injected(&self) -> Vec<u64> {
         let rules = self.must("GET", "faults", "").await.json();
         let rules = rules.as_array().cloned().unwrap_or_default();

@@ -210,9 +210,9 @@ impl Answer {
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// Where the current message ends.
+    /// End of the current message.
     used: usize,
-    /// Where the bytes read so far end.
+    /// End of the bytes read so far.
     filled: usize,
     body: usize,
 }
@@ -226,7 +226,7 @@ pub struct Head {
     pub closes: bool,
 }
 
-/// What a stub needs of a request; borrowed from its connection.
+/// The parts of a request that a stub needs; borrowed from its connection.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Incoming<'a> {
     pub path: &'a str,
@@ -237,7 +237,7 @@ pub struct Incoming<'a> {
     pub closes: bool,
 }
 
-/// A message's parts: bytes of its head, bytes of its body, and what was parsed.
+/// A message's parts: bytes of its head, bytes of its body, and the parsed head.
 type Parsed<T> = (usize, usize, T);
 
 impl Connection {
@@ -346,7 +346,7 @@ impl Connection {
         }
     }
 
-    /// Reads what is there, with room for `wanted` bytes in all; 0 at the end of the stream.
+    /// Reads the available bytes, with room for `wanted` bytes in all; returns 0 at the end of the stream.
     async fn fill(&mut self, wanted: usize) -> io::Result<usize> {
         if wanted > MESSAGE_BYTES_MAX {
             return Err(invalid("message too large"));

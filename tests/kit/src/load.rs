@@ -28,7 +28,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 const LATENCY_DIGITS: u8 = 3;
 /// Pause of a client whose connection failed, so that it does not spin.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
-/// Interval at which an open loop sends what is due.
+/// Interval at which an open loop sends the due requests.
 const TICK: Duration = Duration::from_millis(1);
 
 /// The bytes of a request, ready to be sent again and again.
@@ -239,7 +239,7 @@ pub type Stretch = (f64, Duration);
 impl Open {
     /// Sends at these rates, one stretch right after the other, and returns the answers by windows of [`WINDOW`]. A request
     /// belongs to the window in which it was due, and its latency begins when it was due. Nothing is waited for between
-    /// stretches: the second stretch meets what the first left behind.
+    /// stretches: the second stretch begins with the requests that the first left in progress.
     pub async fn run(self, stretches: &[Stretch]) -> Vec<Tally> {
         LocalSet::new().run_until(self.send(stretches)).await
     }
@@ -297,7 +297,7 @@ fn due(stretches: &[Stretch], mut number: u64) -> Option<Duration> {
     None
 }
 
-/// One request and its answer, over this connection or a new one.
+/// Sends one request over this connection or a new connection, and returns its answer.
 async fn exchange(
     to: SocketAddr,
     connection: &mut Option<Connection>,
@@ -324,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_stretch_follows_right_after_the_other() {
+    fn a_stretch_follows_the_previous_stretch_without_a_pause() {
         let stretches = [
             (10.0, Duration::from_secs(2)),
             (4.0, Duration::from_secs(1)),
