@@ -25,7 +25,7 @@ impl Endpoint {
         Self::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await
     }
 
-    /// Starts an endpoint that keeps its data in this folder, on a port that it gets again when it is started again.
+    /// Starts an endpoint that keeps its data in this folder, on a port that stays the same after a restart.
     pub async fn kept(data: PathBuf) -> Self {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, fixed_port()));
         Self::start(listen, Some(data)).await
@@ -76,14 +76,14 @@ impl Deref for Endpoint {
     }
 }
 
-/// The endpoint's pages for testers, under `/_localaws/`.
+/// The endpoint's pages for tests, under `/_localaws/`.
 #[derive(Debug, Clone, Copy)]
 pub struct Controls {
     address: SocketAddr,
 }
 
 impl Controls {
-    /// The pages of the endpoint at this address, whichever process it runs in.
+    /// Returns the pages of the endpoint at this address.
     pub const fn of(address: SocketAddr) -> Self {
         Self { address }
     }

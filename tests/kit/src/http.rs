@@ -1,9 +1,9 @@
-//! An HTTP/1.1 client that sends exactly the bytes it is given.
+//! An HTTP/1.1 client that sends exactly the given bytes.
 //!
-//! Libraries refuse to send what a hostile client sends; this client leaves the decision to the server. [`Request`] builds
+//! Libraries refuse to send malformed requests; this client leaves the decision to the server. [`Request`] builds
 //! the bytes and sends them over a connection of their own. [`Connection`] is kept alive; load generators and stubs use it,
-//! because it copies nothing: one buffer per connection, no allocation per message, heads parsed by `httparse`. It never
-//! decodes a chunked body.
+//! because it copies nothing: one buffer per connection, no allocation per message, heads parsed by `httparse`. A
+//! [`Connection`] never decodes a chunked body.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Time limit of an answer: three times what the contract allows.
+/// Time limit of an answer: three times the contract's limit.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// First size of a connection's buffer.
 const BUFFER_BYTES: usize = 4 * 1024;

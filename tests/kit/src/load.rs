@@ -1,8 +1,8 @@
-//! Load: clients in a closed loop (each sends its next request once the last one is answered), and an open loop (requests
-//! come at a rate, whatever became of those before).
+//! Load generators. In a closed loop, each client sends its next request once the previous request is answered. In an open
+//! loop, requests are sent at a rate, whether or not earlier requests were answered.
 //!
-//! Connections are kept alive, and requests are written before the measurement. Everything runs on the caller's thread,
-//! which shares the machine's cores with what it measures.
+//! Connections are kept alive, and requests are serialized before the measurement. Everything runs on the caller's thread,
+//! which shares the machine's cores with the measured service.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -229,7 +229,7 @@ impl Clients {
 pub struct Open {
     pub to: SocketAddr,
     pub request: Prepared,
-    /// Most requests in flight, each on a connection; a request that is due beyond is not sent, and counted.
+    /// Most requests in flight, each on a connection; a further due request is not sent, only counted.
     pub connections: usize,
 }
 
@@ -238,7 +238,7 @@ pub type Stretch = (f64, Duration);
 
 impl Open {
     /// Sends at these rates, one stretch right after the other, and returns the answers by windows of [`WINDOW`]. A request
-    /// belongs to the window in which it was due, and its latency begins when it was due. Nothing is waited for between
+    /// belongs to the window in which it was due, and its latency begins when it was due. There is no pause between
     /// stretches: the second stretch begins with the requests that the first left in progress.
     pub async fn run(self, stretches: &[Stretch]) -> Vec<Tally> {
         LocalSet::new().run_until(self.send(stretches)).await
@@ -283,7 +283,7 @@ impl Open {
     }
 }
 
-/// When the request of this number is due; none beyond the last.
+/// Returns the time at which the request of this number is due; none after the last request.
 fn due(stretches: &[Stretch], mut number: u64) -> Option<Duration> {
     let mut begin = Duration::ZERO;
     for (rate, length) in stretches {

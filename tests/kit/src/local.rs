@@ -41,7 +41,7 @@ impl Local {
     /// Waits until this process is ready.
     ///
     /// # Panics
-    /// It ends first, or takes too long.
+    /// The process ends before it is ready, or the time limit is over.
     pub async fn of(mut process: Process) -> Self {
         let address = |line: &str, before: &str| {
             let (_, rest) = line.trim().strip_prefix(before)?.split_once("http://")?;
@@ -77,7 +77,7 @@ impl Local {
         format!("http://{}", self.endpoint)
     }
 
-    /// The endpoint's pages for testers.
+    /// Returns the endpoint's pages for tests.
     pub fn controls(&self) -> Controls {
         Controls::of(self.endpoint)
     }

@@ -80,7 +80,7 @@ async fn the_commands_of_the_page_answer_as_printed() {
     let local = Local::start(None).await;
     let steps = section();
     assert!(steps.len() >= 6, "{steps:?}");
-    // Ids of the README and their counterparts in this run.
+    // Ids of the page and their counterparts in this run.
     let mut became: HashMap<String, String> = HashMap::new();
     let (mut seen_there, mut seen_here) = (HashMap::new(), HashMap::new());
     for (command, printed) in steps {
