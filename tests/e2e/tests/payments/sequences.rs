@@ -136,10 +136,7 @@ impl SharedState {
             }
             409 => {
                 let is_applied = self.applied.borrow().contains_key(&name);
-                assert!(
-                    !is_applied,
-                    "a refund that was carried out is not refused later"
-                );
+                assert!(!is_applied, "an applied refund is not refused later");
                 self.refused.set(self.refused.get() + 1);
             }
             status => panic!("{status} to {:?}: {}", sent.request, answer.text()),
