@@ -10,7 +10,7 @@ use kit::process::fixed_port;
 
 use crate::load::{ask, post};
 use crate::peers;
-use crate::process::{Child, Usage, clean, own_binary, wait_until_open};
+use crate::process::{Child, Usage, command_with_clean_env, own_binary, wait_until_open};
 use crate::report::progress;
 pub(crate) use crate::side::Side;
 use crate::stub::{ENVIRONMENT, REGION, Stub, TENANT};
@@ -63,7 +63,8 @@ impl Role {
 }
 
 impl Binaries {
-    /// The binaries in this folder as they are; without a folder those beside this program, which cargo builds first.
+    /// Returns the binaries in this folder as they are. Without a folder, cargo builds the binaries in this program's folder
+    /// first.
     pub(crate) fn find(folder: Option<PathBuf>) -> anyhow::Result<Self> {
         let found = match folder {
             Some(folder) => Self(folder),
@@ -73,7 +74,7 @@ impl Binaries {
                     own_binary()?
                         .parent()
                         .map(Path::to_owned)
-                        .context("the folder of this program")?,
+                        .context("the program's path has no folder; pass --binaries FOLDER")?,
                 )
             }
         };
@@ -110,7 +111,7 @@ fn build() -> anyhow::Result<()> {
     if status.success() {
         Ok(())
     } else {
-        bail!("the services cannot be built")
+        bail!("the services cannot be built: cargo ended with {status}; see its output above")
     }
 }
 
@@ -146,7 +147,7 @@ impl Candidate {
         self.process.usage()
     }
 
-    /// Sends one request, which must succeed. The first request of a service waits for its look-ups.
+    /// Sends one request, which must succeed. A service needs it before a measurement: its first request waits for lookups.
     pub(crate) async fn must_answer(&self, request: &Request) -> anyhow::Result<()> {
         ask(self.address, request)
             .await
@@ -190,16 +191,16 @@ pub(crate) fn post_request() -> Request {
 
 fn command(side: Side, role: Role, port: u16, binaries: &Binaries) -> anyhow::Result<Command> {
     let reference = |arguments: &[&str]| -> anyhow::Result<Command> {
-        let mut command = clean(own_binary()?);
+        let mut command = command_with_clean_env(own_binary()?);
         command.arg("reference").args(arguments);
         Ok(command)
     };
     let port = port.to_string();
     match (side, role) {
-        (Side::Ours, role) => Ok(clean(binaries.path(role.name())?)),
+        (Side::Ours, role) => Ok(command_with_clean_env(binaries.path(role.name())?)),
         (Side::OneCall, Role::Producer) => reference(&["producer", "--port", &port]),
         (Side::OneCall, Role::Consumer) => reference(&["consumer"]),
-        (_, Role::Payments) => bail!("payments are compared with nothing"),
+        (_, Role::Payments) => bail!("payments has no reference or peer; measure our side only"),
         (Side::Bare, _) => reference(&["bare", "--port", &port]),
         (Side::Node, role) => Ok(peers::node(role.name())),
         (Side::Python, role) => Ok(peers::python(role.name())),

@@ -1,18 +1,19 @@
 //! Costs of the counted calls at list prices.
 //!
-//! List prices of us-east-1 as this project assumes them: compare them with the pages "Amazon SQS pricing" and "Amazon
-//! DynamoDB pricing" before a decision rests on them. Without free tiers and without data transfer. Parameter Store's
-//! standard parameters are taken to cost nothing at standard throughput: the original's look-up per request is bounded by
+//! The prices are list prices of us-east-1 as this project assumes them, without free tiers and data transfer. Compare them
+//! with the pages "Amazon SQS pricing" and "Amazon DynamoDB pricing" before you decide by them. Standard parameters of
+//! Parameter Store are assumed to cost nothing at standard throughput: the public sample's lookup per request is limited by
 //! rate (40 per second), not by price.
 
 use crate::stub::Counts;
 
-/// A million requests to standard queues, US dollars. Each started 64 KiB of a payload is a request; the messages
-/// measured here are far smaller, so a call is one.
+/// Price of a million requests to standard queues, in US dollars. SQS bills each started 64 KiB of a payload as a request;
+/// the messages measured here are far smaller, so each call is one request.
 const SQS_PER_MILLION_REQUESTS_USD: f64 = 0.40;
-/// A million write request units on demand, US dollars. A unit writes an item of up to 1 KiB, in a batch or alone.
+/// Price of a million write request units on demand, in US dollars. A unit writes an item of up to 1 KiB, in a batch or
+/// alone.
 const DYNAMODB_PER_MILLION_WRITE_UNITS_USD: f64 = 0.625;
-/// Messages that a figure is for.
+/// Number of messages that a cost is for.
 pub(crate) const MESSAGES: f64 = 1_000_000.0;
 
 /// US dollars per million messages.
@@ -25,7 +26,7 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    /// The cost by the counts of a send and of a drain.
+    /// Returns the cost by the counts of a sending window and of a drain.
     pub(crate) fn of(sending: &Counts, consuming: &Counts) -> Self {
         let sends = sending.of_service("AmazonSQS.") as f64 / sending.sent as f64;
         let receives = consuming.of_service("AmazonSQS.") as f64 / consuming.deleted as f64;

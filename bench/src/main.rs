@@ -1,7 +1,7 @@
 //! `bench`: measures our services beside simple references and prints one table.
 //!
 //! `cargo run --release -p bench -- <scenario|all> [--quick] [--rounds N]`. Everything runs on this machine, on the
-//! loopback address, bounded in number and time; children are ended by their ids, also after Ctrl-C or a panic.
+//! loopback address, bounded in number and time. Child processes are ended by their ids, also after Ctrl-C or a panic.
 
 mod candidate;
 mod cost;
@@ -40,23 +40,23 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(3600);
 #[command(name = "bench", version)]
 struct Arguments {
     #[command(subcommand)]
-    what: What,
-    /// Short windows: about three minutes for all, for development
+    command: Command,
+    /// Short windows: about four minutes for all, for development
     #[arg(long, global = true)]
     quick: bool,
     /// Rounds of candidate and reference, interleaved
     #[arg(long, global = true, default_value_t = DEFAULT_ROUNDS, value_parser = rounds)]
     rounds: usize,
-    /// Folder of our release binaries; by default the one this program is in
+    /// Folder of our release binaries; by default the folder of this program
     #[arg(long, global = true)]
     binaries: Option<PathBuf>,
-    /// Leave peers in other languages out, installed or not
+    /// Skip the peers in other languages even if they are installed
     #[arg(long, global = true)]
     no_peers: bool,
 }
 
 #[derive(Debug, Clone, Copy, clap::Subcommand)]
-enum What {
+enum Command {
     /// Every scenario
     All,
     #[command(flatten)]
@@ -92,28 +92,28 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             .enable_all()
             .build()
     };
-    match arguments.what {
-        What::All => one_thread()?.block_on(measure(arguments, "all", &Scenario::ALL)),
-        What::One(scenario) => {
+    match arguments.command {
+        Command::All => one_thread()?.block_on(measure(arguments, "all", &Scenario::ALL)),
+        Command::One(scenario) => {
             one_thread()?.block_on(measure(arguments, scenario.name(), &[scenario]))
         }
-        What::Peers => peers::install(),
-        What::Stub(options) => {
+        Command::Peers => peers::install(),
+        Command::Stub(options) => {
             end_with_parent();
             one_thread()?.block_on(stub::run(options))
         }
-        What::Endpoint(options) => {
+        Command::Endpoint(options) => {
             end_with_parent();
             tokio::runtime::Runtime::new()?.block_on(endpoint::run(options))
         }
-        What::Reference(reference) => {
+        Command::Reference(reference) => {
             end_with_parent();
             tokio::runtime::Runtime::new()?.block_on(reference::run(reference))
         }
     }
 }
 
-/// Measures until the end or a signal; no child outlives it.
+/// Measures the scenarios until all are done or a signal arrives; no child process outlives this function.
 async fn measure(arguments: &Arguments, name: &str, scenarios: &[Scenario]) -> anyhow::Result<()> {
     let plan = Plan {
         binaries: Binaries::find(arguments.binaries.clone())?,
@@ -131,11 +131,11 @@ async fn measure(arguments: &Arguments, name: &str, scenarios: &[Scenario]) -> a
         signal(SignalKind::terminate())?,
     );
     let work = tokio::time::timeout(RUN_TIMEOUT, all(&plan, scenarios, &mut report));
-    // Children die with the futures that own them.
+    // Child processes end with the futures that own them.
     let failed = tokio::select! {
-        ended = work => ended.context("the run took too long")?,
-        _ = interrupt.recv() => bail!("interrupted"),
-        _ = terminate.recv() => bail!("asked to end"),
+        ended = work => ended.context("the run exceeded one hour; choose fewer rounds or one scenario")?,
+        _ = interrupt.recv() => bail!("interrupted by SIGINT"),
+        _ = terminate.recv() => bail!("terminated by SIGTERM"),
     };
     let date = chrono::Utc::now().format("%Y-%m-%d");
     let stem = match (plan.quick, name) {
@@ -166,17 +166,17 @@ async fn all(plan: &Plan, scenarios: &[Scenario], report: &mut Report) -> usize 
     failed
 }
 
-/// Ends this helper with its standard input: when the run that started it has ended.
+/// Ends this helper when its standard input ends, which is when the run that started it has ended.
 fn end_with_parent() {
     std::thread::spawn(|| {
-        // No input is ever sent; an error is an end, too.
+        // The parent never sends input, so the copy returns at the end of input or with an error.
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         std::process::exit(0);
     });
 }
 
 fn rounds(text: &str) -> Result<usize, String> {
-    let wrong = || format!("a whole number from 1 to {MAX_ROUNDS} is needed");
+    let wrong = || format!("rounds must be a whole number from 1 to {MAX_ROUNDS}");
     text.parse()
         .ok()
         .filter(|count| (1..=MAX_ROUNDS).contains(count))

@@ -13,7 +13,7 @@ use crate::report::progress;
 use crate::stub::Counts;
 
 /// Pause between two polls of a drain.
-const DRAIN_LOOK: Duration = Duration::from_millis(50);
+const DRAIN_POLL_PAUSE: Duration = Duration::from_millis(50);
 /// A drain ends after this long without a deleted message.
 const DRAIN_STALL: Duration = Duration::from_secs(20);
 /// Time limit of a drain.
@@ -30,7 +30,7 @@ pub(crate) struct Load {
     /// Peak memory of the service so far.
     pub(crate) peak_rss_mib: f64,
     pub(crate) counts: Counts,
-    /// Errors that make the figures invalid: other answers than 200 and 201, answers without a message.
+    /// Errors that make the figures invalid: answers other than 200 and 201, and answers without a message.
     pub(crate) fault: Option<String>,
     /// Latencies in microseconds.
     pub(crate) latency_us: Histogram<u64>,
@@ -87,7 +87,7 @@ pub(crate) async fn load(
     let (answered, errors) = (run.accepted.len(), run.missing());
     if answered == 0 {
         let side = candidate.side.label();
-        bail!("{side} answered nothing ({errors} errors)");
+        bail!("{side} accepted no request ({errors} errors)");
     }
     let each = |seconds: f64| seconds * 1e6 / answered as f64;
     let cpu_us = each(after.cpu_s - before.cpu_s);
@@ -124,7 +124,7 @@ pub(crate) async fn drain(candidate: &Candidate, messages: u64) -> anyhow::Resul
     let started = Instant::now();
     let (mut progressed, mut deleted) = (started, 0);
     let (counts, took) = loop {
-        tokio::time::sleep(DRAIN_LOOK).await;
+        tokio::time::sleep(DRAIN_POLL_PAUSE).await;
         let counts = candidate.stub.counts().await?;
         if let Some(micros) = counts.drained_after_us {
             break (counts, Duration::from_micros(micros));
@@ -139,7 +139,11 @@ pub(crate) async fn drain(candidate: &Candidate, messages: u64) -> anyhow::Resul
     let (after, stub_after) = (candidate.usage()?, candidate.stub.process.usage()?);
     let side = candidate.side;
     if counts.deleted == 0 {
-        bail!("{} consumes nothing: {:?}", side.label(), counts.calls);
+        bail!(
+            "{} deleted no message; calls: {:?}",
+            side.label(),
+            counts.calls
+        );
     }
     let each = |seconds: f64| seconds * 1e6 / counts.deleted as f64;
     let (rate, cpu_us) = (

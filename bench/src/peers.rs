@@ -5,38 +5,36 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use crate::process::clean;
+use crate::process::command_with_clean_env;
 use crate::report::progress;
 use crate::side::Side;
 
-/// The installed peers.
+/// Returns the installed peers, and reports the others.
 pub(crate) fn installed() -> Vec<Side> {
-    let node = node_folder().join("node_modules").is_dir() && runs("node");
-    let python = python_binary().is_file();
-    let note = |side: Side, why: &str| progress(&format!("{} is left out: {why}", side.label()));
-    if !node {
-        note(
-            Side::Node,
-            "install it with: cargo run --release -p bench -- peers (needs Node 20 and npm)",
-        );
-    }
-    if !python {
-        note(
-            Side::Python,
-            "install it with: cargo run --release -p bench -- peers (needs Python 3.10)",
-        );
-    }
-    [(Side::Node, node), (Side::Python, python)]
-        .into_iter()
-        .filter_map(|(side, is_there)| is_there.then_some(side))
-        .collect()
+    let has_node = node_folder().join("node_modules").is_dir() && is_available("node");
+    let has_python = python_binary().is_file();
+    [
+        (Side::Node, has_node, "Node 20 and npm"),
+        (Side::Python, has_python, "Python 3.10"),
+    ]
+    .into_iter()
+    .filter_map(|(side, is_installed, needs)| {
+        if !is_installed {
+            progress(&format!(
+                "skipping {}: not installed; run `cargo run --release -p bench -- peers` (needs {needs})",
+                side.label()
+            ));
+        }
+        is_installed.then_some(side)
+    })
+    .collect()
 }
 
 /// Installs the peers whose language is on this machine, from the pinned lists.
 pub(crate) fn install() -> anyhow::Result<()> {
-    if runs("npm") {
+    if is_available("npm") {
         progress("Node: npm ci");
-        must(
+        run_checked(
             Command::new("npm")
                 .arg("ci")
                 .arg("--no-fund")
@@ -44,11 +42,11 @@ pub(crate) fn install() -> anyhow::Result<()> {
                 .current_dir(node_folder()),
         )?;
     } else {
-        progress("Node is not installed; its peer is left out");
+        progress("skipping Node: npm is not available; install Node 20 and npm");
     }
-    if runs("python3") {
+    if is_available("python3") {
         progress("Python: a virtual environment in .tools/bench-venv");
-        must(Command::new("python3").args(["-m", "venv"]).arg(venv()))?;
+        run_checked(Command::new("python3").args(["-m", "venv"]).arg(venv()))?;
         let mut pip = Command::new(python_binary());
         pip.args([
             "-m",
@@ -58,30 +56,30 @@ pub(crate) fn install() -> anyhow::Result<()> {
             "--disable-pip-version-check",
             "--requirement",
         ]);
-        must(pip.arg(python_folder().join("requirements.txt")))?;
+        run_checked(pip.arg(python_folder().join("requirements.txt")))?;
     } else {
-        progress("Python is not installed; its peer is left out");
+        progress("skipping Python: python3 is not available; install Python 3.10");
     }
     Ok(())
 }
 
-/// The Node peer of a role.
+/// Returns the command of the Node peer of a role.
 pub(crate) fn node(role: &str) -> Command {
-    let mut command = clean("node");
+    let mut command = command_with_clean_env("node");
     command
         .arg(node_folder().join(format!("{role}.mjs")))
         .env("NODE_ENV", "production");
     command
 }
 
-/// The Python peer of a role.
+/// Returns the command of the Python peer of a role.
 pub(crate) fn python(role: &str) -> Command {
-    let mut command = clean(python_binary());
+    let mut command = command_with_clean_env(python_binary());
     command.arg(python_folder().join(format!("{role}.py")));
     command
 }
 
-fn must(command: &mut Command) -> anyhow::Result<()> {
+fn run_checked(command: &mut Command) -> anyhow::Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command
         .status()
@@ -93,8 +91,8 @@ fn must(command: &mut Command) -> anyhow::Result<()> {
     }
 }
 
-fn runs(program: &str) -> bool {
-    let mut command = clean(program);
+fn is_available(program: &str) -> bool {
+    let mut command = command_with_clean_env(program);
     command
         .arg("--version")
         .stdout(std::process::Stdio::null())
@@ -102,20 +100,20 @@ fn runs(program: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-fn root() -> PathBuf {
+fn crate_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn node_folder() -> PathBuf {
-    root().join("peers/node")
+    crate_folder().join("peers/node")
 }
 
 fn python_folder() -> PathBuf {
-    root().join("peers/python")
+    crate_folder().join("peers/python")
 }
 
 fn venv() -> PathBuf {
-    root().join("../.tools/bench-venv")
+    crate_folder().join("../.tools/bench-venv")
 }
 
 fn python_binary() -> PathBuf {

@@ -11,24 +11,24 @@ pub(crate) struct Plan {
     pub(crate) binaries: Binaries,
     /// Short windows, for development.
     pub(crate) quick: bool,
-    /// Rounds, interleaved.
+    /// Number of interleaved rounds.
     pub(crate) rounds: usize,
     /// Peers in other languages that are installed.
     pub(crate) peers: Vec<Side>,
 }
 
 impl Plan {
-    /// The first value, or the second in a quick run.
+    /// Returns `full`, or `quick` in a quick run.
     pub(crate) const fn pick<T: Copy>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }
 
-    /// A measured window of HTTP load.
+    /// Length of a measured window of HTTP load.
     pub(crate) const fn window(&self) -> Duration {
         self.pick(Duration::from_millis(4000), Duration::from_millis(1200))
     }
 
-    /// Load before the window, which is not counted.
+    /// Length of the load before the window, which is not counted.
     pub(crate) const fn warm_up(&self) -> Duration {
         self.pick(Duration::from_millis(1000), Duration::from_millis(300))
     }
@@ -38,7 +38,7 @@ impl Plan {
         !(self.quick && round > 1 && self.peers.contains(&side))
     }
 
-    /// Ours, the reference and the installed peers.
+    /// Returns our side, the reference and the installed peers.
     pub(crate) fn with_peers(&self, reference: Side) -> Vec<Side> {
         [Side::Ours, reference]
             .into_iter()

@@ -34,13 +34,13 @@ pub(crate) struct Usage {
 }
 
 impl Child {
-    /// Starts it; its output is dropped.
+    /// Starts the command; the output is dropped.
     pub(crate) fn start(name: &str, mut command: Command) -> anyhow::Result<Self> {
         let started = Helper::start(&mut command).with_context(|| failed(name, &command))?;
         Ok(Self::named(name, started))
     }
 
-    /// Starts it with its standard output for the caller.
+    /// Starts the command and returns its standard output.
     pub(crate) fn start_piped(
         name: &str,
         mut command: Command,
@@ -66,14 +66,14 @@ fn failed(name: &str, command: &Command) -> String {
     format!("{name} cannot be started ({program})")
 }
 
-/// The usage of this process.
+/// Returns the usage of this process.
 pub(crate) fn own_usage() -> anyhow::Result<Usage> {
     usage(std::process::id())
 }
 
-/// A command whose environment has only the variables that find programs and homes.
-pub(crate) fn clean(program: impl Into<PathBuf>) -> Command {
-    let mut command = kit::process::clean(program.into());
+/// Returns a command whose environment has only the variables that find programs and home folders.
+pub(crate) fn command_with_clean_env(program: impl Into<PathBuf>) -> Command {
+    let mut command = kit::process::command_with_clean_env(program.into());
     for name in ["HOME", "LANG"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
@@ -82,7 +82,7 @@ pub(crate) fn clean(program: impl Into<PathBuf>) -> Command {
     command
 }
 
-/// The path of this program.
+/// Returns the path of this program.
 pub(crate) fn own_binary() -> anyhow::Result<PathBuf> {
     let link = PathBuf::from("/proc/self/exe");
     // A child resolves "self" as itself, so the link is followed here; a replaced file has no path any more.
@@ -90,7 +90,10 @@ pub(crate) fn own_binary() -> anyhow::Result<PathBuf> {
     if path.exists() {
         Ok(path)
     } else {
-        bail!("{} was replaced while it ran", path.display())
+        bail!(
+            "{} was replaced while it ran; start it again",
+            path.display()
+        )
     }
 }
 
@@ -99,7 +102,7 @@ pub(crate) async fn wait_until_open(address: SocketAddr) -> anyhow::Result<()> {
     let connects = async || TcpStream::connect(address).await.ok().map(drop);
     kit::wait::within(START_TIMEOUT, connects)
         .await
-        .with_context(|| format!("nothing listens on {address} after {START_TIMEOUT:?}"))
+        .with_context(|| format!("no process listens on {address} after {START_TIMEOUT:?}"))
 }
 
 fn usage(id: u32) -> anyhow::Result<Usage> {
@@ -116,10 +119,14 @@ fn usage(id: u32) -> anyhow::Result<Usage> {
     })
 }
 
-/// User and system time of a stat line; the name in it may contain anything but its last bracket.
+/// Returns the user and system time of a stat line. The program's name may contain brackets, so the fields begin after the
+/// last bracket.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;
-    let ticks = |at| fields.split_ascii_whitespace().nth(at)?.parse::<f64>().ok();
+    let ticks = |index| {
+        let field = fields.split_ascii_whitespace().nth(index)?;
+        field.parse::<f64>().ok()
+    };
     Some((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
 }
 
@@ -128,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpu_time_is_found_behind_any_name() {
+    fn cpu_time_is_found_after_any_program_name() {
         let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20";
         assert_eq!(cpu_seconds(stat), Some(3.0));
         assert_eq!(cpu_seconds("nonsense"), None);

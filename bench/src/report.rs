@@ -21,6 +21,10 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Prints the table and writes the files of the run.
+    ///
+    /// `stem` is the name of the JSON file without its extension. `prefix` goes before the name of every chart file:
+    /// `quick-` for a quick run, else empty.
     pub(crate) fn publish(&self, stem: &str, prefix: &str) -> anyhow::Result<()> {
         table::print(self);
         files::write(self, stem, prefix)

@@ -1,4 +1,4 @@
-//! The scenarios: each starts what it needs, measures in interleaved rounds and adds its rows and charts.
+//! The scenarios. Each starts its processes, measures in interleaved rounds and adds its rows and charts to the report.
 
 mod clients;
 mod cost;
@@ -17,27 +17,27 @@ use crate::report::{Report, progress};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
 pub(crate) enum Scenario {
-    /// POST at 256 clients, at 0, 5 and 20 ms per call
+    /// Throughput, CPU and AWS calls of POST at 256 clients, at 0, 5 and 20 ms per call
     Post,
-    /// POST by one client
+    /// Latency of POST at one client
     Latency,
-    /// POST at a growing number of clients
+    /// Throughput and AWS calls of POST at a growing number of clients
     Clients,
-    /// GET at 32 clients
+    /// Throughput and CPU of GET at 32 clients
     Get,
-    /// Consumer of a backlog
+    /// Rate, CPU and AWS calls of a consumer that drains a backlog
     Drain,
-    /// Idle services
+    /// CPU, memory and receives of an idle producer and consumer
     Idle,
-    /// Memory of both services under full load, for ten minutes
+    /// Memory of producer and consumer under full load, for ten minutes
     Memory,
-    /// From start to the first answer
+    /// Time from the start of a process to its first 200
     Start,
-    /// AWS's bill for a million messages
+    /// AWS cost per million messages
     Cost,
-    /// Dwell time of one tenant's messages beside another tenant's flood
+    /// Lag of one tenant's messages from send to storage during another tenant's flood
     Fairness,
-    /// Charges and their events
+    /// Rate, latency and AWS calls of charges in the payments service
     Payments,
 }
 

@@ -10,7 +10,7 @@ pub(crate) enum Side {
     Bare,
     /// JavaScript: sqs-consumer, express, AWS SDK v3.
     Node,
-    /// Python: Flask and boto3, in the manner of the original.
+    /// Python: Flask and boto3, with the calls of the public sample.
     Python,
 }
 

@@ -1,7 +1,7 @@
-//! The neutral endpoint: SQS, DynamoDB and Parameter Store as far as a measurement needs them, at next to no cost.
+//! The neutral endpoint: the calls of SQS, DynamoDB and Parameter Store that a measurement needs, at little processor time.
 //!
-//! It answers the AWS JSON protocol so that the Rust, JavaScript and Python SDKs accept it, adds a given latency to
-//! every call, hands out a backlog on request and counts calls. It keeps no message that is sent to it. It runs as a
+//! The endpoint speaks the AWS JSON protocol, so the Rust, JavaScript and Python SDKs work over it. It adds a given latency
+//! to every call, delivers a backlog on request and counts calls. It keeps no message that is sent to it. It runs as a
 //! process of its own on one thread, so that its processor time is measured apart from the service's.
 
 mod answer;

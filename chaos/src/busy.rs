@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kit::process::{Helper, binary, clean};
+use kit::process::{Helper, binary, command_with_clean_env};
 
 /// Busy loops per core.
 const LOOPS_PER_CORE: usize = 2;
@@ -13,14 +13,14 @@ pub(crate) struct Busy {
 }
 
 impl Busy {
-    /// Starts them; each ends by itself after this long.
+    /// Starts the busy loops; each ends by itself after this time.
     ///
     /// # Panics
     /// A process cannot be started.
     pub(crate) fn start(length: Duration) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let start = |_| {
-            let mut command = clean(binary("chaos"));
+            let mut command = command_with_clean_env(binary("chaos"));
             command.args(["busy", "--seconds", &length.as_secs().to_string()]);
             Helper::start(&mut command).expect("this program can be started again")
         };
@@ -30,7 +30,7 @@ impl Busy {
     }
 }
 
-/// Spins for this long.
+/// Spins for this time.
 pub fn spin(length: Duration) {
     let began = Instant::now();
     while began.elapsed() < length {

@@ -1,5 +1,7 @@
-//! Clients that post events and remember the answers. A third of the events has an `Idempotency-Key` and is repeated until
-//! it is accepted, some of them once more after that; every other event is dropped after one failure.
+//! Clients that post events and remember the answers.
+//!
+//! A third of the events has an `Idempotency-Key`. Such an event is repeated until it is accepted, and sometimes once more
+//! after that. Every other event is dropped after one failure.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -8,13 +10,13 @@ use std::time::Duration;
 use kit::http::{Answer, Request};
 use kit::wait::eventually;
 
+use crate::checker::Sent;
 use crate::fleet::Fleet;
-use crate::judge::Sent;
-use crate::tenants::{Cast, Tenant};
+use crate::tenants::{Tenant, TenantSet};
 
-/// Tries of an event with a key.
-const TRIES_MAX: usize = 60;
-/// Most bytes of filling in a payload.
+/// Attempts of an event with a key.
+const ATTEMPTS_MAX: usize = 60;
+/// Most bytes of padding in a payload.
 const FILL_BYTES_MAX: usize = 600;
 /// Time limit of a wait for progress.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(300);
@@ -44,32 +46,33 @@ impl Clients {
         }
     }
 
-    /// One client of a tenant: posts one event after the other until all are posted.
+    /// Runs one client of a tenant: posts one event after the other until all are posted.
     pub async fn run(
         &self,
-        cast: &Cast,
+        tenant_set: &TenantSet,
         fleet: &Fleet,
         tenant: &Tenant,
-        mut random: fastrand::Rng,
+        mut rng: fastrand::Rng,
     ) {
         let table = tenant.consumer;
-        debug_assert!(table < cast.environments.len(), "every tenant has a table");
+        debug_assert!(
+            table < tenant_set.environments.len(),
+            "every tenant has a table"
+        );
         while self.started.get() < self.total {
             let number = self.started.get();
             self.started.set(number + 1);
-            let fill = "x".repeat(random.usize(..FILL_BYTES_MAX));
+            let fill = "x".repeat(rng.usize(..FILL_BYTES_MAX));
             let payload = format!(
                 "{{\"n\":{number},\"of\":\"{}\",\"fill\":\"{fill}\"}}",
                 tenant.id
             );
             let mut request = Request::event().tenant(&tenant.id).body(payload.clone());
-            let is_keyed = random.usize(..3) == 0;
+            let is_keyed = rng.usize(..3) == 0;
             if is_keyed {
                 request = request.key(&format!("key-{number}"));
             }
-            let accepted = self
-                .post(fleet, tenant, &request, is_keyed, &mut random)
-                .await;
+            let accepted = self.post(fleet, tenant, &request, is_keyed, &mut rng).await;
             self.sent.borrow_mut().push(Sent {
                 tenant: tenant.id.clone(),
                 table,
@@ -85,18 +88,18 @@ impl Clients {
         tenant: &Tenant,
         request: &Request,
         is_keyed: bool,
-        random: &mut fastrand::Rng,
+        rng: &mut fastrand::Rng,
     ) -> Option<String> {
-        let tries = if is_keyed { TRIES_MAX } else { 1 };
-        for _ in 0..tries {
-            let Some(id) = self.try_once(fleet, tenant, request, random).await else {
+        let attempts = if is_keyed { ATTEMPTS_MAX } else { 1 };
+        for _ in 0..attempts {
+            let Some(id) = self.try_once(fleet, tenant, request, rng).await else {
                 // As `Retry-After` asks: up to one second.
-                tokio::time::sleep(Duration::from_millis(random.u64(100..1000))).await;
+                tokio::time::sleep(Duration::from_millis(rng.u64(100..1000))).await;
                 continue;
             };
             // Some clients repeat an accepted event, through any replica: its id must be the same.
-            if is_keyed && random.usize(..4) == 0 {
-                let again = self.try_once(fleet, tenant, request, random).await;
+            if is_keyed && rng.usize(..4) == 0 {
+                let again = self.try_once(fleet, tenant, request, rng).await;
                 let differs = again.is_some_and(|again| again != id);
                 self.contradicted
                     .set(self.contradicted.get() + u64::from(differs));
@@ -111,12 +114,10 @@ impl Clients {
         fleet: &Fleet,
         tenant: &Tenant,
         request: &Request,
-        random: &mut fastrand::Rng,
+        rng: &mut fastrand::Rng,
     ) -> Option<String> {
         let producers = fleet.producers(tenant.producer);
-        let slot = &fleet.slots[*random
-            .choice(&producers)
-            .expect("every tenant has a producer")];
+        let slot = &fleet.slots[*rng.choice(&producers).expect("every tenant has a producer")];
         match request.send(slot.address).await {
             Ok(answer) => {
                 *self.statuses.borrow_mut().entry(answer.status).or_default() += 1;

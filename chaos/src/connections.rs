@@ -1,7 +1,7 @@
 //! `chaos connections`: attackers hold connections and never complete a request.
 //!
-//! Beside each attack a client posts at a low rate and must be served. The producer's memory stays bounded, and after the
-//! attack the attackers' connections are closed.
+//! During each attack another client posts at a low rate and must be served. The producer's memory stays bounded, and after
+//! the attack the attackers' connections are closed.
 
 use std::cell::Cell;
 use std::fmt;
@@ -30,16 +30,16 @@ pub struct Options {
     /// Connections of each other attack
     #[arg(long, default_value_t = 500)]
     pub connections: usize,
-    /// Requests per second of the client beside the attack
+    /// Requests per second of the other client
     #[arg(long, default_value_t = 50)]
     pub rate: u32,
 }
 
-/// Connections from one address; beyond it another address is used, so that no address runs out of ports.
+/// Connections from one address; further connections use another address, so that no address runs out of ports.
 const CONNECTIONS_PER_ADDRESS: usize = 5_000;
 /// Milliseconds that each call of the endpoint takes.
 const ENDPOINT_DELAY_MS: u64 = 5;
-/// Connections of the client beside the attack, at most.
+/// Connections of the other client, at most.
 const CLIENT_CONNECTIONS: usize = 2_000;
 /// Pause between two bytes of a slow writer.
 const SLOW_PAUSE: Duration = Duration::from_millis(500);
@@ -103,7 +103,7 @@ pub struct Outcome {
     pub opened: usize,
     /// Most open descriptors of the producer.
     pub files: usize,
-    /// The answers to the client beside the attack.
+    /// The answers to the other client.
     pub beside: Tally,
     /// Most memory of the producer, in bytes.
     pub resident: u64,
@@ -114,7 +114,7 @@ pub struct Outcome {
 impl Outcome {
     /// Whether the client was served, within the bounds.
     pub fn is_kept(&self) -> bool {
-        // A flood of new connections may cost other clients a second try, never their service.
+        // A flood of new connections may cost the other client a second attempt, never its service.
         let is_served = self.beside.accepted.len() >= 9 * self.beside.missing();
         is_served && self.are_gone && self.resident <= MEMORY_MAX_BYTES
     }
@@ -147,21 +147,21 @@ impl fmt::Display for Outcome {
 /// # Panics
 /// A process does not start.
 pub async fn connections(options: Options) -> Vec<Outcome> {
-    LocalSet::new().run_until(play(options)).await
+    LocalSet::new().run_until(run_attacks(options)).await
 }
 
-async fn play(options: Options) -> Vec<Outcome> {
+async fn run_attacks(options: Options) -> Vec<Outcome> {
     let target = Target::start(ENDPOINT_DELAY_MS, None).await;
     let mut outcomes = Vec::new();
     for attack in Attack::ALL {
-        let outcome = play_one(attack, options, &target).await;
+        let outcome = run_attack(attack, options, &target).await;
         progress(&outcome.to_string());
         outcomes.push(outcome);
     }
     outcomes
 }
 
-async fn play_one(attack: Attack, options: Options, target: &Target) -> Outcome {
+async fn run_attack(attack: Attack, options: Options, target: &Target) -> Outcome {
     let (to, id) = (target.address(), target.process_id());
     let count = if attack == Attack::Idle {
         options.idle
@@ -206,7 +206,7 @@ async fn play_one(attack: Attack, options: Options, target: &Target) -> Outcome 
     }
 }
 
-/// One attacker: opens a connection and misuses it until the end; opens another if it was closed.
+/// Runs one attacker: opens a connection and misuses it until the end; opens another if it was closed.
 async fn attacker(
     attack: Attack,
     at: usize,

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 /// Default rate of a fault.
 pub const RATE: f64 = 0.05;
-/// Longer than the time-out of an attempt (3 s).
+/// Delay longer than the time-out of an attempt (3 s).
 const TIMEOUT_MS: u64 = 3_500;
-/// Longer than the time-out of a long poll, which is 5 s beyond its wait.
+/// Delay longer than the time-out of a long poll, which is 5 s beyond its wait.
 const POLL_TIMEOUT_MS: u64 = 6_500;
 /// Delay of a slow answer, within every time-out.
 const SLOW_MS: u64 = 250;
@@ -154,10 +154,10 @@ pub fn expired_credentials() -> Vec<Value> {
     vec![rule("*", 1.0, &error)]
 }
 
-/// Gives each rule a seed of its own: with a common seed, the rules of a call would strike together.
-pub fn sow(rules: &mut [Value], random: &mut fastrand::Rng) {
+/// Gives each rule a seed of its own: with a common seed, all rules of a call would take effect on the same calls.
+pub fn seed_rules(rules: &mut [Value], rng: &mut fastrand::Rng) {
     for rule in rules {
-        rule["seed"] = random.u32(..).into();
+        rule["seed"] = rng.u32(..).into();
     }
 }
 
@@ -191,16 +191,16 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_sows_the_same_and_no_two_rules_strike_together() {
-        let sown = || {
+    fn the_same_seed_gives_the_same_rule_seeds_and_each_rule_gets_its_own() {
+        let rule_seeds = || {
             let mut rules = Kind::TimeOuts.rules(RATE);
-            sow(&mut rules, &mut fastrand::Rng::with_seed(7));
+            seed_rules(&mut rules, &mut fastrand::Rng::with_seed(7));
             rules
                 .iter()
                 .filter_map(|rule| rule["seed"].as_u64())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(sown(), sown());
-        assert_eq!(BTreeSet::from_iter(sown()).len(), sown().len());
+        assert_eq!(rule_seeds(), rule_seeds());
+        assert_eq!(BTreeSet::from_iter(rule_seeds()).len(), rule_seeds().len());
     }
 }

@@ -1,5 +1,7 @@
-//! The processes under test: several producers and consumers of the pool, and those of each silo, each on ports of its own.
-//! The fleet kills and restarts them as a kubelet would, and never reads what they store.
+//! The processes under test: several producers and consumers of the pool, and the services of each silo.
+//!
+//! Each process has ports of its own. The fleet kills and restarts processes as a kubelet would, and never reads the items
+//! that they store.
 
 use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,7 +16,7 @@ use kit::service::{QUIET_LOG, Service, command};
 use kit::wait::until;
 
 use crate::side::Side;
-use crate::tenants::{Cast, POOL};
+use crate::tenants::{POOL, TenantSet};
 
 /// Replicas of the pool's producer, and of its consumer.
 const POOL_REPLICAS: usize = 2;
@@ -44,7 +46,7 @@ impl Role {
 /// A slot of the fleet: its service restarts, its addresses stay.
 pub struct Slot {
     pub role: Role,
-    /// Index of its environment in the cast.
+    /// Index of its environment in the tenant set.
     pub environment: usize,
     pub address: SocketAddr,
     /// Events that this producer accepted.
@@ -64,10 +66,15 @@ pub struct Fleet {
 
 impl Fleet {
     /// Starts a service in every slot, over the endpoint at this URL, and waits until all are ready.
-    pub async fn start(cast: &Cast, side: Side, url: &str, visibility_seconds: u64) -> Self {
+    pub async fn start(
+        tenant_set: &TenantSet,
+        side: Side,
+        url: &str,
+        visibility_seconds: u64,
+    ) -> Self {
         let mut slots = Vec::new();
-        for (environment, name) in cast.environments.iter().enumerate() {
-            let is_premium = cast
+        for (environment, name) in tenant_set.environments.iter().enumerate() {
+            let is_premium = tenant_set
                 .tenants
                 .iter()
                 .any(|tenant| tenant.producer == environment);
@@ -98,9 +105,10 @@ impl Fleet {
 
     /// Slots of an environment's producers.
     pub fn producers(&self, environment: usize) -> Vec<usize> {
-        let is_one = |slot: &Slot| slot.role == Role::Producer && slot.environment == environment;
+        let is_producer =
+            |slot: &Slot| slot.role == Role::Producer && slot.environment == environment;
         (0..self.slots.len())
-            .filter(|at| is_one(&self.slots[*at]))
+            .filter(|index| is_producer(&self.slots[*index]))
             .collect()
     }
 

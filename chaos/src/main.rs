@@ -21,28 +21,28 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(3600);
 #[command(name = "chaos", version)]
 struct Arguments {
     #[command(subcommand)]
-    what: What,
+    command: Command,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
-    /// Faults and kills while clients post; then every item is compared with the answer to its client
+enum Command {
+    /// Injects faults and kills services while clients post, then compares every item with the answer to its client
     Run {
         #[command(flatten)]
         plan: Plan,
         /// Seed of every random choice; random if none is given
         #[arg(long)]
         seed: Option<u64>,
-        /// Runs against a reference with one call per message and no id of its own, which acknowledges before or after it
-        /// stores: the judge must notice
+        /// Runs a reference that makes one call per message, sends no id and acknowledges before or after it stores: the
+        /// checker must notice its losses and duplicates
         #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "after")]
         reference: Option<Acknowledge>,
     },
-    /// Loads on a producer with shipped defaults, and what each must keep
+    /// Loads a producer that has the shipped defaults, and checks a promise under each load
     Overload(chaos::overload::Options),
-    /// Clients that hold connections instead of using them
+    /// Holds connections open without using them, and checks that another client is served
     Connections(chaos::connections::Options),
-    /// A process that spins, which `overload` starts
+    /// Spins; `overload` starts such processes
     #[command(hide = true)]
     Busy {
         #[arg(long)]
@@ -60,7 +60,7 @@ enum What {
 
 #[expect(clippy::print_stderr, reason = "the one line that names the error")]
 fn main() -> ExitCode {
-    match run(Arguments::parse().what) {
+    match run(Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("chaos: {error:#}");
@@ -69,9 +69,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(what: What) -> anyhow::Result<ExitCode> {
-    match what {
-        What::Run {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run {
             plan,
             seed,
             reference,
@@ -82,7 +82,7 @@ fn run(what: What) -> anyhow::Result<ExitCode> {
             print(&report);
             Ok(code(report.is_clean()))
         }
-        What::Overload(options) => {
+        Command::Overload(options) => {
             let table = one_thread()?.block_on(bounded(async { Ok(overload(&options).await) }))?;
             print(&table);
             if let Some(file) = options.json {
@@ -91,18 +91,18 @@ fn run(what: What) -> anyhow::Result<ExitCode> {
             }
             Ok(code(table.is_kept()))
         }
-        What::Connections(options) => {
+        Command::Connections(options) => {
             let outcomes =
                 one_thread()?.block_on(bounded(async { Ok(connections(options).await) }))?;
             let lines: Vec<_> = outcomes.iter().map(ToString::to_string).collect();
             print(&lines.join("\n"));
             Ok(code(outcomes.iter().all(Outcome::is_kept)))
         }
-        What::Busy { seconds } => {
+        Command::Busy { seconds } => {
             chaos::busy::spin(Duration::from_secs(seconds));
             Ok(ExitCode::SUCCESS)
         }
-        What::Reference { role, acknowledge } => {
+        Command::Reference { role, acknowledge } => {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()?;
@@ -128,16 +128,16 @@ fn one_thread() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// Ends with the work, with a signal or at the time limit; child processes end with it.
+/// Runs the work until it is done, a signal arrives or the time limit is over; child processes end with it.
 async fn bounded<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,
     );
     tokio::select! {
-        done = tokio::time::timeout(RUN_TIMEOUT, work) => done.context("it took too long")?,
-        _ = interrupt.recv() => bail!("interrupted"),
-        _ = terminate.recv() => bail!("asked to end"),
+        done = tokio::time::timeout(RUN_TIMEOUT, work) => done.context("the run exceeded its time limit of an hour; choose a smaller run")?,
+        _ = interrupt.recv() => bail!("interrupted by SIGINT"),
+        _ = terminate.recv() => bail!("terminated by SIGTERM"),
     }
 }
 

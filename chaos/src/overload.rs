@@ -1,7 +1,7 @@
-//! `chaos overload`: rows of load on a producer with shipped defaults, each with the promise it must keep.
+//! `chaos overload`: rows of load on a producer with shipped defaults. Each row has a promise that the producer must keep.
 //!
-//! The endpoint is the stub of `bench`. Load generator and stub share this machine's cores with the producer: what they
-//! take is missing in the capacity. Latency in an open loop begins when a request was due.
+//! The endpoint is the stub of `bench`. Load generator and stub share this machine's cores with the producer, so the
+//! measured capacity is lower than the producer's alone. In an open loop, latency counts from the time the request was due.
 
 mod capacity;
 mod row;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use kit::load::{Clients, Open, Tally, WINDOW};
 use tokio::task::LocalSet;
 
-use self::capacity::{Capacity, capacity};
+use self::capacity::{Capacity, find_capacity};
 pub use self::row::{Row, Table};
 use crate::busy::Busy;
 use crate::memory::resident_bytes;
@@ -20,7 +20,7 @@ use crate::quota::Quota;
 use crate::report::progress;
 use crate::target::{TENANTS, Target, post};
 
-/// What is measured, and how long.
+/// Rows to measure, and durations.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// Rows to measure; all if none is given
@@ -32,7 +32,7 @@ pub struct Options {
     /// Requests in flight at most in an open loop, each on a connection
     #[arg(long, default_value_t = 2_000)]
     connections: usize,
-    /// Short durations: shows that everything works, and measures little
+    /// Use short durations: enough to show that every row runs, too short for figures
     #[arg(long)]
     quick: bool,
     /// Print every half second of rows e and f
@@ -70,23 +70,23 @@ const DELAYS_MS: [u64; 3] = [0, 5, 20];
 const DELAY_MS: u64 = 5;
 /// Clients of the closed loops beside busy loops.
 const BUSY_CLIENTS: [usize; 2] = [256, 1_024];
-/// Cores of the quota.
+/// Cores that the quota allows.
 const QUOTA_CORES: f64 = 0.25;
 /// Share of the capacity below which no request is refused.
-const SAFE: f64 = 0.8;
-/// The same under the quota.
-const QUOTA_SAFE: f64 = 0.6;
+const SAFE_SHARE: f64 = 0.8;
+/// Share of the capacity under the quota below which no request is refused.
+const QUOTA_SAFE_SHARE: f64 = 0.6;
 /// Share of the requests at a safe rate that may not be sent because every connection was busy.
 const UNSENT_MAX: f64 = 0.001;
 /// Share of the capacity that the quiet tenant asks for beside a flood.
-const QUIET: f64 = 0.05;
+const QUIET_SHARE: f64 = 0.05;
 /// Longest p99 of accepted requests, in milliseconds.
 const ACCEPTED_MS_MAX: f64 = 200.0;
 /// Longest p99 of refusals, in milliseconds.
 const REFUSED_MS_MAX: f64 = 100.0;
-/// Longest time until everything is normal after an overload.
+/// Longest time from the end of an overload until the windows are normal.
 const RECOVERY_MAX: Duration = Duration::from_secs(5);
-/// A window's p99 is normal up to this multiple of the normal p99: a window has few requests.
+/// A window's p99 is normal up to this multiple of the normal p99: a window has too few requests for a stable p99.
 const NORMAL_FACTOR: f64 = 2.0;
 /// Memory is flat if its end is at most this multiple of its middle.
 const MEMORY_FACTOR: f64 = 1.1;
@@ -96,82 +96,84 @@ impl Options {
         self.rows.is_empty() || self.rows.contains(&row)
     }
 
-    /// A duration in seconds: the first, or the second if everything is to be quick.
-    fn length(&self, seconds: u64, quick: u64) -> Duration {
+    /// Returns `seconds`, or `quick` seconds with `--quick`.
+    fn duration(&self, seconds: u64, quick: u64) -> Duration {
         Duration::from_secs(if self.quick { quick } else { seconds })
     }
 
-    fn warm_up(&self) -> Duration {
-        self.length(3, 1)
+    fn warm_up_duration(&self) -> Duration {
+        self.duration(3, 1)
     }
 
-    fn closed(&self) -> Duration {
-        self.length(10, 2)
+    fn closed_loop_duration(&self) -> Duration {
+        self.duration(10, 2)
     }
 
-    fn open(&self) -> Duration {
-        self.length(30, 5)
+    fn open_loop_duration(&self) -> Duration {
+        self.duration(30, 5)
     }
 }
 
-/// Measures every row.
+/// Measures the selected rows.
 ///
 /// # Panics
 /// A process does not start.
 pub async fn overload(options: &Options) -> Table {
-    LocalSet::new().run_until(measure(options)).await
+    LocalSet::new().run_until(measure_rows(options)).await
 }
 
-async fn measure(options: &Options) -> Table {
+async fn measure_rows(options: &Options) -> Table {
     let mut table = Table::default();
     for delay_ms in DELAYS_MS {
         if options.has(RowId::A) {
             let target = Target::start(delay_ms, None).await;
             for clients in CLIENTS {
-                table.push(closed(RowId::A, &target, clients, delay_ms, options).await);
+                table
+                    .push(measure_closed_loop(RowId::A, &target, clients, delay_ms, options).await);
             }
         }
     }
     if options.has(RowId::C) {
         let target = Target::start(DELAY_MS, None).await;
         for clients in BUSY_CLIENTS {
-            let _busy = Busy::start(2 * (options.warm_up() + options.closed()));
-            table.push(closed(RowId::C, &target, clients, DELAY_MS, options).await);
+            let _busy =
+                Busy::start(2 * (options.warm_up_duration() + options.closed_loop_duration()));
+            table.push(measure_closed_loop(RowId::C, &target, clients, DELAY_MS, options).await);
         }
     }
     if options.has(RowId::D) {
-        table.push(under_quota(options).await);
+        table.push(measure_under_quota(options).await);
     }
     if [RowId::B, RowId::E, RowId::F, RowId::G]
         .iter()
         .any(|row| options.has(*row))
     {
-        with_capacity(options, &mut table).await;
+        measure_shares_of_capacity(options, &mut table).await;
     }
     table.sort();
     table
 }
 
-/// The rows that ask for shares or multiples of the capacity, of one producer.
-async fn with_capacity(options: &Options, table: &mut Table) {
+/// Measures the selected rows whose rate is a share or a multiple of the capacity, on one producer.
+async fn measure_shares_of_capacity(options: &Options, table: &mut Table) {
     let target = Target::start(DELAY_MS, None).await;
-    let found = capacity(&target, options).await;
+    let found = find_capacity(&target, options).await;
     table.capacity = Some(found.rate);
     if options.has(RowId::B) {
-        table.push(safe(RowId::B, SAFE, "", &target, &found, options).await);
+        table.push(measure_safe_rate(RowId::B, SAFE_SHARE, "", &target, &found, options).await);
     }
     if options.has(RowId::G) {
-        table.push(flood(&target, &found, options).await);
+        table.push(measure_flood(&target, &found, options).await);
     }
     for (row, factor, goodput_min) in [(RowId::E, 2.0, 0.9), (RowId::F, 4.0, 0.5)] {
         if options.has(row) {
-            table.push(over(row, factor, goodput_min, &target, &found, options).await);
+            table.push(measure_overload(row, factor, goodput_min, &target, &found, options).await);
         }
     }
 }
 
-/// A closed loop, which must not be refused anything.
-async fn closed(
+/// Measures a closed loop. No request may be refused.
+async fn measure_closed_loop(
     row: RowId,
     target: &Target,
     clients: usize,
@@ -186,17 +188,17 @@ async fn closed(
     let load = format!("closed loop, {clients} clients, {delay_ms} ms per call{beside}");
     progress(&load);
     let mut generator = Clients::new(target.address(), post(TENANTS[0]), clients);
-    // A refusal during the warm-up counts, too: nothing gives a reason for it.
-    let warm_up = generator.run(options.warm_up()).await;
-    let tally = generator.run(options.closed()).await;
+    // A refusal during the warm-up counts, too: the producer is not overloaded then either.
+    let warm_up = generator.run(options.warm_up_duration()).await;
+    let tally = generator.run(options.closed_loop_duration()).await;
     let mut row = Row::new(row, load, tally);
-    row.check("refused in the warm-up", warm_up.missing() as f64, 0.0);
-    row.refuses_nothing();
+    row.check_max("not accepted in the warm-up", warm_up.missing() as f64, 0.0);
+    row.check_no_refusal();
     row
 }
 
-/// An open loop at a share of the capacity, which must not be refused anything.
-async fn safe(
+/// Measures an open loop at a share of the capacity. No request may be refused.
+async fn measure_safe_rate(
     row: RowId,
     share: f64,
     under: &str,
@@ -204,7 +206,7 @@ async fn safe(
     found: &Capacity,
     options: &Options,
 ) -> Row {
-    let (rate, length) = (share * found.rate, options.open());
+    let (rate, length) = (share * found.rate, options.open_loop_duration());
     let seconds = length.as_secs();
     let load = format!(
         "open loop at {:.0} % of {:.0} per second{under}, {seconds} s",
@@ -212,16 +214,16 @@ async fn safe(
         found.rate
     );
     progress(&load);
-    let loop_ = open(target, TENANTS[0], options.connections);
-    let tally = Tally::sum(&loop_.run(&[(rate, length)]).await);
+    let generator = open_loop(target, TENANTS[0], options.connections);
+    let tally = Tally::sum(&generator.run(&[(rate, length)]).await);
     let unsent = tally.unsent as f64 / (rate * seconds as f64);
     let mut row = Row::new(row, load, tally);
-    row.refuses_nothing();
-    row.check("share not sent", unsent, UNSENT_MAX);
+    row.check_no_refusal();
+    row.check_max("share not sent", unsent, UNSENT_MAX);
     row
 }
 
-async fn under_quota(options: &Options) -> Row {
+async fn measure_under_quota(options: &Options) -> Row {
     let under = format!(" under {QUOTA_CORES} core");
     let quota = match Quota::new(QUOTA_CORES) {
         Ok(quota) => quota,
@@ -231,31 +233,32 @@ async fn under_quota(options: &Options) -> Row {
         }
     };
     let target = Target::start(DELAY_MS, Some(&quota)).await;
-    let found = capacity(&target, options).await;
-    let row = safe(RowId::D, QUOTA_SAFE, &under, &target, &found, options).await;
+    let found = find_capacity(&target, options).await;
+    let row = measure_safe_rate(RowId::D, QUOTA_SAFE_SHARE, &under, &target, &found, options).await;
     drop(target);
     row
 }
 
-/// One tenant floods at twice the capacity; another, at a small share of the capacity, must not be refused anything.
-async fn flood(target: &Target, found: &Capacity, options: &Options) -> Row {
-    let length = options.open();
+/// Measures two tenants: the first floods at twice the capacity, the second sends a small share of the capacity. No request
+/// of the second may be refused.
+async fn measure_flood(target: &Target, found: &Capacity, options: &Options) -> Row {
+    let length = options.open_loop_duration();
     let load = format!(
         "tenant at {:.0} % of the capacity, beside a flood at 2 x, {} s",
-        QUIET * 100.0,
+        QUIET_SHARE * 100.0,
         length.as_secs()
     );
     progress(&load);
-    // Together no more connections than a service takes.
+    // The two loops together open no more connections than a service accepts.
     let few = options.connections / 20;
-    let rates = [2.0 * found.rate, QUIET * found.rate].map(|rate| [(rate, length)]);
+    let rates = [2.0 * found.rate, QUIET_SHARE * found.rate].map(|rate| [(rate, length)]);
     let (flood, quiet) = tokio::join!(
-        open(target, TENANTS[0], options.connections - few).run(&rates[0]),
-        open(target, TENANTS[1], few).run(&rates[1]),
+        open_loop(target, TENANTS[0], options.connections - few).run(&rates[0]),
+        open_loop(target, TENANTS[1], few).run(&rates[1]),
     );
     let flood = Tally::sum(&flood);
     let mut row = Row::new(RowId::G, load, Tally::sum(&quiet));
-    row.refuses_nothing();
+    row.check_no_refusal();
     row.note("flood: accepted per second", flood.rate());
     row.note(
         "flood: refused per second",
@@ -264,8 +267,8 @@ async fn flood(target: &Target, found: &Capacity, options: &Options) -> Row {
     row
 }
 
-/// An open loop beyond the capacity.
-async fn over(
+/// Measures an open loop beyond the capacity, and the recovery after it.
+async fn measure_overload(
     row: RowId,
     factor: f64,
     goodput_min: f64,
@@ -274,8 +277,8 @@ async fn over(
     options: &Options,
 ) -> Row {
     let rate = factor * found.rate;
-    let length = Duration::from_secs(options.seconds).min(options.length(u64::MAX, 10));
-    let calm = options.length(10, 6);
+    let length = Duration::from_secs(options.seconds).min(options.duration(u64::MAX, 10));
+    let calm = options.duration(10, 6);
     let load = format!(
         "open loop at {factor} x {:.0} per second, {} s",
         found.rate,
@@ -284,14 +287,14 @@ async fn over(
     progress(&load);
     let sampling = sample_memory(target.process_id(), length);
     let sampling = tokio::task::spawn_local(sampling);
-    // Without a pause between: the recovery begins with what the overload left behind.
+    // No pause lies between the two: the recovery begins with the requests that the overload left in progress.
     let stretches = [(rate, length), (found.rate / 2.0, calm)];
-    let series = open(target, TENANTS[0], options.connections)
+    let series = open_loop(target, TENANTS[0], options.connections)
         .run(&stretches)
         .await;
     if options.series {
-        for (at, window) in series.iter().enumerate() {
-            progress(&row::window(WINDOW * at as u32, window));
+        for (index, window) in series.iter().enumerate() {
+            progress(&row::window(WINDOW * index as u32, window));
         }
     }
     let windows = (length.as_secs_f64() / WINDOW.as_secs_f64()) as usize;
@@ -303,21 +306,21 @@ async fn over(
     let goodput = tally.rate() / found.rate;
     let strange = tally.without_retry_after + tally.others() + tally.failed();
     let mut row = Row::new(row, load, tally);
-    row.check_least("goodput / capacity", goodput, goodput_min);
-    row.check(
+    row.check_min("goodput / capacity", goodput, goodput_min);
+    row.check_max(
         "accepted p99 ms",
         row.tally.accepted_ms(0.99),
         ACCEPTED_MS_MAX,
     );
-    row.check(
+    row.check_max(
         "neither accepted nor 429/503 with Retry-After",
         strange as f64,
         0.0,
     );
-    row.check("refused p99 ms", row.tally.refused_ms(0.99), REFUSED_MS_MAX);
-    row.check("memory, end / middle", growth(&resident), MEMORY_FACTOR);
+    row.check_max("refused p99 ms", row.tally.refused_ms(0.99), REFUSED_MS_MAX);
+    row.check_max("memory, end / middle", growth(&resident), MEMORY_FACTOR);
     let seconds = recovery.map_or(f64::INFINITY, |took| took.as_secs_f64());
-    row.check("normal after s", seconds, RECOVERY_MAX.as_secs_f64());
+    row.check_max("normal after s", seconds, RECOVERY_MAX.as_secs_f64());
     row.note(
         "memory MiB",
         (resident.last().copied().unwrap_or_default() >> 20) as f64,
@@ -326,7 +329,7 @@ async fn over(
     row
 }
 
-fn open(target: &Target, tenant: &str, connections: usize) -> Open {
+fn open_loop(target: &Target, tenant: &str, connections: usize) -> Open {
     Open {
         to: target.address(),
         request: post(tenant),
@@ -334,7 +337,7 @@ fn open(target: &Target, tenant: &str, connections: usize) -> Open {
     }
 }
 
-/// Resident memory once per second.
+/// Samples the resident memory of a process once per second, in bytes.
 async fn sample_memory(process: u32, length: Duration) -> Vec<u64> {
     let mut resident = Vec::new();
     for _ in 0..=length.as_secs() {
@@ -353,7 +356,9 @@ fn growth(resident: &[u64]) -> f64 {
     end as f64 / middle.max(1) as f64
 }
 
-/// Time until all windows but one are normal: nothing refused, p99 within the bound. One may have met something else.
+/// Returns the time from which on all windows but one are normal: no request is missing, and p99 is within the bound.
+///
+/// One window may differ, because another process of the machine can disturb it.
 fn recovery(after: &[Tally], p99_ms: f64) -> Option<Duration> {
     let is_normal = |window: &Tally| window.missing() == 0 && window.accepted_ms(0.99) <= p99_ms;
     let normal: Vec<bool> = after.iter().map(is_normal).collect();
@@ -377,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn it_has_recovered_when_all_windows_but_one_are_normal() {
+    fn the_recovery_ends_when_all_windows_but_one_are_normal() {
         let series = [
             window(90, 0),
             window(9, 3),

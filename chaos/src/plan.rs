@@ -8,7 +8,7 @@ use crate::faults::{Kind, RATE};
 pub enum Schedule {
     /// Each kind of fault alone.
     Each,
-    /// The endpoint gone, Parameter Store gone, credentials expired, the disk full.
+    /// The endpoint frozen and killed, Parameter Store gone, credentials expired, the disk full.
     Outages,
     /// All kinds of faults at once.
     All,
@@ -21,7 +21,7 @@ pub enum Schedule {
 pub struct Plan {
     /// Events that clients post
     #[arg(long, default_value_t = 100_000)]
-    pub messages: usize,
+    pub events: usize,
     /// Tenants, of three tiers
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(3..=200))]
     pub tenants: u16,
@@ -49,13 +49,13 @@ pub struct Plan {
     /// Kinds of faults; all if none is given
     #[arg(long = "kind", value_enum)]
     pub kinds: Vec<Kind>,
-    /// How often each kind strikes
+    /// Share of the calls at which each kind of fault is injected
     #[arg(long, default_value_t = RATE)]
     pub rate: f64,
 }
 
-/// Share of the events for each kind alone in a full schedule: twelve kinds take 48 of 100.
-const SHARE_OF_ONE: f64 = 0.04;
+/// Share of the events for each kind alone in a full schedule: twelve kinds take 48 % of the events.
+const SHARE_PER_KIND: f64 = 0.04;
 
 /// A fault of the whole endpoint that lasts a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,22 +115,22 @@ impl Plan {
         let mut parts = Vec::new();
         if has(Schedule::Each) {
             let share = match self.schedule {
-                Schedule::Full => SHARE_OF_ONE,
+                Schedule::Full => SHARE_PER_KIND,
                 _ => 1.0 / kinds.len() as f64,
             };
-            let until = |at: usize| (self.messages as f64 * share * (at + 1) as f64) as usize;
+            let until = |index: usize| (self.events as f64 * share * (index + 1) as f64) as usize;
             parts.extend(
                 kinds
                     .iter()
                     .enumerate()
-                    .map(|(at, kind)| Part::Faults(vec![*kind], until(at))),
+                    .map(|(index, kind)| Part::Faults(vec![*kind], until(index))),
             );
         }
         if has(Schedule::Outages) {
             parts.extend(Outage::ALL.map(|outage| Part::Outage(outage, self.length(outage))));
         }
         if has(Schedule::All) {
-            parts.push(Part::Faults(kinds.to_vec(), self.messages));
+            parts.push(Part::Faults(kinds.to_vec(), self.events));
         }
         parts
     }
@@ -143,15 +143,15 @@ impl Plan {
     }
 
     /// Kills and terminations, evenly spread: the number of finished events before each, and whether it is a SIGTERM.
-    pub fn ends(&self) -> Vec<(usize, bool)> {
-        let spread = |count: usize, is_asked: bool| {
-            (0..count).map(move |at| (self.messages * (at + 1) / (count + 1), is_asked))
+    pub fn stops(&self) -> Vec<(usize, bool)> {
+        let spread = |count: usize, is_sigterm: bool| {
+            (0..count).map(move |index| (self.events * (index + 1) / (count + 1), is_sigterm))
         };
-        let mut ends: Vec<_> = spread(self.kills, false)
+        let mut stops: Vec<_> = spread(self.kills, false)
             .chain(spread(self.terminations, true))
             .collect();
-        ends.sort_unstable();
-        ends
+        stops.sort_unstable();
+        stops
     }
 }
 
@@ -162,7 +162,7 @@ mod tests {
     const PLAN: Plan = Plan {
         kinds: Vec::new(),
         rate: RATE,
-        messages: 1000,
+        events: 1000,
         tenants: 50,
         clients: 1,
         kills: 3,
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn kills_are_spread_over_the_run() {
         assert_eq!(
-            PLAN.ends(),
+            PLAN.stops(),
             [(250, false), (500, false), (500, true), (750, false)]
         );
     }

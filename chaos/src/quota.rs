@@ -7,12 +7,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kit::process::clean;
+use kit::process::command_with_clean_env;
 
 /// Period of the kernel's CPU bandwidth control, in microseconds (the kernel's and Kubernetes' default).
 const PERIOD_US: u32 = 100_000;
-/// Tries to remove the cgroup: its last process may need a moment to be gone.
-const REMOVE_TRIES: usize = 50;
+/// Attempts to remove the cgroup: the kernel may need a moment to remove its last process.
+const REMOVE_ATTEMPTS: usize = 50;
 
 /// A cgroup with a CPU quota.
 pub(crate) struct Quota {
@@ -62,9 +62,10 @@ impl Quota {
         Ok(made)
     }
 
-    /// The command, within the cgroup from its first instruction: the runtime counts its worker threads by the quota.
+    /// Returns a command that starts `command` in the cgroup, from its first instruction on: the runtime sizes its worker
+    /// threads by the quota.
     pub(crate) fn around(&self, command: &Command) -> Command {
-        let mut limited = clean("sh");
+        let mut limited = command_with_clean_env("sh");
         limited.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]);
         limited.arg(self.folder.join("cgroup.procs"));
         limited.arg(command.get_program()).args(command.get_args());
@@ -76,7 +77,7 @@ impl Quota {
 
 impl Drop for Quota {
     fn drop(&mut self) {
-        for _ in 0..REMOVE_TRIES {
+        for _ in 0..REMOVE_ATTEMPTS {
             match fs::remove_dir(&self.folder) {
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                     std::thread::sleep(Duration::from_millis(20));
@@ -91,26 +92,26 @@ fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     fs::write(file, text).with_context(|| format!("{} cannot be written", file.display()))
 }
 
-/// The version of the controller for the CPU and this process's own cgroup in it.
+/// Returns the version of the CPU controller and this process's own cgroup in it.
 fn controller(mounts: &str, cgroups: &str) -> Option<(Version, PathBuf)> {
     let mounted = |kind: &str, option: &str| {
         mounts.lines().find_map(|line| {
             let mut fields = line.split(' ').skip(1);
             let (folder, found, options) = (fields.next()?, fields.next()?, fields.next()?);
-            let has_option = option.is_empty() || options.split(',').any(|one| one == option);
+            let has_option = option.is_empty() || options.split(',').any(|item| item == option);
             (found == kind && has_option).then(|| PathBuf::from(folder))
         })
     };
     let own = |controller: &str| {
         cgroups.lines().find_map(|line| {
             let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-            let is_it = controllers.split(',').any(|one| one == controller);
-            is_it.then(|| path.trim_start_matches('/').to_owned())
+            let is_listed = controllers.split(',').any(|listed| listed == controller);
+            is_listed.then(|| path.trim_start_matches('/').to_owned())
         })
     };
-    let one = || Some((Version::One, mounted("cgroup", "cpu")?.join(own("cpu")?)));
-    let two = || Some((Version::Two, mounted("cgroup2", "")?.join(own("")?)));
-    one().or_else(two)
+    let version_1 = || Some((Version::One, mounted("cgroup", "cpu")?.join(own("cpu")?)));
+    let version_2 = || Some((Version::Two, mounted("cgroup2", "")?.join(own("")?)));
+    version_1().or_else(version_2)
 }
 
 #[cfg(test)]

@@ -28,17 +28,17 @@ impl Default for Recovery {
 }
 
 impl Recovery {
-    /// An outage of the endpoint begins.
+    /// Records that an outage of the endpoint begins.
     pub fn outage_begins(&self) {
         self.calm_since.set(None);
     }
 
-    /// The outage ends.
+    /// Records that the outage ends.
     pub fn outage_ends(&self) {
         self.calm_since.set(Some(Instant::now()));
     }
 
-    /// Waits until a service has done more than `before`, which it had done when the fault ended.
+    /// Waits until the service has done more than `before`, the count at the end of the fault, and records the duration.
     pub async fn watch(&self, fault: &'static str, slot: &Slot, before: u64, clients: &Clients) {
         let ended = Instant::now();
         while slot.done().await.is_none_or(|done| done <= before) {
@@ -58,7 +58,7 @@ impl Recovery {
         *entry = took.max(*entry);
     }
 
-    /// The work of a service so far, for [`Self::watch`]; a restarted consumer counts from zero.
+    /// Returns the count of events or items that [`Self::watch`] starts from; a restarted consumer counts from zero.
     pub async fn done(slot: &Slot, is_new: bool) -> u64 {
         match (slot.role, is_new) {
             (Role::Consumer, true) => 0,

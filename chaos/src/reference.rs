@@ -1,6 +1,8 @@
-//! A reference in the manner of the original, as processes of its own. The producer looks up the queue per request and
-//! sends one message; the consumer receives, puts under a random id and deletes, one by one. Neither retries. Its only
-//! purpose is to show that the judge notices.
+//! A naive reference, as processes of its own.
+//!
+//! The producer looks up the queue per request and sends one message. The consumer receives, puts under a random id and
+//! deletes, one by one. Neither retries. The only purpose of the reference is to show that the checker notices losses and
+//! duplicates.
 
 use std::time::Duration;
 
@@ -185,7 +187,7 @@ async fn consume(
                 .delete_message()
                 .queue_url(&url)
                 .set_receipt_handle(message.receipt_handle.clone());
-            // A failure is not retried: the judge must notice it.
+            // A failure is not retried: the checker must notice it.
             match acknowledge {
                 Acknowledge::Before => {
                     let _ = delete.send().await;

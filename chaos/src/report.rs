@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::judge::Verdict;
-use crate::stage::Left;
+use crate::checker::Verdict;
+use crate::installation::Left;
 
 /// The counts of a run.
 #[derive(Debug, Clone)]
@@ -24,8 +24,8 @@ pub struct Report {
     pub dead_lettered: u64,
     /// Messages left at the end.
     pub left: Left,
-    /// Strikes of each fault.
-    pub strikes: BTreeMap<&'static str, u64>,
+    /// Injected faults, by name.
+    pub injected: BTreeMap<&'static str, u64>,
     /// Services killed.
     pub kills: usize,
     /// Services ended with SIGTERM, including those at the end.
@@ -80,9 +80,9 @@ impl fmt::Display for Report {
         row("requests without an answer", self.unanswered.to_string())?;
         row(
             "faults injected",
-            self.strikes.values().sum::<u64>().to_string(),
+            self.injected.values().sum::<u64>().to_string(),
         )?;
-        for (name, count) in &self.strikes {
+        for (name, count) in &self.injected {
             row(&format!("  {name}"), count.to_string())?;
         }
         row("killed (SIGKILL)", self.kills.to_string())?;

@@ -1,4 +1,4 @@
-//! `chaos run`: clients post while faults strike and services are killed; at the end the judge counts.
+//! `chaos run`: clients post while faults are injected and services are killed; at the end the checker counts.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -9,35 +9,35 @@ use serde_json::Value;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::Instant;
 
+use crate::checker::check;
 use crate::clients::Clients;
-use crate::faults::{Kind, expired_credentials, no_parameters, sow};
+use crate::faults::{Kind, expired_credentials, no_parameters, seed_rules};
 use crate::fleet::Fleet;
-use crate::judge::judge;
+use crate::installation::{Installation, fill_disk};
 use crate::plan::{Outage, Part, Plan};
 use crate::recovery::Recovery;
 use crate::report::{Report, progress};
 use crate::side::Side;
-use crate::stage::{Installation, fill_disk};
-use crate::tenants::Cast;
+use crate::tenants::TenantSet;
 
-/// Further events for a fault that has not struck yet.
+/// Further events for a part none of whose faults has been injected yet.
 const MORE_EVENTS: usize = 10;
 
 /// State that the tasks of a run share.
 struct Shared {
     plan: Plan,
-    cast: Cast,
+    tenant_set: TenantSet,
     fleet: Fleet,
     clients: Clients,
     recovery: Recovery,
 }
 
-/// Strikes of each fault by its name.
-type Strikes = BTreeMap<&'static str, u64>;
+/// Injected faults, by name.
+type InjectedCounts = BTreeMap<&'static str, u64>;
 
-/// The ended services.
+/// Services that were stopped.
 #[derive(Debug, Clone, Copy, Default)]
-struct Ends {
+struct StopCounts {
     kills: usize,
     terminations: usize,
     /// Terminations that ended in time with exit code 0.
@@ -52,39 +52,39 @@ struct Ends {
 /// # Panics
 /// A process does not start, or no event is finished for too long.
 pub async fn run(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
-    LocalSet::new().run_until(play(plan, side, seed)).await
+    LocalSet::new().run_until(run_plan(plan, side, seed)).await
 }
 
-async fn play(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
+async fn run_plan(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
     let began = Instant::now();
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut rng = fastrand::Rng::with_seed(seed);
     let folder = tempfile::tempdir()?;
     let mut endpoint = Endpoint::kept(folder.path().to_owned()).await;
-    let cast = Cast::of(plan.tenants.into());
-    let installation = Installation::create(&cast, &endpoint).await;
-    let fleet = Fleet::start(&cast, side, &endpoint.url(), plan.visibility_seconds).await;
+    let tenant_set = TenantSet::of(plan.tenants.into());
+    let installation = Installation::create(&tenant_set, &endpoint).await;
+    let fleet = Fleet::start(&tenant_set, side, &endpoint.url(), plan.visibility_seconds).await;
     progress(&format!(
         "{} services are ready, seed {seed}",
         fleet.slots.len()
     ));
-    let clients = Clients::new(plan.messages);
+    let clients = Clients::new(plan.events);
     let shared = Rc::new(Shared {
         plan,
-        cast,
+        tenant_set,
         fleet,
         clients,
         recovery: Recovery::default(),
     });
 
-    let mut tasks = start_clients(&shared, &mut random);
-    let ending = tokio::task::spawn_local(end_services(Rc::clone(&shared), random.fork()));
-    let strikes = conduct(&shared, &mut endpoint, &mut tasks, &mut random).await?;
+    let mut tasks = start_clients(&shared, &mut rng);
+    let stopping = tokio::task::spawn_local(stop_services(Rc::clone(&shared), rng.fork()));
+    let injected_counts = run_parts(&shared, &mut endpoint, &mut tasks, &mut rng).await?;
     endpoint.inject(Value::Array(Vec::new())).await;
     let posted = began.elapsed();
     for task in tasks {
         task.await?;
     }
-    let ends = ending.await?;
+    let stop_counts = stopping.await?;
 
     progress("waiting for the queues");
     let first = installation.drained().await;
@@ -92,38 +92,38 @@ async fn play(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
         installation.redrive().await?;
     }
     let left = installation.drained().await;
-    let verdict = judge(&shared.clients.sent(), &installation.found().await);
+    let verdict = check(&shared.clients.sent(), &installation.found().await);
     let stopped = shared.fleet.stop().await;
     Ok(Report {
         seed,
         services: shared.fleet.slots.len(),
-        tiers: ["basic", "advanced", "premium"].map(|tier| shared.cast.of_tier(tier)),
+        tiers: ["basic", "advanced", "premium"].map(|tier| shared.tenant_set.of_tier(tier)),
         verdict,
         contradicted: shared.clients.contradicted(),
         statuses: shared.clients.statuses(),
         unanswered: shared.clients.unanswered(),
         dead_lettered: first.dead_lettered,
         left,
-        strikes,
-        kills: ends.kills,
-        terminations: ends.terminations + shared.fleet.slots.len(),
-        clean: ends.clean + stopped,
+        injected: injected_counts,
+        kills: stop_counts.kills,
+        terminations: stop_counts.terminations + shared.fleet.slots.len(),
+        clean: stop_counts.clean + stopped,
         recovery: shared.recovery.longest(),
         posted,
         took: began.elapsed(),
     })
 }
 
-fn start_clients(shared: &Rc<Shared>, random: &mut fastrand::Rng) -> Vec<JoinHandle<()>> {
+fn start_clients(shared: &Rc<Shared>, rng: &mut fastrand::Rng) -> Vec<JoinHandle<()>> {
     let mut tasks = Vec::new();
-    for tenant in 0..shared.cast.tenants.len() {
+    for tenant in 0..shared.tenant_set.tenants.len() {
         for _ in 0..shared.plan.clients {
-            let (shared, random) = (Rc::clone(shared), random.fork());
+            let (shared, rng) = (Rc::clone(shared), rng.fork());
             tasks.push(tokio::task::spawn_local(async move {
-                let tenant = &shared.cast.tenants[tenant];
+                let tenant = &shared.tenant_set.tenants[tenant];
                 shared
                     .clients
-                    .run(&shared.cast, &shared.fleet, tenant, random)
+                    .run(&shared.tenant_set, &shared.fleet, tenant, rng)
                     .await;
             }));
         }
@@ -131,41 +131,41 @@ fn start_clients(shared: &Rc<Shared>, random: &mut fastrand::Rng) -> Vec<JoinHan
     tasks
 }
 
-/// Ends services at random, one after the other, while clients post, and starts them again.
-async fn end_services(shared: Rc<Shared>, mut random: fastrand::Rng) -> Ends {
-    let (mut ends, mut watches) = (Ends::default(), Vec::new());
-    for (after, is_asked) in shared.plan.ends() {
+/// Stops services at random, one after the other, while clients post, and starts them again.
+async fn stop_services(shared: Rc<Shared>, mut rng: fastrand::Rng) -> StopCounts {
+    let (mut stop_counts, mut watches) = (StopCounts::default(), Vec::new());
+    for (after, is_sigterm) in shared.plan.stops() {
         shared.clients.reach(after).await;
-        let at = random.usize(..shared.fleet.slots.len());
-        let slot = &shared.fleet.slots[at];
-        let fault = if is_asked {
+        let slot_index = rng.usize(..shared.fleet.slots.len());
+        let slot = &shared.fleet.slots[slot_index];
+        let fault = if is_sigterm {
             let exit = slot.replace().await;
-            ends.terminations += 1;
-            ends.clean += usize::from(exit == Some(Exit::Code(0)));
+            stop_counts.terminations += 1;
+            stop_counts.clean += usize::from(exit == Some(Exit::Code(0)));
             "SIGTERM"
         } else {
-            ends.kills += usize::from(slot.kill().await);
+            stop_counts.kills += usize::from(slot.kill().await);
             "SIGKILL"
         };
-        watches.push(watch(&shared, fault, at, true).await);
+        watches.push(watch(&shared, fault, slot_index, true).await);
     }
     for watch in watches {
         watch.await.expect("the measurement does not panic");
     }
-    ends
+    stop_counts
 }
 
 /// Starts to measure the recovery of one service.
 async fn watch(
     shared: &Rc<Shared>,
     fault: &'static str,
-    at: usize,
+    slot_index: usize,
     is_new: bool,
 ) -> JoinHandle<()> {
-    let before = Recovery::done(&shared.fleet.slots[at], is_new).await;
+    let before = Recovery::done(&shared.fleet.slots[slot_index], is_new).await;
     let shared = Rc::clone(shared);
     tokio::task::spawn_local(async move {
-        let slot = &shared.fleet.slots[at];
+        let slot = &shared.fleet.slots[slot_index];
         shared
             .recovery
             .watch(fault, slot, before, &shared.clients)
@@ -174,17 +174,17 @@ async fn watch(
 }
 
 /// Runs the parts in order, until all events are finished.
-async fn conduct(
+async fn run_parts(
     shared: &Rc<Shared>,
     endpoint: &mut Endpoint,
     tasks: &mut Vec<JoinHandle<()>>,
-    random: &mut fastrand::Rng,
-) -> anyhow::Result<Strikes> {
-    let mut strikes = Strikes::new();
+    rng: &mut fastrand::Rng,
+) -> anyhow::Result<InjectedCounts> {
+    let mut injected_counts = InjectedCounts::new();
     for part in shared.plan.parts() {
         match part {
             Part::Faults(kinds, until) => {
-                strike(shared, endpoint, &kinds, until, random, &mut strikes).await;
+                inject_kinds(shared, endpoint, &kinds, until, rng, &mut injected_counts).await;
             }
             Part::Outage(outage, length) => {
                 progress(&format!("{}: {} s", outage.name(), length.as_secs()));
@@ -193,25 +193,25 @@ async fn conduct(
                 tokio::time::sleep(length).await;
                 end(outage, endpoint).await;
                 shared.recovery.outage_ends();
-                *strikes.entry(outage.name()).or_default() += 1;
-                for at in 0..shared.fleet.slots.len() {
-                    tasks.push(watch(shared, outage.name(), at, false).await);
+                *injected_counts.entry(outage.name()).or_default() += 1;
+                for slot_index in 0..shared.fleet.slots.len() {
+                    tasks.push(watch(shared, outage.name(), slot_index, false).await);
                 }
             }
         }
     }
     shared.clients.reach(usize::MAX).await;
-    Ok(strikes)
+    Ok(injected_counts)
 }
 
-/// Injects these kinds of faults until `until` events are finished and one of the faults has struck.
-async fn strike(
+/// Injects these kinds of faults until `until` events are finished and at least one call has failed by them.
+async fn inject_kinds(
     shared: &Shared,
     endpoint: &Endpoint,
     kinds: &[Kind],
     until: usize,
-    random: &mut fastrand::Rng,
-    strikes: &mut Strikes,
+    rng: &mut fastrand::Rng,
+    injected_counts: &mut InjectedCounts,
 ) {
     let (mut rules, mut owners) = (Vec::new(), Vec::new());
     for kind in kinds {
@@ -219,9 +219,9 @@ async fn strike(
         owners.extend(std::iter::repeat_n(kind.name(), of_kind.len()));
         rules.extend(of_kind);
     }
-    sow(&mut rules, random);
-    let names = if let [one] = kinds {
-        one.name()
+    seed_rules(&mut rules, rng);
+    let names = if let [kind] = kinds {
+        kind.name()
     } else {
         "all together"
     };
@@ -231,14 +231,14 @@ async fn strike(
     let injected = loop {
         shared.clients.reach(until).await;
         let injected = endpoint.injected().await;
-        if injected.iter().any(|count| *count > 0) || until >= shared.plan.messages {
+        if injected.iter().any(|count| *count > 0) || until >= shared.plan.events {
             break injected;
         }
-        // No fault has struck: the part has tested nothing yet.
-        until = (until + MORE_EVENTS).min(shared.plan.messages);
+        // No fault was injected: the part has tested nothing yet.
+        until = (until + MORE_EVENTS).min(shared.plan.events);
     };
     for (name, count) in owners.into_iter().zip(injected) {
-        *strikes.entry(name).or_default() += count;
+        *injected_counts.entry(name).or_default() += count;
     }
 }
 

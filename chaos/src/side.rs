@@ -13,7 +13,7 @@ pub enum Side {
 pub enum Acknowledge {
     /// Before it stores the item: a failure loses the message.
     Before,
-    /// After it stores the item: a failure between stores it again, under another id.
+    /// After it stores the item: a failure between the two stores the item again, under another id.
     After,
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use kit::process::{Helper, binary, clean, fixed_port};
+use kit::process::{Helper, binary, command_with_clean_env, fixed_port};
 
 /// A running stub.
 pub struct Stub {
@@ -17,7 +17,7 @@ impl Stub {
     /// The stub cannot be started.
     pub fn start(latency_ms: u64) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, fixed_port()));
-        let mut command = clean(binary("bench"));
+        let mut command = command_with_clean_env(binary("bench"));
         let (port, latency) = (address.port().to_string(), latency_ms.to_string());
         command.args(["stub", "--port", &port, "--latency-ms", &latency]);
         Self {

@@ -1,8 +1,8 @@
-//! The cast: tenants of three tiers, and the environments of their apps.
+//! The tenants of a run: their tiers, and the environments of their apps.
 
-/// Tenants per silo: one of 16 is advanced, one of 16 premium. A silo is one or two processes, and two cores bear about a
-/// dozen; a tenant of the pool needs no further process.
-const TENANTS_A_SILO: usize = 16;
+/// One tenant of 16 is advanced and one of 16 premium. A silo is one or two processes, and two cores bear about a dozen; a
+/// tenant of the pool needs no further process.
+const TENANTS_PER_SILO: usize = 16;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant {
@@ -17,7 +17,7 @@ pub struct Tenant {
 
 /// Tenants and their environments.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cast {
+pub struct TenantSet {
     /// Names of the environments, the pool first.
     pub environments: Vec<String>,
     pub tenants: Vec<Tenant>,
@@ -26,38 +26,38 @@ pub struct Cast {
 /// Index of the pool.
 pub const POOL: usize = 0;
 
-impl Cast {
-    /// This many tenants: as many advanced as premium ones, the others basic.
+impl TenantSet {
+    /// Creates this many tenants: as many advanced as premium tenants, the others basic.
     pub fn of(count: usize) -> Self {
-        let silos = count.div_ceil(TENANTS_A_SILO).min(count / 3);
-        let mut cast = Self {
+        let silos = count.div_ceil(TENANTS_PER_SILO).min(count / 3);
+        let mut tenant_set = Self {
             environments: vec!["pool-1".to_owned()],
             tenants: Vec::with_capacity(count),
         };
-        for at in 0..count {
-            let (tier, has_silo) = match at {
-                at if at < silos => ("premium", true),
-                at if at < 2 * silos => ("advanced", true),
+        for index in 0..count {
+            let (tier, has_silo) = match index {
+                index if index < silos => ("premium", true),
+                index if index < 2 * silos => ("advanced", true),
                 _ => ("basic", false),
             };
-            let id = format!("tenant-{}", at + 1);
+            let id = format!("tenant-{}", index + 1);
             let consumer = if has_silo {
-                cast.environments.len()
+                tenant_set.environments.len()
             } else {
                 POOL
             };
             if has_silo {
-                cast.environments.push(id.clone());
+                tenant_set.environments.push(id.clone());
             }
             let producer = if tier == "premium" { consumer } else { POOL };
-            cast.tenants.push(Tenant {
+            tenant_set.tenants.push(Tenant {
                 id,
                 tier,
                 producer,
                 consumer,
             });
         }
-        cast
+        tenant_set
     }
 
     /// Number of tenants of this tier.
@@ -75,31 +75,36 @@ mod tests {
 
     #[test]
     fn fifty_tenants_are_of_three_tiers_and_every_silo_has_one_tenant() {
-        let cast = Cast::of(50);
+        let tenant_set = TenantSet::of(50);
         assert_eq!(
-            ["premium", "advanced", "basic"].map(|tier| cast.of_tier(tier)),
+            ["premium", "advanced", "basic"].map(|tier| tenant_set.of_tier(tier)),
             [4, 4, 42]
         );
-        assert_eq!(cast.environments.len(), 9);
-        for tenant in &cast.tenants {
-            let (takes, stores) = (
-                &cast.environments[tenant.producer],
-                &cast.environments[tenant.consumer],
+        assert_eq!(tenant_set.environments.len(), 9);
+        for tenant in &tenant_set.tenants {
+            let (accepting, storing) = (
+                &tenant_set.environments[tenant.producer],
+                &tenant_set.environments[tenant.consumer],
             );
             let expected = match tenant.tier {
                 "premium" => (tenant.id.as_str(), tenant.id.as_str()),
                 "advanced" => ("pool-1", tenant.id.as_str()),
                 _ => ("pool-1", "pool-1"),
             };
-            assert_eq!((takes.as_str(), stores.as_str()), expected, "{}", tenant.id);
+            assert_eq!(
+                (accepting.as_str(), storing.as_str()),
+                expected,
+                "{}",
+                tenant.id
+            );
         }
     }
 
     #[test]
     fn three_tenants_are_enough_for_three_tiers() {
-        let cast = Cast::of(3);
+        let tenant_set = TenantSet::of(3);
         assert_eq!(
-            ["premium", "advanced", "basic"].map(|tier| cast.of_tier(tier)),
+            ["premium", "advanced", "basic"].map(|tier| tenant_set.of_tier(tier)),
             [1, 1, 1]
         );
     }

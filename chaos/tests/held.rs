@@ -30,7 +30,7 @@ async fn idle_connections_are_closed_for_a_connection_with_a_request() {
     for event in 0..5 {
         producer.post("tenant-2", &event.to_string()).await;
     }
-    // The first connection has been idle for the longest time.
+    // Of all connections, the first has been idle longest.
     let mut sink = [0; 1024];
     let closed = async { while held[0].read(&mut sink).await.is_ok_and(|read| read > 0) {} };
     tokio::time::timeout(PATIENCE, closed)

@@ -43,7 +43,7 @@ fn a_payload_is_stored_as_its_client_wrote_it() {
             let item = Item::of(&received, tenant, &environment)
                 .expect("every event of a producer can be stored");
             let stored = item.payload.as_deref().expect("the event has a payload");
-            // Some JSON texts are no value for the library, for example a lone surrogate. They are stored unchanged.
+            // Some JSON texts are no value for the library, for example a lone surrogate. Such texts are stored unchanged.
             if let Ok(sent) = sent {
                 assert_eq!(
                     serde_json::from_str::<serde_json::Value>(stored).ok(),

@@ -98,7 +98,7 @@ impl Configured for Config {
 /// The environment's queue and table, set once its parameters are found.
 type Resources = Arc<OnceLock<(QueueArn, TableArn)>>;
 
-/// Runs the service until the token is cancelled and all work is finished.
+/// Runs the service until the token is canceled and all work is finished.
 ///
 /// # Errors
 /// [`RunError`]: invalid AWS settings, a port in use, or a drain that exceeds the grace period.

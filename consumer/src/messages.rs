@@ -161,7 +161,7 @@ fn message(item: &Attributes) -> Option<Message> {
 /// A payload as JSON. Older producers may have sent other texts, which become JSON strings.
 fn as_json(payload: String) -> Box<RawValue> {
     RawValue::from_string(payload.clone())
-        .unwrap_or_else(|_| serde_json::value::to_raw_value(&payload).expect("a string serialises"))
+        .unwrap_or_else(|_| serde_json::value::to_raw_value(&payload).expect("a string serializes"))
 }
 
 fn text(item: &Attributes, name: &str) -> Option<String> {

@@ -24,7 +24,7 @@ mod tests {
 
     #[test]
     fn the_described_bounds_are_the_checked_ones() {
-        let document = serde_json::to_value(document()).expect("it serialises");
+        let document = serde_json::to_value(document()).expect("it serializes");
         let parameters = &document["paths"]["/consumer/messages"]["get"]["parameters"];
         let limit = parameters
             .as_array()

@@ -56,7 +56,7 @@ pub(crate) struct Store {
     shutdown: CancellationToken,
 }
 
-/// Progress of a message towards its verdict.
+/// Progress of a message toward its verdict.
 enum MessageState {
     Settled(Verdict),
     /// Whether the tenant is served is not known yet.

@@ -57,7 +57,7 @@ impl Table {
         let (guarded, plain): (Vec<_>, Vec<_>) = unique
             .into_iter()
             .partition(|(_, item)| is_id_of_key(&item.message_id));
-        // A repeat under an idempotency key may have another payload: the first one is kept.
+        // A repeat under an idempotency key may have another payload: the first payload is kept.
         let puts = guarded
             .into_iter()
             .map(|(key, item)| self.put_guarded(key, item.clone()));

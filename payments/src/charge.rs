@@ -104,7 +104,7 @@ pub(crate) struct RefundBody<'a> {
     tenant_id: &'a str,
 }
 
-/// A time in the format of responses, items and events. Text order is time order.
+/// Formats a time as in responses, items and events. Text order is time order.
 pub(crate) fn timestamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
@@ -142,7 +142,7 @@ impl NewCharge {
 }
 
 impl Charge {
-    /// Minor units that can still be refunded.
+    /// Returns the minor units that can still be refunded.
     pub(crate) fn left(&self) -> u64 {
         self.amount.minor_units().saturating_sub(self.refunded)
     }
@@ -176,7 +176,7 @@ impl Charge {
         }
     }
 
-    /// The event of the charge's recording.
+    /// Returns the event of the charge's recording.
     pub(crate) fn event(&self) -> PaymentEvent {
         PaymentEvent::Recorded(Recorded {
             version: VERSION,

@@ -1,7 +1,7 @@
 //! Payment events: a charge was recorded, or an amount of a charge was refunded.
 //!
-//! A payment event is the payload of an [`Event`] of the tenant. It is sent to the tenant's queue, and its consumer
-//! stores it. The JSON is versioned, and golden tests pin it. Within a version, fields are only added, and readers
+//! A payment event is the payload of an [`Event`] of the tenant. The event is sent to the tenant's queue, and the queue's
+//! consumer stores it. The JSON is versioned, and golden tests pin it. Within a version, fields are only added, and readers
 //! ignore unknown fields. A changed meaning needs a new version.
 //!
 //! An event's id is derived from its content (UUIDv5). So repeated sends become one item, which is written only once.
@@ -16,7 +16,7 @@ use tenantry_tenancy::tenant::TenantId;
 
 /// Version of the event format.
 pub(crate) const VERSION: u32 = 1;
-/// Namespace of the ids of payment events: a random UUID that never changes. It differs from the namespace of
+/// Namespace of the ids of payment events: a random UUID that never changes, different from the namespace of
 /// idempotency keys, which clients choose.
 const NAMESPACE: Uuid = Uuid::from_u128(0x8a1d_51c0_7b0e_4f39_a2c4_0d6e_93f1_57b2);
 
@@ -58,7 +58,7 @@ pub(crate) struct Refunded {
     pub(crate) amount: u64,
     /// Code of ISO 4217.
     pub(crate) currency: String,
-    /// Sum of the charge's refunds, this one included.
+    /// Sum of the charge's refunds, including this refund.
     pub(crate) refunded: u64,
     /// Amount of the charge.
     pub(crate) charged: u64,
@@ -67,7 +67,7 @@ pub(crate) struct Refunded {
 }
 
 impl PaymentEvent {
-    /// The id under which the event is stored.
+    /// Returns the id under which the event is stored.
     pub(crate) fn id(&self) -> Uuid {
         let (kind, tenant, subject) = match self {
             Self::Recorded(event) => ("recorded", &event.tenant_id, event.charge_id),
@@ -78,11 +78,11 @@ impl PaymentEvent {
     }
 
     pub(crate) fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("strings and numbers serialise")
+        serde_json::to_string(self).expect("strings and numbers serialize")
     }
 }
 
-/// The event of the tenant with this id and JSON text.
+/// Returns the tenant's event with this id and JSON text.
 ///
 /// # Errors
 /// [`NotJson`] if the text is not JSON.

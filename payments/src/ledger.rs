@@ -1,8 +1,9 @@
 //! The ledger: charges and refunds. Each is written once, together with its event, even if its request is repeated.
 //!
-//! A write is one transaction of three parts: the request's key, which must not exist yet; the charge, which must be
-//! unchanged since it was read; and the event's entry in the outbox. So at no moment does one of them exist without the
-//! others. A repeat under a key receives the first response, from the key's own item. The ledger sends nothing.
+//! A write is one transaction. Its first part is the request's key, which must not exist yet; its last part is the event's
+//! entry in the outbox. A charge is the part between the two. A refund has two parts there: its charge, which must be
+//! unchanged since it was read, and the refund itself. So no part ever exists without the others. A repeat under a key
+//! receives the first response, from the key's own item. The ledger sends nothing.
 
 pub(crate) mod items;
 mod transaction;
@@ -33,13 +34,13 @@ use crate::table::{HASH, RANGE};
 
 /// Deadline of all table calls of a request, which is answered within 5 s.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(4300);
-/// Tries of a refund that loses races against other refunds of its charge. The deadline usually comes first.
-const MAX_RACES: u32 = 100;
-/// First wait after a lost race, and the longest one.
-const RACE_BASE: Duration = Duration::from_millis(5);
-const RACE_MAX: Duration = Duration::from_millis(100);
-/// Tries of one read.
-const MAX_READS: u32 = 4;
+/// Attempts of a refund whose charge other refunds keep changing. The deadline usually comes first.
+const MAX_REFUND_ATTEMPTS: u32 = 100;
+/// First and longest wait before the next attempt of a refund whose charge has changed, or of a failed read.
+const RETRY_BASE: Duration = Duration::from_millis(5);
+const RETRY_MAX: Duration = Duration::from_millis(100);
+/// Attempts of one read.
+const MAX_READ_ATTEMPTS: u32 = 4;
 /// Condition that no item with this key exists.
 const NOT_EXISTS: &str = "attribute_not_exists(sk)";
 
@@ -67,18 +68,18 @@ pub(crate) enum ChangeOutcome {
     Replayed(RecordedResponse),
 }
 
-/// Why a request changed nothing.
+/// The reason why a request has no response of the ledger. Except for `Unavailable`, the request has changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LedgerError {
-    #[error("the key was used for another request")]
+    #[error("the key was used for another request; use a new key")]
     KeyReused,
-    #[error("the tenant has no such charge")]
+    #[error("the tenant has no charge with this id; check the id")]
     NoCharge,
     /// The refund exceeds the rest of the charge, which has this many minor units.
-    #[error("{0} minor units are left to refund")]
-    TooMuch(u64),
-    /// The outcome may be unknown. A repeat under the same key resolves it.
-    #[error("the table cannot be used now")]
+    #[error("{0} minor units are left to refund; choose a smaller amount")]
+    RefundExceedsCharge(u64),
+    /// The request may have been written. A repeat under the same key receives the outcome.
+    #[error("the table is unavailable; repeat the request under the same key")]
     Unavailable,
 }
 
@@ -109,7 +110,7 @@ impl Ledger {
     pub(crate) fn new(client: Client, table: String, clock: Clock, metrics: &Metrics) -> Self {
         metrics.describe_counter(
             "ledger_requests_total",
-            "Charges and refunds answered, by outcome",
+            "Charges and refunds recorded or replayed, by outcome",
         );
         let count =
             |outcome| metrics.counter("ledger_requests_total", vec![label("outcome", outcome)]);
@@ -179,18 +180,18 @@ impl Ledger {
             .find_until(deadline, &request.tenant, charge_id)
             .await?
             .ok_or(LedgerError::NoCharge)?;
-        for race in 0..MAX_RACES {
-            let tried = self
-                .try_refund(deadline, request, &change, &charge, amount)
+        for attempt in 0..MAX_REFUND_ATTEMPTS {
+            let attempted = self
+                .attempt_refund(deadline, request, &change, &charge, amount)
                 .await?;
-            let changed_charge = match tried {
+            let changed_charge = match attempted {
                 ControlFlow::Break(outcome) => return Ok(outcome),
                 ControlFlow::Continue(item) => item,
             };
             charge = self
-                .charge_after_race(deadline, request, charge_id, changed_charge)
+                .charge_after_conflict(deadline, request, charge_id, changed_charge)
                 .await?;
-            let wait = backoff(race, RACE_BASE, RACE_MAX, fastrand::f64());
+            let wait = backoff(attempt, RETRY_BASE, RETRY_MAX, fastrand::f64());
             if Instant::now() + wait >= deadline {
                 break;
             }
@@ -199,9 +200,9 @@ impl Ledger {
         Err(LedgerError::Unavailable)
     }
 
-    /// Tries a refund once, of the charge as it was read. Continues with the charge's item if another refund came first
-    /// and DynamoDB returned the item.
-    async fn try_refund(
+    /// Attempts a refund once, of the charge as it was read. If another refund came first, continues with the charge's
+    /// item, or with `None` if DynamoDB did not return the item.
+    async fn attempt_refund(
         &self,
         deadline: Instant,
         request: &KeyedRequest,
@@ -223,7 +224,7 @@ impl Ledger {
             self.put(items::from_refund(&refund)),
             self.put(entry.clone().into_item()),
         ];
-        // A token stands for one content, and each try has another. The refund's id is the same in all tries.
+        // A token identifies one content, and each attempt has another content. The refund's id is the same in all attempts.
         match self
             .transactions
             .commit(Uuid::now_v7(), &parts, deadline)
@@ -241,8 +242,8 @@ impl Ledger {
         }
     }
 
-    /// Refuses a refund that exceeds the rest of the charge, unless a request under the same key took that rest. Key
-    /// and charge are checked in one transaction, because two reads would see two moments.
+    /// Refuses a refund that exceeds the rest of the charge, unless a request under the same key has already refunded it.
+    /// Key and charge are checked in one transaction, because two reads would see two moments.
     async fn refuse_refund(
         &self,
         deadline: Instant,
@@ -256,7 +257,7 @@ impl Ledger {
             .commit(Uuid::now_v7(), &checks, deadline)
             .await
         {
-            TransactionOutcome::Committed => Err(LedgerError::TooMuch(charge.left())),
+            TransactionOutcome::Committed => Err(LedgerError::RefundExceedsCharge(charge.left())),
             TransactionOutcome::KeyTaken(item) => {
                 let record = self.key_record(deadline, request, item).await?;
                 self.replay(record, &change.fingerprint)
@@ -341,7 +342,7 @@ impl Ledger {
         ChangeOutcome::Recorded(response, entry)
     }
 
-    /// Resolves a key that is taken: by an earlier try of this request, by its repeat, or by another request.
+    /// Resolves a key that is taken: by an earlier attempt of this request, by its repeat, or by another request.
     async fn resolve_taken_key(
         &self,
         deadline: Instant,
@@ -352,7 +353,7 @@ impl Ledger {
     ) -> Result<ChangeOutcome, LedgerError> {
         let record = self.key_record(deadline, request, item).await?;
         if record.created == change.id {
-            // Only the last content can be committed: the charge has changed since the earlier ones.
+            // Only the last content can be committed: the charge has changed since the earlier attempts.
             return Ok(self.recorded(response, entry));
         }
         self.replay(record, &change.fingerprint)
@@ -369,7 +370,7 @@ impl Ledger {
         }))
     }
 
-    /// The record under a taken key. Reads the item if DynamoDB did not return it.
+    /// Returns the record under a taken key. Reads the item if DynamoDB did not return it.
     async fn key_record(
         &self,
         deadline: Instant,
@@ -390,8 +391,8 @@ impl Ledger {
         items::to_key_record(&item).ok_or_else(|| invalid_item(&item))
     }
 
-    /// The charge after another refund. Reads the item if DynamoDB did not return it.
-    async fn charge_after_race(
+    /// Returns the charge after another refund. Reads the item if DynamoDB did not return it.
+    async fn charge_after_conflict(
         &self,
         deadline: Instant,
         request: &KeyedRequest,
@@ -422,7 +423,7 @@ impl Ledger {
         items::from_key(&request.tenant, &request.key, &record, self.clock.now())
     }
 
-    /// A part that writes a new item.
+    /// Returns a part that writes a new item.
     fn put(&self, item: Attributes) -> TransactWriteItem {
         let put = Put::builder()
             .table_name(&self.table)
@@ -434,7 +435,7 @@ impl Ledger {
             .build()
     }
 
-    /// A part that sets the refunded sum of a charge, which must be unchanged since it was read.
+    /// Returns a part that sets the refunded sum of a charge, which must be unchanged since it was read.
     fn raise_refunded(&self, charge: &Charge, refunded: u64) -> TransactWriteItem {
         let update = Update::builder()
             .table_name(&self.table)
@@ -452,7 +453,7 @@ impl Ledger {
             .build()
     }
 
-    /// Parts that write nothing: they check that the key is free and the charge unchanged since it was read.
+    /// Returns parts that write nothing: they check that the key is free and the charge unchanged since it was read.
     fn checks(&self, request: &KeyedRequest, charge: &Charge) -> [TransactWriteItem; 2] {
         let check = |sk: String| {
             ConditionCheck::builder()
@@ -484,16 +485,16 @@ fn invalid_item(item: &Attributes) -> LedgerError {
 }
 
 fn json(body: &impl serde::Serialize) -> String {
-    serde_json::to_string(body).expect("strings and numbers serialise")
+    serde_json::to_string(body).expect("strings and numbers serialize")
 }
 
-/// Reads until the deadline. Tries transient failures again.
+/// Reads until the deadline. Repeats reads that failed transiently.
 async fn read<T, E, F>(deadline: Instant, call: impl Fn() -> F) -> Result<T, LedgerError>
 where
     F: Future<Output = Result<T, SdkError<E>>>,
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    for attempt in 0..MAX_READS {
+    for attempt in 0..MAX_READ_ATTEMPTS {
         let Ok(outcome) = tokio::time::timeout_at(deadline, Box::pin(call())).await else {
             break;
         };
@@ -509,7 +510,7 @@ where
         if !failure.transient {
             break;
         }
-        tokio::time::sleep(backoff(attempt, RACE_BASE, RACE_MAX, fastrand::f64())).await;
+        tokio::time::sleep(backoff(attempt, RETRY_BASE, RETRY_MAX, fastrand::f64())).await;
     }
     Err(LedgerError::Unavailable)
 }

@@ -45,7 +45,7 @@ use self::routes::{OpenLedger, Payments};
 pub const NAME: &str = "payments";
 /// Batches of events in flight per queue: no client waits for them, and each has its own connection.
 const MAX_SENDS: usize = 16;
-/// First wait before the environment's table is looked up again, and the longest one.
+/// First and longest wait before the next lookup of the environment's table.
 const LOOKUP_BASE: Duration = Duration::from_millis(200);
 const LOOKUP_MAX: Duration = Duration::from_secs(30);
 
@@ -68,7 +68,7 @@ impl Configured for Config {
     }
 }
 
-/// Runs the service until the token is cancelled and all work is finished.
+/// Runs the service until the token is canceled and all work is finished.
 ///
 /// # Errors
 /// [`RunError`]: invalid AWS settings, a port in use, or a drain that exceeds the grace period.
@@ -141,7 +141,7 @@ fn own_routes() -> Routes<Payments> {
 /// Finds the environment's table, opens the ledger, sweeps the outbox.
 struct BackgroundWork {
     parts: Parts,
-    /// Met once the lookup of the table has an answer.
+    /// Becomes true once the lookup of the table has an answer.
     table_lookup: Condition,
     sender: Sender,
     dynamodb: aws_sdk_dynamodb::Client,

@@ -27,8 +27,8 @@ impl Amount {
 }
 
 impl Currency {
-    /// The currency of a code of ISO 4217: three capital letters. Precious metals, the code for tests and the code for
-    /// "no currency" have no minor units, so they are none.
+    /// Returns the currency of a code of ISO 4217, three capital letters. Returns `None` for codes without minor units:
+    /// precious metals, the code for tests and the code for "no currency".
     pub(crate) fn of(code: &str) -> Option<Self> {
         iso_currency::Currency::from_code(code)
             .filter(|currency| currency.exponent().is_some())

@@ -91,7 +91,7 @@ mod tests {
     use crate::request::MAX_REFERENCE_CHARS;
 
     fn document() -> Value {
-        serde_json::to_value(super::document()).expect("it serialises")
+        serde_json::to_value(super::document()).expect("it serializes")
     }
 
     #[test]
@@ -144,11 +144,11 @@ mod tests {
         for (name, body) in [
             (
                 "Charge",
-                serde_json::to_value(charge.body()).expect("it serialises"),
+                serde_json::to_value(charge.body()).expect("it serializes"),
             ),
             (
                 "Refund",
-                serde_json::to_value(refund.body()).expect("it serialises"),
+                serde_json::to_value(refund.body()).expect("it serializes"),
             ),
         ] {
             let schema = &document()["components"]["schemas"][name];

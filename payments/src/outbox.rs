@@ -21,8 +21,8 @@ use crate::event::PaymentEvent;
 use crate::ledger::items::{self, Attributes, as_text, named, text};
 use crate::table::{HASH, OUTBOX_AT, OUTBOX_SHARD, RANGE};
 
-/// Shards of the index. Each accepts 1,000 writes per second (DynamoDB's limit for one hash key). An entry is two
-/// writes.
+/// Shards of the index. Each shard accepts 1,000 writes per second (DynamoDB's limit for one hash key). Each entry takes
+/// two writes.
 pub(crate) const SHARDS: u8 = 8;
 const PREFIX: &str = "outbox#";
 
@@ -73,7 +73,7 @@ impl OutboxEntry {
     }
 }
 
-/// The entry's shard of the index. Ids are digests, so every byte is uniformly distributed.
+/// Returns the entry's shard of the index. Ids are digests, so every byte is uniformly distributed.
 fn shard_of(id: Uuid) -> u8 {
     id.as_bytes()[0] % SHARDS
 }

@@ -142,7 +142,7 @@ impl Fields {
         Ok(Self(fields))
     }
 
-    /// The value of a field: `None` if the field is missing, `Some(None)` if it has another type.
+    /// Returns the value of a field: `None` if the field is missing, `Some(None)` if the value has another type.
     fn read<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<Option<T>> {
         self.0
             .get(name)

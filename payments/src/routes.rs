@@ -77,7 +77,7 @@ impl Payments {
         Self(Arc::new(Inner { http, open, tasks }))
     }
 
-    /// The ledger, for a tenant whose payments are in this environment's table.
+    /// Returns the ledger for a tenant whose payments are in this environment's table.
     ///
     /// # Errors
     /// 403 if the tenant's payments are in another table, 503 while the environment has no table.
@@ -145,9 +145,9 @@ impl Payments {
     }
 }
 
-/// Whether the tenant's payments are in the table of this environment. The tenant's own parameter names its table.
-/// Without the parameter, a pool stores every tenant except premium ones, whose payments are in their silo. The queue
-/// does not matter: advanced tenants have their own queue, but their payments are in the pool.
+/// Returns whether the tenant's payments are in the table of this environment. The tenant's own parameter names its table.
+/// Without the parameter, a pool stores the payments of every tenant except premium tenants, whose payments are in their
+/// silo. The queue does not matter: advanced tenants have their own queue, but their payments are in the pool.
 fn is_stored_in(table: &TableArn, environment: &Environment, tenant: &Tenant) -> bool {
     match (&tenant.table, environment) {
         (Some(theirs), _) => theirs == table,
@@ -276,7 +276,7 @@ pub(crate) async fn list(
             .map(|last| cursor::to_text(&admitted.tenant, &format!("{CURSOR_PREFIX}{}", last.id))),
         charges: charges
             .iter()
-            .map(|charge| to_raw_value(&charge.body()).expect("strings and numbers serialise"))
+            .map(|charge| to_raw_value(&charge.body()).expect("strings and numbers serialize"))
             .collect(),
     }))
 }
@@ -316,7 +316,7 @@ impl From<LedgerError> for ApiError {
                 "UnprocessableEntity: this Idempotency-Key was used for another request; send a new key for a new request",
             ),
             LedgerError::NoCharge => no_charge(),
-            LedgerError::TooMuch(left) => Self::new(
+            LedgerError::RefundExceedsCharge(left) => Self::new(
                 StatusCode::CONFLICT,
                 "refund_exceeds_charge",
                 format!(

@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: the same key of the same tenant never yields a second stored message.
 //!
 //! The message id guarantees that, because it is derived from tenant and key. A repeat becomes the same item on every
-//! replica and at any time, and the consumer keeps the first one. In addition, each replica caches its confirmed keys.
+//! replica and at any time, and the consumer keeps the first message. In addition, each replica caches its confirmed keys.
 //! It answers their repeats without another send, and refuses a key with another body. No promise depends on the cache.
 
 use std::hash::{DefaultHasher, Hash, Hasher};

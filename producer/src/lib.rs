@@ -50,7 +50,7 @@ impl Configured for Config {
     }
 }
 
-/// Runs the service until the token is cancelled and all work is finished.
+/// Runs the service until the token is canceled and all work is finished.
 ///
 /// # Errors
 /// [`RunError`]: invalid AWS settings, a port in use, or a drain that exceeds the grace period.

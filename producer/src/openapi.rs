@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn every_header_and_every_tier_is_described() {
-        let document = serde_json::to_value(document()).expect("it serialises");
+        let document = serde_json::to_value(document()).expect("it serializes");
         let parameters = document["paths"]["/producer"]["post"]["parameters"]
             .as_array()
             .expect("the route has headers");

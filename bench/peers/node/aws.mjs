@@ -1,4 +1,4 @@
-// What both programs know of AWS: endpoint and credentials come from the SDK's own variables.
+// AWS access of both programs. Endpoint and credentials come from the SDK's own variables.
 import { SSMClient, GetParameterCommand } from '@aws-sdk/client-ssm';
 
 const ssm = new SSMClient({});

@@ -1,4 +1,4 @@
-// sqs-consumer as its documentation shows it, ten messages a receive.
+// sqs-consumer as its documentation shows it, ten messages per receive.
 import { DynamoDBClient, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { GetQueueUrlCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { Consumer } from 'sqs-consumer';

@@ -1,4 +1,4 @@
-//! The smallest axum service that gives the identity answer.
+//! An axum service without middleware that returns the identity answer.
 
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};

@@ -56,7 +56,7 @@ impl Scale {
         }
     }
 
-    /// The values with a tick; the axis ends at the first and the last.
+    /// Returns the values with a tick. The axis ends at the first and the last tick.
     pub(super) fn ticks(self, min: f64, max: f64) -> Vec<f64> {
         match self {
             Self::Linear => linear_ticks(max),
@@ -66,7 +66,7 @@ impl Scale {
         }
     }
 
-    /// The label of a tick.
+    /// Returns the label of a tick.
     pub(super) fn write(self, value: f64) -> String {
         match self {
             Self::Percentiles => format!("{}%", (value * 1000.0).round() / 10.0),
@@ -86,12 +86,14 @@ fn linear_ticks(max: f64) -> Vec<f64> {
         .find(|step| max / step <= 8.0);
     let step = step.unwrap_or(power);
     let count = (max / step).ceil() as u32;
-    (0..=count.max(1)).map(|at| f64::from(at) * step).collect()
+    (0..=count.max(1))
+        .map(|index| f64::from(index) * step)
+        .collect()
 }
 
 fn powers(base: f64, min: f64, max: f64) -> Vec<f64> {
     let exponent = |value: f64| value.max(f64::MIN_POSITIVE).log(base);
-    // Slightly inward, so that a value that is itself a power becomes the end.
+    // The limits move slightly inward, so that a value that is itself a power becomes the end.
     let (first, last) = (
         (exponent(min) + 1e-9).floor() as i32,
         (exponent(max) - 1e-9).ceil() as i32,
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_stretch_towards_one() {
+    fn percentiles_stretch_toward_one() {
         let place = |value| Scale::Percentiles.place(value);
         assert!((place(0.9) - 1.0).abs() < 1e-9 && (place(0.99) - 2.0).abs() < 1e-9);
         assert_eq!(Scale::Percentiles.write(0.999), "99.9%");

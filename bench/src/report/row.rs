@@ -23,7 +23,7 @@ pub(crate) enum Bound {
     RatioAtLeast(f64),
     /// Ours is at most this many times the reference.
     RatioAtMost(f64),
-    /// Ours is at most this.
+    /// Ours is at most this value.
     AtMost(f64),
 }
 
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_reference_or_with_a_fault_says_nothing() {
+    fn a_row_without_reference_or_with_a_fault_is_invalid() {
         assert_eq!(
             row(&[1.0], &[], Bound::RatioAtMost(0.1)).met(),
             Met::Invalid

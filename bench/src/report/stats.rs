@@ -12,7 +12,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// None without a value; NaN is left out.
+    /// Returns the spread of the finite values; none if no value is finite.
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
         let mut sorted: Vec<f64> = values
             .iter()
@@ -30,7 +30,8 @@ impl Spread {
     }
 }
 
-/// The ratio of each round, ours to the reference's. Rounds are interleaved, so a slow minute of the machine slows both.
+/// Returns the ratio of each round, ours to the reference's. Rounds are interleaved, so a slow minute of the machine slows
+/// both sides.
 pub(crate) fn ratios(ours: &[f64], reference: &[f64]) -> Vec<f64> {
     ours.iter()
         .zip(reference)
@@ -38,7 +39,7 @@ pub(crate) fn ratios(ours: &[f64], reference: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// The value below which this share of the values lies (nearest rank); none without a value.
+/// Returns the value below which this share of the values lies (nearest rank); none without a value.
 pub(crate) fn quantile(values: &[f64], share: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

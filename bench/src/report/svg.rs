@@ -15,7 +15,7 @@ const COLORS: [&str; 5] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"
 /// Approximate width of a letter in the legend.
 const LETTER: f64 = 7.2;
 
-/// An axis scaled to its side of the drawing.
+/// An axis scaled to the size of the drawing.
 struct Fitted<'a> {
     axis: &'a Axis,
     ticks: Vec<f64>,
@@ -23,7 +23,7 @@ struct Fitted<'a> {
     to: f64,
 }
 
-/// The chart as an SVG document.
+/// Draws the chart as an SVG document.
 pub(super) fn draw(chart: &Chart, subtitle: &str) -> String {
     let values = |pick: fn(&(f64, f64)) -> f64| {
         let all = chart
@@ -41,8 +41,8 @@ pub(super) fn draw(chart: &Chart, subtitle: &str) -> String {
     head(&mut out, &chart.title, subtitle);
     grid(&mut out, &x, &y);
     legend(&mut out, &chart.lines);
-    for (at, line) in chart.lines.iter().enumerate() {
-        curve(&mut out, line, COLORS[at % COLORS.len()], &x, &y);
+    for (index, line) in chart.lines.iter().enumerate() {
+        curve(&mut out, line, COLORS[index % COLORS.len()], &x, &y);
     }
     out.push_str("</svg>\n");
     out
@@ -64,7 +64,7 @@ impl<'a> Fitted<'a> {
     }
 
     /// Position of a value in the drawing.
-    fn at(&self, value: f64) -> f64 {
+    fn position(&self, value: f64) -> f64 {
         let place = |value| self.axis.scale.place(value);
         let (first, last) = (
             place(self.ticks[0]),
@@ -93,25 +93,25 @@ fn head(out: &mut String, title: &str, subtitle: &str) {
 fn grid(out: &mut String, x: &Fitted<'_>, y: &Fitted<'_>) {
     let text = "fill=\"#59636e\"";
     for tick in &y.ticks {
-        let (at, label) = (y.at(*tick), y.axis.scale.write(*tick));
+        let (height, label) = (y.position(*tick), y.axis.scale.write(*tick));
         push(
             out,
             format_args!(
-                "<line x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"#d8dee4\"/>\n\
+                "<line x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{height:.1}\" y2=\"{height:.1}\" stroke=\"#d8dee4\"/>\n\
                  <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" {text}>{label}</text>\n",
                 x.to,
                 LEFT - 8.0,
-                at + 4.5
+                height + 4.5
             ),
         );
     }
     for tick in &x.ticks {
-        let (at, label) = (x.at(*tick), x.axis.scale.write(*tick));
+        let (left, label) = (x.position(*tick), x.axis.scale.write(*tick));
         push(
             out,
             format_args!(
-                "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"#8c959f\"/>\n\
-                 <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\" {text}>{label}</text>\n",
+                "<line x1=\"{left:.1}\" x2=\"{left:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"#8c959f\"/>\n\
+                 <text x=\"{left:.1}\" y=\"{:.1}\" text-anchor=\"middle\" {text}>{label}</text>\n",
                 y.from,
                 y.from + 5.0,
                 y.from + 20.0
@@ -132,29 +132,29 @@ fn grid(out: &mut String, x: &Fitted<'_>, y: &Fitted<'_>) {
 }
 
 fn legend(out: &mut String, lines: &[Line]) {
-    let mut at = LEFT;
-    for (line, colour) in lines.iter().zip(COLORS.iter().cycle()) {
+    let mut left = LEFT;
+    for (line, color) in lines.iter().zip(COLORS.iter().cycle()) {
         push(
             out,
             format_args!(
-                "<line x1=\"{at:.1}\" x2=\"{:.1}\" y1=\"59\" y2=\"59\" stroke=\"{colour}\" stroke-width=\"3\"/>\n\
+                "<line x1=\"{left:.1}\" x2=\"{:.1}\" y1=\"59\" y2=\"59\" stroke=\"{color}\" stroke-width=\"3\"/>\n\
                  <text x=\"{:.1}\" y=\"63\" fill=\"#1f2328\">{}</text>\n",
-                at + 18.0,
-                at + 24.0,
+                left + 18.0,
+                left + 24.0,
                 escaped(&line.name)
             ),
         );
-        at += 24.0 + LETTER * line.name.chars().count() as f64 + 18.0;
+        left += 24.0 + LETTER * line.name.chars().count() as f64 + 18.0;
     }
 }
 
-fn curve(out: &mut String, line: &Line, colour: &str, x: &Fitted<'_>, y: &Fitted<'_>) {
-    let place = |(h, v): &(f64, f64)| format!("{:.1},{:.1}", x.at(*h), y.at(*v));
-    let points: Vec<String> = line.points.iter().map(place).collect();
+fn curve(out: &mut String, line: &Line, color: &str, x: &Fitted<'_>, y: &Fitted<'_>) {
+    let point = |(h, v): &(f64, f64)| format!("{:.1},{:.1}", x.position(*h), y.position(*v));
+    let points: Vec<String> = line.points.iter().map(point).collect();
     push(
         out,
         format_args!(
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2.5\" \
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2.5\" \
              stroke-linejoin=\"round\" stroke-linecap=\"round\"/>\n",
             points.join(" ")
         ),

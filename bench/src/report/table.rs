@@ -79,7 +79,7 @@ fn cells(row: &Row) -> [String; 7] {
     ]
 }
 
-/// The spread of the bounded value: the ratio or our value.
+/// Formats the spread of the value that has the bound: the ratio or our value.
 fn spread(row: &Row) -> String {
     let ends = |spread: Spread, write: &dyn Fn(f64) -> String| {
         format!("{}–{}", write(spread.min), write(spread.max))
@@ -118,7 +118,7 @@ fn write(value: f64, unit: Unit) -> String {
     }
 }
 
-/// Three significant digits, thousands apart.
+/// Formats a number with three significant digits, and commas between thousands.
 fn significant(value: f64) -> String {
     let magnitude = value.abs();
     if magnitude >= 1000.0 {
@@ -140,8 +140,8 @@ fn thousands(value: i64) -> String {
     } else {
         String::new()
     };
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_three_digits_that_matter() {
+    fn numbers_have_three_significant_digits() {
         let written = [
             0.0,
             0.004_2,
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_in_place_of_a_verdict() {
+    fn a_fault_is_shown_in_place_of_a_verdict() {
         let row = Row::new("x", Unit::Number, vec![1.0]).fault(Some("7 errors".to_owned()));
         assert!(render(&[row]).contains("INVALID: 7 errors"));
     }

@@ -1,4 +1,4 @@
-//! AWS's bill for a million messages, from the calls counted under load, beside the original's.
+//! AWS cost per million messages, from the calls counted under load, for our services and for the public sample's calls.
 
 use kit::load::Clients;
 
@@ -16,15 +16,15 @@ const LATENCY_MS: u64 = 5;
 const MESSAGES_DRAINED: (u64, u64) = (20_000, 200);
 
 pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
-    // The Python peer makes the original's calls; without it, the Rust reference makes the same calls.
-    let original = if plan.peers.contains(&Side::Python) {
+    // The Python peer makes the public sample's calls; without that peer, the Rust reference makes the same calls.
+    let sample = if plan.peers.contains(&Side::Python) {
         Side::Python
     } else {
         Side::OneCall
     };
     let (ours, other) = (
         measure(Side::Ours, plan).await?,
-        measure(original, plan).await?,
+        measure(sample, plan).await?,
     );
     let row = |what: &str, figure: fn(Cost) -> f64| {
         Row::new(
@@ -32,14 +32,14 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
             Unit::Dollars,
             vec![figure(ours)],
         )
-        .against(original.label(), vec![figure(other)])
+        .against(sample.label(), vec![figure(other)])
     };
     report.rows.extend([
         row("SQS requests", |cost| cost.sqs_usd),
         row("SQS and DynamoDB", Cost::total_usd),
     ]);
     report.notes.push(
-        "Costs are at assumed list prices of us-east-1, not compared with AWS's pages (bench/src/cost.rs), from the calls counted \
+        "Costs are at assumed list prices of us-east-1 (bench/src/cost.rs), not compared with AWS's pages. The calls are counted \
          at 256 clients and on a backlog, 5 ms per call."
             .to_owned(),
     );

@@ -1,4 +1,4 @@
-//! The consumer of a backlog: rate, processor time and calls per message.
+//! A consumer that drains a backlog: rate, processor time and calls per message.
 
 use crate::candidate::{Candidate, Role, Side};
 use crate::measure::{Drain, Rounds, drain};
@@ -8,7 +8,7 @@ use crate::report::{Report, progress};
 
 /// Milliseconds per call.
 const LATENCIES_MS: [u64; 2] = [0, 5];
-/// The latency that the bounds are for.
+/// The latency at which the bounds apply.
 const BOUND_MS: u64 = 5;
 
 /// Bound beside Node, in messages per CPU-second.
@@ -48,7 +48,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Messages that a side drains: a reference drains fewer, so that it takes about as long as ours.
+/// Returns the number of messages that a side drains. A reference drains fewer, so that each side takes about as long.
 const fn messages(side: Side, latency_ms: u64, plan: &Plan) -> u64 {
     let (full, quick) = match (side, latency_ms) {
         (Side::Ours, _) => (100_000, 20_000),
@@ -80,34 +80,34 @@ fn rows(rounds: &Rounds<Drain>, latency_ms: u64, plan: &Plan, report: &mut Repor
         |drain: &Drain| drain.cpu_us,
         Drain::calls_per_message,
     );
-    let one = Side::OneCall;
+    let one_call = Side::OneCall;
     report.rows.extend([
         row(
             "messages drained",
             Unit::PerSecond,
             rate,
-            one,
+            one_call,
             Bound::RatioAtLeast(150.0),
         ),
         row(
             "CPU per message consumed",
             Unit::Microseconds,
             cpu,
-            one,
+            one_call,
             Bound::RatioAtMost(0.15),
         ),
         row(
             "AWS calls per message consumed",
             Unit::Number,
             calls,
-            one,
+            one_call,
             Bound::AtMost(0.30),
         ),
         row(
             "consumer's peak memory",
             Unit::Mebibytes,
             |drain| drain.peak_rss_mib,
-            one,
+            one_call,
             Bound::AtMost(32.0),
         ),
     ]);

@@ -1,4 +1,4 @@
-//! GET at 32 clients: the cost of our tenancy, metrics and request ids beside a bare handler.
+//! GET at 32 clients: the cost of our tenancy, metrics and request ids, compared with a bare handler.
 
 use kit::http::Request;
 use kit::load::Clients;

@@ -9,7 +9,7 @@ use crate::process::Usage;
 use crate::report::row::{Bound, Row, Unit};
 use crate::report::{Report, progress};
 
-/// Messages consumed first, so that each poller has been busy.
+/// Messages consumed before the measurement, so that each poller has been busy.
 const BUSY_MESSAGES: u64 = 500;
 /// Pause after the start, and after the end of work.
 const SETTLE: Duration = Duration::from_secs(3);

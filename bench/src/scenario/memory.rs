@@ -16,7 +16,7 @@ use kit::load::Clients;
 /// More messages than any run consumes.
 const ENDLESS: u64 = 1_000_000_000;
 /// Pause between two samples.
-const LOOK: Duration = Duration::from_secs(1);
+const SAMPLE_PAUSE: Duration = Duration::from_secs(1);
 /// Most growth of memory from the second quarter of the run to the last.
 const MAX_GROWTH_MIB: f64 = 1.0;
 
@@ -89,7 +89,7 @@ async fn watch(
         for (candidate, samples) in candidates.iter().zip(&mut samples) {
             samples.push((started.elapsed().as_secs_f64(), candidate.usage()?.rss_mib));
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(SAMPLE_PAUSE).await;
     }
     Ok(samples)
 }

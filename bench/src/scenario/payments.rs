@@ -1,4 +1,4 @@
-//! Charges: rate, latency, and calls per charge, those for its event among them.
+//! Charges: rate, latency, and AWS calls per charge. The calls for the charge's event are included.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
                 "charges, {clients} clients, {LATENCY_MS} ms per call, round {round} of {}",
                 plan.rounds
             ));
-            // An event is sent after the answer to its charge, so that some events belong to the next window.
+            // An event is sent after the answer to its charge, so some events of this window are counted in the next.
             rounds.push(
                 Side::Ours,
                 load(
@@ -101,7 +101,7 @@ fn rows(rounds: &Rounds<Load>, clients: usize, report: &mut Report) {
     ]);
 }
 
-/// Calls per recorded charge: the transaction, and shares of a send and of a clear.
+/// Returns the calls per recorded charge: the transaction, and shares of a send and of a clear.
 fn calls_per_charge(load: &Load) -> f64 {
     load.counts.all() as f64 / load.counts.of("TransactWriteItems") as f64
 }

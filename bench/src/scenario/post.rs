@@ -1,4 +1,5 @@
-//! POST at 256 clients: throughput, processor time and calls per message, at three latencies and without retuning.
+//! POST at 256 and 1,024 clients: throughput, processor time and calls per message, at three latencies with the same
+//! settings.
 
 use kit::load::Clients;
 
@@ -10,8 +11,8 @@ use crate::report::chart::{Axis, Chart, Line, Scale};
 use crate::report::row::{Bound, Row, Unit};
 use crate::report::{Report, progress};
 
-/// Milliseconds per call (in one zone, usual, on a bad day) and clients. At 20 ms per call, 256 clients in a closed loop
-/// make at most 12,800 requests per second of any service; 1,024 clients show the service's own limit.
+/// Milliseconds per call (within one zone, usual, slow) and clients. At 20 ms per call, 256 clients in a closed loop send at
+/// most 12,800 requests per second to any service; 1,024 clients show the service's own limit.
 const LOADS: [Conditions; 4] = [
     Conditions {
         latency_ms: 0,
@@ -30,9 +31,9 @@ const LOADS: [Conditions; 4] = [
         clients: MAX_CLIENTS,
     },
 ];
-/// The latency of the drawn answers.
+/// The latency whose answers the chart shows.
 const DRAWN_MS: u64 = 5;
-/// Shares of the answers in the drawing.
+/// Shares of the answers in the chart.
 const DRAWN_SHARES: [f64; 14] = [
     0.0, 0.1, 0.25, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999,
 ];
@@ -62,7 +63,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         }
     }
     report.notes.push(
-        "256 clients in a closed loop make at most 12,800 requests per second of any service at 20 ms per call; \
+        "256 clients in a closed loop send at most 12,800 requests per second to any service at 20 ms per call; \
          at 1,024 the clients are not the limit."
             .to_owned(),
     );
@@ -95,7 +96,7 @@ async fn measure(plan: &Plan, conditions: Conditions) -> anyhow::Result<Rounds<L
     Ok(rounds)
 }
 
-/// Peers are measured at the usual number of clients.
+/// Returns the sides to measure. Peers are measured at 256 clients only.
 fn sides(plan: &Plan, conditions: Conditions) -> Vec<Side> {
     if conditions.clients == FULL_LOAD {
         plan.with_peers(Side::OneCall)
@@ -115,26 +116,31 @@ fn rows(rounds: &Rounds<Load>, conditions: Conditions, plan: &Plan, report: &mut
         .fault(rounds.fault([Side::Ours, reference], |load| load.fault.as_ref()))
     };
     let (rate, cpu) = (|load: &Load| load.rate, |load: &Load| load.cpu_us);
-    let one = Side::OneCall;
+    let one_call = Side::OneCall;
     report.rows.extend([
-        row("POST", Unit::PerSecond, rate, one).bound(Bound::RatioAtLeast(3.0)),
-        row("CPU per POST", Unit::Microseconds, cpu, one).bound(Bound::RatioAtMost(0.30)),
+        row("POST", Unit::PerSecond, rate, one_call).bound(Bound::RatioAtLeast(3.0)),
+        row("CPU per POST", Unit::Microseconds, cpu, one_call).bound(Bound::RatioAtMost(0.30)),
         row(
             "AWS calls per message sent",
             Unit::Number,
             Load::calls_per_message,
-            one,
+            one_call,
         )
         .bound(Bound::AtMost(0.11)),
-        row("p99 of a POST", Unit::Milliseconds, |load| load.p99_ms, one),
+        row(
+            "p99 of a POST",
+            Unit::Milliseconds,
+            |load| load.p99_ms,
+            one_call,
+        ),
     ]);
     let memory = row(
         "producer's peak memory",
         Unit::Mebibytes,
         |load| load.peak_rss_mib,
-        one,
+        one_call,
     );
-    // The bound is for the usual number of clients: each connection has buffers of its own.
+    // The bound is for 256 clients: each connection has buffers of its own.
     let is_usual = conditions.clients == FULL_LOAD;
     report.rows.push(if is_usual {
         memory.bound(Bound::AtMost(32.0))

@@ -18,7 +18,7 @@ use crate::stub::Stub;
 /// Starts of each.
 const STARTS: usize = 15;
 /// Pause between two requests.
-const LOOK: Duration = Duration::from_micros(500);
+const POLL_PAUSE: Duration = Duration::from_micros(500);
 /// Time limit of a start.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -68,7 +68,7 @@ async fn start(side: Side, role: Role, stub: &Stub, plan: &Plan) -> anyhow::Resu
         if started.elapsed() > START_TIMEOUT {
             bail!("{} does not answer {path}", side.label());
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_PAUSE).await;
     }
     Ok(started.elapsed().as_secs_f64() * 1e3)
 }

@@ -1,4 +1,4 @@
-//! Answers to requests of the AWS JSON protocol: pure but for the ledger.
+//! Answers to requests of the AWS JSON protocol. Pure except for the ledger.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use super::{ACCOUNT, ENVIRONMENT, REGION, RESOURCE, TENANT};
 const DEAD_LETTERS: &str = "-dlq";
 /// Body of every message of a backlog.
 const BODY: &str = r#"{\"event\":\"Event raised!\"}"#;
-/// Its MD5 digest, which SDKs check.
+/// MD5 digest of `BODY`, which SDKs check.
 const BODY_MD5: &str = "022ba2dcaaa130c503b2915f50d73bed";
 /// The time at which SQS accepted the messages of a backlog.
 const SENT_TIMESTAMP_MS: &str = "1720801899000";
@@ -87,7 +87,7 @@ struct Handle<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Receive {
-    #[serde(default = "one")]
+    #[serde(default = "default_max_messages")]
     max_number_of_messages: u64,
     #[serde(default)]
     wait_time_seconds: u64,
@@ -111,7 +111,7 @@ struct ManyNames {
     names: Vec<String>,
 }
 
-const fn one() -> u64 {
+const fn default_max_messages() -> u64 {
     1
 }
 
@@ -156,7 +156,7 @@ pub(super) fn answer(action: &str, body: &[u8], own_url: &str, ledger: &mut Ledg
     text.map_or_else(|error| Answer::Refused(error.to_string()), Answer::Now)
 }
 
-/// The messages with these numbers.
+/// Returns the messages with these numbers as the body of a receive.
 pub(super) fn messages(numbers: Range<u64>) -> String {
     if numbers.is_empty() {
         return "{}".to_owned();
@@ -192,7 +192,7 @@ pub(super) fn messages(numbers: Range<u64>) -> String {
     text
 }
 
-/// A UUID of version 7, as the producer makes them.
+/// Returns a UUID of version 7, like the producer's ids.
 fn message_id(number: u64) -> String {
     format!("0190a7f0-0000-7000-8000-{number:012x}")
 }
@@ -285,7 +285,7 @@ fn parameters(names: &[String]) -> String {
     json!({ "Parameters": found, "InvalidParameters": [] }).to_string()
 }
 
-/// Every tenant is registered in the pool.
+/// Returns a parameter. Every tenant is registered in the pool.
 fn parameter(name: &str) -> Value {
     let value = match name.rsplit('/').next() {
         Some("consumer_sqs") => queue_arn(),
@@ -370,7 +370,7 @@ mod tests {
         let handles: Vec<_> = all
             .iter()
             .enumerate()
-            .map(|(at, message)| json!({"Id": at.to_string(), "ReceiptHandle": message["ReceiptHandle"]}))
+            .map(|(index, message)| json!({"Id": index.to_string(), "ReceiptHandle": message["ReceiptHandle"]}))
             .collect();
         let answer = ask(
             "AmazonSQS.DeleteMessageBatch",

@@ -1,4 +1,4 @@
-//! Messages to be received: numbers only, each handed out once.
+//! Messages to be received: numbers only, each delivered once.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -16,7 +16,7 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    /// Starts over with this many messages; numbers are never used twice.
+    /// Resets the counts and adds this many messages; no number is used twice.
     pub(super) fn fill(&mut self, count: u64, now: Instant) {
         *self = Self {
             next: self.end,
@@ -26,7 +26,7 @@ impl Backlog {
         };
     }
 
-    /// Hands out up to this many.
+    /// Delivers up to `max` messages.
     pub(super) fn take(&mut self, max: u64) -> std::ops::Range<u64> {
         let taken = self.next..self.end.min(self.next + max);
         self.next = taken.end;
@@ -35,7 +35,7 @@ impl Backlog {
         taken
     }
 
-    /// Deletes one message; a number that was not handed out is ignored, as in SQS.
+    /// Deletes one message; a number that was not delivered is ignored, as in SQS.
     pub(super) fn delete(&mut self, number: u64, now: Instant) {
         if !self.outstanding.remove(&number) {
             return;
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_message_is_handed_out_once_and_the_end_is_when_the_last_is_deleted() {
+    fn each_message_is_delivered_once_and_the_drain_ends_with_the_last_delete() {
         let (mut backlog, now) = (Backlog::default(), Instant::now());
         backlog.fill(12, now);
         assert_eq!(
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_backlog_counts_from_zero_and_knows_no_old_message() {
+    fn a_new_backlog_counts_from_zero_and_ignores_old_messages() {
         let (mut backlog, now) = (Backlog::default(), Instant::now());
         backlog.fill(5, now);
         backlog.take(5);

@@ -45,9 +45,9 @@ impl Stub {
             .map(drop)
     }
 
-    /// The counts since then.
+    /// Returns the counts since the last restart.
     pub(crate) async fn counts(&self) -> anyhow::Result<Counts> {
         let body = fetch(self.address, "/counts").await?;
-        serde_json::from_slice(&body).context("the stub's counts")
+        serde_json::from_slice(&body).context("the stub's counts cannot be parsed")
     }
 }

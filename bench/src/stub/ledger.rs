@@ -13,7 +13,7 @@ use super::backlog::Backlog;
 pub(crate) struct Counts {
     /// Calls by action, such as `AmazonSQS.SendMessage`.
     pub(crate) calls: BTreeMap<String, u64>,
-    /// Receives that returned nothing or still wait: the cost of an idle queue.
+    /// Receives that returned no message or still wait: the cost of an idle queue.
     pub(crate) empty_receives: u64,
     /// Messages sent to the queue.
     pub(crate) sent: u64,
@@ -32,10 +32,10 @@ impl Counts {
 
     /// Calls of one action of any service.
     pub(crate) fn of(&self, action: &str) -> u64 {
-        let is_it = |(name, _): &(&String, &u64)| name.rsplit('.').next() == Some(action);
+        let is_action = |(name, _): &(&String, &u64)| name.rsplit('.').next() == Some(action);
         self.calls
             .iter()
-            .filter(is_it)
+            .filter(is_action)
             .map(|(_, count)| count)
             .sum()
     }
@@ -50,7 +50,7 @@ impl Counts {
     }
 }
 
-/// The stub's memory.
+/// The counts and the backlog of the stub.
 #[derive(Default)]
 pub(super) struct Ledger {
     calls: BTreeMap<String, u64>,
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn receives_that_bring_nothing_are_told_apart() {
+    fn empty_receives_are_counted_apart() {
         let mut ledger = Ledger::default();
         ledger.restart(15);
         for _ in 0..3 {

@@ -102,7 +102,7 @@ impl State {
     async fn receive(&self, max: u64, wait_s: u64) -> String {
         let until = Instant::now() + Duration::from_secs(wait_s.min(MAX_WAIT_S));
         loop {
-            // Waiting begins before the ledger is read, so that no fill is missed.
+            // The wait is registered before the ledger is read, so that no fill is missed.
             let filled = self.filled.notified();
             let taken = self.ledger().take(max);
             let is_over = taken.is_empty() && tokio::time::timeout_at(until, filled).await.is_err();
@@ -112,14 +112,14 @@ impl State {
         }
     }
 
-    /// Pages of the measurement: `GET /counts` and `GET /restart/<backlog>`.
+    /// Answers the measurement's own requests: `GET /counts` and `GET /restart/<backlog>`.
     fn control(&self, path: &str) -> (&'static str, String) {
         let mut parts = path.split('/').skip(1);
-        let (what, number) = (
+        let (page, number) = (
             parts.next(),
             parts.next().and_then(|text| text.parse().ok()),
         );
-        match (what, number) {
+        match (page, number) {
             (Some("counts"), None) => {
                 let counts = serde_json::to_string(&self.ledger().counts());
                 ("200 OK", counts.expect("counts are plain data"))

@@ -1,12 +1,12 @@
 //! The capacity of a producer: the highest rate of an open loop that is accepted in full.
 //!
-//! A closed loop shows about what is possible; from there a bisection finds the rate.
+//! A closed loop gives an estimate; a bisection around the estimate finds the rate.
 
 use std::time::Duration;
 
 use kit::load::{Clients, Tally, WINDOW};
 
-use super::{ACCEPTED_MS_MAX, Options, open};
+use super::{ACCEPTED_MS_MAX, Options, open_loop};
 use crate::report::progress;
 use crate::target::{TENANTS, Target, post};
 
@@ -16,12 +16,12 @@ const CLIENTS: usize = 256;
 const UPPER: f64 = 1.25;
 /// The bisection ends at this width, as a share of the closed loop's rate.
 const PRECISION: f64 = 1.0 / 32.0;
-/// Share of the requests that may be missing: a neighbor on the processor is no overload.
+/// Share of the requests that may be missing: another process on the same core is no overload.
 const MISSING_MAX: f64 = 0.001;
-/// Start of each probe, which does not count: the queue of the probe before drains, and connections are opened.
+/// First part of each probe, which does not count: the previous probe's queue drains, and connections are opened.
 const SETTLING: Duration = Duration::from_secs(1);
 
-/// What was found.
+/// The capacity of a producer, and its latency at half of it.
 pub(super) struct Capacity {
     /// Requests per second that are accepted in full.
     pub(super) rate: f64,
@@ -29,13 +29,13 @@ pub(super) struct Capacity {
     pub(super) normal_ms: f64,
 }
 
-/// Finds the capacity. A rate is accepted in full if next to nothing is missing and p99 keeps the bound of row e: a queue
-/// that grows all the time is an overload, too.
-pub(super) async fn capacity(target: &Target, options: &Options) -> Capacity {
-    let length = options.length(5, 2);
+/// Finds the capacity. A rate is accepted in full if at most `MISSING_MAX` of the requests is missing and p99 keeps the
+/// bound of row e: a queue that grows all the time is an overload, too.
+pub(super) async fn find_capacity(target: &Target, options: &Options) -> Capacity {
+    let length = options.duration(5, 2);
     let mut clients = Clients::new(target.address(), post(TENANTS[0]), CLIENTS);
-    clients.run(options.warm_up()).await;
-    let possible = clients.run(options.closed()).await.rate();
+    clients.run(options.warm_up_duration()).await;
+    let possible = clients.run(options.closed_loop_duration()).await.rate();
     drop(clients);
     progress(&format!(
         "closed loop, {CLIENTS} clients: {possible:.0} per second"
@@ -56,7 +56,7 @@ pub(super) async fn capacity(target: &Target, options: &Options) -> Capacity {
             seen.accepted_ms(0.99)
         ));
     }
-    let normal = probe(target, low / 2.0, options.length(10, 2), options).await;
+    let normal = probe(target, low / 2.0, options.duration(10, 2), options).await;
     Capacity {
         rate: low,
         normal_ms: normal.accepted_ms(0.99),
@@ -65,7 +65,7 @@ pub(super) async fn capacity(target: &Target, options: &Options) -> Capacity {
 
 async fn probe(target: &Target, rate: f64, length: Duration, options: &Options) -> Tally {
     let stretches = [(rate / 2.0, SETTLING), (rate, length)];
-    let series = open(target, TENANTS[0], options.connections)
+    let series = open_loop(target, TENANTS[0], options.connections)
         .run(&stretches)
         .await;
     let settling = (SETTLING.as_secs_f64() / WINDOW.as_secs_f64()) as usize;

@@ -17,14 +17,14 @@ pub struct Table {
     rows: Vec<Row>,
 }
 
-/// One load and what came of it.
+/// One load, its figures and its promise.
 pub struct Row {
     id: RowId,
     load: String,
     pub(super) tally: Tally,
     figures: Vec<(&'static str, f64)>,
     missed: Vec<String>,
-    /// Why the row was not measured.
+    /// The reason why the row was not measured, if it was not.
     reason: Option<String>,
 }
 
@@ -47,31 +47,29 @@ impl Row {
         }
     }
 
-    /// A figure without a bound.
+    /// Adds a figure without a bound.
     pub(super) fn note(&mut self, name: &'static str, value: f64) {
         self.figures.push((name, value));
     }
 
-    /// A figure that must not be above its bound.
-    pub(super) fn check(&mut self, name: &'static str, value: f64, most: f64) {
+    /// Adds a figure that must not be above its bound.
+    pub(super) fn check_max(&mut self, name: &'static str, value: f64, max: f64) {
         self.note(name, value);
-        if value > most {
-            self.missed
-                .push(format!("{name} {} > {most}", short(value)));
+        if value > max {
+            self.missed.push(format!("{name} {} > {max}", short(value)));
         }
     }
 
-    /// A figure that must not be below its bound.
-    pub(super) fn check_least(&mut self, name: &'static str, value: f64, least: f64) {
+    /// Adds a figure that must not be below its bound.
+    pub(super) fn check_min(&mut self, name: &'static str, value: f64, min: f64) {
         self.note(name, value);
-        if value < least {
-            self.missed
-                .push(format!("{name} {} < {least}", short(value)));
+        if value < min {
+            self.missed.push(format!("{name} {} < {min}", short(value)));
         }
     }
 
-    /// Checks that nothing was refused, answered otherwise or not answered.
-    pub(super) fn refuses_nothing(&mut self) {
+    /// Checks that every request was accepted: none was refused, got another answer or failed.
+    pub(super) fn check_no_refusal(&mut self) {
         for (name, count) in [
             ("refused", self.tally.refused.len()),
             ("other answers", self.tally.others()),
@@ -206,7 +204,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// One window of a series.
+/// Formats one window of a series.
 pub(super) fn window(from: Duration, window: &Tally) -> String {
     format!(
         "{:>5.1} s: accepted {:>5}, p99 {:>6.1} ms; refused {:>5}, p99 {:>6.1} ms; failed {}, not sent {}",
@@ -220,7 +218,7 @@ pub(super) fn window(from: Duration, window: &Tally) -> String {
     )
 }
 
-/// As many digits as a reader needs.
+/// Formats an integer without decimals, a value below 10 with two, any other value with one.
 fn short(value: f64) -> String {
     match value {
         value if value.fract() == 0.0 => format!("{value:.0}"),
@@ -246,13 +244,13 @@ mod tests {
     #[test]
     fn a_row_is_kept_within_its_bounds_and_says_what_it_missed() {
         let mut kept = row(0);
-        kept.refuses_nothing();
-        kept.check("memory", 1.1, 1.1);
-        kept.check_least("goodput", 0.9, 0.9);
+        kept.check_no_refusal();
+        kept.check_max("memory", 1.1, 1.1);
+        kept.check_min("goodput", 0.9, 0.9);
         assert_eq!(kept.verdict(), "kept");
         let mut missed = row(3);
-        missed.refuses_nothing();
-        missed.check_least("goodput", 0.85, 0.9);
+        missed.check_no_refusal();
+        missed.check_min("goodput", 0.85, 0.9);
         assert_eq!(
             missed.verdict(),
             "MISSED: refused 3 > 0, goodput 0.85 < 0.9"

@@ -18,7 +18,7 @@ use crate::credentials::TenantCredentials;
 
 /// Upper bound of ids that contain a time, until the year 2527. Other ids are random from their first digit on.
 const LAST_TIMED_ID: &str = "1";
-/// Lower bound of ids that contain a time, from 2024 on. It excludes most random ids.
+/// Lower bound of ids that contain a time, from 2024 on; the bound excludes most random ids.
 const FIRST_TIMED_ID: &str = "018";
 
 /// Why a query failed.

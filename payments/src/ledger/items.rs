@@ -41,7 +41,7 @@ pub(crate) struct KeyRecord {
     pub(crate) response: String,
 }
 
-/// Digest of a request for a charge. Equal requests have equal digests, in any JSON format.
+/// Returns the digest of a request for a charge. Equal requests have equal digests, in any JSON format.
 pub(crate) fn charge_fingerprint(new: &NewCharge) -> String {
     let NewCharge {
         amount,
@@ -52,11 +52,11 @@ pub(crate) fn charge_fingerprint(new: &NewCharge) -> String {
     let text = serde_json::to_string(&(amount.minor_units(), currency.code(), reference, metadata));
     digest(&format!(
         "charge {}",
-        text.expect("strings and numbers serialise")
+        text.expect("strings and numbers serialize")
     ))
 }
 
-/// Digest of a request for a refund.
+/// Returns the digest of a request for a refund.
 pub(crate) fn refund_fingerprint(charge: Uuid, amount: Amount) -> String {
     digest(&format!("refund {charge} {amount}"))
 }
@@ -79,7 +79,7 @@ pub(crate) fn charge_sk(id: Uuid) -> String {
     format!("{CHARGE_PREFIX}{id}")
 }
 
-/// Range key of the record under an idempotency key.
+/// Returns the range key of the record under an idempotency key.
 pub(crate) fn key_sk(key: &IdempotencyKey) -> String {
     format!("key#{}", key.as_str())
 }
@@ -168,7 +168,7 @@ pub(crate) fn to_key_record(item: &Attributes) -> Option<KeyRecord> {
     })
 }
 
-/// The value of a text attribute.
+/// Returns the value of a text attribute.
 pub(crate) fn as_text<'a>(item: &'a Attributes, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
@@ -253,9 +253,9 @@ mod tests {
     fn an_item_of_another_format_is_none() {
         let item = from_charge(&charge(1250));
         for name in item.keys().filter(|name| *name != HASH) {
-            let mut broken = item.clone();
-            broken.insert(name.clone(), AttributeValue::Bool(true));
-            assert_eq!(to_charge(&broken), None, "{name}");
+            let mut invalid = item.clone();
+            invalid.insert(name.clone(), AttributeValue::Bool(true));
+            assert_eq!(to_charge(&invalid), None, "{name}");
         }
         assert_eq!(to_key_record(&item), None);
     }

@@ -1,7 +1,7 @@
 //! Transactions of the ledger: the first part is the request's key, the second is the charge.
 //!
-//! The key's condition makes every repeat safe. So a try with an unclear outcome is repeated until the outcome is
-//! clear: the transaction is committed, by this try or an earlier one, or a certain part refused it.
+//! The key's condition makes every repeat safe. So an attempt with an unclear outcome is repeated until the outcome is
+//! clear: this attempt or an earlier attempt committed the transaction, or a known part refused it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,24 +19,24 @@ use uuid::Uuid;
 
 use super::items::Attributes;
 
-/// First wait before a transaction is tried again, and the longest one.
+/// First and longest wait before the next attempt of a transaction.
 const RETRY_BASE: Duration = Duration::from_millis(25);
 const RETRY_MAX: Duration = Duration::from_millis(400);
-/// Transactions in flight. Each has its own connection: beyond what keeps the processors busy, more connections cost
-/// memory and make no request faster. Further transactions wait for a permit until their request's deadline.
+/// Transactions in flight. Each has its own connection: once the processors are busy, more connections cost memory and make
+/// no request faster. Further transactions wait for a permit until their request's deadline.
 const MAX_IN_FLIGHT: usize = 24;
-/// Tries of one transaction. The request's deadline usually comes first.
-const MAX_TRIES: u32 = 12;
+/// Attempts of one transaction. The request's deadline usually comes first.
+const MAX_ATTEMPTS: u32 = 12;
 /// DynamoDB's code for a part whose condition does not hold.
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
-/// DynamoDB's codes for a part that conflicts with another write, or is throttled: a later try may succeed.
+/// DynamoDB's codes for a part that conflicts with another write, or is throttled: a later attempt may succeed.
 const TRANSIENT: [&str; 4] = [
     "TransactionConflict",
     "ThrottlingError",
     "ProvisionedThroughputExceeded",
     "RequestLimitExceeded",
 ];
-/// DynamoDB's code for a repeat that arrives while the first try is still in progress.
+/// DynamoDB's code for a repeat that arrives while the first attempt is still in progress.
 const IN_PROGRESS: &str = "TransactionInProgressException";
 
 /// Outcome of a transaction.
@@ -49,19 +49,19 @@ pub(crate) enum TransactionOutcome {
     ChargeDiffers(Option<Attributes>),
     /// The deadline came before a clear outcome. The transaction may be committed.
     Unclear,
-    /// The table rejected the last try, which wrote nothing.
+    /// The table rejected the last attempt, which wrote nothing.
     Unavailable,
 }
 
-/// Next step after one try.
+/// Next step after one attempt.
 #[derive(Debug, Clone, PartialEq)]
 enum NextStep {
     Return(TransactionOutcome),
-    /// Try again, for this reason.
+    /// Another attempt, for this reason.
     Retry(&'static str),
 }
 
-/// Why a part cancelled its transaction: DynamoDB's code, and the existing item.
+/// The reason why a part canceled its transaction: DynamoDB's code, and the existing item.
 type CancellationReason = (String, Option<Attributes>);
 
 /// Commits transactions. Clones share permits and metrics.
@@ -70,7 +70,7 @@ pub(crate) struct Transactions {
     client: Client,
     permits: Arc<Semaphore>,
     metrics: Metrics,
-    tries: Counter,
+    attempts: Counter,
 }
 
 impl Transactions {
@@ -78,29 +78,29 @@ impl Transactions {
         metrics.describe_counter("ledger_tries_total", "TransactWriteItems calls");
         metrics.describe_counter(
             "ledger_retries_total",
-            "Transactions tried again, by reason",
+            "Repeated attempts of transactions, by reason",
         );
-        let tries = metrics.counter("ledger_tries_total", vec![]);
+        let attempts = metrics.counter("ledger_tries_total", vec![]);
         Self {
             client,
             permits: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             metrics: metrics.clone(),
-            tries,
+            attempts,
         }
     }
 
-    /// Commits a transaction. The token stands for its content, so that DynamoDB recognizes a repeat.
+    /// Commits a transaction. The token identifies its content, so that DynamoDB recognizes a repeat.
     pub(crate) async fn commit(
         &self,
         token: Uuid,
         parts: &[TransactWriteItem],
         deadline: Instant,
     ) -> TransactionOutcome {
-        for attempt in 0..MAX_TRIES {
+        for attempt in 0..MAX_ATTEMPTS {
             let Ok(permit) = tokio::time::timeout_at(deadline, self.permits.acquire()).await else {
                 return TransactionOutcome::Unclear;
             };
-            self.tries.increment(1);
+            self.attempts.increment(1);
             let call = self
                 .client
                 .transact_write_items()
@@ -131,10 +131,10 @@ impl Transactions {
 }
 
 fn next_step(error: &SdkError<TransactWriteItemsError>) -> NextStep {
-    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+    if let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) =
         error.as_service_error()
     {
-        let reasons = cancelled.cancellation_reasons.iter().flatten();
+        let reasons = canceled.cancellation_reasons.iter().flatten();
         let reasons: Vec<CancellationReason> = reasons
             .map(|reason| (reason.code.clone().unwrap_or_default(), reason.item.clone()))
             .collect();
@@ -149,7 +149,7 @@ fn next_step(error: &SdkError<TransactWriteItemsError>) -> NextStep {
         );
         return NextStep::Retry("unclear");
     }
-    // An operator can repair a missing table or permission. A request that DynamoDB calls invalid is a defect of ours.
+    // An operator can repair a missing table or permission. A request that DynamoDB calls invalid is a defect of this code.
     tracing::error!(
         code = failure.code,
         reason = failure.reason,
@@ -158,13 +158,15 @@ fn next_step(error: &SdkError<TransactWriteItemsError>) -> NextStep {
     NextStep::Return(TransactionOutcome::Unavailable)
 }
 
-/// The next step after DynamoDB cancelled a transaction. A taken key has precedence, because its change is committed.
-/// Transient reasons come next: a later try may end otherwise. A changed charge counts only without any other reason,
-/// because a request under the same key may be about to commit.
+/// Returns the next step after DynamoDB canceled a transaction.
+///
+/// A taken key has precedence, because its change is committed. Transient reasons come next: a later attempt may have
+/// another outcome. A changed charge counts only without any other reason, because a request under the same key may be
+/// about to commit.
 fn after_cancellation(reasons: &[CancellationReason]) -> NextStep {
-    let item_of_failed = |at: usize| {
+    let item_of_failed = |part: usize| {
         let (_, item) = reasons
-            .get(at)
+            .get(part)
             .filter(|(code, _)| code == CONDITION_FAILED)?;
         Some(item.clone())
     };

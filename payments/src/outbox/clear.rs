@@ -21,9 +21,9 @@ const LIMITS: BatchLimits = BatchLimits {
 };
 /// Entries that may wait for the deleting task.
 const MAX_ARRIVALS: usize = 1024;
-/// Tries of one batch. After them, its entries are left to the sweeper.
-const MAX_TRIES: u32 = 4;
-/// First wait before a batch is tried again, and the longest one.
+/// Attempts of one batch. After the last, its entries are left to the sweeper.
+const MAX_ATTEMPTS: u32 = 4;
+/// First and longest wait before the next attempt of a batch.
 const RETRY_BASE: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
@@ -44,7 +44,7 @@ impl Measured for ClearEntry {
 }
 
 impl Clearer {
-    /// A clearer and its deleting task, which runs until it is dropped.
+    /// Returns a clearer and its deleting task, which runs until it is dropped.
     pub(crate) fn new(client: Client, table: String) -> (Self, impl Future<Output = ()>) {
         let (sender, arrivals) = mpsc::channel(MAX_ARRIVALS);
         let delete = move |batch| delete(client.clone(), table.clone(), batch);
@@ -65,14 +65,14 @@ async fn delete(client: Client, table: String, batch: Vec<ClearEntry>) -> usize 
         .into_iter()
         .map(|entry| (entry.key, entry.reply))
         .unzip();
-    // Two senders of one event both clear it, and DynamoDB rejects a call that has one key twice.
+    // If two senders send one event, both clear its entry, and DynamoDB rejects a call that has the same key twice.
     let mut left: Vec<Attributes> = Vec::with_capacity(count);
     for key in &keys {
         if !left.contains(key) {
             left.push(key.clone());
         }
     }
-    for attempt in 0..MAX_TRIES {
+    for attempt in 0..MAX_ATTEMPTS {
         left = delete_once(&client, &table, left).await;
         if left.is_empty() {
             break;

@@ -18,10 +18,10 @@ use super::OutboxEntry;
 use super::clear::Clearer;
 use crate::event::to_send;
 
-/// Events in flight after their requests. Further ones are left to the sweeper.
+/// Events in flight after their requests. Further events are left to the sweeper.
 const MAX_IN_FLIGHT: usize = 1024;
 
-/// Why an event stays in the outbox.
+/// The reason why an event stays in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PublishError {
     /// The tenant was offboarded. An operator decides about its events.
@@ -91,7 +91,7 @@ impl Publisher {
         );
         metrics.describe_counter(
             "outbox_failed_total",
-            "Failed tries to send an event, by reason",
+            "Failed attempts to send an event, by reason",
         );
         metrics.describe_counter(
             "outbox_left_total",

@@ -26,7 +26,7 @@ use crate::table::{HASH, OUTBOX, OUTBOX_AT, OUTBOX_SHARD, RANGE};
 const PAGE: i32 = 100;
 /// Pages per sweep of a shard.
 const MAX_PAGES: usize = 50;
-/// Pages in a row without one sent entry after which a sweep ends: the queues or the registry are down.
+/// A sweep ends after this many consecutive pages without a sent entry: the queues or the registry are down.
 const MAX_FAILED_PAGES: usize = 2;
 
 /// Sweeps the outbox. A service has one.
@@ -121,11 +121,11 @@ impl Sweeper {
 
     /// Publishes the entries of one shard.
     async fn sweep(&mut self, shard: u8) {
-        let at = usize::from(shard);
+        let index = usize::from(shard);
         let before =
             timestamp(self.clock.now() - TimeDelta::from_std(self.every).unwrap_or(TimeDelta::MAX));
         // The first page has the oldest entries. The second page starts where the last sweep ended.
-        let (mut from, mut resume) = (None, self.shards[at].resume_from.take());
+        let (mut from, mut resume) = (None, self.shards[index].resume_from.take());
         let (mut unsent, mut failed_pages) = (Vec::new(), 0);
         for _ in 0..MAX_PAGES {
             let Ok(page) = self.page(shard, &before, from.take()).await else {
@@ -155,7 +155,7 @@ impl Sweeper {
                 break;
             }
         }
-        self.shards[at] = ShardState {
+        self.shards[index] = ShardState {
             waiting: unsent.len(),
             oldest: unsent.into_iter().min(),
             resume_from: from,

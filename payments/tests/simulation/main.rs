@@ -1,19 +1,19 @@
-//! Simulation of the whole service with a modeled table and queue, under virtual time. Each seed plays one story.
+//! Simulation of the whole service with a modeled table and queue, under virtual time. Each seed is one simulation run.
 //!
-//! Everything from the router down to the SDK's serialization is production code; only the socket is replaced. Behind
-//! the socket, a model of the service's calls (`world`) delays calls, refuses them, and loses answers before and after
-//! their effect, as the seed decides. Replicas are killed between any two calls and restarted; clients time out and
-//! repeat. Then `judge` checks table and queue: sums, one charge per key, one item per event, no data of another
+//! Everything from the router down to the SDK's serialization is production code; only the socket is replaced. The socket
+//! leads to a model of the AWS services (`simulated_aws`). The model delays and refuses calls, and loses responses before
+//! and after their effect, as the seed decides. Replicas are killed between any two calls and restarted; clients time out
+//! and repeat. Then `checker` checks table and queue: sums, one charge per key, one item per event, no data of another
 //! tenant.
 //!
-//! `SIMULATION_SEEDS=10000` plays more seeds, `SIMULATION_SEED=17` plays one.
+//! `SIMULATION_SEEDS=10000` runs more seeds, `SIMULATION_SEED=17` runs one seed.
 
-mod judge;
+mod checker;
+mod run;
+mod simulated_aws;
 mod socket;
-mod story;
-mod world;
 
-/// Seeds played by default.
+/// Seeds that run by default.
 const SEEDS: u64 = 60;
 
 #[test]
@@ -27,25 +27,25 @@ fn any_interleaving_of_charges_refunds_repeats_kills_and_faults_leaves_a_sound_l
         Some(seed) => seed..seed + 1,
         None => 0..number("SIMULATION_SEEDS").unwrap_or(SEEDS),
     };
-    let mut totals = judge::Figures::default();
+    let mut totals = checker::RunCounts::default();
     for seed in seeds {
-        let (figures, broken) = story::play(seed);
+        let (counts, violations) = run::run_seed(seed);
         let again = format!("SIMULATION_SEED={seed} cargo test -p payments --test simulation");
         assert!(
-            broken.is_empty(),
-            "seed {seed} (again: {again}):\n- {}\n{figures:?}",
-            broken.join("\n- ")
+            violations.is_empty(),
+            "seed {seed} (again: {again}):\n- {}\n{counts:?}",
+            violations.join("\n- ")
         );
-        totals.add(&figures);
+        totals.add(&counts);
     }
     println!("{totals:?}");
-    // A case that never happens is not tested.
+    // Every case must have happened at least once: a case that never happens is not tested.
     assert!(
         totals.charges > 0 && totals.refunds > 0 && totals.replays > 0 && totals.kills > 0,
         "{totals:?}"
     );
     assert!(
-        totals.sent_again > 0 && totals.refused > 0 && totals.lost_answers > 0,
+        totals.sent_again > 0 && totals.refused > 0 && totals.lost_responses > 0,
         "{totals:?}"
     );
 }

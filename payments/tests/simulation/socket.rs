@@ -8,19 +8,19 @@ use serde_json::Value;
 use tenantry_process::aws::AwsSettings;
 use tokio::sync::oneshot;
 
-use crate::world::{Fault, World};
+use crate::simulated_aws::{Fault, SimulatedAws};
 
 /// A replica's connection to the services, closed for good when the replica is killed.
 #[derive(Clone)]
 pub(crate) struct Socket {
-    world: Arc<World>,
+    aws: Arc<SimulatedAws>,
     is_alive: Arc<AtomicBool>,
 }
 
 impl Socket {
-    pub(crate) fn to(world: &Arc<World>) -> Self {
+    pub(crate) fn to(aws: &Arc<SimulatedAws>) -> Self {
         Self {
-            world: Arc::clone(world),
+            aws: Arc::clone(aws),
             is_alive: Arc::new(AtomicBool::new(true)),
         }
     }
@@ -38,7 +38,7 @@ impl Socket {
         self.is_alive.store(false, Ordering::Relaxed);
     }
 
-    /// Ends only while the replica lives: a dead one gets no answer, not even an error.
+    /// Returns only while the replica is alive: a killed replica gets no response, not even an error.
     async fn alive(&self) {
         if !self.is_alive.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
@@ -49,36 +49,36 @@ impl Socket {
 async fn call(socket: Socket, target: String, body: Vec<u8>) -> Rendered {
     let body = serde_json::from_slice(&body).expect("the SDK sends JSON");
     socket.alive().await;
-    let (reply, answer) = oneshot::channel();
+    let (reply, response) = oneshot::channel();
     // Spawned, so that the call takes effect even if the replica is killed.
-    tokio::spawn(serve(Arc::clone(&socket.world), target, body, reply));
-    let answered = answer.await;
+    tokio::spawn(serve(Arc::clone(&socket.aws), target, body, reply));
+    let response = response.await;
     socket.alive().await;
-    let (status, body) = answered.ok()??;
+    let (status, body) = response.ok()??;
     Some((status, body.to_string()))
 }
 
-/// The services' side of a call. `None` is a broken connection.
+/// Serves a call on the services' side. A response of `None` is a broken connection.
 async fn serve(
-    world: Arc<World>,
+    aws: Arc<SimulatedAws>,
     target: String,
     body: Value,
     reply: oneshot::Sender<Option<(u16, Value)>>,
 ) {
-    let plan = world.plan_call();
+    let plan = aws.plan_call();
     tokio::time::sleep(plan.before).await;
-    let answer = match plan.fault {
-        Fault::None => Some(world.apply(&target, &body)),
-        Fault::Lost => {
-            world.apply(&target, &body);
+    let response = match plan.fault {
+        Fault::None => Some(aws.apply(&target, &body)),
+        Fault::ResponseLost => {
+            aws.apply(&target, &body);
             None
         }
-        Fault::Failed => Some((
+        Fault::FailedBeforeEffect => Some((
             500,
             serde_json::json!({"__type": "InternalServerError", "message": "a fault"}),
         )),
-        Fault::FailedAfter => {
-            world.apply(&target, &body);
+        Fault::FailedAfterEffect => {
+            aws.apply(&target, &body);
             Some((
                 500,
                 serde_json::json!({"__type": "InternalServerError", "message": "a fault"}),
@@ -93,5 +93,5 @@ async fn serve(
     };
     tokio::time::sleep(plan.after).await;
     // The receiver is dropped if the replica was killed or its call timed out.
-    let _ = reply.send(answer);
+    let _ = reply.send(response);
 }

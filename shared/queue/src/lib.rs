@@ -4,7 +4,7 @@
 //! - [`receiver`]: polls, leases, handles, acknowledges. A message is deleted only once it was handled.
 //! - [`batch`]: the batching rule of the sender, for any other call that takes many entries.
 //!
-//! The crate knows queues and messages. It never interprets a body, a group or an attribute.
+//! The crate knows queues and messages, and never interprets a body, a group or an attribute.
 
 #![warn(missing_docs)]
 

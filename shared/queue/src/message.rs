@@ -37,7 +37,7 @@ pub struct Received {
     pub group: Option<String>,
     /// Time at which SQS accepted the message (`SentTimestamp`, to the millisecond); 1970 if SQS sends none.
     pub sent_at: DateTime<Utc>,
-    /// Number of deliveries, this one included (`ApproximateReceiveCount`).
+    /// Number of deliveries, including this delivery (`ApproximateReceiveCount`).
     pub receive_count: u32,
 }
 

@@ -10,7 +10,7 @@
 //! Messages of one group hold at most a share of the permits. A message beyond that share waits briefly and is then
 //! postponed to a later delivery, so that one slow group leaves permits to the others.
 //!
-//! A receive in flight is never cancelled, because messages that it has already leased would stay invisible until their
+//! A receive in flight is never canceled, because messages that it has already leased would stay invisible until their
 //! visibility time-out. So a drain takes up to the wait of one long poll.
 //!
 //! ```no_run
@@ -34,7 +34,7 @@
 //! let metrics = Metrics::new("orders", "prod");
 //! let receiving = Readiness::default().condition("queue");
 //! let receiver = Receiver::new(client, source, Print, ReceiverLimits::default(), &metrics, receiving);
-//! receiver.run(CancellationToken::new()).await; // until the token is cancelled and all messages are settled
+//! receiver.run(CancellationToken::new()).await; // until the token is canceled and all messages are settled
 //! # Ok(())
 //! # }
 //! ```
@@ -73,7 +73,7 @@ use tenantry_process::retry::{backoff_from_half, classify};
 pub const MAX_RECEIVE: usize = 10;
 /// Longest wait of a poll beside another. A wait makes SQS query all its servers; a short one ends soon on an idle queue.
 const EXTRA_POLL_WAIT: Duration = Duration::from_secs(1);
-/// Longest pause after the first failed receive; doubled for each further one.
+/// Longest pause after the first failed receive; doubled for each further failure.
 const ERROR_BACKOFF_BASE: Duration = Duration::from_millis(200);
 /// Longest pause after any failed receive.
 const ERROR_BACKOFF_MAX: Duration = Duration::from_secs(20);
@@ -197,7 +197,7 @@ impl<H: Handler> Receiver<H> {
         }
     }
 
-    /// Polls until the token is cancelled, then waits for running handlers and releases messages that no handler has begun.
+    /// Polls until the token is canceled, then waits for running handlers and releases messages that no handler has begun.
     pub async fn run(self, shutdown: CancellationToken) {
         let receiver = Arc::new(self);
         let work = async {

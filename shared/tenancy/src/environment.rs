@@ -1,6 +1,6 @@
 //! The environment that a service runs in: a shared pool, or the silo of one tenant.
 //!
-//! The environment decides which tenants a service may answer. It never decides where a message goes; the registry does.
+//! The environment decides which tenants a service may answer. The registry, not the environment, decides a message's queue.
 
 use std::fmt;
 use std::str::FromStr;

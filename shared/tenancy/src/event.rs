@@ -70,7 +70,7 @@ pub fn time_of_id(message_id: &str) -> Option<u64> {
     Some(seconds * 1000 + u64::from(nanoseconds / 1_000_000))
 }
 
-/// Returns true for an id of [`id_of_key`]. Such an item is written only if none exists, because a repeat may carry
+/// Returns true for an id of [`id_of_key`]. An item with such an id is written only if none exists, because a repeat may carry
 /// another payload; every other repeat is a redelivery and identical.
 pub fn is_id_of_key(message_id: &str) -> bool {
     Uuid::parse_str(message_id).is_ok_and(|id| id.get_version() == Some(uuid::Version::Sha1))

@@ -1,6 +1,6 @@
 //! Tenant id, tier, environment, and the event as a message.
 //!
-//! The types are pure and are parsed once, at the edge; behind the edge no `String` is an id. The crate knows no AWS client
+//! The types are pure and are parsed once, at the edge; after the edge no `String` is an id. The crate knows no AWS client
 //! and no HTTP.
 
 pub mod environment;

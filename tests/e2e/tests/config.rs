@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 use kit::endpoint::Endpoint;
-use kit::process::{Exit, Process, clean, send_signal};
+use kit::process::{Exit, Process, command_with_clean_env, send_signal};
 use kit::service::{Service, command};
 use kit::wait::{PATIENCE, eventually, until};
 use kit::world::World;
@@ -148,7 +148,7 @@ async fn help_documents_every_variable_and_ends_well() {
         ("consumer", "RECEIVE_WAIT_SECONDS"),
         ("payments", "PORT"),
     ] {
-        let mut command = clean(kit::process::binary(name));
+        let mut command = command_with_clean_env(kit::process::binary(name));
         command.arg("--help");
         let ended = run_to_its_end(name, command).await;
         assert_eq!(
@@ -164,7 +164,7 @@ async fn help_documents_every_variable_and_ends_well() {
                 "{name} {variable}: {text}"
             );
         }
-        let mut command = clean(kit::process::binary(name));
+        let mut command = command_with_clean_env(kit::process::binary(name));
         command.arg("--version");
         let ended = run_to_its_end(name, command).await;
         assert_eq!(
@@ -227,7 +227,7 @@ async fn a_service_without_aws_starts_and_ends_when_asked() {
 }
 
 #[tokio::test]
-async fn both_signals_end_a_ready_service_with_0() {
+async fn a_ready_service_exits_with_0_on_either_signal() {
     let world = World::new().await;
     for name in SERVICES {
         for signal in ["TERM", "INT"] {
@@ -255,7 +255,7 @@ async fn as_process_1() -> Option<Vec<&'static str>> {
             "--kill-child",
         ],
     ] {
-        let mut command = clean(way[0]);
+        let mut command = command_with_clean_env(way[0]);
         command.args(&way[1..]).arg("true");
         if run_to_its_end("unshare", command).await.exit == Exit::Code(0) {
             return Some(way.to_vec());
@@ -267,7 +267,7 @@ async fn as_process_1() -> Option<Vec<&'static str>> {
 #[tokio::test]
 async fn a_consumer_drains_as_process_1() {
     let Some(way) = as_process_1().await else {
-        println!("NOT CHECKED: this kernel lets nobody here start a process 1 (unshare --pid)");
+        println!("NOT CHECKED: this kernel does not permit a process 1 (unshare --pid)");
         return;
     };
     let world = World::new().await;
@@ -280,7 +280,7 @@ async fn a_consumer_drains_as_process_1() {
         .send_events(&world.pool.queue, "tenant-2", &["held".to_owned()])
         .await;
     let inner = command("consumer", "pool-1", &world.endpoint.url());
-    let mut outer = clean(way[0]);
+    let mut outer = command_with_clean_env(way[0]);
     outer
         .args(&way[1..])
         .arg(inner.get_program())
@@ -291,7 +291,7 @@ async fn a_consumer_drains_as_process_1() {
     let ids = status
         .lines()
         .find_map(|line| line.strip_prefix("NSpid:"))
-        .expect("Linux tells");
+        .expect("Linux reports it");
     assert_eq!(
         ids.split_whitespace().last(),
         Some("1"),
@@ -307,11 +307,11 @@ async fn a_consumer_drains_as_process_1() {
     assert_eq!(
         world.aws.items(&world.pool).await.len(),
         1,
-        "what was in hand is finished"
+        "the work in progress is finished"
     );
 }
 
-/// The one process that this one has started.
+/// The only child of this process.
 async fn child_of(parent: u32) -> u32 {
     eventually("the child is there", PATIENCE, async || {
         let processes = std::fs::read_dir("/proc")
@@ -359,7 +359,7 @@ async fn a_grace_period_that_is_too_short_is_logged_and_the_message_is_not_lost(
 #[tokio::test]
 async fn the_endpoint_says_in_one_line_why_it_does_not_start() {
     let first = Endpoint::ephemeral().await;
-    let mut command = clean(kit::process::binary("localaws"));
+    let mut command = command_with_clean_env(kit::process::binary("localaws"));
     command
         .arg("--ephemeral")
         .arg(format!("--listen={}", first.address));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kit::process::repository;
 
-/// Adds the files with these endings below a folder; build output and tools are not ours.
+/// Adds the files with these endings below a folder, except build output and tools.
 fn files(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();

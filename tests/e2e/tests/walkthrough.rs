@@ -9,7 +9,7 @@ use kit::aws::REGION;
 use kit::endpoint::Endpoint;
 use kit::http::Request;
 use kit::local::{ANYWHERE, Local, command};
-use kit::process::{Exit, Process, clean, repository};
+use kit::process::{Exit, Process, command_with_clean_env, repository};
 use kit::service::Service;
 use kit::wait::{PATIENCE, eventually, until};
 use serde_json::Value;
@@ -45,7 +45,7 @@ fn aws_cli() -> Option<PathBuf> {
 
 /// The output of the AWS CLI, as JSON.
 async fn cli(aws: &Path, endpoint: &str, arguments: &[&str]) -> Value {
-    let mut command = clean(aws);
+    let mut command = command_with_clean_env(aws);
     command
         .args(["--endpoint-url", endpoint, "--output", "json"])
         .args(arguments)
@@ -226,7 +226,7 @@ async fn messages_survive_an_end_and_a_kill() {
     }
 }
 
-/// Each tenant has exactly what it posted, newest first.
+/// Asserts that each tenant has exactly its posted messages, newest first.
 async fn assert_listed(local: &Local, posted: &[(&str, String)]) {
     for tenant in ["tenant-1", "tenant-2", "tenant-3"] {
         let expected: Vec<_> = posted
@@ -256,7 +256,7 @@ async fn assert_listed(local: &Local, posted: &[(&str, String)]) {
 }
 
 #[tokio::test]
-async fn it_ends_with_0_on_either_signal() {
+async fn local_exits_with_0_on_either_signal() {
     for signal in ["TERM", "INT"] {
         let mut local = Local::start(None).await;
         local.process.signal(signal);
@@ -322,7 +322,7 @@ async fn an_invalid_flag_is_one_line_that_names_it() {
     assert_refused("--nonsense", "unexpected", unknown).await;
 }
 
-/// Asserts that it does not start, with one line that names the flag.
+/// Asserts that the command does not start, with one line that names the flag.
 async fn assert_refused(flag: &str, says: &str, command: Command) {
     let mut process = Process::start("local", command);
     let exit = process.exit(PATIENCE).await;
@@ -346,7 +346,7 @@ async fn assert_refused(flag: &str, says: &str, command: Command) {
 }
 
 #[tokio::test]
-async fn it_ignores_the_users_aws_variables() {
+async fn local_ignores_the_users_aws_variables() {
     let mut command = command(ANYWHERE, ANYWHERE, None);
     command.envs([
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
@@ -369,7 +369,7 @@ async fn it_ignores_the_users_aws_variables() {
 }
 
 #[tokio::test]
-async fn it_is_ready_in_under_a_second() {
+async fn local_is_ready_in_under_a_second() {
     let mut fastest = Duration::MAX;
     for _ in 0..3 {
         let started = Instant::now();

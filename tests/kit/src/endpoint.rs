@@ -1,4 +1,4 @@
-//! The embedded AWS endpoint as a process, and what it offers testers: counts of calls and faults on request.
+//! The embedded AWS endpoint as a process, with its controls for tests: counts of calls and injected faults.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::aws::Aws;
 use crate::http::{Answer, Request};
-use crate::process::{Process, binary, clean, fixed_port};
+use crate::process::{Process, binary, command_with_clean_env, fixed_port};
 
 /// A running endpoint, and its controls.
 pub struct Endpoint {
@@ -25,14 +25,14 @@ impl Endpoint {
         Self::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await
     }
 
-    /// Starts an endpoint that keeps its data in this folder, on a port that it gets again when it is started again.
+    /// Starts an endpoint that keeps its data in this folder, on a port that stays the same after a restart.
     pub async fn kept(data: PathBuf) -> Self {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, fixed_port()));
         Self::start(listen, Some(data)).await
     }
 
     async fn start(listen: SocketAddr, data: Option<PathBuf>) -> Self {
-        let mut command = clean(binary("localaws"));
+        let mut command = command_with_clean_env(binary("localaws"));
         command.arg(format!("--listen={listen}"));
         match &data {
             Some(folder) => command.arg("--data-dir").arg(folder),
@@ -76,14 +76,14 @@ impl Deref for Endpoint {
     }
 }
 
-/// The endpoint's pages for testers, under `/_localaws/`.
+/// The endpoint's pages for tests, under `/_localaws/`.
 #[derive(Debug, Clone, Copy)]
 pub struct Controls {
     address: SocketAddr,
 }
 
 impl Controls {
-    /// The pages of the endpoint at this address, whichever process it runs in.
+    /// Returns the pages of the endpoint at this address.
     pub const fn of(address: SocketAddr) -> Self {
         Self { address }
     }
@@ -107,7 +107,7 @@ impl Controls {
         self.must("PUT", "faults", &rules.to_string()).await;
     }
 
-    /// How often each rule has struck.
+    /// Returns the number of calls into which each rule has injected its fault.
     pub async fn injected(&self) -> Vec<u64> {
         let rules = self.must("GET", "faults", "").await.json();
         let rules = rules.as_array().cloned().unwrap_or_default();

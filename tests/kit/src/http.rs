@@ -1,9 +1,9 @@
-//! An HTTP/1.1 client that sends exactly the bytes it is given.
+//! An HTTP/1.1 client that sends exactly the given bytes.
 //!
-//! Libraries refuse to send what a hostile client sends; this client leaves the decision to the server. [`Request`] builds
+//! Libraries refuse to send malformed requests; this client leaves the decision to the server. [`Request`] builds
 //! the bytes and sends them over a connection of their own. [`Connection`] is kept alive; load generators and stubs use it,
-//! because it copies nothing: one buffer per connection, no allocation per message, heads parsed by `httparse`. It never
-//! decodes a chunked body.
+//! because it copies nothing: one buffer per connection, no allocation per message, heads parsed by `httparse`. A
+//! [`Connection`] never decodes a chunked body.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Time limit of an answer: three times what the contract allows.
+/// Time limit of an answer: three times the contract's limit.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// First size of a connection's buffer.
 const BUFFER_BYTES: usize = 4 * 1024;
@@ -210,9 +210,9 @@ impl Answer {
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// Where the current message ends.
+    /// End of the current message.
     used: usize,
-    /// Where the bytes read so far end.
+    /// End of the bytes read so far.
     filled: usize,
     body: usize,
 }
@@ -226,7 +226,7 @@ pub struct Head {
     pub closes: bool,
 }
 
-/// What a stub needs of a request; borrowed from its connection.
+/// The parts of a request that a stub needs; borrowed from its connection.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Incoming<'a> {
     pub path: &'a str,
@@ -237,7 +237,7 @@ pub struct Incoming<'a> {
     pub closes: bool,
 }
 
-/// A message's parts: bytes of its head, bytes of its body, and what was parsed.
+/// A message's parts: bytes of its head, bytes of its body, and the parsed head.
 type Parsed<T> = (usize, usize, T);
 
 impl Connection {
@@ -346,7 +346,7 @@ impl Connection {
         }
     }
 
-    /// Reads what is there, with room for `wanted` bytes in all; 0 at the end of the stream.
+    /// Reads the available bytes, with room for `wanted` bytes in all; returns 0 at the end of the stream.
     async fn fill(&mut self, wanted: usize) -> io::Result<usize> {
         if wanted > MESSAGE_BYTES_MAX {
             return Err(invalid("message too large"));

@@ -1,8 +1,8 @@
-//! Load: clients in a closed loop (each sends its next request once the last one is answered), and an open loop (requests
-//! come at a rate, whatever became of those before).
+//! Load generators. In a closed loop, each client sends its next request once the previous request is answered. In an open
+//! loop, requests are sent at a rate, whether or not earlier requests were answered.
 //!
-//! Connections are kept alive, and requests are written before the measurement. Everything runs on the caller's thread,
-//! which shares the machine's cores with what it measures.
+//! Connections are kept alive, and requests are serialized before the measurement. Everything runs on the caller's thread,
+//! which shares the machine's cores with the measured service.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -28,7 +28,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 const LATENCY_DIGITS: u8 = 3;
 /// Pause of a client whose connection failed, so that it does not spin.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
-/// Interval at which an open loop sends what is due.
+/// Interval at which an open loop sends the due requests.
 const TICK: Duration = Duration::from_millis(1);
 
 /// The bytes of a request, ready to be sent again and again.
@@ -229,7 +229,7 @@ impl Clients {
 pub struct Open {
     pub to: SocketAddr,
     pub request: Prepared,
-    /// Most requests in flight, each on a connection; a request that is due beyond is not sent, and counted.
+    /// Most requests in flight, each on a connection; a further due request is not sent, only counted.
     pub connections: usize,
 }
 
@@ -238,8 +238,8 @@ pub type Stretch = (f64, Duration);
 
 impl Open {
     /// Sends at these rates, one stretch right after the other, and returns the answers by windows of [`WINDOW`]. A request
-    /// belongs to the window in which it was due, and its latency begins when it was due. Nothing is waited for between
-    /// stretches: the second stretch meets what the first left behind.
+    /// belongs to the window in which it was due, and its latency begins when it was due. There is no pause between
+    /// stretches: the second stretch begins with the requests that the first left in progress.
     pub async fn run(self, stretches: &[Stretch]) -> Vec<Tally> {
         LocalSet::new().run_until(self.send(stretches)).await
     }
@@ -283,7 +283,7 @@ impl Open {
     }
 }
 
-/// When the request of this number is due; none beyond the last.
+/// Returns the time at which the request of this number is due; none after the last request.
 fn due(stretches: &[Stretch], mut number: u64) -> Option<Duration> {
     let mut begin = Duration::ZERO;
     for (rate, length) in stretches {
@@ -297,7 +297,7 @@ fn due(stretches: &[Stretch], mut number: u64) -> Option<Duration> {
     None
 }
 
-/// One request and its answer, over this connection or a new one.
+/// Sends one request over this connection or a new connection, and returns its answer.
 async fn exchange(
     to: SocketAddr,
     connection: &mut Option<Connection>,
@@ -324,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_stretch_follows_right_after_the_other() {
+    fn a_stretch_follows_the_previous_stretch_without_a_pause() {
         let stretches = [
             (10.0, Duration::from_secs(2)),
             (4.0, Duration::from_secs(1)),

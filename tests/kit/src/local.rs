@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::aws::Aws;
 use crate::endpoint::Controls;
 use crate::http::{Answer, Request};
-use crate::process::{Process, binary, clean};
+use crate::process::{Process, binary, command_with_clean_env};
 
 /// The whole SaaS, running.
 pub struct Local {
@@ -23,7 +23,7 @@ pub const ANYWHERE: &str = "127.0.0.1:0";
 
 /// The command for `local`, with its data in this folder or in memory.
 pub fn command(gateway: &str, endpoint: &str, data: Option<&Path>) -> Command {
-    let mut command = clean(binary("local"));
+    let mut command = command_with_clean_env(binary("local"));
     command.args(["--listen", gateway, "--aws-listen", endpoint]);
     match data {
         Some(folder) => command.arg("--data-dir").arg(folder),
@@ -41,7 +41,7 @@ impl Local {
     /// Waits until this process is ready.
     ///
     /// # Panics
-    /// It ends first, or takes too long.
+    /// The process ends before it is ready, or the time limit is over.
     pub async fn of(mut process: Process) -> Self {
         let address = |line: &str, before: &str| {
             let (_, rest) = line.trim().strip_prefix(before)?.split_once("http://")?;
@@ -77,7 +77,7 @@ impl Local {
         format!("http://{}", self.endpoint)
     }
 
-    /// The endpoint's pages for testers.
+    /// Returns the endpoint's pages for tests.
     pub fn controls(&self) -> Controls {
         Controls::of(self.endpoint)
     }

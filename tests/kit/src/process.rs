@@ -1,5 +1,5 @@
 //! Programs as processes. A [`Process`] is under test: its output is captured, and a test sends signals and sees the exit
-//! code. A [`Helper`] only runs. Neither outlives its value.
+//! code. A [`Helper`] only runs. Each process ends with its value.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::wait::{PATIENCE, eventually, until};
 
-/// Ports outside the range that systems hand out, so that a server can be started again on the port it had.
+/// Ports outside the range of ephemeral ports, so that a server can be started again on its former port.
 const FIXED_PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// A running program.
@@ -26,8 +26,8 @@ pub struct Process {
     exit: Option<Exit>,
 }
 
-/// A program whose output is not kept. It is killed with its value; its standard input ends with this process, so that a
-/// program of ours notices even a violent end.
+/// A program whose output is not kept. The program is killed with its value. Its standard input ends with this process, so
+/// our own programs notice even a SIGKILL of the test.
 pub struct Helper(Child);
 
 impl Helper {
@@ -40,13 +40,13 @@ impl Helper {
         Self::spawn(command)
     }
 
-    /// Starts the command with its standard output for the caller, who must read it.
+    /// Starts the command and returns its standard output, which the caller must read.
     ///
     /// # Errors
     /// The program cannot be started.
     ///
     /// # Panics
-    /// Never: the output is piped.
+    /// Never, because the output is piped.
     pub fn piped(command: &mut Command) -> io::Result<(Self, ChildStdout)> {
         command.stdout(Stdio::piped());
         let mut helper = Self::spawn(command)?;
@@ -104,8 +104,8 @@ pub fn repository() -> &'static Path {
         .expect("the crate is in the repository")
 }
 
-/// A command whose environment has only the search path.
-pub fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
+/// Returns a command whose environment has only the search path.
+pub fn command_with_clean_env(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear();
     if let Some(path) = std::env::var_os("PATH") {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::aws::REGION;
 use crate::http::{Answer, Request};
 use crate::metrics::Metrics;
-use crate::process::{Exit, Process, binary, clean};
+use crate::process::{Exit, Process, binary, command_with_clean_env};
 use crate::wait::{PATIENCE, eventually, until};
 
 pub struct Service {
@@ -26,7 +26,7 @@ pub const QUIET_LOG: (&str, &str) = (
 
 /// The command for a service in an environment, over the endpoint at this URL, with every variable it needs.
 pub fn command(name: &str, environment: &str, url: &str) -> std::process::Command {
-    let mut command = clean(binary(name));
+    let mut command = command_with_clean_env(binary(name));
     command.envs([
         ("ENVIRONMENT", environment),
         ("PORT", "0"),

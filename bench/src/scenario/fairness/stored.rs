@@ -10,17 +10,17 @@ use serde::Deserialize;
 
 use super::{NOISY, QUIET};
 
-/// The log so far. Clones share it.
+/// The stored messages that the log has shown so far. Clones share the same state.
 #[derive(Clone, Default)]
-pub(super) struct Stored(Arc<Mutex<Seen>>);
+pub(super) struct Stored(Arc<Mutex<State>>);
 
 #[derive(Default)]
-struct Seen {
+struct State {
     noisy: u64,
     quiet: HashMap<String, DateTime<Utc>>,
 }
 
-/// The fields of a log line that are read.
+/// The fields of a log line that this module uses.
 #[derive(Deserialize)]
 struct Line {
     timestamp: String,
@@ -32,26 +32,26 @@ impl Stored {
     /// Follows a log until it ends, on a thread of its own: a full pipe would stop the consumer.
     pub(super) fn follow(log: ChildStdout) -> Self {
         let stored = Self::default();
-        let seen = stored.clone();
+        let reader = stored.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(log).lines().map_while(Result::ok) {
-                seen.take(&line);
+                reader.record(&line);
             }
         });
         stored
     }
 
-    /// Messages of the noisy tenant.
+    /// Returns the number of stored messages of the noisy tenant.
     pub(super) fn noisy(&self) -> u64 {
         self.lock().noisy
     }
 
-    /// The time at which a message of the quiet tenant was stored.
+    /// Returns the time at which a message of the quiet tenant was stored, or none if it is not stored yet.
     pub(super) fn time_of(&self, id: &str) -> Option<DateTime<Utc>> {
         self.lock().quiet.get(id).copied()
     }
 
-    fn take(&self, line: &str) {
+    fn record(&self, line: &str) {
         if !line.contains("\"event stored\"") {
             return;
         }
@@ -71,7 +71,7 @@ impl Stored {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seen> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,11 +84,11 @@ mod tests {
     fn the_flood_is_counted_and_the_quiet_tenant_is_timed() {
         let stored = Stored::default();
         for tenant in [NOISY, NOISY, QUIET] {
-            stored.take(&format!(
+            stored.record(&format!(
                 r#"{{"timestamp":"2026-11-23T04:00:00.123456Z","level":"INFO","message":"event stored","tenant_id":"{tenant}","message_id":"m"}}"#
             ));
         }
-        stored.take(r#"{"message":"receiving"}"#);
+        stored.record(r#"{"message":"receiving"}"#);
         assert_eq!(stored.noisy(), 2);
         assert_eq!(
             stored

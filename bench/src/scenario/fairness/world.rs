@@ -14,7 +14,7 @@ use super::stored::Stored;
 use super::{NOISY, QUIET};
 use crate::candidate::{Binaries, Role, Side, program};
 use crate::load::{ask, body};
-use crate::process::{Child, clean, own_binary, wait_until_open};
+use crate::process::{Child, command_with_clean_env, own_binary, wait_until_open};
 use crate::stub::{ACCOUNT, ENVIRONMENT, REGION, RESOURCE};
 
 /// Milliseconds added to every call.
@@ -81,9 +81,9 @@ impl World {
     async fn send_batches(&self, calls: u64) -> anyhow::Result<()> {
         let mut connection = Connection::open(self.address).await?;
         for _ in 0..calls {
-            let entry = |at: u64| {
+            let entry = |index: u64| {
                 let (_, mut message) = message(NOISY);
-                message["Id"] = json!(at.to_string());
+                message["Id"] = json!(index.to_string());
                 message
             };
             let entries: Vec<Value> = (0..BATCH).map(entry).collect();
@@ -98,7 +98,7 @@ impl World {
 /// Starts the embedded endpoint as a process of its own.
 async fn endpoint() -> anyhow::Result<(Child, SocketAddr)> {
     let port = fixed_port();
-    let mut command = clean(own_binary()?);
+    let mut command = command_with_clean_env(own_binary()?);
     command.args(["endpoint", "--port", &port.to_string()]);
     let process = Child::start("the embedded endpoint", command)?;
     let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -142,7 +142,7 @@ async fn provision(address: SocketAddr) -> anyhow::Result<String> {
         .context("a created queue has a URL")
 }
 
-/// An AWS call to an endpoint that checks no signatures.
+/// Returns the request of an AWS call; the endpoint checks no signatures.
 fn aws(action: &str, body: &str) -> Request {
     Request::new("POST", "/")
         .header("x-amz-target", action)
@@ -152,7 +152,7 @@ fn aws(action: &str, body: &str) -> Request {
         .body(body)
 }
 
-/// A message as the producer sends it, and its id.
+/// Returns a message's id and the message as the producer sends it.
 fn message(tenant: &str) -> (String, Value) {
     let id = Uuid::now_v7().to_string();
     let text = |value: &str| json!({ "DataType": "String", "StringValue": value });

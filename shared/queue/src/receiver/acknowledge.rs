@@ -16,11 +16,11 @@ use tenantry_process::retry::{self, backoff, backoff_from_half, classify};
 const REASON_ATTRIBUTES: [&str; 2] = ["set_aside_reason", "dead_letter_reason"];
 /// Attempts of a delete, over about 15 s. A message that is not deleted is redelivered.
 const DELETE_ATTEMPTS: u32 = 12;
-/// Longest wait before the first retry of a delete; doubled for each further one.
+/// Longest wait before the first retry of a delete; doubled for each further retry.
 const DELETE_RETRY_BASE: Duration = Duration::from_millis(100);
 /// Longest wait before any retry of a delete.
 const DELETE_RETRY_MAX: Duration = Duration::from_secs(3);
-/// Longest delay of the first redelivery; doubled for each further one.
+/// Longest delay of the first redelivery; doubled for each further redelivery.
 const REDELIVERY_BASE: Duration = Duration::from_secs(2);
 /// Longest delay of any redelivery.
 const REDELIVERY_MAX: Duration = Duration::from_secs(900);

@@ -2,7 +2,7 @@
 //!
 //! A slow group (for example, its table partition is throttled) would soon hold every permit, and no message of another
 //! group would be received. So each group holds at most its share, and messages beyond the share are postponed. A message
-//! is postponed at most twice, because deliveries count towards the dead-letter queue.
+//! is postponed at most twice, because deliveries count toward the dead-letter queue.
 
 use std::collections::HashMap;
 

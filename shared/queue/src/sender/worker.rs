@@ -16,7 +16,7 @@ use crate::url::queue_url;
 use tenantry_process::arn::QueueArn;
 use tenantry_process::retry::{self, Failure, backoff, classify};
 
-/// Longest wait before the first retry of an entry; doubled for each further one.
+/// Longest wait before the first retry of an entry; doubled for each further retry.
 const RETRY_BASE: Duration = Duration::from_millis(50);
 /// Longest wait before any retry; the caller's deadline ends the retries.
 const RETRY_MAX: Duration = Duration::from_secs(1);

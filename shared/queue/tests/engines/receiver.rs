@@ -189,7 +189,8 @@ async fn an_idle_queue_is_polled_by_one_long_poll_at_a_time() {
 }
 
 #[tokio::test]
-async fn what_can_never_succeed_is_set_aside_with_its_reason_and_its_neighbours_go_on() {
+async fn a_message_that_cannot_succeed_is_dead_lettered_with_its_reason_and_its_neighbors_are_handled()
+ {
     let aws = Aws::start().await;
     aws.queue("poison").await;
     fill(&aws, "poison", 10).await;
@@ -241,7 +242,7 @@ async fn without_a_dead_letter_queue_poison_is_left_to_redelivery() {
     let running = Running::start(&aws, "alone", &notes, limits()).await;
     eventually("redelivered", async || notes.of("m0") >= 2).await;
     running.end().await;
-    assert_eq!(notes.of("m1"), 1, "its neighbour was deleted");
+    assert_eq!(notes.of("m1"), 1, "its neighbor was deleted");
     assert_ne!(aws.count("alone").await, (0, 0), "it is still there");
 }
 
@@ -283,7 +284,7 @@ async fn a_lease_is_kept_while_the_handler_works() {
 }
 
 #[tokio::test]
-async fn what_is_in_hand_never_exceeds_the_permits() {
+async fn messages_in_progress_never_exceed_the_permits() {
     let aws = Aws::start().await;
     aws.queue("bounded").await;
     fill(&aws, "bounded", 60).await;
@@ -354,11 +355,11 @@ async fn a_stop_finishes_what_is_in_hand_and_leaves_the_rest_visible() {
     assert_eq!(
         waiting + u64::from(notes.deliveries()),
         100,
-        "what was handled is gone, the rest is there"
+        "handled messages are deleted, the others stay"
     );
 }
 
-/// Cannot finish a batch with a message of the group `noisy` before it is told to.
+/// Cannot finish a batch with a message of the group `noisy` before the test permits it.
 struct Stuck {
     notes: Notes,
     released: CancellationToken,

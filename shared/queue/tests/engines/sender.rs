@@ -19,7 +19,7 @@ fn message(body: impl ToString) -> Outgoing {
 }
 
 #[tokio::test]
-async fn one_caller_costs_one_call_a_message_and_waits_for_nothing() {
+async fn a_lone_caller_costs_one_call_per_message_and_waits_for_nothing() {
     let aws = Aws::start().await;
     let queue = aws.queue("one").await;
     let sender = sender(&aws, SenderLimits::default());
@@ -130,15 +130,15 @@ async fn a_missing_queue_and_a_refused_message_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_refused_message_costs_its_neighbours_nothing() {
+async fn a_refused_message_costs_its_neighbors_nothing() {
     let aws = Aws::start().await;
-    let queue = aws.queue("neighbours").await;
+    let queue = aws.queue("neighbors").await;
     let sender = sender(&aws, SenderLimits::default());
     let bodies = ["a", "b", "\u{1}", "c"];
     let answers = join_all(bodies.map(|body| sender.send(&queue, message(body)))).await;
     let refused: Vec<_> = answers.iter().map(Result::is_err).collect();
     assert_eq!(refused, [false, false, true, false]);
-    assert_eq!(aws.count("neighbours").await, (3, 0));
+    assert_eq!(aws.count("neighbors").await, (3, 0));
 }
 
 #[tokio::test]

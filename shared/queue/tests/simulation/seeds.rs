@@ -14,15 +14,15 @@ const COUNT_VARIABLE: &str = "SIMULATION_SEEDS";
 const SEED_VARIABLE: &str = "SIMULATION_SEED";
 /// Runs of a seed that runs alone.
 const REPEATS: usize = 50;
-/// Seeds that run twice to compare their traces, and the number that may differ (measured: one in a hundred does).
+/// Seeds that run twice to compare their traces, and the number of seeds that may differ (measured: one in a hundred).
 const REPLAYED: u64 = 20;
 const MAX_UNSTEADY: usize = 3;
 /// Virtual time after which a run is stuck.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
-/// Failing seeds after which no more run; the report has the trace of the first, and the violations of all.
+/// The run stops after this many failing seeds. The report has the trace of the first seed and the violations of all.
 const FAILURES: usize = 20;
 
-/// A scenario: what runs under a seed, and what must hold for the trace.
+/// A scenario: the work under a seed, and the checks of its trace.
 pub(crate) trait Scenario {
     /// Name of the test, for the command that repeats a seed.
     const NAME: &'static str;
@@ -34,7 +34,7 @@ pub(crate) trait Scenario {
     fn world(&self) -> World;
 
     /// Runs the scenario to its end.
-    fn play(&self) -> impl Future<Output = ()>;
+    fn run(&self) -> impl Future<Output = ()>;
 
     /// Returns the violations in a trace, one sentence each.
     fn check(&self, trace: &Trace) -> Vec<String>;
@@ -61,7 +61,7 @@ pub(crate) fn run<S: Scenario>(default_count: u64) {
 /// Runs one seed; returns its violations and its trace, if there are violations.
 fn failure<S: Scenario>(seed: u64) -> Option<(String, Trace)> {
     let (violations, trace) = catch_unwind(AssertUnwindSafe(|| {
-        let (scenario, trace) = play::<S>(seed);
+        let (scenario, trace) = run_seed::<S>(seed);
         (scenario.check(&trace), trace)
     }))
     .unwrap_or_else(|_| {
@@ -86,11 +86,11 @@ fn failure<S: Scenario>(seed: u64) -> Option<(String, Trace)> {
 }
 
 /// Runs one seed; returns the scenario and its trace.
-pub(crate) fn play<S: Scenario>(seed: u64) -> (S, Trace) {
+pub(crate) fn run_seed<S: Scenario>(seed: u64) -> (S, Trace) {
     in_virtual_time(seed, async || {
         let scenario = S::new(seed);
         let world = scenario.world();
-        if timeout(LONGEST, scenario.play()).await.is_err() {
+        if timeout(LONGEST, scenario.run()).await.is_err() {
             world.note(Event::Stuck {
                 why: format!("not over after {LONGEST:?}"),
             });
@@ -101,19 +101,19 @@ pub(crate) fn play<S: Scenario>(seed: u64) -> (S, Trace) {
 }
 
 /// Runs a future in its own runtime, whose clock jumps from timer to timer, with a seed's jitter.
-pub(crate) fn in_virtual_time<T>(seed: u64, play: impl AsyncFnOnce() -> T) -> T {
+pub(crate) fn in_virtual_time<T>(seed: u64, work: impl AsyncFnOnce() -> T) -> T {
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime needs no more than memory");
-    runtime.block_on(play())
+    runtime.block_on(work())
 }
 
 /// Runs a few seeds twice each: except for the order of `select!` branches, the traces must be equal.
 pub(crate) fn check_repeatable<S: Scenario>() {
-    let digest = |seed| play::<S>(seed).1.digest();
+    let digest = |seed| run_seed::<S>(seed).1.digest();
     let unsteady: Vec<_> = (0..REPLAYED)
         .filter(|seed| digest(*seed) != digest(*seed))
         .collect();

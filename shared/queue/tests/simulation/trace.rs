@@ -73,7 +73,7 @@ pub(crate) enum Event {
     Panicked { handles: Vec<String> },
     /// A receiver begins.
     Started,
-    /// The receiver's token was cancelled.
+    /// The receiver's token was canceled.
     Stopping,
     /// `run` returned.
     Stopped,

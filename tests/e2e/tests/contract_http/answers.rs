@@ -29,9 +29,9 @@ async fn each_service_names_environment_itself_and_tenant_in_sorted_keys() {
             );
             assert_eq!(answer.header("content-type"), Some("application/json"));
         }
-        let nobody = service.ask(&Request::get(&path)).await;
+        let anonymous = service.ask(&Request::get(&path)).await;
         assert_eq!(
-            (nobody.status, nobody.text()),
+            (anonymous.status, anonymous.text()),
             (200, &*identity("pool-1", name, "null"))
         );
     }
@@ -48,9 +48,9 @@ async fn a_silo_names_itself() {
         (owner.status, owner.text()),
         (200, &*identity("tenant-1", "producer", "\"tenant-1\""))
     );
-    let nobody = producer.ask(&Request::get("/producer")).await;
+    let anonymous = producer.ask(&Request::get("/producer")).await;
     assert_eq!(
-        (nobody.status, nobody.text()),
+        (anonymous.status, anonymous.text()),
         (200, &*identity("tenant-1", "producer", "null"))
     );
 }

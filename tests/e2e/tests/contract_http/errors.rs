@@ -179,7 +179,7 @@ async fn another_method_gets_405_with_the_methods_that_are_allowed() {
             assert_error(&answer, service, 405, "method_not_allowed").await;
             let allow = answer
                 .header("allow")
-                .expect("405 says what is allowed")
+                .expect("a 405 names the allowed methods")
                 .to_owned();
             let allow: BTreeSet<_> = allow
                 .split(',')
@@ -231,7 +231,7 @@ async fn a_valid_request_id_is_kept_and_any_other_is_replaced() {
         assert_eq!(
             producer.log_line("request_id", sane).await["level"],
             "INFO",
-            "the line is what it says"
+            "a request id changes no other field of its log line"
         );
     }
     let too_long = "i".repeat(129);

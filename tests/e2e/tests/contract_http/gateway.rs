@@ -216,6 +216,6 @@ async fn a_queue_that_is_down_is_503_and_a_tenant_past_its_rate_429() {
     assert_eq!(
         local.ask(&Request::event().tenant("tenant-3")).await.status,
         200,
-        "a neighbour is not limited"
+        "another tenant is not limited"
     );
 }

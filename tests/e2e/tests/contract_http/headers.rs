@@ -18,11 +18,11 @@ fn assert_sane(answer: &Answer, what: &str) {
     );
     assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
     assert!(answer.header("x-request-id").is_some(), "{what}");
-    for telling in ["server", "x-powered-by", "via"] {
+    for software_header in ["server", "x-powered-by", "via"] {
         assert_eq!(
-            answer.header(telling),
+            answer.header(software_header),
             None,
-            "{what} tells what it is made of"
+            "{what} exposes its software"
         );
     }
     let mut names: Vec<_> = answer.headers.iter().map(|(name, _)| name).collect();

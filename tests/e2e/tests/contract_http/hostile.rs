@@ -67,7 +67,7 @@ async fn assert_each_is_refused(service: &Service, route: &Request) {
         let body = answer.text();
         assert!(
             value.len() < 8 || !body.contains(&shown),
-            "the answer repeats what it was sent: {body}"
+            "the answer repeats the request: {body}"
         );
     }
 }

@@ -248,8 +248,8 @@ async fn no_value_of_any_header_passes_the_load_balancer_changed() {
         attack(local.gateway, route, count, seed).await;
     }
     assert!(local.process.is_running());
-    let (said, told) = (local.process.stdout(), local.process.stderr());
-    for lines in [&said, &told] {
+    let (stdout, stderr) = (local.process.stdout(), local.process.stderr());
+    for lines in [&stdout, &stderr] {
         assert!(
             lines
                 .iter()

@@ -123,9 +123,9 @@ async fn a_tenant_never_sees_anothers_messages_nor_uses_its_cursor() {
         "{}",
         stolen.text()
     );
-    let nobody = consumer.ask(&Request::get("/consumer/messages")).await;
+    let anonymous = consumer.ask(&Request::get("/consumer/messages")).await;
     assert_eq!(
-        (nobody.status, &*nobody.field("code")),
+        (anonymous.status, &*anonymous.field("code")),
         (404, "tenant_missing")
     );
 }

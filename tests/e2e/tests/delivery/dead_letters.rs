@@ -84,7 +84,7 @@ async fn a_poison_message_is_dead_lettered_with_its_reason_body_and_attributes()
         (
             "foreign_tenant",
             "4",
-            &[("tenant_id", "tenant-9"), ("colour", "blue")],
+            &[("tenant_id", "tenant-9"), ("color", "blue")],
         ),
         ("foreign_tenant", "5", &[("tenant_id", "tenant-3")]),
         (
@@ -192,17 +192,14 @@ async fn a_tenant_registered_a_moment_ago_is_not_unknown() {
     let early = consumer
         .ask(&Request::get("/consumer").tenant("tenant-5"))
         .await;
-    assert_eq!(
-        early.status, 404,
-        "somebody could not wait for the tenant: the consumer has heard of no such name"
-    );
+    assert_eq!(early.status, 404, "the tenant is not registered yet");
     world.aws.register("tenant-5", "basic", &world.pool).await;
     let id = world.producer().await.post("tenant-5", "").await;
     world.stored(1, &world.pool).await;
     assert_eq!(
         world.aws.stored_ids(&world.pool).await,
         BTreeSet::from([id]),
-        "what was accepted is stored"
+        "the accepted events are stored"
     );
 }
 
@@ -220,6 +217,6 @@ async fn a_tenant_that_has_just_moved_into_the_pool_is_served_there() {
     assert_eq!(
         world.aws.stored_ids(&world.pool).await,
         BTreeSet::from([id]),
-        "what was accepted is stored"
+        "the accepted events are stored"
     );
 }

@@ -155,7 +155,7 @@ async fn consuming_starts_by_itself_before_any_probe() {
     assert_eq!(
         consumer.metrics().await.sum("http_requests_total", &[]),
         0.0,
-        "nobody has asked it anything"
+        "no request was sent"
     );
 }
 

@@ -118,7 +118,7 @@ async fn a_request_in_hand_at_sigterm_is_answered() {
         answer.text()
     );
     assert_eq!(world.aws.depth(&world.pool.queue).await.visible, 2);
-    assert!(request.send(to).await.is_err(), "nobody listens any more");
+    assert!(request.send(to).await.is_err(), "the port is closed");
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn a_client_that_never_finishes_its_request_does_not_keep_a_service_from_e
             .await
             .expect("it listens");
         held.write_all(start).await.expect("it reads");
-        // This request is answered after the other connection was accepted, so that the server reads that one now.
+        // This request is answered after the other connection was accepted, so that the server now reads the other.
         assert!(producer.is_ready().await);
         let ended = producer.stop().await;
         assert_eq!(

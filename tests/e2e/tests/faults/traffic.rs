@@ -1,4 +1,4 @@
-//! Clients that post while faults strike.
+//! Clients that post while faults are injected.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;

@@ -255,7 +255,7 @@ async fn keys_are_rotated_kept_while_the_issuer_is_down_and_seldom_requested() {
         issuer.reads() > reads
     })
     .await;
-    assert_eq!(status(&of_new).await, 200, "what is known stays in use");
+    assert_eq!(status(&of_new).await, 200, "a known key stays in use");
     assert!(producer.is_ready().await);
 }
 

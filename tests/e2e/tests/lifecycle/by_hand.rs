@@ -121,7 +121,7 @@ async fn a_suspended_tenant_is_refused_until_it_is_resumed() {
 }
 
 #[tokio::test]
-async fn it_ends_while_it_reconciles() {
+async fn local_exits_while_it_reconciles() {
     let mut installation = Installation::new().await;
     installation.onboard("hasty", "premium").await;
     installation.local.process.signal("TERM");

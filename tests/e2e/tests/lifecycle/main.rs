@@ -9,7 +9,7 @@ use std::process::Command;
 
 use kit::http::Request;
 use kit::local::{ANYWHERE, Local, command};
-use kit::process::{Process, binary, clean};
+use kit::process::{Process, binary, command_with_clean_env};
 use kit::wait::{PATIENCE, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -187,7 +187,7 @@ impl Installation {
     /// Runs tenantctl on the repository.
     fn tenantctl(&self, arguments: &[&str]) {
         let cache = tempfile::tempdir().expect("a scratch folder");
-        let mut command = clean(binary("tenantctl"));
+        let mut command = command_with_clean_env(binary("tenantctl"));
         command
             .args(["--repository", &self.repository(), "--cache-dir"])
             .arg(cache.path())
@@ -208,7 +208,7 @@ fn replace(file: &Path, from: &str, to: &str) {
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> String {
-    let mut command = clean("git");
+    let mut command = command_with_clean_env("git");
     command.current_dir(folder).args(arguments).envs([
         ("GIT_CONFIG_GLOBAL", "/dev/null"),
         ("GIT_CONFIG_NOSYSTEM", "1"),

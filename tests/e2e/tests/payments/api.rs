@@ -109,7 +109,7 @@ async fn refunds_add_up_to_their_charge_and_no_further() {
     );
     assert!(
         too_much.field("msg").contains("600"),
-        "it says what is left: {}",
+        "the answer states the rest: {}",
         too_much.text()
     );
     let rest = payments.ask(&refund("tenant-2", "r2", &id, 600)).await;

@@ -72,7 +72,7 @@ impl Ledger {
             assert_eq!(
                 number(charge, "refunded"),
                 sum,
-                "what is refunded is the sum of the refunds"
+                "the refunded sum is the sum of the refunds"
             );
             assert!(
                 sum <= number(charge, "amount"),
@@ -174,7 +174,7 @@ fn number(item: &Value, name: &str) -> u64 {
         .unwrap_or_else(|| panic!("{name} is a whole number: {item}"))
 }
 
-/// Each check finds a planted error.
+/// Each check finds an injected error.
 mod self_tests {
     use super::*;
 

@@ -166,11 +166,11 @@ async fn events_of_an_unregistered_tenant_delay_no_other_and_are_sent_after_its_
         .service("payments", "pool-1", &[SWEEP_SOON, registry])
         .await;
     let _consumers = bank.consumers().await;
-    until("the other tenant's is told", PATIENCE, async || {
+    until("the other tenant's event is stored", PATIENCE, async || {
         bank.events(&world.pool).await.len() == 1
     })
     .await;
-    until("it is known that one waits", PATIENCE, async || {
+    until("one event waits in the outbox", PATIENCE, async || {
         payments.metrics().await.sum("outbox_waiting", &[]) == 1.0
     })
     .await;

@@ -1,4 +1,4 @@
-//! The service killed at each point between write, send and clear: no charge is lost or doubled.
+//! The service killed at each point between write, send and clear: no charge is lost or duplicated.
 
 use std::time::Duration;
 

@@ -7,6 +7,6 @@ mod faults;
 mod kills;
 mod page;
 mod pages;
-mod story;
+mod sequences;
 mod support;
 mod tenants;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::process::Command;
 
 use kit::local::Local;
-use kit::process::{Exit, Process, clean, repository};
+use kit::process::{Exit, Process, command_with_clean_env, repository};
 use kit::wait::{PATIENCE, until};
 
 /// The commands of the section, each with the output printed below it.
@@ -63,7 +63,7 @@ fn masked(text: &str, seen: &mut HashMap<String, String>) -> String {
 }
 
 async fn run(command: &str) -> String {
-    let mut shell: Command = clean("sh");
+    let mut shell: Command = command_with_clean_env("sh");
     shell.args(["-c", command]);
     let mut process = Process::start("sh", shell);
     assert_eq!(
@@ -80,7 +80,7 @@ async fn the_commands_of_the_page_answer_as_printed() {
     let local = Local::start(None).await;
     let steps = section();
     assert!(steps.len() >= 6, "{steps:?}");
-    // Ids of the README and their counterparts in this run.
+    // Ids of the page and their counterparts in this run.
     let mut became: HashMap<String, String> = HashMap::new();
     let (mut seen_there, mut seen_here) = (HashMap::new(), HashMap::new());
     for (command, printed) in steps {

@@ -42,10 +42,10 @@ async fn a_pool_keeps_basic_and_advanced_tenants_payments_and_a_silo_its_owners(
             assert_eq!(read.status, expected, "{tenant} {path}");
         }
     }
-    let nobody = Request::new("POST", "/payments/charges")
+    let anonymous = Request::new("POST", "/payments/charges")
         .key("k")
         .body(euros(1).to_string());
-    assert_eq!(pool.ask(&nobody).await.status, 404);
+    assert_eq!(pool.ask(&anonymous).await.status, 404);
     for (table, owners) in [
         (&bank.pool, &["tenant-2", "tenant-3", "tenant-4"][..]),
         (&bank.silo, &["tenant-1"]),

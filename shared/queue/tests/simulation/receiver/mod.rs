@@ -107,7 +107,7 @@ impl Scenario for ReceiverScenario {
         self.world.clone()
     }
 
-    async fn play(&self) {
+    async fn run(&self) {
         tokio::join!(self.feed(), self.end_faults(), self.receive_twice());
     }
 

@@ -1,4 +1,4 @@
-//! The receiver's checker detects violations: traces of a valid run, each with one planted fault; a handler that returns
+//! The receiver's checker detects violations: traces of a valid run, each with one injected fault; a handler that returns
 //! Done without storing; a receiver that deletes first.
 
 use std::sync::{Arc, OnceLock};
@@ -10,7 +10,7 @@ use tenantry_queue::receiver::SourceQueue;
 use super::checker::check;
 use super::handler::{Scripted, StoresNothing};
 use super::{DEAD, ReceiverScenario, SOURCE};
-use crate::seeds::{Scenario, in_virtual_time, play};
+use crate::seeds::{Scenario, in_virtual_time, run_seed};
 use crate::trace::{Decision, Event, Trace};
 use crate::world::protocol::Request;
 use crate::world::{World, arn};
@@ -18,9 +18,9 @@ use crate::world::{World, arn};
 /// A valid run with every kind of event that the checker checks.
 fn valid_run() -> (ReceiverScenario, Trace) {
     static SEED: OnceLock<u64> = OnceLock::new();
-    play(*SEED.get_or_init(|| {
+    run_seed(*SEED.get_or_init(|| {
         (0..)
-            .find(|seed| is_rich(&play(*seed)))
+            .find(|seed| is_rich(&run_seed(*seed)))
             .expect("seeds are unlimited")
     }))
 }
@@ -37,7 +37,7 @@ fn is_rich((scenario, trace): &(ReceiverScenario, Trace)) -> bool {
         && scenario.terms.handler_takes > scenario.terms.limits.visibility * 2
         && wanted
             .iter()
-            .all(|is_it| trace.0.iter().any(|(_, event)| is_it(event)))
+            .all(|is_wanted| trace.0.iter().any(|(_, event)| is_wanted(event)))
 }
 
 fn is_decided(event: &Event, wanted: Decision) -> bool {

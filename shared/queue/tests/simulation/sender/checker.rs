@@ -25,7 +25,7 @@ const MAX_ID_LENGTH: usize = 80;
 const TICK: Duration = Duration::from_millis(1);
 /// Longest time by which the last attempt exceeds the deadline: look-up and send, 3 s each, and a retry wait of 1 s.
 const LAST_ATTEMPT: Duration = Duration::from_secs(8);
-/// Longest time for which an entry without a caller counts towards the limits.
+/// Longest time for which an entry without a caller counts toward the limits.
 const ORPHAN: Duration = Duration::from_secs(15);
 
 /// Returns the violations in the trace.
@@ -281,7 +281,7 @@ impl Checker {
         if entry.body != send.body
             || entry.attributes.get(ATTRIBUTE).map(String::as_str) != Some(GROUP)
         {
-            complain("is not what was offered");
+            complain("differs from the offered message");
         }
         if send.confirmed {
             complain("is sent again though it was confirmed");

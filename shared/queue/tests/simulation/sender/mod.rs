@@ -117,7 +117,7 @@ impl Scenario for SenderScenario {
         self.world.clone()
     }
 
-    async fn play(&self) {
+    async fn run(&self) {
         let mut callers = JoinSet::new();
         for (number, plan) in self.plans.iter().enumerate() {
             callers.spawn(caller(

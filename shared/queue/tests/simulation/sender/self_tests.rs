@@ -1,20 +1,20 @@
-//! The sender's checker detects violations: traces of a valid run, each with one planted fault.
+//! The sender's checker detects violations: traces of a valid run, each with one injected fault.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::SenderScenario;
 use super::checker::check;
-use crate::seeds::{Scenario, play};
+use crate::seeds::{Scenario, run_seed};
 use crate::trace::{Event, Outcome, Trace};
 use crate::world::protocol::{Answer, Request};
 
 /// A valid run with full batches and many confirmed messages.
 fn valid_run() -> (SenderScenario, Trace) {
     static SEED: OnceLock<u64> = OnceLock::new();
-    play(*SEED.get_or_init(|| {
+    run_seed(*SEED.get_or_init(|| {
         (0..)
-            .find(|seed| is_rich(&play::<SenderScenario>(*seed).1))
+            .find(|seed| is_rich(&run_seed::<SenderScenario>(*seed).1))
             .expect("seeds are unlimited")
     }))
 }
@@ -139,7 +139,7 @@ fn the_checker_detects_a_batch_that_sqs_would_not_take() {
     );
     assert_detected(
         tamper(|entries| entries[1].body += "?"),
-        "not what was offered",
+        "differs from the offered message",
     );
 }
 

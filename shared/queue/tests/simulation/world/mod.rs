@@ -1,4 +1,4 @@
-//! The simulated SQS: queues behind a socket with faults that the seed decides, and a trace of all events.
+//! The simulated SQS: queues that a replaced socket serves, with faults that the seed decides, and a trace of all events.
 //!
 //! As in a real service, a received call is applied even if its caller has stopped waiting. All times are virtual, since the
 //! start of the run.

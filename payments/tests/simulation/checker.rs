@@ -1,14 +1,14 @@
-//! The promises that must hold at the end of a story. Pure.
+//! The checker: compares table, queue and responses with the promises at the end of a simulation run. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::Value;
 
-use crate::world::{State, as_number, text};
+use crate::simulated_aws::{State, as_number, text};
 
-/// Counts of a story.
+/// Counts of a simulation run.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Figures {
+pub(crate) struct RunCounts {
     pub(crate) charges: usize,
     pub(crate) refunds: usize,
     pub(crate) replays: usize,
@@ -16,10 +16,10 @@ pub(crate) struct Figures {
     pub(crate) kills: usize,
     /// Events sent more than once.
     pub(crate) sent_again: usize,
-    pub(crate) lost_answers: usize,
+    pub(crate) lost_responses: usize,
 }
 
-impl Figures {
+impl RunCounts {
     pub(crate) fn add(&mut self, other: &Self) {
         self.charges += other.charges;
         self.refunds += other.refunds;
@@ -27,7 +27,7 @@ impl Figures {
         self.refused += other.refused;
         self.kills += other.kills;
         self.sent_again += other.sent_again;
-        self.lost_answers += other.lost_answers;
+        self.lost_responses += other.lost_responses;
     }
 }
 
@@ -41,13 +41,13 @@ pub(crate) struct Responses {
 /// Charges and refunds by tenant and id: the event's name, and the charge.
 type Created = BTreeMap<(String, String), (String, String)>;
 
-/// Returns the broken promises, one sentence each.
-pub(crate) fn judge(
+/// Checks table and queue. Returns the violated promises, one sentence each.
+pub(crate) fn check(
     state: &State,
     responses: &BTreeMap<(String, String), Responses>,
-    figures: &mut Figures,
+    counts: &mut RunCounts,
 ) -> Vec<String> {
-    let mut broken: Vec<String> = state.broken.iter().cloned().collect();
+    let mut violations: Vec<String> = state.violations.iter().cloned().collect();
     let of_kind = |kind: &'static str| {
         state
             .items
@@ -55,9 +55,9 @@ pub(crate) fn judge(
             .filter_map(move |((tenant, sk), item)| Some((tenant, sk.strip_prefix(kind)?, item)))
     };
     let mut created = Created::new();
-    let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+    let pair = |first: &str, second: &str| (first.to_owned(), second.to_owned());
     for (tenant, id, charge) in of_kind("charge#") {
-        figures.charges += 1;
+        counts.charges += 1;
         created.insert(pair(tenant, id), pair("payment.recorded", id));
         let refunds = of_kind("refund#").filter(|(of, sk, _)| *of == tenant && sk.starts_with(id));
         let mut sums: Vec<_> = refunds
@@ -68,40 +68,40 @@ pub(crate) fn judge(
             (before + amount == *after).then_some(*after)
         });
         if sum != Some(as_number(&charge["refunded"])) || sum > Some(as_number(&charge["amount"])) {
-            broken.push(format!(
+            violations.push(format!(
                 "the sums of {id} do not add up: {sums:?} of {charge:?}"
             ));
         }
     }
     for (tenant, sk, _) in of_kind("refund#") {
-        figures.refunds += 1;
+        counts.refunds += 1;
         let (charge, id) = sk.split_once('#').unwrap_or_default();
         created.insert(pair(tenant, id), pair("payment.refunded", charge));
         if !state
             .items
             .contains_key(&(tenant.clone(), format!("charge#{charge}")))
         {
-            broken.push(format!("a refund of {tenant} has no charge: {sk}"));
+            violations.push(format!("a refund of {tenant} has no charge: {sk}"));
         }
     }
     let mut by_key = BTreeSet::new();
     for (tenant, key, item) in of_kind("key#") {
         let id = text(&item["made"]["S"]);
         if !created.contains_key(&pair(tenant, id)) || !by_key.insert((tenant.as_str(), id)) {
-            broken.push(format!(
+            violations.push(format!(
                 "the key {key} of {tenant} created nothing of its own"
             ));
         }
-        let answer = text(&item["answer"]["S"]);
+        let stored = text(&item["answer"]["S"]);
         match responses.get(&(tenant.clone(), key.to_owned())) {
-            Some(own) if own.bodies.iter().eq([answer]) && own.first_times <= 1 => {}
-            others => broken.push(format!(
-                "{tenant} received other responses under {key}: {others:?}, stored: {answer}"
+            Some(own) if own.bodies.iter().eq([stored]) && own.first_times <= 1 => {}
+            others => violations.push(format!(
+                "{tenant} received other responses under {key}: {others:?}, stored: {stored}"
             )),
         }
     }
     if by_key.len() != created.len() {
-        broken.push(format!(
+        violations.push(format!(
             "{} keys created {} charges and refunds",
             by_key.len(),
             created.len()
@@ -112,18 +112,18 @@ pub(crate) fn judge(
             .items
             .contains_key(&(tenant.clone(), format!("key#{key}")))
         {
-            broken.push(format!(
+            violations.push(format!(
                 "{tenant} received a response under {key}, which is not stored"
             ));
         }
     }
-    broken.extend(judge_events(state, created, figures));
-    broken
+    violations.extend(check_events(state, created, counts));
+    violations
 }
 
-fn judge_events(state: &State, mut created: Created, figures: &mut Figures) -> Vec<String> {
-    let mut broken = Vec::new();
-    // The consumer keeps the first of each id.
+fn check_events(state: &State, mut created: Created, counts: &mut RunCounts) -> Vec<String> {
+    let mut violations = Vec::new();
+    // The consumer keeps the first event of each id.
     let mut stored: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for (queue, tenant, id, body) in &state.sent {
         let home = if tenant == "tenant-3" {
@@ -132,12 +132,12 @@ fn judge_events(state: &State, mut created: Created, figures: &mut Figures) -> V
             "consumer-pool-1-x7k"
         };
         if queue != home {
-            broken.push(format!("{tenant}'s event {id} went to {queue}"));
+            violations.push(format!("{tenant}'s event {id} went to {queue}"));
         }
         if let Some(first) = stored.insert((tenant, id), body) {
-            figures.sent_again += 1;
+            counts.sent_again += 1;
             if first != body {
-                broken.push(format!("{id} was sent with two contents"));
+                violations.push(format!("{id} was sent with two contents"));
             }
         }
     }
@@ -153,17 +153,17 @@ fn judge_events(state: &State, mut created: Created, figures: &mut Figures) -> V
             text(&event["event"]).to_owned(),
             text(&event["charge_id"]).to_owned(),
         );
-        let is_right = found == Some(sent);
-        if !is_right || event["tenant_id"] != tenant {
-            broken.push(format!(
+        let is_expected = found == Some(sent);
+        if !is_expected || event["tenant_id"] != tenant {
+            violations.push(format!(
                 "the event {id} of {tenant} has no subject, or its subject has two events: {body}"
             ));
         }
     }
-    broken.extend(
+    violations.extend(
         created
             .into_iter()
             .map(|(subject, event)| format!("no event was sent for {event:?} {subject:?}")),
     );
-    broken
+    violations
 }

@@ -1,4 +1,4 @@
-//! The oracle: the answers to clients, compared with the items in the tables. Pure.
+//! The checker compares the answers to clients with the items in the tables. Pure.
 //!
 //! For every 200 there is exactly one item, in the tenant's own table, with the sent payload and the answered id. For
 //! every other event, refused or unanswered, there is one item or none. Payloads are unique, so that each item belongs to
@@ -55,11 +55,12 @@ impl Verdict {
     }
 }
 
-pub fn judge(sent: &[Sent], found: &[Found]) -> Verdict {
-    let places: HashMap<&str, usize> = sent
+/// Compares the sent events with the items of all tables.
+pub fn check(sent: &[Sent], found: &[Found]) -> Verdict {
+    let event_by_payload: HashMap<&str, usize> = sent
         .iter()
         .enumerate()
-        .map(|(at, sent)| (sent.payload.as_str(), at))
+        .map(|(index, sent)| (sent.payload.as_str(), index))
         .collect();
     let accepted = sent.iter().filter(|sent| sent.accepted.is_some()).count();
     let mut verdict = Verdict {
@@ -68,25 +69,25 @@ pub fn judge(sent: &[Sent], found: &[Found]) -> Verdict {
         stored: found.len(),
         ..Verdict::default()
     };
-    let mut own = vec![0_usize; sent.len()];
+    let mut item_counts = vec![0_usize; sent.len()];
     for item in found {
-        let Some(&at) = places.get(item.payload.as_str()) else {
+        let Some(&index) = event_by_payload.get(item.payload.as_str()) else {
             verdict.altered += 1;
             continue;
         };
-        let event = &sent[at];
+        let event = &sent[index];
         if item.table != event.table || item.tenant != event.tenant {
             verdict.misrouted += 1;
             continue;
         }
-        own[at] += 1;
+        item_counts[index] += 1;
         let is_renamed = event
             .accepted
             .as_ref()
             .is_some_and(|id| *id != item.message_id);
         verdict.renamed += usize::from(is_renamed);
     }
-    for (event, count) in sent.iter().zip(own) {
+    for (event, count) in sent.iter().zip(item_counts) {
         verdict.lost += usize::from(event.accepted.is_some() && count == 0);
         verdict.duplicated += count.saturating_sub(1);
     }
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn one_item_per_accepted_event_is_clean_and_a_refused_event_may_be_stored_once() {
-        assert_eq!(judge(&sent(), &found()), CLEAN);
+        assert_eq!(check(&sent(), &found()), CLEAN);
         let mut more = found();
         more.push(Found {
             table: 0,
@@ -147,14 +148,14 @@ mod tests {
             message_id: "x".into(),
             payload: "3".into(),
         });
-        let verdict = judge(&sent(), &more);
+        let verdict = check(&sent(), &more);
         assert_eq!(verdict, Verdict { stored: 3, ..CLEAN });
         assert!(verdict.is_clean());
     }
 
     #[test]
     fn a_lost_item_is_counted() {
-        let verdict = judge(&sent(), &found()[1..]);
+        let verdict = check(&sent(), &found()[1..]);
         assert_eq!(
             verdict,
             Verdict {
@@ -173,7 +174,7 @@ mod tests {
             message_id: "another".into(),
             ..doubled[0].clone()
         });
-        let verdict = judge(&sent(), &doubled);
+        let verdict = check(&sent(), &doubled);
         assert_eq!(
             verdict,
             Verdict {
@@ -198,7 +199,7 @@ mod tests {
             },
         ]);
         assert_eq!(
-            judge(&sent(), &twice),
+            check(&sent(), &twice),
             Verdict {
                 stored: 4,
                 duplicated: 1,
@@ -216,7 +217,7 @@ mod tests {
                 tenant: tenant.into(),
                 ..astray[0].clone()
             };
-            let verdict = judge(&sent(), &astray);
+            let verdict = check(&sent(), &astray);
             assert_eq!(
                 verdict,
                 Verdict {
@@ -229,7 +230,7 @@ mod tests {
             let mut copied = found();
             copied.push(astray[0].clone());
             assert_eq!(
-                judge(&sent(), &copied),
+                check(&sent(), &copied),
                 Verdict {
                     stored: 3,
                     misrouted: 1,
@@ -244,7 +245,7 @@ mod tests {
         let mut items = found();
         items[0].message_id = "another".into();
         assert_eq!(
-            judge(&sent(), &items),
+            check(&sent(), &items),
             Verdict {
                 renamed: 1,
                 ..CLEAN
@@ -252,7 +253,7 @@ mod tests {
         );
         items[1].payload = "2 and more".into();
         assert_eq!(
-            judge(&sent(), &items),
+            check(&sent(), &items),
             Verdict {
                 renamed: 1,
                 altered: 1,

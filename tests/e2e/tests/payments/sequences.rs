@@ -1,7 +1,7 @@
-//! Random interleavings of charges, refunds, repeats, kills and faults: one story per seed, over two replicas of the real
+//! Random interleavings of charges, refunds, repeats, kills and faults: one sequence per seed, over two replicas of the real
 //! service and real consumers. Answers are checked as they arrive; tables are checked once no work is left.
 //!
-//! `PAYMENTS_STORIES=100` runs more stories, `PAYMENTS_STORY=17` runs one.
+//! `PAYMENTS_SEQUENCES=100` runs more sequences, `PAYMENTS_SEQUENCE=17` runs one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Bank, SWEEP_SOON, charge, euros, is_replayed, refund};
 
-/// Default number of stories.
-const STORIES: u64 = 3;
+/// Default number of sequences.
+const SEQUENCES: u64 = 3;
 /// Clients at once, and steps of each.
 const CLIENTS: usize = 6;
 const STEPS: usize = 14;
@@ -27,72 +27,72 @@ const SMALLEST: u64 = 50;
 
 /// A request that is repeated.
 #[derive(Clone)]
-struct Asked {
+struct SentRequest {
     tenant: &'static str,
     key: String,
     request: Request,
 }
 
-/// A tenant and a key of it.
+/// A tenant, and a key that it used.
 type Name = (&'static str, String);
 
-/// State that the clients of a story share.
+/// State that the clients of a sequence share.
 #[derive(Default)]
-struct Known {
+struct SharedState {
     /// Charges that were answered: tenant and id.
     charges: RefCell<Vec<(&'static str, String)>>,
     /// Applied requests and their answers.
-    carried_out: RefCell<BTreeMap<Name, (Asked, Vec<u8>)>>,
+    applied: RefCell<BTreeMap<Name, (SentRequest, Vec<u8>)>>,
     /// Number of answers with 201 by tenant and key: at most one.
     first_times: RefCell<BTreeMap<Name, usize>>,
     /// Refunds refused because they exceed the rest.
-    too_much: Cell<usize>,
+    refused: Cell<usize>,
     unanswered: Cell<usize>,
     answered: Cell<usize>,
 }
 
-impl Known {
-    fn draw<T: Clone>(rng: &mut fastrand::Rng, all: &[T]) -> Option<T> {
+impl SharedState {
+    fn choose<T: Clone>(rng: &mut fastrand::Rng, all: &[T]) -> Option<T> {
         rng.choice(all).cloned()
     }
 
-    /// One step of a client.
-    fn plan(&self, rng: &mut fastrand::Rng, key: String) -> Asked {
+    /// Returns the next request of a client.
+    fn plan(&self, rng: &mut fastrand::Rng, key: String) -> SentRequest {
         let tenant = TENANTS[rng.usize(..2)];
         let charges: Vec<_> = self.charges.borrow().clone();
-        let carried_out: Vec<_> = self
-            .carried_out
+        let applied: Vec<_> = self
+            .applied
             .borrow()
             .values()
-            .map(|(asked, _)| asked.clone())
+            .map(|(sent, _)| sent.clone())
             .collect();
         match rng.u8(..10) {
             0..4 => {
                 let request = charge(tenant, &key, &euros(rng.u64(SMALLEST..200)));
-                Asked {
+                SentRequest {
                     tenant,
                     key,
                     request,
                 }
             }
-            4..8 => match Self::draw(rng, &charges) {
-                // A few charges get most refunds, so that those race.
+            4..8 => match Self::choose(rng, &charges) {
+                // A few charges get most refunds, so that refunds of one charge conflict.
                 Some(_) => {
                     let (tenant, id) = charges[rng.usize(..charges.len().min(4))].clone();
                     let request = refund(tenant, &key, &id, rng.u64(1..SMALLEST));
-                    Asked {
+                    SentRequest {
                         tenant,
                         key,
                         request,
                     }
                 }
-                None => Asked {
+                None => SentRequest {
                     tenant,
                     request: charge(tenant, &key, &euros(SMALLEST)),
                     key,
                 },
             },
-            _ => Self::draw(rng, &carried_out).unwrap_or_else(|| Asked {
+            _ => Self::choose(rng, &applied).unwrap_or_else(|| SentRequest {
                 tenant,
                 request: charge(tenant, &key, &euros(SMALLEST)),
                 key,
@@ -101,9 +101,9 @@ impl Known {
     }
 
     /// Records a final answer, and compares it with earlier answers.
-    fn take(&self, asked: &Asked, answer: &Answer) {
+    fn record(&self, sent: &SentRequest, answer: &Answer) {
         self.answered.set(self.answered.get() + 1);
-        let name = (asked.tenant, asked.key.clone());
+        let name = (sent.tenant, sent.key.clone());
         match answer.status {
             200 | 201 => {
                 assert_eq!(
@@ -120,50 +120,52 @@ impl Known {
                         .or_default() += 1;
                 }
                 let body: Value = answer.json();
-                assert_eq!(body["tenant_id"], json!(asked.tenant));
+                assert_eq!(body["tenant_id"], json!(sent.tenant));
                 if body["charge_id"].is_null() {
                     let id = body["id"].as_str().expect("an id").to_owned();
-                    let charge = (asked.tenant, id);
+                    let charge = (sent.tenant, id);
                     if !self.charges.borrow().contains(&charge) {
                         self.charges.borrow_mut().push(charge);
                     }
                 }
-                let mut carried_out = self.carried_out.borrow_mut();
-                let (_, first) = carried_out
+                let mut applied = self.applied.borrow_mut();
+                let (_, first) = applied
                     .entry(name)
-                    .or_insert_with(|| (asked.clone(), answer.body.clone()));
+                    .or_insert_with(|| (sent.clone(), answer.body.clone()));
                 assert_eq!(first, &answer.body, "every answer under a key is the same");
             }
             409 => {
-                let is_carried_out = self.carried_out.borrow().contains_key(&name);
-                assert!(
-                    !is_carried_out,
-                    "a refund that was carried out is not refused later"
-                );
-                self.too_much.set(self.too_much.get() + 1);
+                let is_applied = self.applied.borrow().contains_key(&name);
+                assert!(!is_applied, "an applied refund is not refused later");
+                self.refused.set(self.refused.get() + 1);
             }
-            status => panic!("{status} to {:?}: {}", asked.request, answer.text()),
+            status => panic!("{status} to {:?}: {}", sent.request, answer.text()),
         }
     }
 }
 
-/// A client: repeats each step, at either replica, until its answer is final.
-async fn client(known: &Known, replicas: &[SocketAddr], number: usize, mut rng: fastrand::Rng) {
+/// Runs a client: repeats each step, at either replica, until its answer is final.
+async fn client(
+    shared: &SharedState,
+    replicas: &[SocketAddr],
+    number: usize,
+    mut rng: fastrand::Rng,
+) {
     for step in 0..STEPS {
-        let asked = known.plan(&mut rng, format!("{number}-{step}"));
-        until("an answer for good", 2 * PATIENCE, async || {
+        let sent = shared.plan(&mut rng, format!("{number}-{step}"));
+        until("the answer is final", 2 * PATIENCE, async || {
             let to = replicas[rng.usize(..replicas.len())];
-            // Sometimes twice at once: both must get the same answer.
+            // Some requests are sent twice at once: both must get the same answer.
             let at_once = if rng.u8(..4) == 0 { 2 } else { 1 };
-            let answers = join_all((0..at_once).map(|_| asked.request.send(to))).await;
+            let answers = join_all((0..at_once).map(|_| sent.request.send(to))).await;
             let mut is_answered = false;
             for answer in answers {
                 match answer {
                     Ok(answer) if answer.status != 503 => {
-                        known.take(&asked, &answer);
+                        shared.record(&sent, &answer);
                         is_answered = true;
                     }
-                    _ => known.unanswered.set(known.unanswered.get() + 1),
+                    _ => shared.unanswered.set(shared.unanswered.get() + 1),
                 }
             }
             is_answered
@@ -172,8 +174,8 @@ async fn client(known: &Known, replicas: &[SocketAddr], number: usize, mut rng: 
     }
 }
 
-/// Faults of a short time.
-fn weather(rng: &mut fastrand::Rng) -> Value {
+/// Returns rules of four random faults.
+fn random_faults(rng: &mut fastrand::Rng) -> Value {
     let kinds = [
         (
             "DynamoDB.TransactWriteItems",
@@ -229,8 +231,8 @@ async fn replica(bank: &Bank, port: u16) -> Service {
         .await
 }
 
-/// Runs a story; returns its counts.
-async fn play(seed: u64) -> String {
+/// Runs a sequence. Returns its counts.
+async fn run_sequence(seed: u64) -> String {
     let mut rng = fastrand::Rng::with_seed(seed);
     let bank = Bank::open().await;
     let ports = [fixed_port(), fixed_port()];
@@ -240,27 +242,30 @@ async fn play(seed: u64) -> String {
     ];
     let mut consumers = bank.consumers().await;
     let addresses = replicas.each_ref().map(|replica| replica.address);
-    let (known, over) = (Known::default(), Cell::new(false));
+    let (shared, is_over) = (SharedState::default(), Cell::new(false));
     let clients = async {
-        join_all((0..CLIENTS).map(|number| client(&known, &addresses, number, rng.fork()))).await;
-        over.set(true);
+        join_all((0..CLIENTS).map(|number| client(&shared, &addresses, number, rng.fork()))).await;
+        is_over.set(true);
     };
-    let mut dice = fastrand::Rng::with_seed(!seed);
-    let chaos = async {
-        while !over.get() {
-            bank.world.endpoint.inject(weather(&mut dice)).await;
-            let (before, pause) = (known.answered.get(), dice.usize(2..9));
-            let is_time = async || over.get() || known.answered.get() >= before + pause;
-            until("clients get on", 2 * PATIENCE, is_time).await;
-            match dice.u8(..5) {
+    let mut fault_rng = fastrand::Rng::with_seed(!seed);
+    let faults = async {
+        while !is_over.get() {
+            bank.world
+                .endpoint
+                .inject(random_faults(&mut fault_rng))
+                .await;
+            let (before, pause) = (shared.answered.get(), fault_rng.usize(2..9));
+            let is_time = async || is_over.get() || shared.answered.get() >= before + pause;
+            until("clients make progress", 2 * PATIENCE, is_time).await;
+            match fault_rng.u8(..5) {
                 0..3 => {
-                    let which = dice.usize(..2);
-                    replicas[which].process.kill();
-                    // The service must start whatever fails around it.
-                    replicas[which] = replica(&bank, ports[which]).await;
+                    let index = fault_rng.usize(..2);
+                    replicas[index].process.kill();
+                    // The service must start while calls fail.
+                    replicas[index] = replica(&bank, ports[index]).await;
                 }
                 3 => {
-                    consumers[dice.usize(..2)].process.kill();
+                    consumers[fault_rng.usize(..2)].process.kill();
                     consumers = bank.consumers().await;
                 }
                 _ => {}
@@ -268,22 +273,19 @@ async fn play(seed: u64) -> String {
         }
         bank.world.endpoint.inject(json!([])).await;
     };
-    tokio::join!(clients, chaos);
+    tokio::join!(clients, faults);
     let ledger = bank.audited().await;
-    let (carried_out, first_times) = (
-        known.carried_out.into_inner(),
-        known.first_times.into_inner(),
-    );
+    let (applied, first_times) = (shared.applied.into_inner(), shared.first_times.into_inner());
     assert!(
         first_times.values().all(|times| *times == 1),
-        "the first time is once: {first_times:?}"
+        "a key has one 201: {first_times:?}"
     );
     assert_eq!(
-        carried_out.len(),
+        applied.len(),
         ledger.keys.len(),
-        "what is recorded is what clients were told"
+        "the recorded keys are the answered keys"
     );
-    for ((tenant, key), (_, answer)) in &carried_out {
+    for ((tenant, key), (_, answer)) in &applied {
         let item = &ledger.keys[&((*tenant).to_owned(), key.clone())];
         assert_eq!(
             item["answer"].as_str().map(str::as_bytes),
@@ -292,29 +294,29 @@ async fn play(seed: u64) -> String {
         );
     }
     format!(
-        "{} charges, {} refunds, {} refused, {} times no answer",
+        "{} charges, {} refunds, {} refused, {} requests without an answer",
         ledger.charges.len(),
         ledger.refunds.len(),
-        known.too_much.get(),
-        known.unanswered.get()
+        shared.refused.get(),
+        shared.unanswered.get()
     )
 }
 
 #[tokio::test]
-async fn stories_of_charges_refunds_repeats_kills_and_faults_leave_a_sound_ledger() {
+async fn sequences_of_charges_refunds_repeats_kills_and_faults_leave_a_sound_ledger() {
     let number = |name| {
         std::env::var(name)
             .ok()
             .map(|text| text.parse::<u64>().expect("a number"))
     };
-    let stories = match number("PAYMENTS_STORY") {
-        Some(story) => story..story + 1,
-        None => 0..number("PAYMENTS_STORIES").unwrap_or(STORIES),
+    let sequences = match number("PAYMENTS_SEQUENCE") {
+        Some(sequence) => sequence..sequence + 1,
+        None => 0..number("PAYMENTS_SEQUENCES").unwrap_or(SEQUENCES),
     };
-    for story in stories {
+    for sequence in sequences {
         println!(
-            "story {story} (again: PAYMENTS_STORY={story} cargo test -p e2e --test payments stories)"
+            "sequence {sequence} (again: PAYMENTS_SEQUENCE={sequence} cargo test -p e2e --test payments sequences)"
         );
-        println!("story {story}: {}", play(story).await);
+        println!("sequence {sequence}: {}", run_sequence(sequence).await);
     }
 }

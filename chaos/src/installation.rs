@@ -7,8 +7,8 @@ use kit::endpoint::Endpoint;
 use rustix::process::{Pid, Resource, getrlimit, prlimit};
 use tokio::time::Instant;
 
-use crate::judge::Found;
-use crate::tenants::Cast;
+use crate::checker::Found;
+use crate::tenants::TenantSet;
 
 /// Time limit until the queues are empty once no client posts.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(240);
@@ -17,9 +17,9 @@ const DRAIN_PAUSE: Duration = Duration::from_millis(200);
 /// Limit on the size of the endpoint's files while its disk is full: smaller than the files.
 const FULL_DISK_BYTES: u64 = 16 * 1024;
 
-/// The resources of the cast.
+/// The resources of a tenant set.
 pub struct Installation {
-    /// Queue, dead-letter queue and table of each environment, in the cast's order.
+    /// Queue, dead-letter queue and table of each environment, in the tenant set's order.
     pub resources: Vec<Resources>,
     aws: Aws,
 }
@@ -33,8 +33,10 @@ pub struct Left {
     pub dead_lettered: u64,
 }
 
-/// Makes every further write of the endpoint fail, as on a full disk. A limit on the size of its files needs no other file
-/// system and no root, and ends with the process.
+/// Makes every further write of the endpoint fail, as on a full disk.
+///
+/// The means is a limit on the size of the process's files: it needs no other file system and no root, and it ends with
+/// the process.
 pub fn fill_disk(endpoint: &Endpoint) -> anyhow::Result<()> {
     let process = i32::try_from(endpoint.process.id())
         .ok()
@@ -46,15 +48,15 @@ pub fn fill_disk(endpoint: &Endpoint) -> anyhow::Result<()> {
 }
 
 impl Installation {
-    pub async fn create(cast: &Cast, endpoint: &Endpoint) -> Self {
+    pub async fn create(tenant_set: &TenantSet, endpoint: &Endpoint) -> Self {
         let aws = endpoint.aws();
         let mut resources = Vec::new();
-        for environment in &cast.environments {
+        for environment in &tenant_set.environments {
             let created = aws.create(environment).await;
             aws.point(environment, &created).await;
             resources.push(created);
         }
-        for tenant in &cast.tenants {
+        for tenant in &tenant_set.tenants {
             aws.register(&tenant.id, tenant.tier, &resources[tenant.consumer])
                 .await;
         }
@@ -71,7 +73,7 @@ impl Installation {
         left
     }
 
-    /// Waits until no message waits, or the time is over; returns the messages left.
+    /// Waits until no message waits, at most `DRAIN_TIMEOUT`; returns the messages left.
     pub async fn drained(&self) -> Left {
         let deadline = Instant::now() + DRAIN_TIMEOUT;
         loop {

@@ -28,10 +28,10 @@ pub(crate) struct CallPlan {
 #[derive(Clone, Copy)]
 pub(crate) enum Fault {
     None,
-    /// The call has its effect, and its answer is lost.
-    Lost,
-    Failed,
-    FailedAfter,
+    /// The call has its effect, and its response is lost.
+    ResponseLost,
+    FailedBeforeEffect,
+    FailedAfterEffect,
     Throttled,
     Reset,
     Hung,
@@ -40,9 +40,9 @@ pub(crate) enum Fault {
 /// Rates of faults, as shares of calls.
 #[derive(Debug, Clone, Copy, Default)]
 struct FaultRates {
-    lost: f64,
-    failed: f64,
-    failed_after: f64,
+    response_lost: f64,
+    failed_before_effect: f64,
+    failed_after_effect: f64,
     throttled: f64,
     reset: f64,
     hung: f64,
@@ -55,37 +55,37 @@ struct FaultRates {
     slow: f64,
 }
 
-/// The services behind the sockets.
-pub(crate) struct World(Mutex<State>);
+/// The AWS services that the replicas' sockets reach.
+pub(crate) struct SimulatedAws(Mutex<State>);
 
 pub(crate) struct State {
-    dice: fastrand::Rng,
+    rng: fastrand::Rng,
     rates: FaultRates,
     honors_tokens: bool,
     tokens: HashMap<String, (Instant, String)>,
     pub(crate) items: BTreeMap<Key, Item>,
-    cleared: Vec<Item>,
+    deleted: Vec<Item>,
     /// Every sent message: queue, tenant, id and body.
     pub(crate) sent: Vec<(String, String, String, String)>,
-    pub(crate) lost_answers: usize,
+    pub(crate) lost_responses: usize,
     /// Calls that the service must never make.
-    pub(crate) broken: BTreeSet<String>,
+    pub(crate) violations: BTreeSet<String>,
 }
 
-impl World {
-    pub(crate) fn new(mut dice: fastrand::Rng) -> Self {
-        let has_faults = dice.u8(..4) > 0;
-        let mut share = |most: f64| {
-            if has_faults && dice.bool() {
-                most * dice.f64()
+impl SimulatedAws {
+    pub(crate) fn new(mut rng: fastrand::Rng) -> Self {
+        let has_faults = rng.u8(..4) > 0;
+        let mut share = |max: f64| {
+            if has_faults && rng.bool() {
+                max * rng.f64()
             } else {
                 0.0
             }
         };
         let rates = FaultRates {
-            lost: share(0.2),
-            failed: share(0.2),
-            failed_after: share(0.15),
+            response_lost: share(0.2),
+            failed_before_effect: share(0.2),
+            failed_after_effect: share(0.15),
             throttled: share(0.2),
             reset: share(0.2),
             hung: share(0.05),
@@ -94,18 +94,18 @@ impl World {
             unprocessed: share(0.4),
             stale: share(0.5),
             slow: share(0.2),
-            latency_ms: [1, 5, 40][dice.usize(..3)],
+            latency_ms: [1, 5, 40][rng.usize(..3)],
         };
         Self(Mutex::new(State {
-            honors_tokens: dice.u8(..3) > 0,
-            dice,
+            honors_tokens: rng.u8(..3) > 0,
+            rng,
             rates,
             tokens: HashMap::new(),
             items: BTreeMap::new(),
-            cleared: Vec::new(),
+            deleted: Vec::new(),
             sent: Vec::new(),
-            lost_answers: 0,
-            broken: BTreeSet::new(),
+            lost_responses: 0,
+            violations: BTreeSet::new(),
         }))
     }
 
@@ -121,7 +121,7 @@ impl World {
         };
     }
 
-    /// Number of entries in the outbox.
+    /// Returns the number of entries in the outbox.
     pub(crate) fn waiting(&self) -> usize {
         self.lock()
             .items
@@ -132,24 +132,24 @@ impl World {
 
     pub(crate) fn plan_call(&self) -> CallPlan {
         let State {
-            dice,
+            rng,
             rates,
-            lost_answers,
+            lost_responses,
             ..
         } = &mut *self.lock();
-        let latency = |dice: &mut fastrand::Rng| {
-            let most = if dice.f64() < rates.slow {
+        let latency = |rng: &mut fastrand::Rng| {
+            let max = if rng.f64() < rates.slow {
                 4000
             } else {
                 rates.latency_ms
             };
-            Duration::from_millis(dice.u64(0..=most))
+            Duration::from_millis(rng.u64(0..=max))
         };
-        let (before, after, mut left) = (latency(dice), latency(dice), dice.f64());
+        let (before, after, mut left) = (latency(rng), latency(rng), rng.f64());
         let faults = [
-            (rates.lost, Fault::Lost),
-            (rates.failed, Fault::Failed),
-            (rates.failed_after, Fault::FailedAfter),
+            (rates.response_lost, Fault::ResponseLost),
+            (rates.failed_before_effect, Fault::FailedBeforeEffect),
+            (rates.failed_after_effect, Fault::FailedAfterEffect),
             (rates.throttled, Fault::Throttled),
             (rates.reset, Fault::Reset),
             (rates.hung, Fault::Hung),
@@ -159,7 +159,10 @@ impl World {
             left < 0.0
         });
         let fault = hit.map_or(Fault::None, |(_, fault)| fault);
-        *lost_answers += usize::from(matches!(fault, Fault::Lost | Fault::FailedAfter));
+        *lost_responses += usize::from(matches!(
+            fault,
+            Fault::ResponseLost | Fault::FailedAfterEffect
+        ));
         CallPlan {
             before,
             after,
@@ -167,7 +170,7 @@ impl World {
         }
     }
 
-    /// Applies a call. Returns status and body of the answer.
+    /// Applies a call. Returns status and body of the response.
     pub(crate) fn apply(&self, target: &str, body: &Value) -> (u16, Value) {
         let mut state = self.lock();
         match target.rsplit('.').next().unwrap_or_default() {
@@ -186,7 +189,7 @@ impl World {
             "GetParameters" => (200, parameters(body)),
             _ => {
                 state
-                    .broken
+                    .violations
                     .insert(format!("an unexpected call: {target} {body}"));
                 (400, json!({"__type": "UnknownOperationException"}))
             }
@@ -207,15 +210,15 @@ impl State {
             .filter(|(at, _)| self.honors_tokens && at.elapsed() < TOKEN_LIFETIME);
         if let Some((_, before)) = known {
             if *before != content {
-                self.broken
+                self.violations
                     .insert("a token stands for two transactions".to_owned());
             }
             return (200, json!({}));
         }
-        if self.dice.f64() < self.rates.conflict {
-            let at = self.dice.usize(..parts.len());
+        if self.rng.f64() < self.rates.conflict {
+            let conflicting = self.rng.usize(..parts.len());
             let code = |n| {
-                if n == at {
+                if n == conflicting {
                     "TransactionConflict"
                 } else {
                     "None"
@@ -224,7 +227,7 @@ impl State {
             let reasons: Vec<_> = (0..parts.len())
                 .map(|n| json!({ "Code": code(n) }))
                 .collect();
-            return cancelled(&reasons);
+            return canceled(&reasons);
         }
         let mut keys = BTreeSet::new();
         let verdicts: Vec<_> = parts
@@ -233,7 +236,7 @@ impl State {
             .collect();
         if verdicts.iter().any(Option::is_some) {
             // DynamoDB promises neither the items nor every failed part, so the model varies both.
-            let (with_item, all) = (self.dice.bool(), self.dice.bool());
+            let (with_item, all) = (self.rng.bool(), self.rng.bool());
             let mut has_failed = false;
             let reasons: Vec<_> = verdicts
                 .into_iter()
@@ -249,7 +252,7 @@ impl State {
                     _ => json!({"Code": "None"}),
                 })
                 .collect();
-            return cancelled(&reasons);
+            return canceled(&reasons);
         }
         for part in parts {
             self.apply(part);
@@ -271,7 +274,7 @@ impl State {
             &part["Key"]
         });
         if part["TableName"] != TABLE || !keys.insert(key.clone()) {
-            self.broken
+            self.violations
                 .insert(format!("another table, or an item twice: {part}"));
         }
         let item = self.items.get(&key);
@@ -284,8 +287,8 @@ impl State {
                 number("refunded") == given(":before") && number("amount") >= given(":after")
             }
             other => {
-                let broken = format!("a write without a condition that is known: {other:?}");
-                self.broken.insert(broken);
+                let violations = format!("a write without a condition that is known: {other:?}");
+                self.violations.insert(violations);
                 false
             }
         };
@@ -317,8 +320,8 @@ impl State {
         );
         let values = &body["ExpressionAttributeValues"];
         let (shard, before) = (text(&values[":shard"]["S"]), text(&values[":before"]["S"]));
-        let is_stale = self.dice.f64() < self.rates.stale;
-        let deleted = self.cleared.iter().filter(|_| is_stale);
+        let is_stale = self.rng.f64() < self.rates.stale;
+        let deleted = self.deleted.iter().filter(|_| is_stale);
         let mut found: Vec<_> = self
             .items
             .values()
@@ -344,15 +347,15 @@ impl State {
             .clone();
         let mut left = Vec::new();
         for request in requests {
-            if self.dice.f64() < self.rates.unprocessed {
+            if self.rng.f64() < self.rates.unprocessed {
                 left.push(request);
                 continue;
             }
             let key = key_of(&request["DeleteRequest"]["Key"]);
             if !key.1.starts_with("outbox#") {
-                self.broken.insert(format!("{key:?} is deleted"));
+                self.violations.insert(format!("{key:?} is deleted"));
             }
-            self.cleared.extend(self.items.remove(&key));
+            self.deleted.extend(self.items.remove(&key));
         }
         let left = if left.is_empty() {
             json!({})
@@ -370,7 +373,7 @@ impl State {
             .to_owned();
         let (mut successful, mut failed) = (Vec::new(), Vec::new());
         for entry in body["Entries"].as_array().expect("entries") {
-            let (fails, has_effect) = (self.dice.f64() < self.rates.entry_failed, self.dice.bool());
+            let (fails, has_effect) = (self.rng.f64() < self.rates.entry_failed, self.rng.bool());
             if !fails || has_effect {
                 let attribute =
                     |name: &str| text(&entry["MessageAttributes"][name]["StringValue"]).to_owned();
@@ -393,9 +396,9 @@ impl State {
     }
 }
 
-fn cancelled(reasons: &[Value]) -> (u16, Value) {
+fn canceled(reasons: &[Value]) -> (u16, Value) {
     let body = json!({"__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
-        "Message": "cancelled", "CancellationReasons": reasons});
+        "Message": "canceled", "CancellationReasons": reasons});
     (400, body)
 }
 
@@ -430,12 +433,12 @@ fn key_of(item: &Value) -> Key {
     )
 }
 
-/// A text, or the empty text for any other value.
+/// Returns a text, or the empty text for any other value.
 pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// The value of a number attribute.
+/// Returns the value of a number attribute.
 pub(crate) fn as_number(value: &Value) -> u64 {
     text(&value["N"]).parse().expect("a whole number")
 }

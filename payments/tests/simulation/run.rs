@@ -1,4 +1,4 @@
-//! A story: replicas are killed and restarted, and clients repeat their requests until each has a final response.
+//! One simulation run: replicas are killed and restarted, and clients repeat their requests until each has a final response.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::judge::{Figures, Responses, judge};
+use crate::checker::{Responses, RunCounts, check};
+use crate::simulated_aws::SimulatedAws;
 use crate::socket::Socket;
-use crate::world::World;
 
 const TENANTS: [&str; 2] = ["tenant-2", "tenant-3"];
 /// Time-out of a client's request, after which the client repeats it.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(6);
 /// Virtual time after the last fault in which the outbox must be empty.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(600);
-/// Tries of a client's request before the story fails.
-const MAX_TRIES: usize = 400;
+/// Attempts of a client's request before the run fails.
+const MAX_ATTEMPTS: usize = 400;
 
 /// A running replica.
 struct Replica {
@@ -40,16 +40,16 @@ struct Replica {
 }
 
 /// State that all clients share.
-struct Stage {
-    world: Arc<World>,
+struct SharedState {
+    aws: Arc<SimulatedAws>,
     replicas: Mutex<Vec<Replica>>,
     charges: Mutex<Vec<(usize, String)>>,
     responses: Mutex<BTreeMap<(String, String), Responses>>,
-    figures: Mutex<Figures>,
-    broken: Mutex<Vec<String>>,
+    counts: Mutex<RunCounts>,
+    violations: Mutex<Vec<String>>,
 }
 
-/// A client's request, the same at each try.
+/// A client's request, the same at each attempt.
 #[derive(Clone)]
 struct ClientRequest {
     tenant: usize,
@@ -58,86 +58,86 @@ struct ClientRequest {
     body: Value,
 }
 
-/// Plays a seed's story. Returns its counts and the broken promises.
-pub(crate) fn play(seed: u64) -> (Figures, Vec<String>) {
+/// Runs one seed. Returns its counts and the violated promises.
+pub(crate) fn run_seed(seed: u64) -> (RunCounts, Vec<String>) {
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime needs no more than memory");
-    runtime.block_on(story(fastrand::Rng::with_seed(seed)))
+    runtime.block_on(run(fastrand::Rng::with_seed(seed)))
 }
 
-async fn story(mut dice: fastrand::Rng) -> (Figures, Vec<String>) {
-    let stage = Arc::new(Stage {
-        world: Arc::new(World::new(dice.fork())),
+async fn run(mut rng: fastrand::Rng) -> (RunCounts, Vec<String>) {
+    let shared = Arc::new(SharedState {
+        aws: Arc::new(SimulatedAws::new(rng.fork())),
         replicas: Mutex::default(),
         charges: Mutex::default(),
         responses: Mutex::default(),
-        figures: Mutex::default(),
-        broken: Mutex::default(),
+        counts: Mutex::default(),
+        violations: Mutex::default(),
     });
     let clock = clock();
-    for _ in 0..dice.usize(1..=2) {
-        stage
+    for _ in 0..rng.usize(1..=2) {
+        shared
             .replicas
             .lock()
-            .push(Replica::start(&stage.world, &clock));
+            .push(Replica::start(&shared.aws, &clock));
     }
     let mut clients = JoinSet::new();
-    for number in 0..dice.usize(1..=6) {
-        clients.spawn(client(Arc::clone(&stage), number, dice.fork()));
+    for number in 0..rng.usize(1..=6) {
+        clients.spawn(client(Arc::clone(&shared), number, rng.fork()));
     }
-    let chaos = tokio::spawn(chaos(Arc::clone(&stage), clock.clone(), dice));
+    let killing = tokio::spawn(kill_and_restart(Arc::clone(&shared), clock.clone(), rng));
     clients.join_all().await;
-    chaos.abort();
-    stage.world.end_faults();
-    // At least one live replica, even if all others were killed.
-    stage
+    killing.abort();
+    shared.aws.end_faults();
+    // One replica is alive now, even if all others were killed.
+    shared
         .replicas
         .lock()
-        .push(Replica::start(&stage.world, &clock));
+        .push(Replica::start(&shared.aws, &clock));
     let deadline = Instant::now() + SETTLE_TIMEOUT;
-    while stage.world.waiting() > 0 && Instant::now() < deadline {
+    while shared.aws.waiting() > 0 && Instant::now() < deadline {
         sleep(Duration::from_secs(1)).await;
     }
-    let mut figures = stage.figures.lock().clone();
-    let mut broken = stage.broken.lock().clone();
-    let state = stage.world.lock();
-    figures.lost_answers = state.lost_answers;
-    broken.extend(judge(&state, &stage.responses.lock(), &mut figures));
+    let mut counts = shared.counts.lock().clone();
+    let mut violations = shared.violations.lock().clone();
+    let state = shared.aws.lock();
+    counts.lost_responses = state.lost_responses;
+    violations.extend(check(&state, &shared.responses.lock(), &mut counts));
     if state.items.keys().any(|(_, sk)| sk.starts_with("outbox#")) {
-        broken.push("the outbox is not empty".to_owned());
+        violations.push("the outbox is not empty".to_owned());
     }
-    (figures, broken)
+    (counts, violations)
 }
 
 /// Kills and restarts replicas at random times.
-async fn chaos(stage: Arc<Stage>, clock: Clock, mut dice: fastrand::Rng) {
+async fn kill_and_restart(shared: Arc<SharedState>, clock: Clock, mut rng: fastrand::Rng) {
     loop {
-        let most = [20, 200, 3000][dice.usize(..3)];
-        sleep(Duration::from_millis(dice.u64(1..most))).await;
+        let max = [20, 200, 3000][rng.usize(..3)];
+        sleep(Duration::from_millis(rng.u64(1..max))).await;
         let killed = {
-            let mut replicas = stage.replicas.lock();
-            let at = dice.usize(..replicas.len());
-            replicas.swap_remove(at)
+            let mut replicas = shared.replicas.lock();
+            let index = rng.usize(..replicas.len());
+            replicas.swap_remove(index)
         };
         killed.kill();
-        stage.figures.lock().kills += 1;
-        sleep(Duration::from_millis(dice.u64(..500))).await;
-        stage
+        shared.counts.lock().kills += 1;
+        sleep(Duration::from_millis(rng.u64(..500))).await;
+        shared
             .replicas
             .lock()
-            .push(Replica::start(&stage.world, &clock));
+            .push(Replica::start(&shared.aws, &clock));
         // A pause, so that requests make progress.
-        sleep(Duration::from_millis(dice.u64(..8000))).await;
+        sleep(Duration::from_millis(rng.u64(..8000))).await;
     }
 }
 
 impl Replica {
-    fn start(world: &Arc<World>, clock: &Clock) -> Self {
-        let socket = Socket::to(world);
+    fn start(aws: &Arc<SimulatedAws>, clock: &Clock) -> Self {
+        let socket = Socket::to(aws);
         let arguments = [
             "payments",
             "--environment=pool-1",
@@ -161,57 +161,57 @@ impl Replica {
     }
 }
 
-/// Sends a few requests. Each is repeated until its final response, sometimes on two connections at once.
-async fn client(stage: Arc<Stage>, number: usize, mut dice: fastrand::Rng) {
-    for step in 0..dice.usize(1..=8) {
-        sleep(Duration::from_millis(dice.u64(..50))).await;
-        let request = plan(&stage, &mut dice, format!("{number}-{step}"));
+/// Sends a few requests. Each request is repeated until its final response, sometimes on two connections at once.
+async fn client(shared: Arc<SharedState>, number: usize, mut rng: fastrand::Rng) {
+    for step in 0..rng.usize(1..=8) {
+        sleep(Duration::from_millis(rng.u64(..50))).await;
+        let request = plan(&shared, &mut rng, format!("{number}-{step}"));
         let mut is_answered = false;
-        for _ in 0..MAX_TRIES {
-            let at_once = if dice.u8(..4) == 0 { 2 } else { 1 };
-            let tries: Vec<_> = (0..at_once)
-                .map(|_| send(&stage, &request, dice.usize(..)))
+        for _ in 0..MAX_ATTEMPTS {
+            let at_once = if rng.u8(..4) == 0 { 2 } else { 1 };
+            let attempts: Vec<_> = (0..at_once)
+                .map(|_| send(&shared, &request, rng.usize(..)))
                 .collect();
-            for answer in futures_util::future::join_all(tries).await {
-                is_answered |= answer.is_some_and(|answer| record(&stage, &request, answer));
+            for response in futures_util::future::join_all(attempts).await {
+                is_answered |= response.is_some_and(|response| record(&shared, &request, response));
             }
             if is_answered {
                 break;
             }
-            sleep(Duration::from_millis(dice.u64(..300))).await;
+            sleep(Duration::from_millis(rng.u64(..300))).await;
         }
         if !is_answered {
-            stage
-                .broken
+            shared
+                .violations
                 .lock()
                 .push(format!("{} has no final response", request.key));
         }
     }
 }
 
-fn plan(stage: &Stage, dice: &mut fastrand::Rng, key: String) -> ClientRequest {
+fn plan(shared: &SharedState, rng: &mut fastrand::Rng, key: String) -> ClientRequest {
     // A few shared keys, so that different requests use the same key.
-    let key = if dice.u8(..6) == 0 {
-        format!("shared-{}", dice.u8(..2))
+    let key = if rng.u8(..6) == 0 {
+        format!("shared-{}", rng.u8(..2))
     } else {
         key
     };
-    let charges = stage.charges.lock();
-    if let Some((tenant, id)) = dice
+    let charges = shared.charges.lock();
+    if let Some((tenant, id)) = rng
         .choice(charges.iter().take(3))
-        .filter(|_| dice.u8(..3) > 0)
+        .filter(|_| rng.u8(..3) > 0)
     {
         let path = format!("/payments/charges/{id}/refunds");
         return ClientRequest {
             tenant: *tenant,
             key,
             path,
-            body: json!({"amount": dice.u64(1..40)}),
+            body: json!({"amount": rng.u64(1..40)}),
         };
     }
-    let body = json!({"amount": dice.u64(50..100), "currency": "EUR", "reference": "r"});
+    let body = json!({"amount": rng.u64(50..100), "currency": "EUR", "reference": "r"});
     ClientRequest {
-        tenant: dice.usize(..2),
+        tenant: rng.usize(..2),
         key,
         path: "/payments/charges".to_owned(),
         body,
@@ -219,10 +219,14 @@ fn plan(stage: &Stage, dice: &mut fastrand::Rng, key: String) -> ClientRequest {
 }
 
 /// Sends a request to one replica. Returns `None` without a final response.
-async fn send(stage: &Stage, request: &ClientRequest, which: usize) -> Option<(u16, bool, String)> {
+async fn send(
+    shared: &SharedState,
+    request: &ClientRequest,
+    replica_index: usize,
+) -> Option<(u16, bool, String)> {
     let (router, dead) = {
-        let replicas = stage.replicas.lock();
-        let replica = replicas.get(which % replicas.len().max(1))?;
+        let replicas = shared.replicas.lock();
+        let replica = replicas.get(replica_index % replicas.len().max(1))?;
         (replica.router.clone(), replica.dead.clone())
     };
     let post = Request::post(&request.path)
@@ -248,46 +252,46 @@ async fn send(stage: &Stage, request: &ClientRequest, which: usize) -> Option<(u
 
 /// Records a response. Returns whether it is final.
 fn record(
-    stage: &Stage,
+    shared: &SharedState,
     request: &ClientRequest,
     (status, is_replayed, body): (u16, bool, String),
 ) -> bool {
     let name = (TENANTS[request.tenant].to_owned(), request.key.clone());
     match status {
         200 | 201 => {
-            let answer: Value = serde_json::from_str(&body).expect("JSON");
-            if answer["charge_id"].is_null() {
-                let id = answer["id"].as_str().expect("an id").to_owned();
+            let response: Value = serde_json::from_str(&body).expect("JSON");
+            if response["charge_id"].is_null() {
+                let id = response["id"].as_str().expect("an id").to_owned();
                 let charge = (request.tenant, id);
-                let mut charges = stage.charges.lock();
+                let mut charges = shared.charges.lock();
                 if !charges.contains(&charge) {
                     charges.push(charge);
                 }
             }
-            let mut responses = stage.responses.lock();
+            let mut responses = shared.responses.lock();
             let own = responses.entry(name).or_default();
             own.bodies.insert(body);
             own.first_times += usize::from(status == 201);
-            stage.figures.lock().replays += usize::from(is_replayed);
+            shared.counts.lock().replays += usize::from(is_replayed);
             if is_replayed != (status == 200) {
-                stage
-                    .broken
+                shared
+                    .violations
                     .lock()
                     .push(format!("{status}, and replayed is {is_replayed}"));
             }
         }
         409 | 422 => {
-            stage.figures.lock().refused += 1;
+            shared.counts.lock().refused += 1;
             // A repeat of an applied request under its own key is never refused.
-            if !request.key.starts_with("shared") && stage.responses.lock().contains_key(&name) {
-                stage.broken.lock().push(format!(
+            if !request.key.starts_with("shared") && shared.responses.lock().contains_key(&name) {
+                shared.violations.lock().push(format!(
                     "{status} after the request was applied: {}",
                     request.key
                 ));
             }
         }
-        other => stage
-            .broken
+        other => shared
+            .violations
             .lock()
             .push(format!("{other} to {}: {body}", request.path)),
     }
@@ -297,5 +301,5 @@ fn record(
 /// The system's clock in virtual time.
 fn clock() -> Clock {
     let (base, started): (DateTime<Utc>, _) = (Utc::now(), Instant::now());
-    Clock::of(move || base + TimeDelta::from_std(started.elapsed()).expect("a story is short"))
+    Clock::of(move || base + TimeDelta::from_std(started.elapsed()).expect("a run is short"))
 }
