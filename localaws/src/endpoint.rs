@@ -139,7 +139,7 @@ pub async fn start(config: Config) -> Result<Endpoint, StartError> {
         LoadedQueues::load(scope.clone(), conn).map_err(|error| files.load_error(error))?;
     let parameters =
         LoadedParameters::load(scope.clone(), conn).map_err(|error| files.load_error(error))?;
-    let recoverable = conn
+    let table_settings = conn
         .map(dynamodb::load)
         .transpose()
         .map_err(|error| files.load_error(error))?
@@ -157,7 +157,7 @@ pub async fn start(config: Config) -> Result<Endpoint, StartError> {
     let (dynamodb, engine) = DynamoDb::start(
         dynamodb_file.as_deref(),
         scope.clone(),
-        recoverable,
+        table_settings,
         store.clone(),
         &background,
     )
@@ -272,7 +272,8 @@ impl Files {
             reason: error.to_string(),
         })?;
         let schema = [sqs::SCHEMA, ssm::SCHEMA, dynamodb::SCHEMA].concat();
-        let conn = store::open(&dir.join(FILE), &schema).map_err(|error| data_error(dir, error))?;
+        let conn = store::open(&dir.join(FILE), &schema, dynamodb::ADDED)
+            .map_err(|error| data_error(dir, error))?;
         Ok(Self {
             conn: Some(conn),
             dir: Some(dir.clone()),
