@@ -116,6 +116,14 @@ images: tools ## Build every image, run them under limits, push and pull them (n
 	docker/engine docker/build
 	docker/engine $(VENV)/bin/python -m pytest tests/images --ignore=tests/images/test_sbom.py # `make sbom` is its own
 
+.PHONY: referees
+referees: build tools ## Drive the endpoint's SQS beside fauxqs and ElasticMQ, about 10 minutes (needs Java and Maven)
+	mkdir -p .tools/referees
+	$(NPM) --prefix .tools/referees install fauxqs@2.4.1
+	mvn --quiet --batch-mode --file tests/conformance/elasticmq.xml dependency:copy-dependencies \
+	  -DoutputDirectory=$(CURDIR)/.tools/referees/elasticmq
+	$(VENV)/bin/python -m pytest tests/conformance -k sqs --endpoint localaws --endpoint fauxqs --endpoint elasticmq
+
 .PHONY: fuzz
 fuzz: tools ## Fuzz whatever reads what strangers send with libFuzzer (FUZZ_SECONDS=30 a target, FUZZ=yaml chooses)
 	$(VENV)/bin/python tests/fuzz/run.py --seconds $(or $(FUZZ_SECONDS),30) $(if $(FUZZ_KEEP),--keep) $(FUZZ)

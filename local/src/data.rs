@@ -4,7 +4,13 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use localaws::private_files;
+
+use crate::repository::{CACHE, LAST_APPLIED, REPOSITORY};
+
 const FORMAT: &str = "1";
+/// Files and folders that this program makes in the folder. The endpoint has its own.
+const FILES: &[&str] = &["lock", "format", REPOSITORY, CACHE, LAST_APPLIED];
 
 /// A locked data folder; unlocked on drop.
 pub(crate) struct DataFolder {
@@ -41,8 +47,8 @@ pub(crate) fn open(folder: &Path) -> Result<DataFolder, DataError> {
         folder: folder.into(),
         reason,
     };
-    fs::create_dir_all(folder).map_err(unwritable)?;
-    let lock = File::create(folder.join("lock")).map_err(unwritable)?;
+    private_files::own_folder(folder, FILES).map_err(unwritable)?;
+    let lock = private_files::own_file(&folder.join("lock")).map_err(unwritable)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(DataError::InUse(folder.into())),
@@ -59,6 +65,7 @@ pub(crate) fn open(folder: &Path) -> Result<DataFolder, DataError> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::write(&version, format!("{FORMAT}\n")).map_err(unwritable)?;
+            private_files::restrict(&version);
         }
         Err(reason) => return Err(unwritable(reason)),
     }

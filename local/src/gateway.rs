@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use axum::{Extension, Router};
+use localaws::hosts::{AllowedHosts, ForeignRequest};
 use tenantry_process::metrics::Metrics;
 use tenantry_service::error::ApiError;
 use tenantry_service::stack;
@@ -22,23 +23,29 @@ use crate::topology::{App, Placement, TenantSpec, Topology};
 pub(crate) struct Gateway(Arc<Inner>);
 
 struct Inner {
+    allowed_hosts: AllowedHosts,
     rules: RwLock<Rules>,
-    /// Serves requests that match no rule.
+    /// Serves requests that match no rule, and those with a [`ForeignRequest`].
     no_match: Router,
 }
 
-/// Backend by tenant, as in the header, and app.
+/// Backend by tenant and app.
 type Rules = HashMap<(String, App), Backend>;
 
 impl Gateway {
-    pub(crate) fn new() -> Self {
-        let no_match = Router::new().fallback(async || {
+    pub(crate) fn new(allowed_hosts: AllowedHosts) -> Self {
+        let no_match = async |foreign: Option<Extension<ForeignRequest>>| {
+            if let Some(Extension(foreign)) = foreign {
+                return ApiError::new(foreign.status(), "foreign_request", foreign.to_string());
+            }
             let msg = "NotFound: no routing rule matches; set the header tenantID to a registered tenant, for example tenant-1, \
                        and use /producer, /consumer or /payments";
             ApiError::new(StatusCode::NOT_FOUND, "no_rule", msg)
-        });
+        };
+        let no_match = Router::new().fallback(no_match);
         let no_match = stack::around(no_match, Metrics::new("load-balancer", "local"));
         Self(Arc::new(Inner {
+            allowed_hosts,
             rules: RwLock::default(),
             no_match,
         }))
@@ -70,22 +77,33 @@ impl Gateway {
     }
 
     fn backend(&self, tenants: &HeaderMap, app: App) -> Option<(Router, TaskTrackerToken)> {
-        // As AWS's load balancer does: one of the header's values must match exactly.
+        // As AWS's load balancer does: one of the header's values must match, whatever its case. A tenant id is lower case.
         let values = tenants
             .get_all(TENANT_HEADER)
             .iter()
             .filter_map(|value| value.to_str().ok());
         let rules = self.0.rules.read().unwrap_or_else(PoisonError::into_inner);
         values
-            .filter_map(|tenant| rules.get(&(tenant.to_owned(), app)))
+            .filter_map(|tenant| rules.get(&(tenant.to_ascii_lowercase(), app)))
             .next()
             .map(Backend::start_request)
     }
 }
 
-async fn route(State(gateway): State<Gateway>, request: Request) -> Response {
-    let target =
-        app_of(request.uri().path()).and_then(|app| gateway.backend(request.headers(), app));
+async fn route(State(gateway): State<Gateway>, mut request: Request) -> Response {
+    let allowed = gateway
+        .0
+        .allowed_hosts
+        .check(request.uri(), request.headers());
+    let target = match allowed {
+        Ok(()) => {
+            app_of(request.uri().path()).and_then(|app| gateway.backend(request.headers(), app))
+        }
+        Err(foreign) => {
+            request.extensions_mut().insert(foreign);
+            None
+        }
+    };
     let (router, _until_answered) = match target {
         Some((router, token)) => (router, Some(token)),
         None => (gateway.0.no_match.clone(), None),

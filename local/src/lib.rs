@@ -23,10 +23,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::Request;
+use axum::body::Bytes;
+use axum::http::{Request, Response};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
+use localaws::hosts::{AllowedHosts, ForeignRequest, HostName};
 use tenantry_process::admin::Admin;
 use tenantry_process::aws::AwsSettings;
 use tenantry_process::config::LogFormat;
@@ -76,6 +79,11 @@ pub struct Config {
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
 
+    /// Name under which clients reach the addresses above, beside IP addresses and localhost; repeat it, or separate by
+    /// commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub allow_host: Vec<HostName>,
+
     /// Log format
     #[arg(long, env, value_name = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Pretty)]
     pub log_format: LogFormat,
@@ -106,13 +114,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         Some(address) => Some(listen("--admin-listen", address).await?),
         None => None,
     };
-    let endpoint = start_endpoint(config.aws_listen, data.as_ref()).await?;
+    let allowed_hosts: AllowedHosts = config.allow_host.into_iter().collect();
+    let endpoint = start_endpoint(config.aws_listen, data.as_ref(), allowed_hosts.clone()).await?;
     let aws = AwsSettings::for_endpoint(&endpoint.url(), REGION);
     let provisioner = Provisioner::new(&aws.without_retries());
     provisioner.create_lifecycle_queues().await?;
     let gitops = Gitops::open(data.as_ref().map(DataFolder::folder))?;
     let environments = Arc::new(Environments::new(aws.clone()));
-    let gateway = Gateway::new();
+    let gateway = Gateway::new(allowed_hosts.clone());
     let mut reconciler = Reconciler {
         provisioner,
         environments: Arc::clone(&environments),
@@ -150,6 +159,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
             listener,
             Arc::clone(&environments),
             control_plane,
+            allowed_hosts,
             &shutdown,
         )
     });
@@ -196,6 +206,7 @@ async fn drain(
 async fn start_endpoint(
     address: SocketAddr,
     data: Option<&DataFolder>,
+    allowed_hosts: AllowedHosts,
 ) -> Result<localaws::Endpoint, LocalError> {
     let storage = data.map_or(localaws::Storage::Memory, |data| {
         localaws::Storage::Dir(data.folder().into())
@@ -205,6 +216,7 @@ async fn start_endpoint(
         storage,
         account_id: ACCOUNT.to_owned(),
         region: REGION.to_owned(),
+        allowed_hosts,
     };
     Ok(localaws::start(config).await?)
 }
@@ -214,9 +226,13 @@ fn serve_admin(
     listener: TcpListener,
     environments: Arc<Environments>,
     control_plane: Option<Admin>,
+    allowed_hosts: AllowedHosts,
     shutdown: &CancellationToken,
 ) -> JoinHandle<()> {
     let service = service_fn(move |request: Request<Incoming>| {
+        if let Err(foreign) = allowed_hosts.check(request.uri(), request.headers()) {
+            return std::future::ready(Ok::<_, Infallible>(refused(&foreign)));
+        }
         let mut segments = request.uri().path().splitn(4, '/').skip(1);
         let mut next = || segments.next().unwrap_or_default();
         let (environment, app, path) = (next(), next(), format!("/{}", next()));
@@ -231,7 +247,7 @@ fn serve_admin(
             Some(admin) => admin.answer(request.method(), &path),
             None => Admin::not_found(),
         };
-        std::future::ready(Ok::<_, Infallible>(response))
+        std::future::ready(Ok(response))
     });
     tokio::spawn(server::serve(
         listener,
@@ -239,6 +255,12 @@ fn serve_admin(
         MAX_CONNECTIONS,
         shutdown.clone(),
     ))
+}
+
+fn refused(foreign: &ForeignRequest) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(format!("{foreign}\n")));
+    *response.status_mut() = foreign.status();
+    response
 }
 
 async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, LocalError> {

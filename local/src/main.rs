@@ -21,6 +21,8 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<(), (String, ExitCode)> {
+    // Whatever this program and its git write is its owner's alone.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let config: local::Config = match config::parse() {
         Ok(config) => config,
         Err(ConfigError::Asked(text)) => {

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use localaws::private_files;
 use tenantctl::git::{
     self, Address, Author, Branch, DEFAULT_TIMEOUT, GitError, Oid, Repository, Settings,
 };
@@ -21,9 +22,9 @@ use crate::topology::Topology;
 /// Folder of the repository in the data folder.
 pub(crate) const REPOSITORY: &str = "gitops.git";
 /// File with the id of the last applied commit, in the data folder.
-const LAST_APPLIED: &str = "gitops.good";
+pub(crate) const LAST_APPLIED: &str = "gitops.good";
 /// Folder of the mirror, through which the repository is read.
-const CACHE: &str = "gitops-cache";
+pub(crate) const CACHE: &str = "gitops-cache";
 /// The branch that is followed.
 const BRANCH: &str = "main";
 /// Poll interval of the branch: two reads of small files.
@@ -96,6 +97,7 @@ impl GitopsRepository {
             folder,
             last_applied: data.join(LAST_APPLIED),
         };
+        private_files::restrict(&opened.folder);
         if is_seeded {
             // A unit test lints the seed, so the start need not.
             opened.save_applied(&opened.repository.turn()?.fetch()?);
@@ -139,6 +141,7 @@ impl GitopsRepository {
         if let Err(error) = fs::write(&self.last_applied, format!("{commit}\n")) {
             tracing::warn!(%error, "write of the last applied commit failed: a restart may not find it");
         }
+        private_files::restrict(&self.last_applied);
     }
 
     fn at(&self, commit: Oid) -> Result<DesiredState, GitError> {

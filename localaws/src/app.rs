@@ -3,14 +3,15 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
-    calls::Calls, dynamodb::DynamoDb, faults::Faults, leading_keys::LeadingKeys,
-    principals::Principals, sqs::Sqs, ssm::Ssm, store::Store,
+    calls::Calls, dynamodb::DynamoDb, faults::Faults, hosts::AllowedHosts,
+    leading_keys::LeadingKeys, principals::Principals, sqs::Sqs, ssm::Ssm, store::Store,
 };
 
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) account_id: Arc<str>,
     pub(crate) addr: SocketAddr,
+    pub(crate) allowed_hosts: AllowedHosts,
     pub(crate) calls: Calls,
     pub(crate) principals: Principals,
     pub(crate) faults: Arc<Faults>,

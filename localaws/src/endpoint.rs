@@ -18,8 +18,10 @@ use crate::{
     calls::Calls,
     dynamodb::{self, DynamoDb, Engine},
     faults::Faults,
+    hosts::AllowedHosts,
     leading_keys::LeadingKeys,
     principals::Principals,
+    private_files,
     server::{self, Stops},
     sqs::{self, LoadedQueues, Sqs},
     ssm::{self, LoadedParameters},
@@ -53,6 +55,8 @@ pub struct Config {
     pub account_id: String,
     /// Region in ARNs.
     pub region: String,
+    /// Names under which clients reach the endpoint.
+    pub allowed_hosts: AllowedHosts,
 }
 
 impl Config {
@@ -64,6 +68,7 @@ impl Config {
             storage,
             account_id: "000000000000".into(),
             region: "us-east-1".into(),
+            allowed_hosts: AllowedHosts::default(),
         }
     }
 
@@ -139,7 +144,7 @@ pub async fn start(config: Config) -> Result<Endpoint, StartError> {
         LoadedQueues::load(scope.clone(), conn).map_err(|error| files.load_error(error))?;
     let parameters =
         LoadedParameters::load(scope.clone(), conn).map_err(|error| files.load_error(error))?;
-    let recoverable = conn
+    let table_settings = conn
         .map(dynamodb::load)
         .transpose()
         .map_err(|error| files.load_error(error))?
@@ -157,7 +162,7 @@ pub async fn start(config: Config) -> Result<Endpoint, StartError> {
     let (dynamodb, engine) = DynamoDb::start(
         dynamodb_file.as_deref(),
         scope.clone(),
-        recoverable,
+        table_settings,
         store.clone(),
         &background,
     )
@@ -174,6 +179,7 @@ pub async fn start(config: Config) -> Result<Endpoint, StartError> {
         root_id: scope.account_id.clone(),
         account_id: scope.account_id.clone(),
         addr,
+        allowed_hosts: config.allowed_hosts,
         calls: Calls::default(),
         principals: Principals::default(),
         faults: Arc::new(Faults::default()),
@@ -267,12 +273,18 @@ impl Files {
                 dir: None,
             });
         };
-        std::fs::create_dir_all(dir).map_err(|error| StartError::DataDir {
+        let unwritable = |error: io::Error| StartError::DataDir {
             path: dir.clone(),
             reason: error.to_string(),
-        })?;
+        };
+        private_files::own_folder(dir, &[FILE, DYNAMODB_FILE]).map_err(unwritable)?;
+        // SQLite's logs get the permissions of their file.
+        for file in [FILE, DYNAMODB_FILE] {
+            private_files::own_file(&dir.join(file)).map_err(unwritable)?;
+        }
         let schema = [sqs::SCHEMA, ssm::SCHEMA, dynamodb::SCHEMA].concat();
-        let conn = store::open(&dir.join(FILE), &schema).map_err(|error| data_error(dir, error))?;
+        let conn = store::open(&dir.join(FILE), &schema, dynamodb::ADDED)
+            .map_err(|error| data_error(dir, error))?;
         Ok(Self {
             conn: Some(conn),
             dir: Some(dir.clone()),

@@ -5,7 +5,7 @@
 //! nothing. It knows nothing of tenants.
 //!
 //! It checks no signatures, and it enforces no policy unless a test sets one. Never expose it to a client that may not
-//! read all of its data.
+//! read all of its data. It refuses requests that a web page of another site causes: see [`hosts`].
 //!
 //! For tests it counts calls per action and per session, injects faults, and can restrict sessions to their partition:
 //! `/_localaws/calls`, `/_localaws/principals`, `/_localaws/faults`, `/_localaws/leading-keys`, `/_localaws/health` and
@@ -19,8 +19,10 @@ mod dynamodb;
 mod endpoint;
 mod faults;
 mod form;
+pub mod hosts;
 mod leading_keys;
 mod principals;
+pub mod private_files;
 mod protocol;
 mod server;
 mod sqs;

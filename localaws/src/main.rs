@@ -3,7 +3,7 @@
 use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use localaws::{Config, Storage};
+use localaws::{Config, Storage, hosts::HostName};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -25,6 +25,9 @@ struct Args {
     /// Region in ARNs.
     #[arg(long, default_value = "us-east-1")]
     region: String,
+    /// Name under which clients reach the endpoint, beside IP addresses and localhost; repeat it, or separate by commas.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    allow_host: Vec<HostName>,
 }
 
 /// Signal for a write beyond the file size limit (`ulimit -f`): 25 on Linux and the BSDs.
@@ -38,7 +41,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(is_colored())
         .init();
     match run(args).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,6 +50,11 @@ async fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Whether a person reads the log lines, and has not asked for plain ones (no-color.org).
+fn is_colored() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
 }
 
 async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
@@ -65,6 +73,7 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         listen: args.listen,
         account_id: args.account_id,
         region: args.region,
+        allowed_hosts: args.allow_host.into_iter().collect(),
         ..Config::new(storage)
     };
     let endpoint = localaws::start(config).await?;

@@ -24,6 +24,7 @@ use crate::{
     app::App,
     faults::{Abort, FaultSteps},
     form::Form,
+    hosts::ForeignRequest,
     protocol::{self, AwsError, Protocol, Reply},
     sqs::CallContext,
     sts,
@@ -167,6 +168,9 @@ impl Target {
 
 impl App {
     async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<Reply, Dropped> {
+        if let Err(foreign) = self.allowed_hosts.check(request.uri(), request.headers()) {
+            return Ok(refused(&foreign));
+        }
         let (head, body) = request.into_parts();
         let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
             Ok(body) => body.to_bytes(),
@@ -319,6 +323,15 @@ fn query_form(method: &Method, query: &str, headers: &HeaderMap, body: &Bytes) -
         _ => return None,
     };
     form.get("Action").is_some().then_some(form)
+}
+
+fn refused(foreign: &ForeignRequest) -> Reply {
+    AwsError::new(
+        foreign.status(),
+        "AccessDeniedException",
+        foreign.to_string(),
+    )
+    .reply(protocol::SSM)
 }
 
 fn unreadable(error: &(dyn std::error::Error + 'static)) -> Reply {

@@ -66,11 +66,12 @@ pub(crate) fn column(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Opens the file, or creates it with this schema (SQL), and checks that it is ours.
+/// Opens the file, or creates it with this schema (SQL), and checks that it is ours. `added` creates the tables that
+/// files of earlier versions lack.
 ///
 /// # Errors
 /// [`LoadError`], without the path.
-pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LoadError> {
+pub(crate) fn open(path: &Path, schema: &str, added: &str) -> Result<Connection, LoadError> {
     let conn = Connection::open(path)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     // The state in memory is the truth, so no other process may write. The lock ends with the process, also on a kill,
@@ -112,7 +113,7 @@ pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LoadError> {
         .map_err(in_use)?;
     } else {
         // Takes the lock now: a second process then fails at its start, not at its first write.
-        conn.execute_batch("BEGIN IMMEDIATE; COMMIT;")
+        conn.execute_batch(&format!("BEGIN IMMEDIATE; {added} COMMIT;"))
             .map_err(in_use)?;
     }
     Ok(conn)

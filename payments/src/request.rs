@@ -68,7 +68,7 @@ fn amount(fields: &Fields) -> Result<Amount, ApiError> {
 
 fn currency(fields: &Fields) -> Result<Currency, ApiError> {
     let invalid = || {
-        let msg = "BadRequest: currency must be a code of ISO 4217 with minor units, in capitals, for example EUR";
+        let msg = "BadRequest: currency must be a code in use of ISO 4217, with minor units, in capitals, for example EUR";
         ApiError::bad_request("invalid_currency", msg)
     };
     let code = fields

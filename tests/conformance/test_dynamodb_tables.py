@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.config import Config
 
 from endpoints import REGION, Aws
 from helpers import ACCOUNT, refused, unique
@@ -70,6 +71,66 @@ def test_point_in_time_recovery_is_off_until_switched_on(aws: Aws) -> None:
     specification = {"PointInTimeRecoveryEnabled": True}
     aws.dynamodb.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=specification)
     assert recovery(aws.dynamodb.describe_continuous_backups(TableName=name)) == "ENABLED"
+
+
+def enable_recovery(aws: Aws, name: str, **more: Any) -> dict[str, Any]:
+    specification = {"PointInTimeRecoveryEnabled": True, **more}
+    answer = aws.dynamodb.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=specification)
+    return answer["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+
+
+@pytest.mark.parametrize("days", [1, 7, 35])
+def test_the_days_of_recovery_are_kept_as_asked(aws: Aws, days: int) -> None:
+    name = new_table(aws)
+    assert enable_recovery(aws, name, RecoveryPeriodInDays=days)["RecoveryPeriodInDays"] == days
+    described = aws.dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+    assert described["PointInTimeRecoveryDescription"]["RecoveryPeriodInDays"] == days
+    assert enable_recovery(aws, name)["RecoveryPeriodInDays"] == 35
+
+
+@pytest.mark.parametrize("days", [0, 36, -1])
+def test_days_of_recovery_out_of_range_are_refused(aws: Aws, days: int) -> None:
+    name = new_table(aws)
+    loose = aws.client("dynamodb", config=Config(parameter_validation=False, retries={"total_max_attempts": 1}))
+    with refused("ValidationException"):
+        loose.update_continuous_backups(
+            TableName=name,
+            PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": days},
+        )
+    assert recovery(aws.dynamodb.describe_continuous_backups(TableName=name)) == "DISABLED"
+
+
+def encryption(aws: Aws, name: str) -> dict[str, Any] | None:
+    return aws.dynamodb.describe_table(TableName=name)["Table"].get("SSEDescription")
+
+
+def test_the_encryption_of_a_table_can_be_changed_alone_and_beside_others(aws: Aws) -> None:
+    name = new_table(aws)
+    answer = aws.dynamodb.update_table(TableName=name, SSESpecification={"Enabled": True})["TableDescription"]
+    assert answer["TableName"] == name
+    described = encryption(aws, name)
+    assert described is not None
+    assert described["SSEType"] == "KMS"
+    assert described["KMSMasterKeyArn"].startswith("arn:aws:kms:")
+    key = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/mine"
+    specification = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
+    aws.dynamodb.update_table(TableName=name, SSESpecification=specification, DeletionProtectionEnabled=False)
+    described = encryption(aws, name)
+    assert described is not None
+    assert described["KMSMasterKeyArn"] == key
+    aws.dynamodb.update_table(TableName=name, SSESpecification={"Enabled": False})
+    assert encryption(aws, name) is None
+    aws.dynamodb.delete_table(TableName=name)
+
+
+def test_the_encryption_of_a_missing_table_cannot_be_changed(aws: Aws) -> None:
+    with refused("ResourceNotFoundException"):
+        aws.dynamodb.update_table(TableName=unique("missing"), SSESpecification={"Enabled": True})
+
+
+def test_an_update_of_nothing_is_refused(aws: Aws) -> None:
+    with refused("ValidationException"):
+        aws.dynamodb.update_table(TableName=new_table(aws))
 
 
 def test_a_deleted_table_is_gone(aws: Aws) -> None:

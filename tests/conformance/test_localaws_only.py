@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -444,3 +445,31 @@ def test_an_ephemeral_endpoint_leaves_no_file(tmp_path: Path) -> None:
         send(aws, new_queue(aws))
         new_table(aws)
     assert [path.suffix for path in tmp_path.iterdir()] == [".log"]
+
+
+def logged_on_a_terminal(folder: Path, **variables: str) -> str:
+    """Starts the endpoint with a terminal for its log, and returns its first line."""
+    terminal, slave = os.openpty()
+    process = subprocess.Popen(
+        [str(localaws_binary()), "--ephemeral", "--listen", "0.0.0.0:0"],
+        env={**clean_environment(), **variables},
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=slave,
+    )
+    os.close(slave)
+    try:
+        line = b""
+        while b"\n" not in line:
+            line += os.read(terminal, 4096)
+        return line.decode()
+    finally:
+        process.terminate()
+        process.wait(10)
+        os.close(terminal)
+
+
+def test_log_lines_have_colors_on_a_terminal_unless_it_asks_for_none(tmp_path: Path) -> None:
+    assert "\x1b[" in logged_on_a_terminal(tmp_path, TERM="xterm", NO_COLOR="")
+    assert "\x1b[" not in logged_on_a_terminal(tmp_path, TERM="xterm", NO_COLOR="1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -153,6 +154,77 @@ def test_dead_letters_are_moved_back_to_their_source(aws: Aws) -> None:
         return task if task["Status"] == "COMPLETED" else None
 
     assert wait_until(completed, "the task is completed", 10)["ApproximateNumberOfMessagesMoved"] == 2
+
+
+def ended(aws: Aws, dead: str) -> dict[str, Any]:
+    """Waits until the latest move task of a queue has ended, and returns it."""
+
+    def task() -> dict[str, Any] | None:
+        (latest,) = aws.sqs.list_message_move_tasks(SourceArn=queue_arn(aws, dead))["Results"]
+        return latest if latest["Status"] != "RUNNING" else None
+
+    return wait_until(task, "the task has ended", 10)
+
+
+@pytest.mark.parametrize("direct", [1, 30])
+@pytest.mark.parametrize("first", [True, False], ids=["direct first", "direct last"])
+def test_a_message_sent_to_the_dead_letter_queue_fails_the_task_and_the_others_move(
+    aws: Aws, direct: int, first: bool
+) -> None:
+    source, dead = pair(aws, 1)
+    group = {"MessageGroupId": "tenant-1"}
+    if first:
+        send_many(aws, dead, ["direct"] * direct, **group)
+    send_many(aws, source, [str(n) for n in range(20)], **group)
+    assert len(drain(aws, source, 20, VisibilityTimeout=0)) == 20
+    assert receive(aws, source) == []
+    if not first:
+        send_many(aws, dead, ["direct"] * direct, **group)
+    aws.sqs.start_message_move_task(SourceArn=queue_arn(aws, dead))
+    task = ended(aws, dead)
+    assert (task["Status"], task["FailureReason"]) == ("FAILED", "CouldNotDetermineMessageSource")
+    assert task["ApproximateNumberOfMessagesMoved"] == 20
+    assert task["ApproximateNumberOfMessagesToMove"] == 20 + direct
+    assert {message["Body"] for message in drain(aws, source, 20)} == {str(n) for n in range(20)}
+    assert [message["Body"] for message in drain(aws, dead, direct)] == ["direct"] * direct
+
+
+def test_a_message_whose_source_is_gone_fails_the_task(aws: Aws) -> None:
+    source, dead = dead_lettered(aws, ["a"])
+    pair_of = redrive_policy(queue_arn(aws, dead), 1)
+    other = new_queue(aws, RedrivePolicy=pair_of)
+    aws.sqs.delete_queue(QueueUrl=source)
+    aws.sqs.start_message_move_task(SourceArn=queue_arn(aws, dead))
+    task = ended(aws, dead)
+    assert (task["Status"], task["FailureReason"]) == ("FAILED", "AWS.SimpleQueueService.NonExistentQueue")
+    assert receive(aws, other) == []
+    assert receive_one(aws, dead)["Body"] == "a"
+
+
+def test_a_task_with_a_destination_moves_what_was_sent_to_the_dead_letter_queue(aws: Aws, queue: str) -> None:
+    _, dead = dead_lettered(aws, ["a"])
+    send(aws, dead, "direct")
+    arn = queue_arn(aws, queue)
+    aws.sqs.start_message_move_task(SourceArn=queue_arn(aws, dead), DestinationArn=arn, MaxNumberOfMessagesPerSecond=50)
+    task = ended(aws, dead)
+    started = task.pop("StartedTimestamp")
+    assert abs(started / 1000 - time.time()) < 60
+    assert task == {
+        "Status": "COMPLETED",
+        "SourceArn": queue_arn(aws, dead),
+        "DestinationArn": arn,
+        "MaxNumberOfMessagesPerSecond": 50,
+        "ApproximateNumberOfMessagesMoved": 2,
+        "ApproximateNumberOfMessagesToMove": 2,
+    }
+    assert {message["Body"] for message in drain(aws, queue, 2)} == {"a", "direct"}
+
+
+def test_a_queue_is_not_its_own_destination(aws: Aws) -> None:
+    _, dead = dead_lettered(aws, ["a"])
+    arn = queue_arn(aws, dead)
+    with refused("InvalidParameterValue"):
+        aws.sqs.start_message_move_task(SourceArn=arn, DestinationArn=arn)
 
 
 def test_only_a_dead_letter_queue_can_be_moved_back(aws: Aws, queue: str) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from endpoints import REGION, Aws
 from helpers import ACCOUNT, refused, unique
@@ -85,6 +86,206 @@ def test_an_earlier_version_can_be_read(aws: Aws, root: str) -> None:
     put(aws, f"{root}/a", "new", Overwrite=True)
     parameter = get(aws, f"{root}/a:1")
     assert (parameter["Value"], parameter["Version"], parameter["Selector"]) == ("old", 1, ":1")
+
+
+NO_SELECTORS = ["0", "-1", "+1", "01x", "1.0", "9", "1st", "99999999999999999999"]
+
+
+@pytest.mark.parametrize("selector", NO_SELECTORS)
+def test_a_selector_that_names_no_version_selects_none(aws: Aws, root: str, selector: str) -> None:
+    put(aws, f"{root}/a")
+    with pytest.raises(ClientError) as caught:
+        get(aws, f"{root}/a:{selector}")
+    assert caught.value.response["Error"]["Code"] in ("ParameterVersionNotFound", "ValidationException")
+    many = aws.ssm.get_parameters
+    if selector not in ("-1", "+1"):
+        assert many(Names=[f"{root}/a:{selector}"])["InvalidParameters"] == [f"{root}/a:{selector}"]
+
+
+def arn(name: str) -> str:
+    return f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{name}"
+
+
+SELECTORS = {"a version": "{}:1", "a missing version": "{}:9", "a label": "{}:prod", "nothing": "{}:"}
+WRITTEN = {**SELECTORS, "an arn": f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{{}}"}
+
+
+@pytest.fixture
+def labeled(aws: Aws, root: str) -> str:
+    """Name of a parameter of two versions, the first with a label."""
+    name = f"{root}/a"
+    put(aws, name, "old")
+    put(aws, name, "new", Overwrite=True)
+    aws.ssm.label_parameter_version(Name=name, ParameterVersion=1, Labels=["prod"])
+    return name
+
+
+def unchanged(aws: Aws, name: str) -> bool:
+    history = aws.ssm.get_parameter_history(Name=name)["Parameters"]
+    return [(v["Version"], v["Value"], v["Labels"]) for v in history] == [(1, "old", ["prod"]), (2, "new", [])]
+
+
+@pytest.mark.parametrize("form", WRITTEN.values(), ids=WRITTEN.keys())
+def test_a_write_takes_a_name_and_no_selector(aws: Aws, labeled: str, form: str) -> None:
+    with refused("ValidationException"):
+        put(aws, form.format(labeled), "other", Overwrite=True)
+    assert unchanged(aws, labeled)
+
+
+@pytest.mark.parametrize("form", WRITTEN.values(), ids=WRITTEN.keys())
+def test_a_deletion_takes_a_name_and_no_selector(aws: Aws, labeled: str, form: str) -> None:
+    name = form.format(labeled)
+    with refused("ParameterNotFound"):
+        aws.ssm.delete_parameter(Name=name)
+    answer = aws.ssm.delete_parameters(Names=[name])
+    assert (answer["DeletedParameters"], answer["InvalidParameters"]) == ([], [name])
+    assert unchanged(aws, labeled)
+
+
+@pytest.mark.parametrize("form", WRITTEN.values(), ids=WRITTEN.keys())
+def test_labels_are_put_on_a_name_and_no_selector(aws: Aws, labeled: str, form: str) -> None:
+    with refused("ParameterNotFound"):
+        aws.ssm.label_parameter_version(Name=form.format(labeled), Labels=["test"])
+    with refused("ParameterNotFound"):
+        aws.ssm.unlabel_parameter_version(Name=form.format(labeled), ParameterVersion=1, Labels=["prod"])
+    assert unchanged(aws, labeled)
+
+
+@pytest.mark.parametrize("form", SELECTORS.values(), ids=SELECTORS.keys())
+def test_a_history_and_tags_are_of_a_parameter_and_no_version(aws: Aws, labeled: str, form: str) -> None:
+    name = form.format(labeled)
+    with pytest.raises(ClientError) as caught:
+        aws.ssm.get_parameter_history(Name=name)
+    assert caught.value.response["Error"]["Code"] in ("ParameterNotFound", "ValidationException")
+    with refused("InvalidResourceId"):
+        aws.ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=name)
+    with refused("InvalidResourceId"):
+        aws.ssm.add_tags_to_resource(ResourceType="Parameter", ResourceId=name, Tags=[{"Key": "a", "Value": "b"}])
+    with refused("ValidationException"):
+        aws.ssm.get_parameters_by_path(Path=name)
+    assert tags_of(aws, labeled) == {}
+
+
+def test_a_version_is_read_by_number_label_and_arn(aws: Aws, labeled: str) -> None:
+    for selector, value in ((":1", "old"), (":prod", "old"), (":2", "new"), ("", "new")):
+        for name in (labeled + selector, arn(labeled + selector), f" {labeled}{selector} "):
+            parameter = get(aws, name)
+            assert (parameter["Value"], parameter.get("Selector", "")) == (value, selector)
+    (one,) = aws.ssm.get_parameters(Names=[f"{labeled}:prod"])["Parameters"]
+    assert one["Value"] == "old"
+    filters = [{"Key": "Label", "Values": ["prod"]}]
+    path = labeled.rsplit("/", 1)[0]
+    (found,) = aws.ssm.get_parameters_by_path(Path=path, ParameterFilters=filters)["Parameters"]
+    assert found["Value"] == "old"
+
+
+def test_a_label_moves_and_is_taken_off(aws: Aws, labeled: str) -> None:
+    moved = aws.ssm.label_parameter_version(Name=labeled, Labels=["prod", "1st", "aws-x"])
+    assert (moved["ParameterVersion"], sorted(moved["InvalidLabels"])) == (2, ["1st", "aws-x"])
+    assert get(aws, f"{labeled}:prod")["Value"] == "new"
+    gone = aws.ssm.unlabel_parameter_version(Name=labeled, ParameterVersion=2, Labels=["prod", "other"])
+    assert (gone["RemovedLabels"], gone["InvalidLabels"]) == (["prod"], ["other"])
+    with refused("ParameterVersionNotFound"):
+        get(aws, f"{labeled}:prod")
+
+
+@pytest.mark.parametrize("name", ["/with space", "/a$b", "/a:1:2", "/ä"])
+def test_a_malformed_name_is_refused_when_read(aws: Aws, name: str) -> None:
+    with refused("ValidationException"):
+        get(aws, name)
+    with refused("ValidationException"):
+        aws.ssm.get_parameters(Names=[name])
+
+
+def test_spaces_around_a_name_are_removed(aws: Aws, root: str) -> None:
+    put(aws, f"  {root}/a ")
+    assert get(aws, f" {root}/a")["Name"] == f"{root}/a"
+    aws.ssm.delete_parameter(Name=f"{root}/a ")
+    with refused("ParameterNotFound"):
+        get(aws, f"{root}/a")
+
+
+PATTERNS = [
+    (r"^\d+$", "42", "42a"),
+    (r"\d{1,4}", "1000", "10,000"),
+    (r"(?=.*[A-Z])(?=.*\d).{8,20}", "Passw0rd", "password"),
+    ("a|b", "b", "ab"),
+]
+
+
+@pytest.mark.parametrize(("pattern", "good", "bad"), PATTERNS)
+def test_a_value_matches_the_allowed_pattern_also_later(aws: Aws, root: str, pattern: str, good: str, bad: str) -> None:
+    with refused("ParameterPatternMismatchException"):
+        put(aws, f"{root}/a", bad, AllowedPattern=pattern)
+    put(aws, f"{root}/a", good, AllowedPattern=pattern)
+    with refused("ParameterPatternMismatchException"):
+        put(aws, f"{root}/a", bad, Overwrite=True)
+    assert get(aws, f"{root}/a")["Value"] == good
+    (described,) = aws.ssm.describe_parameters(ParameterFilters=[{"Key": "Name", "Values": [f"{root}/a"]}])[
+        "Parameters"
+    ]
+    assert described["AllowedPattern"] == pattern
+
+
+@pytest.mark.parametrize("pattern", ["(", "[a", "*", "a)(b"])
+def test_a_pattern_that_is_no_regular_expression_is_refused(aws: Aws, root: str, pattern: str) -> None:
+    with refused("InvalidAllowedPatternException"):
+        put(aws, f"{root}/a", AllowedPattern=pattern)
+
+
+WRONG_MEMBERS: list[dict[str, Any]] = [
+    {"KeyId": "alias/aws/ssm"},
+    {"KeyId": "alias/aws/ssm", "Type": "StringList"},
+    {"KeyId": "a key", "Type": "SecureString"},
+    {"DataType": "Text"},
+    {"DataType": "aws:ec2:instance"},
+    {"DataType": "aws:ec2:image", "Type": "SecureString"},
+    {"DataType": "aws:ec2:image", "Type": "StringList"},
+    {"Value": "{{ssm:other}}"},
+    {"Value": "a,,b", "Type": "StringList"},
+    {"Tier": "Gold"},
+    {"Description": "x" * 1025},
+    {"AllowedPattern": "x" * 1025},
+]
+
+
+@pytest.mark.parametrize("members", WRONG_MEMBERS, ids=[str(list(m)) + str(n) for n, m in enumerate(WRONG_MEMBERS)])
+def test_a_member_that_does_not_fit_is_refused(aws: Aws, root: str, members: dict[str, Any]) -> None:
+    with refused("ValidationException"):
+        put(aws, f"{root}/a", **{"Value": "value", **members})
+    with refused("ParameterNotFound"):
+        get(aws, f"{root}/a")
+
+
+def test_a_key_stays_with_its_secret(aws: Aws, root: str) -> None:
+    put(aws, f"{root}/a", "x", Type="SecureString", KeyId="alias/mine")
+    aws.ssm.put_parameter(Name=f"{root}/a", Value="y", Overwrite=True)
+    history = aws.ssm.get_parameter_history(Name=f"{root}/a", WithDecryption=True)["Parameters"]
+    assert [(version["KeyId"], version["Value"]) for version in history] == [("alias/mine", "x"), ("alias/mine", "y")]
+
+
+def test_an_image_is_kept_if_its_id_is_one(aws: Aws, root: str) -> None:
+    put(aws, f"{root}/good", "ami-0abcdef1234567890", DataType="aws:ec2:image")
+    assert get(aws, f"{root}/good")["DataType"] == "aws:ec2:image"
+    # AWS answers with success, and then does not create the parameter (PutParameter, DataType).
+    put(aws, f"{root}/bad", "no-image", DataType="aws:ec2:image")
+    with refused("ParameterNotFound"):
+        get(aws, f"{root}/bad")
+
+
+def test_a_name_is_as_long_as_the_arn_allows(aws: Aws) -> None:
+    longest = 1011 - len(arn("/"))
+    name = "/" + (unique("long") + "x" * longest)[:longest]
+    put(aws, name)
+    aws.ssm.delete_parameter(Name=name)
+    with refused("ValidationException"):
+        put(aws, name + "x")
+
+
+@pytest.mark.parametrize("key", ["Name", "Path", "Tier", "DataType", "tag:team"])
+def test_a_path_is_not_filtered_by_these(aws: Aws, root: str, key: str) -> None:
+    with refused("InvalidFilterKey"):
+        aws.ssm.get_parameters_by_path(Path=root, ParameterFilters=[{"Key": key, "Values": ["x"]}])
 
 
 def test_a_missing_version_is_not_found(aws: Aws, root: str) -> None:

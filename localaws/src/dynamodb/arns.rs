@@ -36,6 +36,10 @@ impl Arns {
         Self { scope, prefix }
     }
 
+    pub(super) fn scope(&self) -> &ArnScope {
+        &self.scope
+    }
+
     /// Returns the request with names instead of ARNs, and the tables that it named by ARN. `None` without ARNs; then
     /// most requests are not parsed.
     pub(super) fn to_names(&self, body: &[u8]) -> Option<(Value, BTreeSet<String>)> {

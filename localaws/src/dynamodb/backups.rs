@@ -1,14 +1,14 @@
-//! Point-in-time recovery, which dynoxide lacks: a stored flag per table, without backups.
+//! Point-in-time recovery, which dynoxide lacks: a stored period per table, without backups.
 
 use bytes::Bytes;
-use hyper::{HeaderMap, StatusCode, header::HeaderValue};
+use hyper::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{DynamoDb, TARGET, persist::RecoveryChange};
+use super::{DynamoDb, settings::RECOVERY_DAYS_DEFAULT};
 use crate::protocol::{self, AwsError, Reply, now_ms};
 
-/// Days of recovery points (AWS).
-const RECOVERY_DAYS: u64 = 35;
+/// Days of recovery points that a request may ask for (AWS).
+const RECOVERY_DAYS: std::ops::RangeInclusive<u64> = 1..=RECOVERY_DAYS_DEFAULT;
 
 impl DynamoDb {
     pub(super) async fn describe_backups(
@@ -27,15 +27,20 @@ impl DynamoDb {
     ) -> Result<Reply, AwsError> {
         let name = self.existing_table(headers, body).await?;
         let request: Value = serde_json::from_slice(body).unwrap_or_default();
-        let enabled = &request["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"];
-        let enabled = enabled.as_bool().ok_or_else(|| {
+        let specification = &request["PointInTimeRecoverySpecification"];
+        let enabled = specification["PointInTimeRecoveryEnabled"].as_bool();
+        let enabled = enabled.ok_or_else(|| {
             missing("pointInTimeRecoverySpecification.pointInTimeRecoveryEnabled")
         })?;
-        self.set_recoverable(&name, enabled).await?;
+        let days = recovery_days(&specification["RecoveryPeriodInDays"])?;
+        self.change_settings(&name, |settings| {
+            settings.recovery_days = enabled.then_some(days);
+        })
+        .await?;
         Ok(self.backups(&name))
     }
 
-    /// Deletes a table and its flag.
+    /// Deletes a table and its settings.
     pub(super) async fn delete_table(
         &self,
         headers: &HeaderMap,
@@ -46,18 +51,20 @@ impl DynamoDb {
         if reply.status().is_success()
             && let Some(name) = name
         {
-            self.set_recoverable(&name, false).await?;
+            self.change_settings(&name, |settings| *settings = Default::default())
+                .await?;
         }
         Ok(reply)
     }
 
     fn backups(&self, name: &str) -> Reply {
+        let days = self.settings().get(name).and_then(|s| s.recovery_days);
         let mut recovery = json!({"PointInTimeRecoveryStatus": "DISABLED"});
-        if self.recoverable().contains(name) {
+        if let Some(days) = days {
             let now_s = now_ms() / 1_000;
             recovery = json!({
                 "PointInTimeRecoveryStatus": "ENABLED",
-                "RecoveryPeriodInDays": RECOVERY_DAYS,
+                "RecoveryPeriodInDays": days,
                 "EarliestRestorableDateTime": now_s,
                 "LatestRestorableDateTime": now_s,
             });
@@ -75,50 +82,49 @@ impl DynamoDb {
     /// Returns the table that a request names, if it exists.
     async fn existing_table(&self, headers: &HeaderMap, body: &[u8]) -> Result<String, AwsError> {
         let name = table_name(body).ok_or_else(|| missing("tableName"))?;
-        let mut headers = headers.clone();
-        headers.insert(
-            TARGET,
-            HeaderValue::from_static("DynamoDB_20120810.DescribeTable"),
-        );
-        let probe = json!({"TableName": name}).to_string();
-        let reply = self.forward(&headers, probe.into()).await?;
-        if reply.status().is_success() {
-            return Ok(name);
+        let probe = json!({"TableName": name});
+        match self.ask(headers, "DescribeTable", &probe).await? {
+            Some(_) => Ok(name),
+            None => Err(AwsError::bad_request(
+                "TableNotFoundException",
+                format!("Table not found: {name}"),
+            )),
         }
-        Err(AwsError::bad_request(
-            "TableNotFoundException",
-            format!("Table not found: {name}"),
-        ))
-    }
-
-    async fn set_recoverable(&self, name: &str, enabled: bool) -> Result<(), AwsError> {
-        let permit = self.store.reserve().await;
-        let commit = {
-            let mut tables = self.recoverable();
-            let changed = if enabled {
-                tables.insert(name.to_owned())
-            } else {
-                tables.remove(name)
-            };
-            let change = if enabled {
-                RecoveryChange::Recoverable
-            } else {
-                RecoveryChange::NotRecoverable
-            };
-            let change = changed.then(|| change(name.to_owned()));
-            self.store.submit(permit, change)
-        };
-        commit.done().await.map_err(|error| {
-            AwsError::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "InternalServerError",
-                error.to_string(),
-            )
-        })
     }
 }
 
-fn table_name(body: &[u8]) -> Option<String> {
+/// Reads the days of a request; without a number, AWS's default.
+fn recovery_days(asked: &Value) -> Result<u64, AwsError> {
+    if asked.is_null() {
+        return Ok(RECOVERY_DAYS_DEFAULT);
+    }
+    let Some(days) = asked.as_i64() else {
+        return Err(AwsError::bad_request(
+            "SerializationException",
+            format!("{asked} cannot be converted to Integer"),
+        ));
+    };
+    let fits = u64::try_from(days)
+        .ok()
+        .filter(|days| RECOVERY_DAYS.contains(days));
+    fits.ok_or_else(|| {
+        let bound = if days < 1 {
+            "greater than or equal to 1"
+        } else {
+            "less than or equal to 35"
+        };
+        AwsError::bad_request(
+            "ValidationException",
+            format!(
+                "1 validation error detected: Value '{days}' at \
+                 'pointInTimeRecoverySpecification.recoveryPeriodInDays' failed to satisfy constraint: Member must have \
+                 value {bound}"
+            ),
+        )
+    })
+}
+
+pub(super) fn table_name(body: &[u8]) -> Option<String> {
     let request: Value = serde_json::from_slice(body).ok()?;
     Some(request.get("TableName")?.as_str()?.to_owned())
 }

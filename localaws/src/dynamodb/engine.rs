@@ -1,7 +1,8 @@
 //! dynoxide's server, on its own thread.
 //!
-//! Its handlers block on SQLite, so it gets its own small runtime, behind a loopback port. It stops when [`Engine::stop`]
-//! is called, or when the [`Engine`] is dropped.
+//! Its handlers block on SQLite, so it gets its own small runtime, behind a loopback port. It answers pages of every
+//! site, so its address is not one that a page can find. It stops when [`Engine::stop`] is called, or when the [`Engine`]
+//! is dropped.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -30,7 +31,7 @@ impl Engine {
     pub(super) fn start(file: Option<&Path>) -> Result<(SocketAddr, Self), String> {
         let database = open(file)?;
         let text = |error: std::io::Error| error.to_string();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
+        let listener = bind().map_err(text)?;
         listener.set_nonblocking(true).map_err(text)?;
         let addr = listener.local_addr().map_err(text)?;
         let (stop, stopping) = oneshot::channel();
@@ -60,6 +61,13 @@ impl Engine {
             );
         }
     }
+}
+
+/// Binds a free port of a random loopback address. Systems other than Linux may have 127.0.0.1 alone.
+fn bind() -> std::io::Result<TcpListener> {
+    let part = || fastrand::u8(2..=254);
+    let hidden = Ipv4Addr::new(127, part(), part(), part());
+    TcpListener::bind((hidden, 0)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
 }
 
 fn open(file: Option<&Path>) -> Result<dynoxide::Database, String> {

@@ -1,12 +1,17 @@
 //! DynamoDB by dynoxide: forwards calls to its server, translates table ARNs, and implements the calls it lacks.
 //!
 //! dynoxide offers its HTTP dispatch only as a whole server, so one pooled client forwards to it. Tables and items are
-//! dynoxide's; the flags of point-in-time recovery are this module's.
+//! dynoxide's; recovery periods and changed encryptions are this module's. Where dynoxide takes what AWS refuses, this
+//! module refuses it first; see [`numbers`] and [`reads`].
 
 mod arns;
 mod backups;
 mod engine;
+mod numbers;
 mod persist;
+mod reads;
+mod settings;
+mod tables;
 mod unprocessed;
 
 use std::{
@@ -20,16 +25,20 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     HeaderMap, Method, Request, StatusCode,
-    header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, ORIGIN, TRANSFER_ENCODING},
 };
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
-use self::arns::Arns;
+use self::{
+    arns::Arns,
+    persist::SettingsChange,
+    settings::{AllSettings, TableSettings},
+};
 pub(crate) use self::{
     engine::Engine,
-    persist::{SCHEMA, load},
+    persist::{ADDED, SCHEMA, load},
 };
 use crate::{
     arn_scope::ArnScope,
@@ -50,7 +59,7 @@ pub(crate) struct DynamoDb {
     addr: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
     arns: Arns,
-    recoverable: Mutex<BTreeSet<String>>,
+    settings: Mutex<AllSettings>,
     store: Store,
 }
 
@@ -76,7 +85,7 @@ impl DynamoDb {
     pub(crate) fn start(
         file: Option<&Path>,
         scope: ArnScope,
-        recoverable: BTreeSet<String>,
+        settings: AllSettings,
         store: Store,
         tracker: &TaskTracker,
     ) -> Result<(Self, Engine), String> {
@@ -92,7 +101,7 @@ impl DynamoDb {
                 addr,
                 client,
                 arns,
-                recoverable: Mutex::new(recoverable),
+                settings: Mutex::new(settings),
                 store,
             },
             engine,
@@ -114,6 +123,7 @@ impl DynamoDb {
             Some((request, named)) => (request.to_string().into(), named),
             None => (body, BTreeSet::new()),
         };
+        let body = self.prepare(action, headers, body).await?;
         let reply = match action {
             "DescribeContinuousBackups" => self.describe_backups(headers, &body).await?,
             "UpdateContinuousBackups" => self.update_backups(headers, &body).await?,
@@ -121,7 +131,12 @@ impl DynamoDb {
                 self.write_some(headers, body, faults).await?
             }
             "DeleteTable" => self.delete_table(headers, body).await?,
+            "UpdateTable" => self.update_table(headers, body).await?,
             _ => self.forward(headers, body).await?,
+        };
+        let reply = match action {
+            "DescribeTable" | "UpdateTable" => self.describe(reply).await,
+            _ => reply,
         };
         Ok(self.translate(action, reply, &named_by_arn).await)
     }
@@ -152,6 +167,45 @@ impl DynamoDb {
         Reply::from_parts(head, Full::new(changed.map_or(body, Bytes::from)))
     }
 
+    /// Refuses what AWS refuses and dynoxide takes, and returns the request with normal numbers.
+    async fn prepare(
+        &self,
+        action: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Bytes, AwsError> {
+        let is_read = matches!(action, "Query" | "Scan");
+        if !is_read && !numbers::may_hold_numbers(&body) {
+            return Ok(body);
+        }
+        let Ok(mut request) = serde_json::from_slice::<Value>(&body) else {
+            return Ok(body);
+        };
+        if is_read {
+            self.check_read(action, headers, &request).await?;
+        }
+        Ok(match numbers::normalize(&mut request) {
+            true => request.to_string().into(),
+            false => body,
+        })
+    }
+
+    /// Asks dynoxide, and returns the response if it is a success.
+    async fn ask(
+        &self,
+        headers: &HeaderMap,
+        action: &'static str,
+        request: &Value,
+    ) -> Result<Option<Value>, AwsError> {
+        let headers = with_target(headers, action);
+        let reply = self.forward(&headers, request.to_string().into()).await?;
+        if !reply.status().is_success() {
+            return Ok(None);
+        }
+        let body = whole_body(reply.into_body()).await;
+        Ok(serde_json::from_slice(&body).ok())
+    }
+
     async fn forward(&self, headers: &HeaderMap, body: Bytes) -> Result<Reply, AwsError> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
@@ -159,7 +213,8 @@ impl DynamoDb {
             .parse()
             .expect("an address makes a URI");
         *request.headers_mut() = headers.clone();
-        for hop in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, HOST] {
+        // With an origin, dynoxide would let pages of every site read its response.
+        for hop in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, HOST, ORIGIN] {
             request.headers_mut().remove(hop);
         }
         let failed = |error: &dyn std::fmt::Display| {
@@ -187,12 +242,51 @@ impl DynamoDb {
         Ok(Reply::from_parts(head, Full::new(body)))
     }
 
-    fn recoverable(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        // A panic cannot leave the set half changed.
-        self.recoverable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Changes the settings of a table, and waits until the change is on disk.
+    async fn change_settings(
+        &self,
+        table: &str,
+        change: impl FnOnce(&mut TableSettings),
+    ) -> Result<(), AwsError> {
+        let permit = self.store.reserve().await;
+        let commit = {
+            let mut all = self.settings();
+            let before = all.get(table).cloned().unwrap_or_default();
+            let mut after = before.clone();
+            change(&mut after);
+            let settings = (after != TableSettings::default()).then_some(after.clone());
+            match &settings {
+                Some(settings) => all.insert(table.to_owned(), settings.clone()),
+                None => all.remove(table),
+            };
+            let change = (after != before).then(|| SettingsChange {
+                table: table.to_owned(),
+                settings,
+            });
+            self.store.submit(permit, change)
+        };
+        commit.done().await.map_err(|error| {
+            AwsError::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalServerError",
+                error.to_string(),
+            )
+        })
     }
+
+    fn settings(&self) -> MutexGuard<'_, AllSettings> {
+        // A panic cannot leave the settings half changed.
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the headers of a request for another action.
+fn with_target(headers: &HeaderMap, action: &'static str) -> HeaderMap {
+    let mut headers = headers.clone();
+    let target = format!("DynamoDB_20120810.{action}");
+    let target = HeaderValue::from_str(&target).expect("an action is a header value");
+    headers.insert(TARGET, target);
+    headers
 }
 
 /// Returns the bytes of a body that is in memory.

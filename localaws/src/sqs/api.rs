@@ -238,5 +238,8 @@ pub(crate) struct MoveTaskState {
     pub(crate) max_number_of_messages_per_second: Option<i64>,
     pub(crate) approximate_number_of_messages_moved: usize,
     pub(crate) approximate_number_of_messages_to_move: usize,
+    /// Of a failed task alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failure_reason: Option<&'static str>,
     pub(crate) started_timestamp: u64,
 }

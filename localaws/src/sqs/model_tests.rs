@@ -11,7 +11,11 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
-    core::{Core, NewMessage, effects::QueueChange},
+    core::{
+        Core, NewMessage,
+        dead_letters::{MoveFailure, Redriven},
+        effects::QueueChange,
+    },
     error::SqsError,
     limits::{IN_FLIGHT_MAX, MS_PER_S},
     md5::Digest,
@@ -457,13 +461,60 @@ fn a_redrive_returns_messages_to_their_source_queue() {
         core.receive(q, 10, Some(0), time).unwrap();
     }
     assert_eq!(core.queue(dlq).unwrap().counts().ready, 5);
-    assert_eq!(core.redrive(dlq, None, 3, 40), 3);
-    assert_eq!(core.redrive(dlq, None, 100, 50), 2);
+    let ready = core.queue(dlq).unwrap().ready();
+    assert_eq!(core.redrive(dlq, None, &ready[..3], 40), all_moved(3));
+    assert_eq!(core.redrive(dlq, None, &ready, 50), all_moved(2));
     let back = core.receive(q, 10, None, 60).unwrap();
     assert_eq!(back.len(), 5);
     assert!(
         back.iter()
             .all(|received| received.receives.count == 1 && received.redriven_from.is_none())
+    );
+}
+
+fn all_moved(moved: usize) -> Redriven {
+    Redriven {
+        moved,
+        failure: None,
+    }
+}
+
+#[test]
+fn a_redrive_leaves_the_messages_that_have_nowhere_to_go_and_moves_the_others() {
+    let (mut core, q, dlq) = dead_letter_core();
+    let group = |n: u128| new_message(n, Some("g"), None, 0);
+    core.send(dlq, (0..3).map(group).collect(), 0);
+    core.send(q, (3..6).map(group).collect(), 0);
+    for time in [10, 20, 30] {
+        core.receive(q, 10, Some(0), time).unwrap();
+    }
+    core.send(dlq, (6..9).map(group).collect(), 0);
+    let ready = core.queue(dlq).unwrap().ready();
+    let some = |moved, failure| Redriven {
+        moved,
+        failure: Some(failure),
+    };
+    assert_eq!(
+        core.redrive(dlq, None, &ready, 40),
+        some(3, MoveFailure::NoSource)
+    );
+    assert_eq!(core.queue(dlq).unwrap().counts().ready, 6);
+    let back = core.receive(q, 10, Some(0), 50).unwrap();
+    assert_eq!(back.iter().map(number).collect::<Vec<_>>(), [3, 4, 5]);
+
+    core.receive(q, 10, Some(0), 60).unwrap();
+    core.receive(q, 10, Some(0), 70).unwrap();
+    core.delete(&name("q")).unwrap();
+    let ready = core.queue(dlq).unwrap().ready();
+    assert_eq!(ready.len(), 9);
+    assert_eq!(
+        core.redrive(dlq, None, &ready[ready.len() - 1..], 80).moved,
+        0
+    );
+    assert_eq!(
+        core.redrive(dlq, Some(q), &ready, 80),
+        some(0, MoveFailure::NoQueue),
+        "a named destination that was deleted is no reason to use the source"
     );
 }
 

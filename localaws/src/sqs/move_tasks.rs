@@ -30,10 +30,16 @@ impl MoveTasks {
             .filter(move |task| task.source_arn == source_arn)
     }
 
-    /// Ends a running task with this status and returns the number of messages moved.
-    pub(crate) fn end(&mut self, handle: &str, status: &'static str) -> Option<usize> {
+    /// Ends a running task with this status and returns the number of messages moved. A reason is of a failed task.
+    pub(crate) fn end(
+        &mut self,
+        handle: &str,
+        status: &'static str,
+        failure_reason: Option<&'static str>,
+    ) -> Option<usize> {
         let task = self.running(handle)?;
         task.status = status;
+        task.failure_reason = failure_reason;
         task.task_handle = None;
         Some(task.approximate_number_of_messages_moved)
     }

@@ -298,17 +298,22 @@ impl Queue {
         seqs
     }
 
-    /// Removes up to `max` ready messages, in the order of delivery.
-    pub(crate) fn drain_ready(&mut self, max: usize) -> Vec<(Seq, QueuedMessage)> {
-        let mut taken = Vec::new();
-        while taken.len() < max {
-            let Some(seq) = self.fair.next() else { break };
-            let message = self
-                .remove(seq)
-                .expect("only messages of the queue are ready");
-            taken.push((seq, message));
-        }
-        taken
+    /// Returns the ready messages, in the order in which they were accepted.
+    pub(crate) fn ready(&self) -> Vec<Seq> {
+        let mut seqs: Vec<_> = self
+            .messages
+            .keys()
+            .copied()
+            .filter(|seq| self.ready_message(*seq).is_some())
+            .collect();
+        seqs.sort_unstable();
+        seqs
+    }
+
+    pub(crate) fn ready_message(&self, seq: Seq) -> Option<&QueuedMessage> {
+        self.messages
+            .get(&seq)
+            .filter(|message| matches!(message.state, MessageState::Ready { .. }))
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -364,7 +369,7 @@ impl Queue {
     }
 
     /// Removes a message from every index.
-    fn remove(&mut self, seq: Seq) -> Option<QueuedMessage> {
+    pub(crate) fn remove(&mut self, seq: Seq) -> Option<QueuedMessage> {
         let message = self.messages.remove(&seq)?;
         let group = &message.payload.group;
         match message.state {

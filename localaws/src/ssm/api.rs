@@ -51,6 +51,12 @@ requests! {
         max_results: Option<i64>,
         next_token: Option<String>,
     }
+    /// `LabelParameterVersion` and `UnlabelParameterVersion`.
+    LabelsRequest {
+        name: Option<String>,
+        parameter_version: Option<u64>,
+        labels: Option<Vec<String>>,
+    }
     /// `AddTagsToResource`, `RemoveTagsFromResource` and `ListTagsForResource`.
     TagsRequest {
         resource_type: Option<String>,

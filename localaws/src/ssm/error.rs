@@ -21,6 +21,20 @@ pub(crate) enum SsmError {
         "Parameter Store does not support changing a parameter's type; create a new parameter."
     )]
     HierarchyTypeMismatch,
+    #[error(
+        "You attempted to create a new version of {name} by calling the PutParameter API with the overwrite flag. \
+         Version {version}, the oldest version, can't be deleted because it has a label associated with it. Move the \
+         label to another version of the parameter, and try again."
+    )]
+    ParameterMaxVersionLimitExceeded { name: String, version: u64 },
+    #[error(
+        "A parameter version can have a maximum of {0} labels. Move one or more labels to another version and try again."
+    )]
+    ParameterVersionLabelLimitExceeded(usize),
+    #[error("Parameter value, cannot be validated against allowedPattern: {0}")]
+    PatternMismatch(String),
+    #[error("The allowed pattern {0} is not a valid regular expression.")]
+    InvalidAllowedPattern(String),
     #[error("The parameter type {0} is not supported.")]
     UnsupportedParameterType(String),
     #[error("A hierarchy can have a maximum of {0} levels.")]
@@ -58,6 +72,10 @@ impl SsmError {
             Self::ParameterVersionNotFound { .. } => "ParameterVersionNotFound",
             Self::ParameterAlreadyExists => "ParameterAlreadyExists",
             Self::HierarchyTypeMismatch => "HierarchyTypeMismatchException",
+            Self::ParameterMaxVersionLimitExceeded { .. } => "ParameterMaxVersionLimitExceeded",
+            Self::ParameterVersionLabelLimitExceeded(_) => "ParameterVersionLabelLimitExceeded",
+            Self::PatternMismatch(_) => "ParameterPatternMismatchException",
+            Self::InvalidAllowedPattern(_) => "InvalidAllowedPatternException",
             Self::UnsupportedParameterType(_) => "UnsupportedParameterType",
             Self::HierarchyLevelLimitExceeded(_) => "HierarchyLevelLimitExceededException",
             Self::ReservedName(_) => "AccessDeniedException",

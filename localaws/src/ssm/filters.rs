@@ -3,7 +3,7 @@
 use super::{
     api::Filter,
     error::{SsmError, SsmResult},
-    parameters::Parameter,
+    parameters::{Parameter, Version},
 };
 
 /// A checked filter.
@@ -23,24 +23,29 @@ enum Test {
     Recursive,
 }
 
-/// Checks the filters of a request.
+/// Keys of `GetParametersByPath`, and of `DescribeParameters` beside `tag:<key>` (AWS).
+pub(crate) const PATH_KEYS: &[&str] = &["Type", "KeyId", "Label"];
+pub(crate) const DESCRIBE_KEYS: &[&str] = &["Name", "Type", "KeyId", "Path", "Tier", "DataType"];
+
+/// Checks the filters of a request with these keys. Tags are keys beside [`DESCRIBE_KEYS`].
 ///
 /// # Errors
 /// `InvalidFilterKey`, `InvalidFilterOption`.
-pub(crate) fn parse(filters: Vec<Filter>) -> SsmResult<Vec<ParameterFilter>> {
-    filters.into_iter().map(ParameterFilter::parse).collect()
+pub(crate) fn parse(filters: Vec<Filter>, keys: &[&str]) -> SsmResult<Vec<ParameterFilter>> {
+    filters
+        .into_iter()
+        .map(|filter| ParameterFilter::parse(filter, keys))
+        .collect()
 }
 
 impl ParameterFilter {
-    fn parse(filter: Filter) -> SsmResult<Self> {
+    fn parse(filter: Filter, keys: &[&str]) -> SsmResult<Self> {
         let key = filter.key.unwrap_or_default();
-        let known = matches!(
-            key.as_str(),
-            "Name" | "Type" | "KeyId" | "Path" | "Tier" | "DataType"
-        );
-        if !known && !key.starts_with("tag:") {
+        let is_tag = keys == DESCRIBE_KEYS && key.starts_with("tag:");
+        if !is_tag && !keys.contains(&key.as_str()) {
             return Err(SsmError::InvalidFilterKey(format!(
-                "The filter key {key:?} is not valid here: use Name, Type, KeyId, Path, Tier, DataType or tag:<key>."
+                "The filter key {key:?} is not valid here: use {}.",
+                keys.join(", ")
             )));
         }
         let default = if key == "Path" { "OneLevel" } else { "Equals" };
@@ -67,8 +72,25 @@ impl ParameterFilter {
         ))
     }
 
-    /// Whether the parameter matches one of the values.
-    pub(crate) fn matches(&self, name: &str, parameter: &Parameter) -> bool {
+    /// Returns the latest version if the parameter matches all filters. A filter by label selects the labeled version.
+    pub(crate) fn select<'a>(
+        filters: &[Self],
+        name: &str,
+        parameter: &'a Parameter,
+    ) -> Option<&'a Version> {
+        let (labels, others): (Vec<_>, Vec<_>) = filters.iter().partition(|f| f.key == "Label");
+        if !others.iter().all(|filter| filter.matches(name, parameter)) {
+            return None;
+        }
+        let has_labels = |version: &&Version| {
+            labels
+                .iter()
+                .all(|filter| version.labels.iter().any(|label| filter.accepts(label)))
+        };
+        parameter.versions.iter().rev().find(has_labels)
+    }
+
+    fn matches(&self, name: &str, parameter: &Parameter) -> bool {
         let latest = parameter.latest();
         let subject = match self.key.as_str() {
             "Name" | "Path" => Some(name),
@@ -81,7 +103,11 @@ impl ParameterFilter {
                 .get(tag.trim_start_matches("tag:"))
                 .map(String::as_str),
         };
-        let Some(subject) = subject else { return false };
+        subject.is_some_and(|subject| self.accepts(subject))
+    }
+
+    /// Whether the text matches one of the values.
+    fn accepts(&self, subject: &str) -> bool {
         // A tag filter without values matches every parameter with the tag.
         self.values.is_empty()
             || self
@@ -112,14 +138,24 @@ impl Test {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ssm::parameters::{Kind, Version};
+    use crate::ssm::parameters::Kind;
 
     fn filter(key: &str, option: Option<&str>, value: &str) -> SsmResult<Vec<ParameterFilter>> {
-        parse(vec![Filter {
+        filter_for(DESCRIBE_KEYS, key, option, value)
+    }
+
+    fn filter_for(
+        keys: &[&str],
+        key: &str,
+        option: Option<&str>,
+        value: &str,
+    ) -> SsmResult<Vec<ParameterFilter>> {
+        let filter = Filter {
             key: Some(key.into()),
             option: option.map(Into::into),
             values: Some(vec![value.into()]),
-        }])
+        };
+        parse(vec![filter], keys)
     }
 
     #[test]
@@ -135,9 +171,15 @@ mod tests {
             data_type: "text".into(),
             modified_ms: 0,
             modified_by: String::new(),
+            labels: ["prod".to_owned()].into(),
+        };
+        let latest = Version {
+            version: 2,
+            labels: [].into(),
+            ..version.clone()
         };
         let parameter = Parameter {
-            versions: [version].into(),
+            versions: [version, latest].into(),
             tags: [("team".to_owned(), "a".to_owned())].into(),
         };
         for (key, option, value, expected) in [
@@ -152,8 +194,21 @@ mod tests {
             ("tag:team", None, "a", true),
             ("tag:other", None, "a", false),
         ] {
-            let met = filter(key, option, value).unwrap()[0].matches("/a/b", &parameter);
-            assert_eq!(met, expected, "{key} {option:?} {value}");
+            let filters = filter(key, option, value).unwrap();
+            let met = ParameterFilter::select(&filters, "/a/b", &parameter);
+            assert_eq!(
+                met.map(|version| version.version),
+                expected.then_some(2),
+                "{key} {option:?} {value}"
+            );
+        }
+        let labeled = |label| {
+            let filters = filter_for(PATH_KEYS, "Label", None, label).unwrap();
+            ParameterFilter::select(&filters, "/a/b", &parameter).map(|version| version.version)
+        };
+        assert_eq!((labeled("prod"), labeled("test")), (Some(1), None));
+        for key in ["Name", "Path", "Tier", "DataType", "tag:team"] {
+            assert!(filter_for(PATH_KEYS, key, None, "x").is_err(), "{key}");
         }
         assert!(filter("Colour", None, "x").is_err());
         assert!(filter("Path", Some("Contains"), "x").is_err());

@@ -11,6 +11,7 @@ mod pages;
 mod parameters;
 mod persist;
 mod render;
+mod rules;
 mod tags;
 
 use std::{
@@ -26,13 +27,14 @@ use serde_json::{Value, json};
 pub(crate) use self::persist::SCHEMA;
 use self::{
     api::{
-        DescribeParameters, GetParameterHistory, GetParametersByPath, NameRequest, NamesRequest,
-        PutParameter, TagsRequest,
+        DescribeParameters, GetParameterHistory, GetParametersByPath, LabelsRequest, NameRequest,
+        NamesRequest, PutParameter, TagsRequest,
     },
     error::{SsmError, SsmResult},
-    names::Selector,
+    filters::{DESCRIBE_KEYS, PATH_KEYS, ParameterFilter},
+    names::{Selector, exact},
     pages::{name_token, page, page_size, token_name, with_token},
-    parameters::{Kind, NewVersion, Parameters, TAGS_MAX},
+    parameters::{Kind, NewVersion, Parameter, Parameters, TAGS_MAX},
     persist::ParameterChange,
 };
 use crate::{
@@ -101,6 +103,8 @@ impl Ssm {
             "DeleteParameters" => self.delete_parameters(parse(body)?).await,
             "DescribeParameters" => self.describe_parameters(parse(body)?),
             "GetParameterHistory" => self.get_parameter_history(parse(body)?),
+            "LabelParameterVersion" => self.label_version(parse(body)?).await,
+            "UnlabelParameterVersion" => self.unlabel_version(parse(body)?).await,
             "AddTagsToResource" => self.add_tags(parse(body)?).await,
             "RemoveTagsFromResource" => self.remove_tags(parse(body)?).await,
             "ListTagsForResource" => self.list_tags(&parse(body)?),
@@ -111,12 +115,12 @@ impl Ssm {
 
     fn get_parameter(&self, request: NameRequest) -> SsmResult<Value> {
         let name = required(request.name, "name")?;
-        let selector = Selector::parse(&name, &self.scope);
+        let selector = Selector::parse(&name, &self.scope)?;
         let parameters = self.parameters();
-        let version = parameters.select(&selector)?;
+        let (name, version) = parameters.select(&selector)?;
         let decrypt = request.with_decryption.unwrap_or(false);
         Ok(
-            json!({"Parameter": render::parameter(&self.scope, &selector.name, version, decrypt, selector.version)}),
+            json!({"Parameter": render::parameter(&self.scope, name, version, decrypt, selector.version)}),
         )
     }
 
@@ -126,15 +130,20 @@ impl Ssm {
         let parameters = self.parameters();
         let (mut found, mut invalid) = (Vec::new(), Vec::new());
         for name in &names {
-            let selector = Selector::parse(name, &self.scope);
-            match parameters.select(&selector) {
-                Ok(version) => found.push(render::parameter(
+            let selected = Selector::parse(name, &self.scope).and_then(|selector| {
+                let (name, version) = parameters.select(&selector)?;
+                Ok((name, version, selector.version))
+            });
+            match selected {
+                Ok((name, version, selector)) => found.push(render::parameter(
                     &self.scope,
-                    &selector.name,
+                    name,
                     version,
                     decrypt,
-                    selector.version,
+                    selector,
                 )),
+                // A malformed name fails the whole call, as documented.
+                Err(error @ SsmError::Validation(_)) => return Err(error),
                 Err(_) => invalid.push(name),
             }
         }
@@ -143,28 +152,20 @@ impl Ssm {
 
     fn get_parameters_by_path(&self, request: GetParametersByPath) -> SsmResult<Value> {
         let path = required(request.path, "path")?;
-        if !path.starts_with('/') {
-            return Err(SsmError::Validation(
-                "The parameter path must start with a slash and be formed of levels divided by slashes."
-                    .into(),
-            ));
-        }
+        let path = exact(&path);
+        names::check_path(path)?;
         let size = page_size(request.max_results, PATH_PAGE_MAX, PATH_PAGE_MAX)?;
         let after = request.next_token.as_deref().map(token_name).transpose()?;
-        let listing_filters = filters::parse(request.parameter_filters.unwrap_or_default())?;
+        let filters = filters::parse(request.parameter_filters.unwrap_or_default(), PATH_KEYS)?;
         let decrypt = request.with_decryption.unwrap_or(false);
         let parameters = self.parameters();
         let found = parameters
-            .below(&path, request.recursive.unwrap_or(false), after.as_deref())
-            .filter(|(name, parameter)| {
-                listing_filters
-                    .iter()
-                    .all(|filter| filter.matches(name, parameter))
-            });
+            .below(path, request.recursive.unwrap_or(false), after.as_deref())
+            .filter_map(|(name, p)| Some((name, ParameterFilter::select(&filters, name, p)?)));
         let (page, token) = page(found, size);
         let shown: Vec<_> = page
             .iter()
-            .map(|(name, p)| render::parameter(&self.scope, name, p.latest(), decrypt, None))
+            .map(|(name, version)| render::parameter(&self.scope, name, version, decrypt, None))
             .collect();
         Ok(with_token(json!({"Parameters": shown}), token))
     }
@@ -181,7 +182,7 @@ impl Ssm {
             ));
         }
         let new = NewVersion {
-            name: Selector::parse(&required(request.name, "name")?, &self.scope).name,
+            name: exact(&required(request.name, "name")?).to_owned(),
             value: required(request.value, "value")?,
             kind: request.r#type.as_deref().map(Kind::parse).transpose()?,
             description: request.description,
@@ -195,12 +196,18 @@ impl Ssm {
         let tags = tags::check(tags)?;
         self.transact(|parameters| {
             let name = new.name.clone();
-            let put = parameters.put(new, now_ms())?;
+            let put = parameters.put(new, &self.scope, now_ms())?;
             let response = json!({"Version": put.version.version, "Tier": put.version.tier});
-            let version = Box::new(put.version.clone());
+            if !put.is_stored {
+                tracing::warn!(
+                    name,
+                    "parameter not changed: its data type needs the id of an image as its value"
+                );
+                return Ok((response, Vec::new()));
+            }
             let mut changes = vec![ParameterChange::Put {
                 name: name.clone(),
-                version,
+                version: Box::new(put.version),
                 dropped: put.dropped,
             }];
             if !tags.is_empty()
@@ -215,8 +222,9 @@ impl Ssm {
     }
 
     async fn delete_parameter(&self, request: NameRequest) -> SsmResult<Value> {
-        let name = Selector::parse(&required(request.name, "name")?, &self.scope).name;
+        let name = required(request.name, "name")?;
         self.transact(|parameters| {
+            let name = exact(&name).to_owned();
             if !parameters.delete(&name) {
                 return Err(SsmError::ParameterNotFound(name));
             }
@@ -230,11 +238,41 @@ impl Ssm {
         self.transact(|parameters| {
             let (deleted, invalid): (Vec<_>, Vec<_>) = names
                 .into_iter()
-                .partition(|name| parameters.delete(&Selector::parse(name, &self.scope).name));
+                .partition(|name| parameters.delete(exact(name)));
             let response = json!({"DeletedParameters": deleted, "InvalidParameters": invalid});
-            let deletion =
-                |name: String| ParameterChange::Delete(Selector::parse(&name, &self.scope).name);
+            let deletion = |name: String| ParameterChange::Delete(exact(&name).to_owned());
             Ok((response, deleted.into_iter().map(deletion).collect()))
+        })
+        .await
+    }
+
+    async fn label_version(&self, request: LabelsRequest) -> SsmResult<Value> {
+        let name = required(request.name, "name")?;
+        let labels = required(request.labels, "labels")?;
+        self.transact(|parameters| {
+            let name = exact(&name);
+            let labeled = parameters.label(name, request.parameter_version, labels)?;
+            let response =
+                json!({"ParameterVersion": labeled.version, "InvalidLabels": labeled.invalid});
+            let change = |version| ParameterChange::Relabel {
+                name: name.to_owned(),
+                version: Box::new(version),
+            };
+            Ok((response, labeled.changed.into_iter().map(change).collect()))
+        })
+        .await
+    }
+
+    async fn unlabel_version(&self, request: LabelsRequest) -> SsmResult<Value> {
+        let name = required(request.name, "name")?;
+        let number = required(request.parameter_version, "parameterVersion")?;
+        let labels = required(request.labels, "labels")?;
+        self.transact(|parameters| {
+            let name = exact(&name).to_owned();
+            let (version, removed, missing) = parameters.unlabel(&name, number, labels)?;
+            let response = json!({"RemovedLabels": removed, "InvalidLabels": missing});
+            let version = Box::new(version);
+            Ok((response, vec![ParameterChange::Relabel { name, version }]))
         })
         .await
     }
@@ -244,20 +282,16 @@ impl Ssm {
         let after = request.next_token.as_deref().map(token_name).transpose()?;
         let mut listing_filters = request.parameter_filters.unwrap_or_default();
         listing_filters.extend(request.filters.unwrap_or_default());
-        let listing_filters = filters::parse(listing_filters)?;
+        let filters = filters::parse(listing_filters, DESCRIBE_KEYS)?;
         let parameters = self.parameters();
         let found = parameters
             .all(after.as_deref())
-            .filter(|(name, parameter)| {
-                listing_filters
-                    .iter()
-                    .all(|filter| filter.matches(name, parameter))
-            });
+            .filter_map(|(name, p)| Some((name, ParameterFilter::select(&filters, name, p)?)));
         let (page, token) = page(found, size);
         let shown: Vec<_> = page
             .iter()
-            .map(|(name, parameter)| {
-                let mut shown = render::metadata(name, parameter.latest());
+            .map(|(name, version)| {
+                let mut shown = render::metadata(name, version);
                 shown["ARN"] = names::arn(name, &self.scope).into();
                 shown
             })
@@ -266,16 +300,17 @@ impl Ssm {
     }
 
     fn get_parameter_history(&self, request: GetParameterHistory) -> SsmResult<Value> {
-        let name = Selector::parse(&required(request.name, "name")?, &self.scope).name;
+        let name = required(request.name, "name")?;
+        let selector = Selector::parse_name(&name, &self.scope)?;
         let size = page_size(request.max_results, PAGE_MAX, PAGE_MAX)?;
         let after = request.next_token.as_deref().map(token_name).transpose()?;
         let after: u64 = after.map_or(Ok(0), |text| {
             text.parse().map_err(|_| SsmError::InvalidNextToken)
         })?;
         let parameters = self.parameters();
-        let parameter = parameters
-            .get(&name)
-            .ok_or(SsmError::ParameterNotFound(name.clone()))?;
+        let (name, parameter) = parameters
+            .find(&selector)
+            .ok_or_else(|| SsmError::ParameterNotFound(name.clone()))?;
         let decrypt = request.with_decryption.unwrap_or(false);
         let mut left = parameter
             .versions
@@ -291,9 +326,9 @@ impl Ssm {
         let shown: Vec<_> = page
             .iter()
             .map(|version| {
-                let mut shown = render::metadata(&name, version);
+                let mut shown = render::metadata(name, version);
                 shown["Value"] = render::value_of(version, decrypt).into();
-                shown["Labels"] = json!([]);
+                shown["Labels"] = json!(version.labels);
                 shown
             })
             .collect();
@@ -301,24 +336,22 @@ impl Ssm {
     }
 
     async fn add_tags(&self, request: TagsRequest) -> SsmResult<Value> {
-        let name = self.resource(&request)?;
+        let id = resource(&request)?;
         let added = tags::check(required(request.tags, "tags")?)?;
-        self.change_tags(name, |tags| tags.extend(added)).await
+        self.change_tags(id, |tags| tags.extend(added)).await
     }
 
     async fn remove_tags(&self, request: TagsRequest) -> SsmResult<Value> {
-        let name = self.resource(&request)?;
+        let id = resource(&request)?;
         let keys = required(request.tag_keys, "tagKeys")?;
-        self.change_tags(name, |tags| tags.retain(|key, _| !keys.contains(key)))
+        self.change_tags(id, |tags| tags.retain(|key, _| !keys.contains(key)))
             .await
     }
 
     fn list_tags(&self, request: &TagsRequest) -> SsmResult<Value> {
-        let name = self.resource(request)?;
+        let id = resource(request)?;
         let parameters = self.parameters();
-        let parameter = parameters
-            .get(&name)
-            .ok_or(SsmError::InvalidResourceId(name))?;
+        let (_, parameter) = self.tagged(&parameters, &id)?;
         let tags: Vec<_> = parameter
             .tags
             .iter()
@@ -329,31 +362,34 @@ impl Ssm {
 
     async fn change_tags(
         &self,
-        name: String,
+        id: String,
         change: impl FnOnce(&mut BTreeMap<String, String>),
     ) -> SsmResult<Value> {
         self.transact(|parameters| {
-            let Some(place) = parameters.tags_mut(&name) else {
-                return Err(SsmError::InvalidResourceId(name));
-            };
-            let mut tags = place.clone();
+            let (name, parameter) = self.tagged(parameters, &id)?;
+            let (name, mut tags) = (name.to_owned(), parameter.tags.clone());
             change(&mut tags);
             if tags.len() > TAGS_MAX {
                 return Err(SsmError::TooManyTags(TAGS_MAX));
             }
-            place.clone_from(&tags);
+            if let Some(place) = parameters.tags_mut(&name) {
+                place.clone_from(&tags);
+            }
             Ok((json!({}), vec![ParameterChange::Tag { name, tags }]))
         })
         .await
     }
 
-    fn resource(&self, request: &TagsRequest) -> SsmResult<String> {
-        let resource_type = required(request.resource_type.as_deref(), "resourceType")?;
-        if resource_type != "Parameter" {
-            return Err(SsmError::InvalidResourceType(resource_type.to_owned()));
-        }
-        let id = required(request.resource_id.as_deref(), "resourceId")?;
-        Ok(Selector::parse(id, &self.scope).name)
+    /// Returns the parameter with this resource id, a name or an ARN.
+    fn tagged<'a>(
+        &self,
+        parameters: &'a Parameters,
+        id: &str,
+    ) -> SsmResult<(&'a str, &'a Parameter)> {
+        Selector::parse_name(id, &self.scope)
+            .ok()
+            .and_then(|selector| parameters.find(&selector))
+            .ok_or_else(|| SsmError::InvalidResourceId(id.to_owned()))
     }
 
     /// Runs `change` under the lock, then waits until its changes are on disk.
@@ -377,6 +413,15 @@ impl Ssm {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the id of the parameter whose tags a request names.
+fn resource(request: &TagsRequest) -> SsmResult<String> {
+    let resource_type = required(request.resource_type.as_deref(), "resourceType")?;
+    if resource_type != "Parameter" {
+        return Err(SsmError::InvalidResourceType(resource_type.to_owned()));
+    }
+    required(request.resource_id.clone(), "resourceId")
 }
 
 fn parse<T: DeserializeOwned>(body: &Bytes) -> SsmResult<T> {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     error::{SsmError, SsmResult},
-    parameters::Parameter,
+    parameters::Version,
 };
 
 pub(super) fn page_size(asked: Option<i64>, max: i64, default: i64) -> SsmResult<usize> {
@@ -20,9 +20,9 @@ pub(super) fn page_size(asked: Option<i64>, max: i64, default: i64) -> SsmResult
 
 /// Returns the first `size` results, and the token of the next page if there is one.
 pub(super) fn page<'a>(
-    mut found: impl Iterator<Item = (&'a String, &'a Parameter)>,
+    mut found: impl Iterator<Item = (&'a String, &'a Version)>,
     size: usize,
-) -> (Vec<(&'a String, &'a Parameter)>, Option<String>) {
+) -> (Vec<(&'a String, &'a Version)>, Option<String>) {
     let page: Vec<_> = found.by_ref().take(size).collect();
     let more = found.next().is_some();
     let token = page

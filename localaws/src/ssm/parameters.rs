@@ -1,7 +1,7 @@
 //! State of the parameters. Pure: values and times are arguments.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
 };
 
@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     error::{SsmError, SsmResult},
     names::{self, Selector},
+    rules,
 };
+use crate::arn_scope::ArnScope;
 
 /// Versions per parameter (AWS); a new one replaces the oldest.
 const VERSIONS_MAX: usize = 100;
@@ -19,6 +21,9 @@ const STANDARD_CHARS_MAX: usize = 4_096;
 const ADVANCED_CHARS_MAX: usize = 8_192;
 /// Characters of a description (AWS).
 const DESCRIPTION_CHARS_MAX: usize = 1_024;
+/// Labels per version, and characters of a label (AWS).
+const LABELS_MAX: usize = 10;
+const LABEL_CHARS_MAX: usize = 100;
 /// Tags per parameter (AWS).
 pub(crate) const TAGS_MAX: usize = 50;
 
@@ -60,16 +65,16 @@ pub(crate) struct Version {
     pub(crate) description: Option<String>,
     /// Stored, never used.
     pub(crate) key_id: Option<String>,
-    /// Stored, never enforced.
     pub(crate) allowed_pattern: Option<String>,
     /// `Standard` or `Advanced`.
     pub(crate) tier: String,
-    /// Stored, never checked.
     pub(crate) data_type: String,
     /// Milliseconds since 1970.
     pub(crate) modified_ms: u64,
     /// ARN of the caller.
     pub(crate) modified_by: String,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) labels: BTreeSet<String>,
 }
 
 /// A new version of a parameter, as a client puts it.
@@ -107,10 +112,23 @@ pub(crate) struct Parameters {
 
 /// Result of a put.
 #[derive(Debug)]
-pub(crate) struct Put<'a> {
-    pub(crate) version: &'a Version,
+pub(crate) struct Put {
+    pub(crate) version: Version,
+    /// Whether the parameter has changed; see [`rules::is_stored`].
+    pub(crate) is_stored: bool,
     /// The version over [`VERSIONS_MAX`].
     pub(crate) dropped: Option<u64>,
+}
+
+/// Result of labeling a version.
+#[derive(Debug)]
+pub(crate) struct Labeled {
+    /// The version's number.
+    pub(crate) version: u64,
+    /// Versions whose labels changed.
+    pub(crate) changed: Vec<Version>,
+    /// Labels that AWS does not take.
+    pub(crate) invalid: BTreeSet<String>,
 }
 
 impl Parameters {
@@ -123,8 +141,17 @@ impl Parameters {
             .push_back(version);
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Parameter> {
-        self.by_name.get(name)
+    /// Returns the parameter that a selector names, with its name.
+    pub(crate) fn find(&self, selector: &Selector<'_>) -> Option<(&str, &Parameter)> {
+        let found = self.by_name.get_key_value(selector.name);
+        // The ARNs of `a` and `/a` are the same text.
+        let found = found.or_else(|| {
+            let name = format!("/{}", selector.name);
+            self.by_name
+                .get_key_value(&name)
+                .filter(|_| selector.is_arn)
+        });
+        found.map(|(name, parameter)| (name.as_str(), parameter))
     }
 
     pub(crate) fn tags_mut(&mut self, name: &str) -> Option<&mut BTreeMap<String, String>> {
@@ -133,23 +160,28 @@ impl Parameters {
             .map(|parameter| &mut parameter.tags)
     }
 
-    /// Returns the version that a selector names, by default the latest.
+    /// Returns the version that a selector names, by default the latest, with the parameter's name.
     ///
     /// # Errors
     /// `ParameterNotFound`, `ParameterVersionNotFound`.
-    pub(crate) fn select(&self, selector: &Selector<'_>) -> SsmResult<&Version> {
-        let parameter = self
-            .get(&selector.name)
-            .ok_or_else(|| SsmError::ParameterNotFound(selector.name.clone()))?;
+    pub(crate) fn select(&self, selector: &Selector<'_>) -> SsmResult<(&str, &Version)> {
+        let (name, parameter) = self
+            .find(selector)
+            .ok_or_else(|| SsmError::ParameterNotFound(selector.name.to_owned()))?;
         let Some(wanted) = selector.version else {
-            return Ok(parameter.latest());
+            return Ok((name, parameter.latest()));
         };
+        let is_number = wanted.bytes().all(|b| b.is_ascii_digit());
         parameter
             .versions
             .iter()
-            .find(|v| wanted.parse() == Ok(v.version))
+            .find(|v| match is_number {
+                true => wanted.parse() == Ok(v.version),
+                false => v.labels.contains(wanted),
+            })
+            .map(|version| (name, version))
             .ok_or_else(|| SsmError::ParameterVersionNotFound {
-                name: selector.name.clone(),
+                name: name.to_owned(),
                 version: wanted.to_owned(),
             })
     }
@@ -158,13 +190,16 @@ impl Parameters {
     ///
     /// # Errors
     /// The error AWS returns; nothing changes then.
-    pub(crate) fn put(&mut self, new: NewVersion, now_ms: u64) -> SsmResult<Put<'_>> {
-        names::check(&new.name)?;
-        let before = self.by_name.get(&new.name);
-        if before.is_some() && !new.overwrite {
+    pub(crate) fn put(&mut self, new: NewVersion, scope: &ArnScope, now_ms: u64) -> SsmResult<Put> {
+        names::check(&new.name, scope)?;
+        let parameter = self.by_name.get(&new.name);
+        if parameter.is_some() && !new.overwrite {
             return Err(SsmError::ParameterAlreadyExists);
         }
-        let before = before.map(Parameter::latest);
+        let full = parameter
+            .filter(|parameter| parameter.versions.len() >= VERSIONS_MAX)
+            .and_then(|parameter| parameter.versions.front());
+        let before = parameter.map(Parameter::latest);
         let kind = match (new.kind, before) {
             (Some(kind), Some(before)) if kind != before.kind => {
                 return Err(SsmError::HierarchyTypeMismatch);
@@ -177,16 +212,24 @@ impl Parameters {
                 ));
             }
         };
-        check_value(&new.value, kind)?;
+        rules::check_value(&new.value, kind)?;
+        if let Some(key_id) = &new.key_id {
+            rules::check_key_id(key_id, kind)?;
+        }
+        let data_type = new.data_type.unwrap_or_else(|| "text".into());
+        rules::check_data_type(&data_type, kind)?;
         if new
             .description
             .as_ref()
             .is_some_and(|d| d.chars().count() > DESCRIPTION_CHARS_MAX)
         {
-            return Err(SsmError::Validation(format!(
-                "1 validation error detected: Value at 'description' failed to satisfy constraint: Member must have \
-                 length less than or equal to {DESCRIPTION_CHARS_MAX}"
-            )));
+            return Err(rules::too_long("description", DESCRIPTION_CHARS_MAX));
+        }
+        let allowed_pattern = new
+            .allowed_pattern
+            .or_else(|| before?.allowed_pattern.clone());
+        if let Some(pattern) = &allowed_pattern {
+            rules::check_pattern(pattern, &new.value)?;
         }
         let tier = tier(new.tier.as_deref(), before, new.value.chars().count())?;
         let version = Version {
@@ -199,23 +242,109 @@ impl Parameters {
                     .or_else(|| before?.key_id.clone())
                     .unwrap_or("alias/aws/ssm".into())
             }),
-            allowed_pattern: new
-                .allowed_pattern
-                .or_else(|| before?.allowed_pattern.clone()),
+            allowed_pattern,
             tier,
-            data_type: new.data_type.unwrap_or_else(|| "text".into()),
+            data_type,
             modified_ms: now_ms,
             modified_by: new.modified_by,
+            labels: BTreeSet::new(),
         };
+        if let Some(oldest) = full
+            && !oldest.labels.is_empty()
+        {
+            return Err(SsmError::ParameterMaxVersionLimitExceeded {
+                name: new.name,
+                version: oldest.version,
+            });
+        }
+        let dropped = full.map(|oldest| oldest.version);
+        if !rules::is_stored(&version.data_type, &version.value) {
+            return Ok(Put {
+                version,
+                is_stored: false,
+                dropped: None,
+            });
+        }
         let parameter = self.by_name.entry(new.name).or_default();
-        parameter.versions.push_back(version);
-        let dropped = (parameter.versions.len() > VERSIONS_MAX)
-            .then(|| parameter.versions.pop_front())
-            .flatten();
+        if dropped.is_some() {
+            parameter.versions.pop_front();
+        }
+        parameter.versions.push_back(version.clone());
         Ok(Put {
-            version: parameter.latest(),
-            dropped: dropped.map(|version| version.version),
+            version,
+            is_stored: true,
+            dropped,
         })
+    }
+
+    /// Moves labels to a version, by default the latest.
+    ///
+    /// # Errors
+    /// `ParameterNotFound`, `ParameterVersionNotFound`, `ParameterVersionLabelLimitExceeded`; nothing changes then.
+    pub(crate) fn label(
+        &mut self,
+        name: &str,
+        number: Option<u64>,
+        labels: Vec<String>,
+    ) -> SsmResult<Labeled> {
+        let (valid, invalid): (BTreeSet<_>, BTreeSet<_>) =
+            labels.into_iter().partition(|label| is_label(label));
+        let version = self.version_mut(name, number)?;
+        let number = version.version;
+        if version.labels.union(&valid).count() > LABELS_MAX {
+            return Err(SsmError::ParameterVersionLabelLimitExceeded(LABELS_MAX));
+        }
+        let parameter = self.by_name.get_mut(name).expect("it was found above");
+        let mut changed = Vec::new();
+        for version in &mut parameter.versions {
+            let before = version.labels.clone();
+            if version.version == number {
+                version.labels.extend(valid.iter().cloned());
+            } else {
+                version.labels.retain(|label| !valid.contains(label));
+            }
+            if version.labels != before {
+                changed.push(version.clone());
+            }
+        }
+        Ok(Labeled {
+            version: number,
+            changed,
+            invalid,
+        })
+    }
+
+    /// Removes labels from a version. Returns the version, and the labels that it had and had not.
+    ///
+    /// # Errors
+    /// `ParameterNotFound`, `ParameterVersionNotFound`.
+    pub(crate) fn unlabel(
+        &mut self,
+        name: &str,
+        number: u64,
+        labels: Vec<String>,
+    ) -> SsmResult<(Version, Vec<String>, Vec<String>)> {
+        let version = self.version_mut(name, Some(number))?;
+        let (removed, missing) = labels
+            .into_iter()
+            .partition(|label| version.labels.remove(label));
+        Ok((version.clone(), removed, missing))
+    }
+
+    fn version_mut(&mut self, name: &str, number: Option<u64>) -> SsmResult<&mut Version> {
+        let parameter = self
+            .by_name
+            .get_mut(name)
+            .ok_or_else(|| SsmError::ParameterNotFound(name.to_owned()))?;
+        let number = number.unwrap_or_else(|| parameter.latest().version);
+        parameter
+            .versions
+            .iter_mut()
+            .find(|version| version.version == number)
+            .ok_or_else(|| SsmError::ParameterVersionNotFound {
+                name: name.to_owned(),
+                version: number.to_string(),
+            })
     }
 
     /// Deletes a parameter; returns whether it existed.
@@ -252,20 +381,16 @@ impl Parameters {
     }
 }
 
-fn check_value(value: &str, kind: Kind) -> SsmResult<()> {
-    if value.is_empty() {
-        return Err(SsmError::Validation(
-            "1 validation error detected: Value '' at 'value' failed to satisfy constraint: Member must have length \
-             greater than or equal to 1"
-                .into(),
-        ));
-    }
-    if kind == Kind::StringList && value.split(',').any(str::is_empty) {
-        return Err(SsmError::Validation(
-            "The values of a StringList must not be empty.".into(),
-        ));
-    }
-    Ok(())
+/// Whether a label has only letters, digits and `.-_`, and begins with no digit, `aws` or `ssm` (AWS).
+fn is_label(label: &str) -> bool {
+    let lower = label.to_ascii_lowercase();
+    (1..=LABEL_CHARS_MAX).contains(&label.len())
+        && label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+        && !label.starts_with(|first: char| first.is_ascii_digit())
+        && !lower.starts_with("aws")
+        && !lower.starts_with("ssm")
 }
 
 /// Returns the tier of a value: the requested or current one, raised for `Intelligent-Tiering` if the value needs it.
@@ -323,35 +448,37 @@ mod tests {
         }
     }
 
+    fn put(parameters: &mut Parameters, new: NewVersion) -> SsmResult<Put> {
+        parameters.put(new, &ArnScope::sample(), 0)
+    }
+
     fn select<'a>(
         parameters: &'a Parameters,
         name: &str,
         version: Option<&str>,
     ) -> SsmResult<&'a Version> {
-        parameters.select(&Selector {
-            name: name.into(),
+        let selector = Selector {
+            name,
+            is_arn: false,
             version,
-        })
+        };
+        parameters.select(&selector).map(|(_, version)| version)
     }
 
     #[test]
     fn versions_increase_and_the_oldest_is_dropped() {
         let mut parameters = Parameters::default();
-        parameters.put(new("/a", "1"), 0).unwrap();
+        put(&mut parameters, new("/a", "1")).unwrap();
         assert_eq!(
-            parameters.put(new("/a", "2"), 0).unwrap_err(),
+            put(&mut parameters, new("/a", "2")).unwrap_err(),
             SsmError::ParameterAlreadyExists
         );
         for n in 2..=VERSIONS_MAX as u64 + 1 {
-            let put = parameters
-                .put(
-                    NewVersion {
-                        overwrite: true,
-                        ..new("/a", &n.to_string())
-                    },
-                    n,
-                )
-                .unwrap();
+            let again = NewVersion {
+                overwrite: true,
+                ..new("/a", &n.to_string())
+            };
+            let put = put(&mut parameters, again).unwrap();
             assert_eq!(put.dropped, (n > VERSIONS_MAX as u64).then_some(1));
         }
         assert_eq!(select(&parameters, "/a", None).unwrap().value, "101");
@@ -371,7 +498,7 @@ mod tests {
     fn a_path_lists_children_or_descendants() {
         let mut parameters = Parameters::default();
         for name in ["/a", "/a/b", "/a/b/c", "/a/d", "/ab/c", "plain"] {
-            parameters.put(new(name, "x"), 0).unwrap();
+            put(&mut parameters, new(name, "x")).unwrap();
         }
         let below = |path, recursive, after| {
             parameters
@@ -390,15 +517,12 @@ mod tests {
     fn a_value_fits_the_limit_of_its_tier() {
         let mut parameters = Parameters::default();
         let put = |p: &mut Parameters, tier: Option<&str>, chars: usize| {
-            p.put(
-                NewVersion {
-                    tier: tier.map(Into::into),
-                    overwrite: true,
-                    ..new("/a", &"x".repeat(chars))
-                },
-                0,
-            )
-            .map(|put| put.version.tier.clone())
+            let new = NewVersion {
+                tier: tier.map(Into::into),
+                overwrite: true,
+                ..new("/a", &"x".repeat(chars))
+            };
+            put(p, new).map(|put| put.version.tier)
         };
         assert!(put(&mut parameters, None, 4_097).is_err());
         assert_eq!(put(&mut parameters, None, 4_096).unwrap(), "Standard");
@@ -417,32 +541,131 @@ mod tests {
     #[test]
     fn the_kind_is_required_once_and_never_changes() {
         let mut parameters = Parameters::default();
-        assert!(
-            parameters
-                .put(
-                    NewVersion {
-                        kind: None,
-                        ..new("/a", "x")
-                    },
-                    0
-                )
-                .is_err()
-        );
-        parameters.put(new("/a", "x"), 0).unwrap();
+        let untyped = NewVersion {
+            kind: None,
+            ..new("/a", "x")
+        };
+        assert!(put(&mut parameters, untyped).is_err());
+        put(&mut parameters, new("/a", "x")).unwrap();
         let again = NewVersion {
             kind: None,
             overwrite: true,
             ..new("/a", "y")
         };
-        assert_eq!(parameters.put(again, 0).unwrap().version.kind, Kind::String);
+        assert_eq!(
+            put(&mut parameters, again).unwrap().version.kind,
+            Kind::String
+        );
         let other = NewVersion {
             kind: Some(Kind::SecureString),
             overwrite: true,
             ..new("/a", "y")
         };
         assert_eq!(
-            parameters.put(other, 0).unwrap_err(),
+            put(&mut parameters, other).unwrap_err(),
             SsmError::HierarchyTypeMismatch
+        );
+    }
+
+    #[test]
+    fn a_selector_is_a_number_or_a_label_and_nothing_that_merely_parses_as_one() {
+        let mut parameters = Parameters::default();
+        put(&mut parameters, new("/a", "1")).unwrap();
+        parameters.label("/a", None, vec!["prod".into()]).unwrap();
+        for (selector, found) in [
+            ("1", true),
+            ("prod", true),
+            ("2", false),
+            ("0", false),
+            ("Prod", false),
+            ("-1", false),
+            ("1.0", false),
+            ("99999999999999999999999", false),
+        ] {
+            let selected = select(&parameters, "/a", Some(selector));
+            assert_eq!(selected.is_ok(), found, "{selector}");
+        }
+        let by_arn = Selector {
+            name: "a",
+            is_arn: true,
+            version: None,
+        };
+        assert_eq!(parameters.find(&by_arn).unwrap().0, "/a");
+        assert!(select(&parameters, "a", None).is_err());
+    }
+
+    #[test]
+    fn a_label_is_at_one_version_and_keeps_it() {
+        let mut parameters = Parameters::default();
+        let again = |n: u64| NewVersion {
+            overwrite: true,
+            ..new("/a", &n.to_string())
+        };
+        for n in 1..=VERSIONS_MAX as u64 {
+            put(&mut parameters, again(n)).unwrap();
+        }
+        let label = |p: &mut Parameters, version, label: &str| {
+            p.label("/a", version, vec![label.to_owned()])
+        };
+        assert_eq!(label(&mut parameters, Some(1), "prod").unwrap().version, 1);
+        assert_eq!(
+            put(&mut parameters, again(101)).unwrap_err(),
+            SsmError::ParameterMaxVersionLimitExceeded {
+                name: "/a".into(),
+                version: 1
+            }
+        );
+        let moved = label(&mut parameters, Some(2), "prod").unwrap();
+        assert_eq!(moved.changed.len(), 2);
+        assert_eq!(select(&parameters, "/a", Some("prod")).unwrap().version, 2);
+        assert_eq!(put(&mut parameters, again(101)).unwrap().dropped, Some(1));
+        for bad in ["1st", "aws-x", "SSM", "a b", "a:b", "", &"x".repeat(101)] {
+            let labeled = label(&mut parameters, None, bad).unwrap();
+            assert!(labeled.changed.is_empty() && labeled.invalid.contains(bad));
+        }
+        for n in 0..LABELS_MAX {
+            label(&mut parameters, None, &format!("l{n}")).unwrap();
+        }
+        assert!(label(&mut parameters, None, "more").is_err());
+        let labels = vec!["prod".to_owned(), "l0".to_owned()];
+        let (version, removed, missing) = parameters.unlabel("/a", 2, labels).unwrap();
+        assert!(version.labels.is_empty());
+        assert_eq!((removed, missing), (vec!["prod".into()], vec!["l0".into()]));
+    }
+
+    #[test]
+    fn the_rules_of_a_put_hold_for_later_versions_too() {
+        let mut parameters = Parameters::default();
+        let digits = NewVersion {
+            allowed_pattern: Some(r"\d+".into()),
+            ..new("/a", "1")
+        };
+        put(&mut parameters, digits).unwrap();
+        let again = |value| NewVersion {
+            overwrite: true,
+            ..new("/a", value)
+        };
+        assert_eq!(
+            put(&mut parameters, again("x")).unwrap_err(),
+            SsmError::PatternMismatch(r"\d+".into())
+        );
+        assert_eq!(put(&mut parameters, again("2")).unwrap().version.version, 2);
+        let keyed = NewVersion {
+            kind: None,
+            key_id: Some("alias/mine".into()),
+            ..again("3")
+        };
+        assert!(put(&mut parameters, keyed).is_err());
+        let image = |value| NewVersion {
+            data_type: Some("aws:ec2:image".into()),
+            ..new("/image", value)
+        };
+        assert!(!put(&mut parameters, image("none")).unwrap().is_stored);
+        assert!(select(&parameters, "/image", None).is_err());
+        assert!(
+            put(&mut parameters, image("ami-12345678"))
+                .unwrap()
+                .is_stored
         );
     }
 }

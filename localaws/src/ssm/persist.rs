@@ -26,6 +26,11 @@ pub(crate) enum ParameterChange {
         version: Box<Version>,
         dropped: Option<u64>,
     },
+    /// Replaces a version, whose labels changed.
+    Relabel {
+        name: String,
+        version: Box<Version>,
+    },
     /// Replaces the tags of a parameter.
     Tag {
         name: String,
@@ -42,15 +47,24 @@ impl store::Write for ParameterChange {
                 version,
                 dropped,
             } => {
-                let data = serde_json::to_string(version).expect("a version is JSON");
                 tx.prepare_cached("INSERT INTO parameter_versions VALUES (?1, ?2, ?3)")?
-                    .execute(params![name, column(version.version), data])?;
+                    .execute(params![name, column(version.version), data_of(version)])?;
                 if let Some(dropped) = dropped {
                     tx.prepare_cached(
                         "DELETE FROM parameter_versions WHERE name = ?1 AND version = ?2",
                     )?
                     .execute(params![name, column(*dropped)])?;
                 }
+            }
+            Self::Relabel { name, version } => {
+                tx.prepare_cached(
+                    "UPDATE parameter_versions SET data = ?3 WHERE name = ?1 AND version = ?2",
+                )?
+                .execute(params![
+                    name,
+                    column(version.version),
+                    data_of(version)
+                ])?;
             }
             Self::Tag { name, tags } => {
                 let tags = serde_json::to_string(tags).expect("a map of strings is JSON");
@@ -66,6 +80,10 @@ impl store::Write for ParameterChange {
         }
         Ok(())
     }
+}
+
+fn data_of(version: &Version) -> String {
+    serde_json::to_string(version).expect("a version is JSON")
 }
 
 /// Loads all parameters.

@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use aws_sdk_dynamodb::types::{PointInTimeRecoverySpecification, SseSpecification};
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use aws_sdk_ssm::types::ParameterType;
 use tokio::sync::Mutex;
@@ -309,4 +310,90 @@ async fn on_a_full_disk_sends_are_refused_and_every_confirmed_message_survives_a
     );
     send(&sqs).await.unwrap();
     again.kill();
+}
+
+/// Days of recovery points of the table, if recovery is enabled.
+async fn recovery_days(dynamodb: &aws_sdk_dynamodb::Client) -> Option<i32> {
+    let backups = dynamodb
+        .describe_continuous_backups()
+        .table_name("items")
+        .send()
+        .await
+        .unwrap();
+    backups
+        .continuous_backups_description?
+        .point_in_time_recovery_description?
+        .recovery_period_in_days
+}
+
+async fn key_of(dynamodb: &aws_sdk_dynamodb::Client) -> Option<String> {
+    let table = dynamodb.describe_table().table_name("items").send().await;
+    table.unwrap().table?.sse_description?.kms_master_key_arn
+}
+
+#[tokio::test]
+async fn settings_and_labels_survive_a_kill_and_a_file_of_an_earlier_version_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path());
+    let config = sdk(&program.url).await;
+    let (ssm, dynamodb) = (
+        aws_sdk_ssm::Client::new(&config),
+        aws_sdk_dynamodb::Client::new(&config),
+    );
+    let put = ssm.put_parameter().name("/a").value("one");
+    put.r#type(ParameterType::String).send().await.unwrap();
+    let label = ssm.label_parameter_version().name("/a").labels("prod");
+    label.send().await.unwrap();
+    crate::dynamodb::create_table(&dynamodb, "items").await;
+    let week = PointInTimeRecoverySpecification::builder()
+        .point_in_time_recovery_enabled(true)
+        .recovery_period_in_days(7);
+    dynamodb
+        .update_continuous_backups()
+        .table_name("items")
+        .point_in_time_recovery_specification(week.build().unwrap())
+        .send()
+        .await
+        .unwrap();
+    let arn = "arn:aws:kms:us-east-1:000000000000:key/mine";
+    let mine = SseSpecification::builder()
+        .enabled(true)
+        .kms_master_key_id(arn);
+    dynamodb
+        .update_table()
+        .table_name("items")
+        .sse_specification(mine.build())
+        .send()
+        .await
+        .unwrap();
+    program.kill();
+
+    let program = Program::start(dir.path());
+    let config = sdk(&program.url).await;
+    let (ssm, dynamodb) = (
+        aws_sdk_ssm::Client::new(&config),
+        aws_sdk_dynamodb::Client::new(&config),
+    );
+    assert_eq!(recovery_days(&dynamodb).await, Some(7));
+    assert_eq!(key_of(&dynamodb).await.as_deref(), Some(arn));
+    let labeled = ssm.get_parameter().name("/a:prod").send().await.unwrap();
+    assert_eq!(labeled.parameter.unwrap().value.as_deref(), Some("one"));
+    program.kill();
+
+    // The file as versions before this table left it.
+    rusqlite::Connection::open(dir.path().join("aws.db"))
+        .unwrap()
+        .execute_batch(
+            "DROP TABLE table_settings; INSERT INTO recoverable_tables VALUES ('items');",
+        )
+        .unwrap();
+    let program = Program::start(dir.path());
+    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk(&program.url).await);
+    assert_eq!(recovery_days(&dynamodb).await, Some(35));
+    assert_eq!(key_of(&dynamodb).await, None);
+    let deleted = dynamodb.delete_table().table_name("items").send();
+    deleted.await.unwrap();
+    crate::dynamodb::create_table(&dynamodb, "items").await;
+    assert_eq!(recovery_days(&dynamodb).await, None);
+    program.kill();
 }

@@ -147,7 +147,7 @@ pub(crate) fn to_charge(item: &Attributes) -> Option<Charge> {
             .ok()?,
         tenant: as_text(item, HASH)?.parse().ok()?,
         amount: Amount::new(as_number(item, "amount")?)?,
-        currency: Currency::of(as_text(item, "currency")?)?,
+        currency: Currency::stored(as_text(item, "currency")?)?,
         reference: as_text(item, "reference")?.to_owned(),
         metadata: metadata
             .iter()

@@ -42,8 +42,13 @@ pub struct Answer {
 
 impl Request {
     pub fn new(method: &str, path: &str) -> Self {
+        Self::for_host(method, path, "localhost")
+    }
+
+    /// A request with this `Host`.
+    pub fn for_host(method: &str, path: &str, host: &str) -> Self {
         Self {
-            head: format!("{method} {path} HTTP/1.1\r\nhost: test\r\n").into(),
+            head: format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n").into(),
             body: vec![],
         }
     }

@@ -16,6 +16,7 @@ pub struct Local {
     pub gateway: SocketAddr,
     /// The AWS endpoint.
     pub endpoint: SocketAddr,
+    admin: Option<SocketAddr>,
 }
 
 /// Any free port of the loopback address.
@@ -62,11 +63,28 @@ impl Local {
                 line.starts_with("Ctrl-C").then_some(())
             })
             .await;
+        let admin = process.stdout().iter().find_map(|line| {
+            line.trim()
+                .strip_prefix("admin")?
+                .split('/')
+                .nth(2)?
+                .parse()
+                .ok()
+        });
         Self {
             process,
             gateway,
             endpoint,
+            admin,
         }
+    }
+
+    /// The admin address.
+    ///
+    /// # Panics
+    /// `local` was started without one.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.expect("started with --admin-listen")
     }
 
     pub fn aws(&self) -> Aws {

@@ -1,7 +1,7 @@
 //! Message move tasks: messages of a dead-letter queue return to their source queues, or go to a named queue.
 //!
-//! A task moves a chunk per transaction, so that other calls run in between. It ends when the queue has no ready
-//! message left, or when as many have moved as were ready at its start.
+//! A task moves the messages that were ready at its start, a chunk per transaction, so that other calls run in between.
+//! A message that cannot be moved stays, and the task ends as failed once it has moved the others.
 
 use std::time::Duration;
 
@@ -13,8 +13,10 @@ use crate::{
             CancelMoveTask, MoveTaskCancelled, MoveTaskList, MoveTaskRequest, MoveTaskStarted,
             MoveTaskState,
         },
+        core::dead_letters::MoveFailure,
         error::{SqsError, SqsResult},
         limits::{LISTED_MOVE_TASKS, MOVE_CHUNK, MOVE_RATE},
+        message::Seq,
         names::{QueueId, QueueName},
         service::{Sqs, State},
     },
@@ -37,6 +39,11 @@ impl Sqs {
             Some(arn) => Some(queue_of_arn(&state, arn)?.1),
             None => None,
         };
+        if destination == Some(source) {
+            return Err(SqsError::InvalidParameterValue(
+                "Source queue arn and destination queue arn cannot be the same.".into(),
+            ));
+        }
         if state.core.sources_of(&source_name).next().is_none() {
             return Err(SqsError::InvalidParameterValue(
                 "Source queue must be configured as a Dead Letter Queue.".into(),
@@ -53,11 +60,7 @@ impl Sqs {
                     .into(),
             ));
         }
-        let to_move = state
-            .core
-            .find_advanced(&source_name, now_ms())?
-            .counts()
-            .ready;
+        let to_move = state.core.find_advanced(&source_name, now_ms())?.ready();
         state.move_tasks.push(MoveTaskState {
             task_handle: Some(handle.clone()),
             status: "RUNNING",
@@ -65,7 +68,8 @@ impl Sqs {
             destination_arn: request.destination_arn,
             max_number_of_messages_per_second: rate,
             approximate_number_of_messages_moved: 0,
-            approximate_number_of_messages_to_move: to_move,
+            approximate_number_of_messages_to_move: to_move.len(),
+            failure_reason: None,
             started_timestamp: now_ms(),
         });
         drop(state);
@@ -101,7 +105,7 @@ impl Sqs {
 
     pub(super) fn cancel_move_task(&self, request: CancelMoveTask) -> SqsResult<MoveTaskCancelled> {
         let handle = required(request.task_handle, "TaskHandle")?;
-        let moved = self.state().move_tasks.end(&handle, "CANCELLED");
+        let moved = self.state().move_tasks.end(&handle, "CANCELLED", None);
         let moved =
             moved.ok_or_else(|| SqsError::ResourceNotFound("Task does not exist.".into()))?;
         Ok(MoveTaskCancelled { moved })
@@ -112,7 +116,7 @@ impl Sqs {
         handle: String,
         source: QueueId,
         destination: Option<QueueId>,
-        to_move: usize,
+        to_move: Vec<Seq>,
         messages_per_s: Option<u32>,
     ) {
         let rate = messages_per_s.map(|rate| rate as usize);
@@ -120,23 +124,25 @@ impl Sqs {
         let pause = rate.map_or(Duration::ZERO, |rate| {
             Duration::from_millis((chunk * 1_000 / rate) as u64)
         });
-        let mut left = to_move;
-        while left > 0 {
-            let moved = self.transact(|state, now_ms| {
+        let mut failure = None;
+        for seqs in to_move.chunks(chunk) {
+            let redriven = self.transact(|state, now_ms| {
                 let Some(task) = state.move_tasks.running(&handle) else {
-                    return Ok(0);
+                    return Ok(None);
                 };
-                let moved = state
-                    .core
-                    .redrive(source, destination, chunk.min(left), now_ms);
-                task.approximate_number_of_messages_moved += moved;
-                Ok(moved)
+                let redriven = state.core.redrive(source, destination, seqs, now_ms);
+                task.approximate_number_of_messages_moved += redriven.moved;
+                Ok(Some(redriven))
             });
-            match moved.await {
-                Ok(moved) if moved > 0 => left = left.saturating_sub(moved),
-                Ok(_) => break,
+            match redriven.await {
+                Ok(Some(redriven)) => {
+                    failure = failure.or(redriven.failure.map(MoveFailure::reason));
+                }
+                // The task was cancelled.
+                Ok(None) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "message move task ended early");
+                    tracing::warn!(%error, "message move task failed");
+                    failure = Some("InternalError");
                     break;
                 }
             }
@@ -145,7 +151,8 @@ impl Sqs {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        self.state().move_tasks.end(&handle, "COMPLETED");
+        let status = failure.map_or("COMPLETED", |_| "FAILED");
+        self.state().move_tasks.end(&handle, status, failure);
     }
 }
 

@@ -11,6 +11,33 @@ use crate::sqs::{
     settings::Settings,
 };
 
+/// Result of a redrive.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Redriven {
+    pub(crate) moved: usize,
+    /// Why the first message that stayed could not be moved.
+    pub(crate) failure: Option<MoveFailure>,
+}
+
+/// Reason why a message stays in a dead-letter queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MoveFailure {
+    /// The message was sent to the dead-letter queue itself.
+    NoSource,
+    /// The message's source, or the task's queue, was deleted.
+    NoQueue,
+}
+
+impl MoveFailure {
+    /// Returns the reason as `ListMessageMoveTasks` shows it.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::NoSource => "CouldNotDetermineMessageSource",
+            Self::NoQueue => "AWS.SimpleQueueService.NonExistentQueue",
+        }
+    }
+}
+
 impl Core {
     /// Returns the queues that name this one as their dead-letter queue, by name.
     pub(crate) fn sources_of(&self, name: &QueueName) -> impl Iterator<Item = &QueueName> {
@@ -47,44 +74,54 @@ impl Core {
         self.effects.touched.push(target);
     }
 
-    /// Moves up to `max` ready messages of a dead-letter queue to `target`, or to the source queue of each. Messages
-    /// whose target does not exist stay. Returns the number of messages moved.
+    /// Moves these messages of a dead-letter queue, as far as they are ready, to `target`, or to the source queue of
+    /// each. A message that cannot be moved stays as it is; the result says why.
     pub(crate) fn redrive(
         &mut self,
         id: QueueId,
         target: Option<QueueId>,
-        max: usize,
+        seqs: &[Seq],
         now_ms: u64,
-    ) -> usize {
-        let Some(queue) = self.queues.get_mut(&id) else {
-            return 0;
-        };
-        queue.advance(now_ms, &mut self.effects);
-        let mut by_target: BTreeMap<QueueId, Vec<(Seq, QueuedMessage)>> = BTreeMap::new();
-        for (seq, message) in queue.drain_ready(max) {
-            let source = || {
-                let name = self.scope.queue_of_arn(message.redriven_from.as_deref()?)?;
-                self.names.get(&name).copied()
-            };
-            let target = target
-                .filter(|t| self.queues.contains_key(t))
-                .or_else(source)
-                .unwrap_or(id);
-            by_target.entry(target).or_default().push((seq, message));
+    ) -> Redriven {
+        let mut redriven = Redriven::default();
+        if !self.queues.contains_key(&id) {
+            redriven.failure = Some(MoveFailure::NoQueue);
+            return redriven;
         }
-        let mut moved = 0;
-        for (target, messages) in by_target {
-            if target == id {
-                let queue = self.queues.get_mut(&id).expect("it was found above");
-                for (seq, message) in messages {
-                    queue.put(seq, message, now_ms, now_ms);
-                }
+        self.advance_queue(id, now_ms);
+        let mut by_target: BTreeMap<QueueId, Vec<(Seq, QueuedMessage)>> = BTreeMap::new();
+        for &seq in seqs {
+            let Some(message) = self.queues[&id].ready_message(seq) else {
                 continue;
+            };
+            let found = match target {
+                Some(target) if self.queues.contains_key(&target) => Ok(target),
+                Some(_) => Err(MoveFailure::NoQueue),
+                None => self.source_of(message),
+            };
+            match found {
+                Ok(target) => {
+                    let queue = self.queues.get_mut(&id).expect("it was found above");
+                    let message = queue.remove(seq).expect("it was found above");
+                    by_target.entry(target).or_default().push((seq, message));
+                }
+                Err(failure) => redriven.failure = redriven.failure.or(Some(failure)),
             }
-            moved += messages.len();
+        }
+        for (target, messages) in by_target {
+            redriven.moved += messages.len();
             self.move_to(target, messages, None, now_ms);
         }
-        moved
+        redriven
+    }
+
+    /// Returns the queue from which a message was dead-lettered.
+    fn source_of(&self, message: &QueuedMessage) -> Result<QueueId, MoveFailure> {
+        let arn = message.redriven_from.as_deref();
+        let arn = arn.ok_or(MoveFailure::NoSource)?;
+        let name = self.scope.queue_of_arn(arn);
+        name.and_then(|name| self.names.get(&name).copied())
+            .ok_or(MoveFailure::NoQueue)
     }
 
     pub(super) fn check_redrive(&self, name: &QueueName, settings: &Settings) -> SqsResult<()> {

@@ -4,7 +4,7 @@
 //! It promises that [`Effects::changes`], applied in order, bring the store to the state in memory. It never waits, does
 //! no input or output, and reads no clock.
 
-mod dead_letters;
+pub(super) mod dead_letters;
 pub(super) mod effects;
 
 use std::{

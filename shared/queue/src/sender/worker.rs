@@ -232,7 +232,7 @@ impl Measured for SendEntry {
 }
 
 /// Returns true if the queue refused an entry for its group. SQS takes groups on standard queues (fair queues) since
-/// 2025; ElasticMQ 1.6 does not, and only its error message shows the cause.
+/// 2025, ElasticMQ since 1.6.14; before, only its error message shows the cause.
 fn refuses_groups(message: &str) -> bool {
     message.contains("MessageGroupId")
 }

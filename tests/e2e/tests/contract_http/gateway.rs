@@ -43,7 +43,6 @@ async fn a_request_that_no_rule_matches_is_404_and_says_which_header_to_set() {
         Request::event(),
         Request::get("/producer").tenant(""),
         Request::get("/producer").tenant("tenant-9"),
-        Request::get("/producer").tenant("Tenant-1"),
         Request::get("/producer").tenant("tenant-*"),
         Request::get("/producer").tenant("pool-1"),
         Request::get("/producer").tenant(b"\xff\x80"),
@@ -67,6 +66,29 @@ async fn a_request_that_no_rule_matches_is_404_and_says_which_header_to_set() {
         );
         assert!(!answer.field("code").is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_tenant_in_another_case_is_routed_as_an_alb_does_and_its_service_decides() {
+    let local = Local::start(None).await;
+    for tenant in ["TENANT-2", "Tenant-1", "tenant-3"] {
+        for service in ["producer", "consumer", "payments"] {
+            let request = Request::get(&format!("/{service}")).tenant(tenant);
+            let answer = local.ask(&request).await;
+            if tenant == "tenant-3" {
+                assert_eq!(answer.status, 200, "{service}");
+                continue;
+            }
+            assert_eq!(
+                (answer.status, &*answer.field("code")),
+                (400, "invalid_tenant_id"),
+                "{tenant} {service}: {}",
+                answer.text()
+            );
+        }
+    }
+    let unknown = Request::get("/producer").tenant("TENANT-9");
+    assert_eq!(local.ask(&unknown).await.field("code"), "no_rule");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod answers;
 mod errors;
+mod foreign;
 mod gateway;
 mod headers;
 mod hostile;

@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod by_message;
+mod by_start;
 mod many;
 
 use std::path::Path;

@@ -1,8 +1,8 @@
-"""Checks that ministack fails, by the behavior of AWS. Each check is listed, so that a change fails the run."""
+"""Checks that other endpoints fail, by the behavior of AWS. Each check is listed, so that a change fails the run."""
 
 from __future__ import annotations
 
-_BY_REASON: dict[str, list[str]] = {
+_MINISTACK: dict[str, list[str]] = {
     "SQS leaves empty lists and maps out of its answers": [
         "sqs_batch::test_a_batch_deleted_without_failure_leaves_the_failures_out",
         "sqs_batch::test_ten_messages_arrive_each_with_its_own_answer",
@@ -132,4 +132,11 @@ _BY_REASON: dict[str, list[str]] = {
     ],
 }
 
-DIFFERENCES = {check: reason for reason, checks in _BY_REASON.items() for check in checks}
+_FAUXQS: dict[str, list[str]] = {}
+
+_ELASTICMQ: dict[str, list[str]] = {}
+
+DIFFERENCES = {
+    endpoint: {check: reason for reason, checks in by_reason.items() for check in checks}
+    for endpoint, by_reason in {"ministack": _MINISTACK, "fauxqs": _FAUXQS, "elasticmq": _ELASTICMQ}.items()
+}
