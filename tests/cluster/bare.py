@@ -81,8 +81,11 @@ def main() -> None:
         prepare(options.tree, Path(folder) / "run")
         sys.path[1:1] = [str(Path(__file__).resolve().parents[1] / name) for name in ("charts", "gitops")]
         import kubernetes
+        from layout import KUBE
         from machine import end
 
+        if not KUBE.exists():
+            sys.exit(f"{KUBE} does not exist: `make cluster` builds it")
         try:
             start(kubernetes)
             fill(kubernetes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ import kinds
 import kubernetes
 from admission import ADMINISTRATOR, APPLIER, HELM, HOME, RECONCILER, SOURCE, TENANT
 from api import Api, ApiError, Object, plural_of
-from attacks import NEW, Attack, attacks, changed, flux, installed_release, record, tenants_release
+from attacks import NEW, Attack, attacks, changed, flux, installed_release, labelled, record, tenants_release
 from combinations import installed
 from layout import TREE
 from machine import wait_for
@@ -100,7 +101,7 @@ def dry(account: Api, manifest: Object) -> object:
 
 
 def test_what_the_tree_applies_for_tenants_is_accepted(applier: Api) -> None:
-    objects = [o for name in ("pooled-envs", "tenants") for o in applied_named(SEED, TREE, name).objects]
+    objects = [labelled(o, n) for n in ("pooled-envs", "tenants") for o in applied_named(SEED, TREE, n).objects]
     objects += [tenants_release(tier) for tier in ("basic", "advanced", "premium")]
     assert {o["metadata"]["name"]: r for o in objects if (r := why(lambda o=o: dry(applier, o)))} == {}
 
@@ -116,7 +117,7 @@ def test_what_the_chart_renders_is_accepted(reconciler: Api) -> None:
             if reason := why(lambda m=manifest: dry(reconciler, m)):
                 refused[f"{manifest['kind']} {manifest['metadata']['name']}"] = reason
     assert refused == {}
-    assert count >= 100
+    assert count >= 80
 
 
 def test_helms_records_are_accepted(reconciler: Api) -> None:
@@ -180,7 +181,7 @@ REFUSED_BY_THE_KIND = {
 
 
 @pytest.mark.parametrize("policy", sorted({a.policy for a in attacks(TREE)}))
-def test_every_attack_is_refused(api: Api, policy: str) -> None:
+def test_every_attack_is_refused(api: Api, policy: str, note: Any) -> None:
     found, others = Counter[str](), {}
     for attack in (a for a in attacks(TREE) if a.policy == policy):
         reason = attempt(api, attack)
@@ -193,7 +194,8 @@ def test_every_attack_is_refused(api: Api, policy: str) -> None:
         elif not reason.startswith("404 "):
             others[str(attack)] = reason or "accepted"
     assert others == {}
-    assert found["by the policy"] >= 3, found
+    note(f"{policy} refused {found['by the policy']} attacks, the kind itself {found['by the kind']}")
+    assert found["by the policy"] > found["by the kind"]
 
 
 def test_the_attack_that_was_seen_is_refused_for_every_version_of_the_kind(api: Api) -> None:
@@ -228,7 +230,8 @@ def test_the_applier_makes_no_other_namespace(applier: Api, manifest: Object, re
 def test_the_applier_changes_and_deletes_no_namespace_that_is_no_tenants(applier: Api, name: str) -> None:
     reason = "may only change namespaces with the label tenantry.dev/tenant"
     assert reason in why(lambda: dry(applier, namespace(name)))
-    assert reason in why(lambda: applier.ask("DELETE", f"/api/v1/namespaces/{name}", dryRun="All"))
+    said = why(lambda: applier.ask("DELETE", f"/api/v1/namespaces/{name}", dryRun="All"))
+    assert reason in said or "this namespace may not be deleted" in said
 
 
 def test_the_applier_makes_releases_in_one_namespace_only(applier: Api) -> None:

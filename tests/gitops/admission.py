@@ -22,7 +22,8 @@ SOURCE = "system:serviceaccount:flux-system:source-controller"
 ADMINISTRATOR = "kubernetes-admin"
 
 TENANT = "tenantry.dev/tenant"
-TIER = "tenantry.dev/tier"
+OWNER = "kustomize.toolkit.fluxcd.io/name"
+"""The label of the Kustomization that applies an object; kustomize-controller sets it."""
 RELEASE = "meta.helm.sh/release-name"
 
 

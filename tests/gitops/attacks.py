@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from admission import ADMINISTRATOR, APPLIER, HOME, KUSTOMIZE, RECONCILER, TENANT, Request
+from admission import ADMINISTRATOR, APPLIER, HOME, KUSTOMIZE, OWNER, RECONCILER, TENANT, Request
 from combinations import installed, merge
 from manifests import Manifest, Release
 from released import SEED, as_helm_writes, case_of, template
@@ -157,9 +157,16 @@ RELEASES: dict[str, dict[str, Any]] = {
     "a Terraform object elsewhere": {"spec|values|infra|namespace": "flux-system"},
     "another module": {"spec|values|infra|path": "./evil"},
     "another kind of module's source": {"spec|values|infra|sourceKind": "Bucket"},
+    "no tokens": {"spec|values|auth": {"type": "none"}},
+    "no isolation of the network": {"spec|values|networkPolicy": {"enabled": False}},
+    "a way to instance metadata": {"spec|values|networkPolicy": {"egressCidrs": ["169.254.169.254/32"]}},
     "roles without the boundary": {"spec|values|infra|vars": {"permissions_boundary": ""}},
     "roles at another path": {"spec|values|infra|vars": {"role_path": "/"}},
     "roles of another cluster": {"spec|values|infra|vars": {"cluster_name": "other"}},
+    "roles for another's account": {"spec|values|infra|vars": {"namespaces": {"producer": "kube-system"}}},
+    "another account's role that reads": {
+        "spec|values|infra|vars": {"pooled_reader_principal_arns": ["arn:aws:iam::210987654321:role/evil"]}
+    },
 }
 
 RENAMED = {
@@ -174,6 +181,11 @@ def renamed(manifest: Manifest, name: str) -> Manifest:
     return changed(manifest, {**changes, "spec|releaseName": name, "spec|values|tenantId": name})
 
 
+def labelled(manifest: Manifest, kustomization: str) -> Manifest:
+    """An object as kustomize-controller applies it."""
+    return changed(manifest, {f"metadata|labels|{OWNER}": kustomization})
+
+
 def release_attacks(account: str) -> Iterator[Attack]:
     base = tenants_release()
     for name, changes in RELEASES.items():
@@ -184,7 +196,12 @@ def release_attacks(account: str) -> Iterator[Attack]:
             yield Attack(f"{name}, later", request, "tenant-releases")
     for name, tenant in RENAMED.items():
         yield Attack(name, Request(account, "CREATE", renamed(base, tenant)), "tenant-releases")
-    if account != APPLIER:
+    if account == APPLIER:
+        pool = labelled(renamed(base, "pool-9"), "tenants")
+        yield Attack("a pool in a tenant's file", Request(account, "CREATE", pool), "tenant-releases")
+        pool = labelled(changed(tenants_release(tenant="pool-1"), {"spec|values|suspended": True}), "tenants")
+        yield Attack("the pool in a tenant's file", Request(account, "CREATE", pool), "tenant-releases")
+    else:
         for where in ("tenant-1", "pool-1"):
             elsewhere = changed(base, {"metadata|namespace": where})
             request = Request(account, "CREATE", elsewhere, labels={TENANT: where})
@@ -199,7 +216,7 @@ def flux(kind: str, group: str, version: str, where: str, **spec: Any) -> Manife
         "apiVersion": f"{group}/{version}",
         "kind": kind,
         "metadata": {"name": "evil", "namespace": where},
-        "spec": {"interval": "10m", **spec},
+        "spec": {k: v for k, v in {"interval": "10m", **spec}.items() if v is not GONE},
     }
 
 
@@ -230,7 +247,7 @@ FLUX: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     ),
     "an ExternalArtifact": (
         *("ExternalArtifact", "source.toolkit.fluxcd.io", "v1"),
-        {"sourceRef": {"kind": "ArtifactGenerator", "name": "evil"}},
+        {"interval": GONE, "sourceRef": {"kind": "ArtifactGenerator", "name": "evil"}},
     ),
     "an ArtifactGenerator": ("ArtifactGenerator", "source.extensions.fluxcd.io", "v1beta1", {}),
     "a Receiver": ("Receiver", "notification.toolkit.fluxcd.io", "v1", {}),
@@ -334,6 +351,8 @@ INGRESSES: dict[str, dict[str, Any]] = {
     "another login": {f"{ALB}/auth-type": "oidc"},
     "open security groups": {f"{ALB}/inbound-cidrs": "0.0.0.0/0"},
     "another load balancer's attributes": {f"{ALB}/load-balancer-attributes": "deletion_protection.enabled=false"},
+    "another controller": {"spec|ingressClassName": "nginx"},
+    "no controller": {"spec|ingressClassName": GONE},
     "the whole path": {"spec|rules|0|http|paths|0|path": "/"},
     "another app's path": {"spec|rules|0|http|paths|0|path": "/consumer"},
     "one more path": {
@@ -418,7 +437,10 @@ SERVICES: dict[str, dict[str, Any]] = {
 }
 
 RECORDS: dict[str, dict[str, Any]] = {
-    "a token of an account": {"type": "kubernetes.io/service-account-token"},
+    "a token of an account": {
+        "type": "kubernetes.io/service-account-token",
+        "metadata|annotations|kubernetes.io/service-account.name": "tf-runner",
+    },
     "any Secret": {"type": "Opaque"},
     "a record with the state's name": {"metadata|name": "tfstate-default-tenant-1"},
     "a record with the keys' name": {"metadata|name": "aws-credentials"},
@@ -485,10 +507,12 @@ def reconciler_attacks(cluster: str) -> Iterator[Attack]:
         moved = changed(deployment, {"metadata|namespace": where})
         request = Request(RECONCILER, "CREATE", moved, labels={TENANT: where})
         yield Attack(f"a Deployment in {where}", request, "tenant-reconciler")
-    for name, labels in (("another tenant's Service", {TENANT: "tenant-1"}), ("a Service in kube-system", {})):
-        where = labels.get(TENANT, "kube-system")
-        request = Request(RECONCILER, "CREATE", changed(service, {"metadata|namespace": where}), labels=labels)
-        yield Attack(name, request, "tenant-reconciler")
+    account = of_release(premium, "ServiceAccount")
+    for where in ("tenant-1", "pool-1", "kube-system"):
+        labels = {} if where == "kube-system" else {TENANT: where}
+        moved = changed(account, {"metadata|namespace": where})
+        request = Request(RECONCILER, "CREATE", moved, labels=labels)
+        yield Attack(f"a ServiceAccount in {where}", request, "tenant-reconciler")
     request = Request(RECONCILER, "CREATE", changed(deployment, {"metadata|namespace": HOME}))
     yield Attack("a pod beside the runner", request, "tenant-reconciler")
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from admission import ADMINISTRATOR, APPLIER, HELM, HOME, KUSTOMIZE, RECONCILER, SOURCE, TENANT, Request, refusals
-from attacks import GONE, attacks, changed, flux, record, tenants_release
+from attacks import GONE, attacks, changed, flux, labelled, record, tenants_release
 from combinations import CATCH_ALL, GUARDS, IDENTITIES, KEDA, MONITORING, NO_TENANT_ROUTES, Case, installed, merge
 from manifests import Manifest, is_test
 from released import SEED, as_helm_writes, case_of, cases, templates
@@ -45,7 +45,7 @@ def test_everything_that_a_cluster_applies_is_accepted(cluster: str) -> None:
     for applied in SEED.applied(cluster):
         account = applied.spec.get("serviceAccountName", "kustomize-controller")
         accounts.add(account)
-        for manifest in applied.objects:
+        for manifest in (labelled(o, applied.name) for o in applied.objects):
             for request in sent(f"system:serviceaccount:flux-system:{account}", manifest):
                 assert refusals(found, request) == [], (applied.name, manifest["kind"], manifest["metadata"]["name"])
     assert accounts == {"kustomize-controller", "tenant-applier"}
@@ -61,7 +61,7 @@ OPTIONS: dict[str, tuple[str, Manifest]] = {
     "another app": ("premium", {"apps": {"invoices": {"enabled": True, "image": {"repository": "invoices"}}}}),
     "data given up": ("premium", {"infra": {"deleteData": True}}),
     "what a move leaves": ("basic", {"infra": {"retain": ["consumer"]}}),
-    "a variable of the module": ("premium", {"infra": {"vars": {"tenant_scoped_reads": True}}}),
+    "a variable of the module": ("premium", {"infra": {"vars": {"message_retention_seconds": 86400}}}),
     "an offboarded tenant": (
         "premium",
         {
@@ -78,9 +78,9 @@ OPTIONS: dict[str, tuple[str, Manifest]] = {
 def option_releases() -> Iterator[Manifest]:
     for tier, values in OPTIONS.values():
         yield tenants_release(tier, **values)
-    for values in (CATCH_ALL, merge(CATCH_ALL, {"tier": "pool"})):
+    for values in (CATCH_ALL, {"infra": {"vars": {"tenant_scoped_reads": True}}}):
         pool = next(o for o in SEED.objects("production") if o["metadata"]["name"] == "pool-1" and "spec" in o)
-        yield changed(pool, {"spec|values": merge(pool["spec"]["values"], values)})
+        yield labelled(changed(pool, {"spec|values": merge(pool["spec"]["values"], values)}), "pooled-envs")
     yield tenants_release("basic", **NO_TENANT_ROUTES)
 
 
@@ -188,7 +188,14 @@ STATE = changed(record("tfstate-default-tenant-9"), {"type": "Opaque"})
 
 PLACES: dict[str, tuple[Request, bool]] = {
     "a tenant's namespace is made": (applier("CREATE", OWN), True),
-    "a pool's namespace is made": (applier("CREATE", namespace("pool-1", {TENANT: "pool-1", **RESTRICTED})), True),
+    "a pool's namespace is made": (
+        applier("CREATE", labelled(namespace("pool-1", {TENANT: "pool-1", **RESTRICTED}), "pooled-envs")),
+        True,
+    ),
+    "a pool's namespace in a tenant's file": (
+        applier("CREATE", labelled(namespace("pool-1", {TENANT: "pool-1", **RESTRICTED}), "tenants")),
+        False,
+    ),
     "a tenant's namespace is changed": (applier("UPDATE", OWN, OWN), True),
     "a tenant's namespace is deleted": (applier("DELETE", OWN), True),
     "a namespace without labels is made": (applier("CREATE", namespace("tenant-9", None)), False),
