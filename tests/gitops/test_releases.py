@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
-
 import pytest
 import yaml
 
 from cluster import ALB, Cluster
-from combinations import APPS, Case, installed, merge
-from conftest import SEED
+from combinations import APPS, installed
 from engine import KUBERNETES, TENANT_CHART, RenderError
-from manifests import Manifest, Release
 from pod_security import violations
-from repository import CLUSTERS, GITOPS, TEMPLATES, TIERS, Repository
-from rules import RELEASE, cluster_values, tenant_releases
+from released import SEED, case_of, cases, rendered, templates
+from repository import CLUSTERS, GITOPS
+from rules import RELEASE, tenant_releases
 from schemas import Checker
 from test_routes import check_walk_through
-
-
-def case_of(repository: Repository, cluster: str, release: Manifest) -> Case:
-    """Builds a case: later `valuesFrom` override earlier ones, and `values` overrides all."""
-    spec, name = release["spec"], release["metadata"]["name"]
-    assert [source["name"] for source in spec["valuesFrom"]] == ["cluster-values"]
-    values = merge(cluster_values(repository, cluster), spec["values"])
-    return Case(f"{cluster}-{name}", TENANT_CHART, json.dumps(values), spec["releaseName"], spec["targetNamespace"])
-
-
-@cache
-def cases(cluster: str) -> tuple[Case, ...]:
-    return tuple(case_of(SEED, cluster, release) for release in tenant_releases(SEED, cluster))
-
-
-@cache
-def templates(cluster: str) -> tuple[Case, ...]:
-    found = []
-    for tier in TIERS:
-        documents = SEED.documents(TEMPLATES / f"{tier}_tenant_template.yaml")
-        (release,) = (d for d in documents if d["kind"] == "HelmRelease")
-        found.append(case_of(SEED, cluster, release))
-    return tuple(found)
-
-
-def rendered(cluster: str) -> tuple[Release, ...]:
-    return tuple(map(installed, cases(cluster)))
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
