@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::facts::{Facts, Object, Reference, Target};
 use super::files::Files;
 use super::finding::Finding;
+use super::lists::List;
 use crate::layout;
 use crate::tree::RepoPath;
 use crate::yaml::Node;
@@ -13,8 +14,18 @@ use crate::yaml::Node;
 const BOOTSTRAPPED: [&str; 2] = ["GitRepository", "OCIRepository"];
 const BOOTSTRAPPED_NAME: &str = "flux-system";
 
-/// Kinds that another controller may make at run time, for example a Secret by External Secrets.
-const MADE_ELSEWHERE: [&str; 2] = ["Secret", "Bucket"];
+/// Kinds that a repository holds if it refers to them. Other controllers make other kinds, for example a Secret.
+const KNOWN: [&str; 9] = [
+    "ConfigMap",
+    "GitRepository",
+    "HelmChart",
+    "HelmRelease",
+    "HelmRepository",
+    "ImageRepository",
+    "Kustomization",
+    "OCIRepository",
+    "ServiceAccount",
+];
 
 /// Records the references of one object.
 pub(super) fn gather(facts: &mut Facts, root: &Node<'_>, object: &Object) {
@@ -89,7 +100,11 @@ pub(super) fn gather(facts: &mut Facts, root: &Node<'_>, object: &Object) {
 }
 
 /// Finds references to something that does not exist.
-pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
+pub(super) fn check(
+    files: &Files,
+    lists: &BTreeMap<RepoPath, List>,
+    facts: &[Facts],
+) -> Vec<Finding> {
     let mut objects: BTreeMap<(&str, &str), Vec<Option<&str>>> = BTreeMap::new();
     for object in facts.iter().flat_map(|file| &file.objects) {
         objects
@@ -97,9 +112,8 @@ pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
             .or_default()
             .push(object.namespace.as_deref());
     }
-    let generated: BTreeSet<&str> = facts
-        .iter()
-        .filter_map(|file| file.list.as_ref())
+    let generated: BTreeSet<&str> = lists
+        .values()
         .flat_map(|list| &list.generated)
         .map(String::as_str)
         .collect();
@@ -148,8 +162,13 @@ pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
                 }
             };
             if !is_there {
-                findings
-                    .push(Finding::of_file(&file.path, "reference", message, fix).at(*position));
+                let finding = Finding::of_file(&file.path, "reference", message, fix).at(*position);
+                let is_ours = layout::is_ours(&file.path);
+                findings.push(if is_ours {
+                    finding
+                } else {
+                    finding.as_warning()
+                });
             }
         }
     }
@@ -157,14 +176,15 @@ pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
 }
 
 fn is_made_elsewhere(object: &Object) -> bool {
-    MADE_ELSEWHERE.contains(&object.kind.as_str())
+    !KNOWN.contains(&object.kind.as_str())
         || BOOTSTRAPPED.contains(&object.kind.as_str()) && object.name == BOOTSTRAPPED_NAME
 }
 
 fn has_folder(files: &Files, folder: &str) -> bool {
-    let folder = folder.trim_start_matches("./").trim_end_matches('/');
+    // Flux takes the root for `/`.
+    let folder = folder.trim_start_matches('/');
     folder.is_empty()
-        || folder
-            .parse::<RepoPath>()
-            .is_ok_and(|folder| files.folders.contains(&folder))
+        || RepoPath::root()
+            .resolve(folder)
+            .is_some_and(|folder| folder == RepoPath::root() || files.has(&folder))
 }
