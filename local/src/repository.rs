@@ -1,6 +1,6 @@
 //! The GitOps repository: a bare Git repository in the data folder, seeded from the project's `gitops/`.
 //!
-//! A commit is valid only if the whole tree passes the lint and its topology can be computed. After an invalid commit, the
+//! A commit is valid only if lint finds no error in the whole tree and its topology can be computed. After an invalid commit, the
 //! last applied commit stays in force, also over a restart.
 
 use std::fmt;
@@ -158,7 +158,8 @@ impl GitopsRepository {
 
 /// Lints a tree and computes its topology.
 pub(crate) fn topology_of(tree: &dyn Tree) -> Result<Topology, InvalidCommit> {
-    let findings = lint(tree);
+    let mut findings = lint(tree);
+    findings.retain(Finding::is_error);
     if !findings.is_empty() {
         let more = findings.len().saturating_sub(MAX_FINDINGS);
         let mut lines: Vec<String> = findings.iter().take(MAX_FINDINGS).map(describe).collect();

@@ -5,7 +5,8 @@
 //! blocking thread.
 //!
 //! Credentials come from git itself (a credential helper, an SSH agent) or from an askpass, which is this program. No URL,
-//! argument or log line holds them. The repository's hooks and settings never run a program, no prompt waits for a terminal,
+//! argument or log line holds them. They go to the server of the address alone: no redirect is followed, and over plain HTTP
+//! there are none, except on this machine. The repository's hooks and settings never run a program, no prompt waits for a terminal,
 //! and every call ends.
 
 mod address;
@@ -104,13 +105,20 @@ impl Repository {
             credentials,
             timeout,
         } = settings;
+        if let Some(origin) = address.origin().filter(|_| credentials.is_some())
+            && !origin.is_private()
+        {
+            return Err(GitError::PlainHttp {
+                address: address.to_string(),
+            });
+        }
         let folder = cache.join(address.folder_name());
         let unwritable = |source| GitError::Cache {
             folder: folder.clone(),
             source,
         };
         std::fs::create_dir_all(&folder).map_err(unwritable)?;
-        let git = Git::new(&folder, credentials, timeout);
+        let git = Git::new(&folder, timeout).with_remote(address.clone(), credentials);
         let repository = Self(Arc::new(Inner {
             git,
             folder: folder.clone(),

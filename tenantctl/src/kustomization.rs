@@ -1,112 +1,173 @@
 //! The list of a folder, `kustomization.yaml`: one sorted line for each resource.
 //!
-//! A resource is added or removed as a line; the rest of the file, with its comments, stays. No resource is listed twice: one
-//! duplicate makes `kustomize build` fail for every tenant.
+//! An entry is a path, however it is spelled: `./a`, `a/` and `b/../a` are one resource. A resource is added or removed as a
+//! line, in the spelling of the list; the rest of the file, with its comments, stays. No resource is listed twice: one duplicate
+//! makes `kustomize build` fail for every tenant.
 
 use serde_json::Value;
 
-use crate::yaml::{Node, NodeKind, YamlError, after_colon, inline, line_end, line_start, parse};
+use crate::tree::RepoPath;
+use crate::yaml::{
+    Document, Node, NodeKind, Pair, Style, YamlError, after_colon, inline, line_end, line_start,
+    parse, quote_like,
+};
 
 /// The list of a folder without resources.
 pub(crate) const EMPTY: &str =
     "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: []\n";
 
 const RESOURCES: &str = "resources";
+/// Lists of resources; kustomize adds the entries of the old name to those of the new one.
+pub(crate) const LISTS: [&str; 2] = [RESOURCES, "bases"];
 
 /// Returns the resources in order, each with its line.
 pub(crate) fn resources(text: &str) -> Result<Vec<(String, usize)>, YamlError> {
     let documents = parse(text)?;
-    let Some(list) = documents
-        .first()
-        .and_then(|document| document.root.get(RESOURCES))
-    else {
+    let Some(document) = documents.first() else {
         return Ok(Vec::new());
     };
-    if !list.is_null() && !matches!(list.kind, NodeKind::List { .. }) {
-        return Err(YamlError::at(list, "resources must be a list"));
+    let mut found = Vec::new();
+    for list in LISTS.iter().filter_map(|key| document.root.get(key)) {
+        if !list.is_null() && !matches!(list.kind, NodeKind::List { .. }) {
+            return Err(YamlError::at(list, "resources must be a list"));
+        }
+        for item in list.items() {
+            let name = item
+                .string()
+                .ok_or_else(|| YamlError::at(item, "each of resources must be text"))?;
+            found.push((name.to_owned(), item.line));
+        }
     }
-    let resource = |item: &Node<'_>| {
-        let name = item
-            .string()
-            .ok_or_else(|| YamlError::at(item, "each of resources must be text"))?;
-        Ok((name.to_owned(), item.line))
-    };
-    list.items().iter().map(resource).collect()
+    Ok(found)
 }
 
-/// Returns the text with a resource in its place; the same text if the resource is listed already.
-pub(crate) fn add(text: &str, name: &str) -> Result<String, YamlError> {
+/// Returns the text with a resource in its place, listed once; the same text if the resource is listed once already.
+pub(crate) fn add(text: &str, path: &RepoPath) -> Result<String, YamlError> {
     let listed = resources(text)?;
-    if listed.iter().any(|(resource, _)| resource == name) {
-        return Ok(text.to_owned());
-    }
-    let edited = with_resource(text, name)?;
-    let mut wanted: Vec<&str> = listed
+    let folder = folder_of(path);
+    let times = listed
         .iter()
-        .map(|(resource, _)| resource.as_str())
-        .collect();
-    wanted.insert(place(&wanted, name), name);
-    checked(text, edited, &wanted)
+        .filter(|(entry, _)| folder.resolve(entry).as_ref() == Some(path))
+        .count();
+    if times == 0 {
+        let edited = with_resource(text, &folder, path)?;
+        return checked(text, edited, path, 1);
+    }
+    let mut edited = text.to_owned();
+    for _ in 1..times {
+        edited = without_last(&edited, &folder, path)?;
+    }
+    checked(text, edited, path, 1)
 }
 
 /// Returns the text without a resource, even if it is listed several times.
-pub(crate) fn remove(text: &str, name: &str) -> Result<String, YamlError> {
-    let listed = resources(text)?;
-    let wanted: Vec<&str> = listed
-        .iter()
-        .map(|(resource, _)| resource.as_str())
-        .filter(|resource| *resource != name)
-        .collect();
-    if wanted.len() == listed.len() {
-        return Ok(text.to_owned());
-    }
-    let documents = parse(text)?;
-    let list = documents
-        .first()
-        .and_then(|document| document.root.get(RESOURCES));
-    let Some(Node {
-        kind: NodeKind::List { items, is_flow },
-        span,
-        ..
-    }) = list
-    else {
-        return Ok(text.to_owned());
-    };
-    let edited = if *is_flow || wanted.is_empty() {
-        let flow = inline(&Value::from(wanted.clone()));
-        if *is_flow {
-            format!("{}{flow}{}", &text[..span.start], &text[span.end..])
-        } else {
-            let pair = documents
-                .first()
-                .and_then(|document| document.root.pair(RESOURCES));
-            let colon = pair.map_or(span.start, |pair| after_colon(text, pair));
-            format!(
-                "{} {flow}{}",
-                &text[..colon],
-                without_items(&text[colon..], items, colon, |_| true)
-            )
+pub(crate) fn remove(text: &str, path: &RepoPath) -> Result<String, YamlError> {
+    let folder = folder_of(path);
+    let mut edited = text.to_owned();
+    for (entry, _) in resources(text)? {
+        if folder.resolve(&entry).as_ref() == Some(path) {
+            edited = without_last(&edited, &folder, path)?;
         }
-    } else {
-        without_items(text, items, 0, |item| item.string() == Some(name))
+    }
+    if edited != text && resources(&edited)?.is_empty() {
+        edited = with_empty_list(edited)?;
+    }
+    checked(text, edited, path, 0)
+}
+
+fn folder_of(path: &RepoPath) -> RepoPath {
+    path.parent().unwrap_or_else(RepoPath::root)
+}
+
+/// Adds `resources: []` to a list that has lost its last entry under the old name: kustomize refuses a file that says nothing.
+fn with_empty_list(text: String) -> Result<String, YamlError> {
+    let documents = parse(&text)?;
+    let root = documents.first().map(|document| &document.root);
+    let Some(root) = root.filter(|root| root.get(RESOURCES).is_none_or(Node::is_null)) else {
+        drop(documents);
+        return Ok(text);
     };
-    checked(text, edited, &wanted)
+    let Some(pair) = root.pair(RESOURCES) else {
+        let feed = if text.ends_with('\n') { "" } else { "\n" };
+        return Ok(format!("{text}{feed}{RESOURCES}: []\n"));
+    };
+    let (start, end) = (after_colon(&text, pair), pair.value.span.end);
+    Ok(format!("{} []{}", &text[..start], &text[end.max(start)..]))
+}
+
+/// Removes the last entry that means the path.
+fn without_last(text: &str, folder: &RepoPath, path: &RepoPath) -> Result<String, YamlError> {
+    let documents = parse(text)?;
+    let means_path = |item: &Node<'_>| {
+        item.string()
+            .and_then(|entry| folder.resolve(entry))
+            .as_ref()
+            == Some(path)
+    };
+    let lists = documents
+        .first()
+        .into_iter()
+        .flat_map(|document| LISTS.iter().rev().filter_map(|key| document.root.pair(key)));
+    let found = lists.filter_map(|pair| {
+        let items = pair.value.items();
+        items
+            .iter()
+            .rposition(means_path)
+            .map(|index| (pair, items, index))
+    });
+    let Some((pair, items, index)) = found.into_iter().next() else {
+        return Ok(text.to_owned());
+    };
+    Ok(without_item(text, pair, items, index))
+}
+
+fn without_item(text: &str, pair: &Pair<'_>, items: &[Node<'_>], index: usize) -> String {
+    let item = &items[index];
+    let list = &pair.value;
+    let is_flow = matches!(list.kind, NodeKind::List { is_flow: true, .. });
+    let (start, end, with) = match (is_flow, index.checked_sub(1), items.get(index + 1)) {
+        (true, None, None) => (list.span.start, list.span.end, "[]"),
+        (true, _, Some(next)) => (item.span.start, next.span.start, ""),
+        (true, Some(before), None) => (items[before].span.end, item.span.end, ""),
+        (false, None, None) => {
+            let colon = after_colon(text, pair);
+            let (start, end) = lines(text, item);
+            return format!(
+                "{} []{}{}",
+                &text[..colon],
+                &text[colon..start],
+                &text[end..]
+            );
+        }
+        (false, ..) => {
+            let (start, end) = lines(text, item);
+            (start, end, "")
+        }
+    };
+    format!("{}{with}{}", &text[..start], &text[end..])
+}
+
+/// Returns the bytes of the lines of an item.
+fn lines(text: &str, item: &Node<'_>) -> (usize, usize) {
+    let end = line_end(text, item.span.end);
+    (line_start(text, item.span.start), (end + 1).min(text.len()))
 }
 
 /// Adds a resource as a line of its own, or inside the brackets of a flow list.
-fn with_resource(text: &str, name: &str) -> Result<String, YamlError> {
-    let item = inline(&Value::from(name));
+fn with_resource(text: &str, folder: &RepoPath, path: &RepoPath) -> Result<String, YamlError> {
     let documents = parse(text)?;
     let Some(root) = documents.first().map(|document| &document.root) else {
-        return with_resource(EMPTY, name);
+        return with_resource(EMPTY, folder, path);
     };
     let Some(pair) = root.pair(RESOURCES) else {
+        let item = spelled(&[], path);
         let feed = if text.ends_with('\n') { "" } else { "\n" };
         return Ok(format!("{text}{feed}{RESOURCES}:\n- {item}\n"));
     };
     let colon = after_colon(text, pair);
     let list = &pair.value;
     let items = list.items();
+    let item = spelled(items, path);
     if items.is_empty() {
         // The list is `[]`, `null` or absent; a comment behind it keeps its line.
         let rest = if list.span.is_empty() {
@@ -123,11 +184,7 @@ fn with_resource(text: &str, name: &str) -> Result<String, YamlError> {
             &text[..colon]
         ));
     }
-    let names: Vec<&str> = items
-        .iter()
-        .map(|item| item.text().unwrap_or_default())
-        .collect();
-    let place = place(&names, name);
+    let place = place(items, folder, path);
     if matches!(list.kind, NodeKind::List { is_flow: true, .. }) {
         let (at, text_before, text_behind) =
             match place.checked_sub(1).and_then(|before| items.get(before)) {
@@ -156,52 +213,76 @@ fn with_resource(text: &str, name: &str) -> Result<String, YamlError> {
     ))
 }
 
-/// Returns the index of a name: before the first greater name.
-fn place(names: &[&str], name: &str) -> usize {
-    names
-        .iter()
-        .position(|other| *other > name)
-        .unwrap_or(names.len())
-}
-
-/// Returns the text, which begins at `offset`, without the lines of the matching items.
-fn without_items(
-    text: &str,
-    items: &[Node<'_>],
-    offset: usize,
-    is_removed: impl Fn(&Node<'_>) -> bool,
-) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut from = 0;
-    for item in items.iter().filter(|item| is_removed(item)) {
-        let start = line_start(text, item.span.start - offset);
-        let end = line_end(text, item.span.end - offset);
-        kept.push_str(&text[from..start.max(from)]);
-        from = (end + 1).min(text.len());
+/// Returns the entry for a path, in the spelling that all entries of the list share: `./` before, `/` behind a folder, quotes.
+fn spelled(items: &[Node<'_>], path: &RepoPath) -> String {
+    let entries: Vec<&str> = items.iter().filter_map(Node::string).collect();
+    let all = |mut entries: std::slice::Iter<'_, &str>, has: fn(&str) -> bool| {
+        entries.len() > 0 && entries.all(|entry| has(entry))
+    };
+    let is_folder = |entry: &&&str| !entry.ends_with(".yaml") && !entry.ends_with(".yml");
+    let folders: Vec<&str> = entries.iter().filter(is_folder).copied().collect();
+    let name = path.file_name();
+    let before = if all(entries.iter(), |entry| entry.starts_with("./")) {
+        "./"
+    } else {
+        ""
+    };
+    let behind = if is_folder(&&name) && all(folders.iter(), |entry| entry.ends_with('/')) {
+        "/"
+    } else {
+        ""
+    };
+    let entry = Value::from(format!("{before}{name}{behind}"));
+    let style = |item: &Node<'_>| match &item.kind {
+        NodeKind::Scalar { style, .. } => *style,
+        _ => Style::Plain,
+    };
+    match items.first().map(style) {
+        Some(first) if items.iter().all(|item| style(item) == first) => quote_like(&entry, first),
+        _ => inline(&entry),
     }
-    kept.push_str(&text[from..]);
-    kept
 }
 
-/// Returns the edited text if it lists the wanted resources and changes no other value.
-fn checked(before: &str, edited: String, wanted: &[&str]) -> Result<String, YamlError> {
+/// Returns the index of a path: before the first greater path.
+fn place(items: &[Node<'_>], folder: &RepoPath, path: &RepoPath) -> usize {
+    let is_greater = |item: &Node<'_>| {
+        let entry = item.text().unwrap_or_default();
+        folder
+            .resolve(entry)
+            .map_or_else(|| entry > path.file_name(), |other| other > *path)
+    };
+    items.iter().position(is_greater).unwrap_or(items.len())
+}
+
+/// Returns the edited text if it lists the path so many times, and differs in nothing else.
+fn checked(
+    before: &str,
+    edited: String,
+    path: &RepoPath,
+    times: usize,
+) -> Result<String, YamlError> {
+    let folder = folder_of(path);
+    let others = |text: &str| -> Result<(Vec<String>, usize), YamlError> {
+        let (theirs, others): (Vec<_>, Vec<_>) = resources(text)?
+            .into_iter()
+            .map(|(entry, _)| entry)
+            .partition(|entry| folder.resolve(entry).as_ref() == Some(path));
+        Ok((others, theirs.len()))
+    };
     let rest = |text: &str| {
-        let documents = parse(text)?;
-        let mut rest: Vec<Value> = documents
-            .iter()
-            .map(|document| document.root.to_json())
-            .collect();
-        if let Some(Value::Object(root)) = rest.first_mut() {
-            root.remove(RESOURCES);
-        }
-        Ok::<_, YamlError>(rest)
+        let without_lists = |document: &Document<'_>| {
+            let mut root = document.root.to_json();
+            if let Value::Object(root) = &mut root {
+                LISTS.iter().for_each(|key| drop(root.remove(*key)));
+            }
+            root
+        };
+        Ok::<_, YamlError>(parse(text)?.iter().map(without_lists).collect::<Vec<_>>())
     };
     let is_empty = before.trim().is_empty() || parse(before)?.is_empty();
-    let listed = resources(&edited).unwrap_or_default();
-    let is_as_wanted = listed
-        .iter()
-        .map(|(resource, _)| resource.as_str())
-        .eq(wanted.iter().copied());
+    let is_as_wanted = others(&edited).is_ok_and(|after| {
+        Ok(&after.0) == others(before).as_ref().map(|it| &it.0) && after.1 == times
+    });
     if is_as_wanted && (is_empty || rest(before)? == rest(&edited)?) {
         return Ok(edited);
     }
@@ -218,17 +299,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// The list is in the folder `f`.
+    fn path(name: &str) -> RepoPath {
+        format!("f/{name}").parse().expect(name)
+    }
+
+    fn add_(text: &str, name: &str) -> Result<String, YamlError> {
+        add(text, &path(name))
+    }
+
+    fn remove_(text: &str, name: &str) -> Result<String, YamlError> {
+        remove(text, &path(name))
+    }
+
     #[test]
     fn a_resource_gets_a_sorted_line_of_its_own() {
-        let one = add(EMPTY, "b.yaml").expect("added");
+        let one = add_(EMPTY, "b.yaml").expect("added");
         assert_eq!(one, EMPTY.replace(" []", "\n- b.yaml"));
-        let three = add(&add(&one, "a.yaml").expect("added"), "c.yaml").expect("added");
+        let three = add_(&add_(&one, "a.yaml").expect("added"), "c.yaml").expect("added");
         assert_eq!(
             three,
             EMPTY.replace(" []", "\n- a.yaml\n- b.yaml\n- c.yaml")
         );
         assert_eq!(
-            add(&three, "b.yaml").expect("listed"),
+            add_(&three, "b.yaml").expect("listed"),
             three,
             "nothing is listed twice"
         );
@@ -237,11 +331,11 @@ mod tests {
     #[test]
     fn comments_indentation_and_other_keys_stay() {
         let text = "# top\nresources: # ours\n  # about b\n  - b # x\n  # about d\n  - d\n# end\nnamespace: n\n";
-        let added = add(&add(text, "c").expect("added"), "a").expect("added");
+        let added = add_(&add_(text, "c").expect("added"), "a").expect("added");
         let wanted = "# top\nresources: # ours\n  - a\n  # about b\n  - b # x\n  - c\n  # about d\n  - d\n# end\nnamespace: n\n";
         assert_eq!(added, wanted);
         assert_eq!(
-            remove(&remove(&added, "a").expect("gone"), "c").expect("gone"),
+            remove_(&remove_(&added, "a").expect("gone"), "c").expect("gone"),
             text
         );
     }
@@ -258,14 +352,14 @@ mod tests {
             ("resources: [b, c]\n", "resources: [a, b, c]\n"),
             ("resources:\n- b", "resources:\n- a\n- b"),
         ] {
-            assert_eq!(add(text, "a").expect(text), wanted, "{text:?}");
+            assert_eq!(add_(text, "a").expect(text), wanted, "{text:?}");
         }
         assert_eq!(
-            add("", "a").expect("an empty file"),
+            add_("", "a").expect("an empty file"),
             EMPTY.replace(" []", "\n- a")
         );
         assert_eq!(
-            add("resources:\n- b", "c").expect("no line feed"),
+            add_("resources:\n- b", "c").expect("no line feed"),
             "resources:\n- b\n- c\n"
         );
     }
@@ -273,19 +367,19 @@ mod tests {
     #[test]
     fn a_resource_is_removed_with_its_duplicates_and_the_last_leaves_an_empty_list() {
         assert_eq!(
-            remove("resources:\n- a\n- b\n- a\n", "a").expect("gone"),
+            remove_("resources:\n- a\n- b\n- a\n", "a").expect("gone"),
             "resources:\n- b\n"
         );
         assert_eq!(
-            remove("resources:\n- a\n- a\nx: 1\n", "a").expect("gone"),
+            remove_("resources:\n- a\n- a\nx: 1\n", "a").expect("gone"),
             "resources: []\nx: 1\n"
         );
         assert_eq!(
-            remove("resources: [a, b]\n", "a").expect("gone"),
+            remove_("resources: [a, b]\n", "a").expect("gone"),
             "resources: [b]\n"
         );
         assert_eq!(
-            remove("resources:\n- a\n", "b").expect("not listed"),
+            remove_("resources:\n- a\n", "b").expect("not listed"),
             "resources:\n- a\n"
         );
     }
@@ -293,7 +387,7 @@ mod tests {
     #[test]
     fn resources_that_are_not_a_list_of_texts_are_an_error_with_a_line() {
         assert_eq!(
-            add("kind: K\nresources: a\n", "b")
+            add_("kind: K\nresources: a\n", "b")
                 .expect_err("no list")
                 .line,
             2
@@ -306,6 +400,65 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_resource_that_is_spelled_otherwise_is_listed_already_and_can_be_removed() {
+        for spelling in ["./b", "b/", "'./b/'", "\"x/../b\"", "../f/b", ".//b"] {
+            let block = format!("resources:\n- ./a\n- {spelling} # b\n- ./c\n");
+            assert_eq!(add_(&block, "b").expect(spelling), block, "{spelling}");
+            let removed = remove_(&block, "b").expect(spelling);
+            assert_eq!(removed, "resources:\n- ./a\n- ./c\n", "{spelling}");
+            let flow = format!("resources: ['./a', {spelling}, \"c\"] # x\n");
+            assert_eq!(add_(&flow, "b").expect(spelling), flow, "{spelling}");
+            let removed = remove_(&flow, "b").expect(spelling);
+            assert_eq!(removed, "resources: ['./a', \"c\"] # x\n", "{spelling}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_listed_twice_is_listed_once_after_an_edit() {
+        let twice = "resources:\n- ./a\n- b\n- a/\n";
+        assert_eq!(add_(twice, "a").expect("added"), "resources:\n- ./a\n- b\n");
+        assert_eq!(remove_(twice, "a").expect("gone"), "resources:\n- b\n");
+        let bases = "bases:\n- ./a\nresources:\n- a\n";
+        assert_eq!(
+            add_(bases, "a").expect("added"),
+            "bases: []\nresources:\n- a\n"
+        );
+        assert_eq!(
+            remove_(bases, "a").expect("gone"),
+            "bases: []\nresources: []\n"
+        );
+        let old = "bases: [a]\n";
+        assert_eq!(add_(old, "a").expect("listed"), old);
+        assert_eq!(
+            remove_(old, "a").expect("gone"),
+            "bases: []\nresources: []\n",
+            "kustomize refuses a file with an empty `bases` alone"
+        );
+    }
+
+    #[test]
+    fn a_new_entry_has_the_spelling_of_the_list() {
+        for (text, wanted) in [
+            (
+                "resources:\n- ./a\n- ./c\n",
+                "resources:\n- ./a\n- ./b\n- ./c\n",
+            ),
+            ("resources:\n- a/\n", "resources:\n- a/\n- b/\n"),
+            ("resources: [./a/]\n", "resources: [./a/, ./b/]\n"),
+            ("resources: [\"./a\"]\n", "resources: [\"./a\", \"./b\"]\n"),
+            ("resources:\n- './a'\n", "resources:\n- './a'\n- \"./b\"\n"),
+            ("resources:\n- ./a\n- c\n", "resources:\n- ./a\n- b\n- c\n"),
+            (
+                "resources:\n- ./a.yaml\n",
+                "resources:\n- ./a.yaml\n- ./b\n",
+            ),
+        ] {
+            assert_eq!(add_(text, "b").expect(text), wanted, "{text:?}");
+            assert_eq!(remove_(wanted, "b").expect(wanted), text, "{text:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn adding_and_removing_a_resource_restores_every_byte(
@@ -314,12 +467,12 @@ mod tests {
             prop_assume!(!names.contains(&name));
             let mut text = EMPTY.to_owned();
             for name in &names {
-                text = add(&text, name).expect("added");
+                text = add_(&text, name).expect("added");
             }
             let sorted: Vec<String> = resources(&text).expect("a list").into_iter().map(|(name, _)| name).collect();
             prop_assert!(sorted.iter().eq(names.iter()));
-            let added = add(&text, &name).expect("added");
-            prop_assert_eq!(remove(&added, &name).expect("gone"), text);
+            let added = add_(&text, &name).expect("added");
+            prop_assert_eq!(remove_(&added, &name).expect("gone"), text);
         }
     }
 }

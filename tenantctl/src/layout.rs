@@ -9,6 +9,9 @@ pub const APPLICATION_PLANE: &str = "application-plane/production";
 /// The file that lists the resources of a folder.
 pub const KUSTOMIZATION: &str = "kustomization.yaml";
 
+/// The other names of that file; kustomize refuses a folder with two of the three.
+pub const OTHER_KUSTOMIZATIONS: [&str; 2] = ["kustomization.yml", "Kustomization"];
+
 pub const OFFBOARDED: &str = "offboarded";
 
 /// The placeholder for the tenant's id in a template. No tenant can have this id.
@@ -20,14 +23,33 @@ pub const NAMESPACE: &str = "flux-tenants";
 /// The service account that reconciles them, with the rights of a tenant alone.
 pub const SERVICE_ACCOUNT: &str = "tenant-reconciler";
 
+/// The `HelmRepository` of the tenants' chart.
+pub(crate) const CHART_SOURCE: &str = "tenantry-charts";
+
+/// Namespaces that it may be in.
+pub(crate) const SOURCES: [&str; 2] = [NAMESPACE, "flux-system"];
+
+/// The ConfigMap with the values that all tenants of a cluster share.
+pub(crate) const SHARED_VALUES: &str = "cluster-values";
+
 pub const TENANT_LABEL: &str = "tenantry.dev/tenant";
 
 pub const TIER_LABEL: &str = "tenantry.dev/tier";
+
+/// The label without which admission refuses a tenant's namespace.
+pub(crate) const POD_SECURITY_LABEL: &str = "pod-security.kubernetes.io/enforce";
 
 pub const HOLD_ANNOTATION: &str = "tenantry.dev/hold";
 
 /// The annotation of a tombstone with the former tier.
 pub const OFFBOARDED_ANNOTATION: &str = "tenantry.dev/offboarded-from";
+
+/// Whether a path belongs to the tenants, the pools, the templates or the lists on the way to them.
+pub(crate) fn is_ours(path: &RepoPath) -> bool {
+    path.as_str()
+        .strip_prefix(APPLICATION_PLANE)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 pub fn tenants() -> RepoPath {
     path(format_args!("tenants"))

@@ -1,7 +1,8 @@
 //! Plans the edits of a request: [`plan`] is pure.
 //!
 //! A plan reads only the files that it needs: onboarding reads no other tenant's file. A repeated request has no edits. A
-//! request that would lose data or settings is refused, with a remedy.
+//! request that would lose data or settings is refused, with a remedy, and so is one whose edits lint finds an error in that was
+//! not there before: such a commit could stop the reconciliation of all tenants.
 
 mod deploy;
 mod edits;
@@ -9,6 +10,7 @@ mod effect;
 mod error;
 mod find;
 mod forget;
+mod namespaces;
 mod offboard;
 mod onboard;
 mod switch;
@@ -17,6 +19,7 @@ mod transfer;
 
 pub use self::effect::{Effect, Plan};
 pub use self::error::{PlanError, PlanErrorKind};
+pub use self::namespaces::check_namespace;
 use crate::request::Request;
 pub use crate::tree::Edit;
 use crate::tree::Tree;

@@ -99,8 +99,9 @@ fn follow(
             ));
         }
         let path = folder
-            .join(&entry)
-            .map_err(|_| at_line("only files and folders below this one can be listed"))?;
+            .resolve(&entry)
+            .filter(|path| path.is_in(folder) && path != folder)
+            .ok_or_else(|| at_line("only files and folders below this one can be listed"))?;
         if !seen.insert(path.clone()) {
             return Err(at_line("listed twice; remove one line"));
         }

@@ -93,6 +93,38 @@ impl RepoPath {
         })
     }
 
+    /// Returns the path that an entry of a list in this folder means, however it is spelled: `./a`, `a/`, `b/../a`.
+    ///
+    /// `None` for an entry that is empty, absolute or outside the repository. A spelling means what Go's `filepath.Join` makes
+    /// of it, because kustomize joins so.
+    pub fn resolve(&self, entry: &str) -> Option<Self> {
+        if entry.is_empty() || entry.starts_with('/') {
+            return None;
+        }
+        let mut steps: Vec<&str> = Vec::new();
+        for step in self.0.split('/').chain(entry.split('/')) {
+            match step {
+                "" | "." => {}
+                ".." => drop(steps.pop()?),
+                step => steps.push(step),
+            }
+        }
+        if steps.is_empty() {
+            Some(Self::root())
+        } else {
+            steps.join("/").parse().ok()
+        }
+    }
+
+    /// Whether the path is the folder, or below it.
+    pub fn is_in(&self, folder: &Self) -> bool {
+        folder.0.is_empty()
+            || self
+                .0
+                .strip_prefix(&folder.0)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Returns the parent folder; `None` for the root.
     pub fn parent(&self) -> Option<Self> {
         if self.0.is_empty() {
@@ -363,6 +395,30 @@ mod tests {
         assert_eq!(below.parent(), Some(path("a/b")));
         assert_eq!(path("a").parent(), Some(RepoPath::root()));
         assert_eq!(RepoPath::root().parent(), None);
+    }
+
+    #[test]
+    fn an_entry_of_a_list_means_the_same_path_however_it_is_spelled() {
+        let folder = path("a/b");
+        for spelling in [
+            "c",
+            "./c",
+            "c/",
+            "c//",
+            ".//c",
+            "././c/.",
+            "x/../c",
+            "../b/c",
+            "../../a/b/c",
+        ] {
+            assert_eq!(folder.resolve(spelling), Some(path("a/b/c")), "{spelling}");
+        }
+        assert_eq!(folder.resolve("../.."), Some(RepoPath::root()));
+        assert_eq!(folder.resolve("."), Some(folder.clone()));
+        for spelling in ["", "/a/b/c", "../../../c", "../../.git", "c\nd"] {
+            assert_eq!(folder.resolve(spelling), None, "{spelling:?}");
+        }
+        assert!(path("a/b").is_in(&path("a")) && !path("a-b").is_in(&path("a")));
     }
 
     #[test]

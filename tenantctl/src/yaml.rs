@@ -5,6 +5,7 @@
 //! not text, duplicate keys. A file that parses means the same to every reader.
 
 mod edit;
+pub(crate) mod kustomize;
 mod node;
 mod parse;
 mod scalar;
@@ -14,6 +15,6 @@ mod tests;
 pub(crate) use edit::{
     after_colon, append_document, comment_behind, line_end, line_start, remove, set, set_comment,
 };
-pub(crate) use node::{Document, Node, NodeKind, YamlError};
+pub(crate) use node::{Document, Node, NodeKind, Pair, YamlError};
 pub(crate) use parse::parse;
-pub(crate) use scalar::{Style, inline, is_ambiguous};
+pub(crate) use scalar::{Style, inline, is_ambiguous, quote_like};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::outcome::{Applied, ApplyOutcome, ApplyResults, ApplyStep, OnStep, Plans, RequestError};
 use super::record::{self, RequestTrailers};
 use crate::git::{GitError, Pushed, Repository, Snapshot, Turn};
-use crate::plan::{Plan, plan};
+use crate::plan::{Plan, check_namespace, plan};
 use crate::request::IdentifiedRequest;
 
 /// The input of an attempt.
@@ -100,7 +100,9 @@ impl Tip<'_> {
         identified: &IdentifiedRequest,
         history: &mut Vec<RequestTrailers>,
     ) -> Result<Result<Applied, RequestError>, GitError> {
-        let planned = match plan(&self.snapshot, &identified.request) {
+        let planned = check_namespace(&self.snapshot, &identified.request)
+            .and_then(|()| plan(&self.snapshot, &identified.request));
+        let planned = match planned {
             Ok(planned) => planned,
             Err(error) => return Ok(Err(error.into())),
         };

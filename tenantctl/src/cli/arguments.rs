@@ -64,7 +64,8 @@ pub(super) struct Global {
     )]
     pub(super) username: String,
 
-    /// A file whose first line is the password or token; without it git uses its credential helper or SSH agent
+    /// A file whose first line is the password or token, for the repository's host alone, by https or on this machine; without it git
+    /// uses its credential helper or SSH agent
     #[arg(long, global = true, env = "GITOPS_PASSWORD_FILE", value_name = "FILE")]
     pub(super) password_file: Option<PathBuf>,
 

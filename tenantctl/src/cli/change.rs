@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::repository;
 use crate::apply::{Applied, ApplyOptions, ApplyOutcome, apply, request_json};
 use crate::git::{Branch, patch};
-use crate::plan::{Effect, Plan, plan};
+use crate::plan::{Effect, Plan, check_namespace, plan};
 use crate::request::{IdentifiedRequest, Request, RequestId};
 
 /// Applies a change and prints the result.
@@ -75,6 +75,7 @@ pub(super) fn diff(global: &Global, change: Change) -> Result<Exit, CliError> {
     let progress = Progress::new(global.output);
     let tree = repository::read(global, &progress)?;
     let request = Request::from(change);
+    check_namespace(&*tree, &request)?;
     let plan = plan(&*tree, &request)?;
     let scratch = tempfile::tempdir()
         .map_err(|error| CliError::unexpected(format!("no folder for temporary files: {error}")))?;

@@ -144,9 +144,11 @@ fn exit_of(error: &GitError) -> Exit {
         GitError::TimedOut { .. }
         | GitError::Unreachable { .. }
         | GitError::Unauthorized { .. }
+        | GitError::Redirected { .. }
         | GitError::NoRepository { .. }
         | GitError::NoBranch { .. }
         | GitError::Declined { .. } => Exit::Remote,
+        GitError::PlainHttp { .. } => Exit::Usage,
         GitError::NoProgram(_)
         | GitError::Cache { .. }
         | GitError::Io { .. }

@@ -1,4 +1,4 @@
-//! `lint`: every finding with file, line and fix.
+//! `lint`: every finding with file, line and fix. Warnings are shown, and do not make the command fail.
 
 use serde_json::json;
 
@@ -13,18 +13,24 @@ pub(super) fn run(global: &Global) -> Result<Exit, CliError> {
     let progress = Progress::new(global.output);
     let tree = repository::read(global, &progress)?;
     progress.show("checking");
-    let findings = lint(&*tree);
+    let (findings, warnings): (Vec<_>, Vec<_>) =
+        lint(&*tree).into_iter().partition(Finding::is_error);
     drop(progress);
     match global.output {
-        Output::Text if findings.is_empty() => print(b"No findings\n")?,
-        Output::Text => print(findings.iter().map(text).collect::<String>().as_bytes())?,
+        Output::Text => {
+            let mut lines: String = warnings.iter().chain(&findings).map(text).collect();
+            if findings.is_empty() {
+                lines.push_str("No findings\n");
+            }
+            print(lines.as_bytes())?;
+        }
         Output::Json => {
             let outcome = if findings.is_empty() {
                 "clean"
             } else {
                 "findings"
             };
-            print_json(&json!({ "outcome": outcome, "findings": findings }))?;
+            print_json(&json!({ "outcome": outcome, "findings": findings, "warnings": warnings }))?;
         }
     }
     Ok(if findings.is_empty() {
@@ -45,9 +51,11 @@ fn text(finding: &Finding) -> String {
         rule,
         message,
         fix,
+        severity: _,
     } = finding;
+    let warning = if finding.is_error() { "" } else { "warning: " };
     format!(
-        "{path}{}{}: {message} [{rule}]\n    fix: {fix}\n",
+        "{path}{}{}: {warning}{message} [{rule}]\n    fix: {fix}\n",
         number(*line),
         number(*column)
     )

@@ -47,6 +47,11 @@ impl Address {
         }
     }
 
+    /// Returns the server of an HTTP address; `None` for any other address, which takes no password of ours.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        Origin::of(&self.0)
+    }
+
     /// Returns the folder name of the mirror: readable, and unique to the address.
     pub(super) fn folder_name(&self) -> String {
         let readable = |character: char| {
@@ -93,6 +98,59 @@ impl FromStr for Address {
         path.to_str()
             .map(|path| Self(path.to_owned()))
             .ok_or(InvalidAddress::NotAnAddress)
+    }
+}
+
+/// Scheme, host and port of an HTTP URL, in one spelling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin(String);
+
+impl Origin {
+    pub(super) fn of(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        let port = match scheme.as_str() {
+            "https" => ":443",
+            "http" => ":80",
+            _ => return None,
+        };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host)
+            .to_ascii_lowercase();
+        let host = host
+            .strip_suffix(port)
+            .unwrap_or(&host)
+            .trim_end_matches(':');
+        Some(Self(format!("{scheme}://{host}")))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a password may go there: encrypted, or on this machine.
+    pub(super) fn is_private(&self) -> bool {
+        let Some(host) = self.0.strip_prefix("http://") else {
+            return true;
+        };
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        let host = match host.rsplit_once(':') {
+            Some((name, port)) if is_port(port) => name,
+            _ => host,
+        };
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost"
+            || address
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -182,6 +240,42 @@ mod tests {
             let error = text.parse::<Address>().expect_err(text);
             assert_eq!(error, reason, "{text}");
             assert!(!error.to_string().contains("s3cret"));
+        }
+    }
+
+    #[test]
+    fn a_server_has_one_spelling_and_a_password_goes_over_plain_http_to_this_machine_alone() {
+        let origin = |url: &str| Origin::of(url).expect(url);
+        assert_eq!(origin("https://Host/a"), origin("HTTPS://robot@host:443"));
+        for other in [
+            "http://host/a",
+            "https://host:8443",
+            "https://host.evil",
+            "https://evil/host",
+        ] {
+            assert_ne!(origin("https://host"), origin(other), "{other}");
+        }
+        assert_eq!(Origin::of("ssh://git@host/a"), None);
+        assert_eq!(Origin::of("/srv/a.git"), None);
+        for url in [
+            "https://host",
+            "http://127.0.0.1:3000/a",
+            "http://127.8.9.1",
+            "http://localhost:80/",
+            "http://[::1]:8080/a",
+        ] {
+            assert!(origin(url).is_private(), "{url}");
+        }
+        for url in [
+            "http://host",
+            "http://10.0.0.1",
+            "http://localhost.evil",
+            "http://127.0.0.1.evil:80",
+            "http://127.0.0.1@evil",
+            "http://[fe80::1]/a",
+            "http://0.0.0.0",
+        ] {
+            assert!(!origin(url).is_private(), "{url}");
         }
     }
 

@@ -39,6 +39,14 @@ pub enum GitError {
     Unauthorized { address: String, reason: String },
     #[error("{address} is not a repository, or these credentials cannot see it: {reason}")]
     NoRepository { address: String, reason: String },
+    #[error(
+        "{address} is plain HTTP, where everyone on the way reads the password: use https, or leave --password-file out"
+    )]
+    PlainHttp { address: String },
+    #[error(
+        "{address} redirects to another address, and credentials follow no redirect: name that address instead ({reason})"
+    )]
+    Redirected { address: String, reason: String },
     #[error("{address} has no branch {branch}; push the seed (the folder gitops/) to it first")]
     NoBranch { address: String, branch: String },
     #[error("{address} declined the commit: {reason}")]
@@ -96,6 +104,8 @@ impl GitError {
             Self::TimedOut { .. } => "timed_out",
             Self::Unreachable { .. } => "unreachable",
             Self::Unauthorized { .. } => "unauthorized",
+            Self::PlainHttp { .. } => "plain_http",
+            Self::Redirected { .. } => "redirected",
             Self::NoRepository { .. } => "no_repository",
             Self::NoBranch { .. } => "no_branch",
             Self::Declined { .. } => "declined",
@@ -147,6 +157,10 @@ pub(super) fn classify_remote(
             address,
             branch: branch.to_string(),
         };
+    }
+    let redirects = [301, 302, 303, 307, 308].map(|status| format!("returned error: {status}"));
+    if redirects.iter().any(|words| text.contains(words)) {
+        return GitError::Redirected { address, reason };
     }
     if has_any(&[
         "authentication failed",

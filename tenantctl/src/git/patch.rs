@@ -28,7 +28,7 @@ pub fn patch(tree: &dyn Tree, edits: &[Edit], scratch: &Path) -> Result<String, 
             content: Some(text),
         }));
     }
-    let git = Git::new(scratch, None, DEFAULT_TIMEOUT);
+    let git = Git::new(scratch, DEFAULT_TIMEOUT);
     git.output(&["init", "--quiet", "--bare", "--template=", "."], &[])?;
     let author = Author::tenantctl();
     let commit = |edits, message| Commit {

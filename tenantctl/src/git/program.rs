@@ -13,6 +13,7 @@ use std::os::unix::process::CommandExt;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::address::Address;
 use super::credentials::Credentials;
 use super::failure::{GitError, GitOutput};
 
@@ -41,7 +42,7 @@ const KEPT_VARIABLES: [&str; 14] = [
 ];
 
 /// Settings that override the user's and the mirror's.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 10] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     // A connection without data for a minute is dead.
@@ -52,6 +53,9 @@ const SETTINGS: [&str; 8] = [
     "maintenance.autoDetach=false",
     "gc.pruneExpire=1.day.ago",
     "protocol.version=2",
+    // No server sends git to another one.
+    "transfer.bundleURI=false",
+    "fetch.uriProtocols=",
 ];
 
 /// The default SSH command: it never prompts, and it always ends.
@@ -62,16 +66,27 @@ const SSH_COMMAND: &str =
 #[derive(Debug)]
 pub struct Git {
     folder: PathBuf,
+    address: Option<Address>,
     credentials: Option<Credentials>,
     timeout: Duration,
 }
 
 impl Git {
-    pub(super) fn new(folder: &Path, credentials: Option<Credentials>, timeout: Duration) -> Self {
+    pub(super) fn new(folder: &Path, timeout: Duration) -> Self {
         Self {
             folder: folder.to_owned(),
-            credentials,
+            address: None,
+            credentials: None,
             timeout,
+        }
+    }
+
+    /// Lets the calls reach a remote, with credentials for that remote alone.
+    pub(super) fn with_remote(self, address: Address, credentials: Option<Credentials>) -> Self {
+        Self {
+            address: Some(address),
+            credentials,
+            ..self
         }
     }
 
@@ -97,8 +112,24 @@ impl Git {
         if std::env::var_os("GIT_SSH_COMMAND").is_none() && std::env::var_os("GIT_SSH").is_none() {
             command.env("GIT_SSH_COMMAND", SSH_COMMAND);
         }
-        if let Some(credentials) = &self.credentials {
-            credentials.set_on(&mut command);
+        if let Some((address, origin)) = self
+            .address
+            .as_ref()
+            .and_then(|address| Some((address, address.origin()?)))
+        {
+            if let Some(credentials) = &self.credentials {
+                credentials.set_on(&mut command, &origin);
+            }
+            let settings = self.settings_of(address);
+            command.env("GIT_CONFIG_COUNT", settings.len().to_string());
+            for (index, (name, value)) in settings.iter().enumerate() {
+                command
+                    .env(
+                        format!("GIT_CONFIG_KEY_{index}"),
+                        format!("http.{address}.{name}"),
+                    )
+                    .env(format!("GIT_CONFIG_VALUE_{index}"), value);
+            }
         }
         for setting in SETTINGS {
             command.args(["-c", setting]);
@@ -113,6 +144,21 @@ impl Git {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
+    }
+
+    /// Returns the settings of one address, which override the user's of any other name of it.
+    ///
+    /// A redirect is an error: git would ask for the credentials of the other server, and curl would repeat the user's headers
+    /// there. With credentials of ours, the user's headers are no second way, and a proxy sees no plain HTTP.
+    fn settings_of(&self, address: &Address) -> Vec<(&'static str, &'static str)> {
+        let mut settings = vec![("followRedirects", "false")];
+        if self.credentials.is_some() {
+            settings.push(("extraHeader", ""));
+            if address.as_str().to_ascii_lowercase().starts_with("http://") {
+                settings.push(("proxy", ""));
+            }
+        }
+        settings
     }
 
     /// Calls git with this input; a failed call is not an error here.
@@ -258,7 +304,7 @@ mod tests {
 
     #[test]
     fn variables_that_redirect_or_log_secrets_do_not_reach_git() {
-        let git = Git::new(Path::new("/mirror"), None, DEFAULT_TIMEOUT);
+        let git = Git::new(Path::new("/mirror"), DEFAULT_TIMEOUT);
         let command = git.command(&["fetch"]);
         let set: Vec<_> = command
             .get_envs()

@@ -21,7 +21,7 @@ pub fn seed(folder: &Path, branch: &Branch, files: &[Edit], message: &str) -> Re
         fs::remove_dir_all(&growing).map_err(unwritable)?;
     }
     fs::create_dir_all(&growing).map_err(unwritable)?;
-    let git = Git::new(&growing, None, DEFAULT_TIMEOUT);
+    let git = Git::new(&growing, DEFAULT_TIMEOUT);
     let head = format!("--initial-branch={branch}");
     git.output(
         &["init", "--quiet", "--bare", "--template=", &head, "."],

@@ -1,11 +1,11 @@
 //! Facts that one file states, for the checks across files.
 
-use std::collections::BTreeSet;
-
 use tenantry_tenancy::tenant::TenantId;
 
 use super::finding::Position;
+use super::manifests::Manifest;
 use crate::tree::RepoPath;
+use crate::yaml::YamlError;
 
 /// Facts of one file.
 pub(super) struct Facts {
@@ -14,8 +14,8 @@ pub(super) struct Facts {
     pub(super) tenant: Option<TenantId>,
     pub(super) objects: Vec<Object>,
     pub(super) references: Vec<Reference>,
-    /// The content of a `kustomization.yaml`.
-    pub(super) list: Option<List>,
+    /// The objects as kustomize reads them.
+    pub(super) manifests: Result<Vec<Manifest>, YamlError>,
     /// Images without a tag of their own; a kustomization may give them one.
     pub(super) bare_images: Vec<(String, Position)>,
 }
@@ -44,21 +44,6 @@ pub(super) enum Target {
     Folder(String),
 }
 
-/// The content of one `kustomization.yaml`.
-#[derive(Default)]
-pub(super) struct List {
-    /// `resources` and `components`.
-    pub(super) resources: Vec<(String, Position)>,
-    /// Other files that the kustomization reads: patches, configurations, inputs of generators.
-    pub(super) reads: Vec<(String, Position)>,
-    /// Names of the objects that its generators make.
-    pub(super) generated: Vec<String>,
-    /// Images that it gives a tag.
-    pub(super) images: Vec<String>,
-    /// Resources in commented-out lines.
-    pub(super) commented_out: BTreeSet<String>,
-}
-
 impl Facts {
     pub(super) fn new(path: RepoPath, tenant: Option<TenantId>) -> Self {
         Self {
@@ -66,7 +51,7 @@ impl Facts {
             tenant,
             objects: Vec::new(),
             references: Vec::new(),
-            list: None,
+            manifests: Ok(Vec::new()),
             bare_images: Vec::new(),
         }
     }

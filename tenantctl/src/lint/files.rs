@@ -15,6 +15,19 @@ const MAX_DEPTH: usize = 16;
 pub(super) struct Files {
     pub(super) roles: BTreeMap<RepoPath, Role>,
     pub(super) folders: BTreeSet<RepoPath>,
+    /// Symbolic links, submodules and folders too deep to read, outside the application plane: their content is unknown.
+    pub(super) unknown: BTreeSet<RepoPath>,
+}
+
+impl Files {
+    /// Whether something of this path exists; also if its content is unknown.
+    pub(super) fn has(&self, path: &RepoPath) -> bool {
+        self.roles.contains_key(path) || self.folders.contains(path) || self.is_unknown(path)
+    }
+
+    pub(super) fn is_unknown(&self, path: &RepoPath) -> bool {
+        self.unknown.iter().any(|unknown| path.is_in(unknown))
+    }
 }
 
 /// The role of a file, by its path.
@@ -33,7 +46,7 @@ pub(super) enum Role {
     Template {
         tier: Tier,
     },
-    /// A `kustomization.yaml`.
+    /// A `kustomization.yaml`, or another name of it.
     List,
     /// YAML that only the general rules apply to.
     Yaml,
@@ -46,6 +59,7 @@ pub(super) fn walk(tree: &dyn Tree) -> (Files, Vec<Finding>) {
     let mut files = Files {
         roles: BTreeMap::new(),
         folders: BTreeSet::new(),
+        unknown: BTreeSet::new(),
     };
     let mut findings = Vec::new();
     let mut open = vec![(RepoPath::root(), 0)];
@@ -74,6 +88,9 @@ pub(super) fn walk(tree: &dyn Tree) -> (Files, Vec<Finding>) {
                         findings.push(Finding::of_file(&entry.path, "layout", message, fix));
                     }
                 },
+                EntryKind::Folder | EntryKind::Other if !layout::is_ours(&entry.path) => {
+                    files.unknown.insert(entry.path);
+                }
                 EntryKind::Folder => {
                     findings.push(Finding::of_file(
                         &entry.path,
@@ -114,7 +131,7 @@ fn missing(files: &Files) -> Vec<Finding> {
 }
 
 /// Returns the role of a file by its path, or the problem and its fix.
-fn role(path: &RepoPath) -> Result<Role, (String, String)> {
+pub(super) fn role(path: &RepoPath) -> Result<Role, (String, String)> {
     let folder = path.parent().unwrap_or_else(RepoPath::root);
     let tier = Tier::ALL
         .into_iter()
@@ -132,6 +149,17 @@ fn role(path: &RepoPath) -> Result<Role, (String, String)> {
     let (name, is_yaml) = (path.file_name(), path.yaml_stem().is_some());
     if name == KUSTOMIZATION {
         return Ok(Role::List);
+    }
+    if layout::OTHER_KUSTOMIZATIONS.contains(&name) {
+        return if layout::is_ours(path) {
+            let fix = format!("rename it to {KUSTOMIZATION}, the one name that tenantctl edits");
+            Err((
+                "another name of kustomize for the list of a folder".to_owned(),
+                fix,
+            ))
+        } else {
+            Ok(Role::List)
+        };
     }
     if !is_known_folder && !is_below_tenants {
         return Ok(if is_yaml { Role::Yaml } else { Role::Other });

@@ -13,11 +13,22 @@ pub struct Finding {
     pub column: Option<usize>,
     /// Stable name of the rule: `yaml`, `unreadable`, `layout` (a misplaced or missing file), `shape` (a field, by the schema
     /// of its kind), `values` (by the chart's schema), `empty`, `ambiguous`, `release`, `id`, `tier`, `two-tiers`,
-    /// `tombstone`, `pool`, `floating`, `reference`, `list` and `unlisted`.
+    /// `tombstone`, `pool`, `source`, `floating`, `reference`, `list` and `unlisted`.
     pub rule: &'static str,
     pub message: String,
     /// The remedy, as a sentence.
     pub fix: String,
+    pub severity: Severity,
+}
+
+/// Weight of a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Kustomize builds nothing, or something of ours is wrong.
+    Error,
+    /// Advice about a file that is not ours, and that can be built.
+    Warning,
 }
 
 /// A position in a file.
@@ -48,13 +59,28 @@ impl Finding {
             rule,
             message: message.into(),
             fix: fix.into(),
+            severity: Severity::Error,
         }
+    }
+
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    pub(super) fn as_warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
     }
 
     pub(super) fn at(mut self, position: Position) -> Self {
         (self.line, self.column) = (Some(position.line), Some(position.column));
         self
     }
+}
+
+impl Position {
+    /// The position of a finding about a whole list.
+    pub(super) const FIRST: Self = Self { line: 1, column: 1 };
 }
 
 impl Findings {
@@ -89,6 +115,16 @@ impl Findings {
 
     pub(super) fn len(&self) -> usize {
         self.found.len()
+    }
+
+    /// Makes advice of everything that was found.
+    pub(super) fn as_warnings(mut self) -> Self {
+        self.found = self.found.into_iter().map(Finding::as_warning).collect();
+        self
+    }
+
+    pub(super) fn extend(&mut self, other: Self) {
+        self.found.extend(other.found);
     }
 
     pub(super) fn into_vec(self) -> Vec<Finding> {

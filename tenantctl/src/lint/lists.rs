@@ -1,111 +1,241 @@
-//! The lists of folders: every `kustomization.yaml` names each file and folder that exists, once, and no other.
+//! The lists of folders: what a `kustomization.yaml` names exists, and can be named there.
 //!
-//! In the application plane every file must be listed: Flux removes an unlisted tenant. Elsewhere the removal of a line
-//! removes a component. There, a file in a commented-out line is unlisted on purpose.
+//! An entry is a path, however it is spelled. In the application plane a list names each file and folder once and does nothing
+//! else: Flux removes an unlisted tenant, and a patch would change what a tenant's file says. Elsewhere an unlisted file is a
+//! warning, unless a commented-out line names it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::{Facts, List};
+use super::facts::Facts;
+use super::fields;
 use super::files::{Files, Role};
 use super::finding::{Finding, Findings, Position};
 use super::shape;
-use crate::layout::{self, APPLICATION_PLANE, KUSTOMIZATION};
+use crate::kustomization::LISTS;
+use crate::layout::{self, KUSTOMIZATION};
 use crate::tree::RepoPath;
-use crate::yaml::{Document, Node};
+use crate::yaml::{Node, NodeKind, parse};
 
-/// Keys with paths of files that the kustomization reads.
-const READ_KEYS: [&str; 5] = [
+/// Keys with files that the kustomization reads; an entry with several lines is the content itself.
+const READ_KEYS: [&str; 6] = [
     "configurations",
     "crds",
     "generators",
+    "patchesStrategicMerge",
     "transformers",
     "validators",
 ];
+/// Keys of a list of ours: what it lists, and what changes no field that a tenant's file states.
+const OUR_KEYS: [&str; 9] = [
+    "apiVersion",
+    "bases",
+    "buildMetadata",
+    "commonAnnotations",
+    "commonLabels",
+    "kind",
+    "labels",
+    "metadata",
+    "resources",
+];
+/// Prefix of the labels and annotations that lint, the chart and the policies read.
+const OUR_LABELS: &str = "tenantry.dev/";
 
-pub(super) fn read(
-    findings: &mut Findings,
-    text: &str,
-    documents: &[Document<'_>],
-) -> Option<List> {
-    let [document] = documents else {
-        let message = format!("{} documents instead of one", documents.len());
-        let fix = "keep one document with apiVersion, kind and resources";
-        findings.add_for_file("list", message, fix);
-        return None;
-    };
-    let root = &document.root;
-    let api = root.get("apiVersion").and_then(Node::text);
-    if api.is_none_or(|api| !api.starts_with("kustomize.config.k8s.io/")) {
-        let fix = "write apiVersion: kustomize.config.k8s.io/v1beta1";
-        findings.add(
-            "list",
-            root.reported_at(&["apiVersion"]),
-            "not a kustomization",
-            fix,
-        );
+/// The content of one `kustomization.yaml`.
+pub(super) struct List {
+    pub(super) path: RepoPath,
+    pub(super) folder: RepoPath,
+    /// The fields as kustomize decodes them.
+    pub(super) root: Node<'static>,
+    pub(super) kind: String,
+    /// `resources`, then `bases`.
+    pub(super) resources: Vec<(String, Position)>,
+    pub(super) components: Vec<(String, Position)>,
+    /// Other files that the kustomization reads: patches, configurations, inputs of generators.
+    reads: Vec<(String, Position)>,
+    /// Names of the objects that its generators make.
+    pub(super) generated: Vec<String>,
+    /// Images that it gives a tag.
+    images: Vec<String>,
+    /// Resources in commented-out lines.
+    commented_out: BTreeSet<String>,
+}
+
+impl List {
+    pub(super) fn items(&self, key: &str) -> &[Node<'static>] {
+        self.root.get(key).map(Node::items).unwrap_or_default()
     }
-    shape::check(findings, root);
-    let mut list = List {
-        commented_out: commented_out(text),
-        ..List::default()
-    };
-    let paths = |key| {
-        items(root, key)
+
+    /// Returns the paths of the resources.
+    pub(super) fn targets(&self) -> impl Iterator<Item = RepoPath> {
+        self.resources
             .iter()
-            .filter_map(|item| Some((item.text()?.to_owned(), item.into())))
+            .filter_map(|(entry, _)| self.folder.resolve(entry))
+    }
+
+    /// Returns the paths of the files that it reads.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = RepoPath> {
+        self.reads
+            .iter()
+            .filter_map(|(entry, _)| self.folder.resolve(entry))
+    }
+}
+
+/// Reads a list; `None` if kustomize refuses it.
+pub(super) fn read(findings: &mut Findings, path: &RepoPath, text: &str) -> Option<List> {
+    if layout::is_ours(path) {
+        check_ours(findings, text);
+    }
+    let root = match fields::read(text) {
+        Ok(root) => root,
+        Err(_) if findings.len() > 0 => return None,
+        Err(refused) => {
+            let fix = "correct it: kustomize stops here, for everything that this list is part of";
+            findings.add("list", refused.position, refused.message, fix);
+            return None;
+        }
     };
-    list.resources
-        .extend(["resources", "components"].into_iter().flat_map(paths));
-    list.reads.extend(READ_KEYS.into_iter().flat_map(paths));
-    for patch in items(root, "patches") {
-        let path = patch.get("path");
-        list.reads
-            .extend(path.and_then(|path| Some((path.text()?.to_owned(), path.into()))));
+    let kind = root.get("kind").and_then(Node::text).unwrap_or_default();
+    let mut list = List {
+        path: path.clone(),
+        folder: path.parent().unwrap_or_else(RepoPath::root),
+        kind: kind.to_owned(),
+        resources: Vec::new(),
+        components: Vec::new(),
+        reads: Vec::new(),
+        generated: Vec::new(),
+        images: Vec::new(),
+        commented_out: commented_out(text),
+        root,
+    };
+    let entry = |item: &Node<'_>| Some((item.text()?.to_owned(), Position::from(item)));
+    let all = |key: &str| list.items(key).iter().filter_map(entry).collect::<Vec<_>>();
+    let resources = LISTS.iter().flat_map(|key| all(key)).collect();
+    let components = all("components");
+    let is_file = |(text, _): &(String, Position)| {
+        !text.contains('\n') && super::manifests::read(text).is_err()
+    };
+    let mut reads: Vec<_> = READ_KEYS
+        .iter()
+        .flat_map(|key| all(key))
+        .filter(is_file)
+        .collect();
+    for key in ["patches", "patchesJson6902", "replacements"] {
+        let paths = list.items(key).iter().filter_map(|item| item.get("path"));
+        reads.extend(paths.filter_map(entry));
     }
-    for generator in ["configMapGenerator", "secretGenerator"]
+    reads.extend(list.root.at(&["openapi", "path"]).and_then(entry));
+    for key in ["configMapGenerator", "secretGenerator"] {
+        for generator in list.items(key) {
+            for item in ["files", "envs"]
+                .into_iter()
+                .flat_map(|key| generator.get(key).map(Node::items).unwrap_or_default())
+            {
+                let text = item.text().unwrap_or_default();
+                let file = text.split_once('=').map_or(text, |(_, file)| file);
+                reads.push((file.to_owned(), item.into()));
+            }
+            reads.extend(generator.get("env").and_then(entry));
+        }
+    }
+    let generators = ["configMapGenerator", "secretGenerator"].map(|key| list.items(key));
+    let names = generators
         .into_iter()
-        .flat_map(|key| items(root, key))
-    {
-        read_generator(&mut list, generator);
-    }
-    for image in items(root, "images") {
-        read_image(findings, &mut list, image);
-    }
+        .flatten()
+        .filter_map(|it| it.get("name"));
+    let generated = names.filter_map(Node::text).map(str::to_owned).collect();
+    let images = ["images", "imageTags"].map(|key| list.items(key));
+    let images = images.into_iter().flatten().filter_map(|image| {
+        let is_fixed = image.get("newTag").is_some() || image.get("digest").is_some();
+        image
+            .get("name")
+            .filter(|_| is_fixed)?
+            .text()
+            .map(str::to_owned)
+    });
+    let images = images.collect();
+    check_image_tags(findings, &list);
+    list.resources = resources;
+    list.components = components;
+    list.reads = reads;
+    list.generated = generated;
+    list.images = images;
     Some(list)
 }
 
-fn items<'n, 't>(node: &'n Node<'t>, key: &str) -> &'n [Node<'t>] {
-    node.get(key).map(Node::items).unwrap_or_default()
+fn check_image_tags(findings: &mut Findings, list: &List) {
+    let mut advice = Findings::new(list.path.clone());
+    for image in list.items("images") {
+        let tag = image
+            .get("newTag")
+            .filter(|tag| tag.text() == Some("latest"));
+        if let Some(tag) = tag {
+            let message = "the tag latest means another image tomorrow";
+            advice.add("floating", tag, message, "name a version");
+        }
+    }
+    findings.extend(advice.as_warnings());
 }
 
-fn read_generator(list: &mut List, generator: &Node<'_>) {
-    list.generated.extend(
-        generator
-            .get("name")
-            .and_then(Node::text)
-            .map(str::to_owned),
-    );
-    for item in ["files", "envs"]
+/// Checks a list of the application plane, which `tenantctl` edits: one document in plain YAML that lists, and does nothing else.
+fn check_ours(findings: &mut Findings, text: &str) {
+    let documents = match parse(text) {
+        Ok(documents) => documents,
+        Err(error) => {
+            let fix = "correct it; a broken list stops Flux for every tenant";
+            return findings.add("yaml", &error, error.message.clone(), fix);
+        }
+    };
+    let [document] = documents.as_slice() else {
+        let message = format!("{} documents instead of one", documents.len());
+        let fix = "keep one document with apiVersion, kind and resources";
+        return findings.add_for_file("list", message, fix);
+    };
+    let root = &document.root;
+    shape::check_ambiguous(findings, root);
+    for key in ["apiVersion", "kind"] {
+        if root.get(key).is_none() {
+            let fix = "write apiVersion: kustomize.config.k8s.io/v1beta1 and kind: Kustomization";
+            findings.add("list", root, format!("{key} is missing"), fix);
+        }
+    }
+    if root.get("kind").and_then(Node::text) == Some(fields::COMPONENT) {
+        let message = "a component: kustomize refuses it under resources";
+        let fix = "write kind: Kustomization and apiVersion: kustomize.config.k8s.io/v1beta1";
+        findings.add("list", root.reported_at(&["kind"]), message, fix);
+    }
+    for pair in root.pairs() {
+        let key = pair.key.text().unwrap_or_default();
+        if !OUR_KEYS.contains(&key) {
+            let message = format!(
+                "{key} is not a field of a list of tenants: it could change what their files say"
+            );
+            let fix = "correct its name, or its indentation; a list here has resources alone";
+            findings.add("shape", &pair.key, message, fix);
+        }
+    }
+    let labels = root.get("labels").map(Node::items).unwrap_or_default();
+    let maps = [root.get("commonLabels"), root.get("commonAnnotations")];
+    let maps = maps
         .into_iter()
-        .flat_map(|key| items(generator, key))
-    {
-        let text = item.text().unwrap_or_default();
-        let file = text.split_once('=').map_or(text, |(_, file)| file);
-        list.reads.push((file.to_owned(), item.into()));
+        .chain(labels.iter().map(|label| label.get("pairs")));
+    for pair in maps.flatten().flat_map(Node::pairs) {
+        if pair
+            .key
+            .text()
+            .is_some_and(|key| key.starts_with(OUR_LABELS))
+        {
+            let message = "a label or annotation of tenantry: the tenants' files state it";
+            findings.add("list", &pair.key, message, "remove it here");
+        }
     }
-}
-
-fn read_image(findings: &mut Findings, list: &mut List, image: &Node<'_>) {
-    if let Some(tag) = image
-        .get("newTag")
-        .filter(|tag| tag.text() == Some("latest"))
-    {
-        let message = "the tag latest means another image tomorrow";
-        findings.add("floating", tag, message, "name a version");
+    for label in labels.iter().flat_map(Node::pairs) {
+        let key = label.key.text().unwrap_or_default();
+        let is_off = matches!(&label.value.kind, NodeKind::Scalar { text, .. } if text == "false");
+        if key != "pairs" && !is_off {
+            let message = format!("{key} writes labels into other fields of the tenants' objects");
+            findings.add("list", &label.key, message, "remove it");
+        }
     }
-    let is_fixed = image.get("newTag").is_some() || image.get("digest").is_some();
-    let name = image.get("name").filter(|_| is_fixed).and_then(Node::text);
-    list.images.extend(name.map(str::to_owned));
 }
 
 /// Returns the names in lines like `# - karpenter.yaml`.
@@ -124,14 +254,17 @@ fn commented_out(text: &str) -> BTreeSet<String> {
 }
 
 /// Checks every list against the files and folders that exist.
-pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
+pub(super) fn check(
+    files: &Files,
+    lists: &BTreeMap<RepoPath, List>,
+    facts: &[Facts],
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut tagged: BTreeSet<&str> = BTreeSet::new();
-    for file in facts {
-        let Some(list) = &file.list else { continue };
+    for list in lists.values() {
         tagged.extend(list.images.iter().map(String::as_str));
-        check_listed(files, &file.path, list, &mut findings);
-        check_unlisted(files, &file.path, list, &mut findings);
+        check_listed(files, lists, list, &mut findings);
+        check_unlisted(files, list, &mut findings);
     }
     for file in facts {
         let untagged = file
@@ -141,97 +274,137 @@ pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
         for (image, position) in untagged {
             let message = format!("{image} has no tag");
             let fix = "name a version or a digest, here or under images of a kustomization.yaml";
-            findings.push(Finding::of_file(&file.path, "floating", message, fix).at(*position));
+            let finding = Finding::of_file(&file.path, "floating", message, fix);
+            findings.push(finding.at(*position).as_warning());
         }
     }
     findings
 }
 
-/// Checks that each listed resource exists, and is listed once.
-fn check_listed(files: &Files, path: &RepoPath, list: &List, findings: &mut Vec<Finding>) {
-    let folder = path.parent().unwrap_or_else(RepoPath::root);
-    let mut seen = BTreeSet::new();
-    let mut add = |position: Position, message: String, fix: &str| {
-        findings.push(Finding::of_file(path, "list", message, fix).at(position));
+/// Checks that what a list names exists; in the application plane, that each path is listed once.
+fn check_listed(
+    files: &Files,
+    lists: &BTreeMap<RepoPath, List>,
+    list: &List,
+    findings: &mut Vec<Finding>,
+) {
+    let finding = |position: Position, message: String, fix: &str| {
+        Finding::of_file(&list.path, "list", message, fix).at(position)
     };
-    for (resource, position) in &list.resources {
-        for (problem, fix) in problems(files, path, &folder, resource) {
-            add(*position, format!("{resource} {problem}"), fix);
+    if layout::is_ours(&list.path) {
+        findings.extend(repeated(list).into_vec());
+    }
+    for (entry, position) in list.resources.iter().chain(&list.components) {
+        if let Some((problem, fix)) = problem(files, lists, list, entry) {
+            findings.push(finding(*position, format!("{entry} {problem}"), fix));
         }
-        let target = resolved(&folder, resource).filter(|_| !is_remote(resource));
-        if target.is_some_and(|target| !seen.insert(target)) {
-            let message =
-                format!("{resource} is listed twice; kustomize then builds nothing at all");
-            add(*position, message, "remove one of the lines");
+        if is_remote(entry) && !entry.contains("ref=") && !layout::is_ours(&list.path) {
+            let message = format!("{entry} has no fixed version");
+            let fix = "add ?ref= with a tag or a commit";
+            findings.push(finding(*position, message, fix).as_warning());
         }
     }
     for (file, position) in &list.reads {
-        let exists = resolved(&folder, file).is_some_and(|file| files.roles.contains_key(&file));
-        if !is_remote(file) && !exists {
-            add(
-                *position,
-                format!("{file} does not exist"),
-                "correct the path, or add the file",
-            );
+        if is_remote(file) || file.is_empty() {
+            continue;
+        }
+        let problem = match list.folder.resolve(file) {
+            Some(path) if !path.is_in(&list.folder) => {
+                Some("is not below this folder, and kustomize reads no other file")
+            }
+            Some(path) if files.has(&path) => None,
+            _ => Some("does not exist"),
+        };
+        if let Some(problem) = problem {
+            let fix = "correct the path, or add the file";
+            findings.push(finding(*position, format!("{file} {problem}"), fix));
         }
     }
 }
 
-/// Returns the problems of one listed resource, each with its fix.
-fn problems(
+/// Finds the paths that a list names twice, however they are spelled.
+pub(super) fn repeated(list: &List) -> Findings {
+    let mut findings = Findings::new(list.path.clone());
+    let mut seen = BTreeSet::new();
+    for (entry, position) in &list.resources {
+        let path = list.folder.resolve(entry);
+        if path.is_some_and(|path| !seen.insert(path)) {
+            let message = format!("{entry} is listed twice; kustomize then builds nothing at all");
+            findings.add("list", *position, message, "remove one of the lines");
+        }
+    }
+    findings
+}
+
+/// Returns the problem of a listed resource or component with its path, and the fix.
+pub(super) fn problem(
     files: &Files,
-    list: &RepoPath,
-    folder: &RepoPath,
-    resource: &str,
-) -> Vec<(String, &'static str)> {
-    let is_strict = is_below(folder, APPLICATION_PLANE);
+    lists: &BTreeMap<RepoPath, List>,
+    list: &List,
+    entry: &str,
+) -> Option<(String, &'static str)> {
+    let is_strict = layout::is_ours(&list.path);
     let local_only = "list files and folders of this repository";
-    if is_remote(resource) {
+    let found = |problem: &str, fix| Some((problem.to_owned(), fix));
+    if is_remote(entry) {
         return if is_strict {
-            vec![("is not in this repository".to_owned(), local_only)]
-        } else if resource.contains("ref=") {
-            Vec::new()
+            found("is not in this repository", local_only)
         } else {
-            vec![(
-                "has no fixed version".to_owned(),
-                "add ?ref= with a tag or a commit",
-            )]
+            None
         };
     }
-    let Some(target) = resolved(folder, resource) else {
-        return vec![("is outside the repository".to_owned(), local_only)];
+    let Some(target) = list.folder.resolve(entry) else {
+        return found("is outside the repository", local_only);
     };
-    let mut problems = Vec::new();
-    if is_strict && target.parent().as_ref() != Some(folder) {
+    if files.is_unknown(&target) {
+        return None;
+    }
+    let is_folder = files.folders.contains(&target) || target == RepoPath::root();
+    if is_strict && target.parent().as_ref() != Some(&list.folder) && target != list.folder {
         let fix = "list it in the kustomization.yaml of its own folder";
-        problems.push(("is in another folder".to_owned(), fix));
+        return found("is in another folder", fix);
     }
-    let is_folder = files.folders.contains(&target);
-    if is_folder && !files.roles.contains_key(&layout::kustomization(&target)) {
+    if list.folder.is_in(&target) || target == list.path {
+        return found("lists itself", "remove the line");
+    }
+    if is_folder && !lists.contains_key(&target) {
+        let has_list = [KUSTOMIZATION]
+            .iter()
+            .chain(&layout::OTHER_KUSTOMIZATIONS)
+            .filter_map(|name| target.join(name).ok())
+            .any(|path| files.roles.contains_key(&path));
+        if has_list {
+            // The list is broken, and reported.
+            return None;
+        }
         let problem = format!("is a folder without {KUSTOMIZATION}");
-        problems.push((problem, "add that file, or remove the line"));
-    } else if !is_folder && !files.roles.contains_key(&target) {
-        problems.push((
-            "does not exist".to_owned(),
-            "remove the line, or add the file",
-        ));
-    } else if target == *list || target == *folder {
-        problems.push(("lists itself".to_owned(), "remove the line"));
-    } else if matches!(files.roles.get(&target), Some(Role::Template { .. })) {
-        problems.push(("is a template, not a tenant".to_owned(), "remove the line"));
+        return Some((problem, "add that file, or remove the line"));
     }
-    problems
+    if !is_folder && !files.roles.contains_key(&target) {
+        return found("does not exist", "remove the line, or add the file");
+    }
+    if !is_folder && !target.is_in(&list.folder) {
+        let fix = "list its folder, or move the file; `kubectl kustomize` has a flag for it that nobody sets";
+        return found(
+            "is a file outside this folder, which kustomize refuses",
+            fix,
+        );
+    }
+    if matches!(files.roles.get(&target), Some(Role::Template { .. })) {
+        return found("is a template, not a tenant", "remove the line");
+    }
+    None
 }
 
 /// Checks that each existing file, and in the application plane each folder, is listed.
-fn check_unlisted(files: &Files, path: &RepoPath, list: &List, findings: &mut Vec<Finding>) {
-    let folder = path.parent().unwrap_or_else(RepoPath::root);
-    let is_strict = is_below(&folder, APPLICATION_PLANE);
-    let listed: BTreeSet<RepoPath> = list
-        .resources
-        .iter()
-        .chain(&list.reads)
-        .filter_map(|(resource, _)| resolved(&folder, resource))
+fn check_unlisted(files: &Files, list: &List, findings: &mut Vec<Finding>) {
+    let List { path, folder, .. } = list;
+    let is_strict = layout::is_ours(path);
+    let components = list.components.iter();
+    let listed: BTreeSet<RepoPath> = components
+        .filter_map(|(entry, _)| folder.resolve(entry))
+        .chain(list.targets())
+        .chain(list.inputs())
         .collect();
     let mut add = |unlisted: &RepoPath| {
         let name = unlisted.file_name();
@@ -243,10 +416,15 @@ fn check_unlisted(files: &Files, path: &RepoPath, list: &List, findings: &mut Ve
                 "add `- {name}` to {path}, as a comment (`# - {name}`) if it is unlisted on purpose"
             )
         };
-        findings.push(Finding::of_file(unlisted, "unlisted", message, fix));
+        let finding = Finding::of_file(unlisted, "unlisted", message, fix);
+        findings.push(if is_strict {
+            finding
+        } else {
+            finding.as_warning()
+        });
     };
-    let is_in = |other: &&RepoPath| other.parent().as_ref() == Some(&folder);
-    for (file, role) in below(&files.roles, &folder).filter(|(file, _)| is_in(file)) {
+    let is_here = |other: &&RepoPath| other.parent().as_ref() == Some(folder);
+    for (file, role) in below(&files.roles, folder).filter(|(file, _)| is_here(file)) {
         let is_listable = !matches!(role, Role::List | Role::Other);
         let is_on_purpose = !is_strict && list.commented_out.contains(file.file_name());
         if is_listable && !listed.contains(file) && !is_on_purpose {
@@ -254,12 +432,8 @@ fn check_unlisted(files: &Files, path: &RepoPath, list: &List, findings: &mut Ve
         }
     }
     if is_strict {
-        let first = format!("{}/", folder.as_str());
-        let below = files
-            .folders
-            .iter()
-            .filter(|other| other.as_str().starts_with(&first));
-        for unlisted in below.filter(is_in).filter(|other| !listed.contains(other)) {
+        let folders = files.folders.iter().filter(is_here);
+        for unlisted in folders.filter(|other| !listed.contains(other)) {
             add(unlisted);
         }
     }
@@ -284,38 +458,11 @@ fn below<'f>(
         .take_while(move |(path, _)| is_below(path))
 }
 
-fn is_below(folder: &RepoPath, other: &str) -> bool {
-    folder
-        .as_str()
-        .strip_prefix(other)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-fn is_remote(resource: &str) -> bool {
+/// Whether an entry is a URL or a Git repository, which kustomize fetches.
+pub(super) fn is_remote(resource: &str) -> bool {
     resource.contains("://")
         || resource.contains("?ref=")
+        || resource.starts_with("git::")
         || resource.starts_with("git@")
         || resource.starts_with("github.com/")
-}
-
-/// Returns the path of a resource listed in a folder; `None` outside the repository.
-fn resolved(folder: &RepoPath, resource: &str) -> Option<RepoPath> {
-    let mut steps: Vec<&str> = folder
-        .as_str()
-        .split('/')
-        .filter(|step| !step.is_empty())
-        .collect();
-    for step in resource.trim_end_matches('/').split('/') {
-        match step {
-            "." => {}
-            ".." => drop(steps.pop()?),
-            "" => return None,
-            step => steps.push(step),
-        }
-    }
-    if steps.is_empty() {
-        Some(RepoPath::root())
-    } else {
-        steps.join("/").parse().ok()
-    }
 }

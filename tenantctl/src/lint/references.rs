@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::facts::{Facts, Object, Reference, Target};
 use super::files::Files;
 use super::finding::Finding;
+use super::lists::List;
 use crate::layout;
 use crate::tree::RepoPath;
 use crate::yaml::Node;
@@ -16,8 +17,18 @@ const BOOTSTRAPPED_NAME: &str = "flux-system";
 /// The accounts of Flux's controllers in its own namespace: `flux bootstrap` makes them.
 const BOOTSTRAPPED_ACCOUNTS: [&str; 2] = ["helm-controller", "kustomize-controller"];
 
-/// Kinds that another controller may make at run time, for example a Secret by External Secrets.
-const MADE_ELSEWHERE: [&str; 2] = ["Secret", "Bucket"];
+/// Kinds that a repository holds if it refers to them. Other controllers make other kinds, for example a Secret.
+const KNOWN: [&str; 9] = [
+    "ConfigMap",
+    "GitRepository",
+    "HelmChart",
+    "HelmRelease",
+    "HelmRepository",
+    "ImageRepository",
+    "Kustomization",
+    "OCIRepository",
+    "ServiceAccount",
+];
 
 /// Records the references of one object.
 pub(super) fn gather(facts: &mut Facts, root: &Node<'_>, object: &Object) {
@@ -92,7 +103,11 @@ pub(super) fn gather(facts: &mut Facts, root: &Node<'_>, object: &Object) {
 }
 
 /// Finds references to something that does not exist.
-pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
+pub(super) fn check(
+    files: &Files,
+    lists: &BTreeMap<RepoPath, List>,
+    facts: &[Facts],
+) -> Vec<Finding> {
     let mut objects: BTreeMap<(&str, &str), Vec<Option<&str>>> = BTreeMap::new();
     for object in facts.iter().flat_map(|file| &file.objects) {
         objects
@@ -100,9 +115,8 @@ pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
             .or_default()
             .push(object.namespace.as_deref());
     }
-    let generated: BTreeSet<&str> = facts
-        .iter()
-        .filter_map(|file| file.list.as_ref())
+    let generated: BTreeSet<&str> = lists
+        .values()
         .flat_map(|list| &list.generated)
         .map(String::as_str)
         .collect();
@@ -151,8 +165,13 @@ pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
                 }
             };
             if !is_there {
-                findings
-                    .push(Finding::of_file(&file.path, "reference", message, fix).at(*position));
+                let finding = Finding::of_file(&file.path, "reference", message, fix).at(*position);
+                let is_ours = layout::is_ours(&file.path);
+                findings.push(if is_ours {
+                    finding
+                } else {
+                    finding.as_warning()
+                });
             }
         }
     }
@@ -160,7 +179,7 @@ pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
 }
 
 fn is_made_elsewhere(object: &Object) -> bool {
-    MADE_ELSEWHERE.contains(&object.kind.as_str())
+    !KNOWN.contains(&object.kind.as_str())
         || BOOTSTRAPPED.contains(&object.kind.as_str()) && object.name == BOOTSTRAPPED_NAME
         || object.kind == "ServiceAccount"
             && object.namespace.as_deref() == Some(BOOTSTRAPPED_NAME)
@@ -168,9 +187,10 @@ fn is_made_elsewhere(object: &Object) -> bool {
 }
 
 fn has_folder(files: &Files, folder: &str) -> bool {
-    let folder = folder.trim_start_matches("./").trim_end_matches('/');
+    // Flux takes the root for `/`.
+    let folder = folder.trim_start_matches('/');
     folder.is_empty()
-        || folder
-            .parse::<RepoPath>()
-            .is_ok_and(|folder| files.folders.contains(&folder))
+        || RepoPath::root()
+            .resolve(folder)
+            .is_some_and(|folder| folder == RepoPath::root() || files.has(&folder))
 }

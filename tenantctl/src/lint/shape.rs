@@ -34,7 +34,7 @@ macro_rules! schema {
     };
 }
 
-static SCHEMAS: [Schema; 7] = [
+static SCHEMAS: [Schema; 6] = [
     schema!("", "v1", "Namespace", "namespace.json"),
     schema!(
         "helm.toolkit.fluxcd.io/",
@@ -42,7 +42,6 @@ static SCHEMAS: [Schema; 7] = [
         "HelmRelease",
         "helmrelease.json"
     ),
-    schema!("kustomize.config.k8s.io/", "", "", "kustomize.json"),
     schema!(
         "kustomize.toolkit.fluxcd.io/",
         "v1",
@@ -183,45 +182,55 @@ fn report(
     }
 }
 
-/// Finds keys without a value, and words that YAML readers disagree on.
+/// Finds keys without a value, and scalars that YAML readers disagree on.
 pub(super) fn check_scalars(findings: &mut Findings, node: &Node<'_>) {
-    match &node.kind {
-        NodeKind::Scalar {
-            text,
-            style: Style::Plain,
-        } if is_ambiguous(text) => {
-            let message =
-                format!("{text} is a truth value or a number to some readers, and text to others");
-            findings.add(
-                "ambiguous",
-                node,
-                message,
-                format!("write \"{text}\", true, false or a plain number"),
-            );
+    check_ambiguous(findings, node);
+    check_empty(findings, node);
+}
+
+/// Finds keys and values that YAML readers disagree on.
+pub(super) fn check_ambiguous(findings: &mut Findings, node: &Node<'_>) {
+    if let NodeKind::Scalar {
+        text,
+        style: Style::Plain,
+    } = &node.kind
+        && is_ambiguous(text)
+    {
+        let message = format!(
+            "{text} is a number, a time or a truth value to some readers, and text to others"
+        );
+        let fix = format!("write \"{text}\", true, false or a plain number");
+        findings.add("ambiguous", node, message, fix);
+    }
+    for item in node.items() {
+        check_ambiguous(findings, item);
+    }
+    for pair in node.pairs() {
+        if pair.key.string().is_none() {
+            let name = pair.key.text().unwrap_or_default();
+            let message = format!("the key {name} is not text");
+            findings.add("ambiguous", &pair.key, message, format!("write \"{name}\""));
+        } else {
+            check_ambiguous(findings, &pair.key);
         }
-        NodeKind::Scalar { .. } => {}
-        NodeKind::List { items, .. } => {
-            for item in items {
-                if item.is_null() {
-                    findings.add(
-                        "empty",
-                        item,
-                        "an item without a value",
-                        "give it a value or remove it",
-                    );
-                }
-                check_scalars(findings, item);
-            }
+        check_ambiguous(findings, &pair.value);
+    }
+}
+
+fn check_empty(findings: &mut Findings, node: &Node<'_>) {
+    for item in node.items() {
+        if item.is_null() {
+            let fix = "give it a value or remove it";
+            findings.add("empty", item, "an item without a value", fix);
         }
-        NodeKind::Map { pairs, .. } => {
-            for pair in pairs {
-                if pair.value.is_null() && pair.value.span.is_empty() {
-                    let name = pair.key.text().unwrap_or_default();
-                    let fix = "indent its value below it, or remove the key";
-                    findings.add("empty", &pair.key, format!("{name} has no value"), fix);
-                }
-                check_scalars(findings, &pair.value);
-            }
+        check_empty(findings, item);
+    }
+    for pair in node.pairs() {
+        if pair.value.is_null() && pair.value.span.is_empty() {
+            let name = pair.key.text().unwrap_or_default();
+            let fix = "indent its value below it, or remove the key";
+            findings.add("empty", &pair.key, format!("{name} has no value"), fix);
         }
+        check_empty(findings, &pair.value);
     }
 }

@@ -8,10 +8,11 @@ use tenantry_tenancy::tenant::Tier;
 use super::facts::Facts;
 use super::files::Role;
 use super::finding::{Finding, Findings};
-use super::{floating, shape, values};
+use super::{floating, releases, shape, values};
 use crate::chart;
 use crate::layout::{
-    NAMESPACE, OFFBOARDED_ANNOTATION, PLACEHOLDER, SERVICE_ACCOUNT, TENANT_LABEL, TIER_LABEL,
+    self, NAMESPACE, OFFBOARDED_ANNOTATION, PLACEHOLDER, POD_SECURITY_LABEL, SERVICE_ACCOUNT,
+    TENANT_LABEL, TIER_LABEL,
 };
 use crate::tenant_file::{TenantFile, VERSION};
 use crate::yaml::{Document, Node};
@@ -43,6 +44,7 @@ pub(super) fn check(
         }
     }
     let release = file.release();
+    releases::check(findings, release);
     floating::tenant_version(findings, release.at(&VERSION).unwrap_or(release));
     let Some(node) = release.at(&["spec", "values"]) else {
         let fix = format!("add spec.values with tenantId: {id}");
@@ -157,7 +159,8 @@ fn check_agreement(
     }
 }
 
-/// Requires of another object of the file that it is the tenant's namespace, or in it.
+/// Requires of another object of the file that it is the tenant's namespace: Flux applies tenants' files with an account that may
+/// write no other kind, and one refused object stops it for every tenant.
 fn check_owner(findings: &mut Findings, root: &Node<'_>, id: &str, tier: &str) {
     let text = |path: &[&str]| root.at(path).and_then(Node::string);
     let (api, kind) = (text(&["apiVersion"]), text(&["kind"]));
@@ -166,28 +169,25 @@ fn check_owner(findings: &mut Findings, root: &Node<'_>, id: &str, tier: &str) {
         let message = "not a Kubernetes object: apiVersion, kind or metadata.name is missing";
         return findings.add("shape", root, message, "add it, or remove the document");
     }
-    let is_namespace = api == Some("v1") && kind == Some("Namespace");
-    let is_theirs = if is_namespace {
-        name == Some(id)
-    } else {
-        text(&["metadata", "namespace"]) == Some(id)
-    };
-    if !is_theirs {
-        let place = root.reported_at(if is_namespace {
-            &["metadata", "name"]
-        } else {
-            &["metadata", "namespace"]
-        });
-        let message = format!(
-            "{} {} is not in the namespace {id}",
-            kind.unwrap_or_default(),
-            name.unwrap_or_default()
-        );
-        let fix = format!("set metadata.namespace to {id}, or move the object to infrastructure");
-        return findings.add("id", place, message, fix);
+    let (kind, name) = (kind.unwrap_or_default(), name.unwrap_or_default());
+    if api != Some("v1") || kind != "Namespace" {
+        let message =
+            format!("{kind} {name}: a tenant's file has its HelmRelease and its Namespace alone");
+        let fix = "move the object to infrastructure/; Flux may write no such object for a tenant, and would stop for all";
+        return findings.add("id", root.reported_at(&["kind"]), message, fix);
     }
-    for (label, wanted) in [(TENANT_LABEL, id), (TIER_LABEL, tier)] {
-        if is_namespace && text(&["metadata", "labels", label]) != Some(wanted) {
+    if name != id {
+        let place = root.reported_at(&["metadata", "name"]);
+        let message = format!("Namespace {name} is not the namespace {id}");
+        return findings.add("id", place, message, format!("write {id}"));
+    }
+    let labels = [
+        (TENANT_LABEL, id),
+        (TIER_LABEL, tier),
+        (POD_SECURITY_LABEL, "restricted"),
+    ];
+    for (label, wanted) in labels {
+        if text(&["metadata", "labels", label]) != Some(wanted) {
             let place = root.reported_at(&["metadata", "labels", label]);
             findings.add(
                 "id",
@@ -250,6 +250,30 @@ fn check_waits_for_pools(findings: &mut Findings, release: &Node<'_>, pools: &[S
             );
         }
     }
+}
+
+/// Finds tenants and pools whose id is a namespace of the platform: Flux may not change it, and stops for every tenant.
+pub(super) fn in_namespaces(facts: &[Facts]) -> Vec<Finding> {
+    let others = facts.iter().filter(|file| !layout::is_ours(&file.path));
+    let mut taken = BTreeMap::new();
+    for file in others {
+        let namespaces = file
+            .objects
+            .iter()
+            .filter(|object| object.kind == "Namespace");
+        taken.extend(namespaces.map(|object| (object.name.as_str(), &file.path)));
+    }
+    let tenants = facts
+        .iter()
+        .filter_map(|file| Some((&file.path, file.tenant.as_ref()?)));
+    tenants
+        .filter_map(|(path, tenant)| {
+            let other = taken.get(tenant.as_str())?;
+            let message = format!("{tenant} is a namespace of the platform: {other}");
+            let fix = "onboard the tenant under another id, or rename the namespace";
+            Some(Finding::of_file(path, "id", message, fix))
+        })
+        .collect()
 }
 
 /// Finds tenants with more than one file, in tiers or among the tombstones.

@@ -57,7 +57,7 @@ pub(super) fn deploy(
         ),
     };
     Ok(Plan {
-        edits: edits.finish(),
+        edits: edits.finish()?,
         subject,
         effects,
     })
@@ -102,34 +102,31 @@ fn members(tree: &dyn Tree, tier: Tier) -> Result<Vec<(TenantId, RepoPath)>, Pla
     let folder = layout::tier_folder(tier);
     let list = layout::kustomization(&folder);
     let entries = listed(tree, &list)?;
-    let member = |(entry, line): (String, usize)| {
-        let tenant = entry
+    let member = |(entry, path, line): (String, RepoPath, usize)| {
+        let tenant = path
+            .file_name()
             .strip_suffix(".yaml")
-            .and_then(|name| name.parse::<TenantId>().ok());
+            .and_then(|name| name.parse::<TenantId>().ok())
+            .filter(|tenant| layout::tenant(tier, tenant) == path);
         let tenant = tenant.ok_or_else(|| PlanError::Broken {
             path: list.clone(),
             line: Some(line),
             message: format!("{entry} is not the file of a tenant"),
         })?;
-        let path = layout::tenant(tier, &tenant);
         Ok((tenant, path))
     };
     entries.into_iter().map(member).collect()
 }
 
 fn pools(tree: &dyn Tree) -> Result<Vec<RepoPath>, PlanError> {
-    let folder = layout::pools();
-    let list = layout::kustomization(&folder);
+    let list = layout::kustomization(&layout::pools());
     let mut pools = Vec::new();
-    for (entry, line) in listed(tree, &list)? {
+    for (entry, path, line) in listed(tree, &list)? {
         let broken = |message: String| PlanError::Broken {
             path: list.clone(),
             line: Some(line),
             message,
         };
-        let path = folder
-            .join(&entry)
-            .map_err(|error| broken(error.to_string()))?;
         let text = tree
             .read(&path)?
             .ok_or_else(|| broken(format!("{entry} is listed but does not exist")))?;
@@ -141,14 +138,25 @@ fn pools(tree: &dyn Tree) -> Result<Vec<RepoPath>, PlanError> {
     Ok(pools)
 }
 
-/// Returns the resources of a list, each once.
-fn listed(tree: &dyn Tree, list: &RepoPath) -> Result<Vec<(String, usize)>, PlanError> {
+/// Returns the resources of a list with their paths, each path once.
+fn listed(tree: &dyn Tree, list: &RepoPath) -> Result<Vec<(String, RepoPath, usize)>, PlanError> {
     let text = read(tree, list)?;
-    let mut entries =
+    let folder = list.parent().unwrap_or_else(RepoPath::root);
+    let entries =
         kustomization::resources(&text).map_err(|error| PlanError::in_file(list, error))?;
     let mut seen = BTreeSet::new();
-    entries.retain(|(entry, _)| seen.insert(entry.clone()));
-    Ok(entries)
+    let mut found = Vec::new();
+    for (entry, line) in entries {
+        let path = folder.resolve(&entry).ok_or_else(|| PlanError::Broken {
+            path: list.clone(),
+            line: Some(line),
+            message: format!("{entry} is not a path inside the repository"),
+        })?;
+        if seen.insert(path.clone()) {
+            found.push((entry, path, line));
+        }
+    }
+    Ok(found)
 }
 
 /// Returns the first tenants in the order of a hash of their ids, at least one if the tier has one. The choice is equal each

@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 
 use super::error::PlanError;
 use crate::kustomization;
-use crate::layout;
+use crate::layout::{self, KUSTOMIZATION};
+use crate::lint;
 use crate::tree::{Edit, RepoPath, Tree};
 use crate::yaml::YamlError;
 
-/// The files to write, each with its present text.
+/// The present text of a file, and the new one.
+type Change = (Option<String>, Option<String>);
+
+/// The files to write.
 pub(super) struct Edits<'t> {
     tree: &'t dyn Tree,
-    files: BTreeMap<RepoPath, (Option<String>, Option<String>)>,
+    files: BTreeMap<RepoPath, Change>,
 }
 
 impl<'t> Edits<'t> {
@@ -40,27 +44,49 @@ impl<'t> Edits<'t> {
     }
 
     fn list_one(&mut self, path: &RepoPath) -> Result<(), PlanError> {
-        self.change_list(path, |text, name| {
-            kustomization::add(text.unwrap_or(kustomization::EMPTY), name)
+        self.change_list(path, |text| {
+            kustomization::add(text.unwrap_or(kustomization::EMPTY), path)
         })
     }
 
     /// Removes a file from its folder's kustomization.
     pub(super) fn unlist(&mut self, path: &RepoPath) -> Result<(), PlanError> {
-        self.change_list(path, |text, name| {
-            text.map_or(Ok(String::new()), |text| kustomization::remove(text, name))
+        self.change_list(path, |text| {
+            text.map_or(Ok(String::new()), |text| kustomization::remove(text, path))
         })
+    }
+
+    /// Refuses a folder whose list has another name: with a second list, kustomize would build neither.
+    fn refuse_other_name(&self, folder: &RepoPath) -> Result<(), PlanError> {
+        for name in layout::OTHER_KUSTOMIZATIONS {
+            let path = folder
+                .join(name)
+                .expect("the name is a constant without a slash");
+            if self.tree.read(&path)?.is_some() {
+                let message =
+                    format!("rename it to {KUSTOMIZATION}: kustomize takes one list per folder");
+                return Err(PlanError::Broken {
+                    path,
+                    line: None,
+                    message,
+                });
+            }
+        }
+        Ok(())
     }
 
     fn change_list(
         &mut self,
         path: &RepoPath,
-        change: impl FnOnce(Option<&str>, &str) -> Result<String, YamlError>,
+        change: impl FnOnce(Option<&str>) -> Result<String, YamlError>,
     ) -> Result<(), PlanError> {
-        let list = layout::kustomization(&path.parent().unwrap_or_else(RepoPath::root));
+        let folder = path.parent().unwrap_or_else(RepoPath::root);
+        let list = layout::kustomization(&folder);
         let before = self.tree.read(&list)?;
-        let after = change(before.as_deref(), path.file_name())
-            .map_err(|error| PlanError::in_file(&list, error))?;
+        if before.is_none() {
+            self.refuse_other_name(&folder)?;
+        }
+        let after = change(before.as_deref()).map_err(|error| PlanError::in_file(&list, error))?;
         if before.is_some() || !after.is_empty() {
             self.write(list, before, after);
         }
@@ -68,13 +94,44 @@ impl<'t> Edits<'t> {
     }
 
     /// Returns the edits by path.
-    pub(super) fn finish(self) -> Vec<Edit> {
-        let changes = self
+    ///
+    /// # Errors
+    /// [`PlanError::Broken`] if lint finds an error in a written file that its present text does not have.
+    pub(super) fn finish(self) -> Result<Vec<Edit>, PlanError> {
+        let changes: Vec<_> = self
             .files
             .into_iter()
-            .filter(|(_, (before, after))| before != after);
-        changes
-            .map(|(path, (_, content))| Edit { path, content })
-            .collect()
+            .filter(|(_, (before, after))| before != after)
+            .collect();
+        refuse_new_errors(&changes)?;
+        let edit = |(path, (_, content))| Edit { path, content };
+        Ok(changes.into_iter().map(edit).collect())
     }
+}
+
+/// Refuses files with an error that no present file of the plan has: a move takes a tenant's own errors along.
+fn refuse_new_errors(changes: &[(RepoPath, Change)]) -> Result<(), PlanError> {
+    let errors = |path: &RepoPath, text: &Option<String>| {
+        let text = text.as_deref();
+        text.map_or_else(Vec::new, |text| lint::errors_of_file(path, text))
+    };
+    for (path, (_, after)) in changes {
+        let mut found = errors(path, after);
+        if found.is_empty() {
+            continue;
+        }
+        for (path, (before, _)) in changes {
+            for known in errors(path, before) {
+                found.retain(|it| (it.rule, &it.message) != (known.rule, &known.message));
+            }
+        }
+        if let Some(finding) = found.into_iter().next() {
+            return Err(PlanError::Broken {
+                path: path.clone(),
+                line: finding.line,
+                message: format!("after this change, {}; {}", finding.message, finding.fix),
+            });
+        }
+    }
+    Ok(())
 }

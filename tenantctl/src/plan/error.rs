@@ -29,6 +29,8 @@ pub enum PlanError {
          choose an id that begins with a letter"
     )]
     LeadingDigit { tenant: TenantId },
+    #[error("{tenant} is a namespace of the platform ({path}); choose another id")]
+    NamespaceTaken { tenant: TenantId, path: RepoPath },
     #[error("{tenant} exists in tier {tier}, not {asked}; `tenantctl move` changes a tier")]
     OtherTier {
         tenant: TenantId,
@@ -100,6 +102,7 @@ impl PlanError {
         match self {
             Self::TemplateName { .. } => "template_name",
             Self::LeadingDigit { .. } => "leading_digit",
+            Self::NamespaceTaken { .. } => "namespace_taken",
             Self::OtherTier { .. } => "other_tier",
             Self::OtherRelease { .. } => "other_release",
             Self::Offboarded { .. } => "offboarded",
@@ -124,6 +127,7 @@ impl PlanError {
             | Self::Protected { .. } => PlanErrorKind::Conflict,
             Self::NotFound { .. } => PlanErrorKind::NotFound,
             Self::TemplateName { .. }
+            | Self::NamespaceTaken { .. }
             | Self::LeadingDigit { .. }
             | Self::EmptyWave
             | Self::DataStaysBehind { .. } => PlanErrorKind::Invalid,

@@ -46,7 +46,7 @@ pub(super) fn forget(tree: &dyn Tree, tenant: &TenantId) -> Result<Plan, PlanErr
     }
     edits.unlist(&layout::tombstone(tenant))?;
     Ok(Plan {
-        edits: edits.finish(),
+        edits: edits.finish()?,
         subject: format!("Forget {tenant}: its data is deleted, its id is free"),
         effects,
     })

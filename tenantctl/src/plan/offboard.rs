@@ -72,7 +72,7 @@ pub(super) fn offboard(
         (false, _) => format!("Offboard {tenant}; its data stays"),
     };
     Ok(Plan {
-        edits: edits.finish(),
+        edits: edits.finish()?,
         subject,
         effects,
     })

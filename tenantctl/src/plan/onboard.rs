@@ -75,7 +75,7 @@ pub(super) fn onboard(
     // Flux ignores an unlisted tenant, so a repeated request lists it again.
     edits.list(&path)?;
     Ok(Plan {
-        edits: edits.finish(),
+        edits: edits.finish()?,
         subject: format!("Onboard {tenant} ({tier}, {release})"),
         effects,
     })

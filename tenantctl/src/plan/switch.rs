@@ -108,7 +108,7 @@ fn set_key(
     .map_err(broken)?;
     let mut edits = Edits::new(tree);
     edits.write(active.path.clone(), Some(active.text.clone()), after);
-    let edits = edits.finish();
+    let edits = edits.finish()?;
     let effects = if edits.is_empty() {
         Vec::new()
     } else {

@@ -37,7 +37,7 @@ pub(super) fn transfer(
         edits.list(&path)?;
         let subject = format!("Move {tenant} to {to}");
         return Ok(Plan {
-            edits: edits.finish(),
+            edits: edits.finish()?,
             subject,
             effects: Vec::new(),
         });
@@ -66,7 +66,7 @@ pub(super) fn transfer(
         to: to.as_str(),
     }];
     Ok(Plan {
-        edits: edits.finish(),
+        edits: edits.finish()?,
         subject,
         effects,
     })

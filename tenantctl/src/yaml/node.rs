@@ -25,7 +25,7 @@ pub(crate) struct Document<'t> {
 }
 
 /// A value and its place in the text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Node<'t> {
     pub(crate) kind: NodeKind<'t>,
     /// The bytes of the node; of a block collection, from its first item to the end of its last.
@@ -36,14 +36,14 @@ pub(crate) struct Node<'t> {
     pub(crate) column: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum NodeKind<'t> {
     Scalar { text: Cow<'t, str>, style: Style },
     Map { pairs: Vec<Pair<'t>>, is_flow: bool },
     List { items: Vec<Node<'t>>, is_flow: bool },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pair<'t> {
     pub(crate) key: Node<'t>,
     pub(crate) value: Node<'t>,

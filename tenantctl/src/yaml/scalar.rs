@@ -1,8 +1,12 @@
 //! Meaning and notation of scalars.
 //!
-//! The meaning is YAML 1.2's core schema. Kubernetes' readers agree on it once YAML 1.1's words for truth values are quoted;
-//! [`is_ambiguous`] finds unquoted ones.
+//! The meaning is YAML 1.2's core schema. Other readers of the same file resolve some plain scalars otherwise: kustomize, Helm
+//! and the readers of YAML 1.1. [`is_ambiguous`] compares the resolvers, so that a file without such scalars means the same to
+//! all of them.
 
+use std::sync::LazyLock;
+
+use regex_lite::Regex;
 use serde_json::{Number, Value};
 
 /// The notation of a scalar.
@@ -34,26 +38,165 @@ pub(super) fn resolves_to_text(text: &str, style: Style) -> bool {
     style != Style::Plain || resolve(text, style).is_string()
 }
 
+/// The meaning that one resolver gives to a plain scalar.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Meaning {
+    Null,
+    Bool(bool),
+    Number(f64),
+    Text,
+    Time,
+    /// YAML 1.1's merge key `<<` and default value `=`.
+    Special,
+}
+
 /// Whether YAML readers disagree on the meaning of a plain scalar.
 pub(crate) fn is_ambiguous(text: &str) -> bool {
-    let words = ["y", "n", "yes", "no", "on", "off"];
-    let digits = text.trim_start_matches(['-', '+']);
-    let is_number_like = digits.starts_with(|first: char| first.is_ascii_digit());
-    words.iter().any(|word| text.eq_ignore_ascii_case(word))
-        || matches!(digits, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN")
-        || is_number_like
-            && (digits.len() > 1
-                && digits.starts_with('0')
-                && digits.bytes().all(|byte| byte.is_ascii_digit())
-                || digits.starts_with("0b")
-                || digits
-                    .bytes()
-                    .all(|byte| byte.is_ascii_digit() || byte == b'_')
-                    && digits.contains('_')
-                || digits
-                    .bytes()
-                    .all(|byte| byte.is_ascii_digit() || byte == b':')
-                    && digits.contains(':'))
+    let meaning = core(text);
+    [kustomize(text), kustomization(text), yaml_1_1(text)]
+        .iter()
+        .any(|other| *other != meaning)
+}
+
+/// Resolves as YAML 1.2's core schema.
+fn core(text: &str) -> Meaning {
+    match resolve(text, Style::Plain) {
+        Value::Null => Meaning::Null,
+        Value::Bool(truth) => Meaning::Bool(truth),
+        Value::Number(number) => number.as_f64().map_or(Meaning::Text, Meaning::Number),
+        _ => Meaning::Text,
+    }
+}
+
+/// Resolves as kustomize does in objects and patches: go-yaml v3.
+pub(super) fn kustomize(text: &str) -> Meaning {
+    go_yaml(text)
+}
+
+/// Resolves as kustomize does in a `kustomization.yaml`, and Helm in values: go-yaml v2, which knows YAML 1.1's truth values.
+pub(super) fn kustomization(text: &str) -> Meaning {
+    match text {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Meaning::Bool(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Meaning::Bool(false),
+        _ => go_yaml(text),
+    }
+}
+
+/// Resolves as both versions of go-yaml do, in the order of their `resolve`.
+fn go_yaml(text: &str) -> Meaning {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Meaning::Null,
+        "true" | "True" | "TRUE" => return Meaning::Bool(true),
+        "false" | "False" | "FALSE" => return Meaning::Bool(false),
+        ".nan" | ".NaN" | ".NAN" => return Meaning::Number(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => {
+            return Meaning::Number(f64::INFINITY);
+        }
+        "-.inf" | "-.Inf" | "-.INF" => return Meaning::Number(f64::NEG_INFINITY),
+        _ => {}
+    }
+    match text.as_bytes()[0] {
+        b'.' => go_float(text).map_or(Meaning::Text, Meaning::Number),
+        b'0'..=b'9' | b'+' | b'-' if is_time(text) => Meaning::Time,
+        b'0'..=b'9' | b'+' | b'-' => {
+            let plain = text.replace('_', "");
+            go_integer(&plain)
+                .or_else(|| go_float(&plain))
+                .map_or(Meaning::Text, Meaning::Number)
+        }
+        _ => Meaning::Text,
+    }
+}
+
+/// Parses an integer as Go's `strconv` does with base 0: `0x`, `0o`, `0b` in both cases, and a leading zero for octal.
+fn go_integer(text: &str) -> Option<f64> {
+    let (is_negative, digits) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let (base, digits) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &digits[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &digits[2..]),
+        [b'0', _, ..] => (8, &digits[1..]),
+        _ => (10, digits),
+    };
+    // A second sign is not a digit.
+    if !digits.starts_with(|first: char| first.is_digit(base)) {
+        return None;
+    }
+    let number = u64::from_str_radix(digits, base).ok()?;
+    let fits = !is_negative || number <= 1 << 63;
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "two readers are compared, not a value computed"
+    )]
+    let number = number as f64;
+    fits.then_some(if is_negative { -number } else { number })
+}
+
+/// Parses a decimal float; go-yaml takes no other notation.
+fn go_float(text: &str) -> Option<f64> {
+    static FLOAT: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"));
+    FLOAT.is_match(text).then(|| text.parse().ok())?
+}
+
+/// Whether go-yaml or YAML 1.1 reads a time stamp. The two have different notations; each counts.
+fn is_time(text: &str) -> bool {
+    static TIME: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(concat!(
+            r"^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}",
+            r"(([Tt]|[ \t]+)[0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}([.,][0-9]*)?([ \t]*(Z|[-+][0-9]{1,2}(:?[0-9]{2})?))?)?$"
+        ))
+    });
+    TIME.is_match(text)
+}
+
+/// Resolves as the type repository of YAML 1.1 says.
+fn yaml_1_1(text: &str) -> Meaning {
+    static INTEGER: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(
+            r"^[-+]?(0b[0-1_]+|0[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|[1-9][0-9_]*(:[0-5]?[0-9])+)$",
+        )
+    });
+    static FLOAT: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(concat!(
+            r"^([-+]?([0-9][0-9_]*)\.[0-9_]*([eE][-+][0-9]+)?|[-+]?\.[0-9_]+([eE][-+][0-9]+)?",
+            r"|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+\.[0-9_]*)$"
+        ))
+    });
+    let meaning = kustomization(text);
+    match text {
+        "<<" | "=" => Meaning::Special,
+        _ if !text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) => {
+            meaning
+        }
+        _ if text.ends_with(|last: char| last.is_ascii_alphabetic())
+            && text.trim_start_matches(['+', '-']).starts_with('.') =>
+        {
+            meaning
+        }
+        _ if text.contains(':') && (INTEGER.is_match(text) || FLOAT.is_match(text)) => {
+            // Base 60: no other reader gives this number.
+            Meaning::Special
+        }
+        _ if INTEGER.is_match(text) => {
+            let digits = text.replace('_', "");
+            go_integer(&digits).map_or(Meaning::Special, Meaning::Number)
+        }
+        _ if FLOAT.is_match(text) => {
+            let plain = text.replace('_', "");
+            go_float(&plain).map_or(Meaning::Special, Meaning::Number)
+        }
+        _ if is_time(text) => Meaning::Time,
+        _ => Meaning::Text,
+    }
+}
+
+fn pattern(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("the pattern is a constant")
 }
 
 /// A number of the core schema that JSON can hold.

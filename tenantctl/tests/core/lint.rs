@@ -623,3 +623,303 @@ fn findings_are_sorted_and_the_same_every_time() {
         assert_eq!(lint(&tree), findings);
     }
 }
+
+#[test]
+fn a_release_that_could_do_more_than_a_tenants_is_found() {
+    for (from, to, rule, words) in [
+        (
+            "  serviceAccountName: tenant-reconciler\n",
+            "  serviceAccountName: default\n",
+            "id",
+            "serviceAccountName",
+        ),
+        (
+            "  storageNamespace: flux-tenants\n",
+            "  storageNamespace: kube-system\n",
+            "id",
+            "storageNamespace",
+        ),
+        (
+            "      chart: helm-tenant-chart\n",
+            "      chart: ./charts/mine\n",
+            "id",
+            "spec.chart.spec.chart",
+        ),
+        (
+            "        kind: HelmRepository\n",
+            "        kind: GitRepository\n",
+            "id",
+            "sourceRef.kind",
+        ),
+        (
+            "        name: tenantry-charts\n",
+            "        name: kubecost\n",
+            "source",
+            "tenantry-charts",
+        ),
+        (
+            "    - kind: ConfigMap\n      name: cluster-values\n",
+            "    - kind: Secret\n      name: cluster-values\n",
+            "source",
+            "valuesFrom",
+        ),
+        (
+            "      name: cluster-values\n",
+            "      name: cluster-values\n      targetPath: image.tag\n",
+            "source",
+            "valuesFrom",
+        ),
+        (
+            "    - kind: ConfigMap\n",
+            "    - kind: Secret\n      name: aws-credentials\n    - kind: ConfigMap\n",
+            "source",
+            "valuesFrom",
+        ),
+        (
+            "  values:\n",
+            "  postRenderers: []\n  values:\n",
+            "release",
+            "postRenderers",
+        ),
+        (
+            "  values:\n",
+            "  kubeConfig: {secretRef: {name: a}}\n  values:\n",
+            "release",
+            "kubeConfig",
+        ),
+        (
+            "  values:\n",
+            "  commonMetadata: {labels: {a: b}}\n  values:\n",
+            "release",
+            "commonMetadata",
+        ),
+        (
+            "  values:\n",
+            "  dependsOn: [{name: pool-1, namespace: kube-system}]\n  values:\n",
+            "release",
+            "dependsOn",
+        ),
+        (
+            "  install:\n",
+            "  install:\n    createNamespace: true\n",
+            "release",
+            "createNamespace",
+        ),
+        (
+            "  upgrade:\n",
+            "  upgrade:\n    force: true\n",
+            "release",
+            "force",
+        ),
+        (
+            "      version: 0.0.x\n",
+            "      version: 0.0.x\n      valuesFiles: [a.yaml]\n",
+            "release",
+            "valuesFiles",
+        ),
+        (
+            "    infra:\n",
+            "    aws: {}\n    infra:\n",
+            "release",
+            "spec.values.aws",
+        ),
+        (
+            "    infra:\n",
+            "    identity: {}\n    infra:\n",
+            "release",
+            "spec.values.identity",
+        ),
+        (
+            "    infra:\n",
+            "    routing: {type: none}\n    infra:\n",
+            "release",
+            "routing.type",
+        ),
+        (
+            "    infra:\n",
+            "    infra:\n      namespace: tenant-2\n",
+            "release",
+            "infra.namespace",
+        ),
+        (
+            "    infra:\n",
+            "    infra:\n      vars: {role_path: /}\n",
+            "release",
+            "role_path",
+        ),
+    ] {
+        for file in [
+            TENANT,
+            "pooled-envs/pool-1.yaml",
+            "tier-templates/premium_tenant_template.yaml",
+        ] {
+            let mut tree = seed();
+            replace(&mut tree, file, from, to);
+            let findings = lint(&tree);
+            let is_found = |finding: &Finding| {
+                finding.is_error()
+                    && finding.path == path(file)
+                    && finding.rule == rule
+                    && finding.message.contains(words)
+            };
+            assert!(findings.iter().any(is_found), "{file}: {to}: {findings:#?}");
+        }
+    }
+    // The schema does not know two charts at once.
+    let mut tree = seed();
+    replace(
+        &mut tree,
+        TENANT,
+        "  chart:\n",
+        "  chartRef: {kind: OCIRepository, name: a}\n  chart:\n",
+    );
+    assert!(
+        lint(&tree)
+            .iter()
+            .any(|finding| finding.message.contains("chartRef"))
+    );
+}
+
+#[test]
+fn an_object_that_flux_may_not_write_is_found_before_it_stops_all_tenants() {
+    let objects = [
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: tenant-1}\n",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: a, namespace: tenant-1}\n",
+        "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: a, namespace: tenant-1}\n",
+        "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: a, namespace: tenant-1}\nspec: {interval: 1m}\n",
+        "apiVersion: v1\nkind: List\nitems: []\n",
+    ];
+    for object in objects {
+        let mut tree = seed();
+        let with = format!("{}---\n{object}", text(&tree, TENANT));
+        tree.insert(path(TENANT), with);
+        let findings = lint(&tree);
+        assert!(findings.iter().any(Finding::is_error), "{object}");
+    }
+    misses(
+        TENANT,
+        "    pod-security.kubernetes.io/enforce: restricted\n",
+        "labels:",
+        "id",
+        "pod-security.kubernetes.io/enforce",
+    );
+}
+
+#[test]
+fn every_scalar_that_a_resolver_reads_otherwise_is_found() {
+    for value in [
+        "2024-01-01",
+        "2024-1-1",
+        "2024-01-01T10:00:00Z",
+        "2024-01-01 10:00:00",
+        "0X1F",
+        "-0x1F",
+        "0B11",
+        "0b11",
+        "0O17",
+        "017",
+        "0_1",
+        "1_000",
+        "1e3",
+        "1.5e3",
+        "12:30",
+        "1:2:3.4",
+        ".inf",
+        "-.INF",
+        ".nan",
+        "yes",
+        "No",
+        "on",
+        "OFF",
+        "y",
+        "N",
+        "=",
+        "<<",
+        "0o17x_",
+    ] {
+        let mut tree = seed();
+        replace(
+            &mut tree,
+            TENANT,
+            "tier: premium\nspec",
+            &format!("tier: premium\n    note: {value}\nspec"),
+        );
+        let findings = lint(&tree);
+        let is_found = findings
+            .iter()
+            .any(|finding| ["ambiguous", "shape", "yaml"].contains(&finding.rule));
+        assert_eq!(is_found, value != "0o17x_", "{value}: {findings:#?}");
+        let mut tree = seed();
+        replace(
+            &mut tree,
+            TENANT,
+            "tag: \"0.0.1\"",
+            &format!("tag: {value}"),
+        );
+        let findings = lint(&tree);
+        assert_eq!(
+            findings.iter().any(Finding::is_error),
+            value != "0o17x_",
+            "{value}: {findings:#?}"
+        );
+        let mut tree = seed();
+        replace(
+            &mut tree,
+            TENANT,
+            "tier: premium\nspec",
+            &format!("tier: premium\n    note: \"{value}\"\nspec"),
+        );
+        assert_clean(&tree);
+    }
+    // A key, too, and an entry of a list.
+    let mut tree = seed();
+    replace(
+        &mut tree,
+        TENANT,
+        "tier: premium\nspec",
+        "tier: premium\n    on: \"1\"\nspec",
+    );
+    assert_eq!(only(&tree, "ambiguous").line, Some(21));
+}
+
+#[test]
+fn a_platform_namespace_is_no_tenant() {
+    let mut tree = seed();
+    let namespace: RepoPath = "infrastructure/components/shop/namespace.yaml"
+        .parse()
+        .expect("a path");
+    tree.insert(
+        namespace,
+        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n",
+    );
+    let request = onboard("shop", Tier::Premium, "0.0");
+    let error = tenantctl::plan::check_namespace(&tree, &request).expect_err("it is taken");
+    assert_eq!(error.code(), "namespace_taken");
+    run(&mut tree, &request).expect("a plan alone does not look");
+    let finding = only(&tree, "id");
+    assert!(
+        finding.message.contains("namespace of the platform"),
+        "{finding:?}"
+    );
+    tenantctl::plan::check_namespace(&tree, &onboard("shop-2", Tier::Basic, "0.0"))
+        .expect("another id is free");
+}
+
+/// The three files of others that the lint once refused, and every commit with them.
+#[test]
+fn what_kustomize_builds_of_others_is_no_error() {
+    let list = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n";
+    let release = "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: metrics-server, namespace: a}\n";
+    let mut tree = seed();
+    for (file, text) in [
+        ("kustomization.yaml", format!("{list}resources: [./release.yaml, source.yaml]\npatches: [{{path: ./patch.yaml}}]\nconfigMapGenerator: [{{name: a, files: [./app.yaml]}}]\n")),
+        ("release.yaml", format!("{release}spec: {{interval: 1m, chartRef: {{kind: ExternalArtifact, name: x}}}}\n")),
+        ("patch.yaml", format!("{release}spec: {{timeout: 5m}}\n")),
+        ("app.yaml", "base: &base {a: 1}\nother: {<<: *base}\nbroken: [\n".to_owned()),
+        ("source.yaml", "apiVersion: example.com/v1\nkind: Source\nmetadata: {name: s}\nspec: &s {url: x}\nagain: *s\n".to_owned()),
+    ] {
+        tree.insert(format!("infrastructure/others/{file}").parse().expect("a path"), text);
+    }
+    let findings = lint(&tree);
+    assert!(!findings.iter().any(Finding::is_error), "{findings:#?}");
+}

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::http::HttpServer;
+use crate::http::{HttpServer, Thief};
 use crate::program::Program;
 use crate::remote::{Remote, TENANTS, executable, git, seed};
 
@@ -245,6 +245,89 @@ fn a_secret_in_the_url_is_refused_and_never_repeated() {
         let ran = Program::at(url, &remote).run(help);
         assert!(ran.code == 0 && !ran.said().contains("s3cret"), "{ran:?}");
     }
+}
+
+#[test]
+fn a_password_follows_no_redirect_and_no_rewrite_to_another_server() {
+    let remote = Remote::seeded();
+    let thief = Thief::start();
+    let password = remote.scratch().join("password");
+    std::fs::write(&password, "s3cret-9f\n").unwrap();
+    let password = password.to_str().unwrap();
+    let redirecting = HttpServer::redirecting(&remote, &thief.url());
+    let plain = Program::at(&redirecting.url(), &remote);
+    let trusted = plain
+        .with("GITOPS_USERNAME", "robot")
+        .with("GITOPS_PASSWORD_FILE", password);
+    let config = remote.scratch().join("home/.gitconfig");
+    let url = redirecting.url();
+    for setting in [
+        String::new(),
+        // Settings of the user, or of a mirror that another user wrote.
+        "[http]\nfollowRedirects = true\n".to_owned(),
+        format!("[http \"{url}\"]\nfollowRedirects = true\n"),
+        format!("[http \"{url}\"]\nextraHeader = \"X-Token: s3cret-9f\"\nfollowRedirects = true\n"),
+    ] {
+        std::fs::write(&config, &setting).unwrap();
+        for program in [&plain, &trusted] {
+            let ran = program.onboard("tenant-9", "basic");
+            assert_eq!(ran.code, 6, "{setting}: {ran:?}");
+            assert!(
+                ran.stderr.contains("redirects to another address"),
+                "{ran:?}"
+            );
+        }
+        assert_eq!(thief.heard(), "", "{setting}");
+    }
+    // A rewrite makes another address of it: the thief may be asked, and gets no password.
+    let server = HttpServer::with_login(&remote, "robot", "s3cret-9f");
+    let trusted = Program::at(&server.url(), &remote)
+        .with("GITOPS_USERNAME", "robot")
+        .with("GITOPS_PASSWORD_FILE", password);
+    for key in ["insteadOf", "pushInsteadOf"] {
+        let rewrite = format!("[url \"{}\"]\n{key} = {}\n", thief.url(), server.url());
+        std::fs::write(&config, rewrite).unwrap();
+        let ran = trusted.onboard("tenant-9", "basic");
+        assert_eq!(ran.code, 6, "{key}: {ran:?}");
+        assert!(
+            thief.heard().contains("GET /"),
+            "{key}: the thief was asked"
+        );
+        assert!(
+            !thief.heard().to_lowercase().contains("authorization"),
+            "{key}"
+        );
+    }
+    std::fs::remove_file(&config).unwrap();
+    assert_eq!(
+        trusted.onboard("tenant-9", "basic").code,
+        0,
+        "without all that it works"
+    );
+}
+
+#[test]
+fn a_password_is_not_sent_over_plain_http_to_another_machine_or_a_proxy() {
+    let remote = Remote::seeded();
+    let password = remote.scratch().join("password");
+    std::fs::write(&password, "s3cret-9f\n").unwrap();
+    let password = password.to_str().unwrap();
+    for host in ["git.example.com", "10.0.0.1:3000", "127.0.0.1.example.com"] {
+        let program = Program::at(&format!("http://{host}/gitops.git"), &remote)
+            .with("GITOPS_PASSWORD_FILE", password);
+        let ran = program.onboard("tenant-9", "basic");
+        assert_eq!(ran.code, 2, "{host}: {ran:?}");
+        assert!(ran.stderr.contains("plain HTTP"), "{ran:?}");
+    }
+    let thief = Thief::start();
+    let server = HttpServer::with_login(&remote, "robot", "s3cret-9f");
+    let ran = Program::at(&server.url(), &remote)
+        .with("GITOPS_USERNAME", "robot")
+        .with("GITOPS_PASSWORD_FILE", password)
+        .with("http_proxy", thief.url())
+        .onboard("tenant-9", "basic");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(thief.heard(), "", "the proxy saw the password");
 }
 
 #[test]

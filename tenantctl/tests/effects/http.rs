@@ -31,6 +31,8 @@ pub(crate) struct HttpServer {
 struct Host {
     root: PathBuf,
     login: Option<String>,
+    /// Address that every request is sent on to.
+    redirect: Option<String>,
     pushes: Mutex<VecDeque<Push>>,
 }
 
@@ -58,7 +60,12 @@ impl Push {
 impl HttpServer {
     /// Starts a server without authentication.
     pub(crate) fn open(remote: &Remote) -> Self {
-        Self::start(remote, None)
+        Self::start(remote, None, None)
+    }
+
+    /// Starts a server that redirects every request to another.
+    pub(crate) fn redirecting(remote: &Remote, to: &str) -> Self {
+        Self::start(remote, None, Some(to.to_owned()))
     }
 
     /// Starts a server that requires a user and a password.
@@ -69,10 +76,11 @@ impl HttpServer {
                 "Basic {}",
                 STANDARD.encode(format!("{user}:{password}"))
             )),
+            None,
         )
     }
 
-    fn start(remote: &Remote, login: Option<String>) -> Self {
+    fn start(remote: &Remote, login: Option<String>, redirect: Option<String>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -86,6 +94,7 @@ impl HttpServer {
         let host = Arc::new(Host {
             root,
             login,
+            redirect,
             pushes: Mutex::default(),
         });
         let routes = Router::new().fallback(serve).with_state(Arc::clone(&host));
@@ -114,6 +123,11 @@ impl HttpServer {
 
 async fn serve(State(host): State<Arc<Host>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
+    if let Some(to) = &host.redirect {
+        let path = head.uri.path_and_query().map_or("", |path| path.as_str());
+        let to = format!("{}{path}", to.trim_end_matches('/'));
+        return (StatusCode::FOUND, [(header::LOCATION, to)]).into_response();
+    }
     let given = head
         .headers
         .get(header::AUTHORIZATION)
@@ -207,4 +221,50 @@ fn answer(output: &[u8]) -> Response {
     response
         .body(Body::from(output[end + 4..].to_vec()))
         .unwrap()
+}
+
+/// A server that asks for a password, and writes down the head of every request.
+pub(crate) struct Thief {
+    address: SocketAddr,
+    heard: Arc<Mutex<String>>,
+}
+
+impl Thief {
+    pub(crate) fn start() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let heard = Arc::new(Mutex::new(String::new()));
+        let log = Arc::clone(&heard);
+        // The thread ends with the process.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let _ = listen(stream.unwrap(), &log);
+            }
+        });
+        Self { address, heard }
+    }
+
+    /// Another name than the address that it redirects from.
+    pub(crate) fn url(&self) -> String {
+        format!("http://localhost:{}/", self.address.port())
+    }
+
+    pub(crate) fn heard(&self) -> String {
+        self.heard.lock().unwrap().clone()
+    }
+}
+
+fn listen(mut stream: std::net::TcpStream, log: &Mutex<String>) -> std::io::Result<()> {
+    use std::io::{BufRead, Write};
+    let mut head = String::new();
+    let mut lines = std::io::BufReader::new(stream.try_clone()?).lines();
+    while let Some(Ok(line)) = lines.next()
+        && !line.is_empty()
+    {
+        head += &format!("{line}\n");
+    }
+    log.lock().unwrap().push_str(&head);
+    stream.write_all(
+        b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    )
 }

@@ -12,9 +12,16 @@ variable "tenant_id" {
 
   validation {
     condition = !contains(
-      ["amazon", "argo", "argocd", "default", "flux", "flux-system", "kube", "kubernetes", "pool", "tenantry"],
+      [
+        "amazon", "argo", "argocd", "aws", "cattle-system", "cert-manager", "cilium", "cilium-system",
+        "crossplane-system", "default", "eks", "envoy-gateway-system", "external-dns", "external-secrets", "flux",
+        "flux-system", "gatekeeper-system", "gateway", "grafana", "harbor", "ingress-nginx", "istio-system",
+        "karpenter", "keda", "kube", "kubecost", "kubernetes", "kyverno", "linkerd", "local-path-storage", "logging",
+        "loki", "metallb-system", "monitoring", "observability", "opencost", "pool", "prometheus", "tenant-secrets",
+        "tenantry", "tigera-operator", "traefik", "vault", "velero"
+      ],
       var.tenant_id
-    ) && !can(regex("^(kube|argo|argocd|flux|aws)-", var.tenant_id))
+    ) && !can(regex("^(amazon|argo|argocd|aws|flux|kube|kubernetes|tenantry)-", var.tenant_id))
     error_message = "tenant_id is ${jsonencode(var.tenant_id)}, a name reserved for the cluster: choose another."
   }
 }

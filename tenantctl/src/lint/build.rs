@@ -1,0 +1,778 @@
+//! What kustomize makes of each list: the objects, or the reason why it builds nothing.
+//!
+//! The module follows kustomize 5.8 with its defaults: resources and bases, generators, components, then patches, namespace and
+//! names. It judges identities of objects, not their other content. Of what it does not follow (remote resources, transformers
+//! and replacements, variables, the operations of JSON patches), it checks that the files exist, and takes the result for unknown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex_lite::Regex;
+
+use super::fields::COMPONENT;
+use super::files::Files;
+use super::finding::{Finding, Position};
+use super::lists::{self, List};
+use super::manifests::{self, Id, Manifest};
+use crate::layout;
+use crate::tree::{RepoPath, Tree};
+use crate::yaml::{Node, YamlError, kustomize};
+
+const FIX: &str =
+    "correct it; kustomize then builds nothing of this list and of the lists that name it";
+/// The `apiVersion` of the plugins that kustomize has built in.
+const BUILTIN_API: &str = "builtin";
+/// Kinds whose names a prefix or suffix leaves alone.
+const FIXED_NAMES: [&str; 3] = ["APIService", "CustomResourceDefinition", "Namespace"];
+const REPLICATED: [&str; 4] = [
+    "Deployment",
+    "ReplicaSet",
+    "ReplicationController",
+    "StatefulSet",
+];
+const OPERATIONS: [&str; 6] = ["add", "copy", "move", "remove", "replace", "test"];
+
+/// The objects of the files that lists name.
+pub(super) type Objects<'a> = BTreeMap<&'a RepoPath, &'a Result<Vec<Manifest>, YamlError>>;
+
+/// What a list builds.
+#[derive(Debug, Clone, Default)]
+struct Built {
+    objects: Vec<Object>,
+    /// Whether the list builds more than is known, or does not build.
+    is_open: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Object {
+    /// The present identity, then the former ones.
+    ids: Vec<Id>,
+    /// The file or list that it comes from.
+    from: RepoPath,
+}
+
+struct Builder<'a> {
+    tree: &'a dyn Tree,
+    files: &'a Files,
+    lists: &'a BTreeMap<RepoPath, List>,
+    objects: &'a Objects<'a>,
+    built: BTreeMap<RepoPath, Built>,
+    findings: Vec<Finding>,
+}
+
+/// Builds every list that is not a component; returns what stops kustomize.
+pub(super) fn check(
+    tree: &dyn Tree,
+    files: &Files,
+    lists: &BTreeMap<RepoPath, List>,
+    objects: &Objects<'_>,
+) -> Vec<Finding> {
+    let mut builder = Builder {
+        tree,
+        files,
+        lists,
+        objects,
+        built: BTreeMap::new(),
+        findings: Vec::new(),
+    };
+    for (folder, list) in lists {
+        if list.kind != COMPONENT {
+            builder.build(folder, &mut Vec::new());
+        }
+    }
+    builder.findings
+}
+
+impl Builder<'_> {
+    fn build(&mut self, folder: &RepoPath, above: &mut Vec<RepoPath>) -> Built {
+        if let Some(built) = self.built.get(folder) {
+            return built.clone();
+        }
+        let built = self.accumulate(folder, Built::default(), above);
+        self.built.insert(folder.clone(), built.clone());
+        built
+    }
+
+    /// Adds what a list names to what is built already: nothing for a list of its own, the objects above for a component.
+    fn accumulate(
+        &mut self,
+        folder: &RepoPath,
+        mut built: Built,
+        above: &mut Vec<RepoPath>,
+    ) -> Built {
+        let lists = self.lists;
+        let Some(list) = lists.get(folder) else {
+            built.is_open = true;
+            return built;
+        };
+        above.push(folder.clone());
+        let mut seen = BTreeSet::new();
+        for (entry, position) in &list.resources {
+            // In the application plane a path that is listed twice is reported as such.
+            let is_repeated = layout::is_ours(&list.path)
+                && list
+                    .folder
+                    .resolve(entry)
+                    .is_some_and(|path| !seen.insert(path));
+            if !is_repeated {
+                self.resource(list, entry, *position, &mut built, above);
+            }
+        }
+        self.generate(list, &mut built);
+        for (entry, position) in &list.components {
+            let Some(target) = self.listed(list, entry) else {
+                built.is_open = true;
+                continue;
+            };
+            if above.iter().any(|folder| folder.is_in(&target)) {
+                self.add(
+                    list,
+                    *position,
+                    format!("{entry} is a folder that lists this one"),
+                );
+                built.is_open = true;
+            } else if !self.files.folders.contains(&target) {
+                self.add(
+                    list,
+                    *position,
+                    format!("{entry} is not the folder of a component"),
+                );
+                built.is_open = true;
+            } else if self
+                .lists
+                .get(&target)
+                .is_some_and(|found| found.kind != COMPONENT)
+            {
+                let message = format!("{entry} is not a component: list it under resources");
+                self.add(list, *position, message);
+                built.is_open = true;
+            } else {
+                built = self.accumulate(&target, built, above);
+            }
+        }
+        self.transform(list, &mut built);
+        above.pop();
+        built
+    }
+
+    /// Returns the path of an entry, unless it is remote or [`lists`] reports it.
+    fn listed(&self, list: &List, entry: &str) -> Option<RepoPath> {
+        let folder = &list.folder;
+        if lists::is_remote(entry) || lists::problem(self.files, self.lists, list, entry).is_some()
+        {
+            return None;
+        }
+        folder.resolve(entry)
+    }
+
+    fn resource(
+        &mut self,
+        list: &List,
+        entry: &str,
+        position: Position,
+        built: &mut Built,
+        above: &mut Vec<RepoPath>,
+    ) {
+        let Some(target) = self.listed(list, entry) else {
+            built.is_open = true;
+            return;
+        };
+        if self.files.folders.contains(&target) {
+            if above.iter().any(|folder| folder.is_in(&target)) {
+                self.add(
+                    list,
+                    position,
+                    format!("{entry} lists itself, or a folder that lists it"),
+                );
+                built.is_open = true;
+                return;
+            }
+            if self
+                .lists
+                .get(&target)
+                .is_some_and(|found| found.kind == COMPONENT)
+            {
+                let message = format!("{entry} is a component: list it under components");
+                self.add(list, position, message);
+                built.is_open = true;
+                return;
+            }
+            let below = self.build(&target, above);
+            built.is_open |= below.is_open;
+            self.append(list, entry, position, below.objects, built);
+            return;
+        }
+        let objects = self.objects;
+        match objects.get(&target) {
+            Some(Ok(found)) => {
+                let object = |manifest: &Manifest| Object {
+                    ids: vec![manifest.id.clone()],
+                    from: target.clone(),
+                };
+                let found = found.iter().map(object).collect();
+                self.append(list, entry, position, found, built);
+            }
+            // The file is reported, or it cannot be read here.
+            Some(Err(_)) | None => built.is_open = true,
+        }
+    }
+
+    /// Adds the objects of an entry, up to the first that is there already.
+    fn append(
+        &mut self,
+        list: &List,
+        entry: &str,
+        position: Position,
+        found: Vec<Object>,
+        built: &mut Built,
+    ) {
+        for object in found {
+            let id = &object.ids[0];
+            let mut there = built.objects.iter();
+            let Some(same) = there.find(|other| other.ids[0].equals(id)) else {
+                built.objects.push(object);
+                continue;
+            };
+            let message = if same.from == object.from {
+                format!(
+                    "{entry} gives {} {} twice; kustomize then builds nothing at all",
+                    id.kind, id.name
+                )
+            } else {
+                format!(
+                    "{entry} gives {} {}, as {} does; kustomize then builds nothing at all",
+                    id.kind, id.name, same.from
+                )
+            };
+            built.is_open = true;
+            return self.add(list, position, message);
+        }
+    }
+
+    fn generate(&mut self, list: &List, built: &mut Built) {
+        for (kind, key) in [
+            ("Secret", "secretGenerator"),
+            ("ConfigMap", "configMapGenerator"),
+        ] {
+            for generator in list.items(key) {
+                let text = |key| generator.get(key).and_then(Node::text).unwrap_or_default();
+                let id = Id {
+                    group: String::new(),
+                    version: "v1".to_owned(),
+                    kind: kind.to_owned(),
+                    namespace: text("namespace").to_owned(),
+                    name: text("name").to_owned(),
+                };
+                if id.name.is_empty() {
+                    self.add(
+                        list,
+                        generator.into(),
+                        format!("a {kind} of a generator needs a name"),
+                    );
+                    built.is_open = true;
+                    continue;
+                }
+                if let Some((position, message)) = self.broken_key(list, generator) {
+                    self.add(list, position, message);
+                    built.is_open = true;
+                }
+                let is_merged = matches!(text("behavior"), "merge" | "replace");
+                let there = built
+                    .objects
+                    .iter()
+                    .filter(|other| other.ids.iter().any(|other| other.equals(&id)))
+                    .count();
+                match (is_merged, there) {
+                    (true, 1) => {}
+                    (true, 0) if built.is_open => {}
+                    (false, 0) => built.objects.push(Object {
+                        ids: vec![id],
+                        from: list.path.clone(),
+                    }),
+                    (true, _) => {
+                        let message = format!("there is no {kind} {} to merge with", id.name);
+                        self.add(list, generator.into(), message);
+                    }
+                    (false, _) => {
+                        let message = format!("there is a {kind} {} already", id.name);
+                        self.add(list, generator.into(), message);
+                    }
+                }
+            }
+        }
+        for key in ["helmCharts", "helmChartInflationGenerator"] {
+            if let Some(charts) = list
+                .root
+                .get(key)
+                .filter(|charts| !charts.items().is_empty())
+            {
+                let message = format!("{key}: Flux and `kubectl kustomize` render no chart");
+                self.add(list, charts.into(), message);
+                built.is_open = true;
+            }
+        }
+        for key in ["generators", "transformers", "validators"] {
+            for item in list.items(key) {
+                built.is_open = true;
+                self.plugin(list, item);
+            }
+        }
+    }
+
+    /// Refuses a plugin that is not kustomize's own: Flux starts none.
+    fn plugin(&mut self, list: &List, item: &Node<'_>) {
+        let entry = item.text().unwrap_or_default();
+        let found = match (manifests::read(entry), list.folder.resolve(entry)) {
+            (Ok(found), _) => found,
+            (Err(_), Some(path)) => match self.read(&path).map(|text| manifests::read(&text)) {
+                Some(Ok(found)) => found,
+                _ => return,
+            },
+            _ => return,
+        };
+        for (Manifest { id, .. }, root) in &found {
+            if root.get("apiVersion").and_then(Node::text) != Some(BUILTIN_API) {
+                let message = format!(
+                    "{} is a plugin, which neither Flux nor kubectl starts",
+                    id.kind
+                );
+                self.add(list, item.into(), message);
+            }
+        }
+    }
+
+    fn transform(&mut self, list: &List, built: &mut Built) {
+        for item in list.items("patchesStrategicMerge") {
+            let text = item.text().unwrap_or_default();
+            let patch = manifests::read(text).or_else(|_| self.patch_file(list, text));
+            match patch {
+                Ok(patch) => self.merge(list, item.into(), &patch, built),
+                Err(Some(error)) => {
+                    self.add(list, item.into(), format!("the patch is broken: {error}"))
+                }
+                Err(None) => built.is_open = true,
+            }
+        }
+        for patch in list.items("patches") {
+            self.patch(list, patch, built);
+        }
+        for patch in list.items("patchesJson6902") {
+            self.json_patch(list, patch, built);
+        }
+        self.rename(list, built);
+        self.check_labels(list, built);
+        for replicas in list.items("replicas") {
+            let name = replicas
+                .get("name")
+                .and_then(Node::text)
+                .unwrap_or_default();
+            let is_there = built.objects.iter().any(|object| {
+                let is_it = |id: &Id| id.name == name && REPLICATED.contains(&id.kind.as_str());
+                object.ids.iter().any(is_it)
+            });
+            if !is_there && !built.is_open {
+                self.add(
+                    list,
+                    replicas.into(),
+                    format!("replicas: there is no workload {name}"),
+                );
+            }
+        }
+        if ["replacements", "vars"]
+            .iter()
+            .any(|key| !list.items(key).is_empty())
+        {
+            built.is_open = true;
+        }
+    }
+
+    /// Returns the objects of a patch's file; no error if the file is reported elsewhere.
+    fn patch_file(
+        &self,
+        list: &List,
+        entry: &str,
+    ) -> Result<Vec<(Manifest, Node<'static>)>, Option<YamlError>> {
+        let path = list.folder.resolve(entry).ok_or(None)?;
+        let text = self.read(&path).ok_or(None)?;
+        manifests::read(&text).map_err(Some)
+    }
+
+    fn read(&self, path: &RepoPath) -> Option<String> {
+        self.tree.read(path).ok().flatten()
+    }
+
+    /// Applies an entry of `patches`: a strategic merge patch or a JSON patch, whichever its content is.
+    fn patch(&mut self, list: &List, patch: &Node<'static>, built: &mut Built) {
+        let text = |key| patch.get(key).and_then(Node::text).unwrap_or_default();
+        let position = Position::from(patch);
+        let (inline, path) = (text("patch").trim(), text("path"));
+        let content = match (inline.is_empty(), path.is_empty()) {
+            (true, true) | (false, false) => {
+                return self.add(
+                    list,
+                    position,
+                    "a patch has either path or patch".to_owned(),
+                );
+            }
+            (false, true) => inline.to_owned(),
+            (true, false) => match list.folder.resolve(path).and_then(|path| self.read(&path)) {
+                Some(content) => content,
+                None => {
+                    built.is_open = true;
+                    return;
+                }
+            },
+        };
+        let position = patch
+            .get("path")
+            .or_else(|| patch.get("patch"))
+            .map_or(position, Position::from);
+        let target = patch.get("target");
+        match (manifests::read(&content), operations(&content)) {
+            (Ok(merge), Ok(json)) if !merge.is_empty() && !json.is_empty() => {
+                let message = "this is both a strategic merge patch and a JSON patch".to_owned();
+                self.add(list, position, message);
+            }
+            (Err(merge), Err(_)) => {
+                self.add(list, position, format!("the patch is broken: {merge}"));
+            }
+            (Ok(merge), _) => match target {
+                None => self.merge(list, position, &merge, built),
+                Some(_) if merge.len() > 1 => {
+                    let message = "a patch with a target is one document".to_owned();
+                    self.add(list, position, message);
+                }
+                Some(target) => self.merge_selected(list, target, &merge, built),
+            },
+            (Err(_), Ok(json)) => match target {
+                None => {
+                    self.add(list, position, "a JSON patch needs a target".to_owned());
+                }
+                Some(target) => self.operate(list, target, position, &json, built),
+            },
+        }
+    }
+
+    fn json_patch(&mut self, list: &List, patch: &Node<'static>, built: &mut Built) {
+        let text = |key| patch.get(key).and_then(Node::text).unwrap_or_default();
+        let position = Position::from(patch);
+        let target = patch.get("target");
+        let name = target
+            .and_then(|target| target.get("name"))
+            .and_then(Node::text);
+        if name.unwrap_or_default().is_empty() {
+            return self.add(
+                list,
+                position,
+                "a JSON patch needs a target with a name".to_owned(),
+            );
+        }
+        let (inline, path) = (text("patch"), text("path"));
+        if inline.is_empty() == path.is_empty() {
+            return self.add(
+                list,
+                position,
+                "a patch has either path or patch".to_owned(),
+            );
+        }
+        let content = if path.is_empty() {
+            Some(inline.to_owned())
+        } else {
+            list.folder.resolve(path).and_then(|path| self.read(&path))
+        };
+        let Some(content) = content else {
+            built.is_open = true;
+            return;
+        };
+        match (operations(&content), target) {
+            (Ok(found), Some(target)) if !found.is_empty() => {
+                self.operate(list, target, position, &found, built);
+            }
+            _ => self.add(list, position, "the patch is broken or empty".to_owned()),
+        }
+    }
+
+    /// Applies a strategic merge patch to the object that each of its documents names.
+    fn merge(
+        &mut self,
+        list: &List,
+        position: Position,
+        patch: &[(Manifest, Node<'static>)],
+        built: &mut Built,
+    ) {
+        for (manifest, root) in patch {
+            let id = &manifest.id;
+            let found: Vec<usize> = (0..built.objects.len())
+                .filter(|index| {
+                    built.objects[*index]
+                        .ids
+                        .iter()
+                        .any(|other| other.equals(id))
+                })
+                .collect();
+            match found.as_slice() {
+                [one] => {
+                    self.writable(list, position, root);
+                    if manifest.deletes {
+                        built.objects.remove(*one);
+                    }
+                }
+                _ if built.is_open => {}
+                found => {
+                    let number = if found.is_empty() {
+                        "no"
+                    } else {
+                        "more than one"
+                    };
+                    let message = format!(
+                        "the patch names {} {}, and there is {number} such object",
+                        id.kind, id.name
+                    );
+                    self.add(list, position, message);
+                }
+            }
+        }
+    }
+
+    fn merge_selected(
+        &mut self,
+        list: &List,
+        target: &Node<'static>,
+        patch: &[(Manifest, Node<'static>)],
+        built: &mut Built,
+    ) {
+        let Some(selected) = self.select(list, target, built) else {
+            return;
+        };
+        for (manifest, root) in patch {
+            if !selected.is_empty() {
+                self.writable(list, target.into(), root);
+            }
+            if manifest.deletes {
+                built
+                    .objects
+                    .retain(|object| !selected.contains(&object.ids[0].name));
+                built.is_open = true;
+            }
+        }
+    }
+
+    fn writable(&mut self, list: &List, position: Position, root: &Node<'static>) {
+        if let Err(error) = kustomize::unwritable(root) {
+            self.add(list, position, format!("the patch is broken: {error}"));
+        }
+    }
+
+    fn operate(
+        &mut self,
+        list: &List,
+        target: &Node<'static>,
+        position: Position,
+        operations: &[String],
+        built: &Built,
+    ) {
+        let unknown = operations
+            .iter()
+            .find(|operation| !OPERATIONS.contains(&operation.as_str()));
+        let Some(selected) = self.select(list, target, built) else {
+            return;
+        };
+        if let Some(unknown) = unknown.filter(|_| !selected.is_empty()) {
+            let message = format!("{unknown:?} is not an operation of a JSON patch");
+            self.add(list, position, message);
+        }
+    }
+
+    /// Returns the names of the objects that a target selects; `None` after a finding.
+    fn select(
+        &mut self,
+        list: &List,
+        target: &Node<'static>,
+        built: &Built,
+    ) -> Option<BTreeSet<String>> {
+        let mut patterns = Vec::new();
+        for key in ["group", "version", "kind", "name", "namespace"] {
+            let Some(text) = target.get(key) else {
+                continue;
+            };
+            let pattern = text.text().unwrap_or_default();
+            if pattern.is_empty() {
+                continue;
+            }
+            match Regex::new(&format!("^(?:{pattern})$")) {
+                Ok(pattern) => patterns.push((key, pattern)),
+                Err(_) => {
+                    let message = format!("the target's {key} {pattern:?} is not a pattern");
+                    self.add(list, text.into(), message);
+                    return None;
+                }
+            }
+        }
+        let is_selected = |id: &Id| {
+            patterns.iter().all(|(key, pattern)| {
+                pattern.is_match(match *key {
+                    "group" => &id.group,
+                    "version" => &id.version,
+                    "kind" => &id.kind,
+                    "name" => &id.name,
+                    _ => &id.namespace,
+                })
+            })
+        };
+        let selected = built
+            .objects
+            .iter()
+            .filter(|object| object.ids.iter().any(is_selected));
+        Some(selected.map(|object| object.ids[0].name.clone()).collect())
+    }
+
+    /// Sets the namespace, then the prefix and the suffix of names.
+    fn rename(&mut self, list: &List, built: &mut Built) {
+        let text = |key| list.root.get(key).and_then(Node::text).unwrap_or_default();
+        let namespace = text("namespace");
+        if !namespace.is_empty() {
+            for index in 0..built.objects.len() {
+                let mut id = built.objects[index].ids[0].clone();
+                if id.kind == "Namespace" && id.group.is_empty() {
+                    namespace.clone_into(&mut id.name);
+                } else if id.is_namespaced() {
+                    namespace.clone_into(&mut id.namespace);
+                }
+                built.objects[index].ids.insert(0, id.clone());
+                let same = built
+                    .objects
+                    .iter()
+                    .filter(|other| other.ids[0].equals(&id))
+                    .count();
+                if same > 1 {
+                    let message = format!(
+                        "namespace {namespace} makes two objects {} {} of one name",
+                        id.kind, id.name
+                    );
+                    let position = list
+                        .root
+                        .get("namespace")
+                        .map_or(Position::FIRST, Position::from);
+                    self.add(list, position, message);
+                    built.is_open = true;
+                    break;
+                }
+            }
+        }
+        let (prefix, suffix) = (text("namePrefix"), text("nameSuffix"));
+        if prefix.is_empty() && suffix.is_empty() {
+            return;
+        }
+        for object in &mut built.objects {
+            let mut id = object.ids[0].clone();
+            if !FIXED_NAMES.contains(&id.kind.as_str()) {
+                id.name = format!("{prefix}{}{suffix}", id.name);
+                object.ids.insert(0, id);
+            }
+        }
+    }
+
+    /// Finds a key that a generator has twice, one that kustomize writes as a number, and a source of a wrong form.
+    fn broken_key(&self, list: &List, generator: &Node<'static>) -> Option<(Position, String)> {
+        let mut keys: Vec<(String, Position)> = Vec::new();
+        for item in items(generator, "envs").chain(generator.get("env")) {
+            let path = list.folder.resolve(item.text().unwrap_or_default());
+            let text = path.and_then(|path| self.read(&path)).unwrap_or_default();
+            let lines = text
+                .trim_start_matches('\u{feff}')
+                .lines()
+                .map(str::trim_start);
+            let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+            let key = |line: &str| line.split('=').next().unwrap_or_default().to_owned();
+            keys.extend(
+                lines
+                    .map(key)
+                    .filter(|key| !key.is_empty())
+                    .map(|key| (key, item.into())),
+            );
+        }
+        let literals = items(generator, "literals").map(|item| (item, false));
+        let files = items(generator, "files").map(|item| (item, true));
+        for (item, is_file) in literals.chain(files) {
+            let text = item.text().unwrap_or_default();
+            let key = match text.split_once('=') {
+                Some((key, value))
+                    if !key.is_empty()
+                        && (!is_file || !value.is_empty() && !value.contains('=')) =>
+                {
+                    key
+                }
+                None if is_file => text
+                    .trim_end_matches('/')
+                    .rsplit('/')
+                    .next()
+                    .unwrap_or(text),
+                _ => {
+                    let message = format!("{text:?} is not of the form key=value");
+                    return Some((item.into(), message));
+                }
+            };
+            keys.push((key.to_owned(), item.into()));
+        }
+        let mut seen = BTreeSet::new();
+        keys.into_iter().find_map(|(key, position)| {
+            let message = if !kustomize::stays(&key) {
+                format!("kustomize writes the key {key} without quotes, where it is not text")
+            } else if !seen.insert(key.clone()) {
+                format!("the generator has the key {key} twice")
+            } else {
+                return None;
+            };
+            Some((position, message))
+        })
+    }
+
+    /// Refuses keys of labels and annotations that kustomize writes as a number or a truth value.
+    fn check_labels(&mut self, list: &List, built: &Built) {
+        if built.objects.is_empty() {
+            return;
+        }
+        let maps = ["commonLabels", "commonAnnotations"].map(|key| list.root.get(key));
+        let labels = list.items("labels").iter().map(|label| label.get("pairs"));
+        let pairs = maps
+            .into_iter()
+            .chain(labels)
+            .flatten()
+            .flat_map(Node::pairs);
+        for pair in pairs.filter(|pair| !kustomize::stays_text(&pair.key)) {
+            let key = pair.key.text().unwrap_or_default();
+            let message =
+                format!("kustomize writes the key {key} without quotes, where it is not text");
+            self.add(list, (&pair.key).into(), message);
+        }
+    }
+
+    fn add(&mut self, list: &List, position: Position, message: String) {
+        self.findings
+            .push(Finding::of_file(&list.path, "list", message, FIX).at(position));
+    }
+}
+
+fn items<'n>(node: &'n Node<'static>, key: &str) -> impl Iterator<Item = &'n Node<'static>> {
+    node.get(key).map(Node::items).unwrap_or_default().iter()
+}
+
+/// Reads the operations of a JSON patch, in JSON or in YAML.
+fn operations(text: &str) -> Result<Vec<String>, ()> {
+    if text.is_empty() {
+        return Err(());
+    }
+    let Some(root) = kustomize::kustomization(text).map_err(drop)? else {
+        return Ok(Vec::new());
+    };
+    if root.items().is_empty() && !matches!(root.kind, crate::yaml::NodeKind::List { .. }) {
+        return Err(());
+    }
+    let operation = |item: &Node<'static>| {
+        if item.pairs().is_empty() {
+            return Err(());
+        }
+        let name = item.get("op").and_then(Node::text).unwrap_or_default();
+        Ok(name.to_owned())
+    };
+    root.items().iter().map(operation).collect()
+}

@@ -1,0 +1,133 @@
+//! The objects of a file as kustomize reads them, and their identities.
+
+use crate::yaml::{Node, NodeKind, Style, YamlError, kustomize};
+
+/// Kinds of Kubernetes without a namespace; kustomize takes every other kind, also an unknown one, for a namespaced one.
+const CLUSTER_KINDS: [&str; 25] = [
+    "APIService",
+    "CSIDriver",
+    "CSINode",
+    "CertificateSigningRequest",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "ComponentStatus",
+    "CustomResourceDefinition",
+    "FlowSchema",
+    "IngressClass",
+    "MutatingWebhookConfiguration",
+    "Namespace",
+    "Node",
+    "PersistentVolume",
+    "PriorityClass",
+    "PriorityLevelConfiguration",
+    "RuntimeClass",
+    "SelfSubjectAccessReview",
+    "SelfSubjectRulesReview",
+    "StorageClass",
+    "SubjectAccessReview",
+    "TokenReview",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "VolumeAttachment",
+];
+/// Suffix of a kind that may be a list of objects.
+const LIST_SUFFIX: &str = "List";
+
+/// The identity of an object; kustomize builds no two objects with the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Id {
+    pub(super) group: String,
+    pub(super) version: String,
+    pub(super) kind: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
+}
+
+/// An object of a file.
+#[derive(Debug, Clone)]
+pub(super) struct Manifest {
+    pub(super) id: Id,
+    /// Whether a patch with this content deletes its target.
+    pub(super) deletes: bool,
+}
+
+impl Id {
+    pub(super) fn of(root: &Node<'_>) -> Self {
+        let text = |path: &[&str]| root.at(path).and_then(value).unwrap_or_default();
+        let api = text(&["apiVersion"]);
+        let (group, version) = api.split_once('/').unwrap_or(("", api));
+        Self {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: text(&["kind"]).to_owned(),
+            namespace: text(&["metadata", "namespace"]).to_owned(),
+            name: text(&["metadata", "name"]).to_owned(),
+        }
+    }
+
+    pub(super) fn is_namespaced(&self) -> bool {
+        !CLUSTER_KINDS.contains(&self.kind.as_str())
+    }
+
+    /// Whether two identities are one to kustomize, for which no namespace is `default`.
+    pub(super) fn equals(&self, other: &Self) -> bool {
+        let namespace = |id: &Self| match id.namespace.as_str() {
+            _ if !id.is_namespaced() => String::new(),
+            "" => "default".to_owned(),
+            namespace => namespace.to_owned(),
+        };
+        (&self.group, &self.version, &self.kind, &self.name)
+            == (&other.group, &other.version, &other.kind, &other.name)
+            && namespace(self) == namespace(other)
+    }
+}
+
+/// Reads the objects of a file or a patch.
+pub(super) fn read(text: &str) -> Result<Vec<(Manifest, Node<'static>)>, YamlError> {
+    let mut open = kustomize::objects(text)?;
+    open.reverse();
+    let mut found = Vec::new();
+    while let Some(root) = open.pop() {
+        if is_empty(&root) {
+            continue;
+        }
+        let id = Id::of(&root);
+        if id.kind.is_empty() {
+            return Err(YamlError::at(&root, "not an object: kind is missing"));
+        }
+        let items = root.get("items").filter(|_| id.kind.ends_with(LIST_SUFFIX));
+        match items.map(|items| &items.kind) {
+            Some(NodeKind::List { items, .. }) => {
+                open.extend(items.iter().rev().cloned());
+                continue;
+            }
+            Some(_) if items.is_some_and(Node::is_null) => continue,
+            Some(_) => return Err(YamlError::at(&root, "items must be a list of objects")),
+            None => {}
+        }
+        if id.name.is_empty() && !id.kind.ends_with(LIST_SUFFIX) {
+            return Err(YamlError::at(
+                &root,
+                "not an object: metadata.name is missing",
+            ));
+        }
+        let deletes = root.get("$patch").and_then(Node::text) == Some("delete");
+        found.push((Manifest { id, deletes }, root));
+    }
+    Ok(found)
+}
+
+/// Returns the text of a scalar that is not null.
+fn value<'n>(node: &'n Node<'_>) -> Option<&'n str> {
+    node.text().filter(|_| !node.is_null())
+}
+
+fn is_empty(root: &Node<'_>) -> bool {
+    match &root.kind {
+        NodeKind::Scalar { text, style } => {
+            text.is_empty() && *style != Style::Plain || root.is_null()
+        }
+        NodeKind::Map { pairs, .. } => pairs.is_empty(),
+        NodeKind::List { items, .. } => items.is_empty(),
+    }
+}

@@ -1,0 +1,469 @@
+//! Lint and edits against real kustomize, over generated trees.
+//!
+//! Two promises: what lint passes, kustomize builds; and what kustomize builds, lint passes, unless our own rules about tenants,
+//! pools and their lists refuse it. After each edit, kustomize builds exactly the tenants that there should be.
+//!
+//! `KUSTOMIZE_TREES` sets the number of trees, `KUSTOMIZE_SEED` the seed: `make kustomize` takes 5,000.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "tests: a panic is a failure, and figures are printed"
+)]
+
+mod kubectl;
+mod trees;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use fastrand::Rng;
+use tenantctl::lint::{Finding, lint};
+use tenantctl::plan::{PlanErrorKind, plan};
+use tenantctl::request::{Request, Wave};
+use tenantctl::tree::{MemoryTree, RepoPath};
+use tenantry_tenancy::tenant::Tier;
+
+use crate::kubectl::{Kustomize, objects};
+use crate::trees::{CASES, Generated, PLANE, generate, path};
+
+const TREES: usize = 150;
+const SEED: u64 = 18;
+/// Folders in one call of kustomize.
+const BATCH: usize = 48;
+const EDITS: usize = 3;
+
+/// Cases on which lint and kustomize disagree, each with the reason.
+const DISAGREEMENTS: [(&str, &str); 0] = [];
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect(name))
+}
+
+fn write(tree: &MemoryTree, folder: &Path) {
+    for (path, text) in tree.files() {
+        let file = folder.join(path.as_str());
+        std::fs::create_dir_all(file.parent().expect("below the root")).expect("a folder");
+        std::fs::write(file, text).expect("written");
+    }
+}
+
+fn errors(tree: &MemoryTree) -> Vec<Finding> {
+    let mut findings = lint(tree);
+    findings.retain(Finding::is_error);
+    findings
+}
+
+fn errors_in<'f>(findings: &'f [Finding], folder: &RepoPath) -> Vec<&'f Finding> {
+    findings
+        .iter()
+        .filter(|finding| finding.path.is_in(folder))
+        .collect()
+}
+
+/// What the judges said.
+#[derive(Default)]
+struct Figures {
+    trees: usize,
+    folders: usize,
+    refused: usize,
+    edits: usize,
+    disagreements: Vec<String>,
+}
+
+/// Folders to build together, each with the case that it came from, and folders that kustomize must refuse.
+#[derive(Default)]
+struct Folders {
+    clean: Vec<(PathBuf, String)>,
+    refused: Vec<(PathBuf, String)>,
+}
+
+impl Figures {
+    fn disagree(&mut self, case: &str, message: String) {
+        let name = case.split(", with noise").next().unwrap_or(case);
+        if !DISAGREEMENTS.iter().any(|(listed, _)| *listed == name) {
+            self.disagreements.push(format!("{case}: {message}"));
+        }
+    }
+
+    /// Builds what lint passed, and what lint refused.
+    fn judge(&mut self, kustomize: &Kustomize, scratch: &Path, folders: Folders) -> String {
+        let Folders { clean, refused } = folders;
+        self.folders += clean.len() + refused.len();
+        self.refused += refused.len();
+        let mut printed = String::new();
+        for batch in clean.chunks(BATCH) {
+            let paths: Vec<PathBuf> = batch.iter().map(|(path, _)| path.clone()).collect();
+            let (output, failed) = kustomize.build_all(scratch, &paths);
+            printed += &format!("---\n{output}");
+            for (path, message) in failed {
+                let (_, case) = batch
+                    .iter()
+                    .find(|(other, _)| *other == path)
+                    .expect("of the batch");
+                self.disagree(
+                    case,
+                    format!("lint passes {}, kustomize says {message}", path.display()),
+                );
+            }
+        }
+        for (path, case) in refused {
+            if kustomize.build(&path).is_ok() {
+                self.disagree(&case, "lint refuses it, kustomize builds it".to_owned());
+            }
+        }
+        printed
+    }
+}
+
+/// A folder whose objects get names of their own, so that many such folders can be built together.
+fn wrap(scratch: &Path, folder: &Path, number: usize) -> PathBuf {
+    let wrapper = scratch.join(format!("wrap-{number}"));
+    std::fs::create_dir_all(&wrapper).expect("a folder");
+    let below = folder.strip_prefix(scratch).expect("in the scratch folder");
+    let text = format!(
+        "resources:\n- ../{}\nnameSuffix: -w{number}\n",
+        below.display()
+    );
+    std::fs::write(wrapper.join("kustomization.yaml"), text).expect("written");
+    wrapper
+}
+
+#[test]
+fn lint_and_kustomize_agree_on_every_case() {
+    let (kustomize, scratch) = (Kustomize::find(), tempfile::tempdir().expect("a folder"));
+    let (mut figures, mut folders) = (Figures::default(), Folders::default());
+    let mut tree = MemoryTree::new();
+    for (number, (_, files)) in CASES.iter().enumerate() {
+        for (file, text) in files {
+            tree.insert(
+                path(&format!("infrastructure/{number}/{file}")),
+                text.clone(),
+            );
+        }
+    }
+    write(&tree, scratch.path());
+    let findings = errors(&tree);
+    for (number, (case, _)) in CASES.iter().enumerate() {
+        let folder = path(&format!("infrastructure/{number}"));
+        let found = errors_in(&findings, &folder);
+        let on_disk = scratch.path().join(folder.as_str());
+        if found.is_empty() {
+            folders
+                .clean
+                .push((wrap(scratch.path(), &on_disk, number), case.clone()));
+        } else {
+            folders
+                .refused
+                .push((on_disk, format!("{case}: {}", found[0].message)));
+        }
+    }
+    figures.judge(&kustomize, scratch.path(), folders);
+    println!(
+        "{} cases, {} refused by both",
+        figures.folders, figures.refused
+    );
+    assert!(
+        figures.disagreements.is_empty(),
+        "{:#?}",
+        figures.disagreements
+    );
+}
+
+/// A tenant as the requests left it.
+#[derive(Debug, Clone)]
+struct Expected {
+    tier: &'static str,
+    version: String,
+    is_active: bool,
+}
+
+/// One state of the trees of a batch: what to build, and the tenants that must come out.
+#[derive(Default)]
+struct Step {
+    folders: Folders,
+    tenants: BTreeMap<String, String>,
+}
+
+#[test]
+fn lint_and_edits_agree_with_kustomize_over_generated_trees() {
+    let begun = Instant::now();
+    let count = usize::try_from(setting("KUSTOMIZE_TREES", TREES as u64)).expect("a number");
+    let mut random = Rng::with_seed(setting("KUSTOMIZE_SEED", SEED));
+    let kustomize = Kustomize::find();
+    let mut figures = Figures::default();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    while figures.trees < count {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let mut steps: Vec<Step> = (0..=EDITS).map(|_| Step::default()).collect();
+        for _ in 0..BATCH.min(count - figures.trees) {
+            let generated = generate(figures.trees, &mut random);
+            let is_clean = take(
+                &mut figures,
+                &mut steps[0],
+                &mut seen,
+                scratch.path(),
+                &generated,
+            );
+            if is_clean {
+                edit(
+                    &mut figures,
+                    &mut steps,
+                    scratch.path(),
+                    generated,
+                    &mut random,
+                );
+            } else {
+                edit_damaged(&mut figures, &kustomize, scratch.path(), generated);
+            }
+            figures.trees += 1;
+        }
+        for Step { folders, tenants } in steps {
+            let printed = figures.judge(&kustomize, scratch.path(), folders);
+            let releases = objects(&printed)
+                .into_iter()
+                .filter(|(kind, ..)| kind == "HelmRelease");
+            let found: BTreeMap<String, String> = releases
+                .map(|(_, name, version)| (name, version.unwrap_or_default()))
+                .filter(|(name, _)| !name.starts_with("pool-") && !name.contains("-w"))
+                .collect();
+            if found != tenants {
+                let differs = |name: &&String| found.get(*name) != tenants.get(*name);
+                let names: Vec<_> = found.keys().chain(tenants.keys()).filter(differs).collect();
+                figures.disagree(
+                    "tenants",
+                    format!("not those that were asked for: {names:?}"),
+                );
+            }
+        }
+    }
+    println!(
+        "{} trees, {} folders ({} refused by both), {} edits, {:.1} s, {} disagreements",
+        figures.trees,
+        figures.folders,
+        figures.refused,
+        figures.edits,
+        begun.elapsed().as_secs_f64(),
+        figures.disagreements.len()
+    );
+    assert!(
+        figures.disagreements.is_empty(),
+        "{:#?}",
+        figures.disagreements
+    );
+}
+
+/// Lints a tree, and sorts its folders by what lint says; returns whether lint passes what is ours.
+fn take(
+    figures: &mut Figures,
+    step: &mut Step,
+    seen: &mut BTreeSet<String>,
+    scratch: &Path,
+    generated: &Generated,
+) -> bool {
+    let number = figures.trees;
+    let root = scratch.join(format!("tree-{number}-0"));
+    write(&generated.tree, &root);
+    let findings = errors(&generated.tree);
+    for (index, (folder, case)) in generated.others.iter().enumerate() {
+        let found = errors_in(&findings, folder);
+        let on_disk = root.join(folder.as_str());
+        if let Some(first) = found.first() {
+            let files = generated
+                .tree
+                .files()
+                .filter(|(path, _)| path.is_in(folder));
+            let content: String = files
+                .map(|(path, text)| format!("{}\0{text}\0", path.file_name()))
+                .collect();
+            if seen.insert(content) {
+                step.folders
+                    .refused
+                    .push((on_disk, format!("{case}: {}", first.message)));
+            }
+        } else {
+            let wrapper = wrap(scratch, &on_disk, number * 10 + index);
+            step.folders.clean.push((wrapper, case.clone()));
+        }
+    }
+    let ours = errors_in(&findings, &path("application-plane"));
+    let damage = generated.damage.unwrap_or("respelled");
+    if ours.is_empty() {
+        for part in ["tenants", "pooled-envs"] {
+            let case = format!("{part}, {damage}");
+            step.folders.clean.push((root.join(PLANE).join(part), case));
+        }
+        let version = || "0.0.x".to_owned();
+        step.tenants
+            .extend(tenants(generated).into_keys().map(|name| (name, version())));
+    } else if generated.damage.is_none() {
+        figures.disagree(damage, format!("lint refuses a spelling: {:?}", ours[0]));
+    }
+    ours.is_empty()
+}
+
+fn tenants(generated: &Generated) -> BTreeMap<String, Expected> {
+    let expected = |tier: &'static str| Expected {
+        tier,
+        version: "0.0.x".to_owned(),
+        is_active: true,
+    };
+    let tenants = generated.tenants.iter();
+    tenants
+        .map(|(name, tier)| (name.clone(), expected(tier)))
+        .collect()
+}
+
+/// Makes some requests of a tree that lint passes; each result is clean, and built.
+fn edit(
+    figures: &mut Figures,
+    steps: &mut [Step],
+    scratch: &Path,
+    generated: Generated,
+    random: &mut Rng,
+) {
+    let number = figures.trees;
+    let mut expected = tenants(&generated);
+    let mut tree = generated.tree;
+    for (index, step) in steps.iter_mut().enumerate().skip(1) {
+        let request = request(&expected, number, index, random);
+        match plan(&tree, &request) {
+            Ok(done) => {
+                tree.apply(&done.edits);
+                figures.edits += 1;
+                apply(&mut expected, &request);
+                let again = plan(&tree, &request).expect("a repeated request has a plan");
+                if !again.edits.is_empty() {
+                    figures.disagree("edits", format!("{request:?} is not done at once"));
+                }
+            }
+            Err(error) if error.kind() == PlanErrorKind::Repository => {
+                figures.disagree("edits", format!("{request:?} on a clean tree: {error}"));
+            }
+            Err(_) => {}
+        }
+        let findings = errors(&tree);
+        if let Some(first) = errors_in(&findings, &path("application-plane")).first() {
+            figures.disagree("edits", format!("{request:?} leaves {first:?}"));
+        }
+        let root = scratch.join(format!("tree-{number}-{index}"));
+        let mut ours = MemoryTree::new();
+        for (path, text) in tree
+            .files()
+            .filter(|(file, _)| file.is_in(&path("application-plane")))
+        {
+            ours.insert(path.clone(), text);
+        }
+        write(&ours, &root);
+        let case = format!("after {request:?}");
+        step.folders
+            .clean
+            .push((root.join(PLANE).join("tenants"), case));
+        step.tenants.extend(
+            expected
+                .iter()
+                .map(|(name, it)| (name.clone(), it.version.clone())),
+        );
+    }
+}
+
+/// An onboarding of a tree that lint refuses may be refused; if it is not, it breaks no build.
+fn edit_damaged(
+    figures: &mut Figures,
+    kustomize: &Kustomize,
+    scratch: &Path,
+    generated: Generated,
+) {
+    let number = figures.trees;
+    let tenants = Path::new(PLANE).join("tenants");
+    let damage = generated.damage.unwrap_or("respelled");
+    let request = Request::Onboard {
+        tenant: format!("new-{number}").parse().expect("an id"),
+        tier: Tier::Basic,
+        release: "0.0".parse().expect("a release"),
+    };
+    let Ok(done) = plan(&generated.tree, &request) else {
+        return;
+    };
+    if kustomize
+        .build(&scratch.join(format!("tree-{number}-0")).join(&tenants))
+        .is_err()
+    {
+        return;
+    }
+    let mut tree = generated.tree;
+    tree.apply(&done.edits);
+    figures.edits += 1;
+    let root = scratch.join(format!("tree-{number}-1"));
+    write(&tree, &root);
+    if let Err(message) = kustomize.build(&root.join(&tenants)) {
+        figures.disagree(damage, format!("an onboarding breaks the build: {message}"));
+    }
+}
+
+fn request(
+    expected: &BTreeMap<String, Expected>,
+    number: usize,
+    index: usize,
+    random: &mut Rng,
+) -> Request {
+    let tier = Tier::ALL[random.usize(..3)];
+    let names: Vec<&String> = expected.keys().collect();
+    let known = names[random.usize(..names.len())].parse().expect("an id");
+    match random.u8(..8) {
+        0..=2 => Request::Onboard {
+            tenant: format!("new{index}-{number}").parse().expect("an id"),
+            tier,
+            release: format!("0.{index}").parse().expect("a release"),
+        },
+        3 | 4 => Request::Offboard {
+            tenant: known,
+            tier: None,
+            delete_data: random.bool(),
+        },
+        5 => Request::Move {
+            tenant: known,
+            to: tier,
+            leave_data: true,
+        },
+        6 => Request::Forget { tenant: known },
+        _ => Request::Deploy {
+            tier,
+            release: format!("0.{index}").parse().expect("a release"),
+            wave: Wave::All,
+        },
+    }
+}
+
+/// What a request means, without a look at files.
+fn apply(expected: &mut BTreeMap<String, Expected>, request: &Request) {
+    match request {
+        Request::Onboard {
+            tenant,
+            tier,
+            release,
+        } => {
+            let new = Expected {
+                tier: tier.as_str(),
+                version: release.chart_version(),
+                is_active: true,
+            };
+            expected.entry(tenant.to_string()).or_insert(new);
+        }
+        Request::Offboard { tenant, .. } => {
+            expected.get_mut(tenant.as_str()).expect("known").is_active = false;
+        }
+        Request::Forget { tenant } => drop(expected.remove(tenant.as_str())),
+        Request::Move { tenant, to, .. } => {
+            expected.get_mut(tenant.as_str()).expect("known").tier = to.as_str();
+        }
+        Request::Deploy { tier, release, .. } => {
+            for tenant in expected.values_mut() {
+                if tenant.is_active && tenant.tier == tier.as_str() {
+                    tenant.version = release.chart_version();
+                }
+            }
+        }
+        _ => unreachable!("the test makes no such request"),
+    }
+}
