@@ -33,7 +33,7 @@ fn start() -> Result<(), (String, ExitCode)> {
         Err(ConfigError::Wrong(line)) => return Err((line, EXIT_CONFIG.into())),
     };
     let telemetry =
-        telemetry::start("local", config.log_format, &config.log_level).map_err(failure)?;
+        telemetry::start("local", config.log_format, &config.log_level, 1.0).map_err(failure)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

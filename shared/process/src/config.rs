@@ -28,6 +28,10 @@ pub struct ProcessConfig {
     #[arg(long, env, value_name = "LOG_LEVEL", default_value = "info", value_parser = log_filter)]
     pub log_level: String,
 
+    /// Part of all requests that are traced, from 0 to 1; a caller's trace context does not decide it
+    #[arg(long, env, value_name = "TRACE_RATIO", default_value_t = 1.0, value_parser = ratio)]
+    pub trace_ratio: f64,
+
     /// Seconds from SIGTERM until the process ends even with work in progress; below the pod's grace period
     #[arg(long, env, value_name = "SHUTDOWN_GRACE_SECONDS", default_value = "25", value_parser = seconds(1, 3600))]
     pub shutdown_grace_seconds: Duration,
@@ -104,6 +108,14 @@ pub fn seconds(min: usize, max: usize) -> impl Fn(&str) -> Result<Duration, Stri
     move |text| number(min, max)(text).map(|value| Duration::from_secs(value as u64))
 }
 
+fn ratio(text: &str) -> Result<f64, String> {
+    let wrong = || "a number from 0 to 1 is needed".to_owned();
+    let number = text.parse().ok();
+    number
+        .filter(|number| (0.0..=1.0).contains(number))
+        .ok_or_else(wrong)
+}
+
 fn log_filter(text: &str) -> Result<String, String> {
     tracing_subscriber::EnvFilter::try_new(text)
         .map(|_| text.to_owned())
@@ -164,6 +176,8 @@ mod tests {
         for (argument, variable) in [
             ("--log-format=xml", "LOG_FORMAT"),
             ("--log-level=a=b=c", "LOG_LEVEL"),
+            ("--trace-ratio=1.1", "TRACE_RATIO"),
+            ("--trace-ratio=NaN", "TRACE_RATIO"),
             ("--shutdown-grace-seconds=0", "SHUTDOWN_GRACE_SECONDS"),
         ] {
             let error = parse(&[argument]).expect_err(variable);

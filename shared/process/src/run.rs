@@ -97,7 +97,12 @@ where
         Err(ConfigError::Wrong(line)) => return print_error(name, &line, EXIT_CONFIG.into()),
     };
     let process = config.process();
-    let telemetry = match telemetry::start(name, process.log_format, &process.log_level) {
+    let telemetry = match telemetry::start(
+        name,
+        process.log_format,
+        &process.log_level,
+        process.trace_ratio,
+    ) {
         Ok(telemetry) => telemetry,
         Err(error @ TelemetryError::Started) => {
             return print_error(name, &error, ExitCode::FAILURE);

@@ -1,16 +1,18 @@
 //! Logs and traces, started once per process. Each service has its own metrics ([`crate::metrics`]).
 //!
 //! If `OTEL_EXPORTER_OTLP_ENDPOINT` is set, traces are exported by OTLP over HTTP; otherwise no span is created. The
-//! trace context has the W3C form: one header or message attribute.
+//! trace context has the W3C form: one header or message attribute. A client's context continues its trace, and never
+//! decides whether a request is traced ([`Sampler`]).
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
 
 use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt, TraceId, TracerProvider};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, SdkTracerProvider, ShouldSample};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
@@ -54,9 +56,10 @@ pub fn start(
     service: &'static str,
     format: LogFormat,
     filter: &str,
+    trace_ratio: f64,
 ) -> Result<Telemetry, TelemetryError> {
     let traces = has_exporter()
-        .then(|| tracer_provider(service))
+        .then(|| tracer_provider(service, Sampler(trace_ratio)))
         .transpose()?;
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // Log lines carry their own fields; spans are for the exporter alone.
@@ -132,7 +135,46 @@ fn has_exporter() -> bool {
     std::env::var_os(OTLP_VARIABLE).is_some_and(|value| !value.is_empty())
 }
 
-fn tracer_provider(service: &'static str) -> Result<SdkTracerProvider, TelemetryError> {
+/// Decides which requests are traced, each with this probability.
+///
+/// Clients choose neither the decision nor, by the trace id, its outcome. Spans below a request's have its decision,
+/// also in the consumer: only services write a message's context.
+#[derive(Debug, Clone)]
+struct Sampler(f64);
+
+impl ShouldSample for Sampler {
+    fn should_sample(
+        &self,
+        parent: Option<&Context>,
+        _trace_id: TraceId,
+        _name: &str,
+        kind: &SpanKind,
+        _attributes: &[KeyValue],
+        _links: &[Link],
+    ) -> SamplingResult {
+        let parent = parent.map(|parent| parent.span().span_context().clone());
+        let parent = parent.filter(SpanContext::is_valid);
+        let is_sampled = match &parent {
+            Some(parent) if *kind != SpanKind::Server || !parent.is_remote() => parent.is_sampled(),
+            _ => fastrand::f64() < self.0,
+        };
+        SamplingResult {
+            decision: if is_sampled {
+                SamplingDecision::RecordAndSample
+            } else {
+                SamplingDecision::Drop
+            },
+            attributes: Vec::new(),
+            trace_state: parent
+                .map_or_else(Default::default, |parent| parent.trace_state().clone()),
+        }
+    }
+}
+
+fn tracer_provider(
+    service: &'static str,
+    sampler: Sampler,
+) -> Result<SdkTracerProvider, TelemetryError> {
     match std::env::var(OTLP_PROTOCOL_VARIABLE) {
         Ok(protocol) if !protocol.is_empty() && protocol != "http/protobuf" => {
             return Err(TelemetryError::Protocol(protocol));
@@ -146,6 +188,7 @@ fn tracer_provider(service: &'static str) -> Result<SdkTracerProvider, Telemetry
     let resource = Resource::builder().with_service_name(service).build();
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
+        .with_sampler(sampler)
         .with_resource(resource)
         .build())
 }

@@ -12,7 +12,12 @@ use crate::worker::{self, WorkerConfig};
 pub(super) fn run(global: &Global, config: WorkerConfig) -> Result<Exit, CliError> {
     let repository = repository::open(global)?;
     let process = &config.process;
-    let telemetry = telemetry::start(worker::NAME, process.log_format, &process.log_level);
+    let telemetry = telemetry::start(
+        worker::NAME,
+        process.log_format,
+        &process.log_level,
+        process.trace_ratio,
+    );
     let telemetry = telemetry.map_err(CliError::usage)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

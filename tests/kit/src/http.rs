@@ -188,7 +188,10 @@ impl Answer {
     }
 
     /// The answer in these bytes once it is complete. Without `content-length` the body is everything after the head.
-    fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// The bytes are no HTTP.
+    pub fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
         let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
         let Some((head, head_bytes)) = response_head(bytes, &mut headers)? else {
             return Ok(None);

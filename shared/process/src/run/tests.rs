@@ -10,6 +10,7 @@ fn config() -> ProcessConfig {
         bind_address: Ipv4Addr::LOCALHOST.into(),
         log_format: LogFormat::Json,
         log_level: "info".to_owned(),
+        trace_ratio: 1.0,
         shutdown_grace_seconds: Duration::from_secs(1),
     }
 }

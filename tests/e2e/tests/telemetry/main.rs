@@ -155,6 +155,45 @@ async fn an_invalid_trace_context_is_ignored() {
 }
 
 #[tokio::test]
+async fn a_client_decides_neither_that_its_request_is_traced_nor_that_it_is_not() {
+    let (world, collector) = (World::new().await, Collector::start().await);
+    let url = collector.url();
+    let exported = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+    ];
+    let event = |tenant: &str, flags: &str| {
+        Request::event()
+            .tenant(tenant)
+            .header("traceparent", format!("00-{TRACE}-{CLIENT}-{flags}"))
+    };
+    let none = [exported[0], exported[1], ("TRACE_RATIO", "0")];
+    let untraced = world.service("producer", "pool-1", &none).await;
+    assert_eq!(untraced.ask(&event("tenant-2", "01")).await.status, 200);
+    // A span that waits for its export would be exported at the end.
+    untraced.stop().await;
+    assert_eq!(collector.spans(), []);
+
+    let traced = world.service("producer", "pool-1", &exported).await;
+    assert_eq!(traced.ask(&event("tenant-3", "00")).await.status, 200);
+    let posted = span_of(&collector, "producer", "POST /producer").await;
+    assert_eq!(posted.parent_id, CLIENT, "part of the client's own span");
+    let [message] = &world.aws.receive(&world.hybrid.queue, 0).await[..] else {
+        panic!("one message")
+    };
+    let attributes = message.message_attributes().expect("it has attributes");
+    let carried = attributes
+        .get("traceparent")
+        .and_then(|value| value.string_value());
+    let expected = format!("00-{TRACE}-{}-01", posted.span_id);
+    assert_eq!(
+        carried,
+        Some(&*expected),
+        "the consumer's span is traced, too"
+    );
+}
+
+#[tokio::test]
 async fn remaining_spans_are_exported_at_the_end() {
     let (world, collector) = (World::new().await, Collector::start().await);
     let url = collector.url();
