@@ -22,7 +22,8 @@ pub(super) fn normalize(value: &mut Value) -> bool {
     match value {
         Value::Array(values) => values
             .iter_mut()
-            .fold(false, |changed, value| normalize(value) || changed),
+            .map(normalize)
+            .fold(false, |changed, is_changed| changed | is_changed),
         Value::Object(members) => members.iter_mut().fold(false, |changed, (name, value)| {
             let is_changed = match (name.as_str(), &mut *value) {
                 ("N", Value::String(number)) => normalize_number(number),

@@ -19,8 +19,11 @@ pub(crate) const TIERS: [&str; 3] = ["advanced", "basic", "premium"];
 pub(crate) const PLANE: &str = "application-plane/production";
 pub(crate) const REST: &str = "infrastructure/rest";
 
-/// Files of folders that others wrote, by the name of the case.
-pub(crate) static CASES: LazyLock<Vec<(String, Vec<(String, String)>)>> = LazyLock::new(|| {
+/// Path and text of a file.
+type File = (String, String);
+
+/// Files of public folders, by the name of the case.
+pub(crate) static CASES: LazyLock<Vec<(String, Vec<File>)>> = LazyLock::new(|| {
     let cases: Value = serde_json::from_str(include_str!("cases.json")).expect("JSON");
     let cases = cases.as_object().expect("a map of cases");
     let files = |files: &Value| {
