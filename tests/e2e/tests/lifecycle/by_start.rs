@@ -7,7 +7,7 @@ use std::process::Command;
 
 use kit::endpoint::Endpoint;
 use kit::local::{ANYWHERE, Local, command};
-use kit::process::{Process, binary, clean};
+use kit::process::{Process, binary, command_with_clean_env};
 use kit::wait::PATIENCE;
 
 use crate::Installation;
@@ -99,7 +99,7 @@ async fn no_log_line_has_colours_where_no_terminal_is() {
         ("FORCE_COLOR", "1"),
         ("TERM", "xterm-256color"),
     ] {
-        let mut localaws = clean(binary("localaws"));
+        let mut localaws = command_with_clean_env(binary("localaws"));
         localaws.args(["--ephemeral", "--listen=0.0.0.0:0"]);
         let lines = printed(localaws, &[("RUST_LOG", "debug"), forced]).await;
         assert!(
