@@ -73,6 +73,12 @@ struct Open {
 
 /// Parses the first document of a text; `line` counts the lines above the text.
 fn first_document(text: &str, line: usize) -> Result<Option<Owned>, YamlError> {
+    // libyaml-safer panics at the end of a block scalar without a line feed.
+    let text: Cow<'_, str> = if text.ends_with('\n') {
+        text.into()
+    } else {
+        format!("{text}\n").into()
+    };
     let mut input = text.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut input);
