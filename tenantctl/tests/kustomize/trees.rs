@@ -168,7 +168,7 @@ fn respell(generated: &mut Generated, random: &mut Rng) {
         };
         let list = match random.u8(..4) {
             0 => format!("{key}: [{}]\n", entries.join(", ")),
-            1 => format!("{key}: [\n  {},\n]\n", entries.join(",\n  ")),
+            1 => format!("{key}: [\n  {},\n  ]\n", entries.join(",\n  ")),
             2 => format!(
                 "{key}:\n{}",
                 entries
