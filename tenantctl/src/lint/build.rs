@@ -369,13 +369,14 @@ impl Builder<'_> {
     /// Refuses a plugin that is not kustomize's own: Flux starts none.
     fn plugin(&mut self, list: &List, item: &Node<'_>) {
         let entry = item.text().unwrap_or_default();
-        let found = match (manifests::read(entry), list.folder.resolve(entry)) {
-            (Ok(found), _) => found,
-            (Err(_), Some(path)) => match self.read(&path).map(|text| manifests::read(&text)) {
-                Some(Ok(found)) => found,
-                _ => return,
-            },
-            _ => return,
+        let found = manifests::read(entry).or_else(|_| self.patch_file(list, entry));
+        let found = match found {
+            Ok(found) => found,
+            Err(Some(error)) => {
+                return self.add(list, item.into(), format!("{entry} is broken: {error}"));
+            }
+            // A folder, or a file that is reported elsewhere.
+            Err(None) => return,
         };
         for (Manifest { id, .. }, root) in &found {
             if root.get("apiVersion").and_then(Node::text) != Some(BUILTIN_API) {
