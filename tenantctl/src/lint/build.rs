@@ -396,7 +396,7 @@ impl Builder<'_> {
             match patch {
                 Ok(patch) => self.merge(list, item.into(), &patch, built),
                 Err(Some(error)) => {
-                    self.add(list, item.into(), format!("the patch is broken: {error}"))
+                    self.add(list, item.into(), format!("the patch is broken: {error}"));
                 }
                 Err(None) => built.is_open = true,
             }

@@ -67,7 +67,7 @@ impl Finding {
         self.severity == Severity::Error
     }
 
-    pub(super) fn as_warning(mut self) -> Self {
+    pub(super) fn into_warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
     }
@@ -118,8 +118,8 @@ impl Findings {
     }
 
     /// Makes advice of everything that was found.
-    pub(super) fn as_warnings(mut self) -> Self {
-        self.found = self.found.into_iter().map(Finding::as_warning).collect();
+    pub(super) fn into_warnings(mut self) -> Self {
+        self.found = self.found.into_iter().map(Finding::into_warning).collect();
         self
     }
 

@@ -173,7 +173,7 @@ fn check_image_tags(findings: &mut Findings, list: &List) {
             advice.add("floating", tag, message, "name a version");
         }
     }
-    findings.extend(advice.as_warnings());
+    findings.extend(advice.into_warnings());
 }
 
 /// Checks a list of the application plane, which `tenantctl` edits: one document in plain YAML that lists, and does nothing else.
@@ -275,7 +275,7 @@ pub(super) fn check(
             let message = format!("{image} has no tag");
             let fix = "name a version or a digest, here or under images of a kustomization.yaml";
             let finding = Finding::of_file(&file.path, "floating", message, fix);
-            findings.push(finding.at(*position).as_warning());
+            findings.push(finding.at(*position).into_warning());
         }
     }
     findings
@@ -301,7 +301,7 @@ fn check_listed(
         if is_remote(entry) && !entry.contains("ref=") && !layout::is_ours(&list.path) {
             let message = format!("{entry} has no fixed version");
             let fix = "add ?ref= with a tag or a commit";
-            findings.push(finding(*position, message, fix).as_warning());
+            findings.push(finding(*position, message, fix).into_warning());
         }
     }
     for (file, position) in &list.reads {
@@ -420,7 +420,7 @@ fn check_unlisted(files: &Files, list: &List, findings: &mut Vec<Finding>) {
         findings.push(if is_strict {
             finding
         } else {
-            finding.as_warning()
+            finding.into_warning()
         });
     };
     let is_here = |other: &&RepoPath| other.parent().as_ref() == Some(folder);

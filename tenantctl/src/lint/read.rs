@@ -219,7 +219,7 @@ fn check_other(facts: &mut Facts, findings: &mut Findings, text: &str, place: Pl
         shape::check(&mut advice, root);
         floating::check(facts, &mut advice, root);
     }
-    findings.extend(advice.as_warnings());
+    findings.extend(advice.into_warnings());
     facts.manifests = Ok(objects.into_iter().map(|(manifest, _)| manifest).collect());
 }
 

@@ -167,7 +167,7 @@ pub(super) fn check(
                 findings.push(if is_ours {
                     finding
                 } else {
-                    finding.as_warning()
+                    finding.into_warning()
                 });
             }
         }

@@ -5,11 +5,6 @@
 //!
 //! `KUSTOMIZE_TREES` sets the number of trees, `KUSTOMIZE_SEED` the seed: `make kustomize` takes 5,000.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "tests: a panic is a failure, and figures are printed"
-)]
-
 mod kubectl;
 mod trees;
 

@@ -19,8 +19,10 @@ pub(crate) const TIERS: [&str; 3] = ["advanced", "basic", "premium"];
 pub(crate) const PLANE: &str = "application-plane/production";
 pub(crate) const REST: &str = "infrastructure/rest";
 
-/// Files of folders that others wrote, by the name of the case.
-pub(crate) static CASES: LazyLock<Vec<(String, Vec<(String, String)>)>> = LazyLock::new(|| {
+/// A name, and the files of a folder that others wrote, each with its path and its text.
+type Case = (String, Vec<(String, String)>);
+
+pub(crate) static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     let cases: Value = serde_json::from_str(include_str!("cases.json")).expect("JSON");
     let cases = cases.as_object().expect("a map of cases");
     let files = |files: &Value| {
