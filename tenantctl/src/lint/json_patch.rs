@@ -7,8 +7,8 @@ use crate::yaml::{Node, kustomize};
 /// An operation of a patch.
 pub(super) struct Operation {
     pub(super) name: String,
-    path: String,
-    from: String,
+    path: Option<String>,
+    from: Option<String>,
     value: Option<Value>,
 }
 
@@ -38,12 +38,9 @@ fn operation(item: &Node<'static>) -> Option<Operation> {
     if item.pairs().is_empty() {
         return None;
     }
-    let text = |key| {
-        let text = item.get(key).and_then(Node::text);
-        text.unwrap_or_default().to_owned()
-    };
+    let text = |key| item.get(key).and_then(Node::text).map(str::to_owned);
     Some(Operation {
-        name: text("op"),
+        name: text("op").unwrap_or_default(),
         path: text("path"),
         from: text("from"),
         value: item.get("value").map(Node::to_json),
@@ -59,6 +56,11 @@ pub(super) fn apply(object: &mut Value, patch: &[Operation]) -> Outcome {
             from,
             value,
         } = operation;
+        let needs_from = matches!(name.as_str(), "move" | "copy");
+        let (Some(path), true) = (path, from.is_some() || !needs_from) else {
+            return Outcome::Failed(format!("{name} needs a path, move and copy need from, too"));
+        };
+        let from = from.as_deref().unwrap_or_default();
         let done = match name.as_str() {
             "add" => add(object, path, value.clone().unwrap_or_default()),
             "remove" => remove(object, path).map(drop),
