@@ -232,14 +232,22 @@ fn spelled(items: &[Node<'_>], path: &RepoPath) -> String {
     } else {
         ""
     };
-    let entry = Value::from(format!("{before}{name}{behind}"));
+    let entry = format!("{before}{name}{behind}");
     let style = |item: &Node<'_>| match &item.kind {
         NodeKind::Scalar { style, .. } => *style,
         _ => Style::Plain,
     };
-    match items.first().map(style) {
-        Some(first) if items.iter().all(|item| style(item) == first) => quote_like(&entry, first),
-        _ => inline(&entry),
+    let shared = items
+        .first()
+        .map(style)
+        .filter(|first| items.iter().all(|item| style(item) == *first));
+    // What needs quotes by itself gets those that hold everything.
+    let is_plain = inline(&Value::from(name)) == name;
+    match shared {
+        Some(Style::Single) if is_plain => format!("'{entry}'"),
+        Some(Style::Double) => quote_like(&Value::from(entry), Style::Double),
+        _ if is_plain => entry,
+        _ => inline(&Value::from(entry)),
     }
 }
 
@@ -447,7 +455,7 @@ mod tests {
             ("resources:\n- a/\n", "resources:\n- a/\n- b/\n"),
             ("resources: [./a/]\n", "resources: [./a/, ./b/]\n"),
             ("resources: [\"./a\"]\n", "resources: [\"./a\", \"./b\"]\n"),
-            ("resources:\n- './a'\n", "resources:\n- './a'\n- \"./b\"\n"),
+            ("resources:\n- './a'\n", "resources:\n- './a'\n- './b'\n"),
             ("resources:\n- ./a\n- c\n", "resources:\n- ./a\n- b\n- c\n"),
             (
                 "resources:\n- ./a.yaml\n",

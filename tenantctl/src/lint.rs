@@ -14,6 +14,7 @@ mod fields;
 mod files;
 mod finding;
 mod floating;
+mod json_patch;
 mod lists;
 mod manifests;
 mod read;

@@ -30,7 +30,11 @@ pub(super) fn run(global: &Global) -> Result<Exit, CliError> {
             } else {
                 "findings"
             };
-            print_json(&json!({ "outcome": outcome, "findings": findings, "warnings": warnings }))?;
+            let mut answer = json!({ "outcome": outcome, "findings": findings });
+            if !warnings.is_empty() {
+                answer["warnings"] = json!(warnings);
+            }
+            print_json(&answer)?;
         }
     }
     Ok(if findings.is_empty() {

@@ -1,16 +1,18 @@
 //! What kustomize makes of each list: the objects, or the reason why it builds nothing.
 //!
 //! The module follows kustomize 5.8 with its defaults: resources and bases, generators, components, then patches, namespace and
-//! names. It judges identities of objects, not their other content. Of what it does not follow (remote resources, transformers
-//! and replacements, variables, the operations of JSON patches), it checks that the files exist, and takes the result for unknown.
+//! names. It judges identities of objects, and their other content where a JSON patch names it. Of what it does not follow (remote
+//! resources, transformers, replacements and variables), it checks that the files exist, and takes the result for unknown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use regex_lite::Regex;
+use serde_json::Value;
 
 use super::fields::COMPONENT;
 use super::files::Files;
 use super::finding::{Finding, Position};
+use super::json_patch::{self, Operation, Outcome};
 use super::lists::{self, List};
 use super::manifests::{self, Id, Manifest};
 use crate::layout;
@@ -29,6 +31,21 @@ const REPLICATED: [&str; 4] = [
     "ReplicationController",
     "StatefulSet",
 ];
+/// Fields that change the content of objects in ways that are not followed.
+const CHANGES: [&str; 12] = [
+    "buildMetadata",
+    "commonAnnotations",
+    "commonLabels",
+    "components",
+    "imageTags",
+    "images",
+    "labels",
+    "namespace",
+    "replacements",
+    "replicas",
+    "transformers",
+    "vars",
+];
 const OPERATIONS: [&str; 6] = ["add", "copy", "move", "remove", "replace", "test"];
 
 /// The objects of the files that lists name.
@@ -38,6 +55,8 @@ pub(super) type Objects<'a> = BTreeMap<&'a RepoPath, &'a Result<Vec<Manifest>, Y
 #[derive(Debug, Clone, Default)]
 struct Built {
     objects: Vec<Object>,
+    /// Keys of the objects' present identities.
+    keys: HashSet<String>,
     /// Whether the list builds more than is known, or does not build.
     is_open: bool,
 }
@@ -48,6 +67,17 @@ struct Object {
     ids: Vec<Id>,
     /// The file or list that it comes from.
     from: RepoPath,
+    content: Content,
+}
+
+/// What is known of an object beyond its identity.
+#[derive(Debug, Clone)]
+enum Content {
+    /// As in its file.
+    Original,
+    /// After JSON patches.
+    Patched(Value),
+    Unknown,
 }
 
 struct Builder<'a> {
@@ -150,6 +180,11 @@ impl Builder<'_> {
             }
         }
         self.transform(list, &mut built);
+        built.keys = built
+            .objects
+            .iter()
+            .map(|object| object.ids[0].key())
+            .collect();
         above.pop();
         built
     }
@@ -207,6 +242,7 @@ impl Builder<'_> {
                 let object = |manifest: &Manifest| Object {
                     ids: vec![manifest.id.clone()],
                     from: target.clone(),
+                    content: Content::Original,
                 };
                 let found = found.iter().map(object).collect();
                 self.append(list, entry, position, found, built);
@@ -227,12 +263,14 @@ impl Builder<'_> {
     ) {
         for object in found {
             let id = &object.ids[0];
-            let mut there = built.objects.iter();
-            let Some(same) = there.find(|other| other.ids[0].equals(id)) else {
+            if built.keys.insert(id.key()) {
                 built.objects.push(object);
                 continue;
-            };
-            let message = if same.from == object.from {
+            }
+            let mut there = built.objects.iter();
+            let from = there.find(|other| other.ids[0].equals(id));
+            let from = from.map_or(&list.path, |same| &same.from);
+            let message = if *from == object.from {
                 format!(
                     "{entry} gives {} {} twice; kustomize then builds nothing at all",
                     id.kind, id.name
@@ -240,7 +278,7 @@ impl Builder<'_> {
             } else {
                 format!(
                     "{entry} gives {} {}, as {} does; kustomize then builds nothing at all",
-                    id.kind, id.name, same.from
+                    id.kind, id.name, from
                 )
             };
             built.is_open = true;
@@ -282,12 +320,22 @@ impl Builder<'_> {
                     .filter(|other| other.ids.iter().any(|other| other.equals(&id)))
                     .count();
                 match (is_merged, there) {
-                    (true, 1) => {}
+                    (true, 1) => {
+                        let is_it =
+                            |object: &&mut Object| object.ids.iter().any(|it| it.equals(&id));
+                        if let Some(object) = built.objects.iter_mut().find(is_it) {
+                            object.content = Content::Unknown;
+                        }
+                    }
                     (true, 0) if built.is_open => {}
-                    (false, 0) => built.objects.push(Object {
-                        ids: vec![id],
-                        from: list.path.clone(),
-                    }),
+                    (false, 0) => {
+                        built.keys.insert(id.key());
+                        built.objects.push(Object {
+                            ids: vec![id],
+                            from: list.path.clone(),
+                            content: Content::Unknown,
+                        });
+                    }
                     (true, _) => {
                         let message = format!("there is no {kind} {} to merge with", id.name);
                         self.add(list, generator.into(), message);
@@ -321,13 +369,14 @@ impl Builder<'_> {
     /// Refuses a plugin that is not kustomize's own: Flux starts none.
     fn plugin(&mut self, list: &List, item: &Node<'_>) {
         let entry = item.text().unwrap_or_default();
-        let found = match (manifests::read(entry), list.folder.resolve(entry)) {
-            (Ok(found), _) => found,
-            (Err(_), Some(path)) => match self.read(&path).map(|text| manifests::read(&text)) {
-                Some(Ok(found)) => found,
-                _ => return,
-            },
-            _ => return,
+        let found = manifests::read(entry).or_else(|_| self.patch_file(list, entry));
+        let found = match found {
+            Ok(found) => found,
+            Err(Some(error)) => {
+                return self.add(list, item.into(), format!("{entry} is broken: {error}"));
+            }
+            // A folder, or a file that is reported elsewhere.
+            Err(None) => return,
         };
         for (Manifest { id, .. }, root) in &found {
             if root.get("apiVersion").and_then(Node::text) != Some(BUILTIN_API) {
@@ -355,11 +404,16 @@ impl Builder<'_> {
         for patch in list.items("patches") {
             self.patch(list, patch, built);
         }
+        self.rename(list, built);
+        self.check_labels(list, built);
+        if CHANGES.iter().any(|key| list.root.get(key).is_some()) {
+            for object in &mut built.objects {
+                object.content = Content::Unknown;
+            }
+        }
         for patch in list.items("patchesJson6902") {
             self.json_patch(list, patch, built);
         }
-        self.rename(list, built);
-        self.check_labels(list, built);
         for replicas in list.items("replicas") {
             let name = replicas
                 .get("name")
@@ -427,12 +481,12 @@ impl Builder<'_> {
             .or_else(|| patch.get("patch"))
             .map_or(position, Position::from);
         let target = patch.get("target");
-        match (manifests::read(&content), operations(&content)) {
-            (Ok(merge), Ok(json)) if !merge.is_empty() && !json.is_empty() => {
+        match (manifests::read(&content), json_patch::read(&content)) {
+            (Ok(merge), Some(json)) if !merge.is_empty() && !json.is_empty() => {
                 let message = "this is both a strategic merge patch and a JSON patch".to_owned();
                 self.add(list, position, message);
             }
-            (Err(merge), Err(_)) => {
+            (Err(merge), None) => {
                 self.add(list, position, format!("the patch is broken: {merge}"));
             }
             (Ok(merge), _) => match target {
@@ -443,7 +497,7 @@ impl Builder<'_> {
                 }
                 Some(target) => self.merge_selected(list, target, &merge, built),
             },
-            (Err(_), Ok(json)) => match target {
+            (Err(_), Some(json)) => match target {
                 None => {
                     self.add(list, position, "a JSON patch needs a target".to_owned());
                 }
@@ -483,8 +537,8 @@ impl Builder<'_> {
             built.is_open = true;
             return;
         };
-        match (operations(&content), target) {
-            (Ok(found), Some(target)) if !found.is_empty() => {
+        match (json_patch::read(&content), target) {
+            (Some(found), Some(target)) if !found.is_empty() => {
                 self.operate(list, target, position, &found, built);
             }
             _ => self.add(list, position, "the patch is broken or empty".to_owned()),
@@ -512,6 +566,7 @@ impl Builder<'_> {
             match found.as_slice() {
                 [one] => {
                     self.writable(list, position, root);
+                    built.objects[*one].content = Content::Unknown;
                     if manifest.deletes {
                         built.objects.remove(*one);
                     }
@@ -547,10 +602,15 @@ impl Builder<'_> {
             if !selected.is_empty() {
                 self.writable(list, target.into(), root);
             }
+            for index in &selected {
+                built.objects[*index].content = Content::Unknown;
+            }
             if manifest.deletes {
-                built
-                    .objects
-                    .retain(|object| !selected.contains(&object.ids[0].name));
+                let mut index = 0;
+                built.objects.retain(|_| {
+                    index += 1;
+                    !selected.contains(&(index - 1))
+                });
                 built.is_open = true;
             }
         }
@@ -562,33 +622,73 @@ impl Builder<'_> {
         }
     }
 
+    /// Applies a JSON patch to the objects that the target selects.
     fn operate(
         &mut self,
         list: &List,
         target: &Node<'static>,
         position: Position,
-        operations: &[String],
-        built: &Built,
+        patch: &[Operation],
+        built: &mut Built,
     ) {
-        let unknown = operations
-            .iter()
-            .find(|operation| !OPERATIONS.contains(&operation.as_str()));
         let Some(selected) = self.select(list, target, built) else {
             return;
         };
-        if let Some(unknown) = unknown.filter(|_| !selected.is_empty()) {
+        if selected.is_empty() {
+            return;
+        }
+        let mut names = patch.iter().map(|operation| operation.name.as_str());
+        if let Some(unknown) = names.find(|name| !OPERATIONS.contains(name)) {
             let message = format!("{unknown:?} is not an operation of a JSON patch");
-            self.add(list, position, message);
+            return self.add(list, position, message);
+        }
+        // Labels decide among the selected objects, and are not followed.
+        let is_certain = ["labelSelector", "annotationSelector"]
+            .iter()
+            .all(|key| target.get(key).is_none());
+        for index in selected {
+            let object = &built.objects[index];
+            let content = match &object.content {
+                Content::Original => self.content(object),
+                Content::Patched(value) => Some(value.clone()),
+                Content::Unknown => None,
+            };
+            let patched = content.filter(|_| is_certain).map(|mut content| {
+                let outcome = json_patch::apply(&mut content, patch);
+                (content, outcome)
+            });
+            built.objects[index].content = match patched {
+                Some((content, Outcome::Applied)) => Content::Patched(content),
+                Some((_, Outcome::Failed(reason))) => {
+                    self.add(
+                        list,
+                        position,
+                        format!("the patch does not apply: {reason}"),
+                    );
+                    Content::Unknown
+                }
+                Some((_, Outcome::Unknown)) | None => Content::Unknown,
+            };
         }
     }
 
-    /// Returns the names of the objects that a target selects; `None` after a finding.
-    fn select(
-        &mut self,
-        list: &List,
-        target: &Node<'static>,
-        built: &Built,
-    ) -> Option<BTreeSet<String>> {
+    /// Reads an object from its file.
+    fn content(&self, object: &Object) -> Option<Value> {
+        let found = manifests::read(&self.read(&object.from)?).ok()?;
+        let (_, root) = found
+            .iter()
+            .find(|(manifest, _)| object.ids.last().is_some_and(|id| manifest.id.equals(id)))?;
+        let mut content = root.to_json();
+        // Names may have changed since.
+        let id = &object.ids[0];
+        if let Some(metadata) = content.get_mut("metadata") {
+            metadata["name"] = Value::from(id.name.as_str());
+        }
+        Some(content)
+    }
+
+    /// Returns the objects that a target may select; `None` after a finding.
+    fn select(&mut self, list: &List, target: &Node<'static>, built: &Built) -> Option<Vec<usize>> {
         let mut patterns = Vec::new();
         for key in ["group", "version", "kind", "name", "namespace"] {
             let Some(text) = target.get(key) else {
@@ -618,11 +718,9 @@ impl Builder<'_> {
                 })
             })
         };
-        let selected = built
-            .objects
-            .iter()
-            .filter(|object| object.ids.iter().any(is_selected));
-        Some(selected.map(|object| object.ids[0].name.clone()).collect())
+        let selected = built.objects.iter().enumerate();
+        let selected = selected.filter(|(_, object)| object.ids.iter().any(is_selected));
+        Some(selected.map(|(index, _)| index).collect())
     }
 
     /// Sets the namespace, then the prefix and the suffix of names.
@@ -754,25 +852,4 @@ impl Builder<'_> {
 
 fn items<'n>(node: &'n Node<'static>, key: &str) -> impl Iterator<Item = &'n Node<'static>> {
     node.get(key).map(Node::items).unwrap_or_default().iter()
-}
-
-/// Reads the operations of a JSON patch, in JSON or in YAML.
-fn operations(text: &str) -> Result<Vec<String>, ()> {
-    if text.is_empty() {
-        return Err(());
-    }
-    let Some(root) = kustomize::kustomization(text).map_err(drop)? else {
-        return Ok(Vec::new());
-    };
-    if root.items().is_empty() && !matches!(root.kind, crate::yaml::NodeKind::List { .. }) {
-        return Err(());
-    }
-    let operation = |item: &Node<'static>| {
-        if item.pairs().is_empty() {
-            return Err(());
-        }
-        let name = item.get("op").and_then(Node::text).unwrap_or_default();
-        Ok(name.to_owned())
-    };
-    root.items().iter().map(operation).collect()
 }

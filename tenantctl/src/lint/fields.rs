@@ -209,7 +209,7 @@ pub(super) fn read(text: &str) -> Result<Node<'static>, Refused> {
         let holds = match &pair.value.kind {
             NodeKind::Scalar { text, .. } => !text.is_empty(),
             NodeKind::List { items, .. } => !items.is_empty() || !FORGOTTEN.contains(&name),
-            NodeKind::Map { pairs, .. } => !pairs.is_empty() || name != "metadata",
+            NodeKind::Map { .. } => true,
         };
         holds && !["apiVersion", "kind"].contains(&name)
     });

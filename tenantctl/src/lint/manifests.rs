@@ -1,6 +1,6 @@
 //! The objects of a file as kustomize reads them, and their identities.
 
-use crate::yaml::{Node, NodeKind, Style, YamlError, kustomize};
+use crate::yaml::{Node, NodeKind, YamlError, kustomize};
 
 /// Kinds of Kubernetes without a namespace; kustomize takes every other kind, also an unknown one, for a namespaced one.
 const CLUSTER_KINDS: [&str; 25] = [
@@ -69,16 +69,25 @@ impl Id {
         !CLUSTER_KINDS.contains(&self.kind.as_str())
     }
 
-    /// Whether two identities are one to kustomize, for which no namespace is `default`.
-    pub(super) fn equals(&self, other: &Self) -> bool {
-        let namespace = |id: &Self| match id.namespace.as_str() {
-            _ if !id.is_namespaced() => String::new(),
-            "" => "default".to_owned(),
-            namespace => namespace.to_owned(),
+    /// Returns a text that is equal for two identities that are one to kustomize, for which no namespace is `default`.
+    pub(super) fn key(&self) -> String {
+        let namespace = match self.namespace.as_str() {
+            _ if !self.is_namespaced() => "",
+            "" => "default",
+            namespace => namespace,
         };
-        (&self.group, &self.version, &self.kind, &self.name)
-            == (&other.group, &other.version, &other.kind, &other.name)
-            && namespace(self) == namespace(other)
+        let Self {
+            group,
+            version,
+            kind,
+            name,
+            ..
+        } = self;
+        [group, version, kind, namespace, name].join("\n")
+    }
+
+    pub(super) fn equals(&self, other: &Self) -> bool {
+        self.name == other.name && self.key() == other.key()
     }
 }
 
@@ -124,9 +133,7 @@ fn value<'n>(node: &'n Node<'_>) -> Option<&'n str> {
 
 fn is_empty(root: &Node<'_>) -> bool {
     match &root.kind {
-        NodeKind::Scalar { text, style } => {
-            text.is_empty() && *style != Style::Plain || root.is_null()
-        }
+        NodeKind::Scalar { .. } => root.is_null(),
         NodeKind::Map { pairs, .. } => pairs.is_empty(),
         NodeKind::List { items, .. } => items.is_empty(),
     }

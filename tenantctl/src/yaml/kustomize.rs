@@ -62,6 +62,15 @@ fn with_line_feeds(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Removes byte order marks at the start of lines. Go's parser skips them there, libyaml at the start of the text alone.
+fn without_marks(text: &str) -> Cow<'_, str> {
+    if text.contains("\n\u{feff}") {
+        text.replace("\n\u{feff}", "\n").into()
+    } else {
+        text.into()
+    }
+}
+
 /// A collection that is not closed yet.
 struct Open {
     line: usize,
@@ -73,12 +82,11 @@ struct Open {
 
 /// Parses the first document of a text; `line` counts the lines above the text.
 fn first_document(text: &str, line: usize) -> Result<Option<Owned>, YamlError> {
+    let mut text = without_marks(text).into_owned();
     // libyaml-safer panics at the end of a block scalar without a line feed.
-    let text: Cow<'_, str> = if text.ends_with('\n') {
-        text.into()
-    } else {
-        format!("{text}\n").into()
-    };
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
     let mut input = text.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut input);

@@ -1,28 +1,53 @@
-//! Real kustomize: the one in the `kubectl` on the PATH, or among the tools of `make test`.
+//! Real kustomize: the one in the `kubectl` on the PATH or among the tools of `make test`, or the program `batch`, which builds many
+//! folders in one process and which `KUSTOMIZE_BATCH` names.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 
-pub(crate) struct Kustomize {
-    kubectl: PathBuf,
+pub(crate) enum Kustomize {
+    Kubectl(PathBuf),
+    Batch(PathBuf, Mutex<Option<Batch>>),
+}
+
+pub(crate) struct Batch {
+    child: Child,
+    folders: ChildStdin,
+    answers: BufReader<ChildStdout>,
 }
 
 impl Kustomize {
     pub(crate) fn find() -> Self {
+        if let Some(program) = std::env::var_os("KUSTOMIZE_BATCH") {
+            return Self::Batch(program.into(), Mutex::new(None));
+        }
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/venv/bin");
         let path = std::env::var_os("PATH").unwrap_or_default();
         let kubectl = std::iter::once(tools)
             .chain(std::env::split_paths(&path))
             .map(|folder| folder.join("kubectl"))
             .find(|program| program.is_file());
-        let kubectl =
-            kubectl.expect("kubectl, which contains kustomize: run `make tools`, or install it");
-        Self { kubectl }
+        Self::Kubectl(
+            kubectl.expect("kubectl, which contains kustomize: run `make tools`, or install it"),
+        )
     }
 
     /// Builds a folder; the error is kustomize's message.
     pub(crate) fn build(&self, folder: &Path) -> Result<String, String> {
-        let output = Command::new(&self.kubectl)
+        let kubectl = match self {
+            Self::Kubectl(kubectl) => kubectl,
+            Self::Batch(program, batch) => {
+                let mut batch = batch.lock().expect("no test panics in a build");
+                let running = batch.get_or_insert_with(|| Batch::start(program));
+                return running.build(folder).unwrap_or_else(|| {
+                    // Kustomize overflows its stack on an alias of itself.
+                    *batch = None;
+                    Err("kustomize crashed".to_owned())
+                });
+            }
+        };
+        let output = Command::new(kubectl)
             .arg("kustomize")
             .arg(folder)
             .env("HOME", folder)
@@ -66,6 +91,43 @@ impl Kustomize {
         );
         let output = format!("{}---\n{}", left.0, right.0);
         (output, [left.1, right.1].concat())
+    }
+}
+
+impl Batch {
+    fn start(program: &Path) -> Self {
+        let mut child = Command::new(program)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("KUSTOMIZE_BATCH names a program");
+        Self {
+            folders: child.stdin.take().expect("standard input is piped"),
+            answers: BufReader::new(child.stdout.take().expect("standard output is piped")),
+            child,
+        }
+    }
+
+    /// Builds a folder; `None` if the program ended.
+    fn build(&mut self, folder: &Path) -> Option<Result<String, String>> {
+        writeln!(self.folders, "{}", folder.display()).ok()?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line).ok()?;
+        let answer: serde_json::Value = serde_json::from_str(&line).ok()?;
+        let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+        Some(match text("error") {
+            error if error.is_empty() => Ok(text("output")),
+            error => Err(error),
+        })
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // The program only reads; both calls fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

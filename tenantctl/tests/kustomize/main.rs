@@ -28,8 +28,36 @@ const SEED: u64 = 18;
 const BATCH: usize = 48;
 const EDITS: usize = 3;
 
-/// Cases on which lint and kustomize disagree, each with the reason.
-const DISAGREEMENTS: [(&str, &str); 0] = [];
+/// Cases on which lint and kustomize disagree, each with the reason. Lint passes them and kustomize refuses them, but for tags.
+const DISAGREEMENTS: [(&str, &str); 9] = [
+    (
+        "tag set",
+        "libyaml refuses some malformed tags that go-yaml takes",
+    ),
+    (
+        "k p transformers",
+        "lint does not read the configuration of transformers",
+    ),
+    (
+        "k p generators",
+        "lint does not read the configuration of generators",
+    ),
+    ("k p repl", "lint does not follow replacements"),
+    ("k p repl nosource", "lint does not follow replacements"),
+    (
+        "k p vars",
+        "lint does not follow variables, which kustomize calls deprecated",
+    ),
+    (
+        "k p target labelSelector bad",
+        "lint does not parse selectors of labels",
+    ),
+    (
+        "k p conf",
+        "lint does not read the configuration of transformers",
+    ),
+    ("k p crds yaml", "lint does not read OpenAPI definitions"),
+];
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect(name))
@@ -96,6 +124,10 @@ impl Figures {
                     .iter()
                     .find(|(other, _)| *other == path)
                     .expect("of the batch");
+                // A wrapper renames objects, and kustomize panics on some names; the folder itself decides.
+                if wrapped(&path).is_some_and(|folder| kustomize.build(&folder).is_ok()) {
+                    continue;
+                }
                 self.disagree(
                     case,
                     format!("lint passes {}, kustomize says {message}", path.display()),
@@ -122,6 +154,14 @@ fn wrap(scratch: &Path, folder: &Path, number: usize) -> PathBuf {
     );
     std::fs::write(wrapper.join("kustomization.yaml"), text).expect("written");
     wrapper
+}
+
+/// Returns the folder in a wrapper.
+fn wrapped(wrapper: &Path) -> Option<PathBuf> {
+    let name = wrapper.file_name()?.to_str()?;
+    let text = std::fs::read_to_string(wrapper.join("kustomization.yaml")).ok()?;
+    let entry = text.lines().find_map(|line| line.strip_prefix("- "))?;
+    name.starts_with("wrap-").then(|| wrapper.join(entry))
 }
 
 #[test]

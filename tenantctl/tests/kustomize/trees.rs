@@ -19,11 +19,10 @@ pub(crate) const TIERS: [&str; 3] = ["advanced", "basic", "premium"];
 pub(crate) const PLANE: &str = "application-plane/production";
 pub(crate) const REST: &str = "infrastructure/rest";
 
-/// Path and text of a file.
-type File = (String, String);
+/// A name, and the files of a folder that others wrote, each with its path and its text.
+type Case = (String, Vec<(String, String)>);
 
-/// Files of public folders, by the name of the case.
-pub(crate) static CASES: LazyLock<Vec<(String, Vec<File>)>> = LazyLock::new(|| {
+pub(crate) static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     let cases: Value = serde_json::from_str(include_str!("cases.json")).expect("JSON");
     let cases = cases.as_object().expect("a map of cases");
     let files = |files: &Value| {
@@ -171,7 +170,7 @@ fn respell(generated: &mut Generated, random: &mut Rng) {
         };
         let list = match random.u8(..4) {
             0 => format!("{key}: [{}]\n", entries.join(", ")),
-            1 => format!("{key}: [\n  {},\n]\n", entries.join(",\n  ")),
+            1 => format!("{key}: [\n  {},\n  ]\n", entries.join(",\n  ")),
             2 => format!(
                 "{key}:\n{}",
                 entries
