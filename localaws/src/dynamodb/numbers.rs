@@ -28,10 +28,11 @@ pub(super) fn normalize(value: &mut Value) -> bool {
                 ("N", Value::String(number)) => normalize_number(number),
                 ("NS", Value::Array(numbers)) => {
                     numbers.iter_mut().fold(false, |changed, number| {
-                        let Value::String(number) = number else {
-                            return changed;
+                        let is_changed = match number {
+                            Value::String(number) => normalize_number(number),
+                            other => normalize(other),
                         };
-                        normalize_number(number) || changed
+                        is_changed || changed
                     })
                 }
                 _ => normalize(value),

@@ -174,7 +174,7 @@ async fn a_client_that_disconnects_while_it_waits_receives_no_message() {
     let mut client = TcpStream::connect(endpoint.addr()).await.unwrap();
     let body = format!(r#"{{"QueueUrl":"{url}","WaitTimeSeconds":20,"MaxNumberOfMessages":10}}"#);
     let request = format!(
-        "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: AmazonSQS.ReceiveMessage\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST / HTTP/1.1\r\nhost: localhost\r\nx-amz-target: AmazonSQS.ReceiveMessage\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     client.write_all(request.as_bytes()).await.unwrap();
