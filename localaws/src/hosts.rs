@@ -81,7 +81,7 @@ impl AllowedHosts {
     /// [`ForeignRequest`].
     pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ForeignRequest> {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-        let of_uri = uri.authority().map(|authority| authority.to_string());
+        let of_uri = uri.authority().map(ToString::to_string);
         let named = headers
             .get_all(HOST)
             .iter()

@@ -31,6 +31,9 @@ TOOLS = ["bash", "cat", "cut", "grep", "head", "jq", "mktemp", "sed", "sort", "t
 VARIABLES = "kind=onboarding repository=producer REGISTRY=registry.example"
 """Variables that loops over programs' output would set."""
 
+JSON_SINCE = {"1": 31, "2": 14}
+"""Minor version of each generation of the CLI that calls SQS by the JSON protocol."""
+
 CALL = re.compile(r"(?:^|[(;|{]|\bdo)\s*aws ([a-z0-9]+) ([a-z-]+)(?= |$)", re.M)
 SETTING = re.compile(r"export |[a-z]+\(\) \{.*\}( #.*)?$|[a-z]+=\S+$")
 
@@ -70,14 +73,17 @@ BLOCKS = list(calling_blocks())
 
 
 def generations() -> dict[str, list[str]]:
-    """Command lines of the CLIs here, by version; `AWS_CLIS` names more programs."""
+    """Command lines of the CLIs here, by version; `AWS_CLIS` names more programs.
+
+    Older ones call SQS by the Query protocol, which `localaws` does not serve.
+    """
     ours = [sys.executable, str(Path(sys.executable).parent / "aws")]
     others = [path for path in (*os.environ.get("AWS_CLIS", "").split(":"), "/usr/bin/aws") if shutil.which(path)]
     found: dict[str, list[str]] = {}
     for command in (ours, *([path] for path in others)):
         done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
-        version = re.match(r"aws-cli/(\d+\.\d+)", done.stdout + done.stderr)
-        if version:
+        version = re.match(r"aws-cli/((\d+)\.(\d+))", done.stdout + done.stderr)
+        if version and int(version[3]) >= JSON_SINCE[version[2]]:
             found.setdefault(version[1], command)
     return found
 
@@ -95,7 +101,6 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
             aws.sqs.create_queue(QueueName=f"argoworkflows-{kind}-queue", Attributes={"RedrivePolicy": policy})
         for name in ("consumer-tenant-3-x11", "consumer-tenant-4-x11", "consumer-pool-1-x7k"):
             aws.dynamodb.create_table(TableName=name, **SCHEMA)
-            aws.dynamodb.put_item(TableName=name, Item=item("m1", "tenant-4"))
         parts = ("tenant_id", "sk", "outbox_shard")
         aws.dynamodb.create_table(
             TableName="payments-pool-1-x7k",
@@ -155,6 +160,7 @@ def test_the_pages_call_every_service_of_the_endpoint() -> None:
 def test_the_commands_of_a_page_work(
     seeded: Aws, tmp_path: Path, generation: str, page: str, settings: str, block: str
 ) -> None:
+    seeded.dynamodb.put_item(TableName="consumer-pool-1-x7k", Item=item("m1", "tenant-4"))
     tools, log = tmp_path / "bin", tmp_path / "log"
     tools.mkdir()
     shutil.copytree(REPOSITORY / "docker", tmp_path / "docker")

@@ -51,7 +51,7 @@ async fn assert_own_sites_only(of: SocketAddr, method: &str, path: &str) {
 #[cfg(target_os = "linux")]
 fn listening(pid: u32) -> Vec<SocketAddr> {
     let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
-        .unwrap()
+        .expect("the process runs")
         .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
         .filter_map(|link| {
             Some(
@@ -62,16 +62,18 @@ fn listening(pid: u32) -> Vec<SocketAddr> {
             )
         })
         .collect();
-    let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).expect("a table");
     table
         .lines()
         .skip(1)
         .map(|line| line.split_whitespace().collect::<Vec<_>>())
         .filter(|fields| fields[3] == "0A" && sockets.iter().any(|inode| inode == fields[9]))
         .map(|fields| {
-            let (address, port) = fields[1].split_once(':').unwrap();
-            let address = u32::from_str_radix(address, 16).unwrap().to_le_bytes();
-            let port = u16::from_str_radix(port, 16).unwrap();
+            let (address, port) = fields[1].split_once(':').expect("a port");
+            let address = u32::from_str_radix(address, 16)
+                .expect("hexadecimal")
+                .to_le_bytes();
+            let port = u16::from_str_radix(port, 16).expect("hexadecimal");
             SocketAddr::new(IpAddr::V4(Ipv4Addr::from(address)), port)
         })
         .collect()
