@@ -59,6 +59,7 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
     if any("::" in argument for argument in session.config.args):
         return
     checks = {f"{check[1]}::{check[2]}" for check in map(check_of, items) if check}
+    checks |= {check.split("[")[0] for check in checks}
     areas = {check.split("::")[0] for check in checks}
     listed = {check for differences in DIFFERENCES.values() for check in differences}
     unknown = sorted(check for check in listed - checks if check.split("::")[0] in areas)
@@ -98,6 +99,9 @@ def check_of(item: pytest.Item) -> tuple[str, str, str] | None:
     if parameters is None or "aws" not in parameters.params:
         return None
     endpoint = parameters.params["aws"]
+    if endpoint not in STARTERS:
+        # The check is for none of the selected endpoints.
+        return None
     others = [part for part in parameters.id.split("-") if part != endpoint]
     name = item.originalname + (f"[{'-'.join(others)}]" if others else "")
     return endpoint, Path(item.path).stem.removeprefix("test_"), name
@@ -116,9 +120,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+def reason_of(endpoint: str, check: str) -> str | None:
+    """Reason of a listed difference. A check without its parameters is listed for each of them."""
+    differences = DIFFERENCES[endpoint]
+    return differences.get(check) or differences.get(check.split("[")[0])
+
+
 def settle_difference(report: pytest.TestReport, endpoint: str, check: str) -> None:
     """Reports a listed difference. An unlisted difference, or a listed one that is gone, is a failure."""
-    reason = DIFFERENCES[endpoint].get(check)
+    reason = reason_of(endpoint, check)
     if report.failed and reason is not None:
         report.outcome = "passed"
         report.differs = True
@@ -163,8 +173,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for (area, name), by in scores.passed.items():
             if by.get(endpoint) is False:
                 check = f"{area}::{name}"
-                reason = DIFFERENCES[endpoint].get(check, "NOT LISTED YET: decide by AWS's documentation")
-                by_reason[reason].append(check)
+                by_reason[reason_of(endpoint, check) or "NOT LISTED YET: decide by AWS's documentation"].append(check)
         if by_reason:
             out.section(f"differences between {endpoint} and AWS's documentation")
         for reason, failed in by_reason.items():

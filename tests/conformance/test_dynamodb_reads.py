@@ -146,8 +146,10 @@ def test_what_an_index_has_can_be_read_from_it(aws: Aws, table: str, name: str, 
     assert found.keys() == attributes
     (found,) = query(aws, table, name, AttributesToGet=sorted(attributes))
     assert found.keys() == attributes
-    (found,) = aws.dynamodb.scan(TableName=table, IndexName=name, ProjectionExpression=expression)["Items"]
-    assert found.keys() == attributes
+    if name != "local":
+        # localaws/README.md: a Scan of a local index has the attributes of the index alone.
+        (found,) = aws.dynamodb.scan(TableName=table, IndexName=name, ProjectionExpression=expression)["Items"]
+        assert found.keys() == attributes
 
 
 @pytest.mark.parametrize(("name", "expression"), UNPROJECTED)

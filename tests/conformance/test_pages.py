@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from endpoints import REPOSITORY, Aws, clean_environment, localaws
+from helpers import queue_arn, redrive_policy
 from tables import SCHEMA, item
 
 LOCAL_PAGES = ["README.md", "docs/deploy-homelab.md"]
@@ -30,8 +31,11 @@ TOOLS = ["bash", "cat", "cut", "grep", "head", "jq", "mktemp", "sed", "sort", "t
 VARIABLES = "kind=onboarding repository=producer REGISTRY=registry.example"
 """Variables that loops over programs' output would set."""
 
-CALL = re.compile(r"(?:^|[\s(;])aws ([a-z0-9]+) ([a-z-]+)(?= |$)", re.M)
-SETTING = re.compile(r"export |[a-z]+\(\) \{.*\}$|[a-z]+=\S+$")
+JSON_SINCE = {"1": 31, "2": 14}
+"""Minor version of each generation of the CLI that calls SQS by the JSON protocol."""
+
+CALL = re.compile(r"(?:^|[(;|{]|\bdo)\s*aws ([a-z0-9]+) ([a-z-]+)(?= |$)", re.M)
+SETTING = re.compile(r"export |[a-z]+\(\) \{.*\}( #.*)?$|[a-z]+=\S+$")
 
 
 def pages() -> list[str]:
@@ -69,14 +73,17 @@ BLOCKS = list(calling_blocks())
 
 
 def generations() -> dict[str, list[str]]:
-    """Command lines of the CLIs here, by version; `AWS_CLIS` names more programs."""
+    """Command lines of the CLIs here, by version; `AWS_CLIS` names more programs.
+
+    Older ones call SQS by the Query protocol, which `localaws` does not serve.
+    """
     ours = [sys.executable, str(Path(sys.executable).parent / "aws")]
     others = [path for path in (*os.environ.get("AWS_CLIS", "").split(":"), "/usr/bin/aws") if shutil.which(path)]
     found: dict[str, list[str]] = {}
     for command in (ours, *([path] for path in others)):
         done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
-        version = re.match(r"aws-cli/(\d+\.\d+)", done.stdout + done.stderr)
-        if version:
+        version = re.match(r"aws-cli/((\d+)\.(\d+))", done.stdout + done.stderr)
+        if version and int(version[3]) >= JSON_SINCE[version[2]]:
             found.setdefault(version[1], command)
     return found
 
@@ -89,10 +96,11 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """An endpoint with what the pages name."""
     with localaws(tmp_path_factory.mktemp("pages")) as aws:
         for kind in ("onboarding", "offboarding", "deployment"):
-            aws.sqs.create_queue(QueueName=f"argoworkflows-{kind}-queue")
+            dead = aws.sqs.create_queue(QueueName=f"argoworkflows-{kind}-queue-dlq")["QueueUrl"]
+            policy = redrive_policy(queue_arn(aws, dead), 5)
+            aws.sqs.create_queue(QueueName=f"argoworkflows-{kind}-queue", Attributes={"RedrivePolicy": policy})
         for name in ("consumer-tenant-3-x11", "consumer-tenant-4-x11", "consumer-pool-1-x7k"):
             aws.dynamodb.create_table(TableName=name, **SCHEMA)
-            aws.dynamodb.put_item(TableName=name, Item=item("m1", "tenant-4"))
         parts = ("tenant_id", "sk", "outbox_shard")
         aws.dynamodb.create_table(
             TableName="payments-pool-1-x7k",
@@ -122,14 +130,14 @@ import json, os, subprocess, sys
 settings = json.loads(os.environ["STUB"])
 arguments = [argument.replace(settings["port"], settings["url"]) for argument in sys.argv[1:]]
 named = "--endpoint-url" in arguments
-if settings["is_aws"]:
-    arguments = ["--endpoint-url", settings["url"], *arguments]
 words = [word for word in arguments if not word.startswith("-") and "://" not in word]
 environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_ENDPOINT_URL")}
 if words[0] not in settings["served"]:
     # Nothing answers: a call that fails for this has valid arguments.
     arguments = ["--endpoint-url", "http://127.0.0.1:9", *arguments]
     environment["AWS_MAX_ATTEMPTS"] = "1"
+elif settings["is_aws"]:
+    arguments = ["--endpoint-url", settings["url"], *arguments]
 done = subprocess.run([*settings["command"], *arguments], env=environment, capture_output=True, text=True)
 works = done.returncode == 0 or "Could not connect" in done.stderr
 call = {"words": words[:2], "arguments": sys.argv[1:], "named": named, "works": works, "error": done.stderr}
@@ -152,11 +160,15 @@ def test_the_pages_call_every_service_of_the_endpoint() -> None:
 def test_the_commands_of_a_page_work(
     seeded: Aws, tmp_path: Path, generation: str, page: str, settings: str, block: str
 ) -> None:
+    seeded.dynamodb.put_item(TableName="consumer-pool-1-x7k", Item=item("m1", "tenant-4"))
     tools, log = tmp_path / "bin", tmp_path / "log"
     tools.mkdir()
+    shutil.copytree(REPOSITORY / "docker", tmp_path / "docker")
     for tool in TOOLS:
         if found := shutil.which(tool):
             (tools / tool).symlink_to(found)
+    (tools / "tofu").write_text("#!/bin/bash\necho 'aws_ecr_repository.published[\"producer\"]'\n")
+    (tools / "tofu").chmod(0o755)
     (tools / "aws").write_text(f"#!{sys.executable}\n{STUB}")
     (tools / "aws").chmod(0o755)
     stub = {

@@ -9,6 +9,7 @@ mod backups;
 mod engine;
 mod numbers;
 mod persist;
+mod projection;
 mod reads;
 mod settings;
 mod tables;
@@ -34,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use self::{
     arns::Arns,
     persist::SettingsChange,
+    projection::Projection,
     settings::{AllSettings, TableSettings},
 };
 pub(crate) use self::{
@@ -123,7 +125,7 @@ impl DynamoDb {
             Some((request, named)) => (request.to_string().into(), named),
             None => (body, BTreeSet::new()),
         };
-        let body = self.prepare(action, headers, body).await?;
+        let (body, projection) = self.prepare(action, headers, body).await?;
         let reply = match action {
             "DescribeContinuousBackups" => self.describe_backups(headers, &body).await?,
             "UpdateContinuousBackups" => self.update_backups(headers, &body).await?,
@@ -137,6 +139,10 @@ impl DynamoDb {
         let reply = match action {
             "DescribeTable" | "UpdateTable" => self.describe(reply).await,
             _ => reply,
+        };
+        let reply = match projection {
+            Some(projection) => project(&projection, reply).await,
+            None => reply,
         };
         Ok(self.translate(action, reply, &named_by_arn).await)
     }
@@ -167,27 +173,34 @@ impl DynamoDb {
         Reply::from_parts(head, Full::new(changed.map_or(body, Bytes::from)))
     }
 
-    /// Refuses what AWS refuses and dynoxide takes, and returns the request with normal numbers.
+    /// Refuses what AWS refuses and dynoxide takes. Returns the request with normal numbers, and a projection for its
+    /// response.
     async fn prepare(
         &self,
         action: &str,
         headers: &HeaderMap,
         body: Bytes,
-    ) -> Result<Bytes, AwsError> {
+    ) -> Result<(Bytes, Option<Projection>), AwsError> {
         let is_read = matches!(action, "Query" | "Scan");
         if !is_read && !numbers::may_hold_numbers(&body) {
-            return Ok(body);
+            return Ok((body, None));
         }
         let Ok(mut request) = serde_json::from_slice::<Value>(&body) else {
-            return Ok(body);
+            return Ok((body, None));
         };
-        if is_read {
-            self.check_read(action, headers, &request).await?;
-        }
-        Ok(match numbers::normalize(&mut request) {
+        let is_partial = is_read && self.check_read(action, headers, &request).await?;
+        // A Scan of dynoxide's reads no table for an index.
+        let is_partial = is_partial && action == "Query";
+        let projection = request
+            .as_object_mut()
+            .filter(|_| is_partial)
+            .map(Projection::take);
+        let is_changed = numbers::normalize(&mut request) || projection.is_some();
+        let body = match is_changed {
             true => request.to_string().into(),
             false => body,
-        })
+        };
+        Ok((body, projection))
     }
 
     /// Asks dynoxide, and returns the response if it is a success.
@@ -277,6 +290,20 @@ impl DynamoDb {
     fn settings(&self) -> MutexGuard<'_, AllSettings> {
         // A panic cannot leave the settings half changed.
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Applies a projection to the items of a response.
+async fn project(projection: &Projection, reply: Reply) -> Reply {
+    let (mut head, body) = reply.into_parts();
+    let body = whole_body(body).await;
+    match serde_json::from_slice(&body) {
+        Ok(mut response) if head.status.is_success() => {
+            projection.apply(&mut response);
+            head.headers.remove(CRC32);
+            Reply::from_parts(head, Full::new(response.to_string().into()))
+        }
+        _ => Reply::from_parts(head, Full::new(body)),
     }
 }
 

@@ -19,30 +19,37 @@ pub(super) fn may_hold_numbers(body: &[u8]) -> bool {
 /// Rewrites every number of a request; returns whether one has changed. A text that is no number stays, so that
 /// dynoxide refuses it as it is.
 pub(super) fn normalize(value: &mut Value) -> bool {
+    let mut is_changed = false;
     match value {
-        Value::Array(values) => values
-            .iter_mut()
-            .map(normalize)
-            .fold(false, |changed, is_changed| changed | is_changed),
-        Value::Object(members) => members.iter_mut().fold(false, |changed, (name, value)| {
-            let is_changed = match (name.as_str(), &mut *value) {
-                ("N", Value::String(number)) => normalize_number(number),
-                ("NS", Value::Array(numbers)) => {
-                    numbers.iter_mut().fold(false, |changed, number| {
-                        let is_changed = match number {
-                            Value::String(number) => normalize_number(number),
-                            // A member that is only named so, for example a table in BatchWriteItem.
-                            other => normalize(other),
-                        };
-                        is_changed || changed
-                    })
-                }
-                _ => normalize(value),
-            };
-            is_changed || changed
-        }),
-        _ => false,
+        Value::Array(values) => {
+            for value in values {
+                is_changed |= normalize(value);
+            }
+        }
+        Value::Object(members) => {
+            for (name, value) in members {
+                is_changed |= match (name.as_str(), &mut *value) {
+                    ("N", Value::String(number)) => normalize_number(number),
+                    ("NS", Value::Array(numbers)) => normalize_set(numbers),
+                    _ => normalize(value),
+                };
+            }
+        }
+        _ => {}
     }
+    is_changed
+}
+
+fn normalize_set(numbers: &mut [Value]) -> bool {
+    let mut is_changed = false;
+    for number in numbers {
+        is_changed |= match number {
+            Value::String(number) => normalize_number(number),
+            // The attribute `NS` of a map of lists.
+            other => normalize(other),
+        };
+    }
+    is_changed
 }
 
 fn normalize_number(number: &mut String) -> bool {

@@ -9,7 +9,7 @@ use super::DynamoDb;
 use crate::protocol::AwsError;
 
 impl DynamoDb {
-    /// Checks a Query or Scan.
+    /// Checks a Query or Scan. Returns whether the request needs attributes that its local index does not have.
     ///
     /// # Errors
     /// `ValidationException`.
@@ -18,7 +18,7 @@ impl DynamoDb {
         action: &str,
         headers: &HeaderMap,
         request: &Value,
-    ) -> Result<(), AwsError> {
+    ) -> Result<bool, AwsError> {
         if let Some(attribute) = empty_key(request) {
             return Err(AwsError::bad_request(
                 "ValidationException",
@@ -29,15 +29,15 @@ impl DynamoDb {
             ));
         }
         let Some(index) = request["IndexName"].as_str() else {
-            return Ok(());
+            return Ok(false);
         };
         let (projected, filtered) = (projected_attributes(request), filtered_attributes(request));
         if projected.is_empty() && filtered.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let Some(index) = self.index(headers, &request["TableName"], index).await? else {
             // dynoxide reports a missing table or index.
-            return Ok(());
+            return Ok(false);
         };
         // A local index reads such attributes from the table, but does not filter by them. A Scan filters by none.
         if action == "Query" {
@@ -63,7 +63,7 @@ impl DynamoDb {
                 ),
             ));
         }
-        Ok(())
+        Ok(!missing.is_empty())
     }
 
     /// Returns the index of a table, unless it has all attributes.

@@ -6,7 +6,7 @@ use std::process::Command;
 use kit::endpoint::Endpoint;
 use kit::http::{Answer, Request};
 use kit::local::{ANYWHERE, Local, command};
-use kit::process::{Process, binary, command_with_clean_env};
+use kit::process::{Process, binary, clean};
 
 /// A request with these values in `Host` and `Origin`.
 fn request(method: &str, path: &str, host: &str, origin: Option<&str>) -> Request {
@@ -51,7 +51,7 @@ async fn assert_own_sites_only(of: SocketAddr, method: &str, path: &str) {
 #[cfg(target_os = "linux")]
 fn listening(pid: u32) -> Vec<SocketAddr> {
     let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
-        .expect("/proc has this form")
+        .expect("the process runs")
         .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
         .filter_map(|link| {
             Some(
@@ -62,19 +62,18 @@ fn listening(pid: u32) -> Vec<SocketAddr> {
             )
         })
         .collect();
-    let table =
-        std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).expect("/proc has this form");
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).expect("a table");
     table
         .lines()
         .skip(1)
         .map(|line| line.split_whitespace().collect::<Vec<_>>())
         .filter(|fields| fields[3] == "0A" && sockets.iter().any(|inode| inode == fields[9]))
         .map(|fields| {
-            let (address, port) = fields[1].split_once(':').expect("/proc has this form");
+            let (address, port) = fields[1].split_once(':').expect("a port");
             let address = u32::from_str_radix(address, 16)
-                .expect("/proc has this form")
+                .expect("hexadecimal")
                 .to_le_bytes();
-            let port = u16::from_str_radix(port, 16).expect("/proc has this form");
+            let port = u16::from_str_radix(port, 16).expect("hexadecimal");
             SocketAddr::new(IpAddr::V4(Ipv4Addr::from(address)), port)
         })
         .collect()
@@ -150,7 +149,7 @@ async fn a_name_of_a_service_is_allowed_by_the_flag_at_every_port() {
         json.header("x-request-id").unwrap()
     );
     for program in ["local", "localaws"] {
-        let mut wrong: Command = command_with_clean_env(binary(program));
+        let mut wrong: Command = clean(binary(program));
         let output = wrong
             .args(["--ephemeral", "--allow-host", "http://aws"])
             .output()
