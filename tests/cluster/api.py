@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from layout import NODE, PKI
+from layout import API_SERVER, PKI
 
 Object = dict[str, Any]
 IRREGULAR = {"EventBus": "eventbus"}
@@ -30,7 +30,7 @@ class ApiError(Exception):
 class Api:
     """One identity at the API server: the administrator, or a service account by impersonation."""
 
-    def __init__(self, identity: str = "admin", as_user: str | None = None, server: str = NODE) -> None:
+    def __init__(self, identity: str = "admin", as_user: str | None = None, server: str = API_SERVER) -> None:
         self.server = server
         self.as_user = as_user
         self.tls = ssl.create_default_context(cafile=PKI / "kubernetes.crt")
@@ -61,7 +61,7 @@ class Api:
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         for attempt in (1, 2):
             connection = getattr(self.local, "connection", None) or http.client.HTTPSConnection(
-                self.server, 6443, context=self.tls, timeout=30
+                self.server, context=self.tls, timeout=30
             )
             self.local.connection = connection
             try:
@@ -84,7 +84,7 @@ class Api:
 
     def raw(self, path: str) -> str:
         """The answer as text, for metrics and logs."""
-        connection = http.client.HTTPSConnection(self.server, 6443, context=self.tls, timeout=30)
+        connection = http.client.HTTPSConnection(self.server, context=self.tls, timeout=30)
         try:
             connection.request("GET", path, headers=self.headers())
             answer = connection.getresponse()
@@ -140,7 +140,7 @@ class Api:
 
     def watch(self, kind: str, namespace: str | None = None, seconds: int = 30) -> Iterator[tuple[str, Object]]:
         """Events from now on, beginning with every object there is; ends after some seconds."""
-        connection = http.client.HTTPSConnection(self.server, 6443, context=self.tls, timeout=seconds + 10)
+        connection = http.client.HTTPSConnection(self.server, context=self.tls, timeout=seconds + 10)
         try:
             path = f"{address(kind, namespace)}?watch=true&timeoutSeconds={seconds}"
             connection.request("GET", path, headers=self.headers())

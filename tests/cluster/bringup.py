@@ -312,10 +312,12 @@ def seed_gitops() -> Path:
 
 
 def make_secrets(api: Api) -> None:
-    api.apply(pull_secret("flux-system", ca__crt=(PKI / "homelab.crt").read_text()))
+    authority = (PKI / "homelab.crt").read_text()
+    api.apply(pull_secret("flux-system", ca__crt=authority))
     wanted = {
         "flux-tenants": lambda: [
             keys("flux-tenants"),
+            pull_secret("flux-tenants", ca__crt=authority),
             secret("flux-tenants", "terraform-git", username=GIT_LOGIN[0], password=GIT_LOGIN[1]),
         ],
         "tenant-secrets": lambda: [keys("tenant-secrets"), pull_secret("tenant-secrets")],
@@ -362,7 +364,7 @@ def make_receiver(api: Api) -> None:
 def wait_for_tiers(api: Api) -> None:
     def unfinished() -> str:
         for name in ("pooled-envs", "tenants"):
-            found = api.find(flux.KUSTOMIZATION, name, "flux-tenants")
+            found = api.find(flux.KUSTOMIZATION, name, "flux-system")
             if not found or not is_current(found):
                 return f"Kustomization {name}: {condition(found or {}).get('message')}"
         for name in ("pool-1", "tenant-1", "tenant-2", "tenant-3"):

@@ -11,6 +11,11 @@ cluster: tools ## Start a real Kubernetes with all tiers on it (root; the tools 
 cluster-test: tools ## Drive the running cluster (CLUSTER_TESTS="-k policies" chooses)
 	$(CLUSTER) run $(VENV)/bin/python -m pytest tests/cluster $(CLUSTER_TESTS)
 
+.PHONY: admission
+admission: tools ## Try every attack on the policies at a real API server alone (no root; `make cluster` builds the program)
+	$(VENV)/bin/python tests/cluster/bare.py --quiet --tree homelab
+	$(VENV)/bin/python tests/cluster/bare.py --quiet --tree production
+
 .PHONY: cluster-down
 cluster-down: ## End that cluster; nothing but the tools in .tools/cluster is left
 	$(CLUSTER) down

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -34,7 +35,9 @@ def note() -> Any:
 
 @pytest.fixture(autouse=True)
 def healthy(api: Api) -> None:
-    """No test begins in what another left behind."""
+    """No test begins in what another left behind. An API server alone has no tenants that answer."""
+    if os.environ.get("CLUSTER_BARE"):
+        return
 
     def all_ready() -> bool:
         for name in ("pool-1", "tenant-1", "tenant-2", "tenant-3"):

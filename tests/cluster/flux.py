@@ -145,17 +145,17 @@ def bootstrap(api: Api, scratch: Path, *, url: str, branch: str, path: str, user
     (target / "gotk-components.yaml").write_text(yaml.safe_dump_all(components(), sort_keys=False))
     (target / "gotk-sync.yaml").write_text(yaml.safe_dump_all(sync(url, branch, path), sort_keys=False))
     if not (target / "kustomization.yaml").exists():
-        own = {
+        listing = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "resources": ["gotk-components.yaml", "gotk-sync.yaml"],
         }
-        (target / "kustomization.yaml").write_text(yaml.safe_dump(own))
+        (target / "kustomization.yaml").write_text(yaml.safe_dump(listing))
     git(folder, "add", "--all")
     identity = ("-c", "user.name=Flux", "-c", "user.email=flux@example.com")
     git(folder, *identity, "commit", "--quiet", "--message", "Add Flux manifests")
     git(folder, "push", "--quiet", "origin", f"HEAD:{branch}")
-    install(api, target)
+    own = install(api, target)
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -165,7 +165,7 @@ def bootstrap(api: Api, scratch: Path, *, url: str, branch: str, path: str, user
         },
     }
     api.apply(secret, "flux")
-    for manifest in sync(url, branch, path):
+    for manifest in own:
         wait_for("Flux's kinds", lambda manifest=manifest: applied(api, manifest), 30)
 
 
@@ -181,14 +181,16 @@ def applied(api: Api, manifest: dict[str, Any]) -> bool:
     return True
 
 
-def install(api: Api, folder: Path) -> None:
-    """Applies the components as the repository's own kustomization patches them."""
+def install(api: Api, folder: Path) -> list[dict[str, Any]]:
+    """Applies the components as the repository's own kustomization patches them; returns the sync objects, patched."""
     from layout import KUBECTL
 
     built = list(yaml.safe_load_all(run(KUBECTL, "kustomize", folder)))
-    apply_all(api, [o for o in built if o["kind"] not in ("GitRepository", "Kustomization")])
+    own = [o for o in built if o["kind"] in ("GitRepository", "Kustomization")]
+    apply_all(api, [o for o in built if o not in own])
     for name in CONTROLLERS:
         wait_for_deployment(api, NAMESPACE, name)
+    return own
 
 
 def request(api: Api, kind: str, name: str, namespace: str) -> str:

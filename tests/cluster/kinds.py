@@ -66,6 +66,10 @@ OPEN = {
         ("notification.toolkit.fluxcd.io", "v1beta3", "Alert", "alerts", True),
         ("notification.toolkit.fluxcd.io", "v1beta3", "Provider", "providers", True),
     ),
+    "flux-others": (
+        ("source.extensions.fluxcd.io", "v1beta1", "ArtifactGenerator", "artifactgenerators", True),
+        ("fluxcd.controlplane.io", "v1", "ResourceSet", "resourcesets", True),
+    ),
     "prometheus": (
         ("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors", True),
         ("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors", True),

@@ -35,8 +35,8 @@ IS_OLD = KUBERNETES == "1.30"
 ADMISSION = ("NodeRestriction",)
 
 
-def start_etcd() -> None:
-    client, peer = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
+def start_etcd(port: int = 2379) -> None:
+    client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}"
     start(
         *(
             "etcd",
@@ -52,10 +52,11 @@ def start_etcd() -> None:
     )
 
 
-def start_api_server() -> None:
+def start_api_server(bind: str = "0.0.0.0", port: int = 6443, etcd: int = 2379) -> None:
     start(
-        *("apiserver", KUBE, "kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", f"--advertise-address={NODE}"),
-        *("--secure-port=6443", "--bind-address=0.0.0.0", f"--service-cluster-ip-range={SERVICE_RANGE}"),
+        *("apiserver", KUBE, "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{etcd}"),
+        *(f"--advertise-address={NODE}", f"--secure-port={port}", f"--bind-address={bind}"),
+        f"--service-cluster-ip-range={SERVICE_RANGE}",
         *(f"--tls-cert-file={PKI}/apiserver.crt", f"--tls-private-key-file={PKI}/apiserver.key"),
         *(f"--client-ca-file={PKI}/kubernetes.crt", "--authorization-mode=Node,RBAC", "--allow-privileged=true"),
         *("--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={PKI}/sa.pub"),

@@ -15,7 +15,7 @@ HOME = ROOT / ".tools" / "cluster"
 BIN = HOME / "bin"
 SOURCES = HOME / "src"
 IMAGES = HOME / "images"
-PKI = HOME / "pki"
+PKI = Path(os.environ.get("CLUSTER_PKI", HOME / "pki"))
 
 RUN = Path(os.environ.get("CLUSTER_RUN", "/run/tenantry-cluster"))
 """Of one running cluster: sockets, logs, databases. `make cluster-down` removes it."""
@@ -28,12 +28,16 @@ KUBERNETES = os.environ.get("CLUSTER_KUBERNETES", "1.36")
 """The newest version, or 1.30, the oldest the charts promise to work on."""
 KUBE = BIN / ("kube" if KUBERNETES == "1.36" else f"kube-{KUBERNETES}")
 
+TREE = os.environ.get("CLUSTER_TREE", "homelab")
+"""The cluster of gitops/clusters that is applied."""
+
 KUBECTL = VENV / "kubectl"
 PYTHON = Path(sys.executable)
 
 # Documentation and benchmarking ranges (RFC 5737, RFC 2544): they collide with no network of a machine.
 HOST_ADDRESS = "198.51.100.254"
 NODE = "198.51.100.1"
+API_SERVER = os.environ.get("CLUSTER_API", f"{NODE}:6443")
 GATEWAY_ADDRESS = "198.51.100.10"
 POD_RANGE = "198.18.0.0/16"
 NODE_POD_RANGE = "198.18.0.0/20"

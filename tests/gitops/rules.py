@@ -33,6 +33,8 @@ LIST_KEYS = {"apiVersion", "kind", "patches", "resources"}
 EXACT = re.compile(r"v?\d+\.\d+\.\d+")
 RELEASE = re.compile(r"\d+\.\d+\.(x|\d+)")
 """Version of a tenant's chart: exact, or all patch levels of a minor version, as `tenantctl deploy` writes it."""
+BOOTSTRAPPED = {("ServiceAccount", "flux-system", f"{name}-controller") for name in ("kustomize", "helm")}
+"""Accounts that `flux bootstrap` makes."""
 DURATIONS = {"interval", "retryInterval", "timeout"}
 DURATION = re.compile(r"([0-9]+(\.[0-9]+)?(ms|s|m|h))+")
 MARKER = re.compile(r'"\$imagepolicy": "([^":]+):([^":]+)(?::(tag|name))?"')
@@ -126,7 +128,7 @@ def every_reference_resolves(repository: Repository) -> Iterator[str]:
     for cluster in CLUSTERS:
         applied = repository.applied(cluster)
         objects = [o for a in applied for o in a.objects]
-        there = {full_id(o) for o in objects}
+        there = {full_id(o) for o in objects} | BOOTSTRAPPED
         repeated = [i for i, n in Counter(map(full_id, objects)).items() if n > 1]
         yield from (f"{cluster}: {'/'.join(i)} is applied twice" for i in repeated)
         namespaces = {name for kind, _, name in there if kind == "Namespace"} | {"flux-system", "kube-system"}
@@ -176,6 +178,49 @@ def references(o: Manifest) -> Iterator[tuple[str, str, str]]:
 
 
 @rule
+def everything_holds_with_flux_locked_down(repository: Repository) -> Iterator[str]:
+    """With Flux's lock-down, an object has an account of its own and uses objects of its own namespace."""
+    for cluster in CLUSTERS:
+        root = Path("clusters") / cluster / "flux-system"
+        yield from (f"{root}: {message}" for message in unlocked(repository.kustomization(root).get("patches", [])))
+        for o in repository.objects(cluster):
+            if not o["apiVersion"].partition("/")[0].endswith("toolkit.fluxcd.io"):
+                continue
+            name, home = "/".join(full_id(o)), o["metadata"]["namespace"]
+            if o["kind"] in ("HelmRelease", "Kustomization") and "serviceAccountName" not in o["spec"]:
+                yield f"{cluster}: {name} has no serviceAccountName, so Flux gives it the rights of the account default"
+            for path, value in walk({k: v for k, v in o["spec"].items() if k != "values"}):
+                if re.search(r"(Ref|dependsOn\[\d+\])\.namespace$", path) and value != home:
+                    yield f"{cluster}: {name}: {path} is {value}, and Flux refuses other namespaces than {home}"
+
+
+@rule
+def nothing_is_loaded_from_outside(repository: Repository) -> Iterator[str]:
+    for folder in repository.kustomizations():
+        for entry in repository.kustomization(folder).get("resources", []):
+            if "://" in entry or entry.startswith(("git@", "github.com/")):
+                yield f"{folder}: {entry} is remote, and Flux refuses that"
+
+
+LOCKS = {
+    "--no-cross-namespace-refs=true": ("kustomize", "helm", "notification", "image-reflector", "image-automation"),
+    "--default-service-account=default": ("kustomize", "helm"),
+    "--no-remote-bases=true": ("kustomize",),
+}
+"""Flux's lock-down flags for several tenants, and the controllers that have them."""
+
+
+def unlocked(patches: list[Manifest]) -> Iterator[str]:
+    """The flags that a cluster's patches of Flux's controllers lack."""
+    for flag, controllers in LOCKS.items():
+        for controller in controllers:
+            targets = [p["target"] for p in patches if f"value: {flag}\n" in p["patch"]]
+            name = f"{controller}-controller"
+            if not any(t["kind"] == "Deployment" and re.fullmatch(t["name"], name) for t in targets):
+                yield f"{name} lacks {flag}"
+
+
+@rule
 def kustomizations_are_ordered(repository: Repository) -> Iterator[str]:
     """sources → infrastructure → pooled-envs → tenants, without a cycle."""
     for cluster in CLUSTERS:
@@ -207,7 +252,7 @@ def a_component_delays_no_tenant(repository: Repository) -> Iterator[str]:
     """Tenants and pools wait for their dependencies on a new cluster, not for their health ever after."""
     for cluster in CLUSTERS:
         for applied in repository.applied(cluster)[1:]:
-            if applied.namespace == "flux-tenants":
+            if applied.name in ("pooled-envs", "tenants"):
                 for dependency in applied.spec.get("dependsOn", []):
                     if dependency.get("readyExpr") != "has(dep.status.lastAppliedRevision)":
                         yield f"{cluster}: {applied.name} waits for the health of {dependency['name']}"

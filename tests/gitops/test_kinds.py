@@ -29,7 +29,7 @@ WRONG: dict[str, tuple[tuple[str, str, str], str, Any]] = {
     "Flux Kustomization, unknown field": (("Kustomization", "flux-system", "sources"), "spec.retryInterval_", "1m"),
     "Flux Kustomization, wrong value": (("Kustomization", "flux-system", "sources"), "spec.prune", "yes"),
     "GitRepository, unknown field": (("GitRepository", "flux-tenants", "terraform-v0-0-1"), "spec.ref.tags", "v1"),
-    "HelmRepository, wrong value": (("HelmRepository", "flux-system", "tenantry-charts"), "spec.provider", "amazon"),
+    "HelmRepository, wrong value": (("HelmRepository", "flux-tenants", "tenantry-charts"), "spec.provider", "amazon"),
     "ImagePolicy, unknown field": (("ImagePolicy", "flux-system", "producer"), "spec.policy.numeric", {}),
     "ImageUpdateAutomation, unknown field": (
         ("ImageUpdateAutomation", "flux-system", "application-plane"),

@@ -145,7 +145,47 @@ BROKEN: dict[str, tuple[str, Break]] = {
     ),
     "a namespace that comes too late": (
         "a_new_cluster_can_begin",
+        replace("clusters/production/tenants.yaml", "  namespace: flux-system", "  namespace: tenantry"),
+    ),
+    "a namespace that nothing makes": (
+        "every_reference_resolves",
         replace("clusters/production/kustomization.yaml", "- flux-tenants.yaml\n", ""),
+    ),
+    "a Kustomization without an account": (
+        "everything_holds_with_flux_locked_down",
+        replace("clusters/production/sources.yaml", "  serviceAccountName: kustomize-controller\n", ""),
+    ),
+    "a component without an account": (
+        "everything_holds_with_flux_locked_down",
+        replace(f"{COMPONENTS}/kubecost/release.yaml", "  serviceAccountName: helm-controller\n", ""),
+    ),
+    "the root without an account": (
+        "everything_holds_with_flux_locked_down",
+        replace("clusters/homelab/flux-system/kustomization.yaml", "/spec/serviceAccountName", "/spec/suspend"),
+    ),
+    "a source of another namespace": (
+        "everything_holds_with_flux_locked_down",
+        replace(TENANT, "        name: tenantry-charts\n", "        name: tenantry-charts\n        namespace: aws\n"),
+    ),
+    "a dependency in another namespace": (
+        "everything_holds_with_flux_locked_down",
+        replace(
+            "clusters/homelab/tenants.yaml", "- name: tenancy\n", "- name: tenancy\n      namespace: flux-tenants\n"
+        ),
+    ),
+    "one controller that is not locked down": (
+        "everything_holds_with_flux_locked_down",
+        replace("clusters/homelab/flux-system/kustomization.yaml", "|notification", ""),
+    ),
+    "remote bases": (
+        "everything_holds_with_flux_locked_down",
+        replace(
+            "clusters/production/flux-system/kustomization.yaml", "--no-remote-bases=true", "--no-remote-bases=false"
+        ),
+    ),
+    "a resource from outside": (
+        "nothing_is_loaded_from_outside",
+        append(f"{PREMIUM}/kustomization.yaml", "- https://git.example.com/evil?ref=main\n"),
     ),
     "a component that delays tenants": (
         "a_component_delays_no_tenant",

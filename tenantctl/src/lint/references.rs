@@ -13,6 +13,9 @@ use crate::yaml::Node;
 const BOOTSTRAPPED: [&str; 2] = ["GitRepository", "OCIRepository"];
 const BOOTSTRAPPED_NAME: &str = "flux-system";
 
+/// The accounts of Flux's controllers in its own namespace: `flux bootstrap` makes them.
+const BOOTSTRAPPED_ACCOUNTS: [&str; 2] = ["helm-controller", "kustomize-controller"];
+
 /// Kinds that another controller may make at run time, for example a Secret by External Secrets.
 const MADE_ELSEWHERE: [&str; 2] = ["Secret", "Bucket"];
 
@@ -159,6 +162,9 @@ pub(super) fn check(files: &Files, facts: &[Facts]) -> Vec<Finding> {
 fn is_made_elsewhere(object: &Object) -> bool {
     MADE_ELSEWHERE.contains(&object.kind.as_str())
         || BOOTSTRAPPED.contains(&object.kind.as_str()) && object.name == BOOTSTRAPPED_NAME
+        || object.kind == "ServiceAccount"
+            && object.namespace.as_deref() == Some(BOOTSTRAPPED_NAME)
+            && BOOTSTRAPPED_ACCOUNTS.contains(&object.name.as_str())
 }
 
 fn has_folder(files: &Files, folder: &str) -> bool {

@@ -269,7 +269,7 @@ fn missing_references_are_found() {
         "name: tenantry-charts",
         "name: tenantry-chart",
         "reference",
-        "HelmRepository flux-system/tenantry-chart",
+        "HelmRepository flux-tenants/tenantry-chart",
     );
     finds(
         POOLED,
