@@ -11,7 +11,7 @@ from pathlib import Path
 
 import saas
 from api import Api, condition
-from flux import KUSTOMIZATION, SOURCE
+from flux import KUSTOMIZATION, RELEASE, SOURCE
 from machine import wait_for
 from node import frozen
 from saas import Load, load
@@ -124,6 +124,46 @@ def test_a_component_that_is_not_healthy_holds_up_no_tenant(api: Api, checkout: 
         300,
         0.5,
     )
+
+
+def test_a_file_that_asks_for_more_rights_is_refused_and_changes_nothing(api: Api, checkout: saas.Checkout) -> None:
+    path = TENANTS / "advanced" / "tenant-3.yaml"
+    with edited(checkout, path, r"  serviceAccountName: tenant-reconciler\n", ""):
+
+        def refused() -> bool:
+            found = condition(api.get(KUSTOMIZATION, "tenants", "flux-system"))
+            return "set spec.serviceAccountName to tenant-reconciler" in found.get("message", "")
+
+        wait_for("the refusal in the condition", refused, 180, 0.3)
+        assert (saas.release(api, "tenant-3") or {})["spec"]["serviceAccountName"] == "tenant-reconciler"
+        assert saas.environment_of("tenant-3", "consumer") == "tenant-3", "what runs goes on"
+    wait_for(
+        "the corrected file",
+        lambda: condition(api.get(KUSTOMIZATION, "tenants", "flux-system")).get("status") == "True",
+        180,
+        0.3,
+    )
+
+
+def test_a_release_without_an_account_has_no_rights(api: Api) -> None:
+    """Flux's own lock-down, where no policy of ours applies."""
+    chart = {"chart": "tofu-controller", "sourceRef": {"kind": "HelmRepository", "name": "tofu-controller"}}
+    release = {
+        "apiVersion": "helm.toolkit.fluxcd.io/v2",
+        "kind": "HelmRelease",
+        "metadata": {"name": "no-account", "namespace": "flux-system"},
+        "spec": {"interval": "10m", "chart": {"spec": chart}},
+    }
+    api.apply(release)
+    try:
+
+        def forbidden() -> bool:
+            found = api.get(RELEASE, "no-account", "flux-system")
+            return "system:serviceaccount:flux-system:default" in condition(found).get("message", "")
+
+        wait_for("the missing rights in the condition", forbidden, 120, 0.3)
+    finally:
+        api.delete(RELEASE, "no-account", "flux-system")
 
 
 def test_a_registry_that_is_gone_stops_nothing_that_runs(api: Api) -> None:
