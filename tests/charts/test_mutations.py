@@ -110,13 +110,13 @@ MUTATIONS = {
     ),
     "replicas beside an autoscaler": Mutation(
         "deployment.yaml",
-        'if not (include "tenant.isScaled" .)',
+        'if not (include "helm-tenant-chart.isScaled" .)',
         "if true",
         on(test_every_release.test_the_number_of_pods_has_one_owner, HPA),
     ),
     "killed while it drains": Mutation(
         "deployment.yaml",
-        'terminationGracePeriodSeconds: {{ include "tenant.terminationGracePeriodSeconds" . }}',
+        'terminationGracePeriodSeconds: {{ include "helm-tenant-chart.terminationGracePeriodSeconds" . }}',
         "terminationGracePeriodSeconds: 30",
         on(test_every_release.test_a_pod_can_drain_before_it_is_killed, PREMIUM),
     ),
