@@ -28,7 +28,7 @@ from values_table import comment_above, is_group
 Path_ = tuple[str, ...]
 
 REFUSED = {
-    TENANT_CHART: {("tenantId",): "tenantId is empty: set it to", ("apps",): "apps is empty"},
+    TENANT_CHART: {("tenantId",): "the id of the tenant or the pool, for example tenant-1", ("apps",): "apps is empty"},
     APPLICATION_CHART: {
         ("image",): "image.repository is empty: set it to",
         ("image", "repository"): "image.repository is empty: set it to",
