@@ -2,6 +2,7 @@
 
 A published version is not replaced: raise `version` in Chart.yaml to publish a change. Credentials are those of `docker
 login` or `helm registry login`. Helm's own code runs as a library of the locked tools, so `helm` is not needed.
+A line of the output ends in `is published already`, or in `pushed as` and the digest that `docker/publish` signs.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def push(client: helm_python.RegistryClient, chart: Path, remote: str, plain_htt
         print(f"{chart.name} {version} is published already")
         return
     client.push(package, remote, plain_http=plain_http)
-    print(f"{chart.name} {version} pushed")
+    digest = client.resolve(f"{remote}/{chart.name}:{version}")["digest"]
+    print(f"{chart.name} {version} pushed as {digest}")
 
 
 def published(client: helm_python.RegistryClient, reference: str) -> list[str]:

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Writes the table of values into each chart's README.md, from the comments in its values.yaml.
+"""Writes two copies of each chart's values.yaml: the table of values in README.md, and templates/_defaults.tpl.
 
-    helm-charts/values_table.py            writes the tables
-    helm-charts/values_table.py --check    changes nothing; exit code 1 if a table is out of date
+    helm-charts/values_table.py            writes the copies
+    helm-charts/values_table.py --check    changes nothing; exit code 1 if a copy is out of date
 
 A key's comment is the lines directly above it. Every key needs a comment. If no key below a map has one (`resources`),
-the whole map is one row. Needs PyYAML.
+the whole map is one row. Templates need the defaults, because Helm removes a default that the values set to null.
+Needs PyYAML.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ import yaml
 
 BEGIN = "<!-- values: written by helm-charts/values_table.py -->"
 END = "<!-- end of values -->"
+
+DEFAULTS = """\
+{{/* The defaults of values.yaml, by helm-charts/values_table.py: Helm removes a default that is set to null. */}}
+{{- define "%s.defaults" -}}
+%s{{- end -}}
+"""
 
 
 class Row(NamedTuple):
@@ -39,21 +46,30 @@ def main() -> int:
     is_check = parser.parse_args().check
     is_outdated = False
     for values in sorted(Path(__file__).parent.glob("*/values.yaml")):
-        readme = values.with_name("README.md")
         try:
-            old = readme.read_text(encoding="utf-8")
-            new = with_table(old, table(values.read_text(encoding="utf-8")))
+            for path, new in copies(values):
+                if path.exists() and path.read_text(encoding="utf-8") == new:
+                    continue
+                if is_check:
+                    print(
+                        f"{path}: the copy of the values is out of date; run helm-charts/values_table.py",
+                        file=sys.stderr,
+                    )
+                    is_outdated = True
+                else:
+                    path.write_text(new, encoding="utf-8")
         except (Problem, yaml.YAMLError, OSError) as problem:
             print(f"{values.parent.name}: {problem}", file=sys.stderr)
             return 1
-        if old == new:
-            continue
-        if is_check:
-            print(f"{readme}: the table of values is out of date; run helm-charts/values_table.py", file=sys.stderr)
-            is_outdated = True
-        else:
-            readme.write_text(new, encoding="utf-8")
     return int(is_outdated)
+
+
+def copies(values: Path) -> Iterator[tuple[Path, str]]:
+    text = values.read_text(encoding="utf-8")
+    readme = values.with_name("README.md")
+    yield readme, with_table(readme.read_text(encoding="utf-8"), table(text))
+    plain = yaml.safe_dump(yaml.safe_load(text), sort_keys=False, default_flow_style=None, width=120)
+    yield values.parent / "templates" / "_defaults.tpl", DEFAULTS % (values.parent.name, plain)
 
 
 def with_table(readme: str, rows: str) -> str:

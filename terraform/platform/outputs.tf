@@ -8,6 +8,11 @@ output "push_role_arn" {
   value       = one(aws_iam_role.push[*].arn)
 }
 
+output "role_path" {
+  description = "Path for `role_path` of terraform/modules/tenant-apps: the runner may only touch roles below it."
+  value       = local.role_path
+}
+
 output "permissions_boundary" {
   description = "Name of the policy for `permissions_boundary` of terraform/modules/tenant-apps."
   value       = aws_iam_policy.boundary.name

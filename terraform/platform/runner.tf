@@ -1,9 +1,14 @@
 # Rights of the runner of terraform/modules/tenant-apps. An account that makes roles could make itself an administrator. So the
 # runner may only make roles of tenants' apps, and only with the permissions boundary below.
+#
+# IAM compares the boundary for the actions of Sid BoundedRoles alone. For the others, such as a change of the trust policy, the
+# role's path takes its place: a role below this path was made with the boundary, and the runner cannot take the boundary away.
 
 locals {
+  role_path = "/tenantry/"
   tenant_roles = [
-    for app in ["producer", "consumer", "payments", "reader"] : "arn:${local.partition}:iam::${local.account}:role/${app}-role-*"
+    for app in ["producer", "consumer", "payments", "reader"] :
+    "arn:${local.partition}:iam::${local.account}:role${local.role_path}${app}-role-*"
   ]
   tenant_tables = [
     for app in ["consumer", "payments"] : "arn:${local.partition}:dynamodb:${local.region}:${local.account}:table/${app}-*"
@@ -58,7 +63,7 @@ locals {
     {
       Sid       = "BoundedRoles"
       Effect    = "Allow"
-      Action    = ["iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"]
+      Action    = ["iam:CreateRole", "iam:DeleteRolePolicy", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"]
       Resource  = local.tenant_roles
       Condition = { StringEquals = { "iam:PermissionsBoundary" = aws_iam_policy.boundary.arn } }
     },
@@ -66,7 +71,7 @@ locals {
       Sid    = "Roles"
       Effect = "Allow"
       Action = [
-        "iam:DeleteRole", "iam:DeleteRolePolicy", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies",
+        "iam:DeleteRole", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies",
         "iam:ListInstanceProfilesForRole", "iam:ListRolePolicies", "iam:ListRoleTags", "iam:TagRole", "iam:UntagRole",
         "iam:UpdateAssumeRolePolicy", "iam:UpdateRole", "iam:UpdateRoleDescription",
       ]
@@ -136,7 +141,7 @@ resource "aws_iam_policy" "boundary" {
         Sid      = "OneTenant"
         Effect   = "Allow"
         Action   = ["sts:AssumeRole", "sts:TagSession"]
-        Resource = "arn:${local.partition}:iam::${local.account}:role/reader-role-*"
+        Resource = "arn:${local.partition}:iam::${local.account}:role${local.role_path}reader-role-*"
       },
       length(var.kms_key_arns) == 0 ? null : {
         Sid      = "Keys"

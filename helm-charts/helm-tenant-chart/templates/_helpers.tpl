@@ -8,7 +8,7 @@ the pool that serves the app).
 Joins parts to a name of at most 63 characters, the limit of labels and Service names. A longer name keeps its start and
 ends in a hash of the whole name, so that two long names never collide.
 */}}
-{{- define "tenant.name" -}}
+{{- define "helm-tenant-chart.name" -}}
 {{- $name := join "-" . -}}
 {{- if gt (len $name) 63 -}}
 {{- printf "%s-%s" ($name | trunc 54 | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
@@ -18,27 +18,27 @@ ends in a hash of the whole name, so that two long names never collide.
 {{- end -}}
 
 {{/* Merges the second map into the first, in place: maps key by key, null removes a key, any other value replaces. */}}
-{{- define "tenant.merge" -}}
+{{- define "helm-tenant-chart.merge" -}}
 {{- $into := index . 0 -}}
 {{- range $key, $value := index . 1 -}}
-  {{- $old := get $into $key -}}
   {{- if kindIs "invalid" $value -}}
     {{- $_ := unset $into $key -}}
-  {{- else if and (kindIs "map" $value) (kindIs "map" $old) -}}
-    {{- include "tenant.merge" (list $old $value) -}}
+  {{- else if kindIs "map" $value -}}
+    {{- if not (kindIs "map" (get $into $key)) -}}{{- $_ := set $into $key dict -}}{{- end -}}
+    {{- include "helm-tenant-chart.merge" (list (get $into $key) $value) -}}
   {{- else -}}
-    {{- $_ := set $into $key (ternary (deepCopy $value) $value (kindIs "map" $value)) -}}
+    {{- $_ := set $into $key $value -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{/* Renders a template once per app, as separate documents: (list $ "template"). */}}
-{{- define "tenant.eachApp" -}}
+{{- define "helm-tenant-chart.eachApp" -}}
 {{- $root := index . 0 -}}
 {{- $template := index . 1 -}}
 {{- range $app := keys $root.Values.apps | sortAlpha -}}
 {{- $context := dict "root" $root "app" $app -}}
-{{- include "tenant.fillContext" $context -}}
+{{- include "helm-tenant-chart.fillContext" $context -}}
 {{- with include $template $context | trim }}
 ---
 {{ . }}
@@ -46,52 +46,50 @@ ends in a hash of the whole name, so that two long names never collide.
 {{- end -}}
 {{- end -}}
 
-{{/* Completes an app's context that has `root` and `app`. An app that the chart does not know runs here, with a route, by default. */}}
-{{- define "tenant.fillContext" -}}
+{{/* Completes an app's context that has `root` and `app`. */}}
+{{- define "helm-tenant-chart.fillContext" -}}
 {{- $tenantId := .root.Values.tenantId -}}
-{{- $settings := dict "enabled" true "envId" "" "ingress" (dict "enabled" true) -}}
-{{- include "tenant.merge" (list $settings .root.Values.appDefaults) -}}
-{{- include "tenant.merge" (list $settings (get .root.Values.apps .app)) -}}
+{{- $settings := get .root.Values.apps .app -}}
 {{- $environment := ternary $tenantId $settings.envId $settings.enabled -}}
 {{- $_ := set . "settings" $settings -}}
-{{- $_ := set . "name" (include "tenant.name" (list $tenantId .app)) -}}
+{{- $_ := set . "name" (include "helm-tenant-chart.name" (list $tenantId .app)) -}}
 {{- $_ := set . "environment" $environment -}}
 {{- $_ := set . "namespace" $environment -}}
 {{- end -}}
 
 {{/* "true" if at least one app runs in this release: only then has the namespace pods to isolate, limit or monitor. */}}
-{{- define "tenant.runsApps" -}}
+{{- define "helm-tenant-chart.runsApps" -}}
 {{- range $app := keys .Values.apps -}}
 {{- $context := dict "root" $ "app" $app -}}
-{{- include "tenant.fillContext" $context -}}
+{{- include "helm-tenant-chart.fillContext" $context -}}
 {{- if $context.settings.enabled -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{/* "true" where the release runs an app or asks for a route to one. What offboarding leaves of a tenant does neither. */}}
-{{- define "tenant.isServed" -}}
+{{- define "helm-tenant-chart.isServed" -}}
 {{- range $app := keys .Values.apps -}}
 {{- $context := dict "root" $ "app" $app -}}
-{{- include "tenant.fillContext" $context -}}
+{{- include "helm-tenant-chart.fillContext" $context -}}
 {{- if or $context.settings.enabled $context.settings.ingress.enabled -}}true{{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{- define "tenant.isPool" -}}
+{{- define "helm-tenant-chart.isPool" -}}
 {{- if hasPrefix "pool-" .Values.tenantId -}}true{{- end -}}
 {{- end -}}
 
 {{/* The tier: the value `tier`, else derived from the environments of the tenant's apps. */}}
-{{- define "tenant.tier" -}}
+{{- define "helm-tenant-chart.tier" -}}
 {{- if .Values.tier -}}
 {{- .Values.tier -}}
-{{- else if include "tenant.isPool" . -}}
+{{- else if include "helm-tenant-chart.isPool" . -}}
 pool
 {{- else -}}
   {{- $here := 0 -}}{{- $elsewhere := 0 -}}
   {{- range $app := keys .Values.apps -}}
     {{- $context := dict "root" $ "app" $app -}}
-    {{- include "tenant.fillContext" $context -}}
+    {{- include "helm-tenant-chart.fillContext" $context -}}
     {{- if $context.settings.enabled -}}{{- $here = add1 $here -}}
     {{- else if $context.settings.envId -}}{{- $elsewhere = add1 $elsewhere -}}{{- end -}}
   {{- end -}}
@@ -103,14 +101,14 @@ pool
 Selector labels of an app's pods, identical to those of the chart that this one replaces. A selector is immutable: with any
 other, the first upgrade of an existing release would fail. No version and no tier, because both change.
 */}}
-{{- define "tenant.selectorLabels" -}}
+{{- define "helm-tenant-chart.selectorLabels" -}}
 app: {{ .name | quote }}
 app.kubernetes.io/name: {{ printf "helm-tenant-chart-%s" .app | quote }}
 app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- end -}}
 
 {{/* Labels of objects of the whole release. */}}
-{{- define "tenant.releaseLabels" -}}
+{{- define "helm-tenant-chart.releaseLabels" -}}
 {{- $labels := deepCopy .Values.commonLabels -}}
 {{- $own := dict
   "app.kubernetes.io/instance" .Release.Name
@@ -119,13 +117,13 @@ app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
   "app.kubernetes.io/part-of" "tenantry"
   "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
   "tenantry/tenant" .Values.tenantId
-  "tenantry/tier" (include "tenant.tier" .) -}}
+  "tenantry/tier" (include "helm-tenant-chart.tier" .) -}}
 {{- toYaml (merge $own $labels) -}}
 {{- end -}}
 
 {{/* Labels of an app's objects. The version is the image tag, with invalid characters replaced. */}}
-{{- define "tenant.labels" -}}
-{{- $labels := include "tenant.releaseLabels" .root | fromYaml -}}
+{{- define "helm-tenant-chart.labels" -}}
+{{- $labels := include "helm-tenant-chart.releaseLabels" .root | fromYaml -}}
 {{- $_ := set $labels "app.kubernetes.io/name" (printf "helm-tenant-chart-%s" .app) -}}
 {{- $_ := set $labels "app.kubernetes.io/component" .app -}}
 {{- $_ := set $labels "tenantry/app" .app -}}
@@ -137,24 +135,24 @@ app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- end -}}
 
 {{/* Labels of an app's pods. None depends on the chart's version, or every new chart would restart every pod. */}}
-{{- define "tenant.podLabels" -}}
+{{- define "helm-tenant-chart.podLabels" -}}
 {{- $labels := deepCopy .root.Values.commonLabels -}}
-{{- include "tenant.merge" (list $labels .settings.podLabels) -}}
-{{- include "tenant.merge" (list $labels (include "tenant.selectorLabels" . | fromYaml)) -}}
-{{- include "tenant.merge" (list $labels (dict
+{{- include "helm-tenant-chart.merge" (list $labels .settings.podLabels) -}}
+{{- include "helm-tenant-chart.merge" (list $labels (include "helm-tenant-chart.selectorLabels" . | fromYaml)) -}}
+{{- include "helm-tenant-chart.merge" (list $labels (dict
   "app.kubernetes.io/component" .app
   "app.kubernetes.io/part-of" "tenantry"
   "tenantry/app" .app
   "tenantry/tenant" .root.Values.tenantId
-  "tenantry/tier" (include "tenant.tier" .root))) -}}
+  "tenantry/tier" (include "helm-tenant-chart.tier" .root))) -}}
 {{- toYaml $labels -}}
 {{- end -}}
 
 {{/* An image's reference: (list $ image defaultRepository). A host at the repository's start overrides the registry. */}}
-{{- define "tenant.image" -}}
+{{- define "helm-tenant-chart.image" -}}
 {{- $root := index . 0 -}}{{- $image := index . 1 -}}
 {{- $repository := $image.repository | default (index . 2) -}}
-{{- $registry := $image.registry | default $root.Values.global.imageRegistry | default "" | trimSuffix "/" -}}
+{{- $registry := $image.registry | default $root.Values.global.imageRegistry -}}
 {{- $first := splitList "/" $repository | first -}}
 {{- $hasHost := and (contains "/" $repository) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) -}}
 {{- if and $registry (not $hasHost) -}}
@@ -168,9 +166,9 @@ app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- end -}}
 
 {{/* Pull secrets as a list without repetition: (list $ ownSecrets). Global secrets may be names or maps. */}}
-{{- define "tenant.imagePullSecrets" -}}
+{{- define "helm-tenant-chart.imagePullSecrets" -}}
 {{- $names := list -}}
-{{- range concat ((index . 0).Values.global.imagePullSecrets | default list) (index . 1 | default list) -}}
+{{- range concat (index . 0).Values.global.imagePullSecrets (index . 1) -}}
   {{- $names = append $names (ternary (dict "name" .) . (kindIs "string" .)) -}}
 {{- end -}}
 {{- with uniq $names -}}
@@ -179,33 +177,27 @@ imagePullSecrets:
 {{- end -}}
 {{- end -}}
 
-{{- define "tenant.serviceAccountName" -}}
+{{- define "helm-tenant-chart.serviceAccountName" -}}
 {{- .settings.serviceAccount.name | default (ternary .name "default" .settings.serviceAccount.create) -}}
 {{- end -}}
 
 {{/* The effective identity: `auto` means IRSA if an account is set, from which roles are derived. */}}
-{{- define "tenant.identity" -}}
+{{- define "helm-tenant-chart.identity" -}}
 {{- $type := .Values.identity.type -}}
 {{- if eq $type "auto" -}}
-{{- ternary "irsa" "podIdentity" (ne (include "tenant.awsAccountId" .) "") -}}
+{{- ternary "irsa" "podIdentity" (ne .Values.awsAccountId "") -}}
 {{- else -}}
 {{- $type -}}
 {{- end -}}
 {{- end -}}
 
-{{/* The account as twelve digits. An unquoted account is a number and has lost its leading zeros. */}}
-{{- define "tenant.awsAccountId" -}}
-{{- $id := .Values.awsAccountId -}}
-{{- if kindIs "string" $id -}}{{- $id -}}{{- else if $id -}}{{- printf "%012d" (int64 $id) -}}{{- end -}}
-{{- end -}}
-
 {{/* "true" if an autoscaler owns the number of pods. The Deployment then sets no replicas, or each upgrade would reset them. */}}
-{{- define "tenant.isScaled" -}}
+{{- define "helm-tenant-chart.isScaled" -}}
 {{- if or .settings.autoscaling.enabled .settings.keda.enabled -}}true{{- end -}}
 {{- end -}}
 
 {{/* Minimum number of pods: of the autoscaler in effect, else `replicaCount`. */}}
-{{- define "tenant.minReplicas" -}}
+{{- define "helm-tenant-chart.minReplicas" -}}
 {{- if .settings.autoscaling.enabled -}}
 {{- int .settings.autoscaling.minReplicas -}}
 {{- else if .settings.keda.enabled -}}
@@ -219,7 +211,7 @@ imagePullSecrets:
 "true" if the app has a Service: always if it runs here; if a pool serves it, only for a route in the pool's namespace. A
 suspended tenant has no routes.
 */}}
-{{- define "tenant.hasService" -}}
+{{- define "helm-tenant-chart.hasService" -}}
 {{- if .settings.enabled -}}
 true
 {{- else if and .settings.ingress.enabled .root.Values.routing.pool.tenantRoutes (not .root.Values.suspended) -}}
@@ -231,22 +223,22 @@ true
 "true" if the tenant has a route to the app that matches its id. A pool with a catch-all route needs no such route: no client
 sends the pool's id.
 */}}
-{{- define "tenant.hasRoute" -}}
-{{- if and .settings.ingress.enabled (not .root.Values.suspended) (include "tenant.hasService" .) (not (include "tenant.catchesAll" .)) -}}true{{- end -}}
+{{- define "helm-tenant-chart.hasRoute" -}}
+{{- if and .settings.ingress.enabled (not .root.Values.suspended) (include "helm-tenant-chart.hasService" .) (not (include "helm-tenant-chart.catchesAll" .)) -}}true{{- end -}}
 {{- end -}}
 
 {{/* "true" if the app runs in a pool whose route serves every tenant without its own route. */}}
-{{- define "tenant.catchesAll" -}}
+{{- define "helm-tenant-chart.catchesAll" -}}
 {{- if and .settings.enabled .root.Values.routing.pool.catchAll -}}true{{- end -}}
 {{- end -}}
 
 {{/* The pool of this release: the consumer's pool if the consumer has one, because the data are there. */}}
-{{- define "tenant.pool" -}}
+{{- define "helm-tenant-chart.pool" -}}
 {{- $pools := list -}}
 {{- range $app := concat (list "consumer") (keys .Values.apps | sortAlpha) -}}
   {{- if hasKey $.Values.apps $app -}}
     {{- $context := dict "root" $ "app" $app -}}
-    {{- include "tenant.fillContext" $context -}}
+    {{- include "helm-tenant-chart.fillContext" $context -}}
     {{- if not $context.settings.enabled -}}{{- $pools = append $pools $context.settings.envId -}}{{- end -}}
   {{- end -}}
 {{- end -}}
@@ -256,13 +248,13 @@ sends the pool's id.
 {{/*
 Name, namespace and labels of a release object: (list $ "suffix" extraLabels namespace); the last two are optional.
 */}}
-{{- define "tenant.releaseMetadata" -}}
+{{- define "helm-tenant-chart.releaseMetadata" -}}
 {{- $root := index . 0 -}}
-{{- $labels := include "tenant.releaseLabels" $root | fromYaml -}}
+{{- $labels := include "helm-tenant-chart.releaseLabels" $root | fromYaml -}}
 {{- $namespace := $root.Values.tenantId -}}
-{{- if gt (len .) 2 -}}{{- include "tenant.merge" (list $labels (index . 2)) -}}{{- end -}}
+{{- if gt (len .) 2 -}}{{- include "helm-tenant-chart.merge" (list $labels (index . 2)) -}}{{- end -}}
 {{- if gt (len .) 3 -}}{{- $namespace = index . 3 | default $namespace -}}{{- end -}}
-name: {{ include "tenant.name" (list $root.Values.tenantId (index . 1)) }}
+name: {{ include "helm-tenant-chart.name" (list $root.Values.tenantId (index . 1)) }}
 namespace: {{ $namespace | quote }}
 labels:
   {{- toYaml $labels | nindent 2 }}

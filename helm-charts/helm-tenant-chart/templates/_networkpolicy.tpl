@@ -1,7 +1,7 @@
 {{/* Parts of the NetworkPolicies. */}}
 
 {{/* Selects the app pods of this environment. Pods of `helm test` have no label `tenantry/app`. */}}
-{{- define "tenant.appsSelector" -}}
+{{- define "helm-tenant-chart.appsSelector" -}}
 matchLabels:
   tenantry/tenant: {{ .Values.tenantId | quote }}
 matchExpressions:
@@ -10,13 +10,14 @@ matchExpressions:
 {{- end -}}
 
 {{/* Clients that may send requests, as a list of peers. */}}
-{{- define "tenant.clients" -}}
+{{- define "helm-tenant-chart.clients" -}}
 {{- $policy := .Values.networkPolicy -}}
 {{- $routing := .Values.routing -}}
 {{- if $policy.clients -}}
 {{- toYaml $policy.clients -}}
+{{- else if include "helm-tenant-chart.lacksClients" . -}}
 {{- else if eq $routing.type "alb" -}}
-# The load balancer's addresses are in the VPC's subnets: the private ranges of RFC 1918 and RFC 6598.
+# Tokens prove the tenant, so any address of the VPC may send requests: the private ranges of RFC 1918 and RFC 6598.
 {{- range list "10.0.0.0/8" "172.16.0.0/12" "192.168.0.0/16" "100.64.0.0/10" }}
 - ipBlock:
     cidr: {{ . }}
@@ -27,7 +28,7 @@ matchExpressions:
     cidr: "::/0"
 {{- end }}
 {{- else -}}
-{{- range include "tenant.proxyNamespaces" . | fromYamlArray }}
+{{- range include "helm-tenant-chart.proxyNamespaces" . | fromYamlArray }}
 - namespaceSelector:
     matchLabels:
       kubernetes.io/metadata.name: {{ . | quote }}
@@ -35,8 +36,24 @@ matchExpressions:
 {{- end -}}
 {{- end -}}
 
+{{/*
+"true" if requests come from an ALB, nothing proves their tenant, and no value names the load balancer's subnets. A silo without
+routes has no such requests; a pool gets them over its tenants' routes.
+*/}}
+{{- define "helm-tenant-chart.lacksClients" -}}
+{{- if and (eq .Values.routing.type "alb") (eq .Values.auth.type "none") (not .Values.networkPolicy.clients) -}}
+{{- $isRouted := include "helm-tenant-chart.isPool" . -}}
+{{- range $app := keys .Values.apps -}}
+  {{- $context := dict "root" $ "app" $app -}}
+  {{- include "helm-tenant-chart.fillContext" $context -}}
+  {{- if and $context.settings.enabled (include "helm-tenant-chart.hasRoute" $context) -}}{{- $isRouted = "true" -}}{{- end -}}
+{{- end -}}
+{{- $isRouted -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The namespaces of the proxies that send requests, as a list. A Gateway without a namespace is in the route's own. */}}
-{{- define "tenant.proxyNamespaces" -}}
+{{- define "helm-tenant-chart.proxyNamespaces" -}}
 {{- $namespaces := .Values.networkPolicy.proxyNamespaces -}}
 {{- if and (not $namespaces) (eq .Values.routing.type "gateway") -}}
 {{- range .Values.routing.gateway.parentRefs -}}
@@ -49,7 +66,7 @@ matchExpressions:
 {{- end -}}
 
 {{/* DNS egress. No rule without peers: an empty list of peers would allow all. */}}
-{{- define "tenant.dnsEgress" -}}
+{{- define "helm-tenant-chart.dnsEgress" -}}
 {{- with .Values.networkPolicy.dns -}}
 - to:
     {{- toYaml . | nindent 4 }}
@@ -66,10 +83,10 @@ Egress to HTTPS and to each configured endpoint. An endpoint in the cluster (<se
 namespace, on every port: policies apply to the pod's port, which can differ from the Service's. Any other endpoint is allowed
 by its port.
 */}}
-{{- define "tenant.httpsEgress" -}}
+{{- define "helm-tenant-chart.httpsEgress" -}}
 {{- $ports := list 443 -}}
 {{- $namespaces := list -}}
-{{- range $url := include "tenant.endpoints" . | fromYamlArray -}}
+{{- range $url := include "helm-tenant-chart.endpoints" . | fromYamlArray -}}
   {{- $parsed := urlParse $url -}}
   {{- $host := regexReplaceAll ":[0-9]+$" $parsed.host "" -}}
   {{- $labels := splitList "." $host -}}
@@ -89,7 +106,7 @@ by its port.
     {{- range . }}
     - ipBlock:
         cidr: {{ . | quote }}
-        {{- with include "tenant.forbiddenWithin" . | fromYamlArray }}
+        {{- with include "helm-tenant-chart.forbiddenWithin" . | fromYamlArray }}
         except:
           {{- toYaml . | nindent 10 }}
         {{- end }}
@@ -109,12 +126,12 @@ by its port.
 {{- end -}}
 
 {{/* Every URL that this release configures its apps to call. */}}
-{{- define "tenant.endpoints" -}}
+{{- define "helm-tenant-chart.endpoints" -}}
 {{- $urls := concat (list .Values.aws.endpointUrl) (values .Values.aws.endpointUrls) -}}
 {{- if eq .Values.auth.type "jwt" -}}{{- $urls = append $urls .Values.auth.jwks -}}{{- end -}}
 {{- range $app := keys .Values.apps -}}
   {{- $context := dict "root" $ "app" $app -}}
-  {{- include "tenant.fillContext" $context -}}
+  {{- include "helm-tenant-chart.fillContext" $context -}}
   {{- if $context.settings.enabled -}}{{- $urls = append $urls $context.settings.otlpEndpoint -}}{{- end -}}
 {{- end -}}
 {{- compact $urls | uniq | sortAlpha | toYaml -}}
@@ -125,16 +142,16 @@ Lists the parts of an address range that no pod may reach: link-local addresses 
 contain instance metadata (169.254.169.254, fd00:ec2::254), which serves the node's role. A range contains another if its
 prefix is shorter and both are equal over its length. The first 32 bits decide that.
 */}}
-{{- define "tenant.forbiddenWithin" -}}
+{{- define "helm-tenant-chart.forbiddenWithin" -}}
 {{- $length := splitList "/" . | last | int -}}
 {{- $forbidden := ternary (list "fd00:ec2::/32" "fe80::/10") (list "169.254.0.0/16") (contains ":" .) -}}
 {{- $held := list -}}
 {{- $size := 1 -}}
 {{- range until (max 0 (sub 32 $length) | int) -}}{{- $size = mul $size 2 -}}{{- end -}}
-{{- $start := div (include "tenant.first32Bits" . | int64) $size -}}
+{{- $start := div (include "helm-tenant-chart.first32Bits" . | int64) $size -}}
 {{- range $forbidden -}}
   {{- $isShorter := lt $length (splitList "/" . | last | int) -}}
-  {{- if and $isShorter (eq $start (div (include "tenant.first32Bits" . | int64) $size)) -}}
+  {{- if and $isShorter (eq $start (div (include "helm-tenant-chart.first32Bits" . | int64) $size)) -}}
     {{- $held = append $held . -}}
   {{- end -}}
 {{- end -}}
@@ -142,7 +159,7 @@ prefix is shorter and both are equal over its length. The first 32 bits decide t
 {{- end -}}
 
 {{/* The first 32 bits of a range's address as a number: four bytes of IPv4, two groups of IPv6. */}}
-{{- define "tenant.first32Bits" -}}
+{{- define "helm-tenant-chart.first32Bits" -}}
 {{- $address := splitList "/" . | first -}}
 {{- $number := 0 -}}
 {{- if contains ":" $address -}}

@@ -1,27 +1,13 @@
 {{/* Parts of an app's pod. */}}
 
 {{/* The `restricted` Pod Security Standard. 65532 is the user of distroless images; `runAsNonRoot` needs a number. */}}
-{{- define "tenant.podSecurityContext" -}}
-{{- $context := dict
-  "runAsNonRoot" true
-  "runAsUser" 65532
-  "runAsGroup" 65532
-  "seccompProfile" (dict "type" "RuntimeDefault") -}}
-{{- include "tenant.merge" (list $context .) -}}
-{{- toYaml $context -}}
-{{- end -}}
-
-{{- define "tenant.securityContext" -}}
-{{- $context := dict
-  "allowPrivilegeEscalation" false
-  "readOnlyRootFilesystem" true
-  "capabilities" (dict "drop" (list "ALL")) -}}
-{{- include "tenant.merge" (list $context .) -}}
-{{- toYaml $context -}}
+{{- define "helm-tenant-chart.restricted" -}}
+podSecurityContext: {runAsNonRoot: true, runAsUser: 65532, runAsGroup: 65532, seccompProfile: {type: RuntimeDefault}}
+securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
 {{- end -}}
 
 {{/* The container's variables, as a list: the services' own, then the AWS SDK's. */}}
-{{- define "tenant.env" -}}
+{{- define "helm-tenant-chart.env" -}}
 {{- $s := .settings -}}
 - name: ENVIRONMENT
   value: {{ .root.Values.tenantId | quote }}
@@ -47,16 +33,16 @@
 - name: TENANT_ROLE_ARN
   value: {{ . | quote }}
 {{- end }}
-{{- include "tenant.authEnv" .root }}
+{{- include "helm-tenant-chart.authEnv" .root }}
 {{- with $s.otlpEndpoint }}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
   value: {{ . | quote }}
 {{- end }}
-{{ include "tenant.awsEnv" .root }}
+{{ include "helm-tenant-chart.awsEnv" .root }}
 {{- end -}}
 
 {{/* Authentication of requests. Without tokens only `AUTH`: the services then refuse the other variables. */}}
-{{- define "tenant.authEnv" }}
+{{- define "helm-tenant-chart.authEnv" }}
 {{- $auth := .Values.auth }}
 - name: AUTH
   value: {{ $auth.type | quote }}
@@ -84,7 +70,7 @@
 {{- end }}
 {{- end -}}
 
-{{- define "tenant.awsEnv" -}}
+{{- define "helm-tenant-chart.awsEnv" -}}
 # Credentials never come from instance metadata, which serves the node's role.
 - name: AWS_EC2_METADATA_DISABLED
   value: "true"
@@ -102,7 +88,7 @@
   value: {{ . | quote }}
 {{- end }}
 {{- end }}
-{{- if eq (include "tenant.identity" .) "secret" }}
+{{- if eq (include "helm-tenant-chart.identity" .) "secret" }}
 {{- with .Values.identity.secret }}
 - name: AWS_ACCESS_KEY_ID
   valueFrom:
@@ -118,7 +104,7 @@
 {{- end }}
 {{- end -}}
 
-{{- define "tenant.probe" -}}
+{{- define "helm-tenant-chart.probe" -}}
 {{- $probe := index . 1 -}}
 httpGet:
   path: {{ index . 0 }}
@@ -132,13 +118,13 @@ timeoutSeconds: 2
 Seconds until the kubelet kills the pod: the sleep in which load balancers remove the pod, the service's own deadline, and
 5 seconds for delays around both.
 */}}
-{{- define "tenant.terminationGracePeriodSeconds" -}}
+{{- define "helm-tenant-chart.terminationGracePeriodSeconds" -}}
 {{- $drain := .settings.drain -}}
 {{- $drain.terminationGracePeriodSeconds | default (add (int $drain.preStopSleepSeconds) (int $drain.shutdownGraceSeconds) 5) | int -}}
 {{- end -}}
 
 {{/* Spread over zones and nodes. `matchLabelKeys` counts the pods of one rollout only: the old pods would skew the new ones. */}}
-{{- define "tenant.topologySpreadConstraints" -}}
+{{- define "helm-tenant-chart.topologySpreadConstraints" -}}
 {{- $context := . -}}
 {{- $constraints := list -}}
 {{- range $key, $topology := dict "zone" "topology.kubernetes.io/zone" "node" "kubernetes.io/hostname" -}}
@@ -147,7 +133,7 @@ Seconds until the kubelet kills the pod: the sleep in which load balancers remov
       "maxSkew" 1
       "topologyKey" $topology
       "whenUnsatisfiable" .
-      "labelSelector" (dict "matchLabels" (include "tenant.selectorLabels" $context | fromYaml))
+      "labelSelector" (dict "matchLabels" (include "helm-tenant-chart.selectorLabels" $context | fromYaml))
       "matchLabelKeys" (list "pod-template-hash")) -}}
   {{- end -}}
 {{- end -}}

@@ -4,12 +4,12 @@
 Renders one kind of route if `routing.type` selects it: (dict "context" … "type" "gateway" "template" …). The template gets
 the app's context with `route`: "tenant" or "catchAll".
 */}}
-{{- define "tenant.routes" -}}
+{{- define "helm-tenant-chart.routes" -}}
 {{- $context := .context -}}
 {{- if eq $context.root.Values.routing.type .type -}}
-{{- if include "tenant.catchesAll" $context -}}
+{{- if include "helm-tenant-chart.catchesAll" $context -}}
 {{- include .template (merge (dict "route" "catchAll") $context) -}}
-{{- else if include "tenant.hasRoute" $context -}}
+{{- else if include "helm-tenant-chart.hasRoute" $context -}}
 {{- include .template (merge (dict "route" "tenant") $context) -}}
 {{- end -}}
 {{- end -}}

@@ -2,10 +2,10 @@
 Rules that the schema cannot express: across keys, on merged values. Each `fail` names the key, its value and the next step.
 */}}
 
-{{- define "tenant.validateApp" -}}
+{{- define "helm-tenant-chart.validateApp" -}}
 {{- $at := printf "apps.%s" .app -}}
 {{- $s := .settings -}}
-{{- if and (regexMatch "^[0-9]" .root.Values.tenantId) (include "tenant.hasService" .) -}}
+{{- if and (regexMatch "^[0-9]" .root.Values.tenantId) (include "helm-tenant-chart.hasService" .) -}}
   {{- fail (printf "tenantId is %q, so its Service would be called %s, and Kubernetes refuses a Service name that begins with a digit (RFC 1035): choose an id that begins with a letter" .root.Values.tenantId .name) -}}
 {{- end -}}
 {{- if not $s.enabled -}}
@@ -19,13 +19,14 @@ Rules that the schema cannot express: across keys, on merged values. Each `fail`
     {{- fail (printf "%s.envId is this release itself (%s): set %s.enabled to true to run the app here" $at $s.envId $at) -}}
   {{- end -}}
 {{- else -}}
-  {{- include "tenant.validateScaling" (list $at .) -}}
-  {{- include "tenant.validateDrain" (list $at .) -}}
-  {{- include "tenant.validateIdentity" (list $at .) -}}
+  {{- include "helm-tenant-chart.validateScaling" (list $at .) -}}
+  {{- include "helm-tenant-chart.validateDrain" (list $at .) -}}
+  {{- include "helm-tenant-chart.validateIdentity" (list $at .) -}}
+  {{- include "helm-tenant-chart.unique" (list (printf "%s.podSecurityContext.sysctls" $at) "name" ($s.podSecurityContext.sysctls | default list)) -}}
 {{- end -}}
 {{- end -}}
 
-{{- define "tenant.validateScaling" -}}
+{{- define "helm-tenant-chart.validateScaling" -}}
 {{- $at := index . 0 -}}{{- $context := index . 1 -}}{{- $s := $context.settings -}}
 {{- if and $s.autoscaling.enabled $s.keda.enabled -}}
   {{- fail (printf "%s: autoscaling.enabled and keda.enabled are both true, and KEDA makes its own HorizontalPodAutoscaler: set one to false" $at) -}}
@@ -43,16 +44,16 @@ Rules that the schema cannot express: across keys, on merged values. Each `fail`
   {{- if eq (empty $s.keda.queueUrl) (empty $s.keda.queueUrlFromEnv) -}}
     {{- fail (printf "%s.keda.enabled is true and needs exactly one queue: set either queueUrl, for example https://sqs.eu-west-1.amazonaws.com/123456789012/consumer-tenant-1-x1y, or queueUrlFromEnv" $at) -}}
   {{- end -}}
-  {{- if not (include "tenant.queueRegion" $context) -}}
+  {{- if not (include "helm-tenant-chart.queueRegion" $context) -}}
     {{- fail (printf "%s.keda.enabled is true and the queue's URL names no region: set aws.region, for example us-east-1" $at) -}}
   {{- end -}}
-  {{- if and (eq $s.keda.identityOwner "workload") (ne (include "tenant.identity" $context.root) "irsa") -}}
+  {{- if and (eq $s.keda.identityOwner "workload") (ne (include "helm-tenant-chart.identity" $context.root) "irsa") -}}
     {{- fail (printf "%s.keda.identityOwner is workload, and KEDA reads that role from the service account's IRSA annotation: set identity.type to irsa, or identityOwner to keda" $at) -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{- define "tenant.validateDrain" -}}
+{{- define "helm-tenant-chart.validateDrain" -}}
 {{- $at := index . 0 -}}{{- $s := (index . 1).settings -}}
 {{- $shutdown := int $s.drain.shutdownGraceSeconds -}}
 {{- $least := add (int $s.drain.preStopSleepSeconds) $shutdown 1 | int -}}
@@ -68,15 +69,16 @@ Rules that the schema cannot express: across keys, on merged values. Each `fail`
 {{- end -}}
 {{- end -}}
 
-{{- define "tenant.validateIdentity" -}}
+{{- define "helm-tenant-chart.validateIdentity" -}}
 {{- $at := index . 0 -}}{{- $context := index . 1 -}}{{- $s := $context.settings -}}
 {{- $account := $s.serviceAccount -}}
-{{- if eq (include "tenant.identity" $context.root) "irsa" -}}
-  {{- if and $account.create (not $account.roleArn) (not (include "tenant.awsAccountId" $context.root)) -}}
+{{- if eq (include "helm-tenant-chart.identity" $context.root) "irsa" -}}
+  {{- if and $account.create (not $account.roleArn) (not $context.root.Values.awsAccountId) -}}
     {{- fail (printf "identity.type is irsa, and no value names the role of %s: set awsAccountId, or %s.serviceAccount.roleArn" $context.app $at) -}}
   {{- end -}}
 {{- end -}}
-{{- $own := include "tenant.env" $context | fromYamlArray -}}
+{{- include "helm-tenant-chart.unique" (list (printf "%s.extraEnv" $at) "name" $s.extraEnv) -}}
+{{- $own := include "helm-tenant-chart.env" $context | fromYamlArray -}}
 {{- range $extra := $s.extraEnv -}}
   {{- range $own -}}
     {{- if eq .name $extra.name -}}
@@ -87,8 +89,20 @@ Rules that the schema cannot express: across keys, on merged values. Each `fail`
 {{- end -}}
 
 {{/* Rules of the release as a whole. */}}
-{{- define "tenant.validate" -}}
+{{- define "helm-tenant-chart.validate" -}}
 {{- $v := .Values -}}
+{{- if not $v.tenantId -}}
+  {{- fail "tenantId is empty: set it to the id of the tenant or the pool, for example tenant-1" -}}
+{{- end -}}
+{{- if not $v.apps -}}
+  {{- fail "apps is empty, so the release would be, too: to turn an app off, set apps.<app>.enabled to false instead" -}}
+{{- end -}}
+{{- if and (hasKey $v "enabled") (not $v.enabled) (not (contains "/charts/" .Template.BasePath)) -}}
+  {{- fail "enabled is false, and only a parent chart with this condition can leave this chart out: remove it here" -}}
+{{- end -}}
+{{- include "helm-tenant-chart.unique" (list "routing.hostnames" "" $v.routing.hostnames) -}}
+{{- include "helm-tenant-chart.unique" (list "infra.runnerEnv" "name" $v.infra.runnerEnv) -}}
+{{- include "helm-tenant-chart.unique" (list "limitRange.limits" "type" $v.limitRange.limits) -}}
 {{- $reserved := list "amazon" "argo" "argocd" "aws" "cattle-system" "cert-manager" "cilium" "cilium-system" "crossplane-system" "default"
     "eks" "envoy-gateway-system" "external-dns" "external-secrets" "flux" "flux-system" "gatekeeper-system" "gateway" "grafana" "harbor"
     "ingress-nginx" "istio-system" "karpenter" "keda" "kube" "kubecost" "kubernetes" "kyverno" "linkerd" "local-path-storage" "logging"
@@ -97,17 +111,22 @@ Rules that the schema cannot express: across keys, on merged values. Each `fail`
 {{- if or (has $v.tenantId $reserved) (regexMatch "^(amazon|argo|argocd|aws|flux|kube|kubernetes|tenantry)-" $v.tenantId) -}}
   {{- fail (printf "tenantId is %q: this name is reserved for the cluster, and the services refuse it; choose another" $v.tenantId) -}}
 {{- end -}}
-{{- if and $v.routing.pool.catchAll (not (include "tenant.isPool" .)) -}}
+{{- if and $v.routing.pool.catchAll (not (include "helm-tenant-chart.isPool" .)) -}}
   {{- fail (printf "routing.pool.catchAll is true in the release of %s, and only a pool (pool-…) may serve other tenants' requests: set it to false here" $v.tenantId) -}}
 {{- end -}}
 {{- if eq $v.routing.type "gateway" -}}
   {{- if not $v.routing.gateway.parentRefs -}}
     {{- fail "routing.type is gateway: set routing.gateway.parentRefs to the Gateway of the routes, for example [{name: tenants, namespace: gateway}]" -}}
   {{- end -}}
+  {{- $parents := list -}}
+  {{- range $v.routing.gateway.parentRefs -}}
+    {{- $parents = append $parents (printf "%s/%s/%s/%v" (.namespace | default "") .name (.sectionName | default "") (.port | default "")) -}}
+  {{- end -}}
+  {{- include "helm-tenant-chart.unique" (list "routing.gateway.parentRefs" "" $parents) -}}
   {{- $timeouts := $v.routing.gateway.timeouts -}}
   {{- if and $timeouts.request $timeouts.backendRequest -}}
-    {{- $request := include "tenant.milliseconds" $timeouts.request | int64 -}}
-    {{- $backend := include "tenant.milliseconds" $timeouts.backendRequest | int64 -}}
+    {{- $request := include "helm-tenant-chart.milliseconds" $timeouts.request | int64 -}}
+    {{- $backend := include "helm-tenant-chart.milliseconds" $timeouts.backendRequest | int64 -}}
     {{- if and (gt $request 0) (gt $backend $request) -}}
       {{- fail (printf "routing.gateway.timeouts: backendRequest (%s) is above request (%s), and Gateway API refuses that: lower the first or raise the second" $timeouts.backendRequest $timeouts.request) -}}
     {{- end -}}
@@ -116,9 +135,9 @@ Rules that the schema cannot express: across keys, on merged values. Each `fail`
 {{- if and $v.routing.traefik.tls.secretName $v.routing.traefik.tls.certResolver -}}
   {{- fail "routing.traefik.tls: secretName and certResolver are both set: leave one empty" -}}
 {{- end -}}
-{{- include "tenant.validateAuth" $v.auth -}}
-{{- $identity := include "tenant.identity" . -}}
-{{- if include "tenant.runsApps" . -}}
+{{- include "helm-tenant-chart.validateAuth" $v.auth -}}
+{{- $identity := include "helm-tenant-chart.identity" . -}}
+{{- if include "helm-tenant-chart.runsApps" . -}}
   {{- if and (has $identity (list "secret" "none")) (not $v.aws.region) -}}
     {{- fail (printf "identity.type is %s, and nothing else sets the region: set aws.region, for example us-east-1" $identity) -}}
   {{- end -}}
@@ -126,10 +145,16 @@ Rules that the schema cannot express: across keys, on merged values. Each `fail`
     {{- fail "identity.type is secret: set identity.secret.name to a Secret in the tenant's namespace that holds the access key" -}}
   {{- end -}}
 {{- end -}}
+{{- include "helm-tenant-chart.validateNetwork" . -}}
+{{- range $guard, $key := dict "resourceQuota" "hard" "limitRange" "limits" -}}
+  {{- if and (get $v $guard).enabled (not (get (get $v $guard) $key)) -}}
+    {{- fail (printf "%s.enabled is true and %s.%s is empty: set a limit, or enabled to false" $guard $guard $key) -}}
+  {{- end -}}
+{{- end -}}
 {{- if and $v.metrics.serviceMonitor.enabled $v.metrics.podMonitor.enabled -}}
   {{- fail "metrics.serviceMonitor.enabled and metrics.podMonitor.enabled are both true, and every metric would count twice: set one to false" -}}
 {{- end -}}
-{{- if and $v.suspended (include "tenant.isPool" .) -}}
+{{- if and $v.suspended (include "helm-tenant-chart.isPool" .) -}}
   {{- fail (printf "suspended is true in the release of %s, which is a pool: suspend each of its tenants instead" $v.tenantId) -}}
 {{- end -}}
 {{- range $name, $_ := $v.infra.vars -}}
@@ -144,8 +169,19 @@ Rules that the schema cannot express: across keys, on merged values. Each `fail`
 {{- end -}}
 {{- end -}}
 
+{{/*
+With AUTH=none a client of port 8080 can act as any tenant, and the chart cannot know the load balancer's subnets. `auto` then
+allows no client, so that values without `networkPolicy.clients` still render; `true` refuses them.
+*/}}
+{{- define "helm-tenant-chart.validateNetwork" -}}
+{{- $isDemanded := eq (toString .Values.networkPolicy.enabled) "true" -}}
+{{- if and $isDemanded (include "helm-tenant-chart.lacksClients" .) -}}
+  {{- fail "networkPolicy.enabled is true, routing.type is alb and auth.type is none, so only the load balancer may reach the apps: set networkPolicy.clients to its subnets, for example [{ipBlock: {cidr: 10.0.0.0/20}}], or auth.type to jwt" -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Refuses the settings that the services refuse at their start. */}}
-{{- define "tenant.validateAuth" -}}
+{{- define "helm-tenant-chart.validateAuth" -}}
 {{- if eq .type "jwt" -}}
   {{- if not .issuer -}}{{- fail "auth.type is jwt: set auth.issuer to the issuer of the tokens, exactly as in their iss claim" -}}{{- end -}}
   {{- if not .audiences -}}{{- fail "auth.type is jwt: set auth.audiences to the accepted audiences of a token" -}}{{- end -}}
@@ -167,7 +203,7 @@ Rules that the schema cannot express: across keys, on merged values. Each `fail`
 Refuses an upgrade that deletes a Terraform object together with the tenant's data. Releases of the chart that this one
 replaces made that object with `destroyResourcesOnDeletion: true`, so a release without it would destroy the data silently.
 */}}
-{{- define "tenant.validateInfra" -}}
+{{- define "helm-tenant-chart.validateInfra" -}}
 {{- $infra := .Values.infra -}}
 {{- $isKnown := .Capabilities.APIVersions.Has "infra.contrib.fluxcd.io/v1alpha2" -}}
 {{- if and .Release.IsUpgrade $isKnown $infra.guardUpgrades (not $infra.enabled) -}}
@@ -180,7 +216,7 @@ replaces made that object with `destroyResourcesOnDeletion: true`, so a release 
 {{- end -}}
 
 {{/* A Gateway API duration in milliseconds. */}}
-{{- define "tenant.milliseconds" -}}
+{{- define "helm-tenant-chart.milliseconds" -}}
 {{- $units := dict "h" 3600000 "m" 60000 "s" 1000 "ms" 1 -}}
 {{- $sum := 0 -}}
 {{- range regexFindAll "[0-9]+(ms|h|m|s)" . -1 -}}
@@ -188,4 +224,21 @@ replaces made that object with `destroyResourcesOnDeletion: true`, so a release 
   {{- $sum = add $sum (mul (regexFind "[0-9]+" . | int64) (get $units $unit)) -}}
 {{- end -}}
 {{- $sum -}}
+{{- end -}}
+
+{{/*
+Refuses a list with two equal entries, because the API server refuses them, or keeps one: (list path key entries). Entries are
+maps that must differ in the key, or texts if the key is empty.
+*/}}
+{{- define "helm-tenant-chart.unique" -}}
+{{- $path := index . 0 -}}{{- $key := index . 1 -}}
+{{- $seen := list -}}
+{{- range index . 2 -}}
+  {{- $name := . -}}
+  {{- if $key -}}{{- $name = get . $key -}}{{- end -}}
+  {{- if has $name $seen -}}
+    {{- fail (printf "%s names %q twice: remove one of the two entries" $path $name) -}}
+  {{- end -}}
+  {{- $seen = append $seen $name -}}
+{{- end -}}
 {{- end -}}

@@ -168,6 +168,7 @@ resource "aws_iam_role" "reader" {
   count = local.reads_pooled ? 1 : 0
 
   name        = "reader-role-${var.tenant_id}"
+  path        = var.role_path
   description = "Reads the events of one tenant of ${var.tenant_id}: the one in the session tag tenant"
   assume_role_policy = jsonencode({
     Version = "2012-10-17"

@@ -50,6 +50,7 @@ resource "aws_iam_role" "app" {
   for_each = local.workloads
 
   name        = "${each.key}-role-${var.tenant_id}"
+  path        = var.role_path
   description = "${each.key} of ${var.tenant_id}"
   assume_role_policy = jsonencode({
     Version = "2012-10-17"

@@ -152,6 +152,18 @@ variable "permissions_boundary" {
   }
 }
 
+variable "role_path" {
+  description = "IAM path of every role made here. terraform/platform's runner may only touch roles below `/tenantry/`."
+  type        = string
+  default     = "/"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^/([A-Za-z0-9+=,.@_-]+/)*$", var.role_path)) && length(var.role_path) <= 512
+    error_message = "role_path is ${jsonencode(var.role_path)}: use a path that begins and ends with /, for example /tenantry/."
+  }
+}
+
 variable "pooled_reader_principal_arns" {
   description = "For a pool: ARNs of roles that may read its tables for one tenant at a time, by assuming `reader-role-<pool>` with the session tag `tenant`. Empty: no role may."
   type        = list(string)

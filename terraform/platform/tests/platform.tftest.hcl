@@ -83,6 +83,16 @@ run "the_runner_makes_no_role_without_the_boundary" {
   }
 }
 
+run "the_runner_touches_no_role_outside_the_path_of_bounded_roles" {
+  assert {
+    condition = alltrue(flatten([for s in jsondecode(aws_iam_role_policy.cluster["tofu-runner"].policy).Statement :
+      [for r in flatten([s.Resource]) : startswith(r, "arn:aws:iam::123456789012:role${output.role_path}")]
+      if length([for a in s.Action : a if startswith(a, "iam:")]) > 0
+    ]))
+    error_message = "The runner could change the trust policy of a role that was made without the boundary."
+  }
+}
+
 run "only_the_main_branch_of_one_repository_pushes" {
   variables {
     github_repository = "example/tenantry"

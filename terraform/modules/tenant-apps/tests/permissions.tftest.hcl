@@ -198,6 +198,7 @@ run "irsa_trusts_one_service_account_of_one_issuer" {
     identity             = "irsa"
     oidc_provider_arn    = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-west-1.amazonaws.com/id/ABC"
     permissions_boundary = "tenantry-tenants"
+    role_path            = "/tenantry/"
     namespaces           = { producer = "elsewhere" }
   }
 
@@ -213,8 +214,8 @@ run "irsa_trusts_one_service_account_of_one_issuer" {
     error_message = "Other pods could assume the role."
   }
   assert {
-    condition     = length(aws_eks_pod_identity_association.app) == 0 && aws_iam_role.app["producer"].permissions_boundary == "arn:aws:iam::123456789012:policy/tenantry-tenants"
-    error_message = "Associations exist without Pod Identity, or the boundary is missing."
+    condition     = length(aws_eks_pod_identity_association.app) == 0 && aws_iam_role.app["producer"].permissions_boundary == "arn:aws:iam::123456789012:policy/tenantry-tenants" && aws_iam_role.app["producer"].path == "/tenantry/"
+    error_message = "Associations exist without Pod Identity, or the boundary or the path is missing."
   }
 }
 

@@ -242,6 +242,14 @@ run "refuses_a_namespace_of_an_unknown_app" {
   expect_failures = [var.namespaces]
 }
 
+run "refuses_a_role_path_without_its_slashes" {
+  command = plan
+  variables {
+    role_path = "tenantry"
+  }
+  expect_failures = [var.role_path]
+}
+
 run "refuses_a_boundary_by_arn" {
   command = plan
   variables {
