@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use tenantry_process::metrics::Metrics;
 use tenantry_service::error::ApiError;
+use tenantry_service::source::Proxies;
 use tenantry_service::stack;
 use tenantry_tenancy::tenant::TENANT_HEADER;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -37,7 +38,11 @@ impl Gateway {
                        and use /producer, /consumer or /payments";
             ApiError::new(StatusCode::NOT_FOUND, "no_rule", msg)
         });
-        let no_match = stack::around(no_match, Metrics::new("load-balancer", "local"));
+        let no_match = stack::around(
+            no_match,
+            Metrics::new("load-balancer", "local"),
+            Proxies::default(),
+        );
         Self(Arc::new(Inner {
             rules: RwLock::default(),
             no_match,

@@ -24,13 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Request;
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use tenantry_process::admin::Admin;
 use tenantry_process::aws::AwsSettings;
 use tenantry_process::config::LogFormat;
-use tenantry_process::server;
+use tenantry_process::server::{self, RequestBody};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -216,7 +215,7 @@ fn serve_admin(
     control_plane: Option<Admin>,
     shutdown: &CancellationToken,
 ) -> JoinHandle<()> {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<RequestBody>| {
         let mut segments = request.uri().path().splitn(4, '/').skip(1);
         let mut next = || segments.next().unwrap_or_default();
         let (environment, app, path) = (next(), next(), format!("/{}", next()));

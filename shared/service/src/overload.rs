@@ -105,7 +105,7 @@ impl Overload {
             self.0.refused.increment(1);
             return Err(ApiError::too_busy());
         }
-        state.shares.begin(tenant);
+        state.shares.begin(tenant, 1);
         if state.shares.in_progress > FREE && !state.is_watched {
             state.is_watched = true;
             self.0.is_busy.notify_one();
@@ -162,7 +162,7 @@ impl Overload {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.overload.0.state.lock().shares.end(&self.tenant);
+        self.overload.0.state.lock().shares.end(&self.tenant, 1);
     }
 }
 
@@ -252,9 +252,9 @@ impl Limit {
     }
 }
 
-/// The requests in progress, in all and by tenant: pure.
+/// What is in use, in all and by tenant: requests in progress here, bytes in [`crate::body`]. Pure.
 #[derive(Debug, Default)]
-struct Shares {
+pub(crate) struct Shares {
     in_progress: usize,
     by_tenant: HashMap<TenantId, usize>,
 }
@@ -266,22 +266,29 @@ impl Shares {
         let Some(limit) = limit.filter(|limit| self.in_progress >= *limit) else {
             return false;
         };
-        let own = self.by_tenant.get(tenant).copied().unwrap_or_default();
+        let (_, own) = self.in_use(tenant);
         let tenants = self.by_tenant.len() + usize::from(own == 0);
         own >= limit / tenants
     }
 
-    fn begin(&mut self, tenant: &TenantId) {
-        self.in_progress += 1;
-        *self.by_tenant.entry(tenant.clone()).or_default() += 1;
+    /// What is in use in all, and by this tenant.
+    pub(crate) fn in_use(&self, tenant: &TenantId) -> (usize, usize) {
+        let own = self.by_tenant.get(tenant).copied().unwrap_or_default();
+        (self.in_progress, own)
     }
 
-    fn end(&mut self, tenant: &TenantId) {
+    pub(crate) fn begin(&mut self, tenant: &TenantId, amount: usize) {
+        self.in_progress += amount;
+        *self.by_tenant.entry(tenant.clone()).or_default() += amount;
+    }
+
+    /// Ends what [`Self::begin`] began.
+    pub(crate) fn end(&mut self, tenant: &TenantId, amount: usize) {
         let Some(own) = self.by_tenant.get_mut(tenant) else {
             return;
         };
-        self.in_progress -= 1;
-        *own -= 1;
+        self.in_progress -= amount;
+        *own -= amount;
         if *own == 0 {
             self.by_tenant.remove(tenant);
         }

@@ -10,7 +10,7 @@ fn tenant(number: usize) -> TenantId {
 fn begins(shares: &mut Shares, number: usize, limit: Option<usize>) -> bool {
     let is_begun = !shares.is_exceeded(&tenant(number), limit);
     if is_begun {
-        shares.begin(&tenant(number));
+        shares.begin(&tenant(number), 1);
     }
     is_begun
 }
@@ -26,7 +26,7 @@ fn the_tenant_that_floods_is_refused_and_the_others_have_their_share() {
         .filter(|_| begins(&mut shares, 2, Some(100)))
         .count();
     assert_eq!(begun, 50, "an equal part, whatever the other has");
-    (0..60).for_each(|_| shares.end(&tenant(1)));
+    (0..60).for_each(|_| shares.end(&tenant(1), 1));
     assert!(
         begins(&mut shares, 1, Some(100)),
         "below the limit no request is refused"
@@ -52,13 +52,13 @@ proptest! {
                 own[number] += usize::from(begins(&mut shares, number, Some(limit)));
             } else if own[number] > 0 {
                 own[number] -= 1;
-                shares.end(&tenant(number));
+                shares.end(&tenant(number), 1);
             }
             prop_assert_eq!(shares.in_progress, own.iter().sum::<usize>());
             prop_assert!(shares.in_progress <= 2 * limit);
         }
         for (number, own) in own.into_iter().enumerate() {
-            (0..own).for_each(|_| shares.end(&tenant(number)));
+            (0..own).for_each(|_| shares.end(&tenant(number), 1));
         }
         prop_assert!(shares.by_tenant.is_empty() && shares.in_progress == 0);
     }

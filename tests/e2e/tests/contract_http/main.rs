@@ -2,8 +2,10 @@
 
 mod answers;
 mod errors;
+mod framing;
 mod gateway;
 mod headers;
+mod held;
 mod hostile;
 mod hostile_values;
 mod idempotency;
