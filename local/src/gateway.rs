@@ -10,6 +10,7 @@ use axum::{Extension, Router};
 use localaws::hosts::{AllowedHosts, ForeignRequest};
 use tenantry_process::metrics::Metrics;
 use tenantry_service::error::ApiError;
+use tenantry_service::source::Proxies;
 use tenantry_service::stack;
 use tenantry_tenancy::tenant::TENANT_HEADER;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -43,7 +44,11 @@ impl Gateway {
             ApiError::new(StatusCode::NOT_FOUND, "no_rule", msg)
         };
         let no_match = Router::new().fallback(no_match);
-        let no_match = stack::around(no_match, Metrics::new("load-balancer", "local"));
+        let no_match = stack::around(
+            no_match,
+            Metrics::new("load-balancer", "local"),
+            Proxies::default(),
+        );
         Self(Arc::new(Inner {
             allowed_hosts,
             rules: RwLock::default(),

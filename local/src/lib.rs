@@ -26,14 +26,13 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use localaws::hosts::{AllowedHosts, ForeignRequest, HostName};
 use tenantry_process::admin::Admin;
 use tenantry_process::aws::AwsSettings;
 use tenantry_process::config::LogFormat;
-use tenantry_process::server;
+use tenantry_process::server::{self, RequestBody};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -229,7 +228,7 @@ fn serve_admin(
     allowed_hosts: AllowedHosts,
     shutdown: &CancellationToken,
 ) -> JoinHandle<()> {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<RequestBody>| {
         if let Err(foreign) = allowed_hosts.check(request.uri(), request.headers()) {
             return std::future::ready(Ok::<_, Infallible>(refused(&foreign)));
         }

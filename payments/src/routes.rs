@@ -23,7 +23,7 @@ use tenantry_service::openapi::{BodyErrors, Errors, KeyHeader, TenantHeader, Tra
 use tenantry_service::telemetry::RequestContext;
 use tenantry_service::{Http, cursor, page};
 use tenantry_tenancy::environment::Environment;
-use tenantry_tenancy::tenant::Tier;
+use tenantry_tenancy::tenant::{TenantId, Tier};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use utoipa::ToSchema;
@@ -98,8 +98,12 @@ impl Payments {
         ))
     }
 
-    async fn read_body(&self, body: Body) -> Result<Bytes, ApiError> {
-        self.0.http.bodies().read(body, MAX_BODY_BYTES).await
+    async fn read_body(&self, tenant: &TenantId, body: Body) -> Result<Bytes, ApiError> {
+        self.0
+            .http
+            .bodies()
+            .read(tenant, body, MAX_BODY_BYTES)
+            .await
     }
 
     /// Applies a change on its own task, and publishes its event once the change is committed.
@@ -182,7 +186,7 @@ pub(crate) async fn charge(
     body: Body,
 ) -> Result<Response, ApiError> {
     let open = payments.ledger_for(&admitted.registration)?;
-    let new = new_charge(&payments.read_body(body).await?)?;
+    let new = new_charge(&payments.read_body(&admitted.tenant, body).await?)?;
     let tenant = admitted.tenant.clone();
     let (ledger, request) = (open.ledger.clone(), KeyedRequest { tenant, key });
     let change = || async move { ledger.charge(&request, new).await };
@@ -220,7 +224,7 @@ pub(crate) async fn refund(
 ) -> Result<Response, ApiError> {
     let open = payments.ledger_for(&admitted.registration)?;
     let id = charge_id(id)?;
-    let amount = new_refund(&payments.read_body(body).await?)?;
+    let amount = new_refund(&payments.read_body(&admitted.tenant, body).await?)?;
     let tenant = admitted.tenant.clone();
     let (ledger, request) = (open.ledger.clone(), KeyedRequest { tenant, key });
     let change = || async move { ledger.refund(&request, id, amount).await };

@@ -184,7 +184,7 @@ pub(crate) async fn accept(
         max_body_bytes,
         ..
     } = &*producer.0;
-    let payload = parse_payload(&http.bodies().read(body, *max_body_bytes).await?)?;
+    let payload = parse_payload(&http.bodies().read(tenant, body, *max_body_bytes).await?)?;
     let message_id = key
         .as_ref()
         .map_or_else(Uuid::now_v7, |key| id_of_key(tenant, key.as_str()));

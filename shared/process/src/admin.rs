@@ -6,17 +6,17 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Readiness;
 use crate::metrics::Metrics;
-use crate::server;
+use crate::server::{self, Refused, RequestBody};
 
-/// Connections of the admin port; probes and scrapers need only a few.
-const MAX_CONNECTIONS: usize = 64;
+/// Connections of the admin port. Probes and scrapers need only a few; the rest is so that a probe finds a free slot
+/// although others hold a thousand.
+const MAX_CONNECTIONS: usize = 1024;
 
 /// Answers probes and scrapers from cached state. Clones share that state.
 #[derive(Clone)]
@@ -32,8 +32,11 @@ impl Admin {
 
     /// Serves the port until the token is cancelled.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
-        let service = service_fn(move |request: Request<Incoming>| {
-            let response = self.answer(request.method(), request.uri().path());
+        let service = service_fn(move |request: Request<RequestBody>| {
+            let response = match request.extensions().get::<Refused>() {
+                Some(refused) => response(refused.status(), "text/plain", String::new()),
+                None => self.answer(request.method(), request.uri().path()),
+            };
             async { Ok::<_, Infallible>(response) }
         });
         server::serve(listener, service, MAX_CONNECTIONS, shutdown).await;

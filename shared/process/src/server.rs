@@ -2,21 +2,25 @@
 //!
 //! When every slot is taken, a new client gets the slot of the connection that has been idle longest, or, where none
 //! is idle, of the connection that gets the next response. A connection handles one pipelined request a poll, so that
-//! a client that pipelines thousands does not delay the others.
+//! a client that pipelines thousands does not delay the others. A request with a head that breaks RFC 9112 reaches the
+//! service as one with the extension [`Refused`]; every request has the extension [`Peer`].
 
+mod body;
+mod framing;
 mod slots;
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -28,6 +32,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::body::{RequestBody, TooSlow};
+pub use self::framing::Refused;
+use self::framing::{Checked, MAX_HEAD_BYTES};
 use self::slots::{Slot, Slots};
 
 /// Longest time a connection may be idle: without a request in progress, while it sends a head, or while its client does
@@ -42,14 +49,14 @@ const IDLE_MIN: Duration = Duration::from_millis(100);
 const SLOT_PAUSE: Duration = Duration::from_millis(20);
 /// Connections accepted in one poll, before other tasks run.
 const ACCEPTS_PER_POLL: u32 = 16;
-/// Headers one request may have.
-const MAX_HEADERS: usize = 64;
-/// Largest head of a request, in bytes.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Longest time a drain waits for a connection without a request in progress, which may still be writing.
 const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 /// Pause after a failed accept, usually for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The client's end of the connection, which may be a proxy's: an extension of every request.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
 
 /// Serves until the token is cancelled, then returns once all requests in progress have finished.
 pub async fn serve<S, B>(
@@ -58,7 +65,7 @@ pub async fn serve<S, B>(
     max_connections: usize,
     shutdown: CancellationToken,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
     S::Future: Send,
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
@@ -69,8 +76,8 @@ pub async fn serve<S, B>(
         let permits = Arc::new(Semaphore::new(max_connections));
         let mut accepted = 0_u32;
         loop {
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "accept failed, will retry");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -78,8 +85,13 @@ pub async fn serve<S, B>(
                 }
             };
             let permit = free_slot(&permits, &slots).await;
-            let connection =
-                serve_connection(stream, service.clone(), slots.take(), shutdown.clone());
+            let connection = serve_connection(
+                stream,
+                Peer(peer),
+                service.clone(),
+                slots.take(),
+                shutdown.clone(),
+            );
             connections.spawn(async move {
                 connection.await;
                 drop(permit);
@@ -132,20 +144,29 @@ async fn free_slot(permits: &Arc<Semaphore>, slots: &Slots) -> OwnedSemaphorePer
 
 async fn serve_connection<S, B>(
     stream: TcpStream,
+    peer: Peer,
     service: S,
     slot: Arc<Slot>,
     shutdown: CancellationToken,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + 'static,
 {
     // Responses are small and written at once: waiting to fill a segment only adds latency.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set");
     }
+    let (reading, writing) = stream.into_split();
+    let refused = Arc::new(OnceLock::new());
+    let stream = tokio::io::join(Checked::new(reading, Arc::clone(&refused)), writing);
     let has_request = AtomicBool::new(false);
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
         let in_progress = slot.begin();
+        let mut request = request.map(|body| RequestBody::new(body, Arc::clone(&slot)));
+        request.extensions_mut().insert(peer);
+        if let Some(refused) = refused.get() {
+            request.extensions_mut().insert(*refused);
+        }
         let is_pipelined = has_request.swap(true, Relaxed);
         let response = service.call(request);
         let slot = &slot;
@@ -154,7 +175,8 @@ async fn serve_connection<S, B>(
                 tokio::task::yield_now().await;
             }
             let mut response = response.await?;
-            if slot.closes_now() {
+            // After a time-out, the rest of the body may still arrive: no request can follow.
+            if slot.closes_now() || response.status() == StatusCode::REQUEST_TIMEOUT {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
@@ -208,10 +230,7 @@ async fn no_request(slot: &Slot) {
 fn http1() -> http1::Builder {
     let mut http1 = http1::Builder::new();
     // A client that sends its head slowly is idle, which has its own limit; a timer for each request would cost more.
-    http1
-        .header_read_timeout(None)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES);
+    http1.header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES);
     http1
 }
 

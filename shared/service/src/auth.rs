@@ -19,12 +19,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderName};
+use serde_json::Value;
 
 pub use self::config::{Auth, JwtConfig, KeySetLocation, TokenSource};
 use self::fetch::{LoadBalancerKeys, PublishedSet};
 use self::key_cache::{KeyCache, KeySource};
 pub use self::refusal::Refusal;
 use self::token::Token;
+use crate::telemetry::RequestContext;
 use tenantry_process::health::Readiness;
 use tenantry_process::metrics::{Metrics, label};
 use tenantry_tenancy::tenant::TenantId;
@@ -87,13 +89,19 @@ impl Authenticator {
         Self(None)
     }
 
-    /// Checks that the headers have a valid token of the tenant.
+    /// Checks that the headers have a valid token of the tenant. The subject of a token that the issuer signed is the
+    /// request's actor, also if the token is refused.
     ///
     /// # Errors
     /// [`Refusal`]: the token is missing, not valid, or of another tenant.
-    pub async fn check(&self, headers: &HeaderMap, tenant: &TenantId) -> Result<(), Refusal> {
+    pub async fn check(
+        &self,
+        headers: &HeaderMap,
+        tenant: &TenantId,
+        context: &RequestContext,
+    ) -> Result<(), Refusal> {
         let Some(inner) = &self.0 else { return Ok(()) };
-        let checked = inner.check(headers, tenant).await;
+        let checked = inner.check(headers, tenant, context).await;
         if let Err(refusal) = &checked {
             inner
                 .metrics
@@ -116,7 +124,12 @@ impl Authenticator {
 }
 
 impl Inner {
-    async fn check(&self, headers: &HeaderMap, tenant: &TenantId) -> Result<(), Refusal> {
+    async fn check(
+        &self,
+        headers: &HeaderMap,
+        tenant: &TenantId,
+        context: &RequestContext,
+    ) -> Result<(), Refusal> {
         let token = Token::parse(self.token_in(headers)?)?;
         // Checked before the key lookup: a token of another load balancer must cost no call for its key.
         if let TokenSource::LoadBalancer { signer, .. } = &self.config.source
@@ -129,6 +142,9 @@ impl Inner {
             .get(token.header.kid.as_deref(), token.algorithm)
             .await?;
         let verified = token.verify(&key)?;
+        if let Some(subject) = verified.get("sub").and_then(Value::as_str) {
+            context.set_actor(subject);
+        }
         claims::validate(
             &self.config,
             &token.header,

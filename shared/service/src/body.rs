@@ -1,4 +1,7 @@
-//! Request bodies: bounded in time, in bytes each, and in bytes of all large bodies together.
+//! Request bodies: bounded in time and speed, in bytes each, and in bytes of all large bodies together.
+//!
+//! A tenant may hold at most twice as many bytes as it leaves free. So the first that sends slowly takes two thirds, and
+//! the others always find room: the dynamic threshold of shared buffers in switches (Choudhury and Hahne, 1998).
 
 use std::time::Duration;
 
@@ -6,9 +9,12 @@ use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use parking_lot::Mutex;
+use tenantry_process::server::TooSlow;
+use tenantry_tenancy::tenant::TenantId;
 
 use crate::error::ApiError;
+use crate::overload::Shares;
 
 /// Time-out for receiving a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,24 +23,33 @@ const RECEIVING_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Largest body that is not counted: a request's head is read into as much memory. So slow clients with large bodies
 /// never block small bodies.
 const SMALL_BYTES: usize = 16 * 1024;
+/// A tenant's share: this many times what is left free.
+const SHARE_OF_FREE: usize = 2;
 
 /// Memory budget of the bodies that are being received.
-pub struct Bodies(Semaphore);
+#[derive(Default)]
+pub struct Bodies(Mutex<Shares>);
 
-impl Default for Bodies {
-    fn default() -> Self {
-        Self(Semaphore::new(RECEIVING_MAX_BYTES))
-    }
+/// Bytes of the budget, given back when dropped.
+struct Reserved<'a> {
+    bodies: &'a Bodies,
+    tenant: &'a TenantId,
+    bytes: usize,
 }
 
 impl Bodies {
     /// Reads a body of at most `max_bytes`.
     ///
     /// # Errors
-    /// 413 for a larger body, 408 for a slow one, 400 for one that ends early, 503 while too many large bodies are
-    /// being received.
-    pub async fn read(&self, body: Body, max_bytes: usize) -> Result<Bytes, ApiError> {
-        let _reserved = self.reserve(&body, max_bytes)?;
+    /// 413 for a larger body, 408 for a slow one, 400 for one that ends early, 503 while the tenant's share for large
+    /// bodies is used up.
+    pub async fn read(
+        &self,
+        tenant: &TenantId,
+        body: Body,
+        max_bytes: usize,
+    ) -> Result<Bytes, ApiError> {
+        let _reserved = self.reserve(tenant, &body, max_bytes)?;
         let collected =
             tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, max_bytes).collect()).await;
         match collected {
@@ -46,27 +61,28 @@ impl Bodies {
                     "PayloadTooLarge: the body is larger than {max_bytes} bytes; send a smaller one"
                 ),
             )),
+            Ok(Err(error))
+                if error
+                    .source()
+                    .is_some_and(<dyn std::error::Error>::is::<TooSlow>) =>
+            {
+                Err(ApiError::body_too_slow())
+            }
             Ok(Err(_)) => Err(ApiError::bad_request(
                 "body_incomplete",
-                "BadRequest: the body ended early; send it again",
+                "BadRequest: the body ended early or is malformed; send it again",
             )),
-            Err(_) => Err(ApiError::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "body_too_slow",
-                format!(
-                    "RequestTimeout: the body did not arrive within {} seconds",
-                    BODY_TIMEOUT.as_secs()
-                ),
-            )),
+            Err(_) => Err(ApiError::body_too_slow()),
         }
     }
 
     /// Reserves the announced size, or `max_bytes` if the client announces none.
-    fn reserve(
-        &self,
+    fn reserve<'a>(
+        &'a self,
+        tenant: &'a TenantId,
         body: &Body,
         max_bytes: usize,
-    ) -> Result<Option<SemaphorePermit<'_>>, ApiError> {
+    ) -> Result<Option<Reserved<'a>>, ApiError> {
         let announced = body
             .size_hint()
             .upper()
@@ -75,11 +91,25 @@ impl Bodies {
         if bytes <= SMALL_BYTES {
             return Ok(None);
         }
-        let bytes = u32::try_from(bytes).expect("the limit of a body is far below 4 GiB");
-        self.0
-            .try_acquire_many(bytes)
-            .map(Some)
-            .map_err(|_| ApiError::too_many_bodies())
+        let mut shares = self.0.lock();
+        let (in_use, own) = shares.in_use(tenant);
+        let is_within = (in_use + bytes <= RECEIVING_MAX_BYTES)
+            && own + bytes <= SHARE_OF_FREE * (RECEIVING_MAX_BYTES - in_use - bytes);
+        if !is_within {
+            return Err(ApiError::too_many_bodies());
+        }
+        shares.begin(tenant, bytes);
+        Ok(Some(Reserved {
+            bodies: self,
+            tenant,
+            bytes,
+        }))
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.bodies.0.lock().end(self.tenant, self.bytes);
     }
 }
 
@@ -89,15 +119,25 @@ mod tests {
 
     use super::*;
 
+    const MAX_BYTES: usize = 256 * 1024;
+
+    fn tenant(number: usize) -> TenantId {
+        format!("tenant-{number}").parse().expect("valid")
+    }
+
     fn endless() -> Body {
         Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>())
     }
 
+    fn post(bytes: usize) -> Body {
+        Body::from(vec![b'1'; bytes])
+    }
+
     #[tokio::test]
     async fn large_bodies_share_a_bound_that_never_blocks_small_ones() {
-        let (bodies, max_bytes) = (Bodies::default(), 256 * 1024);
-        let mut slow: Vec<_> = (0..RECEIVING_MAX_BYTES / max_bytes)
-            .map(|_| Box::pin(bodies.read(endless(), max_bytes)))
+        let (bodies, own) = (Bodies::default(), tenant(1));
+        let mut slow: Vec<_> = (0..RECEIVING_MAX_BYTES * 2 / 3 / MAX_BYTES)
+            .map(|_| Box::pin(bodies.read(&own, endless(), MAX_BYTES)))
             .collect();
         assert!(
             slow.iter_mut()
@@ -105,26 +145,46 @@ mod tests {
             "bodies up to the bound are awaited"
         );
         let refused = bodies
-            .read(endless(), max_bytes)
+            .read(&own, endless(), MAX_BYTES)
             .await
-            .expect_err("the budget is used up");
+            .expect_err("the share is used up");
         assert_eq!(
             (refused.status(), refused.code()),
             (StatusCode::SERVICE_UNAVAILABLE, "overloaded")
         );
-        let large = || Body::from(vec![b'1'; SMALL_BYTES + 1]);
-        assert!(bodies.read(large(), max_bytes).await.is_err());
-        assert_eq!(
-            bodies
-                .read(Body::from(vec![b'1'; SMALL_BYTES]), max_bytes)
-                .await
-                .map(|body| body.len()),
-            Ok(SMALL_BYTES)
-        );
+        assert!(bodies.read(&own, post(MAX_BYTES), MAX_BYTES).await.is_err());
+        let small = bodies.read(&own, post(SMALL_BYTES), MAX_BYTES).await;
+        assert_eq!(small.map(|body| body.len()), Ok(SMALL_BYTES));
         slow.pop();
         assert!(
-            bodies.read(large(), max_bytes).await.is_ok(),
+            bodies.read(&own, post(MAX_BYTES), MAX_BYTES).await.is_ok(),
             "a dropped read returns its reservation"
         );
+    }
+
+    #[tokio::test]
+    async fn tenants_that_hold_all_they_can_leave_room_for_the_others() {
+        let bodies = Bodies::default();
+        let greedy: Vec<_> = (1..=8).map(tenant).collect();
+        let mut slow = Vec::new();
+        for tenant in &greedy {
+            for _ in 0..64 {
+                let mut read = Box::pin(bodies.read(tenant, endless(), MAX_BYTES));
+                if read.as_mut().now_or_never().is_none() {
+                    slow.push(read);
+                }
+            }
+        }
+        let other = tenant(9);
+        let mut posts: Vec<_> = (0..24)
+            .map(|_| Box::pin(bodies.read(&other, post(20_000), MAX_BYTES)))
+            .collect();
+        for post in &mut posts {
+            let read = post.as_mut().now_or_never().expect("it is in memory");
+            assert_eq!(read.map(|body| body.len()), Ok(20_000));
+        }
+        drop(posts);
+        drop(slow);
+        assert_eq!(bodies.0.lock().in_use(&other), (0, 0));
     }
 }

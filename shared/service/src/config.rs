@@ -7,6 +7,7 @@ use tenantry_process::config::{ProcessConfig, number, seconds};
 use tenantry_tenancy::environment::Environment;
 
 use crate::auth::Auth;
+use crate::source::Proxies;
 
 /// What every service is configured by.
 #[derive(Debug, Clone, clap::Args)]
@@ -42,6 +43,10 @@ pub struct ServiceConfig {
     /// How requests prove whose they are.
     #[command(flatten)]
     pub auth: Auth,
+
+    /// How a client's address is found.
+    #[command(flatten)]
+    pub proxies: Proxies,
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use tenantry_process::server::Refused;
 use tenantry_registry::LookupError;
 use tenantry_tenancy::tenant::{InvalidTenantId, TenantId, Tier};
 
@@ -92,9 +93,15 @@ impl ApiError {
         Self::unavailable(Self::TOO_BUSY, msg)
     }
 
-    /// 503: the memory for large bodies is used up.
+    /// 408: the body takes too long, or its client sends too slowly.
+    pub fn body_too_slow() -> Self {
+        let msg = "RequestTimeout: the body arrived too slowly; send it without pauses, within 10 seconds";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", msg)
+    }
+
+    /// 503: the tenant's share of the memory for large bodies is used up.
     pub fn too_many_bodies() -> Self {
-        let msg = "Unavailable: too many large bodies are being received; try again after Retry-After seconds";
+        let msg = "Unavailable: too many large bodies of this tenant are being received; try again after Retry-After seconds";
         Self::unavailable("overloaded", msg)
     }
 
@@ -216,6 +223,39 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.without_body()
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        let (code, msg) = match refused {
+            Refused::Malformed => (
+                "head_malformed",
+                "BadRequest: the request's head is malformed; send HTTP/1.1 as RFC 9112 says, each line ended by CRLF",
+            ),
+            Refused::Target => (
+                "target_invalid",
+                "BadRequest: the request target is invalid; send a path, or a URI of the host in the Host header",
+            ),
+            Refused::Host => (
+                "host_invalid",
+                "BadRequest: the request needs one Host header with a valid host; send it once",
+            ),
+            Refused::Length => (
+                "length_invalid",
+                "BadRequest: the length of the body is ambiguous; send one Content-Length of digits, or one \
+                 Transfer-Encoding: chunked",
+            ),
+            Refused::TargetTooLong => (
+                "target_too_long",
+                "URITooLong: the request target is larger than 32 KiB; send a shorter one",
+            ),
+            Refused::TooLarge => (
+                "head_too_large",
+                "RequestHeaderFieldsTooLarge: the head has more than 64 headers or 32 KiB; send fewer",
+            ),
+        };
+        Self::new(refused.status(), code, msg)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::body::Bodies;
 use crate::error::ApiError;
 use crate::openapi;
 use crate::overload::Overload;
+use crate::source::Proxies;
 use crate::stack::{self, Routes};
 
 /// What routes know of their service. Clones share it.
@@ -35,6 +36,7 @@ struct Inner {
     bodies: Bodies,
     readiness: Readiness,
     metrics: Metrics,
+    proxies: Proxies,
 }
 
 /// Who answers, for whom
@@ -75,6 +77,7 @@ impl Http {
         admission: Admission,
         readiness: Readiness,
         metrics: Metrics,
+        proxies: Proxies,
     ) -> Self {
         Self(Arc::new(Inner {
             service,
@@ -85,6 +88,7 @@ impl Http {
             bodies: Bodies::default(),
             readiness,
             metrics,
+            proxies,
         }))
     }
 
@@ -161,7 +165,7 @@ impl Http {
             .merge(own.into_router(state))
             .method_not_allowed_fallback(async || ApiError::method_not_allowed())
             .fallback(async || ApiError::no_route());
-        stack::around(routes, self.0.metrics.clone())
+        stack::around(routes, self.0.metrics.clone(), self.0.proxies.clone())
     }
 }
 

@@ -15,6 +15,7 @@ pub mod openapi;
 pub mod overload;
 pub mod page;
 mod request_metrics;
+pub mod source;
 pub mod stack;
 pub mod telemetry;
 
@@ -86,6 +87,7 @@ impl Parts {
             admission,
             readiness.clone(),
             metrics.clone(),
+            config.proxies.clone(),
         );
         Self {
             http,

@@ -66,12 +66,13 @@ impl Overload {
     /// 503 while more requests are in progress than the process can answer in good time.
     pub fn admit(&self, tenant: &TenantId) -> Result<Permit, ApiError> {
         let mut state = self.0.state.lock();
-        if !state.shares.begin(tenant, LIMIT) {
+        if state.shares.is_exceeded(tenant, LIMIT) {
             state.count_refusal();
             drop(state);
             self.0.refused.increment(1);
             return Err(ApiError::too_busy());
         }
+        state.shares.begin(tenant, 1);
         Ok(Permit {
             overload: self.clone(),
             tenant: tenant.clone(),
@@ -98,37 +99,44 @@ impl State {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.overload.0.state.lock().shares.end(&self.tenant);
+        self.overload.0.state.lock().shares.end(&self.tenant, 1);
     }
 }
 
-/// The requests in progress, in all and by tenant: pure.
+/// What is in use, in all and by tenant: requests in progress here, bytes in [`crate::body`]. Pure.
 #[derive(Debug, Default)]
-struct Shares {
+pub(crate) struct Shares {
     in_progress: usize,
     by_tenant: HashMap<TenantId, usize>,
 }
 
 impl Shares {
-    /// Begins a request unless the limit and the tenant's share of it are used up. Each share is an equal part, so all
-    /// tenants together have at most twice the limit.
-    fn begin(&mut self, tenant: &TenantId, limit: usize) -> bool {
-        let own = self.by_tenant.get(tenant).copied().unwrap_or_default();
+    /// Whether one more is beyond the limit and beyond the tenant's share of it. Each share is an equal part, so all
+    /// together are at most twice the limit.
+    fn is_exceeded(&self, tenant: &TenantId, limit: usize) -> bool {
+        let (in_progress, own) = self.in_use(tenant);
         let tenants = self.by_tenant.len() + usize::from(own == 0);
-        if self.in_progress >= limit && own >= limit / tenants {
-            return false;
-        }
-        self.in_progress += 1;
-        *self.by_tenant.entry(tenant.clone()).or_default() += 1;
-        true
+        in_progress >= limit && own >= limit / tenants
     }
 
-    fn end(&mut self, tenant: &TenantId) {
+    /// What is in use in all, and by this tenant.
+    pub(crate) fn in_use(&self, tenant: &TenantId) -> (usize, usize) {
+        let own = self.by_tenant.get(tenant).copied().unwrap_or_default();
+        (self.in_progress, own)
+    }
+
+    pub(crate) fn begin(&mut self, tenant: &TenantId, amount: usize) {
+        self.in_progress += amount;
+        *self.by_tenant.entry(tenant.clone()).or_default() += amount;
+    }
+
+    /// Ends what [`Self::begin`] began.
+    pub(crate) fn end(&mut self, tenant: &TenantId, amount: usize) {
         let Some(own) = self.by_tenant.get_mut(tenant) else {
             return;
         };
-        self.in_progress -= 1;
-        *own -= 1;
+        self.in_progress -= amount;
+        *own -= amount;
         if *own == 0 {
             self.by_tenant.remove(tenant);
         }

@@ -1,7 +1,7 @@
 //! Everything around a request, in order:
 //!
-//! 1. connection limits: slots, idle time-out, size of the head ([`tenantry_process::server`])
-//! 2. request id, span, metrics, log line ([`crate::telemetry`])
+//! 1. connection limits: slots, idle time-out, least speed of a body; framing by RFC 9112 ([`tenantry_process::server`])
+//! 2. request id, span, metrics, log line ([`crate::telemetry`]); a head that breaks RFC 9112 is refused
 //! 3. panic guard (there, too)
 //! 4. route
 //! 5. the route's own claim: the `C` of `Admitted<C>`, for example the producer's `tier` header
@@ -41,6 +41,7 @@ use tokio::time::Instant;
 use crate::Http;
 use crate::admission::Admitted;
 use crate::error::ApiError;
+use crate::source::Proxies;
 use crate::telemetry::{RequestContext, TelemetryLayer};
 
 /// The routes of a service. `S` is their state.
@@ -102,8 +103,8 @@ where
 }
 
 /// Puts steps 2 and 3 around routes.
-pub fn around(routes: Router, metrics: Metrics) -> Router {
-    routes.layer(TelemetryLayer::new(metrics))
+pub fn around(routes: Router, metrics: Metrics, proxies: Proxies) -> Router {
+    routes.layer(TelemetryLayer::new(metrics, proxies))
 }
 
 impl<C> Admitted<C> {
@@ -113,10 +114,12 @@ impl<C> Admitted<C> {
         let Some(tenant) = tenant_in(&parts.headers)? else {
             return Ok(None);
         };
-        if let Some(context) = parts.extensions.get::<RequestContext>() {
-            context.set_tenant(&tenant);
-        }
-        http.authenticator().check(&parts.headers, &tenant).await?;
+        let context = parts.extensions.get::<RequestContext>();
+        let context = context.cloned().unwrap_or_default();
+        context.set_tenant(&tenant);
+        http.authenticator()
+            .check(&parts.headers, &tenant, &context)
+            .await?;
         let admission = http.admission();
         admission.check_environment(&tenant)?;
         let registration = admission.check_registration(&tenant).await?;

@@ -1,6 +1,9 @@
 //! The telemetry layer: request id, span, metrics and log line of every request; a panic becomes an error.
+//!
+//! A request with a head that breaks RFC 9112 ends here: the layer answers with the server's reason, and calls no route.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -16,6 +19,7 @@ use futures_util::FutureExt;
 use futures_util::future::CatchUnwind;
 use pin_project_lite::pin_project;
 use tenantry_process::metrics::Metrics;
+use tenantry_process::server::{Peer, Refused};
 use tenantry_process::telemetry::continue_trace;
 use tenantry_tenancy::tenant::TenantId;
 use tower::{Layer, Service};
@@ -25,6 +29,7 @@ use uuid::Uuid;
 
 use crate::error::ApiError;
 use crate::request_metrics::RequestMetrics;
+use crate::source::Proxies;
 
 /// Request and response header of the id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -34,6 +39,8 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// Longest id taken over from a client.
 const MAX_REQUEST_ID_BYTES: usize = 128;
+/// Longest subject of a token in a log line, in bytes; longer ones are cut.
+const MAX_ACTOR_BYTES: usize = 256;
 /// Label of requests that matched no route.
 const NO_ROUTE: &str = "none";
 
@@ -44,6 +51,7 @@ pub struct RequestContext(Arc<Fields>);
 #[derive(Debug, Default)]
 struct Fields {
     tenant: OnceLock<TenantId>,
+    actor: OnceLock<Box<str>>,
     message_id: OnceLock<Uuid>,
 }
 
@@ -51,6 +59,13 @@ impl RequestContext {
     pub fn set_tenant(&self, tenant: &TenantId) {
         // Fails where it is set already: the header is one.
         let _ = self.0.tenant.set(tenant.clone());
+    }
+
+    /// The subject of the request's token, whose signature is verified.
+    pub fn set_actor(&self, subject: &str) {
+        let end = subject.floor_char_boundary(MAX_ACTOR_BYTES);
+        // Fails where it is set already: a request has one token.
+        let _ = self.0.actor.set(subject[..end].into());
     }
 
     /// The message that the request became.
@@ -70,18 +85,24 @@ impl<S: Sync> FromRequestParts<S> for RequestContext {
 /// The layer. A service and a future of its own, because every request passes them: ready-made layers box the future, the
 /// body or both.
 #[derive(Clone)]
-pub(crate) struct TelemetryLayer(RequestMetrics);
+pub(crate) struct TelemetryLayer {
+    metrics: RequestMetrics,
+    proxies: Arc<Proxies>,
+}
 
 impl TelemetryLayer {
-    pub(crate) fn new(metrics: Metrics) -> Self {
-        Self(RequestMetrics::new(metrics))
+    pub(crate) fn new(metrics: Metrics, proxies: Proxies) -> Self {
+        Self {
+            metrics: RequestMetrics::new(metrics),
+            proxies: Arc::new(proxies),
+        }
     }
 }
 
 #[derive(Clone)]
 pub(crate) struct TelemetryService<S> {
     inner: S,
-    metrics: RequestMetrics,
+    layer: TelemetryLayer,
 }
 
 impl<S> Layer<S> for TelemetryLayer {
@@ -90,7 +111,7 @@ impl<S> Layer<S> for TelemetryLayer {
     fn layer(&self, inner: S) -> TelemetryService<S> {
         TelemetryService {
             inner,
-            metrics: self.0.clone(),
+            layer: self.clone(),
         }
     }
 }
@@ -121,13 +142,18 @@ where
             .and_then(|value| value.to_str().ok());
         continue_trace(&span, traceparent);
         let request_id = request_id(request.headers());
+        let peer = request.extensions().get::<Peer>();
+        let source = peer.map(|Peer(peer)| self.layer.proxies.source(*peer, request.headers()));
+        let refused = request.extensions().get::<Refused>().copied();
         ResponseFuture {
+            refused,
             response: AssertUnwindSafe(self.inner.call(request))
                 .catch_unwind()
                 .instrument(span),
             request: RequestSummary {
-                metrics: self.metrics.clone(),
+                metrics: self.layer.metrics.clone(),
                 context,
+                source,
                 method,
                 route,
                 request_id,
@@ -140,6 +166,7 @@ where
 pin_project! {
     /// A request on its way to its response.
     pub(crate) struct ResponseFuture<F> {
+        refused: Option<Refused>,
         #[pin]
         response: Instrumented<CatchUnwind<AssertUnwindSafe<F>>>,
         request: RequestSummary,
@@ -150,6 +177,7 @@ pin_project! {
 struct RequestSummary {
     metrics: RequestMetrics,
     context: RequestContext,
+    source: Option<IpAddr>,
     method: Method,
     route: Option<MatchedPath>,
     request_id: HeaderValue,
@@ -161,9 +189,12 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture
 
     fn poll(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = std::task::ready!(this.response.poll(context));
-        // The panic hook has logged a panic already.
-        let response = response.unwrap_or_else(|_| Ok(ApiError::internal().into_response()));
+        let response = match this.refused {
+            Some(refused) => Ok(ApiError::from(*refused).into_response()),
+            // The panic hook has logged a panic already.
+            None => std::task::ready!(this.response.poll(context))
+                .unwrap_or_else(|_| Ok(ApiError::internal().into_response())),
+        };
         Poll::Ready(response.map(|response| this.request.complete(response)))
     }
 }
@@ -188,14 +219,16 @@ impl RequestSummary {
     fn log(&self, route: &str, status: StatusCode, code: Option<&str>, elapsed: Duration) {
         let request_id = self.request_id.to_str().unwrap_or_default();
         let tenant_id = self.context.0.tenant.get().map(TenantId::as_str);
+        let actor = self.context.0.actor.get().map(AsRef::as_ref);
+        let source = self.source.map(tracing::field::display);
         let message_id = self.context.0.message_id.get().map(tracing::field::display);
         let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         let (method, status) = (self.method.as_str(), status.as_u16());
         macro_rules! line {
             ($level:ident, $text:literal) => {
                 tracing::$level!(
-                    request_id, tenant_id, message_id, method, route, status, code, elapsed_us,
-                    $text
+                    request_id, tenant_id, actor, source, message_id, method, route, status, code,
+                    elapsed_us, $text
                 )
             };
         }
@@ -209,6 +242,7 @@ impl RequestSummary {
                 tracing::info!(
                     request_id,
                     tenant_id,
+                    actor,
                     message_id,
                     elapsed_us,
                     "event accepted"

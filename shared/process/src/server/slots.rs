@@ -1,9 +1,9 @@
 //! Connection slots, and which connection closes when a new client needs one.
 //!
 //! A plain limit lets the first clients shut out all others. So when every slot is taken, the connection that has been
-//! idle longest closes. Idle means: no request, a head that arrives byte by byte, or a response that is not read. A
-//! connection with a request in progress is never idle. Each request costs two atomic stores; the search for the longest
-//! idle connection runs only when a slot is needed.
+//! idle longest closes. Idle means: no request, a head that arrives byte by byte, a body whose client does not send, or a
+//! response that is not read. A connection whose request is being answered is never idle. Each request costs four atomic
+//! stores; the search for the longest idle connection runs only when a slot is needed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// `idle_since` of a connection with a request in progress.
+/// `idle_since` of a connection that the server works for.
 const BUSY: u64 = u64::MAX;
 /// `idle_since` of a connection that was asked to close.
 const CLOSING: u64 = u64::MAX - 1;
@@ -37,8 +37,10 @@ struct Open {
 }
 
 struct State {
-    /// Microseconds from the server's start to the end of the last request, or `BUSY`, or `CLOSING`.
+    /// Microseconds from the server's start to the end of the last request, or `BUSY`, or `CLOSING`. While a body is
+    /// awaited, the total wait for this body counts.
     idle_since: AtomicU64,
+    has_request: AtomicBool,
     close: Notify,
 }
 
@@ -67,6 +69,7 @@ impl Slots {
     pub(super) fn take(&self) -> Arc<Slot> {
         let state = Arc::new(State {
             idle_since: AtomicU64::new(self.micros()),
+            has_request: AtomicBool::new(false),
             close: Notify::new(),
         });
         let mut open = self.0.open.lock();
@@ -142,11 +145,29 @@ impl Slot {
     /// Marks the connection busy until the value is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> InProgress {
         self.state.idle_since.store(BUSY, Relaxed);
+        self.state.has_request.store(true, Relaxed);
         InProgress(Arc::clone(self))
     }
 
+    /// Marks the connection idle because the request waits for its client, who has let it wait for so long before. The
+    /// returned mark is for [`Self::resume`].
+    pub(super) fn stall(&self, before: Duration) -> u64 {
+        let since = self.slots.micros_ago(before).unwrap_or_default();
+        self.state.idle_since.store(since, Relaxed);
+        since
+    }
+
+    /// Ends a stall. A connection that was asked to close meanwhile still closes.
+    pub(super) fn resume(&self, stalled: u64) {
+        let _ = self
+            .state
+            .idle_since
+            .compare_exchange(stalled, BUSY, Relaxed, Relaxed);
+    }
+
+    /// Whether there is no request in progress; a drain waits for a request even if its client does not send.
     pub(super) fn is_idle(&self) -> bool {
-        self.state.idle_since.load(Relaxed) != BUSY
+        !self.state.has_request.load(Relaxed)
     }
 
     /// Whether this connection closes with the response about to be written; true once for each request to close.
@@ -174,10 +195,9 @@ impl Drop for Slot {
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.0
-            .state
-            .idle_since
-            .store(self.0.slots.micros(), Relaxed);
+        let Slot { slots, state, .. } = &*self.0;
+        state.idle_since.store(slots.micros(), Relaxed);
+        state.has_request.store(false, Relaxed);
     }
 }
 
@@ -233,6 +253,29 @@ mod tests {
         assert!(!is_closing(&slot), "idle for one second");
         slots.close_idle(Duration::from_secs(1));
         assert!(is_closing(&slot));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_whose_client_does_not_send_is_idle_for_new_clients_and_in_progress_for_a_drain()
+     {
+        let slots = Slots::default();
+        let slot = slots.take();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let request = slot.begin();
+        let stalled = slot.stall(Duration::from_millis(60));
+        tokio::time::advance(Duration::from_millis(30)).await;
+        let age = Duration::from_millis(100);
+        assert!(!slots.close_longest_idle(age), "90 ms in all");
+        slot.resume(stalled);
+        tokio::time::advance(age).await;
+        assert!(!slots.close_longest_idle(age), "the service works");
+        let stalled = slot.stall(Duration::from_millis(90));
+        tokio::time::advance(Duration::from_millis(10)).await;
+        assert!(slots.close_longest_idle(age) && !slot.is_idle());
+        slot.resume(stalled);
+        assert!(is_closing(&slot));
+        drop(request);
+        assert!(slot.is_idle());
     }
 
     #[tokio::test]

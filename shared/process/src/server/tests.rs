@@ -25,7 +25,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let shutdown = CancellationToken::new();
-        let service = service_fn(async |request: Request<Incoming>| {
+        let service = service_fn(async |request: Request<RequestBody>| {
             let path = request.uri().path().to_owned();
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(path))))
         });
@@ -139,6 +139,40 @@ async fn a_new_client_gets_the_slot_of_a_busy_connection_that_was_answered() {
     };
     let (response, ()) = tokio::join!(new.response(), busy);
     assert_eq!(response.map(|(_, body)| body).as_deref(), Some("/new"));
+}
+
+/// Serves one request, whose body the service reads, and returns the error of the body.
+async fn error_of_body(sent: &[&[u8]]) -> Option<Box<dyn Error + Send + Sync>> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (found, mut errors) = tokio::sync::mpsc::unbounded_channel();
+    let service = service_fn(move |request: Request<RequestBody>| {
+        let found = found.clone();
+        async move {
+            let body = http_body_util::BodyExt::collect(request.into_body()).await;
+            found.send(body.err()).expect("it is awaited");
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
+        }
+    });
+    let server = tokio::spawn(serve(listener, service, 10, CancellationToken::new()));
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let head = b"POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 10000\r\n\r\n";
+    stream.write_all(head).await.expect("sent");
+    for part in sent {
+        stream.write_all(part).await.expect("sent");
+    }
+    let error = timeout(PATIENCE, errors.recv())
+        .await
+        .expect("a body that does not arrive ends");
+    server.abort();
+    error.expect("one request")
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_ends_with_an_error() {
+    let error = error_of_body(&[b"some"]).await;
+    assert!(error.is_some_and(|error| error.is::<TooSlow>()));
+    assert!(error_of_body(&[&[b'1'; 10_000]]).await.is_none());
 }
 
 #[tokio::test]

@@ -161,6 +161,13 @@ fn tenant() -> TenantId {
     "tenant-2".parse().expect("valid")
 }
 
+impl Authenticator {
+    async fn check_headers(&self, headers: &HeaderMap, tenant: &TenantId) -> Result<(), Refusal> {
+        self.check(headers, tenant, &RequestContext::default())
+            .await
+    }
+}
+
 /// Checks a token with a known key, without the cache.
 fn check(config: &JwtConfig, key: &Key, text: &str) -> Result<(), Refusal> {
     let token = Token::parse(text)?;
@@ -565,16 +572,16 @@ async fn waiting_requests_share_one_fetch_of_a_new_key_and_the_old_key_is_revoke
         bearer(&old.token("old", &lasting_claims())),
         bearer(&new.token("new", &lasting_claims())),
     );
-    assert_eq!(tokens.check(&of_old, &tenant()).await, Ok(()));
+    assert_eq!(tokens.check_headers(&of_old, &tenant()).await, Ok(()));
     assert!(readiness.is_ready());
     issuer.then(Ok(new.keys("new")));
     tokio::time::advance(REFETCH_INTERVAL).await;
     let tenant = tenant();
-    let checks = join_all((0..20).map(|_| tokens.check(&of_new, &tenant))).await;
+    let checks = join_all((0..20).map(|_| tokens.check_headers(&of_new, &tenant))).await;
     assert!(checks.iter().all(Result::is_ok), "{checks:?}");
     assert_eq!(issuer.fetches(), 2);
     assert_eq!(
-        tokens.check(&of_old, &tenant).await,
+        tokens.check_headers(&of_old, &tenant).await,
         Err(Refusal::UnknownKey)
     );
 }
@@ -585,20 +592,25 @@ async fn invented_key_ids_cost_the_issuer_one_fetch_per_interval() {
     let issuer = Issuer::answering(true, [Ok(signer.keys("k"))]);
     let (tokens, _) = issuer.authenticator();
     let (good, tenant) = (bearer(&signer.token("k", &lasting_claims())), tenant());
-    assert_eq!(tokens.check(&good, &tenant).await, Ok(()));
+    assert_eq!(tokens.check_headers(&good, &tenant).await, Ok(()));
     let before = issuer.fetches();
     for round in 0..10 {
         let flood =
             (0..50).map(|n| bearer(&signer.token(&format!("{round}-{n}"), &lasting_claims())));
         let flood: Vec<_> = flood.collect();
-        let checks = join_all(flood.iter().map(|headers| tokens.check(headers, &tenant))).await;
+        let checks = join_all(
+            flood
+                .iter()
+                .map(|headers| tokens.check_headers(headers, &tenant)),
+        )
+        .await;
         assert!(
             checks
                 .iter()
                 .all(|check| *check == Err(Refusal::UnknownKey))
         );
         assert_eq!(
-            tokens.check(&good, &tenant).await,
+            tokens.check_headers(&good, &tenant).await,
             Ok(()),
             "known keys are still accepted"
         );
@@ -618,7 +630,10 @@ async fn while_the_issuer_is_down_cached_keys_stay_in_use_and_an_empty_cache_is_
     let issuer = Issuer::answering(true, [Err(())]);
     let (tokens, readiness) = issuer.authenticator();
     let good = bearer(&signer.token("k", &lasting_claims()));
-    assert_eq!(tokens.check(&good, &tenant()).await, Err(Refusal::NoKeys));
+    assert_eq!(
+        tokens.check_headers(&good, &tenant()).await,
+        Err(Refusal::NoKeys)
+    );
     assert!(!readiness.is_ready());
     let (keeper, keeping) = (tokens.clone(), tokio_util::sync::CancellationToken::new());
     let stop = keeping.clone();
@@ -631,7 +646,7 @@ async fn while_the_issuer_is_down_cached_keys_stay_in_use_and_an_empty_cache_is_
     );
     issuer.then(Err(()));
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
-    assert_eq!(tokens.check(&good, &tenant()).await, Ok(()));
+    assert_eq!(tokens.check_headers(&good, &tenant()).await, Ok(()));
     assert!(readiness.is_ready());
     keeping.cancel();
     kept.await.expect("ends well");
@@ -660,7 +675,9 @@ async fn load_balancers_keys_are_fetched_one_by_one_and_cached() {
     };
     let other = ALB.replace("tenants", "mine");
     assert_eq!(
-        tokens.check(&signed_by(&other, "k"), &tenant()).await,
+        tokens
+            .check_headers(&signed_by(&other, "k"), &tenant())
+            .await,
         Err(Refusal::Signer)
     );
     assert_eq!(
@@ -669,22 +686,32 @@ async fn load_balancers_keys_are_fetched_one_by_one_and_cached() {
         "a token of another load balancer causes no fetch"
     );
     for _ in 0..3 {
-        assert_eq!(tokens.check(&signed_by(ALB, "k"), &tenant()).await, Ok(()));
+        assert_eq!(
+            tokens.check_headers(&signed_by(ALB, "k"), &tenant()).await,
+            Ok(())
+        );
     }
     assert_eq!(issuer.fetches(), 1);
     tokio::time::advance(REFETCH_INTERVAL).await;
     assert_eq!(
-        tokens.check(&signed_by(ALB, "made-up"), &tenant()).await,
+        tokens
+            .check_headers(&signed_by(ALB, "made-up"), &tenant())
+            .await,
         Err(Refusal::UnknownKey)
     );
     issuer.then(Err(()));
     tokio::time::advance(REFETCH_INTERVAL).await;
     assert_eq!(
-        tokens.check(&signed_by(ALB, "new"), &tenant()).await,
+        tokens
+            .check_headers(&signed_by(ALB, "new"), &tenant())
+            .await,
         Err(Refusal::NoKeys),
         "whether the key exists is unknown"
     );
-    assert_eq!(tokens.check(&signed_by(ALB, "k"), &tenant()).await, Ok(()));
+    assert_eq!(
+        tokens.check_headers(&signed_by(ALB, "k"), &tenant()).await,
+        Ok(())
+    );
 }
 
 #[tokio::test]
@@ -700,7 +727,7 @@ async fn a_token_is_accepted_once_and_as_a_bearer_token_only() {
                 HeaderValue::try_from(value).expect("a value"),
             );
         }
-        tokens.check(&headers, &tenant()).await
+        tokens.check_headers(&headers, &tenant()).await
     };
     for good in ["Bearer ", "bearer ", "BEARER  "] {
         assert_eq!(ask(&[format!("{good}{text}")]).await, Ok(()), "{good}");

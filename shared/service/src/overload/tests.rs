@@ -6,8 +6,13 @@ fn tenant(number: usize) -> TenantId {
     format!("tenant-{number}").parse().expect("valid")
 }
 
+/// Begins one request unless that exceeds the limit.
 fn begins(shares: &mut Shares, number: usize, limit: usize) -> bool {
-    shares.begin(&tenant(number), limit)
+    let is_begun = !shares.is_exceeded(&tenant(number), limit);
+    if is_begun {
+        shares.begin(&tenant(number), 1);
+    }
+    is_begun
 }
 
 #[test]
@@ -17,7 +22,7 @@ fn the_tenant_that_floods_is_refused_and_the_others_have_their_share() {
     assert_eq!(begun, 100);
     let begun = (0..200).filter(|_| begins(&mut shares, 2, 100)).count();
     assert_eq!(begun, 50, "an equal part, whatever the other has");
-    (0..60).for_each(|_| shares.end(&tenant(1)));
+    (0..60).for_each(|_| shares.end(&tenant(1), 1));
     assert!(
         begins(&mut shares, 1, 100),
         "below the limit no request is refused"
@@ -51,13 +56,13 @@ proptest! {
                 own[number] += usize::from(begins(&mut shares, number, limit));
             } else if own[number] > 0 {
                 own[number] -= 1;
-                shares.end(&tenant(number));
+                shares.end(&tenant(number), 1);
             }
             prop_assert_eq!(shares.in_progress, own.iter().sum::<usize>());
             prop_assert!(shares.in_progress <= 2 * limit);
         }
         for (number, own) in own.into_iter().enumerate() {
-            (0..own).for_each(|_| shares.end(&tenant(number)));
+            (0..own).for_each(|_| shares.end(&tenant(number), 1));
         }
         prop_assert!(shares.by_tenant.is_empty() && shares.in_progress == 0);
     }

@@ -11,6 +11,7 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use tenantry_process::health::{Condition, Readiness};
+use tenantry_process::server::Refused;
 use tenantry_registry::{ParameterSource, RegistryLimits, SourceError, TenantRegistry};
 use tower::ServiceExt;
 
@@ -18,6 +19,7 @@ use super::*;
 use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::overload::{LIMIT, Permit};
+use crate::source::Proxies;
 
 /// Registers `tenant-2`, and `tenant-3` as suspended. The lookup of `tenant-down` fails.
 struct Parameters;
@@ -84,6 +86,7 @@ fn surface(environment: &str, rate: Option<u32>) -> Surface {
         admission,
         readiness,
         metrics.clone(),
+        Proxies::default(),
     );
     let own = Routes::new()
         .tenant(Method::POST, "/producer", posted)
@@ -121,8 +124,11 @@ async fn claimed(
     http: State<Http>,
     body: Body,
 ) -> Result<(), ApiError> {
-    let Admitted { claim: NoClaim, .. } = admitted;
-    http.bodies().read(body, 1).await.map(drop)
+    let NoClaim = admitted.claim;
+    http.bodies()
+        .read(&admitted.tenant, body, 1)
+        .await
+        .map(drop)
 }
 
 async fn panics() -> &'static str {
@@ -318,6 +324,19 @@ async fn requests_are_counted_by_route_never_by_path() {
         text.contains(r#"route="none",method="GET",status="404"} 1"#) && !text.contains("made"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn a_request_that_the_server_refused_reaches_no_route() {
+    let pool = surface("pool-1", None);
+    for path in ["/panic", "*"] {
+        let request = Request::get(path).extension(Refused::Malformed);
+        let request = request.body(Body::empty()).unwrap();
+        let response = pool.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(code(core::str::from_utf8(&body).unwrap()), "head_malformed");
+    }
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 mod answers;
 mod errors;
 mod foreign;
+mod framing;
 mod gateway;
 mod headers;
+mod held;
 mod hostile;
 mod hostile_values;
 mod idempotency;

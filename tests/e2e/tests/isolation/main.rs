@@ -2,6 +2,7 @@
 //! what prevents each, and which test shows it.
 
 mod credentials;
+mod events;
 mod forgeries;
 mod issuer;
 mod load_balancer;
