@@ -6,7 +6,7 @@ use std::process::Command;
 use kit::endpoint::Endpoint;
 use kit::http::{Answer, Request};
 use kit::local::{ANYWHERE, Local, command};
-use kit::process::{Process, binary, clean};
+use kit::process::{Process, binary, command_with_clean_env};
 
 /// A request with these values in `Host` and `Origin`.
 fn request(method: &str, path: &str, host: &str, origin: Option<&str>) -> Request {
@@ -149,7 +149,7 @@ async fn a_name_of_a_service_is_allowed_by_the_flag_at_every_port() {
         json.header("x-request-id").unwrap()
     );
     for program in ["local", "localaws"] {
-        let mut wrong: Command = clean(binary(program));
+        let mut wrong: Command = command_with_clean_env(binary(program));
         let output = wrong
             .args(["--ephemeral", "--allow-host", "http://aws"])
             .output()
