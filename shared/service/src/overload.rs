@@ -18,9 +18,9 @@ use tenantry_tenancy::tenant::TenantId;
 
 use crate::error::ApiError;
 
-/// Requests in progress at most, all tenants together: three quarters of the connections that a process has by default, one
-/// and a half times the clients that are never refused.
-pub const LIMIT: usize = 1536;
+/// Requests in progress at most, all tenants together: seven eighths of the connections that a process has by default. The
+/// rest is for responses that refuse.
+pub const LIMIT: usize = 1792;
 /// Pause between two log lines about refusals: a line for each would cost more than the refusal.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
 
