@@ -653,7 +653,7 @@ fn a_release_that_could_do_more_than_a_tenants_is_found() {
         ),
         (
             "        name: tenantry-charts\n",
-            "        name: kubecost\n",
+            "        name: kubecost\n        namespace: flux-system\n",
             "source",
             "tenantry-charts",
         ),
