@@ -107,7 +107,7 @@ def without(values: Values, path: Path_) -> Values:
 
 
 def meaning(chart: Path, values: Values, key: Key) -> Values:
-    """The values that say without null what null at a key means."""
+    """The values without null that mean the same as null at the key."""
     if key.kind == "list":
         return put(values, key.path, [])
     if key.kind == "map":
