@@ -30,7 +30,7 @@ ARE_NUMBERS = re.compile(
     r"|.*/(maxUnavailable|divisor|tolerance)|.*(networkPolicy/extra(In|E)gress/0|)/ports/0/port|(probes|metrics)/port"
     r"|infra/vars/\*|networkPolicy/enabled"
 )
-"""Quantities, ports, shares and variables of another module may be numbers and strings; one switch also accepts `auto`."""
+"""Quantities, ports, shares and variables of another module may be numbers or strings; one switch also takes `auto`."""
 
 
 def leaves(schema: dict[str, Any], at: Any, steps: Steps = (), seen: Steps = ()) -> Iterator[Steps]:
