@@ -53,7 +53,7 @@ pub(super) fn check(
     let known = findings.len();
     let merged = values::check(findings, node);
     if findings.len() > known {
-        // Where values of a wrong shape place an app would be a guess.
+        // Values of a wrong shape do not say where an app runs.
         return;
     }
     values::refer_to_module(facts, node, &merged);

@@ -304,7 +304,7 @@ impl Handler for LifecycleHandler {
                 mode = PushMode::Separately;
                 continue;
             }
-            // Where the hold ends, pending messages return to the queue.
+            // When the hold ends, pending messages return to the queue.
             if !is_pending(&states) || !hold.pause().await {
                 break;
             }

@@ -23,7 +23,7 @@ pub(super) const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Bytes after a refused head that are read at most. A close with unread bytes resets the connection, and the client may
 /// lose the response.
 const MAX_DISCARDED_BYTES: usize = 256 * 1024;
-/// What hyper reads in place of a refused head.
+/// The head that hyper reads in place of a refused one.
 const REFUSED_HEAD: &[u8] = b"REFUSED * HTTP/1.1\r\nconnection: close\r\n\r\n";
 
 /// The reason to refuse a request before its head is read: an extension of the request that stands in its place.
@@ -54,7 +54,7 @@ pub(super) struct Checked<R> {
     framing: Framing,
     /// Bytes that were read and not yet released: the start of a head.
     held: Vec<u8>,
-    /// How many of them are checked.
+    /// How many bytes at the start of `held` are checked.
     checked: usize,
     refused: Arc<OnceLock<Refused>>,
 }
