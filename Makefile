@@ -131,7 +131,7 @@ kustomize: tools ## Compare lint and edits with real kustomize over 5,000 genera
 	KUSTOMIZE_TREES=$(or $(KUSTOMIZE_TREES),5000) PATH="$(VENV)/bin:$$PATH" cargo test $(CARGO_ARGS) --test kustomize -- --nocapture
 
 .PHONY: fuzz
-fuzz: tools ## Fuzz whatever reads what strangers send with libFuzzer (FUZZ_SECONDS=30 a target, FUZZ=yaml chooses)
+fuzz: tools ## Fuzz every parser of untrusted input with libFuzzer (FUZZ_SECONDS=30 a target, FUZZ=yaml chooses)
 	$(VENV)/bin/python tests/fuzz/run.py --seconds $(or $(FUZZ_SECONDS),30) $(if $(FUZZ_KEEP),--keep) $(FUZZ)
 
 ##@ Upkeep

@@ -37,7 +37,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time a shutdown then waits for background tasks.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where the state is stored.
+/// Storage of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
     /// In memory: lost when the endpoint stops.

@@ -3,8 +3,8 @@
 //! A rule names an action and one effect. Its own seeded random generator decides on each call, so the same calls in
 //! the same order meet the same faults. Rules live in memory; there are none at start.
 //!
-//! An effect applies *before* or *after* the operation runs. After it, the operation is done, but its response is lost,
-//! delayed or replaced by an error. Other effects concern a single message or batch entry: the entry fails, or the
+//! An effect applies *before* or *after* the operation runs. An effect after the operation loses or delays its response,
+//! or replaces it by an error. Other effects concern a single message or batch entry: the entry fails, or the
 //! message is delivered twice or late, as standard queues may do.
 
 use std::{

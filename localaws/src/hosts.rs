@@ -1,8 +1,8 @@
 //! The names under which a server on a developer's machine answers.
 //!
-//! A web page of a stranger can let its own name resolve to 127.0.0.1, and its script then reads what a local server
-//! answers. Such a request carries the page's name in `Host`. A request from a page of another site carries that site in
-//! `Origin`. This module refuses both; it authenticates nobody.
+//! A web page of another site can let its own name resolve to 127.0.0.1. Its script then reads the answers of a local
+//! server. Such a request carries the page's name in `Host`. A request from a page of another site carries that site in
+//! `Origin`. This module refuses both; it does not authenticate clients.
 
 use std::{collections::BTreeSet, net::IpAddr, str::FromStr, sync::Arc};
 
@@ -75,7 +75,7 @@ impl FromIterator<HostName> for AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// Checks `Host`, the URI's own host, and `Origin`. A request without them is no browser's.
+    /// Checks `Host`, the URI's own host, and `Origin`. A request without them does not come from a browser.
     ///
     /// # Errors
     /// [`ForeignRequest`].
@@ -111,7 +111,8 @@ impl AllowedHosts {
         name.0 == "localhost" || name.0.ends_with(".localhost") || self.0.contains(name)
     }
 
-    /// An address is anybody's, so that of an origin must be this machine's or the one that the request is for.
+    /// An IP address proves no owner. So the address of an origin must be this machine's, or the one that the request
+    /// addresses.
     fn is_own_origin(&self, origin: &str, hosts: &[String]) -> bool {
         let Some((_, authority)) = origin.split_once("://") else {
             return false;
@@ -152,7 +153,7 @@ impl Host {
         if let Ok(address) = host.parse() {
             return Some(Self::Address(IpAddr::V4(address)));
         }
-        // Browsers read a name that ends in a number as an address; this parser has not.
+        // Browsers read a name that ends in a number as an address; `IpAddr`'s parser does not.
         let last = host.trim_end_matches('.').rsplit('.').next()?;
         if last.bytes().all(|b| b.is_ascii_digit()) {
             return None;

@@ -23,7 +23,7 @@ const OTHERS: u32 = 0o077;
 /// Creates a data folder, or makes an existing one private: the folder, and its entries with these names or with such a
 /// name and a `-`, as SQLite names its logs.
 ///
-/// A folder that other programs use stays as it is, with a warning; so does one of another owner, such as a volume's.
+/// A folder that other programs use, or that another user owns (such as a volume's), stays as it is, with a warning.
 ///
 /// # Errors
 /// When the folder cannot be created.
@@ -52,7 +52,7 @@ pub fn own_folder(folder: &Path, names: &[&str]) -> io::Result<()> {
     let mode = fs::metadata(folder)?.mode();
     let is_shared = mode & STICKY != 0 || (own.is_empty() && !others.is_empty());
     if !is_shared {
-        // The folder of a volume may be of another owner: the warning below is for it, too.
+        // A volume's folder may have another owner; the call then fails, and the warning below reports it.
         let _ = fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE));
     }
     if fs::metadata(folder)?.mode() & OTHERS != 0 {

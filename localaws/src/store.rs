@@ -74,7 +74,7 @@ pub(crate) fn column(value: u64) -> i64 {
 pub(crate) fn open(path: &Path, schema: &str, added: &str) -> Result<Connection, LoadError> {
     let conn = Connection::open(path)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
-    // The state in memory is the truth, so no other process may write. The lock ends with the process, also on a kill,
+    // The state in memory is authoritative, so no other process may write. The lock ends with the process, also on a kill,
     // and SQLite needs no shared-memory index under it.
     conn.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     let in_use = |error: rusqlite::Error| match error.sqlite_error_code() {

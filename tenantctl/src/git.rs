@@ -1,13 +1,13 @@
 //! The GitOps repository over the `git` program: [`Repository`].
 //!
-//! It uses a bare mirror in a cache folder and plumbing commands, no work tree. A read is of one commit, a write is a commit on
-//! top of it. A push succeeds only if the branch is still at the parent. All calls block, so async code calls them on a
-//! blocking thread.
+//! It uses a bare mirror in a cache folder and plumbing commands, no work tree. A read sees one commit. A write is a commit on
+//! top of that commit. A push succeeds only if the branch is still at the parent. All calls block, so async code calls them on
+//! a blocking thread.
 //!
 //! Credentials come from git itself (a credential helper, an SSH agent) or from an askpass, which is this program. No URL,
-//! argument or log line holds them. They go to the server of the address alone: no redirect is followed, and over plain HTTP
-//! there are none, except on this machine. The repository's hooks and settings never run a program, no prompt waits for a terminal,
-//! and every call ends.
+//! argument or log line holds them. Git sends them to the server of the address alone: it follows no redirect, and over plain
+//! HTTP it sends them only to this machine. The repository's hooks and settings never run a program. No call prompts, and
+//! every call has a time limit.
 
 mod address;
 mod credentials;
@@ -36,7 +36,7 @@ use crate::tree::Edit;
 
 /// Prefix of the mirror's own reference to the branch.
 const TRACKING: &str = "refs/tracking/";
-/// The reference that keeps a commit reachable until its push. One turn at a time uses it.
+/// The reference that keeps a commit reachable until its push. Only the holder of the mirror's lock uses it.
 const PENDING: &str = "refs/pending/commit";
 /// The mirror's lock file.
 const LOCK_FILE: &str = "turn.lock";
@@ -67,9 +67,9 @@ struct Inner {
     author: Author,
 }
 
-/// A turn at the mirror: one at a time among all processes that share the mirror. A drop ends the turn.
+/// The lock of the mirror: at most one process that shares the mirror holds it. A drop releases the lock.
 ///
-/// Turns avoid rejected pushes. Processes with mirrors of their own are safe, too.
+/// The lock avoids rejected pushes. Processes with mirrors of their own are safe, too.
 #[derive(Debug)]
 pub struct Turn {
     repository: Repository,
@@ -144,7 +144,7 @@ impl Repository {
         &self.0.branch
     }
 
-    /// Waits for a turn at the mirror. A turn only calls git, and every call ends.
+    /// Waits for the lock of the mirror. Its holder only calls git, and every call has a time limit.
     pub fn turn(&self) -> Result<Turn, GitError> {
         let unwritable = |source| GitError::Cache {
             folder: self.0.folder.clone(),

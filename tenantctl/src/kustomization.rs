@@ -79,7 +79,7 @@ fn folder_of(path: &RepoPath) -> RepoPath {
     path.parent().unwrap_or_else(RepoPath::root)
 }
 
-/// Adds `resources: []` to a list that has lost its last entry under the old name: kustomize refuses a file that says nothing.
+/// Adds `resources: []` to a list that has lost its last entry under the old name: kustomize refuses a file without fields.
 fn with_empty_list(text: String) -> Result<String, YamlError> {
     let documents = parse(&text)?;
     let root = documents.first().map(|document| &document.root);
@@ -241,7 +241,7 @@ fn spelled(items: &[Node<'_>], path: &RepoPath) -> String {
         .first()
         .map(style)
         .filter(|first| items.iter().all(|item| style(item) == *first));
-    // What needs quotes by itself gets those that hold everything.
+    // A name that needs quotes gets quotes that can hold every character.
     let is_plain = inline(&Value::from(name)) == name;
     match shared {
         Some(Style::Single) if is_plain => format!("'{entry}'"),
@@ -262,7 +262,7 @@ fn place(items: &[Node<'_>], folder: &RepoPath, path: &RepoPath) -> usize {
     items.iter().position(is_greater).unwrap_or(items.len())
 }
 
-/// Returns the edited text if it lists the path so many times, and differs in nothing else.
+/// Returns the edited text if it lists the path exactly `times` times, and differs in nothing else.
 fn checked(
     before: &str,
     edited: String,

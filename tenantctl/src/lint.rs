@@ -44,7 +44,7 @@ pub fn lint(tree: &dyn Tree) -> Vec<Finding> {
     let built = build::check(tree, &files, &lists, &objects);
     findings.extend(tenants::in_two_tiers(&facts));
     findings.extend(tenants::in_namespaces(&facts));
-    // A list of ours that cannot be built is the result of what is reported already, if anything is.
+    // If an error in the application plane is reported already, that error is why its lists cannot be built.
     let is_broken = findings
         .iter()
         .any(|finding| finding.is_error() && layout::is_ours(&finding.path));
@@ -66,7 +66,8 @@ pub(crate) fn errors_of_file(path: &RepoPath, text: &str) -> Vec<Finding> {
     findings
 }
 
-/// Drops the finding that a source is not the tenants', if another says that the source does not exist.
+/// Drops the finding that a release has another source than the tenants', if another finding says that this source does
+/// not exist.
 fn drop_known_twice(findings: &mut Vec<Finding>) {
     let missing: std::collections::BTreeSet<_> = findings
         .iter()

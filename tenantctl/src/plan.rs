@@ -1,8 +1,8 @@
 //! Plans the edits of a request: [`plan`] is pure.
 //!
 //! A plan reads only the files that it needs: onboarding reads no other tenant's file. A repeated request has no edits. A
-//! request that would lose data or settings is refused, with a remedy, and so is one whose edits lint finds an error in that was
-//! not there before: such a commit could stop the reconciliation of all tenants.
+//! request that would lose data or settings is refused, with a remedy. A request is also refused if lint finds a new error in
+//! its edits: such a commit could stop the reconciliation of all tenants.
 
 mod deploy;
 mod edits;

@@ -19,7 +19,7 @@ from test_null import APPLICATION_BASES, TENANT_BASES, outcome
 Steps = tuple[Any, ...]
 
 NUMBERS = (83, 0o12345671234, 123456789012345678901234, 1e22, 1.5, True, False)
-"""What YAML makes of 0123, an account with a leading zero, a long name in digits, 1e22, 1.50, on and n."""
+"""The values that YAML reads from 0123, an account with a leading zero, a long number, 1e22, 1.50, on and n."""
 
 STRINGS = ("0123", "1e3", "true", "null", "2024-01-01", "a: b #'\"{")
 
@@ -30,7 +30,7 @@ ARE_NUMBERS = re.compile(
     r"|.*/(maxUnavailable|divisor|tolerance)|.*(networkPolicy/extra(In|E)gress/0|)/ports/0/port|(probes|metrics)/port"
     r"|infra/vars/\*|networkPolicy/enabled"
 )
-"""Quantities, ports, shares and variables of another module may be numbers and strings; one switch has a third word."""
+"""Quantities, ports, shares and variables of another module may be numbers or strings; one switch also takes `auto`."""
 
 
 def leaves(schema: dict[str, Any], at: Any, steps: Steps = (), seen: Steps = ()) -> Iterator[Steps]:

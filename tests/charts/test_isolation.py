@@ -36,7 +36,7 @@ NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 @dataclass(frozen=True)
 class Peer:
-    """The other end of a connection: an address, and for a pod its namespace and labels. A pod has one of the VPC."""
+    """The other end of a connection: an address, here of the VPC, and for a pod its namespace and labels."""
 
     address: str = "10.0.96.5"
     namespace: str = ""

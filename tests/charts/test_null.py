@@ -107,7 +107,7 @@ def without(values: Values, path: Path_) -> Values:
 
 
 def meaning(chart: Path, values: Values, key: Key) -> Values:
-    """The values that say without null what null at a key means."""
+    """The values without null that mean the same as null at the key."""
     if key.kind == "list":
         return put(values, key.path, [])
     if key.kind == "map":
@@ -192,7 +192,7 @@ def test_null_has_the_meaning_that_the_readme_gives(chart: Path, base: str, key:
         assert not isinstance(found, str) or "is true without a target: set" in found
     else:
         expected = outcome(chart, meaning(chart, values, key))
-        # Where the schema refuses a value, `fail` may refuse its absence, and with other words.
+        # If the schema refuses a value, `fail` may refuse its absence with other words.
         assert found == expected or (isinstance(found, str) and isinstance(expected, str))
 
 

@@ -66,7 +66,7 @@ def is_good(path: Path) -> bool:
 def authority(name: str) -> None:
     if is_good(PKI / f"{name}.crt"):
         return
-    # What this authority signed goes with it.
+    # A new authority cannot verify the certificates that the old one signed.
     for path in PKI.glob("*.crt"):
         if f"issuer=CN = {name}" in run("openssl", "x509", "-noout", "-issuer", "-in", path):
             path.unlink()

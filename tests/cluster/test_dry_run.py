@@ -32,7 +32,7 @@ def scratch(api: Api) -> Iterator[None]:
 
 
 def refused(api: Api, objects: list[Object]) -> list[str]:
-    """What the API server has to say against objects, each put into the scratch namespace."""
+    """The errors of the API server for objects, each put into the scratch namespace."""
     found = []
     for original in objects:
         manifest = copy.deepcopy(original)

@@ -18,7 +18,7 @@ from saas import Load, check_stored, load
 
 
 def beside() -> list[Load]:
-    """Tenants that nothing happens to."""
+    """Loads on tenants that the test does not change."""
     return [Load("tenant-1", rate=20, workers=3), Load("tenant-2", rate=20, workers=3)]
 
 
@@ -75,7 +75,7 @@ def test_a_tenants_whole_life_disturbs_no_other(api: Api, note: Any) -> None:
 
 
 def check_stored_across_move(own: Load) -> None:
-    """What was accepted before the move is in the pool's table, after it in the tenant's own; nothing is in neither."""
+    """Every accepted message is in the pool's table or in the tenant's own; none is lost."""
     dynamodb = saas.client("dynamodb")
     tables = {saas.parameters(owner)["consumer_ddb"].rpartition("/")[2] for owner in ("pool-1", own.tenant)}
 

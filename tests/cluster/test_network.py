@@ -110,7 +110,7 @@ def test_the_node_reaches_every_probe(apps: dict[str, Object]) -> None:
 
 
 def outside(api: Api) -> dict[str, tuple[Target, str]]:
-    """What an app may reach beyond its namespace, and what not."""
+    """Targets outside the namespace of an app, each with the expected result."""
     localaws = api.list("pods", "aws", labelSelector="app=localaws")[0]["status"]["podIP"]
     worker = api.list("pods", "tenantry", labelSelector="app.kubernetes.io/name=tenantctl-worker")[0]["status"]["podIP"]
     source = api.list("pods", "flux-system", labelSelector="app=source-controller")[0]["status"]["podIP"]

@@ -73,7 +73,7 @@ def host() -> str:
 def build(packages: list[str]) -> dict[str, str]:
     """Builds the packages' unit tests; the program of each."""
     command = ["cargo", "test", "--lib", "--no-run", "--profile", "fuzz", "--locked"]
-    # Where a target is named, the flags are not for build scripts and macros.
+    # With an explicit target, cargo does not apply the flags to build scripts and macros.
     command += ["--target", host(), "--target-dir", str(WORK)]
     command += ["--message-format", "json-render-diagnostics"]
     for package in packages:

@@ -1,4 +1,4 @@
-"""Ways in that admission refuses: each is one change of an object that admission accepts.
+"""Attacks that admission refuses: each is one change of an object that admission accepts.
 
 tests/gitops evaluates the policies on them; tests/cluster sends them to a real API server.
 """
@@ -17,9 +17,9 @@ from manifests import Manifest, Release
 from released import SEED, as_helm_writes, case_of, template
 
 NEW = "tenant-77"
-"""A tenant that is not there yet."""
+"""A tenant that does not exist yet."""
 GONE = object()
-"""In place of a value: the field is removed."""
+"""Value of a change that removes the field."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Attack:
     name: str
     request: Request
     policy: str
-    """The policy that refuses it."""
+    """The policy that refuses the request."""
 
     def __str__(self) -> str:
         return f"{self.policy}: {self.name}, by {self.request.account.rpartition(':')[2]}"

@@ -249,7 +249,7 @@ def a_new_cluster_can_begin(repository: Repository) -> Iterator[str]:
 
 @rule
 def a_component_delays_no_tenant(repository: Repository) -> Iterator[str]:
-    """Tenants and pools wait for their dependencies on a new cluster, not for their health ever after."""
+    """Tenants and pools wait for their dependencies on a new cluster, not for their health afterwards."""
     for cluster in CLUSTERS:
         for applied in repository.applied(cluster)[1:]:
             if applied.name in ("pooled-envs", "tenants"):

@@ -1,4 +1,4 @@
-"""Admission accepts what the tree and the chart need, and refuses every change of it that is a way in."""
+"""Admission accepts what the tree and the chart need, and refuses every attack in `attacks.py`."""
 
 from __future__ import annotations
 

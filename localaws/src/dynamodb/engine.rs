@@ -1,8 +1,8 @@
 //! dynoxide's server, on its own thread.
 //!
-//! Its handlers block on SQLite, so it gets its own small runtime, behind a loopback port. It answers pages of every
-//! site, so its address is not one that a page can find. It stops when [`Engine::stop`] is called, or when the [`Engine`]
-//! is dropped.
+//! Its handlers block on SQLite, so it gets its own small runtime, behind a loopback port. It answers web pages of every
+//! site, so it listens on a random loopback address, which a page cannot guess. It stops when [`Engine::stop`] is
+//! called, or when the [`Engine`] is dropped.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},

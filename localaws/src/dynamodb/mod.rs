@@ -189,7 +189,7 @@ impl DynamoDb {
             return Ok((body, None));
         };
         let is_partial = is_read && self.check_read(action, headers, &request).await?;
-        // A Scan of dynoxide's reads no table for an index.
+        // dynoxide's Scan of an index never reads the table, so it has no further attributes to project.
         let is_partial = is_partial && action == "Query";
         let projection = request
             .as_object_mut()

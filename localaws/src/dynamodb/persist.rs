@@ -5,7 +5,8 @@ use rusqlite::{Connection, Transaction, params};
 use super::settings::{AllSettings, RECOVERY_DAYS_DEFAULT, TableSettings};
 use crate::store::{self, LoadError};
 
-/// `recoverable_tables` is of versions that kept a flag alone; it is read, and left by the first change.
+/// Earlier versions stored only a flag, as a row in `recoverable_tables`. The first change of a table's settings deletes
+/// this row.
 pub(crate) const SCHEMA: &str = "
     CREATE TABLE recoverable_tables (name TEXT PRIMARY KEY) STRICT;
     CREATE TABLE table_settings (name TEXT PRIMARY KEY, settings TEXT NOT NULL) STRICT;

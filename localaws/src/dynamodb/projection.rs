@@ -66,7 +66,7 @@ impl Projection {
         }
     }
 
-    /// Leaves of each item of a response the parts that the request asks for.
+    /// Removes from each item of a response the parts that the request does not ask for.
     pub(super) fn apply(&self, response: &mut Value) {
         let items = response["Items"].as_array_mut();
         for item in items.into_iter().flatten().filter_map(Value::as_object_mut) {

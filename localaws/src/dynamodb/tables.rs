@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::{CRC32, DynamoDb, settings::Encryption, whole_body};
 use crate::protocol::{self, AwsError, Reply};
 
-/// Members that say no change.
+/// Members of `UpdateTable` that change nothing by themselves.
 const NO_CHANGE: [&str; 2] = ["TableName", "AttributeDefinitions"];
-/// Members that AWS takes and this endpoint has not.
+/// Members of `UpdateTable` that AWS supports and this endpoint does not.
 const UNSUPPORTED: [&str; 5] = [
     "ReplicaUpdates",
     "WarmThroughput",

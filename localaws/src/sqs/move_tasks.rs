@@ -30,7 +30,8 @@ impl MoveTasks {
             .filter(move |task| task.source_arn == source_arn)
     }
 
-    /// Ends a running task with this status and returns the number of messages moved. A reason is of a failed task.
+    /// Ends a running task with this status and returns the number of messages moved. Only a failed task
+    /// has a reason.
     pub(crate) fn end(
         &mut self,
         handle: &str,

@@ -94,8 +94,8 @@ impl WaitIndex {
         }
     }
 
-    /// Sets the queue's timer, unless an earlier one is set: a timer that is due for nothing costs less than one that
-    /// moves on every call.
+    /// Sets the queue's timer, unless an earlier one is set: a timer that fires too early costs less than a timer that
+    /// every call resets.
     fn set_timer(&mut self, id: QueueId, due_ms: u64) {
         if self
             .timer_of

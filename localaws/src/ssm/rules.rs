@@ -55,10 +55,10 @@ pub(super) fn check_pattern(pattern: &str, value: &str) -> SsmResult<()> {
     if pattern.is_empty() {
         return Ok(());
     }
-    // Alone first: else `a)(b` were valid within the group.
+    // The pattern is compiled alone first: `a)(b` is invalid alone, but would be valid inside the group.
     let whole = Regex::new(pattern).and_then(|_| Regex::new(&format!(r"\A(?:{pattern})\z")));
     let whole = whole.map_err(|_| SsmError::InvalidAllowedPattern(pattern.to_owned()))?;
-    // An error is a pattern that needs too many steps: the value is not known to match.
+    // The match fails with an error if it needs too many steps. Such a value counts as not matching.
     if whole.is_match(value).unwrap_or(false) {
         return Ok(());
     }

@@ -63,7 +63,7 @@ async fn errors_drops_and_delays_befall_the_calls_they_name() {
         assert!(count(&sqs, &url, "ApproximateNumberOfMessages").await >= 2);
         assert!(
             started.elapsed() < Duration::from_millis(250),
-            "a delay blocks nobody else"
+            "a delay blocks no other call"
         );
     });
     slow.unwrap();

@@ -1,7 +1,7 @@
 //! HTTP/1.1 server: bounded connections, idle time and request heads, and a drain that lets requests finish.
 //!
 //! When every slot is taken, a new client gets the slot of the connection that has been idle longest, or, where none
-//! is idle, of the connection that gets the next response. A connection handles one pipelined request a poll, so that
+//! is idle, of the connection that gets the next response. A connection handles one pipelined request per poll, so that
 //! a client that pipelines thousands does not delay the others. A request with a head that breaks RFC 9112 reaches the
 //! service as one with the extension [`Refused`]; every request has the extension [`Peer`].
 
@@ -226,7 +226,7 @@ async fn no_request(slot: &Slot) {
     }
 }
 
-/// How hyper reads requests.
+/// Returns hyper's settings for reading requests.
 fn http1() -> http1::Builder {
     let mut http1 = http1::Builder::new();
     // A client that sends its head slowly is idle, which has its own limit; a timer for each request would cost more.

@@ -1,6 +1,6 @@
-//! Admission: which tenants this process answers, and [`Admitted`], the one value that says so.
+//! Admission: decides which tenants this process answers. [`Admitted`] is the proof that a request was admitted.
 //!
-//! The steps and their order stand in [`crate::stack`].
+//! [`crate::stack`] lists the steps in their order.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct Admitted<C = ()> {
     pub(crate) _permit: Permit,
 }
 
-/// Which tenants are answered: the environment's, registered, active, within their rate.
+/// Admits a tenant of this environment that is registered, active and within its rate.
 pub struct Admission {
     environment: Environment,
     registry: TenantRegistry,

@@ -1,7 +1,8 @@
 //! Request bodies: bounded in time and speed, in bytes each, and in bytes of all large bodies together.
 //!
-//! A tenant may hold at most twice as many bytes as it leaves free. So the first that sends slowly takes two thirds, and
-//! the others always find room: the dynamic threshold of shared buffers in switches (Choudhury and Hahne, 1998).
+//! A tenant may hold at most twice as many bytes as it leaves free. So one tenant that sends slowly takes at most two
+//! thirds, and there is always room for the others. This is the dynamic threshold of shared buffers in switches
+//! (Choudhury and Hahne, 1998).
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ const RECEIVING_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Largest body that is not counted: a request's head is read into as much memory. So slow clients with large bodies
 /// never block small bodies.
 const SMALL_BYTES: usize = 16 * 1024;
-/// A tenant's share: this many times what is left free.
+/// A tenant's share: this many times the bytes that are left free.
 const SHARE_OF_FREE: usize = 2;
 
 /// Memory budget of the bodies that are being received.

@@ -1,4 +1,4 @@
-//! What every tenant service is configured by.
+//! Settings of every tenant service.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tenantry_tenancy::environment::Environment;
 use crate::auth::Auth;
 use crate::source::Proxies;
 
-/// What every service is configured by.
+/// Settings of every tenant service.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServiceConfig {
     /// The environment this copy serves: a pool (pool-1), or the tenant whose silo it is (tenant-1)
@@ -20,7 +20,7 @@ pub struct ServiceConfig {
     #[arg(long, env, value_name = "PORT", default_value_t = 8080)]
     pub port: u16,
 
-    /// What every process is configured by.
+    /// Settings of every process.
     #[command(flatten)]
     pub process: ProcessConfig,
 
@@ -28,7 +28,7 @@ pub struct ServiceConfig {
     #[arg(long, env, value_name = "MAX_CONNECTIONS", default_value_t = 2048, value_parser = number(1, 1_000_000))]
     pub max_connections: usize,
 
-    /// Requests a second each tenant may make; no bound where unset
+    /// Requests per second that each tenant may make; no limit if unset
     #[arg(long, env, value_name = "TENANT_RATE_PER_SECOND")]
     pub tenant_rate_per_second: Option<NonZeroU32>,
 
@@ -40,11 +40,11 @@ pub struct ServiceConfig {
     #[arg(long, env, value_name = "REGISTRY_UNKNOWN_SECONDS", default_value = "10", value_parser = seconds(1, 3600))]
     pub registry_unknown_seconds: Duration,
 
-    /// How requests prove whose they are.
+    /// Authentication of requests.
     #[command(flatten)]
     pub auth: Auth,
 
-    /// How a client's address is found.
+    /// Trusted proxies, from which the client's address is read.
     #[command(flatten)]
     pub proxies: Proxies,
 }

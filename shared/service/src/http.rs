@@ -23,7 +23,7 @@ use crate::overload::Overload;
 use crate::source::Proxies;
 use crate::stack::{self, Routes};
 
-/// What routes know of their service. Clones share it.
+/// The state of a service that its routes share. Clones share it, too.
 #[derive(Clone)]
 pub struct Http(Arc<Inner>);
 
@@ -39,7 +39,7 @@ struct Inner {
     proxies: Proxies,
 }
 
-/// Who answers, for whom
+/// The environment and the service that answer, and the tenant of the request
 // Keys in sorted order.
 #[derive(Serialize, ToSchema)]
 struct Identity<'a> {
@@ -120,11 +120,11 @@ impl Http {
         &self.0.overload
     }
 
-    /// The common routes and the service's own, with everything around them. `described` is the OpenAPI document of
+    /// Returns the common routes and the service's own, with everything around them. `described` is the OpenAPI document of
     /// its own routes.
     ///
     /// # Panics
-    /// The document lacks a route, or describes one that is not there.
+    /// The document lacks a route, or describes a route that does not exist.
     pub fn finish<S>(&self, own: Routes<S>, state: S, described: utoipa::openapi::OpenApi) -> Router
     where
         S: AsRef<Self> + Clone + Send + Sync + 'static,
@@ -169,7 +169,7 @@ impl Http {
     }
 }
 
-/// Who answers, for whom
+/// Identity of the service, and the tenant of the request
 #[utoipa::path(
     get,
     path = "/service",
@@ -193,8 +193,8 @@ pub(crate) async fn identity(admitted: Option<Admitted>, State(http): State<Http
     get,
     path = "/service/readiness-probe",
     responses(
-        (status = 200, description = "It is", body = Probe),
-        (status = 500, description = "It is not, now", body = Probe),
+        (status = 200, description = "The service is ready", body = Probe),
+        (status = 500, description = "The service is not ready now", body = Probe),
     )
 )]
 pub(crate) async fn readiness_probe(State(http): State<Http>) -> (StatusCode, Json<Probe>) {

@@ -1,7 +1,7 @@
-//! A tenant service: its HTTP surface, and how it is assembled and run. Names no service.
+//! The common part of the tenant services: their HTTP side, their assembly and their run. The crate names no service.
 //!
 //! A service assembles [`Parts`], gives its routes to [`Http::finish`] and its background work to [`Service`].
-//! Everything around a request stands in [`stack`], in order.
+//! [`stack`] lists everything around a request, in order.
 
 pub mod admission;
 pub mod auth;
@@ -46,14 +46,14 @@ pub struct Service {
     pub worker: Worker,
 }
 
-/// What every service is assembled from.
+/// The common parts of every service.
 pub struct Parts {
     pub http: Http,
     pub registry: TenantRegistry,
     /// Has the condition `registry` already.
     pub readiness: Readiness,
     pub metrics: Metrics,
-    /// Where parameters are read from.
+    /// The source of parameters: Parameter Store, or a test's.
     pub parameters: Arc<dyn ParameterSource>,
 }
 

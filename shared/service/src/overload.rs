@@ -1,10 +1,10 @@
 //! Overload control: a limit on the requests in progress, in shares per tenant.
 //!
 //! Beyond [`LIMIT`] a further request would make every response late, so the request is refused with 503. Below it every
-//! request waits its turn: throughput stays at the capacity, and the wait is the number in progress divided by the
-//! throughput. Each tenant has an equal share of the limit: the tenant that floods a pool is refused first.
+//! request waits: throughput stays at the capacity, and the wait is the number in progress divided by the throughput.
+//! Each tenant has an equal share of the limit: the tenant that floods a pool is refused first.
 //!
-//! The limit is fixed, not derived from a signal: a signal that adapts refused clients that were no overload, and a refusal
+//! The limit is fixed, not derived from a signal: signals that adapt refused clients that caused no overload, and a refusal
 //! costs two thirds of an accepted request. `docs/decisions/overload.md` has the measurements.
 
 use std::collections::HashMap;
@@ -103,7 +103,7 @@ impl Drop for Permit {
     }
 }
 
-/// What is in use, in all and by tenant: requests in progress here, bytes in [`crate::body`]. Pure.
+/// Amounts in use, in total and per tenant: requests in progress here, bytes in [`crate::body`]. Pure.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
     in_progress: usize,
@@ -119,7 +119,7 @@ impl Shares {
         in_progress >= limit && own >= limit / tenants
     }
 
-    /// What is in use in all, and by this tenant.
+    /// Amounts in use, in total and by this tenant.
     pub(crate) fn in_use(&self, tenant: &TenantId) -> (usize, usize) {
         let own = self.by_tenant.get(tenant).copied().unwrap_or_default();
         (self.in_progress, own)
@@ -130,7 +130,7 @@ impl Shares {
         *self.by_tenant.entry(tenant.clone()).or_default() += amount;
     }
 
-    /// Ends what [`Self::begin`] began.
+    /// Subtracts an amount that [`Self::begin`] added.
     pub(crate) fn end(&mut self, tenant: &TenantId, amount: usize) {
         let Some(own) = self.by_tenant.get_mut(tenant) else {
             return;

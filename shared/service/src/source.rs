@@ -10,7 +10,7 @@ use axum::http::header::FORWARDED;
 use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-/// The proxies whose word about a client's address is taken.
+/// The proxies that are trusted to report a client's address.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Proxies {
     /// Networks of trusted proxies, as CIDRs, separated by commas; none where unset
@@ -39,7 +39,7 @@ pub enum ProxyHeader {
 }
 
 impl Proxies {
-    /// The client's address, as far as trusted proxies vouch for it.
+    /// Returns the client's address, as the trusted proxies report it.
     pub(crate) fn source(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
         let mut source = peer.ip().to_canonical();
         let lines = headers.get_all(self.trusted_proxy_header.name());

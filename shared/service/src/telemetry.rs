@@ -164,7 +164,7 @@ where
 }
 
 pin_project! {
-    /// A request on its way to its response.
+    /// The response future of a request.
     pub(crate) struct ResponseFuture<F> {
         refused: Option<Refused>,
         #[pin]
@@ -173,7 +173,7 @@ pin_project! {
     }
 }
 
-/// What metrics and log line say of a request.
+/// The data of a request for its metrics and its log line.
 struct RequestSummary {
     metrics: RequestMetrics,
     context: RequestContext,
@@ -200,7 +200,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for ResponseFuture
 }
 
 impl RequestSummary {
-    /// Adds to a response what every response has, counts it and logs it.
+    /// Adds the common headers and the error's body to a response, counts the response and logs it.
     fn complete(&self, mut response: Response) -> Response {
         let request_id = self.request_id.to_str().unwrap_or_default();
         let code = ApiError::write_body(&mut response, request_id);

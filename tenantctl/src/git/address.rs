@@ -130,7 +130,7 @@ impl Origin {
         &self.0
     }
 
-    /// Whether a password may go there: encrypted, or on this machine.
+    /// Whether a password may be sent to this address: by an encrypted protocol, or to this machine.
     pub(super) fn is_private(&self) -> bool {
         let Some(host) = self.0.strip_prefix("http://") else {
             return true;

@@ -40,7 +40,7 @@ pub enum GitError {
     #[error("{address} is not a repository, or these credentials cannot see it: {reason}")]
     NoRepository { address: String, reason: String },
     #[error(
-        "{address} is plain HTTP, where everyone on the way reads the password: use https, or leave --password-file out"
+        "{address} is plain HTTP, which sends the password unencrypted: use https, or leave --password-file out"
     )]
     PlainHttp { address: String },
     #[error(

@@ -41,11 +41,11 @@ const KEPT_VARIABLES: [&str; 14] = [
     "GIT_SSL_KEY",
 ];
 
-/// Settings that override the user's and the mirror's.
+/// Settings that override those of the user and of the mirror.
 const SETTINGS: [&str; 10] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
-    // A connection without data for a minute is dead.
+    // Git ends a connection that carried no data for a minute.
     "http.lowSpeedLimit=1",
     "http.lowSpeedTime=60",
     // A call waits for the repack of the mirror.
@@ -53,7 +53,7 @@ const SETTINGS: [&str; 10] = [
     "maintenance.autoDetach=false",
     "gc.pruneExpire=1.day.ago",
     "protocol.version=2",
-    // No server sends git to another one.
+    // No server can direct git to another server.
     "transfer.bundleURI=false",
     "fetch.uriProtocols=",
 ];
@@ -146,10 +146,10 @@ impl Git {
         command
     }
 
-    /// Returns the settings of one address, which override the user's of any other name of it.
+    /// Returns the settings for one address. They override the user's settings for any address that matches it.
     ///
     /// A redirect is an error: git would ask for the credentials of the other server, and curl would repeat the user's headers
-    /// there. With credentials of ours, the user's headers are no second way, and a proxy sees no plain HTTP.
+    /// there. If this program has credentials, git sends none of the user's headers, and no plain HTTP through a proxy.
     fn settings_of(&self, address: &Address) -> Vec<(&'static str, &'static str)> {
         let mut settings = vec![("followRedirects", "false")];
         if self.credentials.is_some() {

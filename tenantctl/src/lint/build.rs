@@ -1,8 +1,8 @@
-//! What kustomize makes of each list: the objects, or the reason why it builds nothing.
+//! The objects that kustomize builds from each list, or the reason why it builds nothing.
 //!
 //! The module follows kustomize 5.8 with its defaults: resources and bases, generators, components, then patches, namespace and
-//! names. It judges identities of objects, and their other content where a JSON patch names it. Of what it does not follow (remote
-//! resources, transformers, replacements and variables), it checks that the files exist, and takes the result for unknown.
+//! names. It compares identities of objects, and their other content where a JSON patch names it. It does not follow remote
+//! resources, transformers, replacements and variables: it checks that their files exist, and treats their result as unknown.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -51,7 +51,7 @@ const OPERATIONS: [&str; 6] = ["add", "copy", "move", "remove", "replace", "test
 /// The objects of the files that lists name.
 pub(super) type Objects<'a> = BTreeMap<&'a RepoPath, &'a Result<Vec<Manifest>, YamlError>>;
 
-/// What a list builds.
+/// The objects that a list builds.
 #[derive(Debug, Clone, Default)]
 struct Built {
     objects: Vec<Object>,
@@ -70,10 +70,10 @@ struct Object {
     content: Content,
 }
 
-/// What is known of an object beyond its identity.
+/// The content of an object beyond its identity, as far as it is known.
 #[derive(Debug, Clone)]
 enum Content {
-    /// As in its file.
+    /// The content of its file.
     Original,
     /// After JSON patches.
     Patched(Value),
@@ -89,7 +89,7 @@ struct Builder<'a> {
     findings: Vec<Finding>,
 }
 
-/// Builds every list that is not a component; returns what stops kustomize.
+/// Builds every list that is not a component; returns the errors that stop kustomize.
 pub(super) fn check(
     tree: &dyn Tree,
     files: &Files,
@@ -122,7 +122,8 @@ impl Builder<'_> {
         built
     }
 
-    /// Adds what a list names to what is built already: nothing for a list of its own, the objects above for a component.
+    /// Adds the objects that a list names to the objects built already. A component starts with those of the list that names
+    /// it, any other list with none.
     fn accumulate(
         &mut self,
         folder: &RepoPath,

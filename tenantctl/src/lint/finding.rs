@@ -25,9 +25,9 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Kustomize builds nothing, or something of ours is wrong.
+    /// Kustomize builds nothing, or a file of the application plane is wrong.
     Error,
-    /// Advice about a file that is not ours, and that can be built.
+    /// Advice about a file outside the application plane that kustomize can build.
     Warning,
 }
 
@@ -117,7 +117,7 @@ impl Findings {
         self.found.len()
     }
 
-    /// Makes advice of everything that was found.
+    /// Turns every finding into a warning.
     pub(super) fn into_warnings(mut self) -> Self {
         self.found = self.found.into_iter().map(Finding::into_warning).collect();
         self

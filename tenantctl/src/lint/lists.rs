@@ -25,7 +25,7 @@ const READ_KEYS: [&str; 6] = [
     "transformers",
     "validators",
 ];
-/// Keys of a list of ours: what it lists, and what changes no field that a tenant's file states.
+/// Keys of a list of the application plane: its resources, and keys that change no field that a tenant's file states.
 const OUR_KEYS: [&str; 9] = [
     "apiVersion",
     "bases",
@@ -176,7 +176,8 @@ fn check_image_tags(findings: &mut Findings, list: &List) {
     findings.extend(advice.into_warnings());
 }
 
-/// Checks a list of the application plane, which `tenantctl` edits: one document in plain YAML that lists, and does nothing else.
+/// Checks a list of the application plane, which `tenantctl` edits: one document in plain YAML that only lists files
+/// and folders.
 fn check_ours(findings: &mut Findings, text: &str) {
     let documents = match parse(text) {
         Ok(documents) => documents,
@@ -384,7 +385,7 @@ pub(super) fn problem(
         return found("does not exist", "remove the line, or add the file");
     }
     if !is_folder && !target.is_in(&list.folder) {
-        let fix = "list its folder, or move the file; `kubectl kustomize` has a flag for it that nobody sets";
+        let fix = "list its folder, or move the file; `kubectl kustomize` needs --load-restrictor LoadRestrictionsNone for it";
         return found(
             "is a file outside this folder, which kustomize refuses",
             fix,

@@ -69,7 +69,8 @@ impl Id {
         !CLUSTER_KINDS.contains(&self.kind.as_str())
     }
 
-    /// Returns a text that is equal for two identities that are one to kustomize, for which no namespace is `default`.
+    /// Returns a text that is equal for two identities exactly if kustomize treats them as one. To kustomize, an absent
+    /// namespace is `default`.
     pub(super) fn key(&self) -> String {
         let namespace = match self.namespace.as_str() {
             _ if !self.is_namespaced() => "",

@@ -1,4 +1,4 @@
-//! Reading and checking each file alone: first the lists, then the files, whose place in the lists is known by then.
+//! Reads and checks each file alone. The lists come first, so that the place of every other file in the lists is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,9 +19,9 @@ const MAX_THREADS: usize = 8;
 enum Place {
     /// A list names it as a resource.
     Listed,
-    /// No list is in its folder, and none names it.
+    /// Its folder has no list, and no list names the file.
     Free,
-    /// A list reads it for something else, or leaves it out.
+    /// A list reads the file for another purpose, or leaves it out.
     Beside,
 }
 

@@ -1,8 +1,8 @@
-//! What the `HelmRelease` of a tenant, a pool or a template may say.
+//! The fields that the `HelmRelease` of a tenant, a pool or a template may have.
 //!
-//! Helm-controller installs it with the rights of the account that it names, reads the Secrets that it names, and lets it rewrite
-//! every object. The lists are those of the cluster's admission policies: what lint passes, admission takes. One refused object
-//! stops the reconciliation of all tenants.
+//! Helm-controller installs a release with the rights of the account that the release names, and reads the Secrets that it names.
+//! A post-renderer of a release can rewrite every object. The lists are those of the cluster's admission policies: a release that
+//! passes lint passes admission. One refused object stops the reconciliation of all tenants.
 
 use super::finding::Findings;
 use crate::chart;
@@ -183,7 +183,7 @@ fn check_source(findings: &mut Findings, release: &Node<'_>) {
     }
 }
 
-/// Requires that values come from the file, or from the values of the cluster: other objects may be secrets of others.
+/// Requires that values come from the file, or from the values of the cluster: another object may be another tenant's Secret.
 fn check_values_from(findings: &mut Findings, release: &Node<'_>) {
     let sources = release.at(&["spec", "valuesFrom"]).map(Node::items);
     for source in sources.unwrap_or_default() {

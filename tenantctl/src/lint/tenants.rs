@@ -53,7 +53,7 @@ pub(super) fn check(
     let known = findings.len();
     let merged = values::check(findings, node);
     if findings.len() > known {
-        // Where values of a wrong shape place an app would be a guess.
+        // Values of a wrong shape do not say where an app runs.
         return;
     }
     values::refer_to_module(facts, node, &merged);
@@ -159,7 +159,7 @@ fn check_agreement(
     }
 }
 
-/// Requires of another object of the file that it is the tenant's namespace: Flux applies tenants' files with an account that may
+/// Requires that any other object of the file is the tenant's Namespace: Flux applies tenants' files with an account that may
 /// write no other kind, and one refused object stops it for every tenant.
 fn check_owner(findings: &mut Findings, root: &Node<'_>, id: &str, tier: &str) {
     let text = |path: &[&str]| root.at(path).and_then(Node::string);
@@ -199,7 +199,7 @@ fn check_owner(findings: &mut Findings, root: &Node<'_>, id: &str, tier: &str) {
     }
 }
 
-/// Requires of a tombstone that no app runs and no route exists.
+/// Requires that a tombstone runs no app and has no route.
 fn check_no_apps(findings: &mut Findings, node: &Node<'_>, merged: &Value) {
     for (app, values) in chart::map(merged.get("apps")) {
         for path in [&["enabled"][..], &["ingress", "enabled"]] {

@@ -1,7 +1,7 @@
-//! Namespaces of the platform: an id that is one of them is not free.
+//! Namespaces of the platform: their names are not free as tenant ids.
 //!
-//! Reserved names are no tenant ids at all. A repository may hold further namespaces, of its own components. Flux may not change
-//! these for a tenant, and the refusal would stop it for every tenant.
+//! A reserved name is never a tenant id. A repository may also hold namespaces of its own components. Flux may not change these
+//! for a tenant, and one refused change stops the reconciliation of all tenants.
 
 use tenantry_tenancy::tenant::TenantId;
 

@@ -1,8 +1,8 @@
 //! The handler of lifecycle messages: it parses a batch, applies it together, and settles each message.
 //!
 //! A malformed or conflicting message is dead-lettered. While the repository is unreachable or broken, a message is held with
-//! an extended lease, and tried again. A message whose commit the remote declines, alone and not because of its neighbors, is
-//! left to redelivery: after five deliveries SQS dead-letters it.
+//! an extended lease, and tried again. A message whose commit the remote declines, even when pushed alone, is left to
+//! redelivery: after five deliveries SQS dead-letters it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -304,7 +304,7 @@ impl Handler for LifecycleHandler {
                 mode = PushMode::Separately;
                 continue;
             }
-            // Where the hold ends, pending messages return to the queue.
+            // When the hold ends, pending messages return to the queue.
             if !is_pending(&states) || !hold.pause().await {
                 break;
             }

@@ -504,8 +504,8 @@ fn yaml_that_readers_disagree_on_is_found() {
     );
 }
 
-/// Shifts each line of the files of tenants, pools and templates: lint finds it, or the meaning is
-/// the same (the only line of a list).
+/// Shifts each line of the files of tenants, pools and templates. Lint finds the shift, or the meaning is the same (as for
+/// the only line of a list).
 #[test]
 fn a_single_wrong_indent_cannot_pass() {
     let mut tried = 0;
@@ -895,7 +895,7 @@ fn a_platform_namespace_is_no_tenant() {
     let request = onboard("shop", Tier::Premium, "0.0");
     let error = tenantctl::plan::check_namespace(&tree, &request).expect_err("it is taken");
     assert_eq!(error.code(), "namespace_taken");
-    run(&mut tree, &request).expect("a plan alone does not look");
+    run(&mut tree, &request).expect("a plan alone does not check namespaces");
     let finding = only(&tree, "id");
     assert!(
         finding.message.contains("namespace of the platform"),
@@ -905,7 +905,7 @@ fn a_platform_namespace_is_no_tenant() {
         .expect("another id is free");
 }
 
-/// The three files of others that the lint once refused, and every commit with them.
+/// Files outside the application plane that lint once refused, and with them every commit.
 #[test]
 fn what_kustomize_builds_of_others_is_no_error() {
     let list = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n";

@@ -84,7 +84,7 @@ proptest! {
                     }
                     prop_assert!(!done.subject.contains('\n') && done.subject.len() < 100, "{:?}", done.subject);
                     tree.apply(&done.edits);
-                    let again = plan(&tree, request).expect("what has been done can be asked for again");
+                    let again = plan(&tree, request).expect("a repeated request has a plan");
                     prop_assert_eq!(again.edits, vec![], "{:?}", request);
                 }
                 Err(error) => prop_assert_ne!(error.kind(), PlanErrorKind::Repository, "{}", error),

@@ -382,7 +382,7 @@ fn offboarding_keeps_the_data_under_protection_and_the_id_taken() {
         );
         assert_eq!(
             run(&mut tree, &offboard(tenant, false))
-                .expect("protection is not put back")
+                .expect("a repeat does not restore the protection")
                 .edits,
             []
         );
@@ -522,7 +522,7 @@ fn a_move_keeps_the_release_and_manual_changes() {
         to: Tier::Premium,
         leave_data: false,
     };
-    let plan = run(&mut tree, &request).expect("queue and table stay, so nothing has to be left");
+    let plan = run(&mut tree, &request).expect("queue and table stay, so no data is left behind");
     assert_eq!(plan.edits.len(), 4, "both files and both lists");
     assert!(only(&tree, "id").message.contains("ResourceQuota"));
     let moved = text(&tree, "tenants/premium/tenant-3.yaml");

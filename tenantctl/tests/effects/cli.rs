@@ -279,7 +279,7 @@ fn a_password_follows_no_redirect_and_no_rewrite_to_another_server() {
         }
         assert_eq!(thief.heard(), "", "{setting}");
     }
-    // A rewrite makes another address of it: the thief may be asked, and gets no password.
+    // A rewrite turns the address into that of `thief`: git may send it a request, but never the password.
     let server = HttpServer::with_login(&remote, "robot", "s3cret-9f");
     let trusted = Program::at(&server.url(), &remote)
         .with("GITOPS_USERNAME", "robot")

@@ -223,7 +223,7 @@ fn answer(output: &[u8]) -> Response {
         .unwrap()
 }
 
-/// A server that asks for a password, and writes down the head of every request.
+/// An attacker's server: it asks for a password, and records the head of every request.
 pub(crate) struct Thief {
     address: SocketAddr,
     heard: Arc<Mutex<String>>,

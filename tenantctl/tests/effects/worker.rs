@@ -129,7 +129,7 @@ impl Worker {
         Metrics::new(self.get("/metrics").await.text()).sum(name, labels)
     }
 
-    /// Asks it to end, and waits for a good end.
+    /// Sends SIGTERM, and waits until the worker exits with 0.
     async fn stop(mut self) {
         self.process.signal("TERM");
         assert_eq!(self.process.exit(WITHIN).await, Exit::Code(0));
@@ -264,7 +264,7 @@ async fn a_request_sent_twice_is_one_commit_and_no_dead_letter() {
         queues.send(ONBOARDING, &message).await;
         queues.drained(ONBOARDING).await;
     }
-    // Another message with the same content is nothing to do, and as good.
+    // Another message with the same content changes nothing, and is acknowledged.
     queues.send(ONBOARDING, onboarding("acme", "basic")).await;
     queues.drained(ONBOARDING).await;
     assert_eq!(
@@ -390,7 +390,7 @@ done";
             .iter()
             .all(|tenant| files.contains(&format!("{TENANTS}/basic/{tenant}.yaml")))
     );
-    // A message goes after its push. The declined one stays: SQS itself sets it aside after its last delivery.
+    // A message is deleted after its push. The declined message stays: SQS dead-letters it after its last delivery.
     until("the neighbours' messages go", WITHIN, async || {
         queues.depth(ONBOARDING).await == 1
     })

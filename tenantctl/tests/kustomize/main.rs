@@ -28,7 +28,8 @@ const SEED: u64 = 18;
 const BATCH: usize = 48;
 const EDITS: usize = 3;
 
-/// Cases on which lint and kustomize disagree, each with the reason. Lint passes them and kustomize refuses them, but for tags.
+/// Cases on which lint and kustomize disagree, each with the reason. Lint passes them and kustomize refuses them; for tags it
+/// is the reverse.
 const DISAGREEMENTS: [(&str, &str); 9] = [
     (
         "tag set",
@@ -84,7 +85,7 @@ fn errors_in<'f>(findings: &'f [Finding], folder: &RepoPath) -> Vec<&'f Finding>
         .collect()
 }
 
-/// What the judges said.
+/// Counts of trees, folders and edits, and the disagreements of lint and kustomize.
 #[derive(Default)]
 struct Figures {
     trees: usize,
@@ -109,7 +110,7 @@ impl Figures {
         }
     }
 
-    /// Builds what lint passed, and what lint refused.
+    /// Builds the folders that lint passed, and those that lint refused; returns the objects of the passed ones.
     fn judge(&mut self, kustomize: &Kustomize, scratch: &Path, folders: Folders) -> String {
         let Folders { clean, refused } = folders;
         self.folders += clean.len() + refused.len();
@@ -156,7 +157,7 @@ fn wrap(scratch: &Path, folder: &Path, number: usize) -> PathBuf {
     wrapper
 }
 
-/// Returns the folder in a wrapper.
+/// Returns the folder that a wrapper lists; `None` for a folder without a wrapper.
 fn wrapped(wrapper: &Path) -> Option<PathBuf> {
     let name = wrapper.file_name()?.to_str()?;
     let text = std::fs::read_to_string(wrapper.join("kustomization.yaml")).ok()?;
@@ -213,7 +214,7 @@ struct Expected {
     is_active: bool,
 }
 
-/// One state of the trees of a batch: what to build, and the tenants that must come out.
+/// One state of the trees of a batch: the folders to build, and the tenants that must be in the result.
 #[derive(Default)]
 struct Step {
     folders: Folders,
@@ -288,7 +289,7 @@ fn lint_and_edits_agree_with_kustomize_over_generated_trees() {
     );
 }
 
-/// Lints a tree, and sorts its folders by what lint says; returns whether lint passes what is ours.
+/// Lints a tree, and sorts its folders by lint's result; returns whether lint passes the application plane.
 fn take(
     figures: &mut Figures,
     step: &mut Step,
@@ -402,7 +403,7 @@ fn edit(
     }
 }
 
-/// An onboarding of a tree that lint refuses may be refused; if it is not, it breaks no build.
+/// Onboards into a tree that lint refuses. The plan may be refused; an accepted plan breaks no build.
 fn edit_damaged(
     figures: &mut Figures,
     kustomize: &Kustomize,
@@ -470,7 +471,7 @@ fn request(
     }
 }
 
-/// What a request means, without a look at files.
+/// Applies a request to the expected tenants, without reading files.
 fn apply(expected: &mut BTreeMap<String, Expected>, request: &Request) {
     match request {
         Request::Onboard {

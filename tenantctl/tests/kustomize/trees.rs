@@ -58,7 +58,7 @@ static SEED: LazyLock<MemoryTree> = LazyLock::new(|| {
     tree
 });
 
-/// A repository, and what is known of it.
+/// A generated repository, and its expected content.
 pub(crate) struct Generated {
     pub(crate) tree: MemoryTree,
     /// Tier of each tenant.
@@ -66,7 +66,7 @@ pub(crate) struct Generated {
     pub(crate) pool: String,
     /// The folders of others, each with the case it was made from.
     pub(crate) others: BTreeMap<RepoPath, String>,
-    /// What was done to the lists of ours that our own rules may refuse.
+    /// The damage to the lists of the application plane that our own rules may refuse.
     pub(crate) damage: Option<&'static str>,
 }
 

@@ -121,7 +121,7 @@ class Module:
     def destroy(self) -> None:
         for name in self.by_path(self.tenant):
             self.ssm.delete_parameter(Name=f"/{self.tenant}/{name}")
-        # What depends on something goes before it: while the table refuses to go, the queues stay, too.
+        # Dependent objects are deleted first: while a table refuses its deletion, the queue stays, too.
         self.drop_table(self.consumer)
         self.drop_table(self.payments)
         self.drop_queue()

@@ -54,7 +54,7 @@ impl RequestBody {
         }
     }
 
-    /// How long the client may still be waited for.
+    /// Returns how long the server still waits for the client.
     fn patience(&self) -> Duration {
         let earned = Duration::from_millis(self.received * 1000 / LEAST_BYTES_PER_SECOND);
         (GRACE + earned).saturating_sub(self.waited)

@@ -23,7 +23,7 @@ pub(super) const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Bytes after a refused head that are read at most. A close with unread bytes resets the connection, and the client may
 /// lose the response.
 const MAX_DISCARDED_BYTES: usize = 256 * 1024;
-/// What hyper reads in place of a refused head.
+/// The head that hyper reads in place of a refused one.
 const REFUSED_HEAD: &[u8] = b"REFUSED * HTTP/1.1\r\nconnection: close\r\n\r\n";
 
 /// The reason to refuse a request before its head is read: an extension of the request that stands in its place.
@@ -54,7 +54,7 @@ pub(super) struct Checked<R> {
     framing: Framing,
     /// Bytes that were read and not yet released: the start of a head.
     held: Vec<u8>,
-    /// How many of them are checked.
+    /// How many bytes at the start of `held` are checked.
     checked: usize,
     refused: Arc<OnceLock<Refused>>,
 }
@@ -142,7 +142,7 @@ enum Malformed {
     Body,
 }
 
-/// What the next bytes of a connection are.
+/// Kind of the next bytes of a connection.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Next {
     #[default]
@@ -166,7 +166,7 @@ struct Framing {
 }
 
 impl Framing {
-    /// How many of these bytes are whole heads, or belong to bodies. The next call begins with the first other byte.
+    /// Returns how many of these bytes are whole heads or belong to bodies. The next call begins with the first other byte.
     fn check(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut checked = 0;
         while checked < bytes.len() {
@@ -307,15 +307,15 @@ fn is_target(method: &str, target: &str, host: Option<&[u8]>) -> bool {
     is_form && !target.contains('#')
 }
 
-/// Whether the value is one host, and a port or none. A comma, which RFC 3986 allows in names, is two headers that a
-/// proxy made one.
+/// Whether the value is one host, with or without a port. RFC 3986 allows a comma in a name, but in `Host` it means that
+/// a proxy merged two headers.
 fn is_host(value: &[u8]) -> bool {
     let Ok(authority) = Authority::try_from(value) else {
         return false;
     };
     let (host, all) = (authority.host(), authority.as_str());
     let is_ipv6 = |text: &str| text.trim_end_matches(']').parse::<Ipv6Addr>().is_ok();
-    // What is not a prefix follows a user's name.
+    // If the host is not a prefix, a user's name precedes it, and the whole value fails the check of the port.
     let rest = all.strip_prefix(host).unwrap_or(all);
     let port = rest.strip_prefix(':').or(rest.is_empty().then_some(""));
     !host.is_empty()

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// `idle_since` of a connection that the server works for.
+/// `idle_since` of a connection whose request is being served.
 const BUSY: u64 = u64::MAX;
 /// `idle_since` of a connection that was asked to close.
 const CLOSING: u64 = u64::MAX - 1;
@@ -149,8 +149,8 @@ impl Slot {
         InProgress(Arc::clone(self))
     }
 
-    /// Marks the connection idle because the request waits for its client, who has let it wait for so long before. The
-    /// returned mark is for [`Self::resume`].
+    /// Marks the connection idle because the request waits for its client. `before` is the time that the request has
+    /// waited for the client already. The returned mark is for [`Self::resume`].
     pub(super) fn stall(&self, before: Duration) -> u64 {
         let since = self.slots.micros_ago(before).unwrap_or_default();
         self.state.idle_since.store(since, Relaxed);

@@ -152,7 +152,7 @@ impl KeyCache {
         self.fetch(Some(id)).await;
     }
 
-    /// Fetches once; whether that succeeded.
+    /// Fetches once; returns whether the fetch succeeded.
     async fn fetch(&self, id: Option<&str>) -> bool {
         let fetched = self.source.fetch(id).await;
         self.has_failed.store(fetched.is_err(), Ordering::Relaxed);

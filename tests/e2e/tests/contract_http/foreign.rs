@@ -17,7 +17,7 @@ fn request(method: &str, path: &str, host: &str, origin: Option<&str>) -> Reques
     }
 }
 
-/// What a page can name, and whether it is this machine's.
+/// The `Host` and `Origin` that a page can send, and whether both are this machine's.
 const SITES: [(&str, Option<&str>, bool); 12] = [
     ("localhost", None, true),
     ("127.0.0.1:8080", None, true),

@@ -1,4 +1,4 @@
-//! What a start leaves on the machine: files of the owner's alone, and log lines without colours.
+//! Traces of a start on the machine: files that only their owner reads, and log lines without colors.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
