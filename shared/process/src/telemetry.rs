@@ -2,7 +2,7 @@
 //!
 //! If `OTEL_EXPORTER_OTLP_ENDPOINT` is set, traces are exported by OTLP over HTTP; otherwise no span is created. The
 //! trace context has the W3C form: one header or message attribute. A client's context continues its trace, and never
-//! decides whether a request is traced ([`Sampler`]).
+//! decides whether a request is traced (`Sampler`).
 
 use std::collections::HashMap;
 use std::io::IsTerminal;

@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Least speed of a body after that: `MinRate` of Apache's mod_reqtimeout.
 const LEAST_BYTES_PER_SECOND: u64 = 500;
 
-/// The body arrives at less than [`LEAST_BYTES_PER_SECOND`].
+/// The body arrives at less than `LEAST_BYTES_PER_SECOND`.
 #[derive(Debug, thiserror::Error)]
 #[error("the body arrives too slowly")]
 pub struct TooSlow;
