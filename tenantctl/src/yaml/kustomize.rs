@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::panic::catch_unwind;
 
 use base64::Engine;
 use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
@@ -81,7 +82,16 @@ struct Open {
 }
 
 /// Parses the first document of a text; `line` counts the lines above the text.
+///
+/// libyaml-safer panics where it is unfinished, for example at a tag before a comma: such a text is refused.
 fn first_document(text: &str, line: usize) -> Result<Option<Owned>, YamlError> {
+    catch_unwind(|| parsed_document(text, line)).unwrap_or_else(|_| {
+        let message = "this text cannot be read: write a space after each tag, or remove the tags";
+        Err(error(line + 1, 1, message))
+    })
+}
+
+fn parsed_document(text: &str, line: usize) -> Result<Option<Owned>, YamlError> {
     let mut text = without_marks(text).into_owned();
     // libyaml-safer panics at the end of a block scalar without a line feed.
     if !text.ends_with('\n') {
@@ -380,5 +390,17 @@ fn meaning(node: &Node<'_>) -> Option<Meaning> {
         } => Some(scalar::kustomization(text)),
         NodeKind::Scalar { .. } => Some(Meaning::Text),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_at_which_the_parser_is_unfinished_is_refused() {
+        for text in ["[!a, b]\n", "resources: [!a, !b]\n", "a: {b: !c, d: e}"] {
+            kustomization(text).expect_err(text);
+        }
     }
 }
