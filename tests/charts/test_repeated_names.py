@@ -266,7 +266,12 @@ PARTS = {
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize(
-    ("chart", "path"), [(chart, path) for chart, paths in IMAGES.items() for path in paths], ids=str
+    ("chart", "path"),
+    [
+        pytest.param(chart, path, id=f"{chart.name}-{'.'.join(path)}")
+        for chart, paths in IMAGES.items()
+        for path in paths
+    ],
 )
 def test_the_parts_of_an_image_make_one_reference(chart: Path, path: Steps, part: str) -> None:
     texts, words = PARTS[part]

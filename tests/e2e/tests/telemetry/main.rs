@@ -2,7 +2,10 @@
 
 mod collector;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+
+use aws_sdk_sqs::types::MessageAttributeValue;
 
 use crate::collector::{Collector, Span};
 use kit::aws::event_ids;
@@ -21,6 +24,32 @@ fn traceparent() -> String {
     format!("00-{TRACE}-{CLIENT}-01")
 }
 
+/// Variables of a service that exports its spans to this collector soon.
+fn exporting_to(url: &str) -> [(&str, &str); 2] {
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+    ]
+}
+
+/// The attributes of the one message in the hybrid tenant's queue.
+async fn attributes(world: &World) -> HashMap<String, MessageAttributeValue> {
+    let [message] = &mut world.aws.receive(&world.hybrid.queue, 0).await[..] else {
+        panic!("one message")
+    };
+    message
+        .message_attributes
+        .take()
+        .expect("it has attributes")
+}
+
+/// The trace context of the one message in the hybrid tenant's queue.
+async fn carried(world: &World) -> Option<String> {
+    let attributes = attributes(world).await;
+    let context = attributes.get("traceparent")?;
+    context.string_value().map(ToOwned::to_owned)
+}
+
 /// The first span of a service in our trace.
 async fn span_of(collector: &Collector, service: &str, what: &str) -> Span {
     let fits =
@@ -37,10 +66,7 @@ async fn span_of(collector: &Collector, service: &str, what: &str) -> Span {
 async fn one_trace_leads_from_the_post_through_the_queue_to_the_stored_item() {
     let (world, collector) = (World::new().await, Collector::start().await);
     let url = collector.url();
-    let variables = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
-        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
-    ];
+    let variables = exporting_to(&url);
     let producer = world.service("producer", "pool-1", &variables).await;
     let request = Request::event()
         .tenant("tenant-3")
@@ -49,17 +75,9 @@ async fn one_trace_leads_from_the_post_through_the_queue_to_the_stored_item() {
     let posted = span_of(&collector, "producer", "POST /producer").await;
     assert_eq!(posted.parent_id, CLIENT, "part of the client's own span");
 
-    let [message] = &world.aws.receive(&world.hybrid.queue, 0).await[..] else {
-        panic!("one message")
-    };
-    let attributes = message.message_attributes().expect("it has attributes");
-    let carried = attributes
-        .get("traceparent")
-        .and_then(|value| value.string_value())
-        .unwrap_or_default();
     assert_eq!(
-        carried,
-        format!("00-{TRACE}-{}-01", posted.span_id),
+        carried(&world).await,
+        Some(format!("00-{TRACE}-{}-01", posted.span_id)),
         "the queue carries it on"
     );
 
@@ -74,10 +92,7 @@ async fn one_trace_leads_from_the_post_through_the_queue_to_the_stored_item() {
 async fn each_event_of_a_batch_keeps_its_own_trace() {
     let (world, collector) = (World::new().await, Collector::start().await);
     let url = collector.url();
-    let variables = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
-        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
-    ];
+    let variables = exporting_to(&url);
     let producer = world.service("producer", "pool-1", &variables).await;
     let traces: Vec<_> = (1..=8).map(|n| format!("{n:032x}")).collect();
     for trace in &traces {
@@ -116,10 +131,7 @@ async fn each_event_of_a_batch_keeps_its_own_trace() {
 async fn an_invalid_trace_context_is_ignored() {
     let (world, collector) = (World::new().await, Collector::start().await);
     let url = collector.url();
-    let variables = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
-        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
-    ];
+    let variables = exporting_to(&url);
     let producer = world.service("producer", "pool-1", &variables).await;
     let zeros = format!("00-{}-{}-01", "0".repeat(32), "0".repeat(16));
     let long = "0".repeat(4000);
@@ -158,10 +170,7 @@ async fn an_invalid_trace_context_is_ignored() {
 async fn a_client_decides_neither_that_its_request_is_traced_nor_that_it_is_not() {
     let (world, collector) = (World::new().await, Collector::start().await);
     let url = collector.url();
-    let exported = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
-        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
-    ];
+    let exported = exporting_to(&url);
     let event = |tenant: &str, flags: &str| {
         Request::event()
             .tenant(tenant)
@@ -178,17 +187,9 @@ async fn a_client_decides_neither_that_its_request_is_traced_nor_that_it_is_not(
     assert_eq!(traced.ask(&event("tenant-3", "00")).await.status, 200);
     let posted = span_of(&collector, "producer", "POST /producer").await;
     assert_eq!(posted.parent_id, CLIENT, "part of the client's own span");
-    let [message] = &world.aws.receive(&world.hybrid.queue, 0).await[..] else {
-        panic!("one message")
-    };
-    let attributes = message.message_attributes().expect("it has attributes");
-    let carried = attributes
-        .get("traceparent")
-        .and_then(|value| value.string_value());
-    let expected = format!("00-{TRACE}-{}-01", posted.span_id);
     assert_eq!(
-        carried,
-        Some(&*expected),
+        carried(&world).await,
+        Some(format!("00-{TRACE}-{}-01", posted.span_id)),
         "the consumer's span is traced, too"
     );
 }
@@ -224,10 +225,7 @@ async fn without_the_variable_nothing_is_exported_or_propagated() {
         .tenant("tenant-3")
         .header("traceparent", traceparent());
     assert_eq!(producer.ask(&request).await.status, 200);
-    let [message] = &world.aws.receive(&world.hybrid.queue, 0).await[..] else {
-        panic!("one message")
-    };
-    let attributes = message.message_attributes().expect("it has attributes");
+    let attributes = attributes(&world).await;
     assert!(!attributes.contains_key("traceparent"), "{attributes:?}");
     // A span that waits for its export would be exported at the end.
     producer.stop().await;
