@@ -7,6 +7,7 @@
 mod arns;
 mod backups;
 mod engine;
+mod expressions;
 mod numbers;
 mod persist;
 mod projection;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::expressions::{Token, resolve, tokens};
+
 /// The parts of an item that a request asks for: attributes, members of maps, elements of lists.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Projection {
@@ -32,18 +34,13 @@ impl Projection {
         }
         request.insert("Select".into(), "ALL_ATTRIBUTES".into());
         // dynoxide refuses names that no expression uses.
-        let expressions: String = ["KeyConditionExpression", "FilterExpression"]
-            .iter()
-            .filter_map(|member| request.get(*member)?.as_str())
-            .collect::<Vec<_>>()
-            .join(" ");
         if let Some(Value::Object(mut names)) = request.remove("ExpressionAttributeNames") {
-            let is_part = |c: char| c.is_alphanumeric() || c == '_';
-            names.retain(|name, _| {
-                expressions
-                    .match_indices(name.as_str())
-                    .any(|(start, _)| !expressions[start + name.len()..].starts_with(is_part))
-            });
+            let used: Vec<_> = ["KeyConditionExpression", "FilterExpression"]
+                .iter()
+                .filter_map(|member| request.get(*member)?.as_str())
+                .flat_map(tokens)
+                .collect();
+            names.retain(|name, _| used.contains(&Token::Word(name)));
             if !names.is_empty() {
                 request.insert("ExpressionAttributeNames".into(), Value::Object(names));
             }
@@ -57,8 +54,7 @@ impl Projection {
         for part in path.split('.') {
             let mut indexes = part.split('[');
             let name = indexes.next().unwrap_or_default().trim();
-            let name = names[name].as_str().unwrap_or(name).to_owned();
-            at = at.members.entry(name).or_default();
+            at = at.members.entry(resolve(name, names)).or_default();
             for index in indexes {
                 let index = index.trim().trim_end_matches(']').trim().parse();
                 at = at.elements.entry(index.unwrap_or(usize::MAX)).or_default();
