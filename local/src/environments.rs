@@ -1,10 +1,10 @@
 //! Environments in this process: router, admin routes and background tasks of each app. Apps start and stop at run time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use parking_lot::Mutex;
 use tenantry_process::admin::Admin;
 use tenantry_process::aws::AwsSettings;
 use tenantry_process::config::parse_from;
@@ -70,10 +70,10 @@ impl Environments {
         within: Duration,
     ) -> Result<(), String> {
         for target in targets {
-            let is_running = self.running().contains_key(target);
+            let is_running = self.running.lock().contains_key(target);
             if !is_running {
                 let app = start(target, &self.aws)?;
-                self.running().insert(target.clone(), app);
+                self.running.lock().insert(target.clone(), app);
             }
         }
         self.ready(targets, within).await
@@ -83,7 +83,8 @@ impl Environments {
         let deadline = Instant::now() + within;
         loop {
             let waiting: Vec<_> = self
-                .running()
+                .running
+                .lock()
                 .iter()
                 .filter(|(target, app)| targets.contains(target) && !app.readiness.is_ready())
                 .map(|((environment, app), running)| {
@@ -108,25 +109,29 @@ impl Environments {
     }
 
     pub(crate) fn targets(&self) -> BTreeSet<Target> {
-        self.running().keys().cloned().collect()
+        self.running.lock().keys().cloned().collect()
     }
 
     pub(crate) fn backend(&self, target: &Target) -> Option<Backend> {
-        self.running().get(target).map(|app| app.backend.clone())
+        self.running
+            .lock()
+            .get(target)
+            .map(|app| app.backend.clone())
     }
 
     /// Returns the admin endpoint of an app, for `/<environment>/<app>/…`.
     pub(crate) fn admin(&self, environment: &str, app: &str) -> Option<Admin> {
         let environment: Environment = environment.parse().ok()?;
         let app = App::ALL.into_iter().find(|known| known.as_str() == app)?;
-        self.running()
+        self.running
+            .lock()
             .get(&(environment, app))
             .map(|running| running.admin.clone())
     }
 
     /// Stops an app that gets no more requests, after its last response. The future ends when the app has stopped.
     pub(crate) fn stop(&self, target: &Target) -> impl Future<Output = ()> + use<> {
-        let app = self.running().remove(target);
+        let app = self.running.lock().remove(target);
         let done = self.stopping.spawn(async move {
             if let Some(app) = app {
                 app.stop().await;
@@ -145,10 +150,6 @@ impl Environments {
         }
         self.stopping.close();
         self.stopping.wait().await;
-    }
-
-    fn running(&self) -> MutexGuard<'_, BTreeMap<Target, RunningApp>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

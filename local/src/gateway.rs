@@ -1,13 +1,14 @@
 //! Load balancer: routes by path prefix and `TenantID` header.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::{Extension, Router};
 use localaws::hosts::{AllowedHosts, ForeignRequest};
+use parking_lot::RwLock;
 use tenantry_process::metrics::Metrics;
 use tenantry_service::error::ApiError;
 use tenantry_service::source::Proxies;
@@ -74,7 +75,7 @@ impl Gateway {
                     .filter_map(move |(app, placement)| rule(tenant, *app, placement))
             })
             .collect();
-        *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        *self.0.rules.write() = rules;
     }
 
     pub(crate) fn router(&self) -> Router {
@@ -87,7 +88,7 @@ impl Gateway {
             .get_all(TENANT_HEADER)
             .iter()
             .filter_map(|value| value.to_str().ok());
-        let rules = self.0.rules.read().unwrap_or_else(PoisonError::into_inner);
+        let rules = self.0.rules.read();
         values
             .filter_map(|tenant| rules.get(&(tenant.to_ascii_lowercase(), app)))
             .next()

@@ -1,9 +1,8 @@
 //! Call counts per action, for tests that assert how many calls an operation costs.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
 
 /// Distinct actions counted by name (ours). AWS has fewer on these services, so a client that invents action names
 /// cannot grow the map: further actions are counted together.
@@ -20,7 +19,7 @@ pub(crate) struct Calls {
 impl Calls {
     /// Counts one call of `action`, e.g. `SQS.SendMessageBatch`.
     pub(crate) fn record(&self, action: &str) {
-        let mut counts = self.counts();
+        let mut counts = self.counts.lock();
         if let Some(count) = counts.get_mut(action) {
             *count += 1;
             return;
@@ -34,16 +33,11 @@ impl Calls {
     }
 
     pub(crate) fn snapshot(&self) -> BTreeMap<String, u64> {
-        self.counts().clone()
+        self.counts.lock().clone()
     }
 
     pub(crate) fn reset(&self) {
-        self.counts().clear();
-    }
-
-    fn counts(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
-        // A panic cannot leave a count half changed.
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().clear();
     }
 }
 

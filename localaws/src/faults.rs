@@ -9,13 +9,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use hyper::StatusCode;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// Number of rules (ours).
@@ -173,18 +174,20 @@ impl Faults {
                 injected: 0,
             })
             .collect();
-        *self.rules() = rules;
-        self.any.store(!self.rules().is_empty(), Ordering::Relaxed);
+        *self.rules.lock() = rules;
+        self.any
+            .store(!self.rules.lock().is_empty(), Ordering::Relaxed);
         Ok(())
     }
 
     pub(crate) fn clear(&self) {
-        self.rules().clear();
+        self.rules.lock().clear();
         self.any.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn report(&self) -> Vec<RuleReport> {
-        self.rules()
+        self.rules
+            .lock()
             .iter()
             .map(|r| RuleReport {
                 spec: r.spec.clone(),
@@ -200,7 +203,8 @@ impl Faults {
             return faults;
         }
         for rule in self
-            .rules()
+            .rules
+            .lock()
             .iter_mut()
             .filter(|rule| rule.matches(action) && rule.spec.is_whole_call())
         {
@@ -224,15 +228,11 @@ impl Faults {
     pub(crate) fn for_entries(self: &Arc<Self>, action: &str) -> EntryFaults {
         let matching = self.any.load(Ordering::Relaxed)
             && self
-                .rules()
+                .rules
+                .lock()
                 .iter()
                 .any(|r| r.matches(action) && !r.spec.is_whole_call());
         EntryFaults(matching.then(|| (Arc::clone(self), action.to_owned())))
-    }
-
-    fn rules(&self) -> MutexGuard<'_, Vec<Rule>> {
-        // A panic cannot leave the rules half changed.
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -252,7 +252,7 @@ impl EntryFaults {
     /// Decides whether the next entry of a batch fails.
     pub(crate) fn draw(&self) -> Option<EntryFault> {
         let (faults, action) = self.0.as_ref()?;
-        let mut rules = faults.rules();
+        let mut rules = faults.rules.lock();
         let mut matching = rules.iter_mut().filter(|rule| rule.matches(action));
         matching.find_map(|rule| {
             let code = rule.spec.partial.as_ref()?.code.clone();
@@ -285,7 +285,7 @@ impl EntryFaults {
     /// Returns the effect of the first rule that has it and applies.
     fn draw_of<T>(&self, effect: impl Fn(&RuleSpec) -> Option<T>) -> Option<T> {
         let (faults, action) = self.0.as_ref()?;
-        let mut rules = faults.rules();
+        let mut rules = faults.rules.lock();
         let mut matching = rules.iter_mut().filter(|rule| rule.matches(action));
         matching.find_map(|rule| effect(&rule.spec).filter(|_| rule.applies()))
     }

@@ -4,9 +4,8 @@
 //! It stands for the IAM condition `dynamodb:LeadingKeys` with `${aws:PrincipalTag/…}`, guarded by `Null`. A request that
 //! names no partition, for example a Scan, is denied. No rule is set at start.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use hyper::{HeaderMap, StatusCode};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -36,21 +35,16 @@ impl LeadingKeys {
                 "expected {{\"tag\":\"<session tag>\",\"attribute\":\"<partition key>\"}}: {error}"
             )
         })?;
-        *self.lock() = Some(rule);
+        *self.0.lock() = Some(rule);
         Ok(())
     }
 
     pub(crate) fn clear(&self) {
-        *self.lock() = None;
+        *self.0.lock() = None;
     }
 
     pub(crate) fn rule(&self) -> Option<Rule> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Rule>> {
-        // A panic cannot leave the rule half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().clone()
     }
 
     /// Authorizes a DynamoDB call.

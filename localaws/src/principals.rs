@@ -1,10 +1,8 @@
 //! Call counts per session, for tests that assert whose credentials an operation uses.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::{calls::Calls, sts::Session};
@@ -41,7 +39,7 @@ impl Principals {
             return self.account.record(action);
         };
         let arn = session.arn();
-        let mut sessions = self.sessions();
+        let mut sessions = self.sessions.lock();
         if sessions.len() >= PRINCIPALS_MAX && !sessions.contains_key(&arn) {
             return self.account.record(action);
         }
@@ -63,7 +61,7 @@ impl Principals {
             tags: BTreeMap::new(),
             calls: self.account.snapshot(),
         };
-        let sessions = self.sessions();
+        let sessions = self.sessions.lock();
         let reports = sessions.iter().map(|(arn, session)| PrincipalReport {
             session: Some(arn.clone()),
             tags: session.tags.clone(),
@@ -74,12 +72,7 @@ impl Principals {
 
     pub(crate) fn reset(&self) {
         self.account.reset();
-        self.sessions().clear();
-    }
-
-    fn sessions(&self) -> MutexGuard<'_, BTreeMap<String, SessionCalls>> {
-        // A panic cannot leave a count half changed.
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sessions.lock().clear();
     }
 }
 

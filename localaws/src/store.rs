@@ -11,12 +11,13 @@
 use std::{
     path::Path,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
 };
 
+use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, Transaction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -221,7 +222,7 @@ impl Store {
             return PendingCommit(None);
         }
         let (done, receiver) = oneshot::channel();
-        let mut queue = lock(&shared.queue);
+        let mut queue = shared.queue.lock();
         if queue.closed {
             // The receiver is returned below, so the send cannot fail.
             let _ = done.send(Err(StoreError::Closed));
@@ -262,7 +263,7 @@ impl PendingCommit {
 impl Drop for Writer {
     /// Commits the submitted changes, closes the file and ends the thread. Blocks.
     fn drop(&mut self) {
-        lock(&self.shared.queue).closed = true;
+        self.shared.queue.lock().closed = true;
         self.shared.arrived.notify_one();
         if self
             .thread
@@ -274,21 +275,13 @@ impl Drop for Writer {
     }
 }
 
-fn lock(queue: &Mutex<WriteQueue>) -> MutexGuard<'_, WriteQueue> {
-    // A panic cannot leave the list of jobs half changed.
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn write_until_closed(mut conn: Connection, shared: &Shared) {
     let mut broken = false;
     loop {
         let jobs = {
-            let mut queue = lock(&shared.queue);
+            let mut queue = shared.queue.lock();
             while queue.jobs.is_empty() && !queue.closed {
-                queue = shared
-                    .arrived
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner);
+                shared.arrived.wait(&mut queue);
             }
             std::mem::take(&mut queue.jobs)
         };

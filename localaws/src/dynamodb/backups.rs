@@ -58,7 +58,7 @@ impl DynamoDb {
     }
 
     fn backups(&self, name: &str) -> Reply {
-        let days = self.settings().get(name).and_then(|s| s.recovery_days);
+        let days = self.settings.lock().get(name).and_then(|s| s.recovery_days);
         let mut recovery = json!({"PointInTimeRecoveryStatus": "DISABLED"});
         if let Some(days) = days {
             let now_s = now_ms() / 1_000;

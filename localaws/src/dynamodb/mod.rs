@@ -16,12 +16,7 @@ mod settings;
 mod tables;
 mod unprocessed;
 
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-    path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeSet, net::SocketAddr, path::Path};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -30,6 +25,7 @@ use hyper::{
     header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, ORIGIN, TRANSFER_ENCODING},
 };
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
@@ -264,7 +260,7 @@ impl DynamoDb {
     ) -> Result<(), AwsError> {
         let permit = self.store.reserve().await;
         let commit = {
-            let mut all = self.settings();
+            let mut all = self.settings.lock();
             let before = all.get(table).cloned().unwrap_or_default();
             let mut after = before.clone();
             change(&mut after);
@@ -286,11 +282,6 @@ impl DynamoDb {
                 error.to_string(),
             )
         })
-    }
-
-    fn settings(&self) -> MutexGuard<'_, AllSettings> {
-        // A panic cannot leave the settings half changed.
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

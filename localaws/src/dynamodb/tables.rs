@@ -73,7 +73,12 @@ impl DynamoDb {
 
     /// Shows a changed encryption in the response of an action that describes a table.
     pub(super) async fn describe(&self, reply: Reply) -> Reply {
-        if self.settings().values().all(|s| s.encryption.is_none()) {
+        if self
+            .settings
+            .lock()
+            .values()
+            .all(|s| s.encryption.is_none())
+        {
             return reply;
         }
         let (mut head, body) = reply.into_parts();
@@ -82,7 +87,7 @@ impl DynamoDb {
         let mut changed = false;
         for member in ["Table", "TableDescription"] {
             let table = &mut response[member];
-            let settings = self.settings();
+            let settings = self.settings.lock();
             let encryption = table["TableName"]
                 .as_str()
                 .and_then(|name| settings.get(name)?.encryption.as_ref());

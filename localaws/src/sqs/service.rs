@@ -3,11 +3,9 @@
 //! A transaction holds the state's lock while the core decides, submits the changes to the store and wakes waiting
 //! receives. It returns once the changes are on disk. The lock is never held across an await.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -127,11 +125,7 @@ impl Sqs {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // A panic under the lock is a bug. Serving the state as it is beats failing every later call.
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock()
     }
 
     /// Advances each queue when its timer is due. Runs until the service stops.

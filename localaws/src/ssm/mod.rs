@@ -14,12 +14,10 @@ mod render;
 mod rules;
 mod tags;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -116,7 +114,7 @@ impl Ssm {
     fn get_parameter(&self, request: NameRequest) -> SsmResult<Value> {
         let name = required(request.name, "name")?;
         let selector = Selector::parse(&name, &self.scope)?;
-        let parameters = self.parameters();
+        let parameters = self.parameters.lock();
         let (name, version) = parameters.select(&selector)?;
         let decrypt = request.with_decryption.unwrap_or(false);
         Ok(
@@ -127,7 +125,7 @@ impl Ssm {
     fn get_parameters(&self, request: NamesRequest) -> SsmResult<Value> {
         let names = check_names(request.names)?;
         let decrypt = request.with_decryption.unwrap_or(false);
-        let parameters = self.parameters();
+        let parameters = self.parameters.lock();
         let (mut found, mut invalid) = (Vec::new(), Vec::new());
         for name in &names {
             let selected = Selector::parse(name, &self.scope).and_then(|selector| {
@@ -158,7 +156,7 @@ impl Ssm {
         let after = request.next_token.as_deref().map(token_name).transpose()?;
         let filters = filters::parse(request.parameter_filters.unwrap_or_default(), PATH_KEYS)?;
         let decrypt = request.with_decryption.unwrap_or(false);
-        let parameters = self.parameters();
+        let parameters = self.parameters.lock();
         let found = parameters
             .below(path, request.recursive.unwrap_or(false), after.as_deref())
             .filter_map(|(name, p)| Some((name, ParameterFilter::select(&filters, name, p)?)));
@@ -283,7 +281,7 @@ impl Ssm {
         let mut listing_filters = request.parameter_filters.unwrap_or_default();
         listing_filters.extend(request.filters.unwrap_or_default());
         let filters = filters::parse(listing_filters, DESCRIBE_KEYS)?;
-        let parameters = self.parameters();
+        let parameters = self.parameters.lock();
         let found = parameters
             .all(after.as_deref())
             .filter_map(|(name, p)| Some((name, ParameterFilter::select(&filters, name, p)?)));
@@ -307,7 +305,7 @@ impl Ssm {
         let after: u64 = after.map_or(Ok(0), |text| {
             text.parse().map_err(|_| SsmError::InvalidNextToken)
         })?;
-        let parameters = self.parameters();
+        let parameters = self.parameters.lock();
         let (name, parameter) = parameters
             .find(&selector)
             .ok_or_else(|| SsmError::ParameterNotFound(name.clone()))?;
@@ -350,7 +348,7 @@ impl Ssm {
 
     fn list_tags(&self, request: &TagsRequest) -> SsmResult<Value> {
         let id = resource(request)?;
-        let parameters = self.parameters();
+        let parameters = self.parameters.lock();
         let (_, parameter) = self.tagged(&parameters, &id)?;
         let tags: Vec<_> = parameter
             .tags
@@ -399,19 +397,12 @@ impl Ssm {
     ) -> SsmResult<T> {
         let permit = self.store.reserve().await;
         let (response, commit) = {
-            let mut parameters = self.parameters();
+            let mut parameters = self.parameters.lock();
             let (response, changes) = change(&mut parameters)?;
             (response, self.store.submit(permit, changes))
         };
         commit.done().await?;
         Ok(response)
-    }
-
-    fn parameters(&self) -> MutexGuard<'_, Parameters> {
-        // A panic under the lock is a bug. Serving the state as it is beats failing every later call.
-        self.parameters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

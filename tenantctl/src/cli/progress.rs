@@ -1,8 +1,10 @@
 //! One progress line on a terminal, cleared at the end.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use super::arguments::Output;
 use crate::apply::{ApplyStep, OnStep};
@@ -49,7 +51,7 @@ impl Progress {
 
 impl Line {
     fn write(&self, text: &str) {
-        let mut stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stderr = self.stderr.lock();
         // A failed write to a closed terminal loses the progress line alone.
         let _ = stderr
             .write_all(text.as_bytes())

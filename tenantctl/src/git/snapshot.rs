@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::failure::GitError;
 use super::names::Oid;
@@ -47,7 +49,9 @@ impl Snapshot {
             folders: Mutex::default(),
         };
         let tree = format!("{commit}^{{tree}}");
-        let root = lock(&snapshot.objects)
+        let root = snapshot
+            .objects
+            .lock()
             .read(&tree, u64::MAX)
             .map_err(|source| GitError::Io {
                 action: "cat-file".to_owned(),
@@ -56,7 +60,10 @@ impl Snapshot {
         let root = root.and_then(|object| entries(&object.content?, commit.as_str().len() / 2));
         let root = root
             .ok_or_else(|| GitError::unexpected("cat-file", "the commit is not in the mirror"))?;
-        lock(&snapshot.folders).insert(RepoPath::root(), Arc::new(root));
+        snapshot
+            .folders
+            .lock()
+            .insert(RepoPath::root(), Arc::new(root));
         Ok(snapshot)
     }
 
@@ -66,7 +73,7 @@ impl Snapshot {
 
     /// Returns the entries of a folder; `None` if it does not exist.
     fn folder(&self, path: &RepoPath) -> io::Result<Option<Folder>> {
-        if let Some(known) = lock(&self.folders).get(path) {
+        if let Some(known) = self.folders.lock().get(path) {
             return Ok(Some(Arc::clone(known)));
         }
         let Some(above) = path.parent() else {
@@ -78,14 +85,18 @@ impl Snapshot {
         let Some((EntryKind::Folder, oid)) = above.get(path.file_name()) else {
             return Ok(None);
         };
-        let object = lock(&self.objects)
+        let object = self
+            .objects
+            .lock()
             .read(oid.as_str(), u64::MAX)?
             .ok_or_else(missing)?;
         let content = object
             .content
             .and_then(|bytes| entries(&bytes, oid.as_str().len() / 2));
         let folder: Folder = Arc::new(content.ok_or_else(missing)?);
-        lock(&self.folders).insert(path.clone(), Arc::clone(&folder));
+        self.folders
+            .lock()
+            .insert(path.clone(), Arc::clone(&folder));
         Ok(Some(folder))
     }
 }
@@ -105,7 +116,9 @@ impl Tree for Snapshot {
         let Some((EntryKind::File, oid)) = folder.get(path.file_name()) else {
             return Ok(None);
         };
-        let object = lock(&self.objects)
+        let object = self
+            .objects
+            .lock()
             .read(oid.as_str(), MAX_FILE_BYTES)
             .map_err(failed)?;
         let object = object.ok_or_else(|| failed(missing()))?;
@@ -223,10 +236,6 @@ fn missing() -> io::Error {
         io::ErrorKind::NotFound,
         "the mirror lacks an object; delete the mirror and try again",
     )
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
