@@ -5,9 +5,10 @@ use bolero::check;
 use tenantry_queue::message::{Received, string_attribute};
 use tenantry_tenancy::environment::Environment;
 use tenantry_tenancy::event::{Event, Payload, TENANT_ATTRIBUTE};
+use tenantry_tenancy::generation::Owner;
 use tenantry_tenancy::tenant::TenantId;
 
-use crate::item::{Item, tenant_of};
+use crate::item::{Item, owner_of};
 
 /// Generated inputs of each target per test run, beside the kept ones.
 const GENERATED: usize = 20_000;
@@ -22,9 +23,9 @@ fn a_payload_is_stored_as_its_client_wrote_it() {
                 return;
             };
             let sent = serde_json::from_slice::<serde_json::Value>(input);
-            let tenant: TenantId = "tenant-2".parse().expect("valid");
+            let owner = Owner::from("tenant-2".parse::<TenantId>().expect("valid"));
             let event = Event {
-                tenant: tenant.clone(),
+                owner: owner.clone(),
                 message_id: uuid::Uuid::nil(),
                 payload: Some(payload),
             };
@@ -40,7 +41,7 @@ fn a_payload_is_stored_as_its_client_wrote_it() {
                     .iter()
                     .map(|(name, value)| (*name, &**value)),
             );
-            let item = Item::of(&received, tenant, &environment)
+            let item = Item::of(&received, owner, &environment)
                 .expect("every event of a producer can be stored");
             let stored = item.payload.as_deref().expect("the event has a payload");
             // Some JSON texts are no value for the library, for example a lone surrogate. Such texts are stored unchanged.
@@ -66,11 +67,12 @@ fn any_message_is_an_item_of_the_tenant_it_names_or_poison() {
             let text = String::from_utf8_lossy(input);
             let (head, body) = text.split_once("\n\n").unwrap_or((&text, ""));
             let message = received(body, head.lines().filter_map(|line| line.split_once('=')));
-            let Ok(tenant) = tenant_of(&message) else {
+            let Ok(owner) = owner_of(&message) else {
                 return;
             };
+            let tenant = owner.tenant.clone();
             assert_eq!(message.attribute(TENANT_ATTRIBUTE), Some(tenant.as_str()));
-            if let Ok(item) = Item::of(&message, tenant.clone(), &environment) {
+            if let Ok(item) = Item::of(&message, owner.clone(), &environment) {
                 let attributes = item.clone().into_attributes();
                 assert_eq!(
                     attributes["tenant_id"].as_s().map(String::as_str),
@@ -78,7 +80,7 @@ fn any_message_is_an_item_of_the_tenant_it_names_or_poison() {
                 );
                 let key = attributes["message_id"].as_s().expect("a text");
                 assert!((1..=1024).contains(&key.len()), "a sort key");
-                let again = Item::of(&message, tenant, &environment).expect("still storable");
+                let again = Item::of(&message, owner, &environment).expect("still storable");
                 assert_eq!(again, item, "a redelivery is the same item");
             }
         });

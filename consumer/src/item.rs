@@ -9,10 +9,10 @@ use chrono::{DateTime, Utc};
 use tenantry_queue::message::Received;
 use tenantry_tenancy::environment::Environment;
 use tenantry_tenancy::event::{
-    DEFAULT_BODY, ID_ATTRIBUTE, LISTED_AT, PRODUCER_ATTRIBUTE, SPELLED_OUT_BODY, TENANT_ATTRIBUTE,
-    time_of_id,
+    DEFAULT_BODY, GENERATION_ATTRIBUTE, ID_ATTRIBUTE, LISTED_AT, PRODUCER_ATTRIBUTE,
+    SPELLED_OUT_BODY, TENANT_ATTRIBUTE, time_of_id,
 };
-use tenantry_tenancy::tenant::TenantId;
+use tenantry_tenancy::generation::{Generation, Owner};
 
 /// Largest item (DynamoDB: 400 KB, names and values together).
 const MAX_ITEM_BYTES: usize = 400 * 1024;
@@ -26,8 +26,8 @@ const UNKNOWN_PRODUCER: &str = "unknown";
 /// An event as the table stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
-    /// Hash key.
-    pub(crate) tenant: TenantId,
+    /// Hash key, and the attribute [`GENERATION_ATTRIBUTE`] for every owner after the first.
+    pub(crate) owner: Owner,
     /// Range key.
     pub(crate) message_id: String,
     /// The environment that accepted the event.
@@ -47,8 +47,12 @@ pub(crate) enum Poison {
     NoTenant,
     #[error("the message's tenant_id is not a tenant id")]
     InvalidTenant,
+    #[error("the message's generation is not a number from 1 on")]
+    InvalidGeneration,
     #[error("this environment does not serve the message's tenant")]
     ForeignTenant,
+    #[error("the message belongs to another owner of the tenant's id")]
+    StaleGeneration,
     #[error("the message's id is empty or longer than {MAX_ID_BYTES} bytes")]
     InvalidId,
     #[error("the item would have {0} bytes; a table accepts at most {MAX_ITEM_BYTES}")]
@@ -61,33 +65,48 @@ impl Poison {
         match self {
             Self::NoTenant => "no_tenant",
             Self::InvalidTenant => "invalid_tenant",
+            Self::InvalidGeneration => "invalid_generation",
             Self::ForeignTenant => "foreign_tenant",
+            Self::StaleGeneration => "stale_generation",
             Self::InvalidId => "invalid_id",
             Self::TooLarge(_) => "too_large",
         }
     }
 }
 
-/// The tenant of a message.
+/// The owner of a message: of the first generation, if the message names none.
 ///
 /// # Errors
-/// [`Poison`] if the attribute is missing or is not a tenant id.
-pub(crate) fn tenant_of(message: &Received) -> Result<TenantId, Poison> {
-    message
+/// [`Poison`] if the tenant is missing or is not a tenant id, or the generation is not one.
+pub(crate) fn owner_of(message: &Received) -> Result<Owner, Poison> {
+    let tenant = message
         .attribute(TENANT_ATTRIBUTE)
         .ok_or(Poison::NoTenant)?
         .parse()
-        .map_err(|_| Poison::InvalidTenant)
+        .map_err(|_| Poison::InvalidTenant)?;
+    let generation = match message.attribute(GENERATION_ATTRIBUTE) {
+        Some(number) => number.parse().map_err(|_| Poison::InvalidGeneration)?,
+        None => Generation::FIRST,
+    };
+    Ok(Owner { tenant, generation })
+}
+
+/// Whether the message is of a producer that knows no generations, such as the public sample's. Each message of this project's
+/// producers has an id.
+pub(crate) fn knows_no_generation(message: &Received) -> bool {
+    [ID_ATTRIBUTE, GENERATION_ATTRIBUTE]
+        .into_iter()
+        .all(|name| message.attribute(name).is_none())
 }
 
 impl Item {
-    /// The item of a message of the tenant.
+    /// The item of a message of the owner.
     ///
     /// # Errors
     /// [`Poison`] if DynamoDB cannot store the item.
     pub(crate) fn of(
         message: &Received,
-        tenant: TenantId,
+        owner: Owner,
         consumer: &Environment,
     ) -> Result<Self, Poison> {
         let message_id = message
@@ -97,7 +116,7 @@ impl Item {
             return Err(Poison::InvalidId);
         }
         let item = Self {
-            tenant,
+            owner,
             message_id: message_id.to_owned(),
             producer_environment: message
                 .attribute(PRODUCER_ATTRIBUTE)
@@ -124,7 +143,7 @@ impl Item {
     pub(crate) fn into_attributes(self) -> HashMap<String, AttributeValue> {
         let (timestamp, listed_at) = (self.timestamp(), self.listed_at());
         let mut attributes: HashMap<_, _> = [
-            ("tenant_id", self.tenant.as_str().to_owned()),
+            ("tenant_id", self.owner.tenant.as_str().to_owned()),
             ("message_id", self.message_id),
             ("producer_environment", self.producer_environment),
             ("consumer_environment", self.consumer_environment),
@@ -133,7 +152,11 @@ impl Item {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), AttributeValue::S(value)))
         .collect();
-        let optional = [("payload", self.payload), (LISTED_AT, listed_at)];
+        let optional = [
+            ("payload", self.payload),
+            (LISTED_AT, listed_at),
+            (GENERATION_ATTRIBUTE, self.owner.generation.number()),
+        ];
         for (name, value) in optional {
             attributes.extend(value.map(|value| (name.to_owned(), AttributeValue::S(value))));
         }
@@ -159,7 +182,7 @@ impl Item {
         const TIMESTAMP: usize = "2024-07-12T16:31:39+0000".len();
         NAMES
             + TIMESTAMP
-            + self.tenant.as_str().len()
+            + self.owner.tenant.as_str().len()
             + self.message_id.len()
             + self.producer_environment.len()
             + self.consumer_environment.len()
@@ -170,6 +193,11 @@ impl Item {
             + self
                 .listed_at()
                 .map_or(0, |listed_at| LISTED_AT.len() + listed_at.len())
+            + self
+                .owner
+                .generation
+                .number()
+                .map_or(0, |number| GENERATION_ATTRIBUTE.len() + number.len())
     }
 }
 

@@ -24,13 +24,17 @@ use tenantry_service::error::ApiError;
 use tenantry_service::openapi::{AnyJson, Errors, TenantHeader};
 use tenantry_service::{Http, page as listing};
 use tenantry_tenancy::environment::Environment;
+use tenantry_tenancy::generation::{Generation, Owner};
 use utoipa::ToSchema;
 
-use self::page::Cursor;
+use self::page::{Cursor, Page};
 pub(crate) use self::query::Reader;
 use crate::Resources;
 
 type Attributes = HashMap<String, AttributeValue>;
+
+/// Queries of one page. A later owner of an id, whose items end before, has items of earlier owners behind them only.
+const MAX_QUERIES: usize = 20;
 
 /// State of the route. Clones share it.
 #[derive(Clone)]
@@ -104,6 +108,34 @@ impl Messages {
             msg,
         ))
     }
+
+    /// Reads one page. For a later owner of an id, queries on past items that earlier owners may have left, which are
+    /// older than its own.
+    async fn page(
+        &self,
+        table: &str,
+        owner: &Owner,
+        limit: usize,
+        after: Cursor,
+    ) -> Result<Page, ApiError> {
+        let reader = &self.0.reader;
+        let (by_id, by_time) = reader.newest(table, owner, limit, &after).await?;
+        let mut page = page::merge(by_id, by_time, limit, after);
+        let mut queries = 1;
+        while owner.generation != Generation::FIRST
+            && page.items.len() < limit
+            && let Some(after) = page.next.take()
+            && queries < MAX_QUERIES
+        {
+            let missing = limit - page.items.len();
+            let (by_id, by_time) = reader.newest(table, owner, missing, &after).await?;
+            let rest = page::merge(by_id, by_time, missing, after);
+            page.items.extend(rest.items);
+            page.next = rest.next;
+            queries += 1;
+        }
+        Ok(page)
+    }
 }
 
 impl AsRef<Http> for Messages {
@@ -124,25 +156,20 @@ pub(crate) async fn list(
     State(messages): State<Messages>,
     query: Result<Query<listing::PageQuery>, QueryRejection>,
 ) -> Result<Json<MessageList>, ApiError> {
-    let tenant = &admitted.tenant;
+    let owner = admitted.registration.owner();
     let table = messages.table_of(&admitted.registration)?;
     let query = listing::query(query)?;
     let limit = listing::limit(query.limit)?;
     let after = query
         .cursor
         .as_deref()
-        .map(|text| Cursor::parse(tenant, text))
+        .map(|text| Cursor::parse(&owner, text))
         .transpose()?
         .unwrap_or_default();
-    let (by_id, by_time) = messages
-        .0
-        .reader
-        .newest(table, tenant, limit, &after)
-        .await?;
-    let page = page::merge(by_id, by_time, limit, after);
+    let page = messages.page(table, &owner, limit, after).await?;
     Ok(Json(MessageList {
         messages: page.items.iter().filter_map(message).collect(),
-        next_cursor: page.next.map(|cursor| cursor.to_text(tenant)),
+        next_cursor: page.next.map(|cursor| cursor.to_text(&owner)),
     }))
 }
 

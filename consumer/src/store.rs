@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tenantry_process::arn::QueueArn;
 use tenantry_process::health::Condition;
 use tenantry_process::hold::{Hold, HoldLimits};
@@ -16,10 +15,10 @@ use tenantry_queue::message::{Received, TRACE_ATTRIBUTE};
 use tenantry_queue::receiver::{Handler, Verdict};
 use tenantry_registry::{LookupError, Tenant, TenantRegistry};
 use tenantry_tenancy::environment::Environment;
-use tenantry_tenancy::tenant::TenantId;
+use tenantry_tenancy::generation::Owner;
 use tokio_util::sync::CancellationToken;
 
-use crate::item::{Item, Poison, tenant_of};
+use crate::item::{Item, Poison, knows_no_generation, owner_of};
 use crate::table::WriteOutcome;
 use crate::writer::Writer;
 
@@ -39,10 +38,11 @@ pub(crate) struct ServedTenants {
     registry: TenantRegistry,
 }
 
-/// Whether this environment serves a message's tenant.
+/// Whether this environment serves a message's owner.
 enum IsServed {
-    Yes,
-    No,
+    /// The owner whose message it is.
+    Yes(Owner),
+    No(Poison),
     /// The registry lookup failed.
     Unknown,
 }
@@ -59,8 +59,8 @@ pub(crate) struct Store {
 /// Progress of a message toward its verdict.
 enum MessageState {
     Settled(Verdict),
-    /// Whether the tenant is served is not known yet.
-    Unclassified(TenantId),
+    /// Whether the owner is served is not known yet.
+    Unclassified(Owner),
     Unwritten(Item),
 }
 
@@ -73,33 +73,49 @@ impl ServedTenants {
         }
     }
 
-    /// A silo serves its owner; a pool serves the tenants whose registered queue is its own.
+    /// A silo serves its tenant; a pool serves the tenants whose registered queue is its own. Both serve only the
+    /// registered generation, so a message of an earlier owner of the id is never stored as the present one's. A message of a
+    /// producer that knows no generations is of the owner at the time it was sent.
     ///
     /// Only a registration read after the message was sent can answer No: the tenant may have been onboarded or moved
     /// here after an older registration was cached.
-    async fn check(&self, tenant: &TenantId, sent_at: DateTime<Utc>) -> IsServed {
-        if let Environment::Silo(owner) = &self.environment {
-            return if owner == tenant {
-                IsServed::Yes
+    async fn check(&self, message: &Received, owner: &Owner) -> IsServed {
+        let tenant = &owner.tenant;
+        if !self.environment.admits(tenant) {
+            return IsServed::No(Poison::ForeignTenant);
+        }
+        let check = |registered: &Tenant| {
+            if matches!(self.environment, Environment::Pool(_))
+                && registered.queue.as_ref() != Some(&self.queue)
+            {
+                Err(Poison::ForeignTenant)
+            } else if registered.generation == owner.generation
+                || (knows_no_generation(message)
+                    && registered
+                        .generation
+                        .existed_at(message.sent_at.timestamp_millis()))
+            {
+                Ok(registered.owner())
             } else {
-                IsServed::No
-            };
-        }
-        let is_ours = |registered: &Tenant| registered.queue.as_ref() == Some(&self.queue);
-        if self
-            .registry
-            .lookup(tenant)
-            .await
-            .is_ok_and(|registered| is_ours(&registered))
-        {
-            return IsServed::Yes;
-        }
-        match self.registry.lookup_since(tenant, sent_at).await {
-            Ok(registered) if is_ours(&registered) => IsServed::Yes,
-            Ok(_) | Err(LookupError::Unknown) => IsServed::No,
-            Err(LookupError::Unavailable(_) | LookupError::Misconfigured { .. }) => {
-                IsServed::Unknown
+                Err(Poison::StaleGeneration)
             }
+        };
+        if let Ok(registered) = self.registry.lookup_proved(tenant).await
+            && let Ok(owner) = check(&registered)
+        {
+            return IsServed::Yes(owner);
+        }
+        match self.registry.lookup_since(tenant, message.sent_at).await {
+            Ok(registered) => check(&registered).map_or_else(IsServed::No, IsServed::Yes),
+            Err(LookupError::Unknown) => match &self.environment {
+                // The tenant's own queue outlives its registration for a moment: accepted messages are stored, each with
+                // its own generation.
+                Environment::Silo(_) => IsServed::Yes(owner.clone()),
+                Environment::Pool(_) => IsServed::No(Poison::ForeignTenant),
+            },
+            Err(
+                LookupError::Unavailable(_) | LookupError::Busy | LookupError::Misconfigured { .. },
+            ) => IsServed::Unknown,
         }
     }
 }
@@ -130,14 +146,14 @@ impl Store {
         }
     }
 
-    async fn classify(&self, message: &Received, tenant: TenantId) -> MessageState {
-        match self.tenants.check(&tenant, message.sent_at).await {
-            IsServed::Yes => match Item::of(message, tenant, &self.tenants.environment) {
+    async fn classify(&self, message: &Received, owner: Owner) -> MessageState {
+        match self.tenants.check(message, &owner).await {
+            IsServed::Yes(owner) => match Item::of(message, owner, &self.tenants.environment) {
                 Ok(item) => MessageState::Unwritten(item),
                 Err(poison) => self.poisoned(message, &poison),
             },
-            IsServed::No => self.poisoned(message, &Poison::ForeignTenant),
-            IsServed::Unknown => MessageState::Unclassified(tenant),
+            IsServed::No(poison) => self.poisoned(message, &poison),
+            IsServed::Unknown => MessageState::Unclassified(owner),
         }
     }
 
@@ -181,7 +197,7 @@ impl Store {
             match outcome {
                 WriteOutcome::Stored => {
                     if let MessageState::Unwritten(item) = &states[at] {
-                        tracing::info!(tenant_id = %item.tenant, message_id = item.message_id, "event stored");
+                        tracing::info!(tenant_id = %item.owner.tenant, message_id = item.message_id, "event stored");
                     }
                     states[at] = MessageState::Settled(Verdict::Done);
                 }
@@ -221,8 +237,8 @@ impl Handler for Store {
         let _spans: Vec<_> = batch.iter().map(span_of).collect();
         let mut states = Vec::with_capacity(batch.len());
         for message in batch {
-            states.push(match tenant_of(message) {
-                Ok(tenant) => self.classify(message, tenant).await,
+            states.push(match owner_of(message) {
+                Ok(owner) => self.classify(message, owner).await,
                 Err(poison) => self.poisoned(message, &poison),
             });
         }
@@ -233,8 +249,8 @@ impl Handler for Store {
                 break;
             }
             for (message, state) in batch.iter().zip(&mut states) {
-                if let MessageState::Unclassified(tenant) = state {
-                    *state = self.classify(message, tenant.clone()).await;
+                if let MessageState::Unclassified(owner) = state {
+                    *state = self.classify(message, owner.clone()).await;
                 }
             }
         }

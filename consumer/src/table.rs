@@ -157,7 +157,7 @@ fn outcome_of(failure: &Failure) -> WriteOutcome {
 }
 
 fn key_of(item: &Item) -> Key {
-    (item.tenant.to_string(), item.message_id.clone())
+    (item.owner.tenant.to_string(), item.message_id.clone())
 }
 
 fn key_in(attributes: &Attributes) -> Option<Key> {

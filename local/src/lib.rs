@@ -17,6 +17,7 @@ mod repository;
 mod seed;
 mod topology;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -126,6 +127,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         environments: Arc::clone(&environments),
         gateway: gateway.clone(),
         applied: Topology::default(),
+        retired: HashMap::new(),
     };
     // The branch is stamped before it is read: a push in between is then seen as a change.
     let followed = gitops

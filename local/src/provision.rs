@@ -17,7 +17,8 @@ use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use aws_sdk_ssm::types::ParameterType;
 use futures_util::future::try_join_all;
 use payments::table as payments_table;
-use tenantry_registry::Status;
+use tenantctl::purge::{PurgeError, purge};
+use tenantry_registry::{REFUSED_PATH, Status, TENANTS_PATH};
 use tenantry_tenancy::environment::Environment;
 use tenantry_tenancy::event::{LISTED_AT, LISTED_INDEX};
 use tenantry_tenancy::tenant::{TenantId, Tier};
@@ -49,6 +50,24 @@ pub(crate) const LIFECYCLE_QUEUES: [&str; 3] = [
 pub struct ProvisionError {
     resource: String,
     reason: String,
+}
+
+/// The deletion of a tenant's items in tables that it shares.
+pub(crate) struct Purge {
+    client: aws_sdk_dynamodb::Client,
+    tables: Vec<String>,
+    tenant: TenantId,
+}
+
+impl Purge {
+    /// Deletes the items and proves that none is left. Returns their number.
+    pub(crate) async fn run(&self) -> Result<u64, PurgeError> {
+        let mut deleted = 0;
+        for table in &self.tables {
+            deleted += purge(&self.client, table, &self.tenant).await?;
+        }
+        Ok(deleted)
+    }
 }
 
 pub(crate) struct Provisioner {
@@ -103,7 +122,8 @@ impl Provisioner {
         self.put_status(tenant, Status::Suspended).await
     }
 
-    /// Deletes the queues, tables and parameters of an offboarded tenant. Its items in a pool's tables stay.
+    /// Deletes the queues, tables and parameters of an offboarded tenant. [`Self::purge`] deletes its items in the pools'
+    /// tables.
     pub(crate) async fn delete_data(&self, tenant: &TenantSpec) -> Result<(), ProvisionError> {
         let (silo, id) = (tenant.silo(), &tenant.id);
         let names = [
@@ -112,21 +132,42 @@ impl Provisioner {
             payments_table::PARAMETER,
             "tier",
             "status",
+            "generation",
+            "moved_from",
         ];
-        let names = names.map(|name| format!("/{id}/{name}"));
-        let deleted = self
-            .ssm
-            .delete_parameters()
-            .set_names(Some(names.into()))
-            .send()
-            .await;
-        deleted.map_err(|error| failed("parameters", &error))?;
+        let mut names = names.map(|name| format!("/{id}/{name}")).to_vec();
+        names.extend([TENANTS_PATH, REFUSED_PATH].map(|path| format!("{path}/{id}")));
+        self.delete_parameters(names).await?;
         let consumer = resource_name(App::Consumer, &silo);
         self.delete_queue(&consumer).await?;
         self.delete_queue(&format!("{consumer}-dlq")).await?;
         self.delete_table(&consumer).await?;
         self.delete_table(&resource_name(App::Payments, &silo))
             .await
+    }
+
+    /// The deletion of the tenant's items in these pools' tables.
+    pub(crate) fn purge<'p>(
+        &self,
+        tenant: TenantId,
+        pools: impl Iterator<Item = &'p Environment>,
+    ) -> Purge {
+        let tables = pools
+            .flat_map(|pool| [App::Consumer, App::Payments].map(|app| resource_name(app, pool)));
+        Purge {
+            client: self.dynamodb.clone(),
+            tables: tables.collect(),
+            tenant,
+        }
+    }
+
+    async fn delete_parameters(&self, names: Vec<String>) -> Result<(), ProvisionError> {
+        let request = self.ssm.delete_parameters().set_names(Some(names));
+        request
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| failed("parameters", &error))
     }
 
     async fn delete_queue(&self, name: &str) -> Result<(), ProvisionError> {
@@ -290,21 +331,38 @@ impl Provisioner {
         Ok(())
     }
 
-    /// Writes the tenant's parameters; a tenant of a pool has the pool's ARNs.
+    /// Writes the tenant's parameters; a tenant of a pool has the pool's ARNs. The generation comes first, so that no
+    /// service sees a new owner as an earlier one.
     async fn register(&self, tenant: &TenantSpec, tier: Tier) -> Result<(), ProvisionError> {
         let id = tenant.id.as_str();
+        let generation = format!("/{id}/generation");
+        match tenant.generation.number() {
+            Some(number) => self.put(&generation, &number).await?,
+            None => self.delete_parameters(vec![generation]).await?,
+        }
         if let Some(owner) = tenant.environment_of(App::Consumer) {
             self.put_arns(id, owner).await?;
         }
         if let Some(owner) = tenant.environment_of(App::Payments) {
             self.put_payments_arn(id, owner).await?;
         }
-        self.put(&format!("/{id}/tier"), tier.as_str()).await
+        self.put(&format!("/{id}/tier"), tier.as_str()).await?;
+        self.put(&format!("{TENANTS_PATH}/{id}"), tier.as_str())
+            .await
     }
 
+    /// Writes the tenant's status, and its entry in the list of tenants that are not active.
     async fn put_status(&self, tenant: &TenantId, status: Status) -> Result<(), ProvisionError> {
-        self.put(&format!("/{tenant}/status"), status.as_str())
-            .await
+        let (name, entry) = (
+            format!("/{tenant}/status"),
+            format!("{REFUSED_PATH}/{tenant}"),
+        );
+        self.put(&name, status.as_str()).await?;
+        if status == Status::Active {
+            self.delete_parameters(vec![entry]).await
+        } else {
+            self.put(&entry, status.as_str()).await
+        }
     }
 
     async fn put_arns(&self, holder: &str, owner: &Environment) -> Result<(), ProvisionError> {

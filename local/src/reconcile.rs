@@ -4,6 +4,7 @@
 //! A tenant gets its queue, tables and parameters before its apps start, and its routes once the apps are ready. It loses
 //! its routes before its apps stop. Every step is idempotent: after a failure, all of them are repeated.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,11 +12,14 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tenantctl::git::Oid;
+use tenantry_tenancy::generation::Generation;
+use tenantry_tenancy::tenant::TenantId;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::environments::Environments;
 use crate::gateway::Gateway;
-use crate::provision::{ProvisionError, Provisioner};
+use crate::provision::{ProvisionError, Provisioner, Purge};
 use crate::repository::{BranchStamp, DesiredState, GitopsRepository};
 use crate::topology::{TenantSpec, TenantState, Topology};
 
@@ -23,6 +27,10 @@ use crate::topology::{TenantSpec, TenantState, Topology};
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Tenants provisioned concurrently.
 const AT_ONCE: usize = 16;
+/// Time until no service uses a registration any more that was changed or deleted: its refresh age, and one call.
+const REGISTRATION_IN_USE: Duration = Duration::from_secs(11);
+/// Tries to delete a tenant's items from the pools' tables.
+const MAX_PURGES: u32 = 10;
 /// Pause before a retry.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -32,6 +40,15 @@ pub(crate) struct Reconciler {
     pub(crate) gateway: Gateway,
     /// The topology applied last.
     pub(crate) applied: Topology,
+    /// Former owners of ids.
+    pub(crate) retired: HashMap<TenantId, Retired>,
+}
+
+/// A former owner of an id. The id is free for another owner once the task has ended: until then, services may use the
+/// owner's registration, and its items may be in the pools' tables.
+pub(crate) struct Retired {
+    generation: Generation,
+    until_free: AbortOnDropHandle<()>,
 }
 
 /// A topology was not applied, or only in part.
@@ -60,6 +77,16 @@ impl Reconciler {
             .values()
             .filter(|tenant| applied.tenants.get(&tenant.id) != Some(*tenant))
             .collect();
+        for tenant in &changed {
+            let before = applied.tenants.get(&tenant.id);
+            if let Some(before) = before.filter(|before| before.generation != tenant.generation) {
+                if !self.retired.contains_key(&before.id) {
+                    provisioner.suspend(&before.id).await?;
+                }
+                retire(&mut self.retired, before, None);
+            }
+            wait_for_id(&mut self.retired, tenant).await;
+        }
         let provisioned = changed
             .iter()
             .map(|tenant| provisioner.provision_tenant(tenant).boxed());
@@ -72,7 +99,10 @@ impl Reconciler {
             .filter(|id| !desired.tenants.contains_key(*id))
             .collect();
         for tenant in &removed {
-            provisioner.suspend(tenant).await?;
+            if let TenantState::Onboarded { .. } = applied.tenants[*tenant].state {
+                provisioner.suspend(tenant).await?;
+            }
+            retire(&mut self.retired, &applied.tenants[*tenant], None);
         }
 
         let targets = desired.targets();
@@ -102,6 +132,10 @@ impl Reconciler {
             .iter()
             .map(|tenant| provisioner.delete_data(tenant).boxed());
         concurrently(deletions.collect()).await?;
+        for tenant in deleted {
+            let purge = provisioner.purge(tenant.id.clone(), desired.pools.keys());
+            retire(&mut self.retired, tenant, Some(purge));
+        }
         let changed = changed.len() + removed.len();
         self.applied = desired;
         Ok(changed)
@@ -188,6 +222,54 @@ impl Reconciler {
                 return None;
             }
         }
+    }
+}
+
+/// Keeps the id from another owner until no service uses this owner's registration, and its items are purged.
+fn retire(retired: &mut HashMap<TenantId, Retired>, owner: &TenantSpec, purge: Option<Purge>) {
+    if purge.is_none() && retired.contains_key(&owner.id) {
+        return;
+    }
+    let id = owner.id.clone();
+    let task = async move {
+        tokio::time::sleep(REGISTRATION_IN_USE).await;
+        let Some(purge) = purge else { return };
+        for _ in 0..MAX_PURGES {
+            match purge.run().await {
+                Ok(items) => {
+                    tracing::info!(tenant_id = %id, items, "items in the pools' tables deleted: none is left");
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(tenant_id = %id, %error, "items in the pools' tables not deleted, will retry");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+        }
+    };
+    let until_free = AbortOnDropHandle::new(tokio::spawn(task));
+    let generation = owner.generation;
+    retired.insert(
+        owner.id.clone(),
+        Retired {
+            generation,
+            until_free,
+        },
+    );
+}
+
+/// Waits until the id is free for this owner, if the id had another one.
+async fn wait_for_id(retired: &mut HashMap<TenantId, Retired>, owner: &TenantSpec) {
+    let TenantState::Onboarded { .. } = owner.state else {
+        return;
+    };
+    let Some(before) = retired.remove(&owner.id) else {
+        return;
+    };
+    if before.generation != owner.generation {
+        tracing::info!(tenant_id = %owner.id, "id had another owner: waiting until no service uses that registration");
+        // A panic of the task was logged when it happened.
+        let _ = before.until_free.await;
     }
 }
 

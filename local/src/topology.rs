@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tenantctl::release::Release;
 use tenantry_registry::Status;
 use tenantry_tenancy::environment::Environment;
+use tenantry_tenancy::generation::Generation;
 use tenantry_tenancy::tenant::{TenantId, Tier};
 
 /// A service that an environment may run.
@@ -31,6 +32,8 @@ pub(crate) struct Topology {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TenantSpec {
     pub(crate) id: TenantId,
+    /// Which owner of the id.
+    pub(crate) generation: Generation,
     pub(crate) state: TenantState,
     /// Placement of each app that runs.
     pub(crate) placements: BTreeMap<App, Placement>,
@@ -119,6 +122,15 @@ impl Topology {
                 status,
             }
         };
+        let generation = match &release.generation {
+            Some(number) => number.parse().map_err(|error| {
+                invalid(
+                    release,
+                    format!("infra.vars.generation {number:?}: {error}"),
+                )
+            })?,
+            None => Generation::FIRST,
+        };
         let mut placements = BTreeMap::new();
         for app in App::ALL {
             let Some(placement) = release.apps.get(app.as_str()) else {
@@ -146,6 +158,7 @@ impl Topology {
         }
         Ok(TenantSpec {
             id,
+            generation,
             state,
             placements,
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
-use tenantry_tenancy::tenant::TenantId;
+use tenantry_tenancy::generation::Owner;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ pub(crate) struct NewCharge {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Charge {
     pub(crate) id: Uuid,
-    pub(crate) tenant: TenantId,
+    pub(crate) owner: Owner,
     pub(crate) amount: Amount,
     pub(crate) currency: Currency,
     pub(crate) reference: String,
@@ -120,7 +120,7 @@ impl Status {
 }
 
 impl NewCharge {
-    pub(crate) fn recorded(self, id: Uuid, tenant: TenantId, now: DateTime<Utc>) -> Charge {
+    pub(crate) fn recorded(self, id: Uuid, owner: Owner, now: DateTime<Utc>) -> Charge {
         let Self {
             amount,
             currency,
@@ -130,7 +130,7 @@ impl NewCharge {
         let created_at = timestamp(now);
         Charge {
             id,
-            tenant,
+            owner,
             amount,
             currency,
             reference,
@@ -172,7 +172,7 @@ impl Charge {
             refunded: self.refunded,
             status: Status::of(self.amount, self.refunded),
             created_at: &self.created_at,
-            tenant_id: self.tenant.as_str(),
+            tenant_id: self.owner.tenant.as_str(),
         }
     }
 
@@ -181,7 +181,7 @@ impl Charge {
         PaymentEvent::Recorded(Recorded {
             version: VERSION,
             occurred_at: self.created_at.clone(),
-            tenant_id: self.tenant.to_string(),
+            tenant_id: self.owner.tenant.to_string(),
             charge_id: self.id,
             amount: self.amount.minor_units(),
             currency: self.currency.code().to_owned(),
@@ -202,7 +202,7 @@ impl Refund {
             refunded: charge.refunded,
             status: Status::of(charge.amount, charge.refunded),
             created_at: &self.created_at,
-            tenant_id: charge.tenant.as_str(),
+            tenant_id: charge.owner.tenant.as_str(),
         }
     }
 
@@ -211,7 +211,7 @@ impl Refund {
         PaymentEvent::Refunded(Refunded {
             version: VERSION,
             occurred_at: self.created_at.clone(),
-            tenant_id: charge.tenant.to_string(),
+            tenant_id: charge.owner.tenant.to_string(),
             charge_id: charge.id,
             refund_id: self.id,
             amount: self.amount.minor_units(),
@@ -227,6 +227,7 @@ impl Refund {
 pub(crate) mod tests {
     use chrono::TimeZone;
     use proptest::prelude::*;
+    use tenantry_tenancy::tenant::TenantId;
 
     use super::*;
 
@@ -240,7 +241,7 @@ pub(crate) mod tests {
         };
         new.recorded(
             Uuid::from_u128(7),
-            "tenant-2".parse().expect("valid"),
+            "tenant-2".parse::<TenantId>().expect("valid").into(),
             noon(),
         )
     }

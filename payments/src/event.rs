@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use tenantry_tenancy::event::{Event, NotJson, Payload};
-use tenantry_tenancy::tenant::TenantId;
+use tenantry_tenancy::generation::Owner;
 
 /// Version of the event format.
 pub(crate) const VERSION: u32 = 1;
@@ -82,13 +82,13 @@ impl PaymentEvent {
     }
 }
 
-/// Returns the tenant's event with this id and JSON text.
+/// Returns the event of the owner with this id and JSON text.
 ///
 /// # Errors
 /// [`NotJson`] if the text is not JSON.
-pub(crate) fn to_send(tenant: TenantId, id: Uuid, json: &str) -> Result<Event, NotJson> {
+pub(crate) fn to_send(owner: Owner, id: Uuid, json: &str) -> Result<Event, NotJson> {
     Ok(Event {
-        tenant,
+        owner,
         message_id: id,
         payload: Some(Payload::parse(json.as_bytes())?),
     })
@@ -98,6 +98,7 @@ pub(crate) fn to_send(tenant: TenantId, id: Uuid, json: &str) -> Result<Event, N
 mod tests {
     use super::*;
     use tenantry_tenancy::event::is_id_of_key;
+    use tenantry_tenancy::tenant::TenantId;
 
     const CHARGE: Uuid = Uuid::from_u128(0x01a2_066a_d34e_77fd_ba12_9db3_e3b4_528a);
     const REFUND: Uuid = Uuid::from_u128(0x01a2_066a_d350_7000_8000_0000_0000_0001);
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn the_sent_payload_is_the_stored_text() {
         let sent = to_send(
-            "tenant-2".parse().expect("valid"),
+            "tenant-2".parse::<TenantId>().expect("valid").into(),
             recorded().id(),
             &recorded().to_json(),
         );

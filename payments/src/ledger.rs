@@ -20,7 +20,7 @@ use metrics::Counter;
 use tenantry_process::metrics::{Metrics, label};
 use tenantry_process::retry::{backoff, classify};
 use tenantry_service::idempotency::IdempotencyKey;
-use tenantry_tenancy::tenant::TenantId;
+use tenantry_tenancy::generation::Owner;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -44,10 +44,10 @@ const MAX_READ_ATTEMPTS: u32 = 4;
 /// Condition that no item with this key exists.
 const NOT_EXISTS: &str = "attribute_not_exists(sk)";
 
-/// Tenant and idempotency key of a request that changes the ledger.
+/// Owner and idempotency key of a request that changes the ledger.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyedRequest {
-    pub(crate) tenant: TenantId,
+    pub(crate) owner: Owner,
     pub(crate) key: IdempotencyKey,
 }
 
@@ -140,12 +140,12 @@ impl Ledger {
             fingerprint: items::charge_fingerprint(&new),
         };
         let now = self.clock.now();
-        let charge = new.recorded(change.id, request.tenant.clone(), now);
+        let charge = new.recorded(change.id, request.owner.clone(), now);
         let response = RecordedResponse {
             charge: charge.id,
             body: json(&charge.body()),
         };
-        let entry = OutboxEntry::new(request.tenant.clone(), &charge.event(), now);
+        let entry = OutboxEntry::new(request.owner.clone(), &charge.event(), now);
         let parts = [
             self.put(self.key_item(request, &change, &response)),
             self.put(items::from_charge(&charge)),
@@ -177,7 +177,7 @@ impl Ledger {
             fingerprint: items::refund_fingerprint(charge_id, amount),
         };
         let mut charge = self
-            .find_until(deadline, &request.tenant, charge_id)
+            .find_until(deadline, &request.owner, charge_id)
             .await?
             .ok_or(LedgerError::NoCharge)?;
         for attempt in 0..MAX_REFUND_ATTEMPTS {
@@ -217,7 +217,7 @@ impl Ledger {
             charge: charge.id,
             body: json(&refund.body()),
         };
-        let entry = OutboxEntry::new(request.tenant.clone(), &refund.event(), self.clock.now());
+        let entry = OutboxEntry::new(request.owner.clone(), &refund.event(), self.clock.now());
         let parts = [
             self.put(self.key_item(request, change, &response)),
             self.raise_refunded(charge, refund.charge.refunded),
@@ -270,21 +270,21 @@ impl Ledger {
         }
     }
 
-    /// Returns the tenant's charge of this id, if it exists.
+    /// Returns the owner's charge of this id, if it exists.
     pub(crate) async fn find(
         &self,
-        tenant: &TenantId,
+        owner: &Owner,
         id: Uuid,
     ) -> Result<Option<Charge>, LedgerError> {
-        self.find_until(Instant::now() + REQUEST_TIMEOUT, tenant, id)
+        self.find_until(Instant::now() + REQUEST_TIMEOUT, owner, id)
             .await
     }
 
-    /// Returns up to `limit` of the tenant's charges before the charge `before`, newest first, and whether there are
+    /// Returns up to `limit` of the owner's charges before the charge `before`, newest first, and whether there are
     /// more.
     pub(crate) async fn newest(
         &self,
-        tenant: &TenantId,
+        owner: &Owner,
         limit: usize,
         before: Option<Uuid>,
     ) -> Result<(Vec<Charge>, bool), LedgerError> {
@@ -293,13 +293,13 @@ impl Ledger {
             .query()
             .table_name(&self.table)
             .key_condition_expression("tenant_id = :tenant AND begins_with(sk, :charges)")
-            .expression_attribute_values(":tenant", text(tenant.as_str()))
-            .expression_attribute_values(":charges", text(CHARGE_PREFIX))
+            .expression_attribute_values(":tenant", text(owner.tenant.as_str()))
+            .expression_attribute_values(":charges", text(&items::range(owner, CHARGE_PREFIX)))
             .scan_index_forward(false)
             .consistent_read(true)
             // An additional charge shows that there is a next page.
             .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX))
-            .set_exclusive_start_key(before.map(|id| items::key(tenant, items::charge_sk(id))));
+            .set_exclusive_start_key(before.map(|id| items::key(owner, &items::charge_sk(id))));
         let output = read(Instant::now() + REQUEST_TIMEOUT, || call.clone().send()).await?;
         let found = output.items.unwrap_or_default();
         let has_more = found.len() > limit || output.last_evaluated_key.is_some();
@@ -314,11 +314,11 @@ impl Ledger {
     async fn find_until(
         &self,
         deadline: Instant,
-        tenant: &TenantId,
+        owner: &Owner,
         id: Uuid,
     ) -> Result<Option<Charge>, LedgerError> {
         let item = self
-            .get(deadline, items::key(tenant, items::charge_sk(id)))
+            .get(deadline, items::key(owner, &items::charge_sk(id)))
             .await?;
         item.map(|item| parse_charge(&item)).transpose()
     }
@@ -383,7 +383,7 @@ impl Ledger {
             None => self
                 .get(
                     deadline,
-                    items::key(&request.tenant, items::key_sk(&request.key)),
+                    items::key(&request.owner, &items::key_sk(&request.key)),
                 )
                 .await?
                 .ok_or(LedgerError::Unavailable)?,
@@ -402,7 +402,7 @@ impl Ledger {
         match item.filter(|item| !item.is_empty()) {
             Some(item) => parse_charge(&item),
             None => self
-                .find_until(deadline, &request.tenant, id)
+                .find_until(deadline, &request.owner, id)
                 .await?
                 .ok_or(LedgerError::NoCharge),
         }
@@ -420,7 +420,7 @@ impl Ledger {
             charge: response.charge,
             response: response.body.clone(),
         };
-        items::from_key(&request.tenant, &request.key, &record, self.clock.now())
+        items::from_key(&request.owner, &request.key, &record, self.clock.now())
     }
 
     /// Returns a part that writes a new item.
@@ -440,8 +440,8 @@ impl Ledger {
         let update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(items::key(
-                &charge.tenant,
-                items::charge_sk(charge.id),
+                &charge.owner,
+                &items::charge_sk(charge.id),
             )))
             .update_expression("SET refunded = :after")
             .condition_expression("refunded = :before AND amount >= :after")
@@ -458,7 +458,7 @@ impl Ledger {
         let check = |sk: String| {
             ConditionCheck::builder()
                 .table_name(&self.table)
-                .set_key(Some(items::key(&request.tenant, sk)))
+                .set_key(Some(items::key(&request.owner, &sk)))
                 .return_values_on_condition_check_failure(
                     ReturnValuesOnConditionCheckFailure::AllOld,
                 )

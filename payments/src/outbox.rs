@@ -13,13 +13,13 @@ pub(crate) mod publish;
 pub(crate) mod sweep;
 
 use chrono::{DateTime, Utc};
-use tenantry_tenancy::tenant::TenantId;
+use tenantry_tenancy::generation::Owner;
 use uuid::Uuid;
 
 use crate::charge::timestamp;
 use crate::event::PaymentEvent;
 use crate::ledger::items::{self, Attributes, as_text, named, text};
-use crate::table::{HASH, OUTBOX_AT, OUTBOX_SHARD, RANGE};
+use crate::table::{OUTBOX_AT, OUTBOX_SHARD};
 
 /// Shards of the index. Each shard accepts 1,000 writes per second (DynamoDB's limit for one hash key). Each entry takes
 /// two writes.
@@ -29,7 +29,7 @@ const PREFIX: &str = "outbox#";
 /// An event that may not be sent yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OutboxEntry {
-    pub(crate) tenant: TenantId,
+    pub(crate) owner: Owner,
     /// Id of the event.
     pub(crate) id: Uuid,
     /// Time at which the entry was written.
@@ -39,9 +39,9 @@ pub(crate) struct OutboxEntry {
 }
 
 impl OutboxEntry {
-    pub(crate) fn new(tenant: TenantId, event: &PaymentEvent, now: DateTime<Utc>) -> Self {
+    pub(crate) fn new(owner: Owner, event: &PaymentEvent, now: DateTime<Utc>) -> Self {
         Self {
-            tenant,
+            owner,
             id: event.id(),
             at: timestamp(now),
             json: event.to_json(),
@@ -60,16 +60,17 @@ impl OutboxEntry {
 
     /// Parses an entry. Returns `None` for an item of another format.
     fn from_item(item: &Attributes) -> Option<Self> {
+        let (owner, sk) = items::parse_key(item)?;
         Some(Self {
-            tenant: as_text(item, HASH)?.parse().ok()?,
-            id: as_text(item, RANGE)?.strip_prefix(PREFIX)?.parse().ok()?,
+            owner,
+            id: sk.strip_prefix(PREFIX)?.parse().ok()?,
             at: as_text(item, OUTBOX_AT)?.to_owned(),
             json: as_text(item, "event")?.to_owned(),
         })
     }
 
     fn key(&self) -> Attributes {
-        items::key(&self.tenant, format!("{PREFIX}{}", self.id))
+        items::key(&self.owner, &format!("{PREFIX}{}", self.id))
     }
 }
 
@@ -80,13 +81,15 @@ fn shard_of(id: Uuid) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use tenantry_tenancy::generation::Generation;
+
     use super::*;
     use crate::charge::tests::{charge, noon};
 
     #[test]
     fn golden_an_entry_and_back() {
         let charge = charge(1250);
-        let entry = OutboxEntry::new(charge.tenant.clone(), &charge.event(), noon());
+        let entry = OutboxEntry::new(charge.owner.clone(), &charge.event(), noon());
         let item = entry.clone().into_item();
         let expected = [
             ("tenant_id", "tenant-2".to_owned()),
@@ -101,6 +104,17 @@ mod tests {
         }
         assert_eq!(OutboxEntry::from_item(&item), Some(entry));
         assert_eq!(OutboxEntry::from_item(&items::from_charge(&charge)), None);
+    }
+
+    #[test]
+    fn an_entry_of_a_later_owner_keeps_its_generation() {
+        let mut charge = charge(1250);
+        charge.owner.generation = Generation::at_millis(7);
+        let entry = OutboxEntry::new(charge.owner.clone(), &charge.event(), noon());
+        let item = entry.clone().into_item();
+        let sk = format!("g7#outbox#{}", charge.event().id());
+        assert_eq!(as_text(&item, "sk"), Some(sk.as_str()));
+        assert_eq!(OutboxEntry::from_item(&item), Some(entry));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tenantry_process::arn::TableArn;
 use tenantry_process::telemetry::traceparent;
-use tenantry_registry::Tenant;
+use tenantry_registry::{Status, Tenant};
 use tenantry_service::admission::Admitted;
 use tenantry_service::error::{ApiError, ErrorBody};
 use tenantry_service::idempotency::IdempotencyKey;
@@ -96,6 +96,17 @@ impl Payments {
             "tenant_not_served",
             msg,
         ))
+    }
+
+    /// As [`Self::ledger_for`], for a request that writes.
+    ///
+    /// # Errors
+    /// 503 while the tenant's payments are being moved, too.
+    fn ledger_to_write(&self, tenant: &Tenant) -> Result<&OpenLedger, ApiError> {
+        if tenant.status == Status::Moving {
+            return Err(ApiError::moving());
+        }
+        self.ledger_for(tenant)
     }
 
     async fn read_body(&self, tenant: &TenantId, body: Body) -> Result<Bytes, ApiError> {
@@ -185,10 +196,10 @@ pub(crate) async fn charge(
     context: RequestContext,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let open = payments.ledger_for(&admitted.registration)?;
+    let open = payments.ledger_to_write(&admitted.registration)?;
     let new = new_charge(&payments.read_body(&admitted.tenant, body).await?)?;
-    let tenant = admitted.tenant.clone();
-    let (ledger, request) = (open.ledger.clone(), KeyedRequest { tenant, key });
+    let owner = admitted.registration.owner();
+    let (ledger, request) = (open.ledger.clone(), KeyedRequest { owner, key });
     let change = || async move { ledger.charge(&request, new).await };
     payments
         .change(&context, admitted, open.publisher.clone(), change)
@@ -222,11 +233,11 @@ pub(crate) async fn refund(
     context: RequestContext,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let open = payments.ledger_for(&admitted.registration)?;
+    let open = payments.ledger_to_write(&admitted.registration)?;
     let id = charge_id(id)?;
     let amount = new_refund(&payments.read_body(&admitted.tenant, body).await?)?;
-    let tenant = admitted.tenant.clone();
-    let (ledger, request) = (open.ledger.clone(), KeyedRequest { tenant, key });
+    let owner = admitted.registration.owner();
+    let (ledger, request) = (open.ledger.clone(), KeyedRequest { owner, key });
     let change = || async move { ledger.refund(&request, id, amount).await };
     payments
         .change(&context, admitted, open.publisher.clone(), change)
@@ -247,7 +258,7 @@ pub(crate) async fn find(
 ) -> Result<Response, ApiError> {
     let open = payments.ledger_for(&admitted.registration)?;
     let id = charge_id(id)?;
-    let found = open.ledger.find(&admitted.tenant, id).await?;
+    let found = open.ledger.find(&admitted.registration.owner(), id).await?;
     found
         .map(|charge| Json(charge.body()).into_response())
         .ok_or_else(no_charge)
@@ -266,18 +277,19 @@ pub(crate) async fn list(
     query: Result<Query<page::PageQuery>, QueryRejection>,
 ) -> Result<Json<ChargeList>, ApiError> {
     let open = payments.ledger_for(&admitted.registration)?;
+    let owner = admitted.registration.owner();
     let query = page::query(query)?;
     let limit = page::limit(query.limit)?;
     let position = |text: &str| text.strip_prefix(CURSOR_PREFIX)?.parse().ok();
     let before = query
         .cursor
-        .map(|text| cursor::parse(&admitted.tenant, &text, position))
+        .map(|text| cursor::parse(&owner, &text, position))
         .transpose()?;
-    let (charges, has_more) = open.ledger.newest(&admitted.tenant, limit, before).await?;
+    let (charges, has_more) = open.ledger.newest(&owner, limit, before).await?;
     let last = charges.last().filter(|_| has_more);
     Ok(Json(ChargeList {
         next_cursor: last
-            .map(|last| cursor::to_text(&admitted.tenant, &format!("{CURSOR_PREFIX}{}", last.id))),
+            .map(|last| cursor::to_text(&owner, &format!("{CURSOR_PREFIX}{}", last.id))),
         charges: charges
             .iter()
             .map(|charge| to_raw_value(&charge.body()).expect("strings and numbers serialize"))
@@ -338,7 +350,7 @@ impl From<LedgerError> for ApiError {
 
 #[cfg(test)]
 mod tests {
-    use tenantry_registry::Status;
+    use tenantry_tenancy::generation::Generation;
 
     use super::*;
 
@@ -354,6 +366,8 @@ mod tests {
             ),
             table: table.map(arn),
             status: Status::Active,
+            generation: Generation::FIRST,
+            moved_from: None,
         }
     }
 

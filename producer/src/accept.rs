@@ -185,9 +185,10 @@ pub(crate) async fn accept(
         ..
     } = &*producer.0;
     let payload = parse_payload(&http.bodies().read(tenant, body, *max_body_bytes).await?)?;
+    let owner = registration.owner();
     let message_id = key
         .as_ref()
-        .map_or_else(Uuid::now_v7, |key| id_of_key(tenant, key.as_str()));
+        .map_or_else(Uuid::now_v7, |key| id_of_key(&owner, key.as_str()));
     let replay = match &key {
         Some(_) => replays.find(message_id, payload.as_ref()).await?,
         None => Replay::New,
@@ -195,7 +196,7 @@ pub(crate) async fn accept(
     context.set_message_id(message_id);
     if replay == Replay::New {
         let event = Event {
-            tenant: tenant.clone(),
+            owner,
             message_id,
             payload: payload.clone(),
         };

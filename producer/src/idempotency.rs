@@ -1,6 +1,6 @@
 //! `Idempotency-Key`: the same key of the same tenant never yields a second stored message.
 //!
-//! The message id guarantees that, because it is derived from tenant and key. A repeat becomes the same item on every
+//! The message id guarantees that, because it is derived from owner and key. A repeat becomes the same item on every
 //! replica and at any time, and the consumer keeps the first message. In addition, each replica caches its confirmed keys.
 //! It answers their repeats without another send, and refuses a key with another body. No promise depends on the cache.
 
@@ -73,13 +73,16 @@ fn digest(payload: Option<&Payload>) -> u64 {
 #[cfg(test)]
 mod tests {
     use tenantry_tenancy::event::id_of_key;
+    use tenantry_tenancy::generation::{Generation, Owner};
+    use tenantry_tenancy::tenant::TenantId;
 
     use super::*;
 
     #[tokio::test]
     async fn a_repeat_is_recognized_and_another_body_is_refused() {
         let replays = Replays::default();
-        let id = id_of_key(&"tenant-1".parse().expect("valid"), "k");
+        let owner = |id: &str| Owner::from(id.parse::<TenantId>().expect("valid"));
+        let id = id_of_key(&owner("tenant-1"), "k");
         let (one, two) = (
             Payload::parse(b"1").expect("JSON"),
             Payload::parse(b"2").expect("JSON"),
@@ -91,11 +94,16 @@ mod tests {
             let error = replays.find(id, other).await.expect_err("another body");
             assert_eq!(error.status(), StatusCode::UNPROCESSABLE_ENTITY);
         }
-        let theirs = id_of_key(&"tenant-2".parse().expect("valid"), "k");
-        assert_eq!(
-            replays.find(theirs, Some(&two)).await,
-            Ok(Replay::New),
-            "each tenant has its own keys"
-        );
+        let later = Owner {
+            generation: Generation::at_millis(7),
+            ..owner("tenant-1")
+        };
+        for other in [owner("tenant-2"), later] {
+            assert_eq!(
+                replays.find(id_of_key(&other, "k"), Some(&two)).await,
+                Ok(Replay::New),
+                "each owner has its own keys"
+            );
+        }
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tenantry_process::retry::backoff_from_half;
 
+pub(crate) use self::attempt::generation_now;
 use self::attempt::{Attempt, AttemptError, attempt};
 use self::outcome::Plans;
 pub use self::outcome::{Applied, ApplyOutcome, ApplyResults, ApplyStep, OnStep, RequestError};

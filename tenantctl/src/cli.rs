@@ -12,6 +12,7 @@ mod lint;
 mod list;
 mod output;
 mod progress;
+mod purge;
 mod repository;
 mod work;
 

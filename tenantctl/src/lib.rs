@@ -17,6 +17,7 @@ pub mod layout;
 pub mod lint;
 pub mod message;
 pub mod plan;
+pub mod purge;
 pub mod release;
 pub mod request;
 mod tenant_file;

@@ -23,15 +23,25 @@ pub use self::namespaces::check_namespace;
 use crate::request::Request;
 pub use crate::tree::Edit;
 use crate::tree::Tree;
+use tenantry_tenancy::generation::Generation;
 
-/// Returns the edits of a request.
+/// Returns the edits of a request. A tenant that it onboards is the first owner of its id.
 pub fn plan(tree: &dyn Tree, request: &Request) -> Result<Plan, PlanError> {
+    plan_for(tree, request, Generation::FIRST)
+}
+
+/// Returns the edits of a request. A tenant that it onboards is of this generation, which no earlier owner of its id had.
+pub fn plan_for(
+    tree: &dyn Tree,
+    request: &Request,
+    generation: Generation,
+) -> Result<Plan, PlanError> {
     match request {
         Request::Onboard {
             tenant,
             tier,
             release,
-        } => onboard::onboard(tree, tenant, *tier, *release),
+        } => onboard::onboard(tree, tenant, *tier, *release, generation),
         Request::Offboard {
             tenant,
             tier,

@@ -25,6 +25,8 @@ pub struct Release {
     /// Whether the tenant has no routes, on purpose.
     pub suspended: bool,
     pub delete_data: bool,
+    /// Which owner of its id the tenant is, as written; `None` for the first.
+    pub generation: Option<String>,
     /// Reason why waves skip the release.
     pub hold: Option<String>,
     /// The former tier of a tombstone.
@@ -172,6 +174,11 @@ impl Release {
             version: file.version()?.to_owned(),
             suspended: is(&["suspended"]),
             delete_data: is(&["infra", "deleteData"]),
+            generation: chart::at(&merged, &["infra", "vars", "generation"]).map(|value| {
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned)
+            }),
             hold: text(&["metadata", "annotations", HOLD_ANNOTATION]),
             offboarded_from: text(&["metadata", "annotations", OFFBOARDED_ANNOTATION]),
             apps: chart::map(merged.get("apps"))

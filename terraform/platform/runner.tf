@@ -14,9 +14,12 @@ locals {
     for app in ["consumer", "payments"] : "arn:${local.partition}:dynamodb:${local.region}:${local.account}:table/${app}-*"
   ]
   tenant_queues = "arn:${local.partition}:sqs:${local.region}:${local.account}:consumer-*"
+  parameter_arn = "arn:${local.partition}:ssm:${local.region}:${local.account}:parameter"
+  index_paths   = [for path in ["tenants", "refused"] : "${local.parameter_arn}/tenantry/${path}"]
+  index_entries = [for path in local.index_paths : "${path}/*"]
   tenant_parameters = [
-    for name in ["consumer_sqs", "consumer_ddb", "payments_ddb", "tier", "status"] :
-    "arn:${local.partition}:ssm:${local.region}:${local.account}:parameter/*/${name}"
+    for name in ["consumer_sqs", "consumer_ddb", "payments_ddb", "tier", "status", "generation", "moved_from"] :
+    "${local.parameter_arn}/*/${name}"
   ]
 
   runner_statements = [for s in [
@@ -46,7 +49,7 @@ locals {
         "ssm:AddTagsToResource", "ssm:DeleteParameter", "ssm:GetParameter", "ssm:GetParameters",
         "ssm:ListTagsForResource", "ssm:PutParameter", "ssm:RemoveTagsFromResource",
       ]
-      Resource = local.tenant_parameters
+      Resource = concat(local.tenant_parameters, local.index_entries)
     },
     {
       Sid      = "ParametersOfATenant"
@@ -135,6 +138,12 @@ resource "aws_iam_policy" "boundary" {
         Effect   = "Allow"
         Action   = ["ssm:GetParameters"]
         Resource = local.tenant_parameters
+      },
+      {
+        Sid      = "IndexOfTenants"
+        Effect   = "Allow"
+        Action   = ["ssm:GetParametersByPath"]
+        Resource = concat(local.index_paths, local.index_entries)
       },
       # A pool's consumer reads as one tenant, with the rights of that tenant's session only.
       {

@@ -68,6 +68,29 @@ def test_parameters_name_each_tenants_resources(applied: Named, endpoint: endpoi
     assert advanced["consumer_sqs"] not in (pool["consumer_sqs"], premium["consumer_sqs"])
 
 
+def test_the_index_lists_each_tenant_and_each_that_is_suspended(applied: Named, endpoint: endpoints.Aws) -> None:
+    listed = parameters(endpoint, "tenantry/tenants")
+    assert listed == {"tenant-1": "premium", "tenant-2": "basic", "tenant-3": "advanced"}
+    applied("tenant-2").apply(**variables("tenant-2"), suspended=True)
+    assert parameters(endpoint, "tenantry/refused") == {"tenant-2": "suspended"}
+    applied("tenant-2").apply(**variables("tenant-2"))
+    assert parameters(endpoint, "tenantry/refused") == {}
+
+
+def test_a_generation_is_written_first_and_destroyed_last(applied: Named, resources: Any) -> None:
+    later = {**variables("tenant-2"), "tenant_id": "tenant-4", "generation": "1770000000000"}
+    resources.log.clear()
+    applied("tenant-4").apply(**later)
+    applied("tenant-4").apply(**later, delete_data=True)
+    applied("tenant-4").destroy(**later, delete_data=True)
+    names = {
+        change: [name for done, kind, name in resources.log if done == change and kind == "aws_ssm_parameter"]
+        for change in ("create", "delete")
+    }
+    assert names["create"][0] == "/tenant-4/generation"
+    assert names["delete"][-1] == "/tenant-4/generation"
+
+
 def test_the_queues_and_tables_in_parameters_exist(applied: Named, endpoint: endpoints.Aws) -> None:
     for environment in ("pool-1", "tenant-1", "tenant-3"):
         found = parameters(endpoint, environment)

@@ -2,12 +2,13 @@ use chrono::TimeZone;
 use proptest::prelude::*;
 
 use tenantry_tenancy::event::{Event, EventMessage, MAX_PAYLOAD_BYTES, Payload};
+use tenantry_tenancy::tenant::TenantId;
 use uuid::Uuid;
 
 use super::*;
 
-fn tenant(id: &str) -> TenantId {
-    id.parse().expect("a valid id")
+fn owner(id: &str) -> Owner {
+    id.parse::<TenantId>().expect("a valid id").into()
 }
 
 fn pool() -> Environment {
@@ -34,7 +35,7 @@ fn delivered(message: EventMessage) -> Received {
 
 fn event(payload: Option<&str>) -> Event {
     Event {
-        tenant: tenant("tenant-3"),
+        owner: owner("tenant-3"),
         message_id: Uuid::from_u128(0x01a2_066a_d34e_77fd_ba12_9db3_e3b4_528a),
         payload: payload.map(|text| Payload::parse(text.as_bytes()).expect("JSON")),
     }
@@ -44,7 +45,7 @@ fn event(payload: Option<&str>) -> Event {
 fn golden_the_item_in_the_table() {
     let received = delivered(event(Some(r#"{"order": 7}"#)).into_message(&pool()));
     let silo = "tenant-3".parse().expect("valid");
-    let item = Item::of(&received, tenant("tenant-3"), &silo)
+    let item = Item::of(&received, owner("tenant-3"), &silo)
         .expect("storable")
         .into_attributes();
     let expected = [
@@ -62,10 +63,23 @@ fn golden_the_item_in_the_table() {
 }
 
 #[test]
+fn golden_the_item_of_a_later_owner() {
+    let mut event = event(None);
+    event.owner.generation = Generation::at_millis(1_770_000_000_000);
+    let received = delivered(event.into_message(&pool()));
+    let item = Item::of(&received, owner_of(&received).expect("valid"), &pool());
+    let item = item.expect("storable").into_attributes();
+    assert_eq!(item["tenant_id"], AttributeValue::S("tenant-3".to_owned()));
+    let number = AttributeValue::S("1770000000000".to_owned());
+    assert_eq!(item["generation"], number);
+    assert_eq!(item.len(), 6);
+}
+
+#[test]
 fn a_message_of_an_older_producer_is_stored_under_its_sqs_id() {
     let mut received = delivered(event(None).into_message(&pool()));
     received.attributes.remove(ID_ATTRIBUTE);
-    let item = Item::of(&received, tenant("tenant-3"), &pool()).expect("storable");
+    let item = Item::of(&received, owner("tenant-3"), &pool()).expect("storable");
     assert_eq!(item.message_id, received.message_id);
     assert_eq!(item.payload, None, "the client sent none");
     let listed_at = format!("1720801899000#{}", received.message_id);
@@ -77,9 +91,22 @@ fn a_message_of_an_older_producer_is_stored_under_its_sqs_id() {
 }
 
 #[test]
+fn only_a_message_without_id_and_generation_is_of_a_producer_that_knows_no_generation() {
+    let mut received = delivered(event(None).into_message(&pool()));
+    assert!(!knows_no_generation(&received));
+    received.attributes.remove(ID_ATTRIBUTE);
+    assert!(knows_no_generation(&received));
+    let number = "1770000000000".to_owned();
+    received
+        .attributes
+        .insert(GENERATION_ATTRIBUTE.to_owned(), number);
+    assert!(!knows_no_generation(&received));
+}
+
+#[test]
 fn a_payload_that_spells_out_the_default_body_is_still_a_payload() {
     let received = delivered(event(Some(DEFAULT_BODY)).into_message(&pool()));
-    let item = Item::of(&received, tenant("tenant-3"), &pool()).expect("storable");
+    let item = Item::of(&received, owner("tenant-3"), &pool()).expect("storable");
     assert_eq!(item.payload.as_deref(), Some(DEFAULT_BODY));
 }
 
@@ -95,14 +122,18 @@ fn a_message_that_can_never_be_stored_has_a_reason() {
         message
     };
     assert_eq!(
-        tenant_of(&with(TENANT_ATTRIBUTE, None)),
+        owner_of(&with(TENANT_ATTRIBUTE, None)),
         Err(Poison::NoTenant)
     );
     assert_eq!(
-        tenant_of(&with(TENANT_ATTRIBUTE, Some("../x"))),
+        owner_of(&with(TENANT_ATTRIBUTE, Some("../x"))),
         Err(Poison::InvalidTenant)
     );
-    let item = |message: &Received| Item::of(message, tenant("tenant-3"), &pool());
+    assert_eq!(
+        owner_of(&with(GENERATION_ATTRIBUTE, Some("second"))),
+        Err(Poison::InvalidGeneration)
+    );
+    let item = |message: &Received| Item::of(message, owner("tenant-3"), &pool());
     assert_eq!(item(&with(ID_ATTRIBUTE, Some(""))), Err(Poison::InvalidId));
     assert_eq!(
         item(&with(ID_ATTRIBUTE, Some(&"x".repeat(129)))),
@@ -124,7 +155,7 @@ fn the_largest_payload_a_producer_accepts_fits_an_item() {
     assert!(
         Item::of(
             &received,
-            tenant(&longest),
+            owner(&longest),
             &longest.parse().expect("a silo")
         )
         .is_ok()
@@ -136,7 +167,7 @@ proptest! {
     fn a_payload_is_stored_unchanged(text in "[^\u{fffe}\u{ffff}]{0,40}") {
         let json = serde_json::to_string(&text).expect("a string");
         let received = delivered(event(Some(&json)).into_message(&pool()));
-        let item = Item::of(&received, tenant("tenant-3"), &pool()).expect("storable");
+        let item = Item::of(&received, owner("tenant-3"), &pool()).expect("storable");
         prop_assert_eq!(item.payload, Some(json));
     }
 }

@@ -1,6 +1,7 @@
 //! Fuzz target: the cursor of a listing.
 
 use bolero::check;
+use tenantry_tenancy::generation::Owner;
 use tenantry_tenancy::tenant::TenantId;
 
 use super::page::Cursor;
@@ -10,7 +11,7 @@ const GENERATED: usize = 20_000;
 
 #[test]
 fn a_cursor_is_a_position_that_fits_a_key_or_a_400() {
-    let tenant: TenantId = "tenant-1".parse().expect("valid");
+    let tenant = Owner::from("tenant-1".parse::<TenantId>().expect("valid"));
     check!(name = "listing-cursor")
         .with_iterations(GENERATED)
         .for_each(

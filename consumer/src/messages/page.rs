@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use tenantry_service::cursor;
 use tenantry_service::error::ApiError;
 use tenantry_tenancy::event::{LISTED_AT, time_of_id};
-use tenantry_tenancy::tenant::TenantId;
+use tenantry_tenancy::generation::Owner;
 
 use super::{Attributes, text};
 
@@ -40,14 +40,14 @@ pub(super) struct Page {
 }
 
 impl Cursor {
-    pub(super) fn to_text(&self, tenant: &TenantId) -> String {
-        cursor::to_text(tenant, &format!("{}\n{}", self.by_id, self.by_time))
+    pub(super) fn to_text(&self, owner: &Owner) -> String {
+        cursor::to_text(owner, &format!("{}\n{}", self.by_id, self.by_time))
     }
 
     /// # Errors
-    /// 400 for every text that is not a cursor of the tenant.
-    pub(super) fn parse(tenant: &TenantId, text: &str) -> Result<Self, ApiError> {
-        cursor::parse(tenant, text, |positions| {
+    /// 400 for every text that is not a cursor of the owner.
+    pub(super) fn parse(owner: &Owner, text: &str) -> Result<Self, ApiError> {
+        cursor::parse(owner, text, |positions| {
             let (by_id, by_time) = positions.split_once('\n')?;
             let fits = by_id.len().max(by_time.len()) <= MAX_POSITION_BYTES;
             fits.then(|| Self {
@@ -119,11 +119,12 @@ fn time(item: &Attributes) -> u64 {
 mod tests {
     use aws_sdk_dynamodb::types::AttributeValue;
     use proptest::prelude::*;
+    use tenantry_tenancy::tenant::TenantId;
 
     use super::*;
 
-    fn tenant(id: &str) -> TenantId {
-        id.parse().expect("valid")
+    fn tenant(id: &str) -> Owner {
+        id.parse::<TenantId>().expect("valid").into()
     }
 
     /// An item accepted at this millisecond, ordered by the table or by the index.

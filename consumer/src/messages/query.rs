@@ -9,7 +9,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodb::{Client, Config};
 use tenantry_process::retry::classify;
 use tenantry_service::error::ApiError;
-use tenantry_tenancy::event::{LISTED_AT, LISTED_INDEX};
+use tenantry_tenancy::event::{GENERATION_ATTRIBUTE, LISTED_AT, LISTED_INDEX};
+use tenantry_tenancy::generation::{Generation, Owner};
 use tenantry_tenancy::tenant::TenantId;
 
 use super::page::{Cursor, PageSource};
@@ -47,18 +48,18 @@ impl Reader {
     pub(super) async fn newest(
         &self,
         table: &str,
-        tenant: &TenantId,
+        owner: &Owner,
         limit: usize,
         after: &Cursor,
     ) -> Result<(PageSource, PageSource), ApiError> {
         let credentials = match &self.credentials {
-            Some(credentials) => Some(credentials.of(tenant).await?),
+            Some(credentials) => Some(credentials.of(&owner.tenant).await?),
             None => None,
         };
         newest(
             &self.client,
             credentials.as_ref(),
-            (table, tenant),
+            (table, owner),
             limit,
             after,
         )
@@ -69,15 +70,29 @@ impl Reader {
 async fn newest(
     client: &Client,
     credentials: Option<&Credentials>,
-    (table, tenant): (&str, &TenantId),
+    (table, owner): (&str, &Owner),
     limit: usize,
     after: &Cursor,
 ) -> Result<(PageSource, PageSource), ApiError> {
+    let tenant = &owner.tenant;
+    // Items of other owners of the id may be left in the partition.
+    let is_owners = if owner.generation == Generation::FIRST {
+        "attribute_not_exists(#generation)"
+    } else {
+        "#generation = :generation"
+    };
+    let generation = owner.generation.number().map(AttributeValue::S);
+    let values: HashMap<_, _> = [(":tenant", Some(AttributeValue::S(tenant.to_string())))]
+        .into_iter()
+        .chain([(":generation", generation)])
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect();
     let query = || {
         client
             .query()
             .table_name(table)
-            .expression_attribute_values(":tenant", AttributeValue::S(tenant.to_string()))
+            .set_expression_attribute_values(Some(values.clone()))
+            .expression_attribute_names("#generation", GENERATION_ATTRIBUTE)
             .scan_index_forward(false)
             .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX))
     };
@@ -85,11 +100,12 @@ async fn newest(
         .key_condition_expression("tenant_id = :tenant AND message_id BETWEEN :first AND :last")
         .expression_attribute_values(":first", AttributeValue::S(FIRST_TIMED_ID.to_owned()))
         .expression_attribute_values(":last", AttributeValue::S(LAST_TIMED_ID.to_owned()))
-        .filter_expression("attribute_not_exists(listed_at)")
+        .filter_expression(format!("attribute_not_exists(listed_at) AND {is_owners}"))
         .set_exclusive_start_key(table_key(tenant, &after.by_id));
     let listed = query()
         .index_name(LISTED_INDEX)
         .key_condition_expression("tenant_id = :tenant")
+        .filter_expression(is_owners)
         .set_exclusive_start_key(index_key(tenant, &after.by_time));
     match tokio::try_join!(
         run(timed, "message_id", credentials),
@@ -101,6 +117,7 @@ async fn newest(
         Err(QueryFailure::NoIndex) => {
             let all = query()
                 .key_condition_expression("tenant_id = :tenant")
+                .filter_expression(is_owners)
                 .set_exclusive_start_key(table_key(tenant, &after.by_id));
             match run(all, "message_id", credentials).await {
                 Ok(source) => Ok((source, PageSource::default())),

@@ -6,6 +6,9 @@
 //! | `refund#<charge>#<id>` | a refund |
 //! | `key#<Idempotency-Key>` | an applied request and its response; expires after [`KEY_LIFETIME`] |
 //! | `outbox#<event>` | an event that may not be sent yet (see [`crate::outbox`]) |
+//!
+//! Items of a later owner of the tenant id have a `sk` that begins with `g<generation>#`. So an owner's keys never meet
+//! those of another owner.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,7 +16,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use tenantry_service::idempotency::IdempotencyKey;
-use tenantry_tenancy::tenant::TenantId;
+use tenantry_tenancy::generation::{Generation, Owner};
 use uuid::Uuid;
 
 use crate::charge::{Charge, NewCharge, Refund};
@@ -68,11 +71,31 @@ fn digest(text: &str) -> String {
         .collect()
 }
 
-pub(crate) fn key(tenant: &TenantId, sk: String) -> Attributes {
+/// Key of the owner's item; `sk` is its range key without the owner's prefix.
+pub(crate) fn key(owner: &Owner, sk: &str) -> Attributes {
     Attributes::from([
-        (HASH.to_owned(), AttributeValue::S(tenant.to_string())),
-        (RANGE.to_owned(), AttributeValue::S(sk)),
+        (HASH.to_owned(), text(owner.tenant.as_str())),
+        (RANGE.to_owned(), text(&range(owner, sk))),
     ])
+}
+
+/// The range key, or the start of range keys, with the owner's prefix.
+pub(crate) fn range(owner: &Owner, sk: &str) -> String {
+    match owner.generation.number() {
+        Some(number) => format!("g{number}#{sk}"),
+        None => sk.to_owned(),
+    }
+}
+
+/// Parses an item's key: the owner, and the range key without the owner's prefix.
+pub(crate) fn parse_key(item: &Attributes) -> Option<(Owner, &str)> {
+    let (tenant, sk) = (as_text(item, HASH)?.parse().ok()?, as_text(item, RANGE)?);
+    let later = sk
+        .strip_prefix('g')
+        .and_then(|rest| rest.split_once('#'))
+        .and_then(|(number, sk)| Some((number.parse().ok()?, sk)));
+    let (generation, sk) = later.unwrap_or((Generation::FIRST, sk));
+    Some((Owner { tenant, generation }, sk))
 }
 
 pub(crate) fn charge_sk(id: Uuid) -> String {
@@ -85,7 +108,7 @@ pub(crate) fn key_sk(key: &IdempotencyKey) -> String {
 }
 
 pub(crate) fn from_charge(charge: &Charge) -> Attributes {
-    let mut item = key(&charge.tenant, charge_sk(charge.id));
+    let mut item = key(&charge.owner, &charge_sk(charge.id));
     let metadata = charge
         .metadata
         .iter()
@@ -104,8 +127,8 @@ pub(crate) fn from_charge(charge: &Charge) -> Attributes {
 pub(crate) fn from_refund(refund: &Refund) -> Attributes {
     let charge = &refund.charge;
     let mut item = key(
-        &charge.tenant,
-        format!("refund#{}#{}", charge.id, refund.id),
+        &charge.owner,
+        &format!("refund#{}#{}", charge.id, refund.id),
     );
     item.extend(named([
         ("amount", number(refund.amount.minor_units())),
@@ -117,12 +140,12 @@ pub(crate) fn from_refund(refund: &Refund) -> Attributes {
 }
 
 pub(crate) fn from_key(
-    tenant: &TenantId,
+    owner: &Owner,
     idempotency_key: &IdempotencyKey,
     record: &KeyRecord,
     now: DateTime<Utc>,
 ) -> Attributes {
-    let mut item = key(tenant, key_sk(idempotency_key));
+    let mut item = key(owner, &key_sk(idempotency_key));
     let expires_at = (now + KEY_LIFETIME).timestamp();
     item.extend(named([
         ("fingerprint", text(&record.fingerprint)),
@@ -137,15 +160,13 @@ pub(crate) fn from_key(
 /// Parses a charge. Returns `None` for an item of another format.
 pub(crate) fn to_charge(item: &Attributes) -> Option<Charge> {
     let metadata = item.get("metadata")?.as_m().ok()?;
+    let (owner, sk) = parse_key(item)?;
     let pair = |(name, value): (&String, &AttributeValue)| {
         Some((name.clone(), value.as_s().ok()?.clone()))
     };
     Some(Charge {
-        id: as_text(item, RANGE)?
-            .strip_prefix(CHARGE_PREFIX)?
-            .parse()
-            .ok()?,
-        tenant: as_text(item, HASH)?.parse().ok()?,
+        id: sk.strip_prefix(CHARGE_PREFIX)?.parse().ok()?,
+        owner,
         amount: Amount::new(as_number(item, "amount")?)?,
         currency: Currency::stored(as_text(item, "currency")?)?,
         reference: as_text(item, "reference")?.to_owned(),
@@ -228,6 +249,35 @@ mod tests {
             ]
         );
         assert_eq!(to_charge(&item), Some(charge));
+    }
+
+    #[test]
+    fn golden_a_charge_of_a_later_owner_and_back() {
+        let mut charge = charge(1250);
+        charge.owner.generation = Generation::at_millis(1_770_000_000_000);
+        let item = from_charge(&charge);
+        let lines = lines(&item);
+        assert!(lines.contains(&"tenant_id S:tenant-2".to_owned()));
+        let sk = "sk S:g1770000000000#charge#00000000-0000-0000-0000-000000000007";
+        assert!(lines.contains(&sk.to_owned()), "{lines:?}");
+        assert_eq!(to_charge(&item), Some(charge));
+    }
+
+    #[test]
+    fn no_two_owners_have_a_key_in_common() {
+        let generations = [Generation::FIRST, Generation::at_millis(7)];
+        let [first, later] = generations.map(|generation| Owner {
+            tenant: "tenant-2".parse().expect("valid"),
+            generation,
+        });
+        for sk in ["charge#1", "key#g7#key#a", "key#a", "outbox#1"] {
+            assert_ne!(range(&first, sk), range(&later, sk));
+            for owner in [&first, &later] {
+                let key = key(owner, sk);
+                assert_eq!(parse_key(&key), Some((owner.clone(), sk)));
+            }
+        }
+        assert!(!range(&first, "key#g7#charge#").starts_with(&range(&later, "")));
     }
 
     #[test]

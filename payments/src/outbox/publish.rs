@@ -27,6 +27,9 @@ pub(crate) enum PublishError {
     /// The tenant was offboarded. An operator decides about its events.
     #[error("the tenant is not registered")]
     NoTenant,
+    /// The tenant id has a new owner, who never gets the event.
+    #[error("the event belongs to another owner of the tenant's id")]
+    StaleGeneration,
     #[error("the tenant has no queue yet")]
     NoQueue,
     #[error("the tenant lookup failed: {0}")]
@@ -44,6 +47,7 @@ impl PublishError {
     const fn code(&self) -> &'static str {
         match self {
             Self::NoTenant => "tenant_unknown",
+            Self::StaleGeneration => "stale_generation",
             Self::NoQueue => "queue_missing",
             Self::LookupFailed(_) => "registry_unavailable",
             Self::SendFailed(SendError::Rejected { .. }) => "rejected",
@@ -137,7 +141,7 @@ impl Publisher {
         by: PublishedBy,
     ) -> bool {
         let key = entry.key();
-        let (tenant, id) = (entry.tenant.clone(), entry.id);
+        let (tenant, id) = (entry.owner.tenant.clone(), entry.id);
         if let Err(reason) = self.send(entry, trace).await {
             let code = reason.code();
             tracing::warn!(tenant_id = %tenant, message_id = %id, code, %reason, "event stays in the outbox");
@@ -156,18 +160,21 @@ impl Publisher {
     }
 
     async fn send(&self, entry: OutboxEntry, trace: Option<String>) -> Result<(), PublishError> {
-        let registered =
-            self.0
-                .registry
-                .lookup(&entry.tenant)
-                .await
-                .map_err(|error| match error {
-                    LookupError::Unknown => PublishError::NoTenant,
-                    error => PublishError::LookupFailed(error),
-                })?;
+        let registered = self
+            .0
+            .registry
+            .lookup_proved(&entry.owner.tenant)
+            .await
+            .map_err(|error| match error {
+                LookupError::Unknown => PublishError::NoTenant,
+                error => PublishError::LookupFailed(error),
+            })?;
+        if registered.generation != entry.owner.generation {
+            return Err(PublishError::StaleGeneration);
+        }
         let queue = registered.queue.as_ref().ok_or(PublishError::NoQueue)?;
         let event =
-            to_send(entry.tenant, entry.id, &entry.json).map_err(|_| PublishError::Broken)?;
+            to_send(entry.owner, entry.id, &entry.json).map_err(|_| PublishError::Broken)?;
         let message = event.into_message(&self.0.environment);
         let mut message = Outgoing::from_parts(message.body, message.group, message.attributes);
         message.trace(trace);

@@ -1,94 +1,130 @@
-//! Request coalescing: callers that need tenants from Parameter Store share calls, at a bounded rate.
+//! Request coalescing: callers that need the same tenant share one load, and several tenants share one call.
 //!
-//! A caller joins the queue, and the caller that gets the next permit loads the tenants at the front for all their waiters.
+//! A caller joins the lane of its id, and the caller that gets the next permit loads the ids at the front for all their
+//! waiters. Ids that may be made up wait in a lane of their own, so they never delay the others.
 
-use std::collections::VecDeque;
-use std::num::NonZeroU32;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
-use tokio::time::Instant;
-
-use super::{CachedTenant, LookupError};
 use tenantry_tenancy::tenant::TenantId;
+use tokio::sync::oneshot;
 
-/// Tenants that may wait at once.
-const MAX_WAITERS: usize = 10_000;
+use crate::LookupError;
+use crate::cached::CachedTenant;
 
 /// Outcome of loading one tenant.
 pub(super) type Loaded = Result<Arc<CachedTenant>, LookupError>;
+type Waiters = HashMap<TenantId, Vec<oneshot::Sender<Loaded>>>;
 
-/// Tenants to be loaded, in order of arrival, and the time of the next permit.
-pub(super) struct Coalescer {
-    waiters: Mutex<VecDeque<Waiter>>,
-    /// Pause between two calls at the full rate.
-    pause: Duration,
-    next_permit_at: Mutex<Instant>,
+/// Ids to be loaded, in order of arrival.
+pub(super) struct Lane {
+    queues: Mutex<Queues>,
+    max_ids: usize,
 }
 
-/// A request that waits for one tenant.
-pub(super) struct Waiter {
-    pub(super) id: TenantId,
-    pub(super) reply: oneshot::Sender<Loaded>,
+#[derive(Default)]
+struct Queues {
+    /// Each id of `queued` once.
+    order: VecDeque<TenantId>,
+    queued: Waiters,
+    in_flight: Waiters,
 }
 
-impl Coalescer {
-    /// Permits `per_second` calls per second, and as many at once after one idle second.
-    pub(super) fn new(per_second: NonZeroU32) -> Self {
+/// Which load a caller accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Join {
+    /// A load in progress, too.
+    Any,
+    /// Only a load that starts later.
+    Later,
+}
+
+/// Ids in one call. Their waiters that are not answered when it is dropped have to join again.
+pub(super) struct Batch<'a> {
+    lane: &'a Lane,
+    pub(super) ids: Vec<TenantId>,
+}
+
+impl Lane {
+    pub(super) fn new(max_ids: usize) -> Self {
         Self {
-            waiters: Mutex::default(),
-            pause: Duration::from_secs(1) / per_second.get(),
-            next_permit_at: Mutex::new(Instant::now()),
+            queues: Mutex::default(),
+            max_ids,
         }
     }
 
     /// Adds a waiter for a tenant.
-    pub(super) fn join(&self, id: &TenantId) -> Result<oneshot::Receiver<Loaded>, LookupError> {
+    ///
+    /// # Errors
+    /// [`LookupError::Busy`] while too many other ids wait.
+    pub(super) fn join(
+        &self,
+        id: &TenantId,
+        join: Join,
+    ) -> Result<oneshot::Receiver<Loaded>, LookupError> {
         let (reply, loaded) = oneshot::channel();
-        let mut waiters = self.waiters.lock();
-        if waiters.len() >= MAX_WAITERS {
-            return Err(LookupError::Unavailable(
-                "too many tenants are being loaded".to_owned(),
-            ));
+        let queues = &mut *self.queues.lock();
+        if join == Join::Any
+            && let Some(waiters) = queues.in_flight.get_mut(id)
+        {
+            waiters.push(reply);
+        } else if let Some(waiters) = queues.queued.get_mut(id) {
+            waiters.push(reply);
+        } else if queues.order.len() >= self.max_ids {
+            return Err(LookupError::Busy);
+        } else {
+            queues.order.push_back(id.clone());
+            queues.queued.insert(id.clone(), vec![reply]);
         }
-        waiters.push_back(Waiter {
-            id: id.clone(),
-            reply,
-        });
         Ok(loaded)
     }
 
-    /// Takes up to `max` waiters that have not given up.
-    pub(super) fn take(&self, max: usize) -> Vec<Waiter> {
-        let mut waiters = self.waiters.lock();
-        let mut taken = Vec::with_capacity(max);
-        while taken.len() < max {
-            let Some(next) = waiters.pop_front() else {
-                break;
-            };
-            if !next.reply.is_closed() {
-                taken.push(next);
+    /// Takes up to `max` ids that have a waiter left, and that no other call is loading.
+    pub(super) fn take(&self, max: usize) -> Batch<'_> {
+        let queues = &mut *self.queues.lock();
+        let mut ids = Vec::with_capacity(max);
+        let mut being_loaded = Vec::new();
+        while ids.len() < max
+            && let Some(id) = queues.order.pop_front()
+        {
+            if queues.in_flight.contains_key(&id) {
+                being_loaded.push(id);
+                continue;
+            }
+            let mut waiters = queues.queued.remove(&id).unwrap_or_default();
+            waiters.retain(|waiter| !waiter.is_closed());
+            if !waiters.is_empty() {
+                queues.in_flight.insert(id.clone(), waiters);
+                ids.push(id);
             }
         }
-        taken
+        for id in being_loaded.into_iter().rev() {
+            queues.order.push_front(id);
+        }
+        Batch { lane: self, ids }
     }
+}
 
-    /// Waits until a call may be made, and counts that call. Dropping the future before it is ready takes no permit.
-    pub(super) async fn permit(&self) {
-        loop {
-            let at = {
-                let (now, mut next) = (Instant::now(), self.next_permit_at.lock());
-                // Permits accumulate for one second and no longer.
-                let earliest = (*next).max(now.checked_sub(Duration::from_secs(1)).unwrap_or(now));
-                if earliest <= now {
-                    *next = earliest + self.pause;
-                    return;
-                }
-                earliest
-            };
-            tokio::time::sleep_until(at).await;
+impl Batch<'_> {
+    /// Answers the waiters of the last of `ids`, and removes it.
+    pub(super) fn answer_last(&mut self, loaded: &Loaded) {
+        let waiters = self
+            .ids
+            .pop()
+            .and_then(|id| self.lane.queues.lock().in_flight.remove(&id));
+        for waiter in waiters.unwrap_or_default() {
+            // A waiter that has given up was answered by its deadline.
+            let _ = waiter.send(loaded.clone());
+        }
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        let queues = &mut *self.lane.queues.lock();
+        for id in &self.ids {
+            queues.in_flight.remove(id);
         }
     }
 }

@@ -3,89 +3,67 @@
 //! Parameter Store allows 40 reads per second, account and region by default, and all replicas of all services share
 //! them. So in steady state a request makes no call:
 //!
-//! - Known tenants are served from memory and refreshed in the background, several per call, at a bounded rate.
+//! - A registration older than its refresh age is read again before it answers. Tenants in use are read in the background
+//!   before they are due, several per call, so their requests wait for nothing.
+//! - With many tenants in use, a pool reads the short list of tenants that are not active instead of each tenant.
 //! - Requests for the same tenant are coalesced, and several tenants share one call.
-//! - Unknown names are cached briefly.
-//! - While Parameter Store is unavailable, cached tenants stay in use, however old.
+//! - Ids that may be made up have a small rate of their own, and unknown names are cached briefly.
+//! - Only while Parameter Store fails or is slow, cached tenants stay in use, however old.
 //!
-//! A tenant is registered if its queue parameter or its tier parameter exists.
+//! A tenant is registered if its queue parameter or its tier parameter exists. `docs/decisions/registry-freshness.md` has
+//! the arithmetic.
 
+mod cached;
 mod coalesce;
+mod index;
+mod permits;
+mod refresh;
+mod source;
+mod tenant;
 
 use std::collections::HashMap;
-use std::str::FromStr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::BoxFuture;
 use moka::future::Cache;
-use tokio::time::Instant;
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
 
-use self::coalesce::{Coalescer, Loaded, Waiter};
-use tenantry_process::arn::{QueueArn, TableArn};
 use tenantry_process::metrics::{Metrics, label};
-use tenantry_tenancy::environment::Environment;
-use tenantry_tenancy::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::TenantId;
 
-/// Names that one GetParameters call takes (AWS: 10).
-pub const MAX_NAMES_PER_CALL: usize = 10;
-/// Parameters read for every tenant: queue, tier and status.
-const NAMES_PER_TENANT: usize = 3;
+use self::cached::{CachedTenant, ReadAt};
+use self::coalesce::{Join, Lane, Loaded};
+use self::index::Index;
+pub use self::index::{REFUSED_PATH, TENANTS_PATH};
+use self::permits::Permits;
+pub use self::source::{
+    MAX_NAMES_PER_CALL, ParameterPage, ParameterSource, SourceError, environment_resources,
+    environment_table,
+};
+use self::tenant::NAMES_PER_TENANT;
+pub use self::tenant::{InvalidStatus, Status, Tenant};
+
 /// Longest wait of a request for a tenant to be loaded; below the 5 s within which a request is answered.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(4);
+/// Longest wait of a request for a cached tenant to be read again while Parameter Store fails or is slow. After it, the
+/// cached tenant answers.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest duration of a background call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time after which a call in progress counts as failed; below [`REFRESH_TIMEOUT`].
+const SLOW_CALL: Duration = Duration::from_millis(900);
+/// Time after a failed call in which a request of a cached tenant waits for no call, unless a call succeeds. The background
+/// refresh makes at least one call in it.
+const FAILING_FOR: Duration = Duration::from_secs(5);
 /// Largest difference between the clock that stamps messages and this machine's clock.
 const CLOCK_MARGIN: TimeDelta = TimeDelta::seconds(5);
-
-/// A registered tenant, as described by its parameters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tenant {
-    pub id: TenantId,
-    /// `None` without the parameter: tenants of older installations have no tier.
-    pub tier: Option<Tier>,
-    /// Queue of its messages; `None` while its infrastructure is being created.
-    pub queue: Option<QueueArn>,
-    pub status: Status,
-    /// Table in the parameter that [`TenantRegistry::new`] was given; `None` without such a parameter.
-    pub table: Option<TableArn>,
-}
-
-/// A tenant's status, from the parameter `/<tenant>/status`. Accepted messages are stored with either status.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Status {
-    /// Requests are answered; the default without the parameter.
-    #[default]
-    Active,
-    /// Requests are refused until the tenant is resumed.
-    Suspended,
-}
-
-/// The text names no status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a status is one of active, suspended")]
-pub struct InvalidStatus;
-
-impl Status {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-        }
-    }
-}
-
-impl FromStr for Status {
-    type Err = InvalidStatus;
-
-    fn from_str(text: &str) -> Result<Self, InvalidStatus> {
-        match text {
-            "active" => Ok(Self::Active),
-            "suspended" => Ok(Self::Suspended),
-            _ => Err(InvalidStatus),
-        }
-    }
-}
+/// Listed ids, and unlisted ones, that may wait for a call at once. An unlisted id may be made up, so only as many wait as
+/// leave the connections to others.
+const MAX_WAITING: usize = 10_000;
+const MAX_UNLISTED_WAITING: usize = 128;
 
 /// Limits of a [`TenantRegistry`].
 #[derive(Debug, Clone, Copy)]
@@ -94,16 +72,20 @@ pub struct RegistryLimits {
     pub max_tenants: u64,
     /// Unknown names in the cache.
     pub max_unknown: u64,
-    /// Age at which a tenant in use is refreshed.
+    /// Age at which a tenant is read again before it answers.
     pub refresh_after: Duration,
     /// Time after the last lookup until a tenant leaves the cache.
     pub forget_after: Duration,
     /// Time that an unknown name stays in the cache.
     pub unknown_for: Duration,
-    /// Calls per second for tenants that are not in the cache; each call loads several.
-    pub calls_per_second: std::num::NonZeroU32,
-    /// Pause between two refresh calls.
-    pub refresh_pause: Duration,
+    /// Calls per second that requests wait for; each call loads several tenants.
+    pub calls_per_second: u32,
+    /// Of these, calls per second for ids that the index does not list and that do not exist.
+    pub unlisted_calls_per_second: u32,
+    /// Such calls at once, after an idle time.
+    pub unlisted_calls_at_once: u32,
+    /// Whether the index of tenants is read: in a pool, which any id may reach.
+    pub reads_index: bool,
 }
 
 impl Default for RegistryLimits {
@@ -111,11 +93,13 @@ impl Default for RegistryLimits {
         Self {
             max_tenants: 100_000,
             max_unknown: 100_000,
-            refresh_after: Duration::from_secs(60),
+            refresh_after: Duration::from_secs(10),
             forget_after: Duration::from_secs(3600),
             unknown_for: Duration::from_secs(10),
-            calls_per_second: std::num::NonZeroU32::new(20).expect("20 is not zero"),
-            refresh_pause: Duration::from_millis(200),
+            calls_per_second: 20,
+            unlisted_calls_per_second: 1,
+            unlisted_calls_at_once: 20,
+            reads_index: false,
         }
     }
 }
@@ -129,24 +113,13 @@ pub enum LookupError {
     /// Not in the cache, and Parameter Store is unavailable; try again.
     #[error("the tenant registry cannot be read now: {0}")]
     Unavailable(String),
+    /// Not in the cache, or too old, and too many ids are being looked up; try again.
+    #[error("too many tenants are being looked up")]
+    Busy,
     /// A parameter of the tenant has an invalid value; an operator must correct the parameter.
     #[error("parameter {name} is wrong: {reason}")]
     Misconfigured { name: String, reason: String },
 }
-
-/// Source of parameters: Parameter Store, or a fake in tests.
-pub trait ParameterSource: Send + Sync + 'static {
-    /// Reads up to [`MAX_NAMES_PER_CALL`] parameters; the map lacks those that do not exist.
-    fn get(
-        &self,
-        names: Vec<String>,
-    ) -> BoxFuture<'_, Result<HashMap<String, String>, SourceError>>;
-}
-
-/// The parameter source failed.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct SourceError(pub String);
 
 /// Cached lookups of tenants. Clones share the same cache.
 #[derive(Clone)]
@@ -160,17 +133,13 @@ struct Inner {
     known: Cache<TenantId, Arc<CachedTenant>>,
     /// Names that were not found, and the time of that lookup.
     unknown: Cache<TenantId, DateTime<Utc>>,
-    coalescer: Coalescer,
+    index: Option<Index>,
+    trusted: Lane,
+    unlisted: Lane,
+    permits: Permits,
+    /// Time of the last failed call; `None` after a call that succeeded.
+    failed_at: Mutex<Option<Instant>>,
     metrics: Metrics,
-}
-
-/// A tenant in the cache.
-struct CachedTenant {
-    tenant: Arc<Tenant>,
-    loaded_at: Instant,
-    /// As `loaded_at`, by the wall clock, for comparison with timestamps of messages.
-    loaded_on: DateTime<Utc>,
-    used: AtomicBool,
 }
 
 impl TenantRegistry {
@@ -198,33 +167,38 @@ impl TenantRegistry {
                 .max_capacity(limits.max_unknown)
                 .time_to_live(limits.unknown_for)
                 .build(),
-            coalescer: Coalescer::new(limits.calls_per_second),
+            index: limits.reads_index.then(Index::default),
+            trusted: Lane::new(MAX_WAITING),
+            unlisted: Lane::new(MAX_UNLISTED_WAITING),
+            permits: Permits::new(
+                limits.calls_per_second,
+                limits.unlisted_calls_per_second,
+                limits.unlisted_calls_at_once,
+            ),
+            failed_at: Mutex::default(),
             metrics: metrics.clone(),
         }))
     }
 
-    /// Returns the tenant from the cache, however old; otherwise loads the tenant by a call shared with other requests.
+    /// Returns the tenant from the cache, if it is younger than its refresh age; otherwise reads the tenant, by a call
+    /// shared with other requests. The id may be made up: it never delays a registered one.
     ///
     /// # Errors
     /// [`LookupError::Unknown`] for an unregistered id, the other variants if the lookup failed.
     pub async fn lookup(&self, id: &TenantId) -> Result<Arc<Tenant>, LookupError> {
-        if let Some(entry) = self.0.known.get(id).await {
-            entry.used.store(true, Ordering::Relaxed);
-            return Ok(Arc::clone(&entry.tenant));
-        }
-        if self.0.unknown.get(id).await.is_some() {
-            return Err(LookupError::Unknown);
-        }
-        let loaded = self.0.known.try_get_with_by_ref(id, self.0.load(id));
-        match tokio::time::timeout(LOAD_TIMEOUT, loaded).await {
-            Ok(Ok(entry)) => Ok(Arc::clone(&entry.tenant)),
-            Ok(Err(error)) => Err((*error).clone()),
-            Err(_) => Err(LookupError::Unavailable("no answer in time".to_owned())),
-        }
+        self.0.lookup(id, false).await
+    }
+
+    /// As [`Self::lookup`], for an id that is not made up: a token, a message or an item proves it.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`].
+    pub async fn lookup_proved(&self, id: &TenantId) -> Result<Arc<Tenant>, LookupError> {
+        self.0.lookup(id, true).await
     }
 
     /// Returns the tenant as of some moment after `since`: from the cache if the entry is newer, otherwise by a new call. For
-    /// callers that must not act on older state.
+    /// callers that have proof of the id and must not act on older state.
     ///
     /// # Errors
     /// As [`Self::lookup`].
@@ -233,140 +207,213 @@ impl TenantRegistry {
         id: &TenantId,
         since: DateTime<Utc>,
     ) -> Result<Arc<Tenant>, LookupError> {
-        let is_fresh = |loaded_on: DateTime<Utc>| loaded_on > since + CLOCK_MARGIN;
-        let known = self.0.known.get(id).await;
-        if let Some(entry) = known.as_ref().filter(|entry| is_fresh(entry.loaded_on)) {
+        let is_fresh = |read_on: DateTime<Utc>| read_on > since + CLOCK_MARGIN;
+        if let Some(entry) = self.0.known.get(id).await
+            && is_fresh(entry.read_at.on)
+        {
             return Ok(Arc::clone(&entry.tenant));
         }
         if self.0.unknown.get(id).await.is_some_and(is_fresh) {
             return Err(LookupError::Unknown);
         }
-        self.0.known.invalidate(id).await;
-        self.0.unknown.invalidate(id).await;
-        let found = self.lookup(id).await;
-        if let (Err(LookupError::Unavailable(_) | LookupError::Misconfigured { .. }), Some(entry)) =
-            (&found, known)
-        {
-            // Too old for this caller, but other callers still need the entry while the source is unavailable.
-            self.0.known.insert(id.clone(), entry).await;
-        }
-        found
+        self.0.wait_for(id, true, Join::Later).await
     }
 
-    /// Refreshes tenants in use; never returns. If a refresh fails, the cached tenants stay in use.
-    pub async fn refresh_forever(&self) {
-        self.0.refresh_forever().await;
+    /// Reads the index of tenants for the first time. Without the index, a cold tenant's id may be made up, too.
+    pub async fn read_index(&self) {
+        self.0.read_index().await;
+    }
+
+    /// Keeps tenants in use and the index fresh; never returns.
+    pub async fn keep_fresh(&self) {
+        self.0.keep_fresh().await;
     }
 }
 
 impl Inner {
-    /// Loads one tenant, together with others that requests wait for.
-    async fn load(&self, id: &TenantId) -> Loaded {
-        // Another request's load may have ended since the caller read the cache.
+    async fn lookup(&self, id: &TenantId, is_proved: bool) -> Result<Arc<Tenant>, LookupError> {
+        if let Some(entry) = self.known.get(id).await {
+            entry.mark_used();
+            if self.is_fresh(&entry) || self.is_failing() {
+                return Ok(Arc::clone(&entry.tenant));
+            }
+            return self.read_again(id, &entry).await;
+        }
         if self.unknown.get(id).await.is_some() {
             return Err(LookupError::Unknown);
         }
-        let mut reply = self.coalescer.join(id)?;
+        let is_trusted = is_proved || self.index.as_ref().is_none_or(|index| index.lists(id));
+        self.wait_for(id, is_trusted, Join::Any).await
+    }
+
+    /// Reads a cached tenant that is too old. The cached tenant answers if Parameter Store fails, or if the list of refused
+    /// tenants has confirmed it meanwhile; a lack of permits is no reason.
+    async fn read_again(
+        &self,
+        id: &TenantId,
+        cached: &CachedTenant,
+    ) -> Result<Arc<Tenant>, LookupError> {
+        let begun = Instant::now();
+        let mut load = pin!(self.load(id, true, Join::Any));
+        loop {
+            match timeout(REFRESH_TIMEOUT, &mut load).await {
+                Ok(Ok(entry)) => return Ok(Arc::clone(&entry.tenant)),
+                Ok(Err(LookupError::Unavailable(_))) => return Ok(Arc::clone(&cached.tenant)),
+                Ok(Err(error @ LookupError::Misconfigured { .. })) => {
+                    let kept = self.known.get(id).await;
+                    return kept.map(|kept| Arc::clone(&kept.tenant)).ok_or(error);
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_) if self.is_failing() || self.is_confirmed(cached) => {
+                    return Ok(Arc::clone(&cached.tenant));
+                }
+                Err(_) if begun.elapsed() >= LOAD_TIMEOUT => return Err(LookupError::Busy),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Loads a tenant within the time of a request.
+    async fn wait_for(
+        &self,
+        id: &TenantId,
+        is_trusted: bool,
+        join: Join,
+    ) -> Result<Arc<Tenant>, LookupError> {
+        match timeout(LOAD_TIMEOUT, self.load(id, is_trusted, join)).await {
+            Ok(loaded) => loaded.map(|entry| Arc::clone(&entry.tenant)),
+            Err(_) if is_trusted => Err(LookupError::Unavailable("no answer in time".to_owned())),
+            Err(_) => Err(LookupError::Busy),
+        }
+    }
+
+    fn is_fresh(&self, entry: &CachedTenant) -> bool {
+        entry.age() < self.limits.refresh_after || self.is_confirmed(entry)
+    }
+
+    /// Whether the list of refused tenants shows that the entry's status still holds.
+    fn is_confirmed(&self, entry: &CachedTenant) -> bool {
+        self.index
+            .as_ref()
+            .is_some_and(|index| index.confirms(&entry.tenant))
+    }
+
+    /// Whether the last call failed, not long ago.
+    fn is_failing(&self) -> bool {
+        self.failed_at
+            .lock()
+            .is_some_and(|at| at.elapsed() < FAILING_FOR)
+    }
+
+    fn note_failure(&self) {
+        *self.failed_at.lock() = Some(Instant::now());
+    }
+
+    /// Loads one tenant, together with others that requests wait for.
+    async fn load(&self, id: &TenantId, is_trusted: bool, join: Join) -> Loaded {
+        let lane = self.lane(is_trusted);
+        let mut reply = lane.join(id, join)?;
+        // Requests that arrive together share a call, also while permits are saved.
+        tokio::task::yield_now().await;
         loop {
             tokio::select! {
                 biased;
                 loaded = &mut reply => match loaded {
                     Ok(loaded) => return loaded,
                     // The request that was loading this tenant was cancelled.
-                    Err(_) => reply = self.coalescer.join(id)?,
+                    Err(_) => reply = lane.join(id, join)?,
                 },
                 // Cancel-safe: a permit that is dropped before it is ready is not taken.
-                () = self.coalescer.permit() => self.load_next().await,
+                () = self.permits.take(!is_trusted) => self.load_next(is_trusted).await,
             }
+        }
+    }
+
+    fn lane(&self, is_trusted: bool) -> &Lane {
+        if is_trusted {
+            &self.trusted
+        } else {
+            &self.unlisted
         }
     }
 
     /// Loads the tenants that have waited longest with one call, and answers their waiters.
-    async fn load_next(&self) {
-        let waiters = self.coalescer.take(self.tenants_per_call());
-        if waiters.is_empty() {
+    async fn load_next(&self, is_trusted: bool) {
+        let mut batch = self.lane(is_trusted).take(self.tenants_per_call());
+        if batch.ids.is_empty() {
             return;
         }
-        let read_all = self
-            .source
-            .get(
-                waiters
-                    .iter()
-                    .flat_map(|waiter| self.names(&waiter.id))
-                    .collect(),
-            )
-            .await;
-        self.count("load", if read_all.is_ok() { "ok" } else { "error" });
-        for Waiter { id, reply } in waiters {
-            let tenant = match &read_all {
-                Ok(values) => self.read(&id, values),
+        let read_at = ReadAt::now();
+        let read_all = self.call("load", &batch.ids).await;
+        let mut is_any_registered = false;
+        while let Some(id) = batch.ids.last() {
+            let loaded = match &read_all {
+                Ok(values) => self.settle(id, values, read_at).await,
                 Err(SourceError(reason)) => Err(LookupError::Unavailable(reason.clone())),
             };
-            let loaded = match tenant {
-                Ok(Some(tenant)) => Ok(cached(tenant)),
-                Ok(None) => {
-                    self.unknown.insert(id, Utc::now()).await;
-                    Err(LookupError::Unknown)
-                }
-                Err(error) => Err(error),
-            };
-            // A waiter that has given up was answered by its deadline.
-            let _ = reply.send(loaded);
+            is_any_registered |= loaded.is_ok();
+            batch.answer_last(&loaded);
+        }
+        if !is_trusted && is_any_registered {
+            self.permits.return_unlisted();
         }
     }
 
-    async fn refresh_forever(&self) {
-        loop {
-            let due = self.due();
-            for ids in due.chunks(self.tenants_per_call()) {
-                self.refresh(ids).await;
-                tokio::time::sleep(self.limits.refresh_pause).await;
-            }
-            tokio::time::sleep(self.limits.refresh_after / 4).await;
-        }
-    }
-
-    /// Tenants due for a refresh: used since their last read, which is old enough.
-    fn due(&self) -> Vec<TenantId> {
-        self.known
-            .iter()
-            .filter(|(_, entry)| {
-                entry.loaded_at.elapsed() >= self.limits.refresh_after
-                    && entry.used.load(Ordering::Relaxed)
-            })
-            .map(|(id, _)| (*id).clone())
-            .collect()
-    }
-
-    /// Refreshes up to [`Self::tenants_per_call`] cached tenants with one call.
-    async fn refresh(&self, ids: &[TenantId]) {
-        let values = match self
-            .source
-            .get(ids.iter().flat_map(|id| self.names(id)).collect())
-            .await
-        {
-            Ok(values) => values,
-            Err(SourceError(reason)) => {
-                self.count("refresh", "error");
-                tracing::warn!(
-                    tenants = ids.len(),
-                    reason,
-                    "registry refresh failed: cached tenants stay in use"
-                );
-                return;
+    /// Reads the parameters of tenants with one call.
+    async fn call(
+        &self,
+        purpose: &'static str,
+        ids: &[TenantId],
+    ) -> Result<HashMap<String, String>, SourceError> {
+        let names = ids.iter().flat_map(|id| tenant::names(id, self.table));
+        let mut get = self.source.get(names.collect());
+        let outcome = match timeout(SLOW_CALL, &mut get).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                // The call goes on; requests of cached tenants need not wait for it.
+                self.note_failure();
+                get.await
             }
         };
-        self.count("refresh", "ok");
-        for id in ids {
-            match self.read(id, &values) {
-                Ok(Some(tenant)) => self.known.insert(id.clone(), cached(tenant)).await,
-                Ok(None) => {
+        self.count(purpose, outcome.is_ok());
+        if outcome.is_ok() {
+            *self.failed_at.lock() = None;
+        } else {
+            self.note_failure();
+        }
+        outcome
+    }
+
+    /// Caches what a call found about a tenant.
+    async fn settle(
+        &self,
+        id: &TenantId,
+        values: &HashMap<String, String>,
+        read_at: ReadAt,
+    ) -> Loaded {
+        match tenant::parse(id, self.table, values) {
+            Ok(Some(tenant)) => {
+                let entry = CachedTenant::new(Arc::new(tenant), read_at);
+                self.known.insert(id.clone(), Arc::clone(&entry)).await;
+                Ok(entry)
+            }
+            Ok(None) => {
+                if self.known.remove(id).await.is_some() {
                     tracing::info!(tenant_id = %id, "tenant is no longer registered: removed from the cache");
+                }
+                self.unknown.insert(id.clone(), read_at.on).await;
+                Err(LookupError::Unknown)
+            }
+            Err(error) => {
+                if tenant::is_of_status(id, &error) {
+                    // The value may be meant to refuse the tenant, so no older status answers.
                     self.known.invalidate(id).await;
-                }
-                Err(error) => {
+                } else if let Some(before) = self.known.get(id).await {
                     tracing::error!(tenant_id = %id, %error, "tenant refresh failed: cached tenant stays in use");
+                    let entry = CachedTenant::new(Arc::clone(&before.tenant), read_at);
+                    self.known.insert(id.clone(), entry).await;
                 }
+                Err(error)
             }
         }
     }
@@ -375,138 +422,14 @@ impl Inner {
         MAX_NAMES_PER_CALL / (NAMES_PER_TENANT + usize::from(self.table.is_some()))
     }
 
-    fn names(&self, id: &TenantId) -> impl Iterator<Item = String> + use<> {
-        always(id)
-            .into_iter()
-            .chain(self.table.map(|table| format!("/{id}/{table}")))
-    }
-
-    /// Parses a tenant's parameters; returns `None` without queue and tier.
-    fn read(
-        &self,
-        id: &TenantId,
-        values: &HashMap<String, String>,
-    ) -> Result<Option<Tenant>, LookupError> {
-        let [queue, tier, status] = always(id);
-        let (queue, tier) = (value(values, &queue)?, value(values, &tier)?);
-        let status = value(values, &status)?.unwrap_or_default();
-        let table = match self.table {
-            Some(table) => value(values, &format!("/{id}/{table}"))?,
-            None => None,
-        };
-        let tenant = Tenant {
-            id: id.clone(),
-            tier,
-            queue,
-            status,
-            table,
-        };
-        Ok((tenant.queue.is_some() || tenant.tier.is_some()).then_some(tenant))
-    }
-
-    fn count(&self, purpose: &'static str, outcome: &'static str) {
+    fn count(&self, purpose: &'static str, is_ok: bool) {
+        let outcome = if is_ok { "ok" } else { "error" };
         self.metrics
             .counter(
                 "registry_calls_total",
                 vec![label("purpose", purpose), label("outcome", outcome)],
             )
             .increment(1);
-    }
-}
-
-/// Reads the queue and table of an environment's consumer.
-///
-/// # Errors
-/// A [`LookupError`]; `Unknown` if one of the two parameters does not exist (yet).
-pub async fn environment_resources(
-    source: &dyn ParameterSource,
-    environment: &Environment,
-) -> Result<(QueueArn, TableArn), LookupError> {
-    let (queue, table) = (
-        format!("/{environment}/consumer_sqs"),
-        format!("/{environment}/consumer_ddb"),
-    );
-    let values = read(source, vec![queue.clone(), table.clone()]).await?;
-    match (value(&values, &queue)?, value(&values, &table)?) {
-        (Some(queue), Some(table)) => Ok((queue, table)),
-        _ => Err(LookupError::Unknown),
-    }
-}
-
-/// Reads the table in an environment's parameter.
-///
-/// # Errors
-/// A [`LookupError`]; `Unknown` if the parameter does not exist (yet).
-pub async fn environment_table(
-    source: &dyn ParameterSource,
-    environment: &Environment,
-    parameter: &str,
-) -> Result<TableArn, LookupError> {
-    let name = format!("/{environment}/{parameter}");
-    let values = read(source, vec![name.clone()]).await?;
-    value(&values, &name)?.ok_or(LookupError::Unknown)
-}
-
-/// Names of the parameters read for every tenant.
-fn always(id: &TenantId) -> [String; NAMES_PER_TENANT] {
-    ["consumer_sqs", "tier", "status"].map(|name| format!("/{id}/{name}"))
-}
-
-async fn read(
-    source: &dyn ParameterSource,
-    names: Vec<String>,
-) -> Result<HashMap<String, String>, LookupError> {
-    source
-        .get(names)
-        .await
-        .map_err(|SourceError(reason)| LookupError::Unavailable(reason))
-}
-
-/// Parses a parameter's value; returns `None` if the parameter does not exist.
-fn value<T>(values: &HashMap<String, String>, name: &str) -> Result<Option<T>, LookupError>
-where
-    T: FromStr<Err: std::fmt::Display>,
-{
-    let Some(text) = values.get(name) else {
-        return Ok(None);
-    };
-    let wrong = |error: T::Err| LookupError::Misconfigured {
-        name: name.to_owned(),
-        reason: error.to_string(),
-    };
-    text.trim().parse().map(Some).map_err(wrong)
-}
-
-fn cached(tenant: Tenant) -> Arc<CachedTenant> {
-    Arc::new(CachedTenant {
-        tenant: Arc::new(tenant),
-        loaded_at: Instant::now(),
-        loaded_on: Utc::now(),
-        used: AtomicBool::new(false),
-    })
-}
-
-impl ParameterSource for aws_sdk_ssm::Client {
-    fn get(
-        &self,
-        names: Vec<String>,
-    ) -> BoxFuture<'_, Result<HashMap<String, String>, SourceError>> {
-        Box::pin(async move {
-            let found = self
-                .get_parameters()
-                .set_names(Some(names))
-                .with_decryption(true)
-                .send()
-                .await
-                .map_err(|error| {
-                    SourceError(aws_sdk_ssm::error::DisplayErrorContext(&error).to_string())
-                })?;
-            let parameters = found.parameters.unwrap_or_default();
-            Ok(parameters
-                .into_iter()
-                .filter_map(|found| Some((found.name?, found.value?)))
-                .collect())
-        })
     }
 }
 

@@ -32,8 +32,8 @@ pub struct ServiceConfig {
     #[arg(long, env, value_name = "TENANT_RATE_PER_SECOND")]
     pub tenant_rate_per_second: Option<NonZeroU32>,
 
-    /// Seconds after which a tenant in use is read again from Parameter Store
-    #[arg(long, env, value_name = "REGISTRY_REFRESH_SECONDS", default_value = "60", value_parser = seconds(1, 86_400))]
+    /// Age in seconds at which a tenant's registration is read again before it answers
+    #[arg(long, env, value_name = "REGISTRY_REFRESH_SECONDS", default_value = "10", value_parser = seconds(1, 86_400))]
     pub registry_refresh_seconds: Duration,
 
     /// Seconds for which a name that is not registered is remembered as such

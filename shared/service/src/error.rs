@@ -146,6 +146,12 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "tenant_suspended", msg)
     }
 
+    /// 503: the tenant's payments are being moved, so nothing is written to them.
+    pub fn moving() -> Self {
+        let msg = "Unavailable: the tenant is being moved; try again after Retry-After seconds";
+        Self::unavailable("tenant_moving", msg)
+    }
+
     /// 404: no route has this path.
     pub fn no_route() -> Self {
         Self::new(
@@ -276,7 +282,7 @@ impl From<LookupError> for ApiError {
                 "tenant_unknown",
                 "NotFound: no tenant with this id is registered",
             ),
-            LookupError::Unavailable(_) => Self::unavailable(
+            LookupError::Unavailable(_) | LookupError::Busy => Self::unavailable(
                 "registry_unavailable",
                 "Unavailable: the tenant cannot be looked up now; try again after Retry-After seconds",
             ),

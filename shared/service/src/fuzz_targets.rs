@@ -9,6 +9,7 @@ use crate::idempotency::key_in;
 use crate::stack::tenant_in;
 use crate::telemetry::request_id;
 use tenantry_process::telemetry::continue_trace;
+use tenantry_tenancy::generation::Owner;
 use tenantry_tenancy::tenant::TenantId;
 
 /// Generated inputs of each target per test run, beside the kept ones.
@@ -66,7 +67,8 @@ fn any_headers_are_parsed_or_a_400() {
 
 #[test]
 fn a_cursor_is_valid_for_its_own_tenant_only() {
-    let tenants = ["tenant-1", "tenant-2", "t"].map(|id| id.parse::<TenantId>().expect("valid"));
+    let tenants =
+        ["tenant-1", "tenant-2", "t"].map(|id| Owner::from(id.parse::<TenantId>().expect("valid")));
     check!(name = "cursor")
         .with_iterations(GENERATED)
         .for_each(|input: &[u8]| {

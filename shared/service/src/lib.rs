@@ -32,6 +32,7 @@ use tenantry_process::server;
 use tenantry_registry::{
     LookupError, ParameterSource, RegistryLimits, TenantRegistry, environment_resources,
 };
+use tenantry_tenancy::environment::Environment;
 use tokio_util::sync::CancellationToken;
 
 use self::admission::Admission;
@@ -72,6 +73,8 @@ impl Parts {
         let limits = RegistryLimits {
             refresh_after: config.registry_refresh_seconds,
             unknown_for: config.registry_unknown_seconds,
+            // Only the owner's id reaches a silo's registry.
+            reads_index: matches!(config.environment, Environment::Pool(_)),
             ..RegistryLimits::default()
         };
         let registry = TenantRegistry::new(parameters.clone(), limits, &metrics, table);
@@ -80,7 +83,8 @@ impl Parts {
             config.environment.clone(),
             registry.clone(),
             config.tenant_rate_per_second,
-        );
+        )
+        .with_proved_ids(config.auth != Auth::None);
         let http = Http::new(
             (name, version),
             authenticator,
@@ -112,8 +116,9 @@ impl Parts {
             };
             let keep_registrations = async {
                 retry_forever("Parameter Store", first_answer).await;
+                registry.read_index().await;
                 reached.set(true);
-                registry.refresh_forever().await;
+                registry.keep_fresh().await;
             };
             let keep_keys = http.authenticator().keep_keys();
             tokio::join!(keep_registrations, keep_keys);

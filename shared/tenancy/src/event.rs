@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::environment::Environment;
-use crate::tenant::TenantId;
+use crate::generation::Owner;
 
 /// Body of a message whose request had no body.
 pub const DEFAULT_BODY: &str = r#"{"event":"Event raised!"}"#;
@@ -19,6 +19,8 @@ pub const TENANT_ATTRIBUTE: &str = "tenant_id";
 pub const PRODUCER_ATTRIBUTE: &str = "producer_environment";
 /// Message attribute: the id that the response contained. Absent on messages of older producers.
 pub const ID_ATTRIBUTE: &str = "message_id";
+/// Message and item attribute: the number of the owner's generation. Absent for the first one.
+pub const GENERATION_ATTRIBUTE: &str = "generation";
 /// Item attribute that sorts items whose id contains no time; all other items lack it.
 pub const LISTED_AT: &str = "listed_at";
 /// Sparse index: hash `tenant_id`, range [`LISTED_AT`]. Items without that attribute cost nothing.
@@ -31,7 +33,7 @@ const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x5f0d_2c2e_93f6_4c4b_9d0e_7a1c_6b38
 /// An accepted request, to be sent to the tenant's queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    pub tenant: TenantId,
+    pub owner: Owner,
     /// Id in the response, and key of the stored item.
     pub message_id: Uuid,
     /// The request's JSON text; `None` without a body.
@@ -52,13 +54,13 @@ pub struct NotJson(#[from] serde_json::Error);
 pub struct EventMessage {
     pub body: String,
     pub group: String,
-    pub attributes: [(&'static str, String); 3],
+    pub attributes: Vec<(&'static str, String)>,
 }
 
-/// Derives an event's id from its idempotency key: the same tenant and key give the same id.
-pub fn id_of_key(tenant: &TenantId, key: &str) -> Uuid {
-    // A tenant id has no slash, so two different pairs never give the same text.
-    Uuid::new_v5(&KEY_NAMESPACE, format!("{tenant}/{key}").as_bytes())
+/// Derives an event's id from its idempotency key: the same owner and key give the same id.
+pub fn id_of_key(owner: &Owner, key: &str) -> Uuid {
+    // An owner's text has no slash, so two different pairs never give the same text.
+    Uuid::new_v5(&KEY_NAMESPACE, format!("{owner}/{key}").as_bytes())
 }
 
 /// Reads the time from a UUIDv7, in milliseconds since 1970; returns `None` for other ids.
@@ -102,13 +104,20 @@ impl Payload {
 impl Event {
     /// Converts the event to a message; `producer` is the environment that accepted the event.
     pub fn into_message(self, producer: &Environment) -> EventMessage {
+        let Owner { tenant, generation } = self.owner;
+        let mut attributes = vec![
+            (TENANT_ATTRIBUTE, tenant.as_str().to_owned()),
+            (PRODUCER_ATTRIBUTE, producer.as_str().to_owned()),
+            (ID_ATTRIBUTE, self.message_id.to_string()),
+        ];
+        attributes.extend(
+            generation
+                .number()
+                .map(|number| (GENERATION_ATTRIBUTE, number)),
+        );
         EventMessage {
-            group: self.tenant.as_str().to_owned(),
-            attributes: [
-                (TENANT_ATTRIBUTE, self.tenant.as_str().to_owned()),
-                (PRODUCER_ATTRIBUTE, producer.as_str().to_owned()),
-                (ID_ATTRIBUTE, self.message_id.to_string()),
-            ],
+            group: tenant.as_str().to_owned(),
+            attributes,
             body: self
                 .payload
                 .map_or_else(|| DEFAULT_BODY.to_owned(), |payload| payload.0),

@@ -1,11 +1,14 @@
 //! One attempt: fetch, plan, commit and push on one head.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tenantry_tenancy::generation::Generation;
 
 use super::outcome::{Applied, ApplyOutcome, ApplyResults, ApplyStep, OnStep, Plans, RequestError};
 use super::record::{self, RequestTrailers};
 use crate::git::{GitError, Pushed, Repository, Snapshot, Turn};
-use crate::plan::{Plan, check_namespace, plan};
+use crate::plan::{Plan, check_namespace, plan_for};
 use crate::request::IdentifiedRequest;
 
 /// The input of an attempt.
@@ -100,8 +103,9 @@ impl Tip<'_> {
         identified: &IdentifiedRequest,
         history: &mut Vec<RequestTrailers>,
     ) -> Result<Result<Applied, RequestError>, GitError> {
+        let generation = generation_now();
         let planned = check_namespace(&self.snapshot, &identified.request)
-            .and_then(|()| plan(&self.snapshot, &identified.request));
+            .and_then(|()| plan_for(&self.snapshot, &identified.request, generation));
         let planned = match planned {
             Ok(planned) => planned,
             Err(error) => return Ok(Err(error.into())),
@@ -123,6 +127,14 @@ impl Tip<'_> {
             attempts: 0,
         }))
     }
+}
+
+/// The generation of a tenant onboarded now.
+pub(crate) fn generation_now() -> Generation {
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Generation::at_millis(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Returns the result of a request whose id a commit has.

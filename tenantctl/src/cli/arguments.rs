@@ -171,10 +171,14 @@ pub(super) enum Change {
     /// Delete an offboarded tenant: its data is deleted, its id is free
     ///
     /// The last step, after offboard --delete-data has reached the cluster. Flux deletes the Terraform object with the tombstone,
-    /// and that destroys the tenant's queue and tables. Its data in the tables of a pool stays.
+    /// and that destroys the tenant's queue and tables. Its items in the tables of the pools stay without --purge; a new owner of
+    /// the id never meets them.
     Forget {
         /// The tenant's id
         tenant: TenantId,
+        /// First delete its items from the tables of the pools, and prove them gone; needs rights in AWS
+        #[arg(long)]
+        purge: bool,
     },
 
     /// Deploy a release to a tier, or a wave of it; tenants on hold keep theirs
@@ -285,7 +289,7 @@ impl From<Change> for Request {
                 tier,
                 delete_data,
             },
-            Change::Forget { tenant } => Self::Forget { tenant },
+            Change::Forget { tenant, purge: _ } => Self::Forget { tenant },
             Change::Deploy {
                 tier,
                 release,

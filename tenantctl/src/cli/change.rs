@@ -6,14 +6,21 @@ use super::arguments::{Change, Global, Output};
 use super::exit::{CliError, Exit};
 use super::output::{print, print_json};
 use super::progress::Progress;
-use super::repository;
-use crate::apply::{Applied, ApplyOptions, ApplyOutcome, apply, request_json};
+use super::{purge, repository};
+use crate::apply::{Applied, ApplyOptions, ApplyOutcome, apply, generation_now, request_json};
 use crate::git::{Branch, patch};
-use crate::plan::{Effect, Plan, check_namespace, plan};
+use crate::plan::{Effect, Plan, check_namespace, plan_for};
 use crate::request::{IdentifiedRequest, Request, RequestId};
 
 /// Applies a change and prints the result.
 pub(super) fn run(global: &Global, change: Change) -> Result<Exit, CliError> {
+    if let Change::Forget {
+        tenant,
+        purge: true,
+    } = &change
+    {
+        purge::run(global, tenant)?;
+    }
     let identified = IdentifiedRequest {
         request: change.into(),
         id: global.request_id.clone().unwrap_or_else(RequestId::random),
@@ -76,7 +83,7 @@ pub(super) fn diff(global: &Global, change: Change) -> Result<Exit, CliError> {
     let tree = repository::read(global, &progress)?;
     let request = Request::from(change);
     check_namespace(&*tree, &request)?;
-    let plan = plan(&*tree, &request)?;
+    let plan = plan_for(&*tree, &request, generation_now())?;
     let scratch = tempfile::tempdir()
         .map_err(|error| CliError::unexpected(format!("no folder for temporary files: {error}")))?;
     let patch = patch(&*tree, &plan.edits, scratch.path())?;

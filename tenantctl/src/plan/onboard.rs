@@ -1,5 +1,7 @@
-//! Onboards a tenant: the tier's template with the tenant's id, and a line in the tier's list.
+//! Onboards a tenant: the tier's template with the tenant's id and generation, and a line in the tier's list.
 
+use serde_json::Value;
+use tenantry_tenancy::generation::Generation;
 use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use super::edits::Edits;
@@ -11,12 +13,17 @@ use crate::layout;
 use crate::request::ReleaseVersion;
 use crate::tenant_file::TenantFile;
 use crate::tree::Tree;
+use crate::yaml::{YamlError, set};
+
+/// Key of a tenant's generation in its `HelmRelease`.
+const GENERATION: [&str; 5] = ["spec", "values", "infra", "vars", "generation"];
 
 pub(super) fn onboard(
     tree: &dyn Tree,
     tenant: &TenantId,
     tier: Tier,
     release: ReleaseVersion,
+    generation: Generation,
 ) -> Result<Plan, PlanError> {
     if tenant.as_str() == layout::PLACEHOLDER {
         return Err(PlanError::TemplateName {
@@ -65,6 +72,8 @@ pub(super) fn onboard(
                 });
             }
             let text = template::instance(tree, tier, tenant, &version)?;
+            let text = with_generation(text, generation)
+                .map_err(|error| PlanError::in_file(&path, error))?;
             edits.write(path.clone(), None, text);
             effects.push(Effect::Onboarded {
                 tenant: tenant.clone(),
@@ -79,4 +88,13 @@ pub(super) fn onboard(
         subject: format!("Onboard {tenant} ({tier}, {release})"),
         effects,
     })
+}
+
+/// Adds the generation to a tenant's file. The Terraform module gets it as a variable.
+fn with_generation(text: String, generation: Generation) -> Result<String, YamlError> {
+    let Some(number) = generation.number() else {
+        return Ok(text);
+    };
+    let index = TenantFile::parse(&text)?.index;
+    set(&text, index, &GENERATION, &Value::from(number))
 }

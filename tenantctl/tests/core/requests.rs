@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use tenantctl::plan::{Effect, PlanErrorKind, plan};
+use tenantctl::plan::{Effect, PlanErrorKind, plan, plan_for};
 use tenantctl::release::releases;
 use tenantctl::request::{Request, Wave};
 use tenantctl::tree::{FolderEntry, MemoryTree, RepoPath, Tree, TreeError};
+use tenantry_tenancy::generation::Generation;
 use tenantry_tenancy::tenant::Tier;
 
 use crate::seed::{assert_clean, id, offboard, onboard, only, path, replace, run, seed, text};
@@ -736,4 +737,47 @@ fn a_plan_for_one_tenant_reads_at_most_eight_files() {
         let reads = *counting.1.lock().expect("no panic");
         assert!(reads <= 8, "{reads} reads for {request:?}");
     }
+}
+
+#[test]
+fn a_tenant_keeps_its_generation_and_its_ids_next_owner_has_another() {
+    let mut tree = seed();
+    let onboarded_at = |tree: &mut MemoryTree, time| {
+        let request = onboard("acme", Tier::Advanced, "0.0");
+        let plan = plan_for(tree, &request, Generation::at_millis(time)).expect("a plan");
+        tree.apply(&plan.edits);
+    };
+    let generation = |tree: &MemoryTree| {
+        let all = releases(tree).expect("readable");
+        let acme = all.into_iter().find(|release| release.tenant == "acme");
+        acme.and_then(|release| release.generation)
+    };
+    onboarded_at(&mut tree, 1_770_000_000_000);
+    let file = text(&tree, "tenants/advanced/acme.yaml");
+    assert!(
+        file.contains("      vars:\n        generation: \"1770000000000\"\n"),
+        "{file}"
+    );
+    assert_clean(&tree);
+    // A repeat does not change it.
+    onboarded_at(&mut tree, 1_770_000_000_001);
+    let first = Some("1770000000000".to_owned());
+    assert_eq!(generation(&tree), first);
+    for request in [
+        Request::Move {
+            tenant: id("acme"),
+            to: Tier::Premium,
+            leave_data: false,
+        },
+        Request::Suspend { tenant: id("acme") },
+        deploy(Tier::Premium, "0.1", Wave::All),
+        offboard("acme", true),
+    ] {
+        run(&mut tree, &request).expect("planned");
+        assert_eq!(generation(&tree), first, "{request:?}");
+        assert_clean(&tree);
+    }
+    run(&mut tree, &Request::Forget { tenant: id("acme") }).expect("forgotten");
+    onboarded_at(&mut tree, 1_770_000_000_002);
+    assert_eq!(generation(&tree), Some("1770000000002".to_owned()));
 }

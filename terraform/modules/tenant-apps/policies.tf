@@ -19,8 +19,19 @@ locals {
   # A pool reads every tenant's registration, a silo only its owner's.
   of_tenants = local.is_pool ? "*" : var.tenant_id
   registry = [
-    for name in ["consumer_sqs", "tier", "status"] : "${local.parameter_arn}/${local.of_tenants}/${name}"
+    for name in ["consumer_sqs", "tier", "status", "generation", "moved_from"] :
+    "${local.parameter_arn}/${local.of_tenants}/${name}"
   ]
+  # A pool reads the index of tenants by path. A silo, which only its owner's id reaches, reads no index: its path is its own.
+  read_index = {
+    Sid    = "ReadIndexOfTenants"
+    Effect = "Allow"
+    Action = ["ssm:GetParametersByPath"]
+    Resource = [
+      for path in local.is_pool ? tolist(["tenantry/tenants", "tenantry/tenants/*", "tenantry/refused", "tenantry/refused/*"]) : tolist([var.tenant_id]) :
+      "${local.parameter_arn}/${path}"
+    ]
+  }
 
   # A silo: only its tenant's partition. A pool: any partition that the request names.
   own_partition = merge(
@@ -58,6 +69,7 @@ locals {
         Action   = ["ssm:GetParameters"]
         Resource = local.registry
       },
+      local.read_index,
       local.kms_key_arn == null ? null : {
         Sid       = "EncryptEvents"
         Effect    = "Allow"
@@ -110,6 +122,7 @@ locals {
         Action   = ["ssm:GetParameters"]
         Resource = concat(local.registry, ["${local.parameter_arn}/${var.tenant_id}/consumer_ddb"])
       },
+      local.read_index,
       local.kms_key_arn == null ? null : {
         Sid      = "DecryptEventsEncryptItems"
         Effect   = "Allow"
@@ -148,6 +161,7 @@ locals {
         Action   = ["ssm:GetParameters"]
         Resource = concat(local.registry, ["${local.parameter_arn}/${local.of_tenants}/payments_ddb"])
       },
+      local.read_index,
       local.kms_key_arn == null ? null : {
         Sid      = "EncryptEventsAndItems"
         Effect   = "Allow"

@@ -78,6 +78,18 @@ variable "suspended" {
   nullable    = false
 }
 
+variable "generation" {
+  description = "Which owner of its id the tenant is: the number that `tenantctl onboard` writes. Empty: the first. Never change it: the tenant's events and payments so far would no longer be its own."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^([1-9][0-9]{0,12})?$", var.generation))
+    error_message = "generation is ${jsonencode(var.generation)}: use a number from 1 on, at most 13 digits, or leave it empty."
+  }
+}
+
 variable "retain" {
   description = "Apps, `consumer` or `payments`, whose queue and tables stay although the app no longer runs in the silo. The parameters then name the pool's queue and tables."
   type        = list(string)

@@ -63,7 +63,13 @@ run "a_silos_producer_sends_only_to_its_own_queue" {
           "arn:aws:ssm:eu-west-1:123456789012:parameter/tenant-1/consumer_sqs",
           "arn:aws:ssm:eu-west-1:123456789012:parameter/tenant-1/tier",
           "arn:aws:ssm:eu-west-1:123456789012:parameter/tenant-1/status",
+          "arn:aws:ssm:eu-west-1:123456789012:parameter/tenant-1/generation",
+          "arn:aws:ssm:eu-west-1:123456789012:parameter/tenant-1/moved_from",
         ]
+      }
+      ReadIndexOfTenants = {
+        Sid      = "ReadIndexOfTenants", Effect = "Allow", Action = ["ssm:GetParametersByPath"],
+        Resource = ["arn:aws:ssm:eu-west-1:123456789012:parameter/tenant-1"]
       }
     }
     error_message = "The producer's rights differ from its calls."
@@ -78,6 +84,7 @@ run "a_silos_consumer_reads_and_writes_only_its_tenants_partition" {
       StoreEvents                 = "dynamodb:BatchWriteItem dynamodb:PutItem"
       ListEvents                  = "dynamodb:Query"
       ReadRegistryAndOwnResources = "ssm:GetParameters"
+      ReadIndexOfTenants          = "ssm:GetParametersByPath"
     }
     error_message = "The consumer's rights differ from its calls."
   }
@@ -99,6 +106,7 @@ run "payments_reach_their_tenants_partition_and_the_outbox" {
       ReadOutbox            = "dynamodb:Query"
       SendToQueue           = "sqs:GetQueueUrl sqs:SendMessage"
       ReadRegistryAndTables = "ssm:GetParameters"
+      ReadIndexOfTenants    = "ssm:GetParametersByPath"
     }
     error_message = "The rights of payments differ from its calls."
   }
@@ -123,6 +131,14 @@ run "a_pools_producer_sends_by_tag_to_any_number_of_tenants" {
       s.Condition == { "Null" = { "dynamodb:LeadingKeys" = "false" } } if contains(["StoreEvents", "ListEvents"], s.Sid)
     ])
     error_message = "A pool could read without naming a partition."
+  }
+  assert {
+    condition = alltrue([for policy in aws_iam_role_policy.app : [
+      for s in jsondecode(policy.policy).Statement : s.Resource if s.Sid == "ReadIndexOfTenants"
+      ][0] == [for path in ["tenants", "tenants/*", "refused", "refused/*"] :
+      "arn:aws:ssm:eu-west-1:123456789012:parameter/tenantry/${path}"
+    ]])
+    error_message = "A pool's service could not read the index of tenants, or more than that."
   }
 }
 

@@ -256,3 +256,48 @@ run "a_given_key_encrypts_queues_and_tables" {
     error_message = "The time-to-live attribute is not the given one."
   }
 }
+
+run "a_tenant_has_an_entry_in_the_index_and_one_while_it_is_refused" {
+  variables {
+    tenant_id  = "tenant-2"
+    suspended  = true
+    generation = "1770000000000"
+  }
+
+  assert {
+    condition = { for name, parameter in aws_ssm_parameter.index : parameter.name => parameter.value } == {
+      "/tenantry/tenants/tenant-2" = "basic"
+      "/tenantry/refused/tenant-2" = "suspended"
+    }
+    error_message = "The services of the pool would not find the tenant, or not its suspension."
+  }
+  assert {
+    condition     = aws_ssm_parameter.generation[0].name == "/tenant-2/generation" && aws_ssm_parameter.generation[0].value == "1770000000000"
+    error_message = "The services would take the tenant for the first owner of its id."
+  }
+}
+
+run "an_active_tenant_of_the_first_generation_has_one_entry" {
+  variables {
+    tenant_id = "tenant-2"
+  }
+
+  assert {
+    condition     = keys(aws_ssm_parameter.index) == ["tenants"] && length(aws_ssm_parameter.generation) == 0
+    error_message = "An active tenant is listed as refused, or has a generation."
+  }
+}
+
+run "a_pool_has_no_entry" {
+  variables {
+    tenant_id       = "pool-1"
+    enable_producer = true
+    enable_consumer = true
+    enable_payments = true
+  }
+
+  assert {
+    condition     = length(aws_ssm_parameter.index) == 0
+    error_message = "A pool is listed as a tenant."
+  }
+}

@@ -4,6 +4,7 @@ mod by_hand;
 mod by_message;
 mod by_start;
 mod many;
+mod new_owner;
 
 use std::path::Path;
 use std::process::Command;
@@ -185,11 +186,18 @@ impl Installation {
         git(clone.path(), &["push", "--quiet", "origin", "HEAD:main"]);
     }
 
-    /// Runs tenantctl on the repository.
+    /// Runs tenantctl on the repository, with rights in AWS.
     fn tenantctl(&self, arguments: &[&str]) {
         let cache = tempfile::tempdir().expect("a scratch folder");
+        let endpoint = self.local.endpoint_url();
         let mut command = command_with_clean_env(binary("tenantctl"));
         command
+            .envs([
+                ("AWS_REGION", "us-east-1"),
+                ("AWS_ENDPOINT_URL", endpoint.as_str()),
+                ("AWS_ACCESS_KEY_ID", "test"),
+                ("AWS_SECRET_ACCESS_KEY", "test"),
+            ])
             .args(["--repository", &self.repository(), "--cache-dir"])
             .arg(cache.path())
             .args(arguments);

@@ -1,0 +1,64 @@
+//! A tenant in the cache: when it was read, and when it was last in use.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+use crate::tenant::Tenant;
+
+pub(crate) struct CachedTenant {
+    pub(crate) tenant: Arc<Tenant>,
+    /// Start of the call that read it.
+    pub(crate) read_at: ReadAt,
+    /// Milliseconds from `read_at` to the last use; 0 before the first use.
+    used_after_ms: AtomicU64,
+}
+
+/// The start of a call, by both clocks: messages have timestamps of the wall clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadAt {
+    pub(crate) at: Instant,
+    pub(crate) on: DateTime<Utc>,
+}
+
+impl ReadAt {
+    pub(crate) fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            on: Utc::now(),
+        }
+    }
+}
+
+impl CachedTenant {
+    pub(crate) fn new(tenant: Arc<Tenant>, read_at: ReadAt) -> Arc<Self> {
+        Arc::new(Self {
+            tenant,
+            read_at,
+            used_after_ms: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn age(&self) -> Duration {
+        self.read_at.at.elapsed()
+    }
+
+    pub(crate) fn mark_used(&self) {
+        let after = u64::try_from(self.age().as_millis()).unwrap_or(u64::MAX);
+        self.used_after_ms.store(after.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether it was used since it was read.
+    pub(crate) fn is_used(&self) -> bool {
+        self.used_after_ms.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether it was used, and not longer ago than this.
+    pub(crate) fn is_used_within(&self, time: Duration) -> bool {
+        let after = Duration::from_millis(self.used_after_ms.load(Ordering::Relaxed));
+        self.is_used() && self.age().saturating_sub(after) <= time
+    }
+}
