@@ -2,7 +2,7 @@
 //!
 //! For every 200 there is exactly one item, in the tenant's own table, with the sent payload and the answered id. For
 //! every other event, refused or unanswered, there is one item or none. Payloads are unique, so that each item belongs to
-//! one event.
+//! one event. A tenant's own table is the one that is registered at the end.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     pub tenant: String,
-    /// Index of the tenant's table.
+    /// Index of the tenant's table at the end.
     pub table: usize,
     /// The sent body, unique among all events.
     pub payload: String,
@@ -39,6 +39,8 @@ pub struct Verdict {
     pub stored: usize,
     /// Accepted events without an item of their tenant.
     pub lost: usize,
+    /// Those of them whose item is in a table that the tenant has left: no listing shows it.
+    pub stranded: usize,
     /// Items beyond the first of their event.
     pub duplicated: usize,
     /// Items in another tenant's table or under another tenant's key.
@@ -70,6 +72,7 @@ pub fn check(sent: &[Sent], found: &[Found]) -> Verdict {
         ..Verdict::default()
     };
     let mut item_counts = vec![0_usize; sent.len()];
+    let mut elsewhere = vec![false; sent.len()];
     for item in found {
         let Some(&index) = event_by_payload.get(item.payload.as_str()) else {
             verdict.altered += 1;
@@ -78,6 +81,7 @@ pub fn check(sent: &[Sent], found: &[Found]) -> Verdict {
         let event = &sent[index];
         if item.table != event.table || item.tenant != event.tenant {
             verdict.misrouted += 1;
+            elsewhere[index] |= item.tenant == event.tenant;
             continue;
         }
         item_counts[index] += 1;
@@ -87,8 +91,10 @@ pub fn check(sent: &[Sent], found: &[Found]) -> Verdict {
             .is_some_and(|id| *id != item.message_id);
         verdict.renamed += usize::from(is_renamed);
     }
-    for (event, count) in sent.iter().zip(item_counts) {
-        verdict.lost += usize::from(event.accepted.is_some() && count == 0);
+    for ((event, count), is_elsewhere) in sent.iter().zip(item_counts).zip(elsewhere) {
+        let is_lost = event.accepted.is_some() && count == 0;
+        verdict.lost += usize::from(is_lost);
+        verdict.stranded += usize::from(is_lost && is_elsewhere);
         verdict.duplicated += count.saturating_sub(1);
     }
     verdict
@@ -132,6 +138,7 @@ mod tests {
         open: 1,
         stored: 2,
         lost: 0,
+        stranded: 0,
         duplicated: 0,
         misrouted: 0,
         renamed: 0,
@@ -222,6 +229,7 @@ mod tests {
                 verdict,
                 Verdict {
                     lost: 1,
+                    stranded: usize::from(tenant == "a"),
                     misrouted: 1,
                     ..CLEAN
                 },

@@ -12,7 +12,7 @@ use kit::wait::eventually;
 
 use crate::checker::Sent;
 use crate::fleet::Fleet;
-use crate::tenants::{Tenant, TenantSet};
+use crate::tenants::{Home, Homes, Tenant, TenantSet};
 
 /// Attempts of an event with a key.
 const ATTEMPTS_MAX: usize = 60;
@@ -20,6 +20,21 @@ const ATTEMPTS_MAX: usize = 60;
 const FILL_BYTES_MAX: usize = 600;
 /// Time limit of a wait for progress.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The homes to which a tenant's requests go.
+#[derive(Clone, Copy)]
+pub struct Route<'a> {
+    pub tenant: &'a Tenant,
+    pub homes: &'a Homes,
+    /// Index of the tenant.
+    pub index: usize,
+}
+
+impl Route<'_> {
+    fn home(&self) -> Home {
+        self.homes.get(self.index)
+    }
+}
 
 /// State that clients share.
 pub struct Clients {
@@ -47,18 +62,8 @@ impl Clients {
     }
 
     /// Runs one client of a tenant: posts one event after the other until all are posted.
-    pub async fn run(
-        &self,
-        tenant_set: &TenantSet,
-        fleet: &Fleet,
-        tenant: &Tenant,
-        mut rng: fastrand::Rng,
-    ) {
-        let table = tenant.consumer;
-        debug_assert!(
-            table < tenant_set.environments.len(),
-            "every tenant has a table"
-        );
+    pub async fn run(&self, fleet: &Fleet, route: Route<'_>, mut rng: fastrand::Rng) {
+        let tenant = route.tenant;
         while self.started.get() < self.total {
             let number = self.started.get();
             self.started.set(number + 1);
@@ -72,10 +77,10 @@ impl Clients {
             if is_keyed {
                 request = request.key(&format!("key-{number}"));
             }
-            let accepted = self.post(fleet, tenant, &request, is_keyed, &mut rng).await;
+            let accepted = self.post(fleet, route, &request, is_keyed, &mut rng).await;
             self.sent.borrow_mut().push(Sent {
                 tenant: tenant.id.clone(),
-                table,
+                table: route.home().consumer,
                 payload,
                 accepted,
             });
@@ -85,21 +90,21 @@ impl Clients {
     async fn post(
         &self,
         fleet: &Fleet,
-        tenant: &Tenant,
+        route: Route<'_>,
         request: &Request,
         is_keyed: bool,
         rng: &mut fastrand::Rng,
     ) -> Option<String> {
         let attempts = if is_keyed { ATTEMPTS_MAX } else { 1 };
         for _ in 0..attempts {
-            let Some(id) = self.try_once(fleet, tenant, request, rng).await else {
+            let Some(id) = self.try_once(fleet, route, request, rng).await else {
                 // As `Retry-After` asks: up to one second.
                 tokio::time::sleep(Duration::from_millis(rng.u64(100..1000))).await;
                 continue;
             };
             // Some clients repeat an accepted event, through any replica: its id must be the same.
             if is_keyed && rng.usize(..4) == 0 {
-                let again = self.try_once(fleet, tenant, request, rng).await;
+                let again = self.try_once(fleet, route, request, rng).await;
                 let differs = again.is_some_and(|again| again != id);
                 self.contradicted
                     .set(self.contradicted.get() + u64::from(differs));
@@ -112,11 +117,11 @@ impl Clients {
     async fn try_once(
         &self,
         fleet: &Fleet,
-        tenant: &Tenant,
+        route: Route<'_>,
         request: &Request,
         rng: &mut fastrand::Rng,
     ) -> Option<String> {
-        let producers = fleet.producers(tenant.producer);
+        let producers = fleet.producers(route.home().producer);
         let slot = &fleet.slots[*rng.choice(&producers).expect("every tenant has a producer")];
         match request.send(slot.address).await {
             Ok(answer) => {
@@ -154,9 +159,19 @@ impl Clients {
         }
     }
 
-    /// The events and their answers.
-    pub fn sent(&self) -> Vec<Sent> {
-        self.sent.borrow().clone()
+    /// The events and their answers. Each has the table of its tenant's present home.
+    pub fn sent(&self, tenant_set: &TenantSet, homes: &Homes) -> Vec<Sent> {
+        let tables: BTreeMap<&str, usize> = tenant_set
+            .tenants
+            .iter()
+            .enumerate()
+            .map(|(index, tenant)| (tenant.id.as_str(), homes.get(index).consumer))
+            .collect();
+        let mut sent = self.sent.borrow().clone();
+        for event in &mut sent {
+            event.table = tables[event.tenant.as_str()];
+        }
+        sent
     }
 
     pub fn statuses(&self) -> BTreeMap<u16, u64> {

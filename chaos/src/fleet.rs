@@ -14,6 +14,7 @@ use kit::metrics::Metrics;
 use kit::process::{Exit, Process, fixed_port};
 use kit::service::{QUIET_LOG, Service, command};
 use kit::wait::until;
+use tokio::sync::Mutex;
 
 use crate::side::Side;
 use crate::tenants::{POOL, TenantSet};
@@ -25,8 +26,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time limit until a service is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Variables of every service: the registry is read often, so that it meets every fault.
-const VARIABLES: [(&str, &str); 2] = [("REGISTRY_REFRESH_SECONDS", "5"), QUIET_LOG];
+/// Age at which a registration is read again: often, so that the registry meets every fault.
+pub const REGISTRY_REFRESH: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
@@ -56,6 +57,10 @@ pub struct Slot {
     url: String,
     side: Side,
     visibility_seconds: u64,
+    /// Whether its service should run.
+    is_needed: Cell<bool>,
+    /// Held while its service starts or ends.
+    turn: Mutex<()>,
     running: RefCell<Option<Service>>,
 }
 
@@ -74,33 +79,48 @@ impl Fleet {
     ) -> Self {
         let mut slots = Vec::new();
         for (environment, name) in tenant_set.environments.iter().enumerate() {
-            let is_premium = tenant_set
-                .tenants
-                .iter()
-                .any(|tenant| tenant.producer == environment);
+            let is_needed = |role: Role| {
+                tenant_set.tenants.iter().any(|tenant| match role {
+                    Role::Producer => tenant.home.producer == environment,
+                    Role::Consumer => tenant.home.consumer == environment,
+                })
+            };
             let replicas = if environment == POOL {
                 POOL_REPLICAS
             } else {
                 1
             };
-            let roles = if is_premium {
-                &[Role::Producer, Role::Consumer][..]
-            } else {
-                &[Role::Consumer]
-            };
-            for role in roles
-                .iter()
-                .flat_map(|role| std::iter::repeat_n(*role, replicas))
+            // A tenant that moves may need each service later.
+            for role in [Role::Producer, Role::Consumer]
+                .into_iter()
+                .flat_map(|role| std::iter::repeat_n(role, replicas))
             {
                 slots.push(Slot {
                     visibility_seconds,
+                    is_needed: Cell::new(is_needed(role)),
                     ..Slot::new(role, environment, name, side, url)
                 });
             }
         }
-        join_all(slots.iter().map(Slot::start)).await;
-        join_all(slots.iter().map(Slot::ready)).await;
-        Self { slots }
+        let fleet = Self { slots };
+        join_all(fleet.needed().map(|(_, slot)| slot.start())).await;
+        join_all(fleet.needed().map(|(_, slot)| slot.ready())).await;
+        fleet
+    }
+
+    /// The slots whose service should run, with their indices.
+    pub fn needed(&self) -> impl Iterator<Item = (usize, &Slot)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.is_needed.get())
+    }
+
+    /// The slots of one role in an environment.
+    pub fn of(&self, environment: usize, role: Role) -> impl Iterator<Item = &Slot> {
+        self.slots
+            .iter()
+            .filter(move |slot| slot.environment == environment && slot.role == role)
     }
 
     /// Slots of an environment's producers.
@@ -112,13 +132,10 @@ impl Fleet {
             .collect()
     }
 
-    /// Ends every service with SIGTERM; returns how many ended in time with exit code 0.
-    pub async fn stop(&self) -> usize {
+    /// Ends every service with SIGTERM; returns how each ended.
+    pub async fn stop(&self) -> Vec<Exit> {
         let exits = join_all(self.slots.iter().map(Slot::end)).await;
-        exits
-            .into_iter()
-            .filter(|exit| *exit == Some(Exit::Code(0)))
-            .count()
+        exits.into_iter().flatten().collect()
     }
 }
 
@@ -135,6 +152,8 @@ impl Slot {
             url: url.to_owned(),
             side,
             visibility_seconds: 0,
+            is_needed: Cell::new(true),
+            turn: Mutex::default(),
             running: RefCell::default(),
         }
     }
@@ -158,7 +177,11 @@ impl Slot {
                 command
             }
         };
-        command.envs(VARIABLES);
+        command.envs([QUIET_LOG]);
+        command.env(
+            "REGISTRY_REFRESH_SECONDS",
+            REGISTRY_REFRESH.as_secs().to_string(),
+        );
         command.env("VISIBILITY_SECONDS", self.visibility_seconds.to_string());
         command.env("PORT", self.address.port().to_string());
         command.env("ADMIN_PORT", self.admin.port().to_string());
@@ -187,8 +210,25 @@ impl Slot {
         .await;
     }
 
+    /// Starts the service of a tenant that moves in.
+    pub async fn need(&self) {
+        let _turn = self.turn.lock().await;
+        self.is_needed.set(true);
+        if self.running.borrow().is_none() {
+            self.start().await;
+        }
+    }
+
+    /// Ends the service of a tenant that has moved out; returns how it ended.
+    pub async fn dismiss(&self) -> Option<Exit> {
+        let _turn = self.turn.lock().await;
+        self.is_needed.set(false);
+        self.end().await
+    }
+
     /// Ends the service with SIGKILL and starts it again; returns whether it ran.
     pub async fn kill(&self) -> bool {
+        let _turn = self.turn.lock().await;
         let Some(mut service) = self.running.take() else {
             return false;
         };
@@ -199,6 +239,7 @@ impl Slot {
 
     /// Ends the service with SIGTERM and starts it again; returns how it ended.
     pub async fn replace(&self) -> Option<Exit> {
+        let _turn = self.turn.lock().await;
         let exit = self.end().await?;
         self.start().await;
         Some(exit)

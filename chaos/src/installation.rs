@@ -10,6 +10,8 @@ use tokio::time::Instant;
 use crate::checker::Found;
 use crate::tenants::TenantSet;
 
+/// The account of the embedded endpoint.
+pub const ACCOUNT: &str = "000000000000";
 /// Time limit until the queues are empty once no client posts.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(240);
 /// Pause between two polls of the queues.
@@ -57,7 +59,8 @@ impl Installation {
             resources.push(created);
         }
         for tenant in &tenant_set.tenants {
-            aws.register(&tenant.id, tenant.tier, &resources[tenant.consumer])
+            let home = tenant.home;
+            aws.register(&tenant.id, home.tier, &resources[home.consumer])
                 .await;
         }
         Self { resources, aws }
@@ -134,7 +137,7 @@ impl Installation {
 }
 
 /// The ARN of the queue at this URL.
-fn arn(url: &str) -> String {
+pub fn arn(url: &str) -> String {
     let mut parts = url.rsplit('/');
     let (name, account) = (
         parts.next().unwrap_or_default(),

@@ -1,7 +1,8 @@
 //! Faults, kills and overload against the real processes, checked by the answers to their clients.
 //!
-//! [`run`] lets clients post while the endpoint fails and services are killed. [`checker`] compares the answers with the
-//! tables. [`reference`](mod@reference) loses and duplicates messages, so that a test shows that the checker notices.
+//! [`run`] lets clients post while the endpoint fails, services are killed and tenants move ([`moves`]). [`checker`] compares
+//! the answers with the tables. [`reference`](mod@reference) loses and duplicates messages, so that a test shows that the
+//! checker notices.
 //! [`overload`] sends more than a producer can do, [`connections`] holds connections open. Everything runs on the loopback
 //! address, is bounded in number and time, and ends with its value.
 
@@ -13,6 +14,7 @@ pub mod faults;
 pub mod fleet;
 pub mod installation;
 pub mod memory;
+pub mod moves;
 pub mod overload;
 pub mod plan;
 mod quota;

@@ -34,6 +34,9 @@ pub struct Plan {
     /// Services ended with SIGTERM and started again
     #[arg(long, default_value_t = 10)]
     pub terminations: usize,
+    /// Moves of tenants among all tiers
+    #[arg(long, default_value_t = 24)]
+    pub moves: usize,
     /// Seconds for which the endpoint is gone, frozen once and killed once
     #[arg(long, default_value_t = 15)]
     pub outage_seconds: u64,
@@ -135,6 +138,11 @@ impl Plan {
         parts
     }
 
+    /// Moves, evenly spread: the number of finished events before each.
+    pub fn move_times(&self) -> impl Iterator<Item = usize> {
+        (0..self.moves).map(|index| self.events * (index + 1) / (self.moves + 1))
+    }
+
     fn length(&self, outage: Outage) -> Duration {
         Duration::from_secs(match outage {
             Outage::NoParameters => self.parameters_seconds,
@@ -167,6 +175,7 @@ mod tests {
         clients: 1,
         kills: 3,
         terminations: 1,
+        moves: 3,
         outage_seconds: 15,
         parameters_seconds: 60,
         visibility_seconds: 15,
@@ -200,5 +209,10 @@ mod tests {
             PLAN.stops(),
             [(250, false), (500, false), (500, true), (750, false)]
         );
+    }
+
+    #[test]
+    fn moves_are_spread_over_the_run() {
+        assert_eq!(PLAN.move_times().collect::<Vec<_>>(), [250, 500, 750]);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::checker::Verdict;
 use crate::installation::Left;
+use crate::moves::Moved;
 
 /// The counts of a run.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct Report {
     pub terminations: usize,
     /// Terminations that ended in time with exit code 0.
     pub clean: usize,
+    /// Tenants moved.
+    pub moved: Moved,
     /// Longest time from the end of a fault to the first success, by fault.
     pub recovery: BTreeMap<&'static str, Duration>,
     /// Time in which clients posted.
@@ -42,7 +45,10 @@ pub struct Report {
 
 impl Report {
     pub fn is_clean(&self) -> bool {
-        self.verdict.is_clean() && self.contradicted == 0 && self.left == Left::default()
+        self.verdict.is_clean()
+            && self.contradicted == 0
+            && self.left == Left::default()
+            && self.moved.total.is_whole()
     }
 }
 
@@ -61,6 +67,7 @@ impl fmt::Display for Report {
         row("accepted", verdict.accepted.to_string())?;
         row("stored", verdict.stored.to_string())?;
         row("lost", verdict.lost.to_string())?;
+        row("stranded", verdict.stranded.to_string())?;
         row("duplicated", verdict.duplicated.to_string())?;
         row("misrouted", verdict.misrouted.to_string())?;
         row("under another id", verdict.renamed.to_string())?;
@@ -89,6 +96,23 @@ impl fmt::Display for Report {
         row(
             "ended (SIGTERM), as promised",
             format!("{}, {}", self.terminations, self.clean),
+        )?;
+        row(
+            "moves, longest",
+            format!(
+                "{}, {:.0} s",
+                self.moved.took.len(),
+                self.moved.longest().as_secs_f64()
+            ),
+        )?;
+        row(
+            "  items, messages, dead letters",
+            format!(
+                "{}, {}, {}",
+                self.moved.items(),
+                self.moved.total.forwarded,
+                self.moved.total.dead_letters
+            ),
         )?;
         row("recovery, longest", String::new())?;
         for (name, longest) in &self.recovery {

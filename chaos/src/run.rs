@@ -1,4 +1,4 @@
-//! `chaos run`: clients post while faults are injected and services are killed; at the end the checker counts.
+//! `chaos run`: clients post while faults are injected, services are killed and tenants move; at the end the checker counts.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,25 +10,27 @@ use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::Instant;
 
 use crate::checker::check;
-use crate::clients::Clients;
+use crate::clients::{Clients, Route};
 use crate::faults::{Kind, expired_credentials, no_parameters, seed_rules};
 use crate::fleet::Fleet;
 use crate::installation::{Installation, fill_disk};
+use crate::moves::{Moved, move_repeatedly, mover};
 use crate::plan::{Outage, Part, Plan};
 use crate::recovery::Recovery;
 use crate::report::{Report, progress};
 use crate::side::Side;
-use crate::tenants::TenantSet;
+use crate::tenants::{Homes, TenantSet};
 
 /// Further events for a part none of whose faults has been injected yet.
 const MORE_EVENTS: usize = 10;
 
 /// State that the tasks of a run share.
-struct Shared {
+pub(crate) struct Shared {
     plan: Plan,
-    tenant_set: TenantSet,
-    fleet: Fleet,
-    clients: Clients,
+    pub(crate) tenant_set: TenantSet,
+    pub(crate) homes: Homes,
+    pub(crate) fleet: Fleet,
+    pub(crate) clients: Clients,
     recovery: Recovery,
 }
 
@@ -60,16 +62,22 @@ async fn run_plan(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let folder = tempfile::tempdir()?;
     let mut endpoint = Endpoint::kept(folder.path().to_owned()).await;
-    let tenant_set = TenantSet::of(plan.tenants.into());
-    let installation = Installation::create(&tenant_set, &endpoint).await;
+    let mut tenant_set = TenantSet::of(plan.tenants.into());
+    let movers = if plan.moves > 0 {
+        tenant_set.movers()
+    } else {
+        Vec::new()
+    };
+    let installation = Rc::new(Installation::create(&tenant_set, &endpoint).await);
     let fleet = Fleet::start(&tenant_set, side, &endpoint.url(), plan.visibility_seconds).await;
     progress(&format!(
         "{} services are ready, seed {seed}",
-        fleet.slots.len()
+        fleet.needed().count()
     ));
     let clients = Clients::new(plan.events);
     let shared = Rc::new(Shared {
         plan,
+        homes: Homes::of(&tenant_set),
         tenant_set,
         fleet,
         clients,
@@ -78,6 +86,7 @@ async fn run_plan(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
 
     let mut tasks = start_clients(&shared, &mut rng);
     let stopping = tokio::task::spawn_local(stop_services(Rc::clone(&shared), rng.fork()));
+    let moving = start_moves(&shared, &installation, &endpoint, &movers, &mut rng);
     let injected_counts = run_parts(&shared, &mut endpoint, &mut tasks, &mut rng).await?;
     endpoint.inject(Value::Array(Vec::new())).await;
     let posted = began.elapsed();
@@ -85,6 +94,10 @@ async fn run_plan(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
         task.await?;
     }
     let stop_counts = stopping.await?;
+    let mut moved = Moved::default();
+    for task in moving {
+        moved.extend(task.await?);
+    }
 
     progress("waiting for the queues");
     let first = installation.drained().await;
@@ -92,11 +105,14 @@ async fn run_plan(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
         installation.redrive().await?;
     }
     let left = installation.drained().await;
-    let verdict = check(&shared.clients.sent(), &installation.found().await);
-    let stopped = shared.fleet.stop().await;
+    let sent = shared.clients.sent(&shared.tenant_set, &shared.homes);
+    let verdict = check(&sent, &installation.found().await);
+    let mut exits = shared.fleet.stop().await;
+    exits.append(&mut moved.exits);
+    let clean = exits.iter().filter(|exit| **exit == Exit::Code(0)).count();
     Ok(Report {
         seed,
-        services: shared.fleet.slots.len(),
+        services: exits.len(),
         tiers: ["basic", "advanced", "premium"].map(|tier| shared.tenant_set.of_tier(tier)),
         verdict,
         contradicted: shared.clients.contradicted(),
@@ -106,8 +122,9 @@ async fn run_plan(plan: Plan, side: Side, seed: u64) -> anyhow::Result<Report> {
         left,
         injected: injected_counts,
         kills: stop_counts.kills,
-        terminations: stop_counts.terminations + shared.fleet.slots.len(),
-        clean: stop_counts.clean + stopped,
+        terminations: stop_counts.terminations + exits.len(),
+        clean: stop_counts.clean + clean,
+        moved,
         recovery: shared.recovery.longest(),
         posted,
         took: began.elapsed(),
@@ -120,15 +137,38 @@ fn start_clients(shared: &Rc<Shared>, rng: &mut fastrand::Rng) -> Vec<JoinHandle
         for _ in 0..shared.plan.clients {
             let (shared, rng) = (Rc::clone(shared), rng.fork());
             tasks.push(tokio::task::spawn_local(async move {
-                let tenant = &shared.tenant_set.tenants[tenant];
-                shared
-                    .clients
-                    .run(&shared.tenant_set, &shared.fleet, tenant, rng)
-                    .await;
+                let route = Route {
+                    tenant: &shared.tenant_set.tenants[tenant],
+                    homes: &shared.homes,
+                    index: tenant,
+                };
+                shared.clients.run(&shared.fleet, route, rng).await;
             }));
         }
     }
     tasks
+}
+
+/// Distributes the moves over the movers, which move at the same time.
+fn start_moves(
+    shared: &Rc<Shared>,
+    installation: &Rc<Installation>,
+    endpoint: &Endpoint,
+    movers: &[usize],
+    rng: &mut fastrand::Rng,
+) -> Vec<JoinHandle<Moved>> {
+    let mover = mover(&endpoint.url());
+    let start = |(first, tenant): (usize, &usize)| {
+        let times = shared.plan.move_times().skip(first).step_by(movers.len());
+        let (times, tenant, rng) = (times.collect(), *tenant, rng.fork());
+        let (shared, installation, mover) =
+            (Rc::clone(shared), Rc::clone(installation), mover.clone());
+        tokio::task::spawn_local(async move {
+            let moves = move_repeatedly(&shared, &installation, &mover, tenant, times, rng);
+            Box::pin(moves).await
+        })
+    };
+    movers.iter().enumerate().map(start).collect()
 }
 
 /// Stops services at random, one after the other, while clients post, and starts them again.
@@ -136,16 +176,21 @@ async fn stop_services(shared: Rc<Shared>, mut rng: fastrand::Rng) -> StopCounts
     let (mut stop_counts, mut watches) = (StopCounts::default(), Vec::new());
     for (after, is_sigterm) in shared.plan.stops() {
         shared.clients.reach(after).await;
-        let slot_index = rng.usize(..shared.fleet.slots.len());
-        let slot = &shared.fleet.slots[slot_index];
-        let fault = if is_sigterm {
-            let exit = slot.replace().await;
-            stop_counts.terminations += 1;
-            stop_counts.clean += usize::from(exit == Some(Exit::Code(0)));
-            "SIGTERM"
-        } else {
-            stop_counts.kills += usize::from(slot.kill().await);
-            "SIGKILL"
+        // A service whose tenant moves out may end before the signal; then another service is chosen.
+        let (slot_index, fault) = loop {
+            let needed: Vec<_> = shared.fleet.needed().map(|(index, _)| index).collect();
+            let slot_index = *rng.choice(&needed).expect("the pool's services always run");
+            let slot = &shared.fleet.slots[slot_index];
+            if !is_sigterm && slot.kill().await {
+                stop_counts.kills += 1;
+                break (slot_index, "SIGKILL");
+            }
+            if is_sigterm && let Some(exit) = slot.replace().await {
+                stop_counts.terminations += 1;
+                stop_counts.clean += usize::from(exit == Exit::Code(0));
+                break (slot_index, "SIGTERM");
+            }
+            tokio::task::yield_now().await;
         };
         watches.push(watch(&shared, fault, slot_index, true).await);
     }
@@ -194,7 +239,8 @@ async fn run_parts(
                 end(outage, endpoint).await;
                 shared.recovery.outage_ends();
                 *injected_counts.entry(outage.name()).or_default() += 1;
-                for slot_index in 0..shared.fleet.slots.len() {
+                let needed: Vec<_> = shared.fleet.needed().map(|(index, _)| index).collect();
+                for slot_index in needed {
                     tasks.push(watch(shared, outage.name(), slot_index, false).await);
                 }
             }

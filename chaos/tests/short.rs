@@ -1,5 +1,5 @@
-//! The short version of `make chaos`: every kind of fault, every outage and some kills against the real processes. The same
-//! driver runs the reference, and the checker must notice its losses and duplicates.
+//! The short version of `make chaos`: every kind of fault, every outage, some kills and some moves against the real
+//! processes. The same driver runs the reference, and the checker must notice its losses and duplicates.
 
 use chaos::faults::{Kind, RATE};
 use chaos::plan::{Plan, Schedule};
@@ -13,6 +13,7 @@ const SHORT: Plan = Plan {
     clients: 4,
     kills: 5,
     terminations: 2,
+    moves: 6,
     outage_seconds: 1,
     parameters_seconds: 2,
     visibility_seconds: 5,
@@ -39,6 +40,7 @@ async fn assert_every_promise(seed: u64) {
         (5, 2 + report.services),
         "\n{report}"
     );
+    assert_eq!(report.moved.took.len(), 6, "every move ends\n{report}");
     assert_eq!(
         report.clean, report.terminations,
         "every service ends in time\n{report}"
@@ -55,7 +57,7 @@ async fn assert_every_promise(seed: u64) {
 }
 
 #[tokio::test]
-async fn no_event_is_lost_duplicated_or_misrouted() {
+async fn no_event_is_lost_stranded_duplicated_or_misrouted() {
     assert_every_promise(7).await;
 }
 
@@ -70,6 +72,7 @@ async fn reference(acknowledge: Acknowledge, kinds: Vec<Kind>) -> Report {
         tenants: 3,
         kills: 0,
         terminations: 0,
+        moves: 0,
         schedule: Schedule::All,
         kinds,
         rate: 0.2,

@@ -5,12 +5,12 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeZone, Utc};
 use tenantry_queue::message::Received;
 use tenantry_tenancy::environment::Environment;
 use tenantry_tenancy::event::{
-    DEFAULT_BODY, GENERATION_ATTRIBUTE, ID_ATTRIBUTE, LISTED_AT, PRODUCER_ATTRIBUTE,
-    SPELLED_OUT_BODY, TENANT_ATTRIBUTE, time_of_id,
+    ACCEPTED_ATTRIBUTE, DEFAULT_BODY, GENERATION_ATTRIBUTE, ID_ATTRIBUTE, LISTED_AT,
+    PRODUCER_ATTRIBUTE, SPELLED_OUT_BODY, TENANT_ATTRIBUTE, is_id_of_key, time_of_id,
 };
 use tenantry_tenancy::generation::{Generation, Owner};
 
@@ -34,7 +34,7 @@ pub(crate) struct Item {
     pub(crate) producer_environment: String,
     /// The environment that stored it.
     pub(crate) consumer_environment: String,
-    /// The time at which SQS accepted the message, so that a redelivery writes the same item.
+    /// The time at which SQS first accepted the message, so that a redelivery or a forwarded message is the same item.
     pub(crate) accepted_at: DateTime<Utc>,
     /// The client's JSON text, if the client sent one.
     pub(crate) payload: Option<String>,
@@ -92,11 +92,23 @@ pub(crate) fn owner_of(message: &Received) -> Result<Owner, Poison> {
 }
 
 /// Whether the message is of a producer that knows no generations, such as the public sample's. Each message of this project's
-/// producers has an id.
+/// producers has an id of theirs; a forwarded message without one has the id that SQS gave it.
 pub(crate) fn knows_no_generation(message: &Received) -> bool {
-    [ID_ATTRIBUTE, GENERATION_ATTRIBUTE]
-        .into_iter()
-        .all(|name| message.attribute(name).is_none())
+    let has_producers_id = message
+        .attribute(ID_ATTRIBUTE)
+        .is_some_and(|id| time_of_id(id).is_some() || is_id_of_key(id));
+    !has_producers_id && message.attribute(GENERATION_ATTRIBUTE).is_none()
+}
+
+/// The time at which the message's first queue accepted it. No message was accepted after it was sent here.
+pub(crate) fn accepted_at(message: &Received) -> DateTime<Utc> {
+    let forwarded = message
+        .attribute(ACCEPTED_ATTRIBUTE)
+        .and_then(|text| text.parse().ok())
+        .and_then(|ms| Utc.timestamp_millis_opt(ms).single());
+    forwarded
+        .filter(|at| (DateTime::UNIX_EPOCH..message.sent_at).contains(at))
+        .unwrap_or(message.sent_at)
 }
 
 impl Item {
@@ -124,7 +136,7 @@ impl Item {
                 .unwrap_or(UNKNOWN_PRODUCER)
                 .to_owned(),
             consumer_environment: consumer.as_str().to_owned(),
-            accepted_at: message.sent_at,
+            accepted_at: accepted_at(message),
             payload: match message.body.as_str() {
                 DEFAULT_BODY => None,
                 SPELLED_OUT_BODY => Some(DEFAULT_BODY.to_owned()),

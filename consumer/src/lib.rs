@@ -6,6 +6,7 @@
 
 mod credentials;
 mod item;
+mod late;
 mod messages;
 mod openapi;
 mod role;
@@ -33,6 +34,7 @@ use tenantry_tenancy::environment::Environment;
 use tokio_util::sync::CancellationToken;
 
 use self::credentials::TenantCredentials;
+use self::late::Forwarder;
 use self::messages::{Messages, Reader};
 use self::role::RoleArn;
 use self::store::{ServedTenants, Store};
@@ -195,9 +197,10 @@ impl Consume {
         );
         let table = Table::new(self.dynamodb, table.name().to_owned());
         let (writer, writing) = Writer::new(table);
+        let forwarder = Forwarder::new(self.sqs.clone(), &self.parts.metrics);
         let store = Store::new(
             tenants,
-            writer,
+            (writer, forwarder),
             storing,
             &self.parts.metrics,
             shutdown.clone(),

@@ -18,7 +18,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tenantry_registry::Tenant;
+use tenantry_registry::{Status, Tenant};
 use tenantry_service::admission::Admitted;
 use tenantry_service::error::ApiError;
 use tenantry_service::openapi::{AnyJson, Errors, TenantHeader};
@@ -91,15 +91,22 @@ impl Messages {
     /// The name of the table.
     ///
     /// # Errors
-    /// 403 if another environment stores the tenant's messages, 503 while the table is not known yet.
+    /// 403 if another environment stores the tenant's messages, 503 while the table is not known yet, or while the tenant
+    /// moves and a route or this registration may be older than the move.
     fn table_of(&self, registration: &Tenant) -> Result<&str, ApiError> {
         let (queue, table) = self.0.resources.get().ok_or_else(query::unavailable)?;
-        let is_ours = match self.0.http.environment() {
+        let environment = self.0.http.environment();
+        let is_ours = match environment {
             Environment::Silo(_) => true,
             Environment::Pool(_) => registration.queue.as_ref() == Some(queue),
         };
         if is_ours {
             return Ok(table.name());
+        }
+        if registration.status == Status::Moving
+            || registration.moved_from.as_ref() == Some(environment)
+        {
+            return Err(ApiError::moving());
         }
         let msg = "Forbidden: the tenant's messages are stored in another environment";
         Err(ApiError::new(

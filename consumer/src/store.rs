@@ -1,4 +1,5 @@
-//! Handling of received batches: separates poison from good messages, stores the good ones, retries failed writes.
+//! Handling of received batches: separates poison from good messages, stores the good ones, forwards those of tenants that
+//! have moved away, retries what failed.
 //!
 //! A failing dependency costs a message no delivery. The batch is held and its leases are extended, until the write
 //! succeeds or the service stops. Deliveries are for crashes: an outage that used them up would fill the dead-letter
@@ -18,7 +19,8 @@ use tenantry_tenancy::environment::Environment;
 use tenantry_tenancy::generation::Owner;
 use tokio_util::sync::CancellationToken;
 
-use crate::item::{Item, Poison, knows_no_generation, owner_of};
+use crate::item::{Item, Poison, accepted_at, knows_no_generation, owner_of};
+use crate::late::Forwarder;
 use crate::table::WriteOutcome;
 use crate::writer::Writer;
 
@@ -42,6 +44,8 @@ pub(crate) struct ServedTenants {
 enum IsServed {
     /// The owner whose message it is.
     Yes(Owner),
+    /// The tenant has moved from here to the environment of this queue.
+    Moved(QueueArn),
     No(Poison),
     /// The registry lookup failed.
     Unknown,
@@ -51,6 +55,7 @@ enum IsServed {
 pub(crate) struct Store {
     tenants: ServedTenants,
     writer: Writer,
+    forwarder: Forwarder,
     storing: Condition,
     metrics: Metrics,
     shutdown: CancellationToken,
@@ -62,6 +67,18 @@ enum MessageState {
     /// Whether the owner is served is not known yet.
     Unclassified(Owner),
     Unwritten(Item),
+    Unforwarded(Owner, QueueArn),
+}
+
+impl MessageState {
+    /// The owner of a message without a verdict.
+    fn unsettled(&self) -> Option<&Owner> {
+        match self {
+            Self::Settled(_) => None,
+            Self::Unclassified(owner) | Self::Unforwarded(owner, _) => Some(owner),
+            Self::Unwritten(item) => Some(&item.owner),
+        }
+    }
 }
 
 impl ServedTenants {
@@ -75,10 +92,10 @@ impl ServedTenants {
 
     /// A silo serves its tenant; a pool serves the tenants whose registered queue is its own. Both serve only the
     /// registered generation, so a message of an earlier owner of the id is never stored as the present one's. A message of a
-    /// producer that knows no generations is of the owner at the time it was sent.
+    /// producer that knows no generations is of the owner at the time it was accepted.
     ///
-    /// Only a registration read after the message was sent can answer No: the tenant may have been onboarded or moved
-    /// here after an older registration was cached.
+    /// Only a registration read after the message was sent can answer No or Moved: the tenant may have been onboarded or
+    /// moved here after an older registration was cached.
     async fn check(&self, message: &Received, owner: &Owner) -> IsServed {
         let tenant = &owner.tenant;
         if !self.environment.admits(tenant) {
@@ -93,7 +110,7 @@ impl ServedTenants {
                 || (knows_no_generation(message)
                     && registered
                         .generation
-                        .existed_at(message.sent_at.timestamp_millis()))
+                        .existed_at(accepted_at(message).timestamp_millis()))
             {
                 Ok(registered.owner())
             } else {
@@ -106,7 +123,16 @@ impl ServedTenants {
             return IsServed::Yes(owner);
         }
         match self.registry.lookup_since(tenant, message.sent_at).await {
-            Ok(registered) => check(&registered).map_or_else(IsServed::No, IsServed::Yes),
+            Ok(registered) => match check(&registered) {
+                Ok(owner) => IsServed::Yes(owner),
+                Err(Poison::ForeignTenant)
+                    if registered.moved_from.as_ref() == Some(&self.environment) =>
+                {
+                    let queue = registered.queue.clone();
+                    queue.map_or(IsServed::Unknown, IsServed::Moved)
+                }
+                Err(poison) => IsServed::No(poison),
+            },
             Err(LookupError::Unknown) => match &self.environment {
                 // The tenant's own queue outlives its registration for a moment: accepted messages are stored, each with
                 // its own generation.
@@ -123,7 +149,7 @@ impl ServedTenants {
 impl Store {
     pub(crate) fn new(
         tenants: ServedTenants,
-        writer: Writer,
+        (writer, forwarder): (Writer, Forwarder),
         storing: Condition,
         metrics: &Metrics,
         shutdown: CancellationToken,
@@ -140,6 +166,7 @@ impl Store {
         Self {
             tenants,
             writer,
+            forwarder,
             storing,
             metrics: metrics.clone(),
             shutdown,
@@ -152,6 +179,7 @@ impl Store {
                 Ok(item) => MessageState::Unwritten(item),
                 Err(poison) => self.poisoned(message, &poison),
             },
+            IsServed::Moved(queue) => MessageState::Unforwarded(owner, queue),
             IsServed::No(poison) => self.poisoned(message, &poison),
             IsServed::Unknown => MessageState::Unclassified(owner),
         }
@@ -209,11 +237,27 @@ impl Store {
         }
     }
 
+    /// Forwards the messages of moved tenants once, and settles those that the other queue has confirmed.
+    async fn forward(&self, batch: &[Received], states: &mut [MessageState]) {
+        let moved = states
+            .iter()
+            .enumerate()
+            .filter_map(|(at, state)| match state {
+                MessageState::Unforwarded(_, queue) => Some((at, (&batch[at], queue))),
+                _ => None,
+            });
+        let (indices, messages): (Vec<_>, Vec<_>) = moved.unzip();
+        let forwarded = self.forwarder.forward(&messages).await;
+        for (at, _) in indices.into_iter().zip(forwarded).filter(|(_, sent)| *sent) {
+            states[at] = MessageState::Settled(Verdict::Done);
+        }
+    }
+
     /// Returns whether every message is settled, and sets readiness accordingly.
     fn is_settled(&self, states: &[MessageState], elapsed: Duration) -> bool {
         let unsettled = states
             .iter()
-            .filter(|state| !matches!(state, MessageState::Settled(_)))
+            .filter(|state| state.unsettled().is_some())
             .count();
         if unsettled == 0 {
             self.storing.set(true);
@@ -245,18 +289,20 @@ impl Handler for Store {
         let mut hold = Hold::new(HOLD, &self.shutdown);
         loop {
             self.write(batch, &mut states).await;
+            self.forward(batch, &mut states).await;
             if self.is_settled(&states, hold.elapsed()) || !hold.pause().await {
                 break;
             }
+            // Classified anew, because the tenant may move while the table or the other queue fails.
             for (message, state) in batch.iter().zip(&mut states) {
-                if let MessageState::Unclassified(owner) = state {
-                    *state = self.classify(message, owner.clone()).await;
+                if let Some(owner) = state.unsettled().cloned() {
+                    *state = self.classify(message, owner).await;
                 }
             }
         }
         let verdict = |state| match state {
             MessageState::Settled(verdict) => verdict,
-            MessageState::Unclassified(_) | MessageState::Unwritten(_) => Verdict::Retry,
+            _ => Verdict::Retry,
         };
         states.into_iter().map(verdict).collect()
     }

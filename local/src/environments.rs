@@ -19,6 +19,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::topology::{App, Target};
 
+/// Age at which the apps read a registration again: Parameter Store is in this process, and a move waits for this time.
+pub(crate) const REGISTRY_REFRESH: Duration = Duration::from_secs(1);
 /// Poll interval of readiness during a start.
 const READY_POLL: Duration = Duration::from_millis(2);
 
@@ -189,12 +191,14 @@ fn start(target: &Target, aws: &AwsSettings) -> Result<RunningApp, String> {
 
 /// Builds the production service, configured as in its own process. It opens no port: 0 only satisfies the parser.
 fn assemble(app: App, environment: &str, aws: &AwsSettings) -> Result<Service, String> {
+    let refresh = format!("--registry-refresh-seconds={}", REGISTRY_REFRESH.as_secs());
     let arguments = [
         app.as_str(),
         "--environment",
         environment,
         "--port=0",
         "--admin-port=0",
+        &refresh,
     ];
     let invalid = |error: tenantry_process::config::ConfigError| error.to_string();
     Ok(match app {

@@ -6,8 +6,8 @@ use tenantctl::git::GitError;
 use tenantry_process::config::ConfigError;
 
 use crate::data::DataError;
+use crate::plane::ReconcileError;
 use crate::provision::ProvisionError;
-use crate::reconcile::ReconcileError;
 
 /// Start failure; each message begins with one line that says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Load balancer: routes by path prefix and `TenantID` header.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -13,12 +13,12 @@ use tenantry_process::metrics::Metrics;
 use tenantry_service::error::ApiError;
 use tenantry_service::source::Proxies;
 use tenantry_service::stack;
-use tenantry_tenancy::tenant::TENANT_HEADER;
+use tenantry_tenancy::tenant::{TENANT_HEADER, TenantId};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::ServiceExt;
 
 use crate::environments::{Backend, Environments};
-use crate::topology::{App, Placement, TenantSpec, Topology};
+use crate::topology::{App, Placement, TenantSpec};
 
 /// Load balancer. Clones share the rules.
 #[derive(Clone)]
@@ -58,15 +58,18 @@ impl Gateway {
     }
 
     /// Replaces the rules: one for each routed and running app of a tenant.
-    pub(crate) fn set_rules(&self, topology: &Topology, environments: &Environments) {
+    pub(crate) fn set_rules(
+        &self,
+        tenants: &BTreeMap<TenantId, TenantSpec>,
+        environments: &Environments,
+    ) {
         let rule = |tenant: &TenantSpec, app: App, placement: &Placement| {
             let backend = environments
                 .backend(&(placement.environment.clone(), app))
                 .filter(|_| placement.routed)?;
             Some(((tenant.id.to_string(), app), backend))
         };
-        let rules = topology
-            .tenants
+        let rules = tenants
             .values()
             .flat_map(|tenant| {
                 tenant

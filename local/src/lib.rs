@@ -11,13 +11,14 @@ mod error;
 mod gateway;
 mod gitops;
 mod lifecycle;
+mod plane;
 mod provision;
 mod reconcile;
 mod repository;
 mod seed;
 mod topology;
+mod transition;
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use localaws::hosts::{AllowedHosts, ForeignRequest, HostName};
+use tenantctl::data::DataClients;
+use tenantctl::data::moves::{Mover, Timing};
 use tenantry_process::admin::Admin;
 use tenantry_process::aws::AwsSettings;
 use tenantry_process::config::LogFormat;
@@ -40,20 +43,28 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::data::DataError;
 use self::data::DataFolder;
-use self::environments::Environments;
+use self::environments::{Environments, REGISTRY_REFRESH};
 pub use self::error::LocalError;
 use self::gateway::Gateway;
 use self::gitops::Gitops;
 use self::lifecycle::{CONTROL_PLANE, LifecycleWorker};
+use self::plane::Plane;
+pub use self::plane::ReconcileError;
 use self::provision::{ACCOUNT, Provisioner, REGION};
-pub use self::reconcile::ReconcileError;
 use self::reconcile::Reconciler;
-use self::topology::Topology;
 
 /// Connections of the load balancer, and of the admin address.
 const MAX_CONNECTIONS: usize = 4096;
 /// Time limit of the shutdown.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Times of a move: the embedded endpoint counts exactly, and no request takes longer than 5 s.
+const MOVE_TIMING: Timing = Timing {
+    refresh: REGISTRY_REFRESH.saturating_add(Duration::from_secs(1)),
+    request: Duration::from_secs(5),
+    count: Duration::from_millis(200),
+    late: Duration::from_secs(5),
+};
 
 /// The whole SaaS on one machine: AWS endpoint, environments, load balancer
 #[derive(Debug, Clone, clap::Parser)]
@@ -122,13 +133,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     let gitops = Gitops::open(data.as_ref().map(DataFolder::folder))?;
     let environments = Arc::new(Environments::new(aws.clone()));
     let gateway = Gateway::new(allowed_hosts.clone());
-    let mut reconciler = Reconciler {
-        provisioner,
-        environments: Arc::clone(&environments),
-        gateway: gateway.clone(),
-        applied: Topology::default(),
-        retired: HashMap::new(),
+    let mover = Mover {
+        clients: DataClients::new(&aws),
+        timing: MOVE_TIMING,
     };
+    let plane = Plane::new(
+        provisioner,
+        Arc::clone(&environments),
+        gateway.clone(),
+        mover,
+    );
+    let mut reconciler = Reconciler::new(plane, shutdown.clone());
     // The branch is stamped before it is read: a push in between is then seen as a change.
     let followed = gitops
         .repository

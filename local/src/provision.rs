@@ -2,9 +2,11 @@
 //! queue, tables, parameters.
 //!
 //! Names are derived, every call is idempotent, and parameters are written last. So an interrupted run is repeated as a
-//! whole.
+//! whole. A tenant's parameters also say where its data is, and which move is unfinished ([`Registered`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
@@ -17,14 +19,16 @@ use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use aws_sdk_ssm::types::ParameterType;
 use futures_util::future::try_join_all;
 use payments::table as payments_table;
+use tenantctl::data::moves::ConsumerHome;
 use tenantctl::purge::{PurgeError, purge};
+use tenantry_process::arn::TableArn;
 use tenantry_registry::{REFUSED_PATH, Status, TENANTS_PATH};
 use tenantry_tenancy::environment::Environment;
 use tenantry_tenancy::event::{LISTED_AT, LISTED_INDEX};
 use tenantry_tenancy::tenant::{TenantId, Tier};
 use uuid::Uuid;
 
-use crate::topology::{App, TenantSpec, TenantState};
+use crate::topology::{App, TenantSpec};
 
 /// Region of the embedded endpoint.
 pub(crate) const REGION: &str = "us-east-1";
@@ -43,6 +47,64 @@ pub(crate) const LIFECYCLE_QUEUES: [&str; 3] = [
     "argoworkflows-offboarding-queue",
     "argoworkflows-deployment-queue",
 ];
+
+/// Where a tenant's data is, as its parameters say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Registered {
+    /// Environment whose queue and table are registered for the consumer, and table for payments.
+    pub(crate) homes: BTreeMap<App, Environment>,
+    /// The move that began and has not ended.
+    pub(crate) unfinished: Option<Journal>,
+}
+
+/// A move that began: former and new environment of each app whose data moves. A parameter keeps it over a crash.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Journal {
+    pub(crate) changes: BTreeMap<App, (Environment, Environment)>,
+    pub(crate) leave_data: bool,
+}
+
+/// Apps whose data has a home.
+pub(crate) const WITH_DATA: [App; 2] = [App::Consumer, App::Payments];
+/// Name of a tenant's parameter with the [`Journal`].
+const JOURNAL: &str = "move";
+/// Entry of a tenant in the list of those that are not active, while its data moves. No status: so services read the tenant
+/// itself until the entry is gone, and none relies on the list.
+const MOVED: &str = "moved";
+/// Word of a journal whose move leaves the data.
+const LEAVE_DATA: &str = "leave-data";
+
+impl fmt::Display for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (app, (from, to)) in &self.changes {
+            write!(f, "{}={from}>{to} ", app.as_str())?;
+        }
+        f.write_str(if self.leave_data { LEAVE_DATA } else { "data" })
+    }
+}
+
+impl FromStr for Journal {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut journal = Self::default();
+        for word in text.split_whitespace() {
+            if word == LEAVE_DATA {
+                journal.leave_data = true;
+            } else if let Some((name, change)) = word.split_once('=') {
+                let app = App::ALL.into_iter().find(|app| app.as_str() == name);
+                let environments = change
+                    .split_once('>')
+                    .and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+                let (Some(app), Some(environments)) = (app, environments) else {
+                    return Err(format!("{word:?} is no change of a home"));
+                };
+                journal.changes.insert(app, environments);
+            }
+        }
+        Ok(journal)
+    }
+}
 
 /// A call of the provisioner failed.
 #[derive(Debug, thiserror::Error)]
@@ -96,25 +158,89 @@ impl Provisioner {
         pool: &Environment,
         apps: &BTreeSet<App>,
     ) -> Result<(), ProvisionError> {
-        self.provision_apps(pool, apps.iter().copied()).await
+        self.create_resources(pool, apps.iter().copied()).await?;
+        for app in apps {
+            self.put_home(pool.as_str(), *app, pool).await?;
+        }
+        Ok(())
     }
 
-    /// Creates the resources of the tenant's own apps, and its registration. An offboarded tenant is suspended instead;
-    /// its resources stay until [`Self::delete_data`].
-    pub(crate) async fn provision_tenant(&self, tenant: &TenantSpec) -> Result<(), ProvisionError> {
-        let silo = tenant.silo();
-        match tenant.state {
-            TenantState::Onboarded { tier, status } => {
-                self.provision_apps(
-                    &silo,
-                    App::ALL.into_iter().filter(|app| tenant.is_siloed(*app)),
-                )
-                .await?;
-                self.register(tenant, tier).await?;
-                self.put_status(&tenant.id, status).await
+    /// Creates the resources of the tenant's own apps.
+    pub(crate) async fn create_silo(&self, tenant: &TenantSpec) -> Result<(), ProvisionError> {
+        let siloed = App::ALL.into_iter().filter(|app| tenant.is_siloed(*app));
+        self.create_resources(&tenant.silo(), siloed).await
+    }
+
+    /// Reads where the tenant's data is. Owners other than these environments are not recognized.
+    pub(crate) async fn registered(
+        &self,
+        tenant: &TenantId,
+        owners: &BTreeSet<Environment>,
+    ) -> Result<Registered, ProvisionError> {
+        let of = |name: &str| format!("/{tenant}/{name}");
+        let names = ["consumer_sqs", payments_table::PARAMETER, JOURNAL].map(of);
+        let request = self.ssm.get_parameters().set_names(Some(names.into()));
+        let found = request
+            .send()
+            .await
+            .map_err(|error| failed(&of("*"), &error))?;
+        let values: BTreeMap<String, String> = found
+            .parameters
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|found| Some((found.name?, found.value?)))
+            .collect();
+        let mut registered = Registered::default();
+        for owner in owners {
+            let arns = [
+                (App::Consumer, "consumer_sqs", consumer_queue_arn(owner)),
+                (
+                    App::Payments,
+                    payments_table::PARAMETER,
+                    payments_arn(owner),
+                ),
+            ];
+            for (app, name, arn) in arns {
+                if values.get(&of(name)) == Some(&arn) {
+                    registered.homes.insert(app, owner.clone());
+                }
             }
-            TenantState::Offboarded { .. } => self.suspend(&tenant.id).await,
         }
+        if let Some(text) = values.get(&of(JOURNAL)) {
+            let journal = text.parse().map_err(|reason| ProvisionError {
+                resource: of(JOURNAL),
+                reason,
+            })?;
+            registered.unfinished = Some(journal);
+        }
+        Ok(registered)
+    }
+
+    /// Records that a move begins, before its first copy.
+    pub(crate) async fn begin_move(
+        &self,
+        tenant: &TenantId,
+        journal: &Journal,
+    ) -> Result<(), ProvisionError> {
+        self.put(&format!("/{tenant}/{JOURNAL}"), &journal.to_string())
+            .await?;
+        self.put(&format!("{REFUSED_PATH}/{tenant}"), MOVED).await
+    }
+
+    /// Records that the move has ended. [`Self::put_status`] then replaces the tenant's entry in the list.
+    pub(crate) async fn end_move(&self, tenant: &TenantId) -> Result<(), ProvisionError> {
+        self.delete_parameters(vec![format!("/{tenant}/{JOURNAL}")])
+            .await
+    }
+
+    /// Names the environment whose consumer forwards the tenant's late messages.
+    pub(crate) async fn put_moved_from(
+        &self,
+        tenant: &TenantId,
+        former: &Environment,
+    ) -> Result<(), ProvisionError> {
+        self.put(&format!("/{tenant}/moved_from"), former.as_str())
+            .await
     }
 
     /// Sets the tenant's status, so that its requests are refused; its data stays.
@@ -125,7 +251,7 @@ impl Provisioner {
     /// Deletes the queues, tables and parameters of an offboarded tenant. [`Self::purge`] deletes its items in the pools'
     /// tables.
     pub(crate) async fn delete_data(&self, tenant: &TenantSpec) -> Result<(), ProvisionError> {
-        let (silo, id) = (tenant.silo(), &tenant.id);
+        let id = &tenant.id;
         let names = [
             "consumer_sqs",
             "consumer_ddb",
@@ -134,16 +260,15 @@ impl Provisioner {
             "status",
             "generation",
             "moved_from",
+            JOURNAL,
         ];
         let mut names = names.map(|name| format!("/{id}/{name}")).to_vec();
         names.extend([TENANTS_PATH, REFUSED_PATH].map(|path| format!("{path}/{id}")));
         self.delete_parameters(names).await?;
-        let consumer = resource_name(App::Consumer, &silo);
-        self.delete_queue(&consumer).await?;
-        self.delete_queue(&format!("{consumer}-dlq")).await?;
-        self.delete_table(&consumer).await?;
-        self.delete_table(&resource_name(App::Payments, &silo))
-            .await
+        for app in WITH_DATA {
+            self.delete_resources(&tenant.silo(), app).await?;
+        }
+        Ok(())
     }
 
     /// The deletion of the tenant's items in these pools' tables.
@@ -152,13 +277,26 @@ impl Provisioner {
         tenant: TenantId,
         pools: impl Iterator<Item = &'p Environment>,
     ) -> Purge {
-        let tables = pools
-            .flat_map(|pool| [App::Consumer, App::Payments].map(|app| resource_name(app, pool)));
+        let tables = pools.flat_map(|pool| WITH_DATA.map(|app| resource_name(app, pool)));
         Purge {
             client: self.dynamodb.clone(),
             tables: tables.collect(),
             tenant,
         }
+    }
+
+    /// Deletes the queues and the table of an environment's app.
+    pub(crate) async fn delete_resources(
+        &self,
+        owner: &Environment,
+        app: App,
+    ) -> Result<(), ProvisionError> {
+        let name = resource_name(app, owner);
+        if app == App::Consumer {
+            self.delete_queue(&name).await?;
+            self.delete_queue(&format!("{name}-dlq")).await?;
+        }
+        self.delete_table(&name).await
     }
 
     async fn delete_parameters(&self, names: Vec<String>) -> Result<(), ProvisionError> {
@@ -198,7 +336,7 @@ impl Provisioner {
         }
     }
 
-    async fn provision_apps(
+    async fn create_resources(
         &self,
         owner: &Environment,
         apps: impl Iterator<Item = App>,
@@ -206,14 +344,8 @@ impl Provisioner {
         for app in apps {
             match app {
                 App::Producer => {}
-                App::Consumer => {
-                    self.create_queue_and_table(owner).await?;
-                    self.put_arns(owner.as_str(), owner).await?;
-                }
-                App::Payments => {
-                    self.create_payments_table(owner).await?;
-                    self.put_payments_arn(owner.as_str(), owner).await?;
-                }
+                App::Consumer => self.create_queue_and_table(owner).await?,
+                App::Payments => self.create_payments_table(owner).await?,
             }
         }
         Ok(())
@@ -331,20 +463,23 @@ impl Provisioner {
         Ok(())
     }
 
-    /// Writes the tenant's parameters; a tenant of a pool has the pool's ARNs. The generation comes first, so that no
-    /// service sees a new owner as an earlier one.
-    async fn register(&self, tenant: &TenantSpec, tier: Tier) -> Result<(), ProvisionError> {
+    /// Writes the tenant's parameters, except its status; a tenant of a pool has the pool's ARNs. The generation comes first,
+    /// so that no service sees a new owner as an earlier one.
+    pub(crate) async fn register(
+        &self,
+        tenant: &TenantSpec,
+        tier: Tier,
+    ) -> Result<(), ProvisionError> {
         let id = tenant.id.as_str();
         let generation = format!("/{id}/generation");
         match tenant.generation.number() {
             Some(number) => self.put(&generation, &number).await?,
             None => self.delete_parameters(vec![generation]).await?,
         }
-        if let Some(owner) = tenant.environment_of(App::Consumer) {
-            self.put_arns(id, owner).await?;
-        }
-        if let Some(owner) = tenant.environment_of(App::Payments) {
-            self.put_payments_arn(id, owner).await?;
+        for app in WITH_DATA {
+            if let Some(owner) = tenant.environment_of(app) {
+                self.put_home(id, app, owner).await?;
+            }
         }
         self.put(&format!("/{id}/tier"), tier.as_str()).await?;
         self.put(&format!("{TENANTS_PATH}/{id}"), tier.as_str())
@@ -352,12 +487,13 @@ impl Provisioner {
     }
 
     /// Writes the tenant's status, and its entry in the list of tenants that are not active.
-    async fn put_status(&self, tenant: &TenantId, status: Status) -> Result<(), ProvisionError> {
-        let (name, entry) = (
-            format!("/{tenant}/status"),
-            format!("{REFUSED_PATH}/{tenant}"),
-        );
-        self.put(&name, status.as_str()).await?;
+    pub(crate) async fn put_status(
+        &self,
+        tenant: &TenantId,
+        status: Status,
+    ) -> Result<(), ProvisionError> {
+        let entry = format!("{REFUSED_PATH}/{tenant}");
+        self.put_status_in_move(tenant, status).await?;
         if status == Status::Active {
             self.delete_parameters(vec![entry]).await
         } else {
@@ -365,22 +501,40 @@ impl Provisioner {
         }
     }
 
-    async fn put_arns(&self, holder: &str, owner: &Environment) -> Result<(), ProvisionError> {
-        let name = resource_name(App::Consumer, owner);
-        self.put(&format!("/{holder}/consumer_sqs"), &queue_arn(&name))
-            .await?;
-        self.put(&format!("/{holder}/consumer_ddb"), &table_arn(&name))
+    /// Writes the tenant's status alone: a move has an entry of its own in the list.
+    pub(crate) async fn put_status_in_move(
+        &self,
+        tenant: &TenantId,
+        status: Status,
+    ) -> Result<(), ProvisionError> {
+        self.put(&format!("/{tenant}/status"), status.as_str())
             .await
     }
 
-    async fn put_payments_arn(
+    /// Writes the parameters of a tenant or environment that name the resources of an owner's app.
+    async fn put_home(
         &self,
         holder: &str,
+        app: App,
         owner: &Environment,
     ) -> Result<(), ProvisionError> {
-        let arn = table_arn(&resource_name(App::Payments, owner));
-        self.put(&format!("/{holder}/{}", payments_table::PARAMETER), &arn)
-            .await
+        match app {
+            App::Producer => Ok(()),
+            App::Consumer => {
+                // The queue decides where messages go, so it comes last.
+                let table = table_arn(&resource_name(App::Consumer, owner));
+                self.put(&format!("/{holder}/consumer_ddb"), &table).await?;
+                self.put(
+                    &format!("/{holder}/consumer_sqs"),
+                    &consumer_queue_arn(owner),
+                )
+                .await
+            }
+            App::Payments => {
+                let name = format!("/{holder}/{}", payments_table::PARAMETER);
+                self.put(&name, &payments_arn(owner)).await
+            }
+        }
     }
 
     async fn put(&self, name: &str, value: &str) -> Result<(), ProvisionError> {
@@ -423,6 +577,33 @@ fn resource_name(app: App, owner: &Environment) -> String {
     format!("{}-{owner}-{suffix}", app.as_str())
 }
 
+/// Queue and table of an environment's consumer.
+pub(crate) fn consumer_home(owner: &Environment) -> ConsumerHome {
+    ConsumerHome {
+        queue: consumer_queue_arn(owner)
+            .parse()
+            .expect("a derived name is a queue's name"),
+        table: table_arn(&resource_name(App::Consumer, owner))
+            .parse()
+            .expect("a derived name is a table's name"),
+    }
+}
+
+/// An environment's payments table.
+pub(crate) fn payments_home(owner: &Environment) -> TableArn {
+    payments_arn(owner)
+        .parse()
+        .expect("a derived name is a table's name")
+}
+
+fn consumer_queue_arn(owner: &Environment) -> String {
+    queue_arn(&resource_name(App::Consumer, owner))
+}
+
+fn payments_arn(owner: &Environment) -> String {
+    table_arn(&resource_name(App::Payments, owner))
+}
+
 fn queue_arn(name: &str) -> String {
     format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
 }
@@ -441,6 +622,23 @@ fn failed(resource: &str, error: &(dyn std::error::Error + 'static)) -> Provisio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unfinished_move_is_read_as_it_was_written() {
+        let (silo, pool): (Environment, Environment) = (
+            "tenant-1".parse().expect("valid"),
+            "pool-1".parse().expect("valid"),
+        );
+        for leave_data in [false, true] {
+            let changes = WITH_DATA.map(|app| (app, (silo.clone(), pool.clone())));
+            let journal = Journal {
+                changes: changes.into(),
+                leave_data,
+            };
+            assert_eq!(journal.to_string().parse(), Ok(journal));
+        }
+        assert!("consumer=tenant-1".parse::<Journal>().is_err());
+    }
 
     #[test]
     fn names_follow_the_contract_and_are_the_same_in_every_run() {

@@ -2,29 +2,28 @@
 //! then stops the apps that are no longer desired.
 //!
 //! A tenant gets its queue, tables and parameters before its apps start, and its routes once the apps are ready. It loses
-//! its routes before its apps stop. Every step is idempotent: after a failure, all of them are repeated.
+//! its routes before its apps stop. A tenant whose data has to move, or that leaves, changes in a transition of its own,
+//! which the reconciler does not wait for. Every step is idempotent: after a failure, all of them are repeated.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tenantctl::git::Oid;
+use tenantry_tenancy::environment::Environment;
 use tenantry_tenancy::generation::Generation;
 use tenantry_tenancy::tenant::TenantId;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::environments::Environments;
-use crate::gateway::Gateway;
-use crate::provision::{ProvisionError, Provisioner, Purge};
+use crate::plane::{Plane, ReconcileError};
+use crate::provision::{ProvisionError, Provisioner, Purge, Registered};
 use crate::repository::{BranchStamp, DesiredState, GitopsRepository};
-use crate::topology::{TenantSpec, TenantState, Topology};
+use crate::topology::{App, TenantSpec, TenantState, Topology};
+use crate::transition::{Owners, Transitions, Work, changes};
 
-/// Time limit for the apps to become ready.
-const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Tenants provisioned concurrently.
 const AT_ONCE: usize = 16;
 /// Time until no service uses a registration any more that was changed or deleted: its refresh age, and one call.
@@ -35,110 +34,219 @@ const MAX_PURGES: u32 = 10;
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 pub(crate) struct Reconciler {
-    pub(crate) provisioner: Provisioner,
-    pub(crate) environments: Arc<Environments>,
-    pub(crate) gateway: Gateway,
+    plane: Plane,
+    transitions: Transitions,
     /// The topology applied last.
     pub(crate) applied: Topology,
+    /// Tenants that an apply has begun to change and not finished. A later commit may ask for their applied state again.
+    unfinished: BTreeSet<TenantId>,
     /// Former owners of ids.
-    pub(crate) retired: HashMap<TenantId, Retired>,
+    retired: HashMap<TenantId, Retired>,
 }
 
 /// A former owner of an id. The id is free for another owner once the task has ended: until then, services may use the
 /// owner's registration, and its items may be in the pools' tables.
-pub(crate) struct Retired {
+struct Retired {
     generation: Generation,
     until_free: AbortOnDropHandle<()>,
 }
 
-/// A topology was not applied, or only in part.
-#[derive(Debug, thiserror::Error)]
-pub enum ReconcileError {
-    #[error("provisioning failed: {0}")]
-    Provision(#[from] ProvisionError),
-    #[error("{0}")]
-    Environment(String),
+/// What has to be done for the tenants that a commit changes.
+#[derive(Default)]
+struct Changed<'a> {
+    /// Their data is where it has to be, or they are new.
+    settled: Vec<&'a TenantSpec>,
+    /// Each in a transition of its own.
+    transitions: Vec<Work>,
+    /// Their resources are deleted.
+    deleted: Vec<&'a TenantSpec>,
 }
 
 impl Reconciler {
+    pub(crate) fn new(plane: Plane, shutdown: CancellationToken) -> Self {
+        Self {
+            plane,
+            transitions: Transitions::new(shutdown),
+            applied: Topology::default(),
+            unfinished: BTreeSet::new(),
+            retired: HashMap::new(),
+        }
+    }
+
     /// Applies a topology and returns the number of tenants changed.
     ///
     /// # Errors
     /// [`ReconcileError`]: running apps keep running, and the next call starts over.
     pub(crate) async fn apply(&mut self, desired: Topology) -> Result<usize, ReconcileError> {
-        let (provisioner, applied) = (&self.provisioner, &self.applied);
+        let provisioner = self.plane.provisioner();
         for (pool, apps) in &desired.pools {
-            if applied.pools.get(pool) != Some(apps) {
+            if self.applied.pools.get(pool) != Some(apps) {
                 provisioner.provision_pool(pool, apps).await?;
             }
         }
         let changed: Vec<&TenantSpec> = desired
             .tenants
             .values()
-            .filter(|tenant| applied.tenants.get(&tenant.id) != Some(*tenant))
+            .filter(|tenant| {
+                self.applied.tenants.get(&tenant.id) != Some(*tenant)
+                    || self.unfinished.contains(&tenant.id)
+            })
             .collect();
+        // A tenant whose release was removed without offboarding keeps its data, but is suspended.
+        let removed: Vec<TenantId> = self
+            .applied
+            .tenants
+            .keys()
+            .filter(|id| !desired.tenants.contains_key(*id))
+            .cloned()
+            .collect();
+        let count = changed.len() + removed.len();
+        for id in changed.iter().map(|tenant| &tenant.id).chain(&removed) {
+            self.unfinished.insert(id.clone());
+            self.transitions.end(&Environment::Silo(id.clone())).await;
+        }
+
         for tenant in &changed {
-            let before = applied.tenants.get(&tenant.id);
+            let before = self.applied.tenants.get(&tenant.id);
             if let Some(before) = before.filter(|before| before.generation != tenant.generation) {
                 if !self.retired.contains_key(&before.id) {
-                    provisioner.suspend(&before.id).await?;
+                    self.plane.provisioner().suspend(&before.id).await?;
                 }
                 retire(&mut self.retired, before, None);
             }
             wait_for_id(&mut self.retired, tenant).await;
         }
-        let provisioned = changed
+        let owners: Owners = [&desired, &self.applied]
+            .into_iter()
+            .flat_map(|topology| topology.pools.keys().cloned())
+            .collect();
+        let Changed {
+            settled,
+            transitions,
+            deleted,
+        } = self.sort(changed, &removed, &owners).await?;
+        let provisioner = self.plane.provisioner();
+        let provisioned = settled
             .iter()
-            .map(|tenant| provisioner.provision_tenant(tenant).boxed());
+            .map(|tenant| provision(provisioner, tenant).boxed());
         concurrently(provisioned.collect()).await?;
 
-        // A tenant whose release was removed without offboarding keeps its data, but is suspended.
-        let removed: Vec<_> = applied
-            .tenants
-            .keys()
-            .filter(|id| !desired.tenants.contains_key(*id))
-            .collect();
-        for tenant in &removed {
-            if let TenantState::Onboarded { .. } = applied.tenants[*tenant].state {
-                provisioner.suspend(tenant).await?;
+        let in_transition: BTreeSet<Environment> =
+            transitions.iter().map(Work::environment).collect();
+        let mut targets = desired.targets();
+        targets.retain(|(environment, _)| {
+            !in_transition.contains(environment) && !self.transitions.owns(environment)
+        });
+        self.plane.start(&targets).await?;
+        self.plane.route(|routed| {
+            routed.extend(
+                settled
+                    .iter()
+                    .map(|tenant| (tenant.id.clone(), (*tenant).clone())),
+            );
+            for gone in transitions
+                .iter()
+                .filter_map(Work::unrouted)
+                .chain(deleted.iter().map(|tenant| &tenant.id))
+            {
+                routed.remove(gone);
             }
-            retire(&mut self.retired, &applied.tenants[*tenant], None);
+        });
+
+        let deleted_silos: BTreeSet<_> = deleted.iter().map(|tenant| tenant.silo()).collect();
+        let (mut stopping, mut draining) = (Vec::new(), BTreeSet::new());
+        for target in self.plane.environments().targets() {
+            let (environment, app) = &target;
+            if targets.contains(&target)
+                || in_transition.contains(environment)
+                || self.transitions.owns(environment)
+            {
+                continue;
+            }
+            if *app == App::Consumer && !deleted_silos.contains(environment) {
+                draining.insert(environment.clone());
+            } else {
+                stopping.push((environment.clone(), self.plane.environments().stop(&target)));
+            }
         }
-
-        let targets = desired.targets();
-        self.environments
-            .start(&targets, READY_WITHIN)
-            .await
-            .map_err(ReconcileError::Environment)?;
-        self.gateway.set_rules(&desired, &self.environments);
-        let stopping: Vec<_> = self
-            .environments
-            .targets()
-            .difference(&targets)
-            .map(|target| (target.0.clone(), self.environments.stop(target)))
-            .collect();
-
-        let deleted: Vec<_> = changed
-            .iter()
-            .filter(|tenant| tenant.state == TenantState::Offboarded { delete_data: true })
-            .collect();
         // An app must not write to deleted resources. Apps of other tenants may stop later.
         for (environment, stopped) in stopping {
-            if deleted.iter().any(|tenant| tenant.silo() == environment) {
+            if deleted_silos.contains(&environment) {
                 stopped.await;
             }
         }
         let deletions = deleted
             .iter()
-            .map(|tenant| provisioner.delete_data(tenant).boxed());
+            .map(|tenant| self.plane.provisioner().delete_data(tenant).boxed());
         concurrently(deletions.collect()).await?;
+        for id in &removed {
+            retire(&mut self.retired, &self.applied.tenants[id], None);
+        }
         for tenant in deleted {
+            let provisioner = self.plane.provisioner();
             let purge = provisioner.purge(tenant.id.clone(), desired.pools.keys());
             retire(&mut self.retired, tenant, Some(purge));
         }
-        let changed = changed.len() + removed.len();
+        let draining = draining.into_iter().map(Work::EndConsumer);
+        for work in transitions.into_iter().chain(draining) {
+            self.transitions.begin(&self.plane, &owners, work);
+        }
+        self.unfinished.clear();
         self.applied = desired;
-        Ok(changed)
+        Ok(count)
+    }
+
+    /// Decides what each changed tenant needs.
+    async fn sort<'a>(
+        &self,
+        changed: Vec<&'a TenantSpec>,
+        removed: &[TenantId],
+        pools: &Owners,
+    ) -> Result<Changed<'a>, ReconcileError> {
+        let mut lookups: Vec<BoxFuture<'_, Result<_, ProvisionError>>> = Vec::new();
+        for tenant in changed {
+            lookups.push(Box::pin(async move {
+                let owners = owners_of(&tenant.id, pools);
+                let provisioner = self.plane.provisioner();
+                Ok((tenant, provisioner.registered(&tenant.id, &owners).await?))
+            }));
+        }
+        let registered: Vec<(&TenantSpec, Registered)> = stream::iter(lookups)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut sorted = Changed::default();
+        for (tenant, registered) in registered {
+            match tenant.state {
+                TenantState::Onboarded { tier, status } => {
+                    if registered.unfinished.is_none() && changes(tenant, &registered).is_empty() {
+                        sorted.settled.push(tenant);
+                    } else {
+                        let tenant = tenant.clone();
+                        sorted.transitions.push(Work::Move {
+                            tenant,
+                            tier,
+                            status,
+                        });
+                    }
+                }
+                TenantState::Offboarded { delete_data } => {
+                    self.plane.provisioner().suspend(&tenant.id).await?;
+                    if delete_data {
+                        sorted.deleted.push(tenant);
+                    } else {
+                        sorted.transitions.push(Work::Leave(tenant.id.clone()));
+                    }
+                }
+            }
+        }
+        for tenant in removed {
+            if let TenantState::Onboarded { .. } = self.applied.tenants[tenant].state {
+                self.plane.provisioner().suspend(tenant).await?;
+                sorted.transitions.push(Work::Leave(tenant.clone()));
+            }
+        }
+        Ok(sorted)
     }
 
     /// Applies each new commit of the repository until the token is cancelled. `seen` is the stamp of the branch before its
@@ -198,6 +306,7 @@ impl Reconciler {
             }
             last = Some(commit);
         }
+        self.transitions.end_all().await;
     }
 
     /// Applies a topology until that succeeds, the branch changes or the token is cancelled. Returns the number of tenants
@@ -223,6 +332,23 @@ impl Reconciler {
             }
         }
     }
+}
+
+/// The environments that a tenant's data may be in.
+fn owners_of(tenant: &TenantId, pools: &Owners) -> Owners {
+    let mut owners = pools.clone();
+    owners.insert(Environment::Silo(tenant.clone()));
+    owners
+}
+
+/// Creates the resources of the tenant's own apps, and its registration.
+async fn provision(provisioner: &Provisioner, tenant: &TenantSpec) -> Result<(), ProvisionError> {
+    let TenantState::Onboarded { tier, status } = tenant.state else {
+        return Ok(());
+    };
+    provisioner.create_silo(tenant).await?;
+    provisioner.register(tenant, tier).await?;
+    provisioner.put_status(&tenant.id, status).await
 }
 
 /// Keeps the id from another owner until no service uses this owner's registration, and its items are purged.

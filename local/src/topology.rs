@@ -37,6 +37,8 @@ pub(crate) struct TenantSpec {
     pub(crate) state: TenantState,
     /// Placement of each app that runs.
     pub(crate) placements: BTreeMap<App, Placement>,
+    /// Whether a move leaves stored events and payments in the former tables.
+    pub(crate) leave_data: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +163,7 @@ impl Topology {
             generation,
             state,
             placements,
+            leave_data: release.leave_data,
         })
     }
 
@@ -170,13 +173,9 @@ impl Topology {
             .pools
             .iter()
             .flat_map(|(pool, apps)| apps.iter().map(|app| (pool.clone(), *app)));
-        let silos = self.tenants.values().flat_map(|tenant| {
-            App::ALL
-                .into_iter()
-                .filter(|app| tenant.is_siloed(*app))
-                .map(|app| (tenant.silo(), app))
-        });
-        pools.chain(silos).collect()
+        pools
+            .chain(self.tenants.values().flat_map(TenantSpec::targets))
+            .collect()
     }
 
     /// The tenants that are not offboarded.
@@ -196,6 +195,25 @@ impl TenantSpec {
         self.placements
             .get(&app)
             .map(|placement| &placement.environment)
+    }
+
+    /// The apps in the tenant's own environment.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = Target> {
+        App::ALL
+            .into_iter()
+            .filter(|app| self.is_siloed(*app))
+            .map(|app| (self.silo(), app))
+    }
+
+    /// The tenant with some apps in other environments.
+    pub(crate) fn with_homes(&self, homes: &BTreeMap<App, Environment>) -> Self {
+        let mut spec = self.clone();
+        for (app, environment) in homes {
+            if let Some(placement) = spec.placements.get_mut(app) {
+                placement.environment = environment.clone();
+            }
+        }
+        spec
     }
 
     pub(crate) fn is_siloed(&self, app: App) -> bool {

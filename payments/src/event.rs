@@ -82,7 +82,7 @@ impl PaymentEvent {
     }
 }
 
-/// Returns the event of the owner with this id and JSON text.
+/// Returns the owner's event with this id and JSON text.
 ///
 /// # Errors
 /// [`NotJson`] if the text is not JSON.

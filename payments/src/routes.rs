@@ -23,7 +23,7 @@ use tenantry_service::openapi::{BodyErrors, Errors, KeyHeader, TenantHeader, Tra
 use tenantry_service::telemetry::RequestContext;
 use tenantry_service::{Http, cursor, page};
 use tenantry_tenancy::environment::Environment;
-use tenantry_tenancy::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::Tier;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use utoipa::ToSchema;
@@ -80,15 +80,20 @@ impl Payments {
     /// Returns the ledger for a tenant whose payments are in this environment's table.
     ///
     /// # Errors
-    /// 403 if the tenant's payments are in another table, 503 while the environment has no table.
+    /// 403 if the tenant's payments are in another table, 503 while the environment has no table, or while the tenant moves
+    /// and a route or this registration may be older than the move.
     fn ledger_for(&self, tenant: &Tenant) -> Result<&OpenLedger, ApiError> {
         let open = self.0.open.get().ok_or_else(|| {
             let msg =
                 "Unavailable: the environment has no payments table yet; try again after Retry-After seconds";
             ApiError::unavailable("table_missing", msg)
         })?;
-        if is_stored_in(&open.table, self.0.http.environment(), tenant) {
+        let environment = self.0.http.environment();
+        if is_stored_in(&open.table, environment, tenant) {
             return Ok(open);
+        }
+        if tenant.status == Status::Moving || tenant.moved_from.as_ref() == Some(environment) {
+            return Err(ApiError::moving());
         }
         let msg = "Forbidden: the tenant's payments are stored in another environment";
         Err(ApiError::new(
@@ -98,10 +103,10 @@ impl Payments {
         ))
     }
 
-    /// As [`Self::ledger_for`], for a request that writes.
+    /// Returns the ledger as [`Self::ledger_for`] does, for a request that writes.
     ///
     /// # Errors
-    /// 503 while the tenant's payments are being moved, too.
+    /// Those of [`Self::ledger_for`], and 503 while the tenant's payments move.
     fn ledger_to_write(&self, tenant: &Tenant) -> Result<&OpenLedger, ApiError> {
         if tenant.status == Status::Moving {
             return Err(ApiError::moving());
@@ -109,12 +114,21 @@ impl Payments {
         self.ledger_for(tenant)
     }
 
-    async fn read_body(&self, tenant: &TenantId, body: Body) -> Result<Bytes, ApiError> {
-        self.0
-            .http
-            .bodies()
-            .read(tenant, body, MAX_BODY_BYTES)
-            .await
+    /// Reads the body of a request that writes, and returns it with the ledger. The ledger is chosen after a slow body,
+    /// because the tenant's payments may have moved meanwhile.
+    ///
+    /// # Errors
+    /// Those of the body and of [`Self::ledger_to_write`].
+    async fn body_and_ledger(
+        &self,
+        admitted: &mut Admitted,
+        body: Body,
+    ) -> Result<(Bytes, &OpenLedger), ApiError> {
+        let http = &self.0.http;
+        let body = http.bodies().read(&admitted.tenant, body, MAX_BODY_BYTES);
+        let body = body.await?;
+        admitted.renew(http).await?;
+        Ok((body, self.ledger_to_write(&admitted.registration)?))
     }
 
     /// Applies a change on its own task, and publishes its event once the change is committed.
@@ -190,14 +204,15 @@ fn is_stored_in(table: &TableArn, environment: &Environment, tenant: &Tenant) ->
     )
 )]
 pub(crate) async fn charge(
-    admitted: Admitted,
+    mut admitted: Admitted,
     State(payments): State<Payments>,
     key: IdempotencyKey,
     context: RequestContext,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let open = payments.ledger_to_write(&admitted.registration)?;
-    let new = new_charge(&payments.read_body(&admitted.tenant, body).await?)?;
+    payments.ledger_to_write(&admitted.registration)?;
+    let (body, open) = payments.body_and_ledger(&mut admitted, body).await?;
+    let new = new_charge(&body)?;
     let owner = admitted.registration.owner();
     let (ledger, request) = (open.ledger.clone(), KeyedRequest { owner, key });
     let change = || async move { ledger.charge(&request, new).await };
@@ -226,16 +241,17 @@ pub(crate) async fn charge(
     )
 )]
 pub(crate) async fn refund(
-    admitted: Admitted,
+    mut admitted: Admitted,
     State(payments): State<Payments>,
     id: Result<Path<String>, PathRejection>,
     key: IdempotencyKey,
     context: RequestContext,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let open = payments.ledger_to_write(&admitted.registration)?;
+    payments.ledger_to_write(&admitted.registration)?;
     let id = charge_id(id)?;
-    let amount = new_refund(&payments.read_body(&admitted.tenant, body).await?)?;
+    let (body, open) = payments.body_and_ledger(&mut admitted, body).await?;
+    let amount = new_refund(&body)?;
     let owner = admitted.registration.owner();
     let (ledger, request) = (open.ledger.clone(), KeyedRequest { owner, key });
     let change = || async move { ledger.refund(&request, id, amount).await };

@@ -165,18 +165,13 @@ fn check_tier(registration: &Tenant, claimed: Option<Tier>) -> Result<(), ApiErr
     )
 )]
 pub(crate) async fn accept(
-    admitted: Admitted<ClaimedTier>,
+    mut admitted: Admitted<ClaimedTier>,
     State(producer): State<Producer>,
     key: Option<IdempotencyKey>,
     context: RequestContext,
     body: Body,
 ) -> Result<Json<Accepted>, ApiError> {
-    let Admitted {
-        tenant,
-        registration,
-        ..
-    } = &admitted;
-    check_tier(registration, admitted.claim.0)?;
+    check_tier(&admitted.registration, admitted.claim.0)?;
     let timeout = REQUEST_TIMEOUT.saturating_sub(admitted.since.elapsed());
     let Inner {
         http,
@@ -184,7 +179,14 @@ pub(crate) async fn accept(
         max_body_bytes,
         ..
     } = &*producer.0;
-    let payload = parse_payload(&http.bodies().read(tenant, body, *max_body_bytes).await?)?;
+    let body = http.bodies().read(&admitted.tenant, body, *max_body_bytes);
+    let payload = parse_payload(&body.await?)?;
+    admitted.renew(http).await?;
+    let Admitted {
+        tenant,
+        registration,
+        ..
+    } = &admitted;
     let owner = registration.owner();
     let message_id = key
         .as_ref()

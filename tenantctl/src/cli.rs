@@ -14,6 +14,7 @@ mod output;
 mod progress;
 mod purge;
 mod repository;
+mod settle;
 mod work;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ use clap::{CommandFactory, Parser};
 use self::arguments::{Cli, Command};
 use self::exit::{CliError, Exit};
 use self::output::print;
+use crate::data::moves::Timing;
 use crate::git::answer_askpass;
 
 /// Runs the command of the process's arguments.
@@ -55,6 +57,20 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Diff { change } => change::diff(&global, change),
         Command::List { tier } => list::run(&global, tier),
         Command::Lint => lint::run(&global),
+        Command::Settle {
+            tenant,
+            registry_refresh_seconds,
+            count_seconds,
+            late_seconds,
+        } => {
+            let timing = Timing {
+                refresh: registry_refresh_seconds,
+                request: settle::REQUEST,
+                count: count_seconds,
+                late: late_seconds,
+            };
+            settle::run(&global, tenant, timing)
+        }
         Command::Handle {
             kind,
             message_base64,

@@ -44,6 +44,9 @@ pub const HOLD_ANNOTATION: &str = "tenantry.dev/hold";
 /// The annotation of a tombstone with the former tier.
 pub const OFFBOARDED_ANNOTATION: &str = "tenantry.dev/offboarded-from";
 
+/// The annotation of a tenant whose last move left its stored events and payments in the former tables, on purpose.
+pub const LEAVE_DATA_ANNOTATION: &str = "tenantry.dev/leave-data";
+
 /// Whether a path belongs to the tenants, the pools, the templates or the lists on the way to them.
 pub(crate) fn is_ours(path: &RepoPath) -> bool {
     path.as_str()

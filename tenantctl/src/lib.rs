@@ -1,7 +1,7 @@
 //! The tenant lifecycle as edits of a GitOps repository.
 //!
 //! The core is pure: [`plan::plan`] turns a [`tree::Tree`] and a [`request::Request`] into edits, and [`lint::lint`] checks a
-//! tree. Only `git`, `apply` and `worker` open sockets or start programs.
+//! tree. Only `git`, `apply`, `worker` and `data` open sockets or start programs.
 //!
 //! Only parsed types reach a path or a template: `TenantId`, `Tier`, `ReleaseVersion`. An edit changes the bytes that it must
 //! and no others.
@@ -9,6 +9,7 @@
 pub mod apply;
 mod chart;
 pub mod cli;
+pub mod data;
 #[cfg(test)]
 mod fuzz_targets;
 pub mod git;

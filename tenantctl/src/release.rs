@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::layout::{HOLD_ANNOTATION, NAMESPACE, OFFBOARDED_ANNOTATION, TIER_LABEL};
+use crate::layout::{
+    HOLD_ANNOTATION, LEAVE_DATA_ANNOTATION, NAMESPACE, OFFBOARDED_ANNOTATION, TIER_LABEL,
+};
 use crate::tenant_file::{TenantFile, is_release};
 use crate::tree::{RepoPath, Tree, TreeError};
 use crate::yaml::{Node, YamlError};
@@ -29,6 +31,8 @@ pub struct Release {
     pub generation: Option<String>,
     /// Reason why waves skip the release.
     pub hold: Option<String>,
+    /// Whether the last move left stored events and payments in the former tables, on purpose.
+    pub leave_data: bool,
     /// The former tier of a tombstone.
     pub offboarded_from: Option<String>,
     pub apps: BTreeMap<String, AppPlacement>,
@@ -180,6 +184,8 @@ impl Release {
                     .map_or_else(|| value.to_string(), str::to_owned)
             }),
             hold: text(&["metadata", "annotations", HOLD_ANNOTATION]),
+            leave_data: text(&["metadata", "annotations", LEAVE_DATA_ANNOTATION]).as_deref()
+                == Some("true"),
             offboarded_from: text(&["metadata", "annotations", OFFBOARDED_ANNOTATION]),
             apps: chart::map(merged.get("apps"))
                 .map(|(app, values)| (app.clone(), placement(values)))

@@ -43,7 +43,7 @@ pub enum Request {
     Move {
         tenant: TenantId,
         to: Tier,
-        /// Accepts that stored events stay in the old table.
+        /// Leaves stored events and payments in the former tables.
         leave_data: bool,
     },
     /// Removes the tenant's routes; everything else stays.

@@ -228,15 +228,34 @@ def tables_of(tenant: str) -> list[str]:
     return [n for n in names if n.startswith((f"consumer-{tenant}-", f"payments-{tenant}-"))]
 
 
+def items_in(table: str, tenant: str) -> list[str]:
+    """Range keys of a tenant's items in a table."""
+    dynamodb = client("dynamodb")
+    sort = {"consumer": "message_id", "payments": "sk"}[table.partition("-")[0]]
+    pages = dynamodb.get_paginator("query").paginate(
+        TableName=table,
+        KeyConditionExpression="tenant_id = :t",
+        ExpressionAttributeValues={":t": {"S": tenant}},
+        ConsistentRead=True,
+    )
+    return [item[sort]["S"] for page in pages for item in page["Items"]]
+
+
 # The operator's side
 
 
 def tenantctl(*arguments: str) -> str:
-    """tenantctl at the operator's desk, against the cluster's repository."""
+    """tenantctl at the operator's desk, against the cluster's repository and AWS endpoint."""
     password = RUN / "git-password"
     password.write_text(GIT_LOGIN[1])
     program = Path((RUN / "programs").read_text()) / "tenantctl"
     environment = {**os.environ, "GITOPS_CACHE_DIR": str(RUN / "tenantctl"), "HOME": str(RUN)}
+    environment |= {
+        "AWS_ENDPOINT_URL": (RUN / "aws-endpoint").read_text().strip(),
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "homelab",
+        "AWS_SECRET_ACCESS_KEY": "homelab",
+    }
     login = ("--repository", GITOPS_REPOSITORY, "--password-file", str(password))
     done = subprocess.run(
         [str(program), *arguments, *login], capture_output=True, text=True, check=False, env=environment

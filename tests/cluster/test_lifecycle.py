@@ -14,7 +14,9 @@ from api import Api, is_current
 from bringup import docker_config
 from layout import REGISTRY, ROOT, RUN
 from machine import wait_for
-from saas import Load, check_stored, load
+from saas import Answer, Load, check_stored, load
+
+TIERS = ("basic", "advanced", "premium")
 
 
 def beside() -> list[Load]:
@@ -53,7 +55,10 @@ def test_a_tenants_whole_life_disturbs_no_other(api: Api, note: Any) -> None:
             saas.wait_for_release(api, "whole-life")
             time.sleep(2)
         assert own.bad == {}, str(own)
-        check_stored_across_move(own)
+        begin = time.monotonic()
+        settle("whole-life")
+        timed("settle the move", note, begin)
+        check_follows(own)
 
         begin = time.monotonic()
         saas.tenantctl("suspend", "whole-life")
@@ -74,31 +79,40 @@ def test_a_tenants_whole_life_disturbs_no_other(api: Api, note: Any) -> None:
     check_undisturbed(others)
 
 
-def check_stored_across_move(own: Load) -> None:
-    """Every accepted message is in the pool's table or in the tenant's own; none is lost."""
-    dynamodb = saas.client("dynamodb")
-    tables = {saas.parameters(owner)["consumer_ddb"].rpartition("/")[2] for owner in ("pool-1", own.tenant)}
-
-    def stored() -> set[str]:
-        found: set[str] = set()
-        for table in tables:
-            pages = dynamodb.get_paginator("query").paginate(
-                TableName=table,
-                KeyConditionExpression="tenant_id = :t",
-                ExpressionAttributeValues={":t": {"S": own.tenant}},
-                ProjectionExpression="message_id",
-            )
-            found |= {item["message_id"]["S"] for page in pages for item in page["Items"]}
-        return found
-
-    wait_for("every message in one of the tables", lambda: set(own.accepted) <= stored(), 90, 0.5)
+def settle(tenant: str) -> None:
+    """Moves the tenant's data once the cluster has applied its move; the endpoint counts messages exactly."""
+    saas.tenantctl("settle", tenant, "--count-seconds", "1", "--late-seconds", "5")
 
 
-@pytest.mark.parametrize(("before", "after"), [("premium", "advanced"), ("advanced", "basic"), ("basic", "advanced")])
+def check_follows(own: Load) -> None:
+    """Every accepted message is listed after the move. The tenant has no item in another table, and no message left."""
+    check_stored(own, seconds=90)
+    registered = saas.parameters(own.tenant)
+    homes = {registered[name].rpartition("/")[2] for name in ("consumer_ddb", "payments_ddb")}
+    for table in {*saas.tables_of(own.tenant), *saas.tables_of("pool-1")} - homes:
+        assert saas.items_in(table, own.tenant) == [], f"{own.tenant} has items in {table}, which it has left"
+    assert registered["status"] == "active"
+    assert not [name for name in registered if name.startswith("unsettled_")], registered
+    former = registered.get("retained_consumer_sqs")
+    if former:
+        sqs = saas.client("sqs")
+        url = sqs.get_queue_url(QueueName=former.rpartition(":")[2])["QueueUrl"]
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        assert set(counts.values()) == {"0"}, f"messages are left in {former}: {counts}"
+
+
+MOVES = [(before, after) for before in TIERS for after in TIERS if before != after]
+
+
+@pytest.mark.parametrize(("before", "after"), MOVES)
 def test_a_move_loses_nothing(api: Api, note: Any, before: str, after: str) -> None:
     tenant = f"mover-{before}-{after}"
     onboard(tenant, before)
     saas.wait_for_release(api, tenant)
+    charge = {"amount": 100, "currency": "EUR", "reference": "before", "metadata": {}}
+    recorded = saas.post("/payments/charges", tenant, charge, Idempotency_Key="before")
+    assert recorded.status == 201, recorded
     own = Load(tenant, rate=50, workers=4)
     with load(own):
         time.sleep(2)
@@ -109,7 +123,16 @@ def test_a_move_loses_nothing(api: Api, note: Any, before: str, after: str) -> N
         time.sleep(3)
     note(f"move {before} → {after}: {own}")
     assert own.bad == {}, str(own)
-    check_stored_across_move(own)
+    settle(tenant)
+    check_follows(own)
+
+    def repeated() -> Answer | None:
+        """The answer once the services have read that the payments have moved."""
+        answer = saas.post("/payments/charges", tenant, charge, Idempotency_Key="before")
+        return answer if answer.status != 503 else None
+
+    answer = wait_for("an answer of payments", repeated, 60, 0.5)
+    assert (answer.status, answer.body) == (200, recorded.body), "the key is known after the move"
     saas.tenantctl("offboard", tenant)
 
 

@@ -61,6 +61,7 @@ OPTIONS: dict[str, tuple[str, Manifest]] = {
     "another app": ("premium", {"apps": {"invoices": {"enabled": True, "image": {"repository": "invoices"}}}}),
     "data given up": ("premium", {"infra": {"deleteData": True}}),
     "what a move leaves": ("basic", {"infra": {"retain": ["consumer"]}}),
+    "a generation, as onboarding writes it": ("advanced", {"infra": {"vars": {"generation": "1770000000000"}}}),
     "a variable of the module": ("premium", {"infra": {"vars": {"message_retention_seconds": 86400}}}),
     "a later owner of an id": ("basic", {"infra": {"vars": {"generation": "1770000000000"}}}),
     "an offboarded tenant": (

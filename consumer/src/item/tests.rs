@@ -1,7 +1,7 @@
 use chrono::TimeZone;
 use proptest::prelude::*;
 
-use tenantry_tenancy::event::{Event, EventMessage, MAX_PAYLOAD_BYTES, Payload};
+use tenantry_tenancy::event::{Event, EventMessage, MAX_PAYLOAD_BYTES, Payload, identity};
 use tenantry_tenancy::tenant::TenantId;
 use uuid::Uuid;
 
@@ -96,6 +96,13 @@ fn only_a_message_without_id_and_generation_is_of_a_producer_that_knows_no_gener
     assert!(!knows_no_generation(&received));
     received.attributes.remove(ID_ATTRIBUTE);
     assert!(knows_no_generation(&received));
+    let forwarded = identity("6d1f9c0a-5a0e-4b7e-9f53-0f6b1a0c2d3e", 1_720_801_899_000);
+    let forwarded = forwarded.map(|(name, value)| (name.to_owned(), value));
+    received.attributes.extend(forwarded);
+    assert!(
+        knows_no_generation(&received),
+        "forwarded under the id of SQS"
+    );
     let number = "1770000000000".to_owned();
     received
         .attributes

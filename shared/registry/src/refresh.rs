@@ -160,7 +160,7 @@ impl Inner {
                         tracing::warn!(reason, "list of refused tenants not read, will retry");
                     }
                     Err(_) => {
-                        tracing::warn!("list of refused tenants not read in time, will retry")
+                        tracing::warn!("list of refused tenants not read in time, will retry");
                     }
                 }
             }

@@ -48,6 +48,9 @@ pub struct SourceError(pub String);
 
 /// Reads the queue and table of an environment's consumer.
 ///
+/// A silo's parameters are those of its tenant, so they name a pool's resources before the tenant has moved in and after
+/// it has moved out. A pool's resources are never a silo's: its consumer would dead-letter every other tenant's messages.
+///
 /// # Errors
 /// A [`LookupError`]; `Unknown` if one of the two parameters does not exist (yet).
 pub async fn environment_resources(
@@ -59,8 +62,11 @@ pub async fn environment_resources(
         format!("/{environment}/consumer_ddb"),
     );
     let values = read(source, vec![queue.clone(), table.clone()]).await?;
-    match (value(&values, &queue)?, value(&values, &table)?) {
-        (Some(queue), Some(table)) => Ok((queue, table)),
+    match (
+        value::<QueueArn>(&values, &queue)?,
+        value::<TableArn>(&values, &table)?,
+    ) {
+        (Some(queue), Some(table)) if may_own(environment, queue.name()) => Ok((queue, table)),
         _ => Err(LookupError::Unknown),
     }
 }
@@ -76,7 +82,18 @@ pub async fn environment_table(
 ) -> Result<TableArn, LookupError> {
     let name = format!("/{environment}/{parameter}");
     let values = read(source, vec![name.clone()]).await?;
-    value(&values, &name)?.ok_or(LookupError::Unknown)
+    value(&values, &name)?
+        .filter(|table: &TableArn| may_own(environment, table.name()))
+        .ok_or(LookupError::Unknown)
+}
+
+/// Whether a resource of this name can be the environment's own. Names are `<app>-<owner>-<suffix>`.
+fn may_own(environment: &Environment, resource: &str) -> bool {
+    let owner = resource.split_once('-').map_or("", |(_app, owner)| owner);
+    match environment {
+        Environment::Pool(_) => true,
+        Environment::Silo(_) => !owner.starts_with("pool-"),
+    }
 }
 
 async fn read(

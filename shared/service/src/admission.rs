@@ -4,6 +4,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
@@ -13,8 +14,12 @@ use tenantry_tenancy::tenant::TenantId;
 use tokio::time::Instant;
 
 use crate::error::ApiError;
+use crate::http::Http;
 use crate::overload::Permit;
 
+/// Age of an admission after which [`Admitted::renew`] looks the registration up again. A change of a registration applies
+/// to every request after the registry's refresh age and a request's time, so a slow body must not add to that.
+const RENEW_AFTER: Duration = Duration::from_millis(500);
 /// Tenants whose rates are remembered before idle ones are dropped.
 const MAX_RATES: usize = 100_000;
 
@@ -28,6 +33,20 @@ pub struct Admitted<C = ()> {
     pub since: Instant,
     pub claim: C,
     pub(crate) _permit: Permit,
+}
+
+impl<C> Admitted<C> {
+    /// Looks the registration up again if the request's body took long to arrive: the tenant may have moved meanwhile, or
+    /// may have been suspended.
+    ///
+    /// # Errors
+    /// As admission: 404, 403 or 503.
+    pub async fn renew(&mut self, http: &Http) -> Result<(), ApiError> {
+        if self.since.elapsed() >= RENEW_AFTER {
+            self.registration = http.admission().check_registration(&self.tenant).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Admits a tenant of this environment that is registered, active and within its rate.

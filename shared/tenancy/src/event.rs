@@ -19,6 +19,8 @@ pub const TENANT_ATTRIBUTE: &str = "tenant_id";
 pub const PRODUCER_ATTRIBUTE: &str = "producer_environment";
 /// Message attribute: the id that the response contained. Absent on messages of older producers.
 pub const ID_ATTRIBUTE: &str = "message_id";
+/// Message attribute of a forwarded message: when its first queue accepted it, in milliseconds since 1970.
+pub const ACCEPTED_ATTRIBUTE: &str = "accepted_at";
 /// Message and item attribute: the number of the owner's generation. Absent for the first one.
 pub const GENERATION_ATTRIBUTE: &str = "generation";
 /// Item attribute that sorts items whose id contains no time; all other items lack it.
@@ -61,6 +63,15 @@ pub struct EventMessage {
 pub fn id_of_key(owner: &Owner, key: &str) -> Uuid {
     // An owner's text has no slash, so two different pairs never give the same text.
     Uuid::new_v5(&KEY_NAMESPACE, format!("{owner}/{key}").as_bytes())
+}
+
+/// Attributes that keep the identity of a message in another queue: the id that SQS gave it, for a message without
+/// [`ID_ATTRIBUTE`], and its time of acceptance. A message keeps those that it has already.
+pub fn identity(sqs_id: &str, accepted_at_ms: i64) -> [(&'static str, String); 2] {
+    [
+        (ID_ATTRIBUTE, sqs_id.to_owned()),
+        (ACCEPTED_ATTRIBUTE, accepted_at_ms.to_string()),
+    ]
 }
 
 /// Reads the time from a UUIDv7, in milliseconds since 1970; returns `None` for other ids.

@@ -103,9 +103,8 @@ impl Tip<'_> {
         identified: &IdentifiedRequest,
         history: &mut Vec<RequestTrailers>,
     ) -> Result<Result<Applied, RequestError>, GitError> {
-        let generation = generation_now();
         let planned = check_namespace(&self.snapshot, &identified.request)
-            .and_then(|()| plan_for(&self.snapshot, &identified.request, generation));
+            .and_then(|()| plan_for(&self.snapshot, &identified.request, generation_now()));
         let planned = match planned {
             Ok(planned) => planned,
             Err(error) => return Ok(Err(error.into())),

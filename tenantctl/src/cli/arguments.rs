@@ -107,6 +107,25 @@ pub(super) enum Command {
         change: Change,
     },
 
+    /// Move the data of a tenant whose move the cluster has applied; payments can be written again afterwards
+    ///
+    /// It forwards the messages left in a former silo's queue and moves stored events and payments to the registered tables.
+    /// It needs the SDK's variables (`AWS_REGION`, credentials), may be repeated, and finds nothing the second time. `local`
+    /// does this itself.
+    Settle {
+        /// The tenant's id
+        tenant: TenantId,
+        /// REGISTRY_REFRESH_SECONDS of the services, with a margin
+        #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds(1, 86_400))]
+        registry_refresh_seconds: Duration,
+        /// Pause between the two counts that show a queue to be empty; Amazon SQS needs a minute
+        #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds(1, 3600))]
+        count_seconds: Duration,
+        /// Time after which the former home is emptied once more, for processes that could not read Parameter Store
+        #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds(1, 86_400))]
+        late_seconds: Duration,
+    },
+
     /// List the tenants and pools
     List {
         /// Only this tier
@@ -195,16 +214,16 @@ pub(super) enum Change {
 
     /// Change a tenant's tier
     ///
-    /// Between advanced and premium the queue and the table stay, with their content. A move from or to basic gives the
-    /// tenant another table: events stored so far stay in the old table, and GET /consumer/messages no longer shows them.
-    /// Such a move needs --leave-data.
+    /// The tenant's data follows: stored events, messages in queues, payments with their idempotency keys. On a cluster,
+    /// `tenantctl settle` moves it once the commit is applied. While payments move, requests that write them get 503 with
+    /// Retry-After; everything else goes on.
     Move {
         /// The tenant's id
         tenant: TenantId,
         /// The new tier
         #[arg(long, value_name = "TIER", value_parser = tier())]
         to: Tier,
-        /// Accept that events stored so far stay in the old table
+        /// Leave stored events and payments in the former tables; messages in queues move all the same
         #[arg(long)]
         leave_data: bool,
     },

@@ -68,15 +68,6 @@ pub enum PlanError {
     NotFound { tenant: TenantId },
     #[error("the canary wave is empty; name at least one tenant")]
     EmptyWave,
-    #[error(
-        "moving {tenant} from {from} to {to} changes its table: events stored so far stay in the old table, and \
-         `GET /consumer/messages` no longer shows them; accept this with `--leave-data`, or copy the events first"
-    )]
-    DataStaysBehind {
-        tenant: TenantId,
-        from: Tier,
-        to: Tier,
-    },
     #[error("{path}{}: {message}; `tenantctl lint` shows all problems", At(*line))]
     Broken {
         path: RepoPath,
@@ -111,7 +102,6 @@ impl PlanError {
             Self::Protected { .. } => "data_protected",
             Self::NotFound { .. } => "not_found",
             Self::EmptyWave => "empty_wave",
-            Self::DataStaysBehind { .. } => "data_stays_behind",
             Self::Broken { .. } => "broken_repository",
             Self::Tree(_) => "unreadable_repository",
         }
@@ -129,8 +119,7 @@ impl PlanError {
             Self::TemplateName { .. }
             | Self::NamespaceTaken { .. }
             | Self::LeadingDigit { .. }
-            | Self::EmptyWave
-            | Self::DataStaysBehind { .. } => PlanErrorKind::Invalid,
+            | Self::EmptyWave => PlanErrorKind::Invalid,
             Self::Broken { .. } | Self::Tree(_) => PlanErrorKind::Repository,
         }
     }

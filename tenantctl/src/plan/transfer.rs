@@ -2,22 +2,33 @@
 //!
 //! A manual change is a difference from the old tier's template. The name, namespace and release stay, so the move is an upgrade
 //! in place for Helm, and the same object for Terraform.
+//!
+//! The tenant's data follows: `local` copies it before and after the switch; on a cluster, `tenantctl settle` copies it after
+//! the switch, from the former resources, which `infra.retain` keeps. An annotation says that the data stays.
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use super::edits::Edits;
 use super::effect::{Effect, Plan};
 use super::error::PlanError;
+use super::find::ActiveTenant;
 use super::{find, template};
-use crate::layout::{self, TIER_LABEL};
+use crate::layout::{self, LEAVE_DATA_ANNOTATION, TIER_LABEL};
+use crate::release::Release;
 use crate::tenant_file::{TenantFile, VERSION};
-use crate::tree::Tree;
+use crate::tree::{RepoPath, Tree};
 use crate::yaml::{
     Document, Node, YamlError, append_document, comment_behind, parse, remove, set, set_comment,
 };
+
+/// Apps with data of their own.
+const WITH_DATA: [&str; 2] = ["consumer", "payments"];
+/// Apps whose queue and tables stay although they do not run in the silo.
+const RETAIN: [&str; 4] = ["spec", "values", "infra", "retain"];
+const LEAVE_DATA: [&str; 3] = ["metadata", "annotations", LEAVE_DATA_ANNOTATION];
 
 /// Values by their path of keys. A list is one value.
 type Leaves = BTreeMap<Vec<String>, Value>;
@@ -42,20 +53,22 @@ pub(super) fn transfer(
             effects: Vec::new(),
         });
     }
-    if has_own_table(from) != has_own_table(to) && !leave_data {
-        return Err(PlanError::DataStaysBehind {
-            tenant: tenant.clone(),
-            from,
-            to,
-        });
-    }
     let broken = |error| PlanError::in_file(&active.path, error);
     let file = TenantFile::parse(&active.text).map_err(broken)?;
     let version = file.version().map_err(broken)?;
     let old = template::instance(tree, from, tenant, version)?;
     let new = template::instance(tree, to, tenant, version)?;
-    let text = with_manual_changes(&old, &active.text, new).map_err(broken)?;
+    let mut text = with_manual_changes(&old, &active.text, new).map_err(broken)?;
     drop(file);
+    let retained = retained(&active, &path, &text).map_err(broken)?;
+    if !retained.is_empty() {
+        let index = TenantFile::parse(&text).map_err(broken)?.index;
+        text = set(&text, index, &RETAIN, &json!(retained)).map_err(broken)?;
+    }
+    if leave_data {
+        let index = TenantFile::parse(&text).map_err(broken)?.index;
+        text = set(&text, index, &LEAVE_DATA, &Value::from("true")).map_err(broken)?;
+    }
     edits.write(path.clone(), None, text);
     edits.unlist(&active.path)?;
     edits.delete(active.path, active.text);
@@ -72,12 +85,21 @@ pub(super) fn transfer(
     })
 }
 
-/// Whether the tenants of a tier have a table of their own; others share the pool's table.
-fn has_own_table(tier: Tier) -> bool {
-    match tier {
-        Tier::Basic => false,
-        Tier::Advanced | Tier::Premium => true,
-    }
+/// Returns the apps whose former queue and tables stay: the tenant has left them, and the data is still to be moved from
+/// there, or stays.
+fn retained(active: &ActiveTenant, path: &RepoPath, new: &str) -> Result<Vec<String>, YamlError> {
+    let before = Release::of(&active.path, &TenantFile::parse(&active.text)?)?;
+    let after = Release::of(path, &TenantFile::parse(new)?)?;
+    let is_enabled =
+        |release: &Release, app: &str| release.apps.get(app).is_some_and(|app| app.enabled);
+    let mut retained: Vec<String> = WITH_DATA
+        .into_iter()
+        .filter(|app| is_enabled(&before, app) || before.retain.iter().any(|kept| kept == app))
+        .filter(|app| !is_enabled(&after, app))
+        .map(str::to_owned)
+        .collect();
+    retained.sort();
+    Ok(retained)
 }
 
 /// Returns `new` with every change from `old` to `actual`, except those that make the tier.
@@ -154,6 +176,8 @@ fn identity<'d>(document: &'d Document<'_>) -> [Option<&'d str>; 4] {
 fn is_set_by_tier(path: &[String], template: &Leaves) -> bool {
     match keys(path).as_slice() {
         ["metadata", "labels", label] => *label == TIER_LABEL,
+        // Each move decides anew whether the data follows, and which former resources stay.
+        path if path == LEAVE_DATA || path == RETAIN => true,
         ["spec", "dependsOn"] | ["spec", "values", "tier"] => true,
         ["spec", "values", "apps", app, "enabled" | "envId"]
         | ["spec", "values", "apps", app, "ingress", "enabled"] => template

@@ -556,42 +556,81 @@ fn a_move_keeps_the_release_and_manual_changes() {
         leave_data: false,
     };
     run(&mut tree, &back).expect("moved back");
+    // The payments table of the silo stays until its data is moved.
+    let advanced = text(&tree, file);
+    let line = advanced
+        .lines()
+        .find(|line| line.contains("retain:"))
+        .expect("it is retained");
+    assert!(
+        line.contains("payments") && !line.contains("consumer"),
+        "{line}"
+    );
+    let without = advanced.replace(&format!("{line}\n"), "");
+    tree.insert(path(file), without);
     let said = |tree: &MemoryTree| releases(tree).expect("releases");
     assert_eq!(said(&tree), said(&before));
     assert!(only(&tree, "id").message.contains("ResourceQuota"));
 }
 
 #[test]
-fn a_move_that_changes_the_table_needs_leave_data() {
-    for (tenant, to) in [
-        ("tenant-1", Tier::Basic),
-        ("tenant-2", Tier::Premium),
-        ("tenant-2", Tier::Advanced),
-        ("tenant-3", Tier::Basic),
+fn a_move_takes_the_data_along_unless_it_is_told_to_leave_it() {
+    let stays = |tree: &MemoryTree, tenant: &str| {
+        let releases = releases(tree).expect("releases");
+        releases
+            .iter()
+            .any(|release| release.tenant == tenant && release.leave_data)
+    };
+    for (tenant, from, to) in [
+        ("tenant-1", Tier::Premium, Tier::Basic),
+        ("tenant-2", Tier::Basic, Tier::Premium),
+        ("tenant-2", Tier::Basic, Tier::Advanced),
+        ("tenant-3", Tier::Advanced, Tier::Basic),
     ] {
         let mut tree = seed();
-        let request = |leave_data| Request::Move {
+        let request = |to, leave_data| Request::Move {
             tenant: id(tenant),
             to,
             leave_data,
         };
-        let error = plan(&tree, &request(false)).expect_err("data would stay behind");
-        assert_eq!(
-            (error.code(), error.kind()),
-            ("data_stays_behind", PlanErrorKind::Invalid)
-        );
-        run(&mut tree, &request(true)).expect("moved");
+        run(&mut tree, &request(to, false)).expect("moved");
         assert_clean(&tree);
+        assert!(!stays(&tree, tenant));
         let fresh = {
             let mut tree = seed();
             run(&mut tree, &onboard("fresh", to, "0.0")).expect("onboarded");
             text(&tree, &format!("tenants/{to}/fresh.yaml")).replace("fresh", tenant)
         };
+        let moved = text(&tree, &format!("tenants/{to}/{tenant}.yaml"));
+        let retained = |line: &&str| line.contains("retain:");
         assert_eq!(
-            text(&tree, &format!("tenants/{to}/{tenant}.yaml")),
-            fresh,
-            "as onboarding would write it"
+            moved
+                .lines()
+                .filter(|line| !retained(line))
+                .collect::<Vec<_>>(),
+            fresh.lines().collect::<Vec<_>>(),
+            "as onboarding would write it, beside the resources that stay"
         );
+        let releases = releases(&tree).expect("releases");
+        let release = releases
+            .into_iter()
+            .rfind(|release| release.tenant == tenant);
+        let expected: &[&str] = match (from, to) {
+            (Tier::Premium, Tier::Basic) => &["consumer", "payments"],
+            (Tier::Advanced, Tier::Basic) => &["consumer"],
+            _ => &[],
+        };
+        assert_eq!(release.expect("there").retain, expected, "{tenant} to {to}");
+        let mut left = seed();
+        run(&mut left, &request(to, true)).expect("moved");
+        assert_clean(&left);
+        assert!(stays(&left, tenant));
+        run(&mut left, &request(from, false)).expect("moved back");
+        assert_clean(&left);
+        assert!(!stays(&left, tenant), "each move decides anew");
+        if from != Tier::Basic {
+            assert_eq!(left, seed(), "nothing of the silo is left to be retained");
+        }
     }
 }
 

@@ -31,8 +31,10 @@ resource "aws_sqs_queue" "consumer" {
     maxReceiveCount     = 5
   })
 
-  # This tag allows the pool's producer to send here, see policies.tf.
-  tags = merge(local.tags, { "tenantry/producer" = local.producer_environment })
+  # These tags allow the pool's producer to send here, and its consumer to forward, see policies.tf.
+  tags = merge(local.tags, { "tenantry/producer" = local.producer_environment }, local.is_pool ? {} : {
+    "tenantry/pool" = var.pool_id
+  })
 }
 
 resource "aws_sqs_queue" "dead_letter" {

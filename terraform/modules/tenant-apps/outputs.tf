@@ -46,7 +46,8 @@ output "reader_role_arn" {
 output "parameter_names" {
   description = "Names of the parameters that this module writes."
   value = sort([
-    for parameter in concat(values(aws_ssm_parameter.tenant), aws_ssm_parameter.generation, values(aws_ssm_parameter.index)) :
-    parameter.name
+    for parameter in concat(
+      values(aws_ssm_parameter.first), values(aws_ssm_parameter.tenant), aws_ssm_parameter.generation, values(aws_ssm_parameter.index)
+    ) : parameter.name
   ])
 }

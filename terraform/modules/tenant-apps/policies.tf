@@ -52,6 +52,14 @@ locals {
     Resource  = "arn:${local.partition}:sqs:${local.region}:${local.account}:consumer-*"
     Condition = { StringEquals = { "aws:ResourceTag/tenantry/producer" = var.tenant_id } }
   }
+  # A tenant that has moved from the pool to its silo: the pool's consumer forwards its late messages.
+  forward_to_tenants = {
+    Sid       = "ForwardToTenantsThatHaveMoved"
+    Effect    = "Allow"
+    Action    = ["sqs:SendMessage", "sqs:GetQueueUrl"]
+    Resource  = "arn:${local.partition}:sqs:${local.region}:${local.account}:consumer-*"
+    Condition = { StringEquals = { "aws:ResourceTag/tenantry/pool" = var.tenant_id } }
+  }
   send_to_own = {
     Sid      = "SendToQueue"
     Effect   = "Allow"
@@ -95,6 +103,7 @@ locals {
         Action   = ["sqs:SendMessage", "sqs:GetQueueUrl"]
         Resource = local.dead_letter_arn
       },
+      local.is_pool ? local.forward_to_tenants : null,
       {
         Sid       = "StoreEvents"
         Effect    = "Allow"

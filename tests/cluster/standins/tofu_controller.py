@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 import threading
 import time
@@ -57,6 +58,7 @@ class Module:
         self.tenant = variables["tenant_id"]
         self.is_pool = self.tenant.startswith("pool-")
         self.pool = variables.get("pool_id") or "pool-1"
+        self.generation = str(variables.get("generation") or "")
         self.suspended = bool(variables.get("suspended"))
         self.delete_data = bool(variables.get("delete_data"))
         retained = variables.get("retain") or []
@@ -105,12 +107,18 @@ class Module:
             wanted["payments_ddb"] = ACCOUNT.format(service="dynamodb", name=f"table/{self.payments}")
         elif "payments_ddb" in pool:
             wanted["payments_ddb"] = pool["payments_ddb"]
+        first: dict[str, str] = {}
         if not self.is_pool:
-            wanted |= {"tier": self.tier, "status": "suspended" if self.suspended else "active"}
-        for name, value in wanted.items():
+            wanted["tier"] = self.tier
+            first = self.first(there)
+        # In this order: without the generation a new owner would pass for the first, and services must know of a move
+        # before they know the new home.
+        for name, value in (first | wanted).items():
             if there.get(name) != value:
-                self.ssm.put_parameter(Name=f"/{self.tenant}/{name}", Value=value, Type="String", Overwrite=True)
-        for name in there.keys() - wanted.keys():
+                self.put(f"/{self.tenant}/{name}", value)
+        if not self.is_pool:
+            self.put_index(first)
+        for name in there.keys() - first.keys() - wanted.keys():
             self.ssm.delete_parameter(Name=f"/{self.tenant}/{name}")
         if not self.has_events:
             self.drop_queue()
@@ -118,8 +126,45 @@ class Module:
         if not self.has_payments:
             self.drop_table(self.payments)
 
+    def first(self, there: dict[str, str]) -> dict[str, str]:
+        """Parameters that services must read before those of the new home; parameters.tf explains them."""
+        homes = {}
+        for app, name in (("consumer", "consumer_sqs"), ("payments", "payments_ddb")):
+            found = re.search(rf"[:/]{app}-(.+)-[a-z0-9]{{3}}$", there.get(name, ""))
+            following = self.tenant if self.enabled[app] else self.pool
+            has_moved = found is not None and found[1] != following
+            homes[app] = found[1] if found and has_moved else there.get(f"unsettled_{app}")
+            if app == "consumer":
+                moved_from = found[1] if found and has_moved else there.get("moved_from")
+        status = "suspended" if self.suspended else "moving" if homes["payments"] else "active"
+        first = {"generation": self.generation} if self.generation else {}
+        first["status"] = status
+        if moved_from:
+            first["moved_from"] = moved_from
+        first |= {f"unsettled_{app}": home for app, home in homes.items() if home}
+        if self.has_events and not self.enabled["consumer"]:
+            first["retained_consumer_sqs"] = ACCOUNT.format(service="sqs", name=self.consumer)
+            first["retained_consumer_ddb"] = ACCOUNT.format(service="dynamodb", name=f"table/{self.consumer}")
+        if self.has_payments and not self.enabled["payments"]:
+            first["retained_payments_ddb"] = ACCOUNT.format(service="dynamodb", name=f"table/{self.payments}")
+        return first
+
+    def put(self, name: str, value: str) -> None:
+        self.ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
+
+    def put_index(self, first: dict[str, str]) -> None:
+        """Writes the tenant's entries in the lists that the services of pools read."""
+        self.put(f"/tenantry/tenants/{self.tenant}", self.tier)
+        is_moving = any(name.startswith("unsettled_") for name in first)
+        if is_moving or first["status"] != "active":
+            self.put(f"/tenantry/refused/{self.tenant}", "moved" if is_moving else first["status"])
+        else:
+            self.ssm.delete_parameters(Names=[f"/tenantry/refused/{self.tenant}"])
+
     def destroy(self) -> None:
-        for name in self.by_path(self.tenant):
+        self.ssm.delete_parameters(Names=[f"/tenantry/{path}/{self.tenant}" for path in ("tenants", "refused")])
+        # The generation goes last: without it, a new owner would pass for the first.
+        for name in sorted(self.by_path(self.tenant), key=lambda name: name == "generation"):
             self.ssm.delete_parameter(Name=f"/{self.tenant}/{name}")
         # Dependent objects are deleted first: while a table refuses its deletion, the queue stays, too.
         self.drop_table(self.consumer)

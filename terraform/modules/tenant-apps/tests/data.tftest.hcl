@@ -58,7 +58,7 @@ run "delete_data_lifts_the_protection_and_nothing_else" {
     error_message = "The tables are still protected."
   }
   assert {
-    condition     = length(aws_sqs_queue.consumer) == 1 && length(aws_ssm_parameter.tenant) == 5
+    condition     = length(aws_sqs_queue.consumer) == 1 && length(merge(aws_ssm_parameter.first, aws_ssm_parameter.tenant)) == 5
     error_message = "A queue or a parameter is already gone."
   }
 }
@@ -141,7 +141,7 @@ run "after_the_protection_is_lifted_the_data_can_be_deleted" {
   }
 
   assert {
-    condition     = length(aws_dynamodb_table.consumer) == 0 && toset(keys(aws_ssm_parameter.tenant)) == toset(["consumer_sqs", "consumer_ddb", "tier", "status"])
+    condition     = length(aws_dynamodb_table.consumer) == 0 && toset(keys(merge(aws_ssm_parameter.first, aws_ssm_parameter.tenant))) == toset(["consumer_sqs", "consumer_ddb", "tier", "status"])
     error_message = "The data stays, or a parameter names payments that the pool does not have."
   }
 }
@@ -166,7 +166,95 @@ run "an_offboarded_tenant_needs_no_pool" {
   }
 
   assert {
-    condition     = toset(keys(aws_ssm_parameter.tenant)) == toset(["tier", "status"]) && aws_ssm_parameter.tenant["status"].value == "suspended"
+    condition     = toset(keys(merge(aws_ssm_parameter.first, aws_ssm_parameter.tenant))) == toset(["tier", "status"]) && aws_ssm_parameter.first["status"].value == "suspended"
     error_message = "An offboarded tenant would be served."
+  }
+}
+
+run "a_tenant_that_leaves_its_silo_is_followed_by_its_data" {
+  override_data {
+    target = data.aws_ssm_parameters_by_path.own
+    values = {
+      names = ["/tenant-3/consumer_sqs", "/tenant-3/consumer_ddb", "/tenant-3/payments_ddb", "/tenant-3/status"]
+      values = [
+        "arn:aws:sqs:eu-west-1:123456789012:consumer-tenant-3-x1y",
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/consumer-tenant-3-x1y",
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/payments-tenant-3-x1y",
+        "active",
+      ]
+    }
+  }
+  variables {
+    retain = ["consumer", "payments"]
+    tier   = "basic"
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.first["status"].value == "moving" && aws_ssm_parameter.first["unsettled_payments"].value == "tenant-3"
+    error_message = "Payments would be written in the pool's table before they are copied."
+  }
+  assert {
+    condition     = aws_ssm_parameter.first["moved_from"].value == "tenant-3"
+    error_message = "The registry does not say where the tenant comes from."
+  }
+  assert {
+    condition = toset(keys(aws_ssm_parameter.first)) == toset([
+      "status", "moved_from", "unsettled_consumer", "unsettled_payments",
+      "retained_consumer_sqs", "retained_consumer_ddb", "retained_payments_ddb",
+    ])
+    error_message = "tenantctl settle does not find the former queue and tables."
+  }
+  assert {
+    condition     = aws_ssm_parameter.index["refused"].value == "moved"
+    error_message = "A pool with many tenants would use the former registration."
+  }
+}
+
+run "payments_are_active_once_they_are_settled_and_late_messages_are_forwarded_on" {
+  override_data {
+    target = data.aws_ssm_parameters_by_path.own
+    values = {
+      names = ["/tenant-3/consumer_sqs", "/tenant-3/payments_ddb", "/tenant-3/status", "/tenant-3/moved_from"]
+      values = [
+        "arn:aws:sqs:eu-west-1:123456789012:consumer-tenant-3-x1y",
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/payments-tenant-3-x1y",
+        "active",
+        "pool-1",
+      ]
+    }
+  }
+  variables {
+    enable_producer = true
+    enable_consumer = true
+    enable_payments = true
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.first["status"].value == "active" && aws_ssm_parameter.first["moved_from"].value == "pool-1"
+    error_message = "The status or the former environment is wrong."
+  }
+}
+
+run "a_tenant_whose_payments_are_not_settled_stays_moving_also_after_a_suspension" {
+  override_data {
+    target = data.aws_ssm_parameters_by_path.own
+    values = {
+      names = ["/tenant-3/payments_ddb", "/tenant-3/status", "/tenant-3/unsettled_payments"]
+      values = [
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/payments-pool-1-def",
+        "suspended",
+        "tenant-3",
+      ]
+    }
+  }
+  variables {
+    enable_consumer = true
+    retain          = ["payments"]
+    tier            = "advanced"
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.first["status"].value == "moving"
+    error_message = "The pool would accept payments whose keys are not copied yet."
   }
 }

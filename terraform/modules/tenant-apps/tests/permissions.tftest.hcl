@@ -127,6 +127,12 @@ run "a_pools_producer_sends_by_tag_to_any_number_of_tenants" {
     error_message = "The pool could send to a silo, or could not send to its hybrid tenants."
   }
   assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.app["consumer"].policy).Statement : s.Condition if s.Sid == "ForwardToTenantsThatHaveMoved"] == [
+      { StringEquals = { "aws:ResourceTag/tenantry/pool" = "pool-1" } }
+    ]
+    error_message = "The pool's consumer could not forward the late messages of a tenant that has moved to its silo."
+  }
+  assert {
     condition = alltrue([for s in jsondecode(aws_iam_role_policy.app["consumer"].policy).Statement :
       s.Condition == { "Null" = { "dynamodb:LeadingKeys" = "false" } } if contains(["StoreEvents", "ListEvents"], s.Sid)
     ])
@@ -242,7 +248,7 @@ run "without_identity_there_are_no_roles" {
   }
 
   assert {
-    condition     = length(aws_iam_role.app) == 0 && length(aws_ssm_parameter.tenant) == 5
+    condition     = length(aws_iam_role.app) == 0 && length(merge(aws_ssm_parameter.first, aws_ssm_parameter.tenant)) == 5
     error_message = "Roles exist without an identity."
   }
 }

@@ -62,7 +62,7 @@ run "premium_has_its_own_resources" {
     error_message = "The tables' names differ from the contract."
   }
   assert {
-    condition = { for name, parameter in aws_ssm_parameter.tenant : parameter.name => parameter.value } == {
+    condition = { for name, parameter in merge(aws_ssm_parameter.first, aws_ssm_parameter.tenant) : parameter.name => parameter.value } == {
       "/tenant-1/consumer_sqs" = aws_sqs_queue.consumer[0].arn
       "/tenant-1/consumer_ddb" = aws_dynamodb_table.consumer[0].arn
       "/tenant-1/payments_ddb" = aws_dynamodb_table.payments[0].arn
@@ -96,7 +96,7 @@ run "advanced_has_its_own_consumer_and_the_pools_payments" {
   }
 
   assert {
-    condition = { for name, parameter in aws_ssm_parameter.tenant : name => parameter.value } == {
+    condition = { for name, parameter in merge(aws_ssm_parameter.first, aws_ssm_parameter.tenant) : name => parameter.value } == {
       consumer_sqs = aws_sqs_queue.consumer[0].arn
       consumer_ddb = aws_dynamodb_table.consumer[0].arn
       payments_ddb = "arn:aws:dynamodb:eu-west-1:123456789012:table/payments-pool-1-def"
@@ -121,7 +121,7 @@ run "basic_has_the_pools_arns" {
   }
 
   assert {
-    condition = { for name, parameter in aws_ssm_parameter.tenant : parameter.name => parameter.value } == {
+    condition = { for name, parameter in merge(aws_ssm_parameter.first, aws_ssm_parameter.tenant) : parameter.name => parameter.value } == {
       "/tenant-2/consumer_sqs" = "arn:aws:sqs:eu-west-1:123456789012:consumer-pool-1-abc"
       "/tenant-2/consumer_ddb" = "arn:aws:dynamodb:eu-west-1:123456789012:table/consumer-pool-1-abc"
       "/tenant-2/payments_ddb" = "arn:aws:dynamodb:eu-west-1:123456789012:table/payments-pool-1-def"
@@ -145,7 +145,7 @@ run "a_pool_has_queue_tables_and_roles_but_no_tier" {
   }
 
   assert {
-    condition     = toset(keys(aws_ssm_parameter.tenant)) == toset(["consumer_sqs", "consumer_ddb", "payments_ddb"])
+    condition     = toset(keys(merge(aws_ssm_parameter.first, aws_ssm_parameter.tenant))) == toset(["consumer_sqs", "consumer_ddb", "payments_ddb"])
     error_message = "The pool's parameters are not those of its resources."
   }
   assert {
@@ -168,7 +168,7 @@ run "strings_are_booleans_too" {
   }
 
   assert {
-    condition     = length(aws_sqs_queue.consumer) == 1 && aws_ssm_parameter.tenant["status"].value == "suspended"
+    condition     = length(aws_sqs_queue.consumer) == 1 && aws_ssm_parameter.first["status"].value == "suspended"
     error_message = "Booleans as strings, as tofu-controller sends them, are not accepted."
   }
 }

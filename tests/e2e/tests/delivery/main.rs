@@ -2,4 +2,5 @@
 
 mod calls;
 mod dead_letters;
+mod moved;
 mod stored;

@@ -7,6 +7,7 @@ use kit::http::Request;
 use kit::local::{ANYWHERE, Local, command};
 use kit::process::{Exit, Process};
 use kit::wait::{PATIENCE, until};
+use serde_json::json;
 
 use crate::{Installation, TENANTS, replace};
 
@@ -62,6 +63,40 @@ async fn assert_told(installation: &Installation) {
     until("the broken files are named", PATIENCE, async || {
         let log = installation.local.process.stdout().join("\n");
         log.contains("premium/tenant-1.yaml:") && log.contains("tenant-2.yaml")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_commit_revoked_before_it_could_be_applied_leaves_no_tenant_half_changed() {
+    let installation = Installation::new().await;
+    let failed = json!({"code": "InternalFailure", "status": 500});
+    let faults = json!([{"action": "SQS.CreateQueue", "error": failed, "rate": 1.0}]);
+    installation.local.controls().inject(faults).await;
+    // The new tenant cannot be provisioned, so no commit can be applied as a whole.
+    let onboard = [
+        "onboard",
+        "blocked",
+        "--tier",
+        "premium",
+        "--release",
+        "0.0",
+    ];
+    installation.tenantctl(&onboard);
+    installation.tenantctl(&["offboard", "tenant-2"]);
+    until("tenant-2 is suspended", PATIENCE, async || {
+        let status = installation.parameter("/tenant-2/status").await;
+        status.as_deref() == Some("suspended")
+    })
+    .await;
+    installation.push(|clone| {
+        crate::git(clone, &["revert", "--no-edit", "--no-commit", "HEAD"]);
+    });
+    installation.local.controls().inject(json!([])).await;
+    installation.answers("blocked", ["blocked"; 3]).await;
+    until("tenant-2 is active", PATIENCE, async || {
+        let status = installation.parameter("/tenant-2/status").await;
+        status.as_deref() == Some("active")
     })
     .await;
 }

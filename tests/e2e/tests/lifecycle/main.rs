@@ -4,6 +4,7 @@ mod by_hand;
 mod by_message;
 mod by_start;
 mod many;
+mod moves;
 mod new_owner;
 
 use std::path::Path;
