@@ -28,6 +28,7 @@ async fn a_flood_of_made_up_ids_never_delays_a_tenant_without_an_entry_in_the_in
     flood(false).await;
 }
 
+#[expect(clippy::print_stdout, reason = "the figures are for the reader")]
 async fn flood(is_listed: bool) {
     let (rate, seconds) = (setting("RATE", RATE), setting("SECONDS", SECONDS));
     let world = World::new().await;
