@@ -60,7 +60,7 @@ pub struct Slot {
     /// Whether its service should run.
     is_needed: Cell<bool>,
     /// Held while its service starts or ends.
-    turn: Mutex<()>,
+    lifecycle: Mutex<()>,
     running: RefCell<Option<Service>>,
 }
 
@@ -153,7 +153,7 @@ impl Slot {
             side,
             visibility_seconds: 0,
             is_needed: Cell::new(true),
-            turn: Mutex::default(),
+            lifecycle: Mutex::default(),
             running: RefCell::default(),
         }
     }
@@ -212,7 +212,7 @@ impl Slot {
 
     /// Starts the service of a tenant that moves in.
     pub async fn need(&self) {
-        let _turn = self.turn.lock().await;
+        let _changing = self.lifecycle.lock().await;
         self.is_needed.set(true);
         if self.running.borrow().is_none() {
             self.start().await;
@@ -221,14 +221,14 @@ impl Slot {
 
     /// Ends the service of a tenant that has moved out; returns how it ended.
     pub async fn dismiss(&self) -> Option<Exit> {
-        let _turn = self.turn.lock().await;
+        let _changing = self.lifecycle.lock().await;
         self.is_needed.set(false);
         self.end().await
     }
 
     /// Ends the service with SIGKILL and starts it again; returns whether it ran.
     pub async fn kill(&self) -> bool {
-        let _turn = self.turn.lock().await;
+        let _changing = self.lifecycle.lock().await;
         let Some(mut service) = self.running.take() else {
             return false;
         };
@@ -239,7 +239,7 @@ impl Slot {
 
     /// Ends the service with SIGTERM and starts it again; returns how it ended.
     pub async fn replace(&self) -> Option<Exit> {
-        let _turn = self.turn.lock().await;
+        let _changing = self.lifecycle.lock().await;
         let exit = self.end().await?;
         self.start().await;
         Some(exit)

@@ -109,7 +109,7 @@ pub struct Config {
     pub log_level: String,
 }
 
-/// Runs everything until the token is cancelled.
+/// Runs everything until the token is canceled.
 ///
 /// # Errors
 /// [`LocalError`].

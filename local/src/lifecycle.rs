@@ -29,7 +29,7 @@ struct Arguments {
 }
 
 impl LifecycleWorker {
-    /// Starts the worker, which commits to this repository until the token is cancelled.
+    /// Starts the worker, which commits to this repository until the token is canceled.
     ///
     /// # Errors
     /// An invalid environment variable of the worker.

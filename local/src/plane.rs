@@ -1,4 +1,4 @@
-//! What the reconciler and the transitions of tenants change: resources, apps and routes.
+//! Resources, apps and routes, which the reconciler and the transitions of tenants change.
 //!
 //! A tenant's routes change as one. Its former apps end only after no route leads to them.
 

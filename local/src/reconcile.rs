@@ -249,7 +249,7 @@ impl Reconciler {
         Ok(sorted)
     }
 
-    /// Applies each new commit of the repository until the token is cancelled. `seen` is the stamp of the branch before its
+    /// Applies each new commit of the repository until the token is canceled. `seen` is the stamp of the branch before its
     /// first read, so that a push since then is applied, too.
     pub(crate) async fn follow(
         mut self,
@@ -309,7 +309,7 @@ impl Reconciler {
         self.transitions.end_all().await;
     }
 
-    /// Applies a topology until that succeeds, the branch changes or the token is cancelled. Returns the number of tenants
+    /// Applies a topology until that succeeds, the branch changes or the token is canceled. Returns the number of tenants
     /// changed.
     async fn apply_with_retries(
         &mut self,

@@ -100,7 +100,7 @@ impl GitopsRepository {
         private_files::restrict(&opened.folder);
         if is_seeded {
             // A unit test lints the seed, so the start need not.
-            opened.save_applied(&opened.repository.turn()?.fetch()?);
+            opened.save_applied(&opened.repository.lock()?.fetch()?);
         }
         Ok(opened)
     }
@@ -123,7 +123,7 @@ impl GitopsRepository {
 
     /// Reads the head of the branch. Blocks.
     pub(crate) fn head(&self) -> Result<DesiredState, GitError> {
-        let commit = self.repository.turn()?.fetch()?;
+        let commit = self.repository.lock()?.fetch()?;
         self.at(commit)
     }
 

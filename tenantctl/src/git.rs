@@ -39,7 +39,7 @@ const TRACKING: &str = "refs/tracking/";
 /// The reference that keeps a commit reachable until its push. Only the holder of the mirror's lock uses it.
 const PENDING: &str = "refs/pending/commit";
 /// The mirror's lock file.
-const LOCK_FILE: &str = "turn.lock";
+const LOCK_FILE: &str = "mirror.lock";
 /// Limit of commits that mention a trailer's text; a commit that merely quotes a trailer is rare.
 const MAX_MENTIONS: usize = 100;
 
@@ -71,7 +71,7 @@ struct Inner {
 ///
 /// The lock avoids rejected pushes. Processes with mirrors of their own are safe, too.
 #[derive(Debug)]
-pub struct Turn {
+pub struct MirrorLock {
     repository: Repository,
     _lock: File,
     has_pending: bool,
@@ -126,7 +126,7 @@ impl Repository {
             branch,
             author,
         }));
-        let _turn = repository.turn()?;
+        let _lock = repository.lock()?;
         if !folder.join("HEAD").exists() {
             repository
                 .0
@@ -145,14 +145,14 @@ impl Repository {
     }
 
     /// Waits for the lock of the mirror. Its holder only calls git, and every call has a time limit.
-    pub fn turn(&self) -> Result<Turn, GitError> {
+    pub fn lock(&self) -> Result<MirrorLock, GitError> {
         let unwritable = |source| GitError::Cache {
             folder: self.0.folder.clone(),
             source,
         };
         let lock = File::create(self.0.folder.join(LOCK_FILE)).map_err(unwritable)?;
         lock.lock().map_err(unwritable)?;
-        Ok(Turn {
+        Ok(MirrorLock {
             repository: self.clone(),
             _lock: lock,
             has_pending: false,
@@ -198,7 +198,7 @@ impl Repository {
     }
 }
 
-impl Turn {
+impl MirrorLock {
     /// Fetches the branch; returns its commit.
     pub fn fetch(&self) -> Result<Oid, GitError> {
         let Inner {
@@ -284,7 +284,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for MirrorLock {
     fn drop(&mut self) {
         if self.has_pending {
             // If this fails, a stale commit stays in the mirror until the next one replaces it.

@@ -50,7 +50,7 @@ pub fn lint(tree: &dyn Tree) -> Vec<Finding> {
         .any(|finding| finding.is_error() && layout::is_ours(&finding.path));
     let is_new = |finding: &Finding| !(is_broken && layout::is_ours(&finding.path));
     findings.extend(built.into_iter().filter(is_new));
-    drop_known_twice(&mut findings);
+    remove_reported_twice(&mut findings);
     findings.sort();
     findings.dedup();
     findings
@@ -68,7 +68,7 @@ pub(crate) fn errors_of_file(path: &RepoPath, text: &str) -> Vec<Finding> {
 
 /// Drops the finding that a release has another source than the tenants', if another finding says that this source does
 /// not exist.
-fn drop_known_twice(findings: &mut Vec<Finding>) {
+fn remove_reported_twice(findings: &mut Vec<Finding>) {
     let missing: std::collections::BTreeSet<_> = findings
         .iter()
         .filter(|finding| finding.rule == "reference")

@@ -100,7 +100,7 @@ impl WorkerConfig {
     }
 }
 
-/// Runs the worker until the token is cancelled and the received messages are settled.
+/// Runs the worker until the token is canceled and the received messages are settled.
 pub async fn run(
     config: WorkerConfig,
     repository: Repository,

@@ -243,7 +243,7 @@ def test_a_pod_can_drain_before_it_is_killed(case: Case) -> None:
         assert template["spec"]["terminationGracePeriodSeconds"] > sleep + drain, full_name(owner)
         if container["name"] == "consumer":
             wait = int(env_of(container).get("RECEIVE_WAIT_SECONDS", "20"))
-            assert drain > wait, f"{full_name(owner)}: a receive in flight is never cancelled"
+            assert drain > wait, f"{full_name(owner)}: a receive in flight is never canceled"
 
 
 @every_tenant_case

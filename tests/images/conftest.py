@@ -45,7 +45,7 @@ class Endpoint:
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
-            # A receive in flight is never cancelled, because it may already have leased messages. So an idle consumer
+            # A receive in flight is never canceled, because it may already have leased messages. So an idle consumer
             # ends within this time. The default of 20 seconds needs fewer calls.
             "RECEIVE_WAIT_SECONDS": "1",
         }

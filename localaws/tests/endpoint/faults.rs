@@ -1,4 +1,4 @@
-//! What testers ask for: counts and faults.
+//! Counts and faults, which tests ask the endpoint for.
 
 use std::time::{Duration, Instant};
 

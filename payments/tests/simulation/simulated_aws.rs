@@ -187,6 +187,8 @@ impl SimulatedAws {
                 json!({ "QueueUrl": format!("http://aws.simulated/0/{}", text(&body["QueueName"])) }),
             ),
             "GetParameters" => (200, parameters(body)),
+            // An installation without an index: each tenant is looked up by its name.
+            "GetParametersByPath" => (200, json!({ "Parameters": [] })),
             _ => {
                 state
                     .violations

@@ -30,7 +30,7 @@ impl Admin {
         Self { readiness, metrics }
     }
 
-    /// Serves the port until the token is cancelled.
+    /// Serves the port until the token is canceled.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let service = service_fn(move |request: Request<RequestBody>| {
             let response = match request.extensions().get::<Refused>() {

@@ -40,7 +40,7 @@ pub struct Worker {
     pub name: &'static str,
     pub readiness: Readiness,
     pub metrics: Metrics,
-    /// Runs until its token is cancelled, then finishes its work in progress.
+    /// Runs until its token is canceled, then finishes its work in progress.
     pub background: Background,
 }
 
@@ -127,7 +127,7 @@ where
 }
 
 impl Worker {
-    /// Serves probes and runs the background work until the token is cancelled, then drains.
+    /// Serves probes and runs the background work until the token is canceled, then drains.
     ///
     /// # Errors
     /// [`RunError`] if the port is in use, or as [`Self::serve_with`].
@@ -199,7 +199,7 @@ impl Worker {
     }
 }
 
-/// Runs [`Metrics::upkeep`] periodically until the token is cancelled.
+/// Runs [`Metrics::upkeep`] periodically until the token is canceled.
 pub async fn upkeep(metrics: Metrics, stop: CancellationToken) {
     let work = async {
         loop {

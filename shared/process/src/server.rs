@@ -58,7 +58,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-/// Serves until the token is cancelled, then returns once all requests in progress have finished.
+/// Serves until the token is canceled, then returns once all requests in progress have finished.
 pub async fn serve<S, B>(
     listener: TcpListener,
     service: S,

@@ -320,7 +320,7 @@ impl Inner {
                 biased;
                 loaded = &mut reply => match loaded {
                     Ok(loaded) => return loaded,
-                    // The request that was loading this tenant was cancelled.
+                    // The request that was loading this tenant was canceled.
                     Err(_) => reply = lane.join(id, join)?,
                 },
                 // Cancel-safe: a permit that is dropped before it is ready is not taken.

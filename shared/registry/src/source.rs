@@ -1,4 +1,4 @@
-//! Where parameters are read from, and the parameters of an environment.
+//! The source of parameters, and the parameters of an environment.
 
 use std::collections::HashMap;
 

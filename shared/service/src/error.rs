@@ -217,7 +217,7 @@ impl ApiError {
             msg: &error.msg,
             request_id,
         };
-        let text = serde_json::to_vec(&body).expect("strings serialise");
+        let text = serde_json::to_vec(&body).expect("strings serialize");
         *response.body_mut() = Body::from(text);
         response
             .headers_mut()

@@ -127,7 +127,7 @@ impl Parts {
 }
 
 impl Service {
-    /// Listens and serves until the token is cancelled, then drains.
+    /// Listens and serves until the token is canceled, then drains.
     ///
     /// # Errors
     /// [`RunError`] where a port is taken, or the drain does not end within the grace period.

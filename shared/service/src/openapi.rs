@@ -210,7 +210,7 @@ pub(crate) fn route_names(document: &utoipa::openapi::OpenApi) -> BTreeSet<Strin
 
 pub(crate) fn to_json(document: &utoipa::openapi::OpenApi) -> Bytes {
     serde_json::to_vec(document)
-        .expect("texts, numbers and lists serialise")
+        .expect("texts, numbers and lists serialize")
         .into()
 }
 
@@ -233,7 +233,7 @@ mod tests {
     fn post_things() {}
 
     fn document() -> Value {
-        serde_json::to_value(complete("things", "1.2.3", Own::openapi())).expect("it serialises")
+        serde_json::to_value(complete("things", "1.2.3", Own::openapi())).expect("it serializes")
     }
 
     #[test]

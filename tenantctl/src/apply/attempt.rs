@@ -7,7 +7,7 @@ use tenantry_tenancy::generation::Generation;
 
 use super::outcome::{Applied, ApplyOutcome, ApplyResults, ApplyStep, OnStep, Plans, RequestError};
 use super::record::{self, RequestTrailers};
-use crate::git::{GitError, Pushed, Repository, Snapshot, Turn};
+use crate::git::{GitError, MirrorLock, Pushed, Repository, Snapshot};
 use crate::plan::{Plan, check_namespace, plan_for};
 use crate::request::IdentifiedRequest;
 
@@ -42,9 +42,9 @@ pub(super) fn attempt(attempt: Attempt) -> Result<ApplyResults, AttemptError> {
         on_step,
         plans,
     } = attempt;
-    let mut turn = repository.turn()?;
+    let mut lock = repository.lock()?;
     on_step(ApplyStep::Fetching);
-    let head = turn.fetch()?;
+    let head = lock.fetch()?;
     on_step(ApplyStep::Planning);
     let asked = requests
         .iter()
@@ -68,7 +68,7 @@ pub(super) fn attempt(attempt: Attempt) -> Result<ApplyResults, AttemptError> {
         results.push(
             match history.iter().find(|recorded| recorded.id == identified.id) {
                 Some(recorded) => repeated(recorded, identified, earlier),
-                None => tip.advance(&mut turn, identified, &mut history)?,
+                None => tip.advance(&mut lock, identified, &mut history)?,
             },
         );
     }
@@ -77,7 +77,7 @@ pub(super) fn attempt(attempt: Attempt) -> Result<ApplyResults, AttemptError> {
         return Ok(results);
     }
     on_step(ApplyStep::Pushing);
-    match turn.push(commit, &head) {
+    match lock.push(commit, &head) {
         Ok(Pushed::Accepted) => Ok(results),
         Ok(Pushed::Rejected) => Err(AttemptError::Rejected),
         Err(error) => {
@@ -99,7 +99,7 @@ impl Tip<'_> {
     /// Plans a request on this commit and commits its edits.
     fn advance(
         &mut self,
-        turn: &mut Turn,
+        lock: &mut MirrorLock,
         identified: &IdentifiedRequest,
         history: &mut Vec<RequestTrailers>,
     ) -> Result<Result<Applied, RequestError>, GitError> {
@@ -117,7 +117,7 @@ impl Tip<'_> {
             }));
         }
         let message = record::message(&planned.subject, identified);
-        let commit = turn.commit(self.snapshot.commit(), &planned.edits, &message)?;
+        let commit = lock.commit(self.snapshot.commit(), &planned.edits, &message)?;
         self.snapshot = self.repository.snapshot(&commit)?;
         history.extend(RequestTrailers::read(commit.clone(), &message));
         Ok(Ok(Applied {

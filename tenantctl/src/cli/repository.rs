@@ -37,7 +37,7 @@ pub(super) fn read(global: &Global, progress: &Progress) -> Result<Box<dyn Tree>
     }
     let repository = open_at(global, address)?;
     progress.show("fetching");
-    let head = repository.turn()?.fetch()?;
+    let head = repository.lock()?.fetch()?;
     progress.show("reading");
     Ok(Box::new(repository.snapshot(&head)?))
 }

@@ -91,7 +91,7 @@ impl SharedRepository {
     pub(super) async fn fetch_until_reached(&self) {
         let fetch = || async {
             let repository = self.0.repository.lock().await.clone();
-            let fetched = on_blocking_thread(move || repository.turn()?.fetch()).await;
+            let fetched = on_blocking_thread(move || repository.lock()?.fetch()).await;
             fetched.map(drop).map_err(|error| error.to_string())
         };
         tenantry_process::run::retry_forever("the GitOps repository", fetch).await;

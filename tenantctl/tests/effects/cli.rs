@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::http::{HttpServer, Thief};
+use crate::http::{HttpServer, RedirectTarget};
 use crate::program::Program;
 use crate::remote::{Remote, TENANTS, executable, git, seed};
 
@@ -251,11 +251,11 @@ fn a_secret_in_the_url_is_refused_and_never_repeated() {
 #[test]
 fn a_password_follows_no_redirect_and_no_rewrite_to_another_server() {
     let remote = Remote::seeded();
-    let thief = Thief::start();
+    let target = RedirectTarget::start();
     let password = remote.scratch().join("password");
     std::fs::write(&password, "s3cret-9f\n").unwrap();
     let password = password.to_str().unwrap();
-    let redirecting = HttpServer::redirecting(&remote, &thief.url());
+    let redirecting = HttpServer::redirecting(&remote, &target.url());
     let plain = Program::at(&redirecting.url(), &remote);
     let trusted = plain
         .with("GITOPS_USERNAME", "robot")
@@ -278,24 +278,24 @@ fn a_password_follows_no_redirect_and_no_rewrite_to_another_server() {
                 "{ran:?}"
             );
         }
-        assert_eq!(thief.heard(), "", "{setting}");
+        assert_eq!(target.heard(), "", "{setting}");
     }
-    // A rewrite turns the address into that of `thief`: git may send it a request, but never the password.
+    // A rewrite turns the address into that of `target`: git may send it a request, but never the password.
     let server = HttpServer::with_login(&remote, "robot", "s3cret-9f");
     let trusted = Program::at(&server.url(), &remote)
         .with("GITOPS_USERNAME", "robot")
         .with("GITOPS_PASSWORD_FILE", password);
     for key in ["insteadOf", "pushInsteadOf"] {
-        let rewrite = format!("[url \"{}\"]\n{key} = {}\n", thief.url(), server.url());
+        let rewrite = format!("[url \"{}\"]\n{key} = {}\n", target.url(), server.url());
         std::fs::write(&config, rewrite).unwrap();
         let ran = trusted.onboard("tenant-9", "basic");
         assert_eq!(ran.code, 6, "{key}: {ran:?}");
         assert!(
-            thief.heard().contains("GET /"),
-            "{key}: the thief was asked"
+            target.heard().contains("GET /"),
+            "{key}: the target was asked"
         );
         assert!(
-            !thief.heard().to_lowercase().contains("authorization"),
+            !target.heard().to_lowercase().contains("authorization"),
             "{key}"
         );
     }
@@ -320,15 +320,15 @@ fn a_password_is_not_sent_over_plain_http_to_another_machine_or_a_proxy() {
         assert_eq!(ran.code, 2, "{host}: {ran:?}");
         assert!(ran.stderr.contains("plain HTTP"), "{ran:?}");
     }
-    let thief = Thief::start();
+    let target = RedirectTarget::start();
     let server = HttpServer::with_login(&remote, "robot", "s3cret-9f");
     let ran = Program::at(&server.url(), &remote)
         .with("GITOPS_USERNAME", "robot")
         .with("GITOPS_PASSWORD_FILE", password)
-        .with("http_proxy", thief.url())
+        .with("http_proxy", target.url())
         .onboard("tenant-9", "basic");
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(thief.heard(), "", "the proxy saw the password");
+    assert_eq!(target.heard(), "", "the proxy saw the password");
 }
 
 #[test]

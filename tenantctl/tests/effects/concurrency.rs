@@ -86,7 +86,7 @@ fn onboard_at_once(remote: &Remote, address: &str) {
         }
     }
     let repository = remote.open(address, "cache-0");
-    let head = repository.turn().unwrap().fetch().unwrap();
+    let head = repository.lock().unwrap().fetch().unwrap();
     assert_eq!(lint(&repository.snapshot(&head).unwrap()), []);
 }
 

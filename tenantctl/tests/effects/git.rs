@@ -59,7 +59,7 @@ fn a_snapshot_reads_and_lists_what_a_checkout_has() {
     let remote = Remote::seeded();
     let repository = open(&remote.address(), &remote);
     let snapshot = repository
-        .snapshot(&repository.turn().unwrap().fetch().unwrap())
+        .snapshot(&repository.lock().unwrap().fetch().unwrap())
         .unwrap();
     let folder = FolderTree::new(seed());
     let (ours, theirs) = (
@@ -109,7 +109,7 @@ fn links_are_not_followed_and_files_that_are_not_text_are_errors() {
 
     let repository = open(&remote.address(), &remote);
     let snapshot = repository
-        .snapshot(&repository.turn().unwrap().fetch().unwrap())
+        .snapshot(&repository.lock().unwrap().fetch().unwrap())
         .unwrap();
     for link in [
         "odd/link.yaml",
@@ -155,7 +155,7 @@ fn a_commit_changes_its_edits_and_nothing_else() {
     let repository = open(&remote.address(), &remote);
     let gone = format!("{TENANTS}/basic/tenant-2.yaml");
     {
-        let mut turn = repository.turn().unwrap();
+        let mut turn = repository.lock().unwrap();
         let head = turn.fetch().unwrap();
         let odd = "new/with \"quotes\" and ümlauts.yaml";
         let edits = [edit(odd, Some("a\nD b\n")), edit(&gone, None)];
@@ -194,7 +194,7 @@ fn a_commit_changes_its_edits_and_nothing_else() {
 fn a_push_is_rejected_if_the_branch_moved_or_was_deleted() {
     let remote = Remote::seeded();
     let repository = open(&remote.address(), &remote);
-    let mut turn = repository.turn().unwrap();
+    let mut turn = repository.lock().unwrap();
     let head = turn.fetch().unwrap();
     let commit = turn
         .commit(&head, &[edit("a", Some("ours"))], "Ours")
@@ -245,7 +245,7 @@ fn no_hook_or_setting_of_the_mirror_runs_a_program() {
 fn failures_of_the_remote_are_classified() {
     let code = |address: &str, remote: &Remote| {
         open(address, remote)
-            .turn()
+            .lock()
             .unwrap()
             .fetch()
             .expect_err(address)
@@ -292,7 +292,7 @@ fn a_remote_that_never_answers_times_out() {
     let begun = Instant::now();
     // The time-out applies to every call, also to the first, which creates the mirror.
     let error = repository
-        .and_then(|repository| repository.turn()?.fetch())
+        .and_then(|repository| repository.lock()?.fetch())
         .expect_err("no server answers");
     assert!(matches!(error, GitError::TimedOut { .. }), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(20));

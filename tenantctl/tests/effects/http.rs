@@ -224,12 +224,12 @@ fn answer(output: &[u8]) -> Response {
 }
 
 /// An attacker's server: it asks for a password, and records the head of every request.
-pub(crate) struct Thief {
+pub(crate) struct RedirectTarget {
     address: SocketAddr,
     heard: Arc<Mutex<String>>,
 }
 
-impl Thief {
+impl RedirectTarget {
     pub(crate) fn start() -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -27,7 +27,7 @@ fn onboarding_into_ten_thousand_tenants_takes_three_hundred_milliseconds_and_a_p
     fill(&remote);
     let repository = remote.open(&remote.address(), "cache");
     let begun = Instant::now();
-    repository.turn().unwrap().fetch().unwrap();
+    repository.lock().unwrap().fetch().unwrap();
     println!("first fetch of {MANY} tenants: {:.0?}", begun.elapsed());
 
     let mut taken: Vec<_> = (0..RUNS)

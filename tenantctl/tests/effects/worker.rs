@@ -370,7 +370,7 @@ async fn a_broken_file_in_the_repository_is_nobodys_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_the_remote_declines_does_not_hold_its_neighbours_up() {
+async fn a_commit_that_the_remote_declines_does_not_hold_its_neighbors_up() {
     let (queues, remote) = (Queues::new().await, Remote::seeded());
     let script = "while read -r old new name; do
   if git diff --name-only \"$old\" \"$new\" | grep -q banned; then echo 'no banned tenants' >&2; exit 1; fi
@@ -380,7 +380,7 @@ done";
         queues.send(ONBOARDING, onboarding(tenant, "basic")).await;
     }
     let worker = queues.worker(&Program::of(&remote)).await;
-    until("the neighbours' commits", WITHIN, async || {
+    until("the neighbors' commits", WITHIN, async || {
         remote.commits() == 3
     })
     .await;
@@ -391,7 +391,7 @@ done";
             .all(|tenant| files.contains(&format!("{TENANTS}/basic/{tenant}.yaml")))
     );
     // A message is deleted after its push. The declined message stays: SQS dead-letters it after its last delivery.
-    until("the neighbours' messages go", WITHIN, async || {
+    until("the neighbors' messages go", WITHIN, async || {
         queues.depth(ONBOARDING).await == 1
     })
     .await;

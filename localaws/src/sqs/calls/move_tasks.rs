@@ -138,7 +138,7 @@ impl Sqs {
                 Ok(Some(redriven)) => {
                     failure = failure.or(redriven.failure.map(MoveFailure::reason));
                 }
-                // The task was cancelled.
+                // The task was canceled.
                 Ok(None) => return,
                 Err(error) => {
                     tracing::warn!(%error, "message move task failed");

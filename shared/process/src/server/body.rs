@@ -55,7 +55,7 @@ impl RequestBody {
     }
 
     /// Returns how long the server still waits for the client.
-    fn patience(&self) -> Duration {
+    fn remaining_wait(&self) -> Duration {
         let earned = Duration::from_millis(self.received * 1000 / LEAST_BYTES_PER_SECOND);
         (GRACE + earned).saturating_sub(self.waited)
     }
@@ -84,11 +84,11 @@ impl Body for RequestBody {
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let patience = this.patience();
+        let remaining = this.remaining_wait();
         let (slot, waited) = (&this.slot, this.waited);
         let wait = this.wait.get_or_insert_with(|| Wait {
             since: Instant::now(),
-            until_too_slow: Box::pin(tokio::time::sleep(patience)),
+            until_too_slow: Box::pin(tokio::time::sleep(remaining)),
             stalled: slot.stall(waited),
         });
         std::task::ready!(wait.until_too_slow.as_mut().poll(context));

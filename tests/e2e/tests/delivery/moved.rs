@@ -26,7 +26,7 @@ async fn a_late_message_becomes_the_same_item_in_the_home_that_the_tenant_has_mo
     let attributes = [
         ("tenant_id", "tenant-4"),
         ("producer_environment", "pool-1"),
-        ("colour", "blue"),
+        ("color", "blue"),
     ];
     let plain = world
         .aws
@@ -41,12 +41,12 @@ async fn a_late_message_becomes_the_same_item_in_the_home_that_the_tenant_has_mo
         "nothing is dead-lettered"
     );
     let forwarded = world.aws.receive(&home.queue, 0).await;
-    let colour = forwarded.iter().find_map(|message| {
+    let color = forwarded.iter().find_map(|message| {
         let attributes = message.message_attributes()?;
-        attributes.get("colour")?.string_value()
+        attributes.get("color")?.string_value()
     });
     assert!(
-        colour.is_none_or(|colour| colour == "blue") && !forwarded.is_empty(),
+        color.is_none_or(|color| color == "blue") && !forwarded.is_empty(),
         "attributes are kept: {forwarded:?}"
     );
     assert_eq!(pool.metrics().await.sum("forwarded_total", &[]), 13.0);

@@ -92,7 +92,7 @@ async fn printed(mut command: Command, variables: &[(&str, &str)]) -> String {
 }
 
 #[tokio::test]
-async fn no_log_line_has_colours_where_no_terminal_is() {
+async fn no_log_line_has_colors_where_no_terminal_is() {
     // Neither variable makes a pipe a terminal.
     for forced in [
         ("CLICOLOR_FORCE", "1"),

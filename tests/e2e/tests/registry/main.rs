@@ -1,4 +1,4 @@
-//! What a registration decides, and how soon: refusals on every route, made-up ids, and new owners of an id.
+//! Decisions by a registration and their delay: refusals on every route, made-up ids, and new owners of an id.
 
 mod freshness;
 mod made_up_ids;

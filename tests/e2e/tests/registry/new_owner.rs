@@ -110,8 +110,11 @@ async fn one_id_two_owners(world: &World, owner: &Owner<'_>) {
     let first = Request::get("/consumer/messages?limit=1").tenant(tenant);
     let cursor = owner.consumer.ask(&first).await.field("next_cursor");
     // What is still under way: an event in the outbox, and a message in the queue.
-    let refuse_sends = json!([{"action": "SQS.SendMessage*",
-        "error": {"code": "InternalError", "status": 500}}]);
+    let error = json!({"code": "InternalError", "status": 500});
+    let refuse_sends = json!([
+        {"action": "SQS.SendMessage", "error": error},
+        {"action": "SQS.SendMessageBatch", "error": error},
+    ]);
     world.endpoint.inject(refuse_sends).await;
     owner.charge("pay-8", 200).await;
 
