@@ -10,7 +10,7 @@ EXCEPTIONS = {
         "no secrets.",
     ),
     "CKV2_AWS_34": (
-        r"aws_ssm_parameter\.(tenant|index|generation)",
+        r"aws_ssm_parameter\.(tenant|first|index|generation)",
         "The values are ARNs, a tier and a status, not secrets. SecureString would add a decryption to every read.",
     ),
 }

@@ -79,12 +79,12 @@ def test_the_index_lists_each_tenant_and_each_that_is_suspended(applied: Named, 
 
 def test_a_generation_is_written_first_and_destroyed_last(applied: Named, resources: Any) -> None:
     later = {**variables("tenant-2"), "tenant_id": "tenant-4", "generation": "1770000000000"}
-    resources.log.clear()
+    begin = len(resources.log)
     applied("tenant-4").apply(**later)
     applied("tenant-4").apply(**later, delete_data=True)
     applied("tenant-4").destroy(**later, delete_data=True)
     names = {
-        change: [name for done, kind, name in resources.log if done == change and kind == "aws_ssm_parameter"]
+        change: [name for done, kind, name in resources.log[begin:] if done == change and kind == "aws_ssm_parameter"]
         for change in ("create", "delete")
     }
     assert names["create"][0] == "/tenant-4/generation"
@@ -138,10 +138,19 @@ def test_turning_an_app_off_destroys_no_data_by_accident(applied: Named, endpoin
     offboarded = {**variables("tenant-3"), "enable_consumer": False, "retain": ["consumer"], "suspended": True}
     applied("tenant-3").apply(**offboarded)
     pool = parameters(endpoint, "pool-1")
-    assert parameters(endpoint, "tenant-3") == {**pool, "tier": "basic", "status": "suspended"}
+    assert parameters(endpoint, "tenant-3") == {
+        **pool,
+        "tier": "basic",
+        "status": "suspended",
+        "moved_from": "tenant-3",
+        "unsettled_consumer": "tenant-3",
+        "retained_consumer_sqs": before["consumer_sqs"],
+        "retained_consumer_ddb": before["consumer_ddb"],
+    }
     endpoint.sqs.get_queue_url(QueueName=before["consumer_sqs"].rsplit(":", 1)[1])
     applied("tenant-3").apply(**variables("tenant-3"))
-    assert parameters(endpoint, "tenant-3") == before, "the tenant did not get the same queue and table again"
+    again = {**before, "moved_from": "pool-1", "unsettled_consumer": "pool-1"}
+    assert parameters(endpoint, "tenant-3") == again, "the tenant did not get the same queue and table again"
 
 
 def test_a_destroy_without_delete_data_keeps_queue_and_table(applied: Named, endpoint: endpoints.Aws) -> None:

@@ -90,6 +90,8 @@ resource "aws_ssm_parameter" "first" {
   tier        = "Standard"
   value       = each.value
   tags        = local.tags
+
+  depends_on = [aws_ssm_parameter.generation]
 }
 
 resource "aws_ssm_parameter" "tenant" {
@@ -105,7 +107,6 @@ resource "aws_ssm_parameter" "tenant" {
 
   depends_on = [
     aws_ssm_parameter.first,
-    aws_ssm_parameter.generation,
     aws_sqs_queue_policy.tls_only,
     aws_sqs_queue_redrive_allow_policy.dead_letter,
     aws_iam_role_policy.app,

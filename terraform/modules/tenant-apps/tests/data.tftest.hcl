@@ -166,7 +166,7 @@ run "an_offboarded_tenant_needs_no_pool" {
   }
 
   assert {
-    condition     = toset(keys(merge(aws_ssm_parameter.first, aws_ssm_parameter.tenant))) == toset(["tier", "status"]) && aws_ssm_parameter.first["status"].value == "suspended"
+    condition     = toset(keys(merge(aws_ssm_parameter.first, aws_ssm_parameter.tenant))) == toset(["tier", "status", "retained_consumer_sqs", "retained_consumer_ddb"]) && aws_ssm_parameter.first["status"].value == "suspended"
     error_message = "An offboarded tenant would be served."
   }
 }
