@@ -3,7 +3,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+# Only `make test` runs steps at the same time: most of them keep one core busy.
+ifndef IN_PAIRS
 .NOTPARALLEL:
+endif
 
 PYTHON ?= python3
 VENV := $(CURDIR)/.tools/venv
@@ -17,8 +20,10 @@ ifdef CI
 export CARGO_INCREMENTAL := 0
 endif
 
-# What `make test` runs, cheapest first.
-STEPS := fmt-check lint images-lint deny charts doc build gitops terraform unit conformance openapi sbom
+# What `make test` runs: ALONE one by one, then the others two at a time, the longest first.
+ALONE := fmt-check lint deny build
+STEPS := fmt-check lint deny build unit charts conformance gitops images-lint doc openapi terraform sbom
+STEP_TIMES := .tools/step-times
 
 ##@ Use
 .PHONY: help
@@ -30,14 +35,19 @@ run: ## Start the whole SaaS on this machine (cargo run -p local)
 	cargo run -p local
 
 .PHONY: test
+test: FIRST = $(filter $(ALONE),$(STEPS)) $(if $(filter charts gitops images-lint terraform,$(STEPS)),chart-tools)
+test: PAIRS = $(filter-out $(ALONE),$(STEPS))
 test: tools ## Install what the tests need, then run every check, stopping at the first that fails
-	@summary=; \
-	for step in $(STEPS); do \
-	  printf '\n==> %s\n' "$$step"; begin=$$SECONDS; \
-	  $(MAKE) --no-print-directory "$$step" || { printf '\nmake test: FAILED at step %s\n' "$$step"; exit 1; }; \
-	  summary+="$$(printf '\n  %-12s %4d s' "$$step" $$((SECONDS - begin)))"; \
-	done; \
-	printf '\nmake test: every step passed%s\n' "$$summary"
+	@rm -f $(STEP_TIMES)
+	@$(if $(strip $(FIRST)),$(MAKE) --no-print-directory $(FIRST:%=timed-%))
+	@$(if $(PAIRS),printf '\nTwo steps at a time; the output of each follows when it ends: %s\n' '$(PAIRS)')
+	@$(if $(PAIRS),$(MAKE) --no-print-directory --jobs=2 --output-sync=recurse IN_PAIRS=1 $(PAIRS:%=timed-%))
+	@printf '\nmake test: every step passed\n'; cat $(STEP_TIMES)
+
+timed-%:
+	@printf '\n==> %s\n' $*; begin=$$SECONDS; \
+	$(MAKE) --no-print-directory IN_PAIRS= $* || { printf '\nmake test: FAILED at step %s\n' $*; exit 1; }; \
+	printf '  %-12s %4d s\n' $* $$((SECONDS - begin)) >> $(STEP_TIMES)
 
 .PHONY: bench
 bench: ## Measure the services beside their peers, about 25 minutes (BENCH="all --quick": four)
