@@ -20,8 +20,6 @@ ROOT = Path(__file__).parent.parent
 TARGET = "x86_64-unknown-linux-gnu"
 # Serial numbers derive from the content and this random UUID, which never changes.
 NAMESPACE = uuid.UUID("4c1f7d2a-7b5e-4c0e-9a55-2f3f0c9b1e64")
-LICENSES_IN_FILES = {"libyaml-safer": "MIT"}
-"""Crates whose manifest names a file in place of a license: what the file is."""
 
 
 class Crate(NamedTuple):
@@ -62,7 +60,7 @@ def tree(selection: list[str], edges: str = "normal") -> tuple[dict[Crate, str],
         crate = Crate(name, version.removeprefix("v"))
         # cargo marks a repeated crate with (*) after its license.
         expression = license.removesuffix(" (*)").replace("/", " OR ")
-        licenses[crate] = expression or LICENSES_IN_FILES.get(name, "")
+        licenses[crate] = expression or ""
         needs.setdefault(crate, set())
         del above[int(depth) :]
         if above:

@@ -310,7 +310,9 @@ impl Builder<'_> {
                     built.is_open = true;
                     continue;
                 }
-                if let Some((position, message)) = self.broken_key(list, generator) {
+                let broken = self.broken_key(list, generator);
+                let broken = broken.or_else(|| self.broken_content(kind, list, generator));
+                if let Some((position, message)) = broken {
                     self.add(list, position, message);
                     built.is_open = true;
                 }
@@ -822,6 +824,26 @@ impl Builder<'_> {
                 return None;
             };
             Some((position, message))
+        })
+    }
+
+    /// Finds a file with a control character, in a ConfigMap's generator. A Secret's generator encodes its files.
+    fn broken_content(
+        &self,
+        kind: &str,
+        list: &List,
+        generator: &Node<'static>,
+    ) -> Option<(Position, String)> {
+        if kind == "Secret" {
+            return None;
+        }
+        let files = items(generator, "files").chain(items(generator, "envs"));
+        files.chain(generator.get("env")).find_map(|item| {
+            let text = item.text()?;
+            let file = text.split_once('=').map_or(text, |(_, file)| file);
+            let content = self.read(&list.folder.resolve(file)?)?;
+            let message = kustomize::unwritable_character(&content)?;
+            Some((item.into(), format!("{file}: {message}")))
         })
     }
 

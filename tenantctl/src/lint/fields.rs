@@ -204,6 +204,15 @@ pub(super) fn read(text: &str) -> Result<Node<'static>, Refused> {
         return Err(Refused::at(&root, "a kustomization.yaml is a map"));
     };
     let root = of_struct(root, KUSTOMIZATION, "")?;
+    for Pair { key, value } in root.pairs() {
+        // kustomize never writes the metadata of the list itself.
+        if key.text() != Some("metadata") {
+            kustomize::control_characters(value).map_err(|error| Refused {
+                position: (&error).into(),
+                message: error.message.clone(),
+            })?;
+        }
+    }
     let says_something = root.pairs().iter().any(|pair| {
         let name = pair.key.text().unwrap_or_default();
         let holds = match &pair.value.kind {

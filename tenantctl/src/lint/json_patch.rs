@@ -10,6 +10,8 @@ pub(super) struct Operation {
     path: Option<String>,
     from: Option<String>,
     value: Option<Value>,
+    /// Why kustomize cannot write the value.
+    unwritable: Option<String>,
 }
 
 /// Result of a patch.
@@ -44,6 +46,10 @@ fn operation(item: &Node<'static>) -> Option<Operation> {
         path: text("path"),
         from: text("from"),
         value: item.get("value").map(Node::to_json),
+        unwritable: item.get("value").and_then(|value| {
+            let checked = kustomize::control_characters(value);
+            checked.err().map(|error| error.to_string())
+        }),
     })
 }
 
@@ -55,7 +61,11 @@ pub(super) fn apply(object: &mut Value, patch: &[Operation]) -> Outcome {
             path,
             from,
             value,
+            unwritable,
         } = operation;
+        if let (Some(reason), "add" | "replace") = (unwritable, name.as_str()) {
+            return Outcome::Failed(reason.clone());
+        }
         let needs_from = matches!(name.as_str(), "move" | "copy");
         let (Some(path), true) = (path, from.is_some() || !needs_from) else {
             return Outcome::Failed(format!("{name} needs a path, move and copy need from, too"));

@@ -6,11 +6,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::panic::catch_unwind;
 
 use base64::Engine;
-use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
 
+use super::go_events::{Event, EventKind, Events, Properties};
+use super::go_scanner::{GoYaml, SIMPLE_KEY, is_readable};
 use super::node::{Node, NodeKind, Pair, YamlError};
 use super::scalar::{self, Meaning, Style};
 
@@ -33,7 +33,7 @@ pub(crate) fn objects(text: &str) -> Result<Vec<Owned>, YamlError> {
             .map(|at| from + at)
             .and_then(|at| Some((at, at + 1 + text[at + 1..].find('\n')?)));
         let chunk = separator.map_or(&text[start..], |(at, _)| &text[start..=at]);
-        found.extend(first_document(chunk, line)?);
+        found.extend(first_document(chunk, line, GoYaml::V3)?);
         let Some((at, end)) = separator else {
             return Ok(found);
         };
@@ -52,21 +52,12 @@ pub(crate) fn objects(text: &str) -> Result<Vec<Owned>, YamlError> {
 
 /// Reads a `kustomization.yaml`: its first document, `None` if that is empty.
 pub(crate) fn kustomization(text: &str) -> Result<Option<Owned>, YamlError> {
-    first_document(text, 0)
+    first_document(text, 0, GoYaml::V2)
 }
 
 fn with_line_feeds(text: &str) -> Cow<'_, str> {
     if text.contains("\r\n") {
         text.replace("\r\n", "\n").into()
-    } else {
-        text.into()
-    }
-}
-
-/// Removes byte order marks at the start of lines. Go's parser skips them there, libyaml at the start of the text alone.
-fn without_marks(text: &str) -> Cow<'_, str> {
-    if text.contains("\n\u{feff}") {
-        text.replace("\n\u{feff}", "\n").into()
     } else {
         text.into()
     }
@@ -82,100 +73,89 @@ struct Open {
 }
 
 /// Parses the first document of a text; `line` counts the lines above the text.
-///
-/// libyaml-safer panics where it is unfinished, for example at a tag before a comma: such a text is refused.
-fn first_document(text: &str, line: usize) -> Result<Option<Owned>, YamlError> {
-    catch_unwind(|| parsed_document(text, line)).unwrap_or_else(|_| {
-        let message = "this text cannot be read: write a space after each tag, or remove the tags";
-        Err(error(line + 1, 1, message))
-    })
-}
-
-fn parsed_document(text: &str, line: usize) -> Result<Option<Owned>, YamlError> {
-    let mut text = without_marks(text).into_owned();
-    // libyaml-safer panics at the end of a block scalar without a line feed.
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    let mut input = text.as_bytes();
-    let mut parser = Parser::new();
-    parser.set_input_string(&mut input);
+fn first_document(text: &str, line: usize, version: GoYaml) -> Result<Option<Owned>, YamlError> {
+    let below = |mut error: YamlError| {
+        error.line += line;
+        error
+    };
+    let mut events = Events::new(text, version);
     let mut open: Vec<Open> = Vec::new();
-    let mut anchors: HashMap<String, (Owned, usize)> = HashMap::new();
+    // A node without a value is not closed yet.
+    let mut anchors: HashMap<String, Option<(Owned, usize)>> = HashMap::new();
     let mut nodes = 0;
+    let mut root = None;
     loop {
-        let Event {
-            data, start_mark, ..
-        } = parser.parse().map_err(|failure| {
-            let mark = failure.problem_mark().unwrap_or_default();
-            at(mark, line, failure.problem())
-        })?;
-        let place = position(start_mark, line);
-        let (node, anchor) = match data {
-            EventData::StreamStart { .. } => continue,
-            EventData::StreamEnd | EventData::DocumentEnd { .. } => return Ok(None),
-            EventData::DocumentStart {
-                version_directive, ..
-            } => {
-                if version_directive.is_some_and(|it| (it.major, it.minor) != (1, 1)) {
-                    let message = "kustomize reads YAML 1.1 alone: remove the %YAML line";
-                    return Err(at(start_mark, line, message));
+        let Event { kind, mark } = events.next_event().map_err(below)?;
+        let fail = |message: &str| Err(below(mark.error(message)));
+        let place = (line + mark.line + 1, mark.column + 1);
+        let (node, anchor) = match kind {
+            EventKind::DocumentStart => continue,
+            EventKind::StreamEnd | EventKind::DocumentEnd => {
+                return Ok(root.filter(|root: &Owned| !root.is_null()));
+            }
+            EventKind::Alias(anchor) => match anchors.get(&anchor) {
+                Some(Some((node, size))) => {
+                    nodes += size;
+                    (node.clone(), None)
                 }
-                continue;
-            }
-            EventData::Alias { anchor } => {
-                let (node, size) = anchors
-                    .get(&anchor)
-                    .ok_or_else(|| at(start_mark, line, "an alias without its anchor"))?;
-                nodes += size;
-                (node.clone(), None)
-            }
-            EventData::Scalar {
-                anchor,
-                tag,
+                Some(None) => return fail("an alias of the value that it is in: write it out"),
+                None => return fail("an alias without its anchor: write the value out"),
+            },
+            EventKind::Scalar {
+                properties: Properties { anchor, tag },
                 value,
                 style,
-                ..
             } => {
-                if !fits(&value, tag.as_deref()) {
-                    let message = "the value is not of the kind that its tag names";
-                    return Err(at(start_mark, line, message));
+                let tag = tag
+                    .as_deref()
+                    .map_or(Tag::None, |tag| Tag::of(tag, version));
+                if !tag.fits(&value, version) {
+                    return fail("the value is not of the kind that its tag names: remove the tag");
                 }
-                (scalar(value, style, tag.as_deref(), place), anchor)
+                let value = match (tag, version) {
+                    (Tag::Binary, GoYaml::V2) => {
+                        String::from_utf8_lossy(&bytes_of(&value).unwrap_or_default()).into_owned()
+                    }
+                    _ => value,
+                };
+                let (text, style) = (value.into(), tag.style(style));
+                (node(NodeKind::Scalar { text, style }, place), anchor)
             }
-            EventData::SequenceStart { anchor, .. } | EventData::MappingStart { anchor, .. }
+            EventKind::ListStart(properties) | EventKind::MapStart(properties)
                 if open.len() >= MAX_DEPTH =>
             {
-                drop(anchor);
-                return Err(at(start_mark, line, "nested too deeply"));
+                drop(properties);
+                return fail("nested too deeply");
             }
-            EventData::SequenceStart { anchor, .. } => {
+            EventKind::ListStart(Properties { anchor, .. }) => {
+                anchors.extend(anchor.clone().map(|anchor| (anchor, None)));
                 open.push(Open::new(place, anchor, false));
                 continue;
             }
-            EventData::MappingStart { anchor, .. } => {
+            EventKind::MapStart(Properties { anchor, .. }) => {
+                anchors.extend(anchor.clone().map(|anchor| (anchor, None)));
                 open.push(Open::new(place, anchor, true));
                 continue;
             }
-            EventData::SequenceEnd | EventData::MappingEnd => {
+            EventKind::ListEnd | EventKind::MapEnd => {
                 let Some(mut closed) = open.pop() else {
-                    return Err(at(start_mark, line, "an end without a start"));
+                    return fail("an end without a start");
                 };
                 let anchor = closed.anchor.take();
-                (closed.close()?, anchor)
+                (closed.close(version)?, anchor)
             }
         };
         nodes += 1;
         if nodes > MAX_NODES {
-            return Err(at(start_mark, line, "too many aliases of aliases"));
+            return fail("too many aliases of aliases");
         }
         if let Some(anchor) = anchor {
-            anchors.insert(anchor, (node.clone(), count(&node)));
+            let size = count(&node);
+            anchors.insert(anchor, Some((node.clone(), size)));
         }
         match open.last_mut() {
             Some(parent) => parent.nodes.push(node),
-            None if node.is_null() => return Ok(None),
-            None => return Ok(Some(node)),
+            None => root = Some(node),
         }
     }
 }
@@ -191,7 +171,7 @@ impl Open {
         }
     }
 
-    fn close(self) -> Result<Owned, YamlError> {
+    fn close(self, version: GoYaml) -> Result<Owned, YamlError> {
         let Self {
             line,
             column,
@@ -206,7 +186,7 @@ impl Open {
             while let (Some(key), Some(value)) = (nodes.next(), nodes.next()) {
                 pairs.push(Pair { key, value });
             }
-            merge(&mut pairs)?;
+            merge(&mut pairs, version)?;
             NodeKind::Map { pairs, is_flow }
         } else {
             NodeKind::List {
@@ -218,14 +198,79 @@ impl Open {
     }
 }
 
+/// What a tag makes of a scalar.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tag {
+    None,
+    Text,
+    Binary,
+    Null,
+    Bool,
+    Integer,
+    Float,
+    Time,
+}
+
+impl Tag {
+    fn of(tag: &str, version: GoYaml) -> Self {
+        let short = tag.strip_prefix("tag:yaml.org,2002:");
+        match (version, short) {
+            // Version 3 ignores this tag, and takes the short form of another.
+            (GoYaml::V3, None) if tag == "!" => return Self::None,
+            (GoYaml::V3, None) => tag.strip_prefix("!!"),
+            _ => short,
+        }
+        .map_or(Self::Text, |name| match name {
+            "binary" => Self::Binary,
+            "null" => Self::Null,
+            "bool" => Self::Bool,
+            "int" => Self::Integer,
+            "float" => Self::Float,
+            "timestamp" => Self::Time,
+            _ => Self::Text,
+        })
+    }
+
+    /// Returns the style of a scalar that means the same without the tag.
+    const fn style(self, style: Style) -> Style {
+        match (self, style) {
+            (Self::None, style)
+            | (Self::Text | Self::Binary, style @ (Style::Single | Style::Block)) => style,
+            (Self::Text | Self::Binary, _) => Style::Double,
+            _ => Style::Plain,
+        }
+    }
+
+    /// Whether a scalar is what its tag says.
+    fn fits(self, text: &str, version: GoYaml) -> bool {
+        let meaning = match version {
+            GoYaml::V2 => scalar::kustomization(text),
+            GoYaml::V3 => scalar::kustomize(text),
+        };
+        match self {
+            Self::None | Self::Text => true,
+            Self::Binary => bytes_of(text).is_some(),
+            Self::Null => meaning == Meaning::Null,
+            Self::Bool => matches!(meaning, Meaning::Bool(_)),
+            Self::Integer => scalar::go_integer(&text.replace('_', "")).is_some(),
+            Self::Float => matches!(meaning, Meaning::Number(_)),
+            Self::Time => meaning == Meaning::Time,
+        }
+    }
+}
+
 /// Replaces merge keys with the pairs of the maps that they name. A key of the map itself wins, and an earlier map does.
-fn merge(pairs: &mut Vec<Pair<'static>>) -> Result<(), YamlError> {
+fn merge(pairs: &mut Vec<Pair<'static>>, version: GoYaml) -> Result<(), YamlError> {
     let is_merge = |pair: &Pair<'_>| matches!(&pair.key.kind, NodeKind::Scalar { text, style: Style::Plain } if text == MERGE_KEY);
     if !pairs.iter().any(is_merge) {
         return Ok(());
     }
     let (merged, own): (Vec<_>, Vec<_>) = std::mem::take(pairs).into_iter().partition(is_merge);
     *pairs = own;
+    if let (GoYaml::V3, [_, second, ..]) = (version, merged.as_slice()) {
+        let message = "a second merge key: write one, with a list of maps";
+        return Err(YamlError::at(&second.key, message));
+    }
     for Pair { key, value } in merged {
         let maps = match value.kind {
             NodeKind::List { items, .. } => items,
@@ -248,39 +293,13 @@ fn merge(pairs: &mut Vec<Pair<'static>>) -> Result<(), YamlError> {
     Ok(())
 }
 
-fn scalar(value: String, style: ScalarStyle, tag: Option<&str>, place: (usize, usize)) -> Owned {
-    let style = match style {
-        // `!` and `!!str` make text of a plain scalar.
-        ScalarStyle::Plain if matches!(tag, Some("!" | "tag:yaml.org,2002:str")) => Style::Double,
-        ScalarStyle::SingleQuoted => Style::Single,
-        ScalarStyle::DoubleQuoted => Style::Double,
-        ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
-        _ => Style::Plain,
-    };
-    let text = value.into();
-    node(NodeKind::Scalar { text, style }, place)
-}
-
-/// Whether a scalar is what its tag says.
-fn fits(text: &str, tag: Option<&str>) -> bool {
-    let Some(tag) = tag.and_then(|tag| tag.strip_prefix("tag:yaml.org,2002:")) else {
-        return true;
-    };
-    let meaning = scalar::kustomize(text);
-    match tag {
-        "int" => matches!(meaning, Meaning::Number(number) if number.fract() == 0.0),
-        "float" => matches!(meaning, Meaning::Number(_)),
-        "bool" => matches!(meaning, Meaning::Bool(_)),
-        "null" => meaning == Meaning::Null,
-        "timestamp" => meaning == Meaning::Time,
-        "binary" => {
-            let text: String = text.split_whitespace().collect();
-            base64::engine::general_purpose::STANDARD
-                .decode(text)
-                .is_ok()
-        }
-        _ => true,
-    }
+/// Decodes base64 as Go does: without line breaks.
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    let line: String = text
+        .chars()
+        .filter(|it| !matches!(it, '\r' | '\n'))
+        .collect();
+    base64::engine::general_purpose::STANDARD.decode(line).ok()
 }
 
 const fn node(kind: NodeKind<'static>, (line, column): (usize, usize)) -> Owned {
@@ -301,16 +320,6 @@ fn count(node: &Owned) -> usize {
             .sum::<usize>()
 }
 
-fn position(mark: Mark, line: usize) -> (usize, usize) {
-    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    (line + number(mark.line) + 1, number(mark.column) + 1)
-}
-
-fn at(mark: Mark, line: usize, message: &str) -> YamlError {
-    let (line, column) = position(mark, line);
-    error(line, column, message)
-}
-
 fn error(line: usize, column: usize, message: &str) -> YamlError {
     YamlError {
         line,
@@ -319,8 +328,13 @@ fn error(line: usize, column: usize, message: &str) -> YamlError {
     }
 }
 
-/// Finds what kustomize reads and then cannot write: a duplicate key, a key that is not text, an infinite number.
-pub(crate) fn unwritable(node: &Node<'_>) -> Result<(), YamlError> {
+/// Finds what kustomize reads and then cannot write: a duplicate key, a key that is not text or is too long, an infinite number,
+/// some characters. kustomize writes an object as JSON, and reads that as YAML.
+pub(crate) fn unwritable(root: &Node<'_>) -> Result<(), YamlError> {
+    unwritable_below(root, true)
+}
+
+fn unwritable_below(node: &Node<'_>, is_root: bool) -> Result<(), YamlError> {
     match &node.kind {
         NodeKind::Scalar {
             text,
@@ -332,15 +346,23 @@ pub(crate) fn unwritable(node: &Node<'_>) -> Result<(), YamlError> {
             )),
             _ => Ok(()),
         },
-        NodeKind::Scalar { .. } => Ok(()),
-        NodeKind::List { items, .. } => items.iter().try_for_each(unwritable),
+        NodeKind::Scalar { text, .. } => control_character(node, text),
+        NodeKind::List { items, .. } => items
+            .iter()
+            .try_for_each(|item| unwritable_below(item, false)),
         NodeKind::Map { pairs, .. } => {
             let mut seen = std::collections::HashSet::with_capacity(pairs.len());
             for Pair { key, value } in pairs {
                 let NodeKind::Scalar { text, style } = &key.kind else {
                     return Err(YamlError::at(key, "a key must be text"));
                 };
-                if *style == Style::Plain && scalar::kustomize(text) != Meaning::Text {
+                // kustomize takes an absent key for an empty text, and writes numbers at the top as text.
+                let is_text = match scalar::kustomize(text) {
+                    Meaning::Text => true,
+                    Meaning::Null => text.is_empty(),
+                    _ => is_root,
+                };
+                if *style == Style::Plain && !is_text {
                     let message = format!("the key {text} is not text: put it in quotes");
                     return Err(YamlError::at(key, message));
                 }
@@ -348,11 +370,57 @@ pub(crate) fn unwritable(node: &Node<'_>) -> Result<(), YamlError> {
                     let message = format!("the key {text} is in this map twice");
                     return Err(YamlError::at(key, message));
                 }
-                unwritable(value)?;
+                if length_in_json(text) > SIMPLE_KEY {
+                    let message = format!("a key of more than {SIMPLE_KEY} characters: shorten it");
+                    return Err(YamlError::at(key, message));
+                }
+                if text.contains('\u{85}') {
+                    return Err(YamlError::at(
+                        key,
+                        "a key with a line break U+0085: remove it",
+                    ));
+                }
+                control_character(key, text)?;
+                unwritable_below(value, false)?;
             }
             Ok(())
         }
     }
+}
+
+/// Finds a control character that kustomize writes and then cannot read, in the scalars of a node.
+pub(crate) fn control_characters(node: &Node<'_>) -> Result<(), YamlError> {
+    match &node.kind {
+        NodeKind::Scalar { text, .. } => control_character(node, text),
+        NodeKind::List { items, .. } => items.iter().try_for_each(control_characters),
+        NodeKind::Map { pairs, .. } => pairs.iter().try_for_each(|pair| {
+            control_characters(&pair.key)?;
+            control_characters(&pair.value)
+        }),
+    }
+}
+
+fn control_character(node: &Node<'_>, text: &str) -> Result<(), YamlError> {
+    unwritable_character(text).map_or(Ok(()), |message| Err(YamlError::at(node, message)))
+}
+
+/// Finds a character that JSON has as it is, and that YAML must not have.
+pub(crate) fn unwritable_character(text: &str) -> Option<String> {
+    let found = text.chars().find(|it| *it >= ' ' && !is_readable(*it))?;
+    let number = u32::from(found);
+    Some(format!(
+        "kustomize cannot write the control character U+{number:04X}: remove it"
+    ))
+}
+
+/// Returns the characters of a text in the JSON that Go writes, with the quotes.
+fn length_in_json(text: &str) -> usize {
+    let lengths = text.chars().map(|character| match character {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..' ' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => 6,
+        _ => 1,
+    });
+    lengths.sum::<usize>() + 2
 }
 
 /// Whether a key that kustomize writes without quotes stays text.
@@ -397,10 +465,107 @@ fn meaning(node: &Node<'_>) -> Option<Meaning> {
 mod tests {
     use super::*;
 
+    fn lists(text: &str) -> Option<serde_json::Value> {
+        let root = kustomization(text).ok().flatten();
+        root.map(|root| root.to_json())
+    }
+
     #[test]
-    fn a_text_at_which_the_parser_is_unfinished_is_refused() {
-        for text in ["[!a, b]\n", "resources: [!a, !b]\n", "a: {b: !c, d: e}"] {
+    fn a_tag_in_a_flow_collection_is_read_as_kustomize_reads_it() {
+        assert_eq!(lists("[!a, b]"), Some(serde_json::json!(["b"])));
+        assert_eq!(
+            lists("[!!str 1, ! 2, !x 3]"),
+            Some(serde_json::json!(["1", "2", "3"]))
+        );
+        for text in ["[!a,b]", "[!a]", "[!]", "[!<tag:x>, b]", "[!e!a b]"] {
             kustomization(text).expect_err(text);
         }
+        let error = kustomization("a:\n  b: {c: !d}\n").expect_err("no space");
+        assert_eq!((error.line, error.column), (2, 12));
+        assert!(error.message.contains("write a space"), "{error}");
+    }
+
+    #[test]
+    fn tags_change_the_meaning_as_in_each_version_of_go_yaml() {
+        assert_eq!(lists("a: !!int \"1\"\n"), Some(serde_json::json!({"a": 1})));
+        assert_eq!(
+            lists("a: !!binary YS0=\n"),
+            Some(serde_json::json!({"a": "a-"}))
+        );
+        assert_eq!(lists("a: ! 12\n"), Some(serde_json::json!({"a": "12"})));
+        assert_eq!(
+            objects("a: ! 12\n").expect("read")[0].to_json(),
+            serde_json::json!({"a": 12})
+        );
+        for text in [
+            "a: !!int 1.0\n",
+            "a: !!int x\n",
+            "a: !!null x\n",
+            "a: !!binary YS0\n",
+        ] {
+            let error = kustomization(text).expect_err(text);
+            assert_eq!((error.line, error.column), (1, 4), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_block_at_the_end_of_a_text_has_the_line_feeds_that_it_was_written_with() {
+        for (text, value) in [
+            ("a: |\n  b", "b"),
+            ("a: |\n  b\n", "b\n"),
+            ("a: |+\n  b\n\n", "b\n\n"),
+            ("a: |2", ""),
+        ] {
+            assert_eq!(
+                lists(text),
+                Some(serde_json::json!({"a": value})),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_alias_of_the_value_around_it_is_refused() {
+        for text in ["a: &x\n  b: *x\n", "a: &x b\nc: &x [*x]\n", "a: *x\n"] {
+            kustomization(text).expect_err(text);
+            objects(text).expect_err(text);
+        }
+    }
+
+    #[test]
+    fn an_error_behind_a_separator_names_the_line_of_the_file() {
+        let error = objects("a: b\n---\nc: d\ne: @\n").expect_err("no value begins so");
+        assert_eq!((error.line, error.column), (4, 4));
+    }
+
+    #[test]
+    fn what_kustomize_cannot_write_is_found() {
+        let check = |text: &str| unwritable(&objects(text).expect(text)[0]);
+        let key = |length: usize| format!("a:\n  {}: b\n", "k".repeat(length));
+        check(&key(1022)).expect("writable");
+        for text in [
+            key(1023).as_str(),
+            "a: \"\\x7f\"",
+            "\"\\x91\": b",
+            "\"\\N\": b",
+            "a: {1: b}",
+            "a: {~: b}",
+            "a: .inf",
+        ] {
+            check(text).expect_err(text);
+        }
+        for text in ["1: b", "a:\n  ?\n  : b\n", "a: \"\\a\\N\\uFEFF\""] {
+            check(text).expect(text);
+        }
+    }
+
+    #[test]
+    fn a_second_merge_key_is_refused_in_an_object_alone() {
+        let text = "a:\n  <<: {b: c}\n  <<: {d: e}\n";
+        assert_eq!(objects(text).expect_err("two merge keys").line, 3);
+        assert_eq!(
+            lists(text),
+            Some(serde_json::json!({"a": {"b": "c", "d": "e"}}))
+        );
     }
 }

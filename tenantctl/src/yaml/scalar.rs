@@ -109,7 +109,7 @@ fn go_yaml(text: &str) -> Meaning {
 }
 
 /// Parses an integer as Go's `strconv` does with base 0: `0x`, `0o`, `0b` in both cases, and a leading zero for octal.
-fn go_integer(text: &str) -> Option<f64> {
+pub(super) fn go_integer(text: &str) -> Option<f64> {
     let (is_negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),
