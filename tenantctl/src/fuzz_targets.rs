@@ -55,6 +55,9 @@ fn accepted_yaml_can_be_edited_without_another_change() {
         .with_iterations(GENERATED)
         .for_each(|input: &[u8]| {
             let text = String::from_utf8_lossy(input);
+            if let Err(error) = yaml::kustomize::objects(&text) {
+                assert!(error.line >= 1 && error.column >= 1);
+            }
             let before = match yaml::parse(&text) {
                 Ok(documents) => documents,
                 Err(error) => {

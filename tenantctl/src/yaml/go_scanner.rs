@@ -164,10 +164,15 @@ impl<'t> Reader<'t> {
     }
 
     /// Decodes until some characters are there, or the end.
+    #[inline]
     fn need(&mut self, count: usize) -> Result<(), YamlError> {
         if self.unread >= count {
             return Ok(());
         }
+        self.fill(count)
+    }
+
+    fn fill(&mut self, count: usize) -> Result<(), YamlError> {
         self.buffer = self.at;
         while self.unread < count {
             self.decode()?;
@@ -1075,7 +1080,9 @@ impl<'t> Scanner<'t> {
                 {
                     break;
                 }
-                value.push_str(&std::mem::take(&mut white).fold());
+                if white.has_break || !white.blanks.is_empty() {
+                    value.push_str(&std::mem::take(&mut white).fold());
+                }
                 value.push(self.skip());
                 self.reader.need(2)?;
             }

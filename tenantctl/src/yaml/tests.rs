@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{inline, is_ambiguous, parse, remove, set};
+use super::{inline, is_ambiguous, kustomize, parse, remove, set};
 
 const FILE: &str = "\
 # The tenant.
@@ -228,6 +228,7 @@ proptest! {
     #[test]
     fn no_text_makes_a_parse_or_an_edit_panic(text in "([a-z:#&*!|>'\"\\[\\]{},?%@` \t\n-]|---\n){0,80}", path in "[a-z]") {
         drop(parse(&text));
+        drop((kustomize::objects(&text), kustomize::kustomization(&text)));
         drop(set(&text, 0, &[&path, "b"], &json!(1)));
         drop(remove(&text, 0, &[&path]));
     }
