@@ -350,7 +350,7 @@ impl<'t> Scanner<'t> {
             self.push(TokenKind::StreamStart, self.mark);
             return Ok(());
         }
-        self.to_next_token()?;
+        self.skip_to_next_token()?;
         self.unroll(isize::try_from(self.mark.column).unwrap_or(isize::MAX));
         self.reader.need(4)?;
         let start = self.mark;
@@ -660,7 +660,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn to_next_token(&mut self) -> Result<(), YamlError> {
+    fn skip_to_next_token(&mut self) -> Result<(), YamlError> {
         loop {
             self.look()?;
             // The character at the start of the buffer decides, as in go-yaml.
