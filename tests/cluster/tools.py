@@ -47,7 +47,6 @@ PROGRAMS = (
     ("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server", "."),
     ("kube-network-policies", "sigs.k8s.io/kube-network-policies/cmd", "."),
     ("traefik", "github.com/traefik/traefik/v3/cmd/traefik", "."),
-    ("helm", "helm.sh/helm/v4/cmd/helm", "."),
 )
 NEWEST_GO = (1, 26)
 

@@ -655,12 +655,12 @@ tool (
 	github.com/fluxcd/kustomize-controller
 	github.com/fluxcd/source-controller
 	github.com/traefik/traefik/v3/cmd/traefik
-	helm.sh/helm/v4/cmd/helm
 	sigs.k8s.io/kube-network-policies/cmd
 	sigs.k8s.io/metrics-server/cmd/metrics-server
 )
 
 replace (
+	github.com/abbot/go-http-auth => ./stubs/go-http-auth
 	github.com/fluxcd/pkg/artifact => github.com/fluxcd/pkg/artifact v0.18.0
 	github.com/go-acme/lego/v5 => ../../../.tools/cluster/src/lego
 	github.com/gorilla/mux => github.com/containous/mux v0.0.0-20250523120546-41b6ec3aed59
