@@ -139,12 +139,28 @@ def copy_sources() -> None:
         (SOURCES / "traefik.version").write_text(f"{TRAEFIK[1]} {TRAEFIK[2]}")
 
 
-def stamp(package: str, folder: str) -> str:
+def link_flags(name: str, folder: str) -> str:
+    """Kubernetes gets its version from the linker; charts ask for it."""
+    flags = "-s -w"
+    if name in ("kube", "kube-1.30") and (found := re.search(r"k8s\.io/kubernetes v(\d+)\.(\d+)\.\S+", read_go_mod(folder))):
+        version = found[0].partition(" ")[2]
+        for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
+            values = (("gitVersion", version), ("gitMajor", found[1]), ("gitMinor", found[2]))
+            flags += "".join(f" -X {package}.{variable}={value}" for variable, value in values)
+    return flags
+
+
+def read_go_mod(folder: str) -> str:
+    return (TOOLS / folder / "go.mod").read_text()
+
+
+def stamp(name: str, package: str, folder: str) -> str:
     """Changes when what a program is built of does."""
     files = [TOOLS / folder / "go.mod", TOOLS / folder / "go.sum"]
     if package.startswith("."):
         files += sorted((TOOLS / folder / package).glob("*.go"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    content = b"".join(file.read_bytes() for file in files) + link_flags(name, folder).encode()
+    return hashlib.sha256(content).hexdigest()
 
 
 def build() -> None:
@@ -159,7 +175,7 @@ def build() -> None:
             if name.startswith("kube-1.") and name != KUBE.name:
                 continue
             mark = stamps / name.replace("/", "-")
-            wanted = stamp(package, folder)
+            wanted = stamp(name, package, folder)
             if not (BIN / name).exists() or not mark.exists() or mark.read_text() != wanted:
                 todo.append((name, package, folder, mark, wanted))
         if todo or not (HOME / "kinds").exists():
@@ -173,7 +189,7 @@ def build() -> None:
         for name, package, folder, mark, wanted in todo:
             begin = time.monotonic()
             (BIN / name).parent.mkdir(parents=True, exist_ok=True)
-            go(TOOLS / folder, "build", "-ldflags", "-s -w", "-o", str(BIN / name), package)
+            go(TOOLS / folder, "build", "-ldflags", link_flags(name, folder), "-o", str(BIN / name), package)
             mark.write_text(wanted)
             size = (BIN / name).stat().st_size / 1e6
             print(f"{name:24} {size:6.0f} MB {time.monotonic() - begin:6.0f} s", flush=True)
