@@ -6,6 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
 import socket
 import ssl
 import subprocess
@@ -195,6 +196,11 @@ def check_stored(*loads: Load, seconds: float = 60) -> None:
             lost = accepted - set(stored)
             raise AssertionError(f"{one.tenant}: {len(lost)} of {len(accepted)} accepted messages lost") from None
         assert len(stored) == len(set(stored)), f"{one.tenant}: a message is stored twice"
+
+
+def new_tenant(name: str) -> str:
+    """An id that no tenant has had: an offboarded one's stays taken, and a test may run twice on one cluster."""
+    return f"{name}-{secrets.token_hex(2)}"
 
 
 # AWS's side

@@ -44,10 +44,11 @@ def says(api: Api, tenant: str, text: str, seconds: float = 240) -> str:
     return wait_for(f"{tenant}'s condition says {text!r}", message, seconds, 0.5)
 
 
-def others_go_on(api: Api, tenant: str = "newcomer") -> None:
+def others_go_on() -> None:
     """Other tenants are answered, and a new one still comes."""
     for one in ("tenant-1", "tenant-2"):
         assert saas.environment_of(one, "producer")
+    tenant = saas.new_tenant("newcomer")
     saas.tenantctl("onboard", tenant, "--tier", "basic", "--release", "0.0")
     wait_for("a newcomer's answer", lambda: saas.environment_of(tenant, "producer"), 180, 0.2)
     saas.tenantctl("offboard", tenant)
@@ -57,7 +58,7 @@ def test_a_chart_version_that_is_not_there(api: Api, checkout: saas.Checkout) ->
     with edited(checkout, TENANTS / "advanced" / "tenant-3.yaml", r"version: \S+", "version: 9.9.9"):
         says(api, "tenant-3", "9.9.9")
         assert saas.environment_of("tenant-3", "consumer") == "tenant-3", "what runs goes on"
-        others_go_on(api, "newcomer-chart")
+        others_go_on()
     saas.wait_for_release(api, "tenant-3")
 
 
@@ -79,7 +80,7 @@ def test_an_image_that_cannot_be_pulled(api: Api, checkout: saas.Checkout) -> No
         )
         assert before & {p["metadata"]["name"] for p in saas.pods(api, "tenant-3", "consumer")}, "the old pod stays"
         assert saas.environment_of("tenant-3", "consumer") == "tenant-3"
-        others_go_on(api, "newcomer-image")
+        others_go_on()
     saas.wait_for_release(api, "tenant-3", 900)
 
 
@@ -100,7 +101,7 @@ def test_a_quota_that_is_too_small(api: Api) -> None:
 
         wait_for("the condition", told, 60, 0.3)
         assert saas.environment_of("tenant-3", "consumer") == "tenant-3"
-        others_go_on(api, "newcomer-quota")
+        others_go_on()
     finally:
         api.delete("resourcequotas", "too-small", "tenant-3")
         api.patch("deployments.apps", "tenant-3-consumer", "tenant-3", {"spec": {"replicas": 1}})
@@ -116,7 +117,7 @@ def test_a_component_that_is_not_healthy_holds_up_no_tenant(api: Api, checkout: 
 
         wait_for("an unhealthy component", unhealthy, 120, 0.3)
         begin = time.monotonic()
-        others_go_on(api, "newcomer-component")
+        others_go_on()
         assert time.monotonic() - begin < 60
     wait_for(
         "health",
@@ -174,9 +175,10 @@ def test_a_registry_that_is_gone_stops_nothing_that_runs(api: Api) -> None:
 
 
 def test_a_git_server_that_is_gone_is_caught_up_with(api: Api) -> None:
+    tenant = saas.new_tenant("while-gone")
     sent = Load("tenant-1", rate=50, workers=4)
     with load(sent), frozen("git"):
-        saas.send_message("onboarding", tenant_id="while-gone", tenant_tier="basic", release_version="0.0")
+        saas.send_message("onboarding", tenant_id=tenant, tenant_tier="basic", release_version="0.0")
 
         def told() -> bool:
             return condition(api.get(SOURCE, "flux-system", "flux-system")).get("status") == "False"
@@ -189,5 +191,5 @@ def test_a_git_server_that_is_gone_is_caught_up_with(api: Api) -> None:
         )
         wait_for("the source's condition", told, 150, 0.5)
     assert sent.bad == {}, str(sent)
-    wait_for("the tenant whose message came meanwhile", lambda: saas.environment_of("while-gone", "producer"), 300, 0.5)
-    saas.tenantctl("offboard", "while-gone")
+    wait_for("the tenant whose message came meanwhile", lambda: saas.environment_of(tenant, "producer"), 300, 0.5)
+    saas.tenantctl("offboard", tenant)

@@ -98,8 +98,9 @@ def test_growth(api: Api, checkout: saas.Checkout, note: Any) -> None:
         there += new
         # One more beside all of them: what a commit costs now.
         begin = time.monotonic()
-        saas.tenantctl("onboard", f"one-more-{step}", "--tier", "basic", "--release", "0.0")
-        wait_for("one more", lambda step=step: saas.environment_of(f"one-more-{step}", "producer"), 600, 0.1)
+        tenant = saas.new_tenant("one-more")
+        saas.tenantctl("onboard", tenant, "--tier", "basic", "--release", "0.0")
+        wait_for("one more", lambda tenant=tenant: saas.environment_of(tenant, "producer"), 600, 0.1)
         one_more = time.monotonic() - begin
         after = {name: usage(pid) for name, pid in pids.items()}
         cpu = {n: round(after[n].seconds - before[n].seconds, 1) for n in pids}

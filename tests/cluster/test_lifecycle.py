@@ -40,41 +40,41 @@ def timed(what: str, note: Any, begin: float) -> None:
 
 
 def test_a_tenants_whole_life_disturbs_no_other(api: Api, note: Any) -> None:
-    others = beside()
+    others, tenant = beside(), saas.new_tenant("whole-life")
     with load(*others):
         begin = time.monotonic()
-        onboard("whole-life", "basic")
+        onboard(tenant, "basic")
         timed("onboard a basic tenant, commit to answer", note, begin)
 
-        own = Load("whole-life", rate=20, workers=3)
+        own = Load(tenant, rate=20, workers=3)
         with load(own):
             begin = time.monotonic()
-            saas.tenantctl("move", "whole-life", "--to", "premium")
-            wait_for("its silo", lambda: saas.environment_of("whole-life", "producer") == "whole-life", 180, 0.1)
+            saas.tenantctl("move", tenant, "--to", "premium")
+            wait_for("its silo", lambda: saas.environment_of(tenant, "producer") == tenant, 180, 0.1)
             timed("move basic → premium, commit to answer from the silo", note, begin)
-            saas.wait_for_release(api, "whole-life")
+            saas.wait_for_release(api, tenant)
             time.sleep(2)
         assert own.bad == {}, str(own)
         begin = time.monotonic()
-        settle("whole-life")
+        settle(tenant)
         timed("settle the move", note, begin)
         check_follows(own)
 
         begin = time.monotonic()
-        saas.tenantctl("suspend", "whole-life")
-        wait_for("no route", lambda: saas.get("/producer", "whole-life").status == 404, 120, 0.1)
+        saas.tenantctl("suspend", tenant)
+        wait_for("no route", lambda: saas.get("/producer", tenant).status == 404, 120, 0.1)
         timed("suspend, commit to no route", note, begin)
-        assert sorted(saas.running(api, "whole-life")) == sorted(saas.APPS), "a suspended tenant's pods go on storing"
+        assert sorted(saas.running(api, tenant)) == sorted(saas.APPS), "a suspended tenant's pods go on storing"
 
         begin = time.monotonic()
-        saas.tenantctl("resume", "whole-life")
-        wait_for("the answer", lambda: saas.environment_of("whole-life", "producer"), 120, 0.1)
+        saas.tenantctl("resume", tenant)
+        wait_for("the answer", lambda: saas.environment_of(tenant, "producer"), 120, 0.1)
         timed("resume, commit to answer", note, begin)
-        wait_for("a message taken", lambda: saas.post("/producer", "whole-life", {}).status == 200, 120, 0.2)
+        wait_for("a message taken", lambda: saas.post("/producer", tenant, {}).status == 200, 120, 0.2)
 
         begin = time.monotonic()
-        saas.tenantctl("offboard", "whole-life")
-        wait_for("no route", lambda: saas.get("/producer", "whole-life").status == 404, 120, 0.1)
+        saas.tenantctl("offboard", tenant)
+        wait_for("no route", lambda: saas.get("/producer", tenant).status == 404, 120, 0.1)
         timed("offboard, commit to no route", note, begin)
     check_undisturbed(others)
 
@@ -107,7 +107,7 @@ MOVES = [(before, after) for before in TIERS for after in TIERS if before != aft
 
 @pytest.mark.parametrize(("before", "after"), MOVES)
 def test_a_move_loses_nothing(api: Api, note: Any, before: str, after: str) -> None:
-    tenant = f"mover-{before}-{after}"
+    tenant = saas.new_tenant(f"mover-{before}-{after}")
     onboard(tenant, before)
     saas.wait_for_release(api, tenant)
     charge = {"amount": 100, "currency": "EUR", "reference": "before", "metadata": {}}
@@ -155,13 +155,14 @@ def next_release() -> str:
 
 def test_a_deployment_by_waves_and_its_way_back(api: Api, note: Any, next_release: str) -> None:
     """A release to one tenant first, then to the rest of its tier, then back, while clients of all of them send."""
-    onboard("second-premium", "premium")
-    saas.wait_for_release(api, "second-premium")
-    others = [*beside(), Load("second-premium", rate=20, workers=3)]
+    second = saas.new_tenant("second-premium")
+    onboard(second, "premium")
+    saas.wait_for_release(api, second)
+    others = [*beside(), Load(second, rate=20, workers=3)]
     with load(*others):
         begin = time.monotonic()
-        saas.tenantctl("deploy", "--tier", "premium", "--release", next_release, "--canary", "second-premium")
-        wait_for("the first wave", lambda: runs(api, "second-premium", "0.1."), 180, 0.3)
+        saas.tenantctl("deploy", "--tier", "premium", "--release", next_release, "--canary", second)
+        wait_for("the first wave", lambda: runs(api, second, "0.1."), 180, 0.3)
         timed("first wave of a release", note, begin)
         assert runs(api, "tenant-1", "0.0."), "the rest keeps its release"
         begin = time.monotonic()
@@ -170,10 +171,10 @@ def test_a_deployment_by_waves_and_its_way_back(api: Api, note: Any, next_releas
         timed("the rest of a release", note, begin)
         begin = time.monotonic()
         saas.tenantctl("deploy", "--tier", "premium", "--release", "0.0")
-        wait_for("the way back", lambda: all(runs(api, t, "0.0.") for t in ("tenant-1", "second-premium")), 240, 0.3)
+        wait_for("the way back", lambda: all(runs(api, t, "0.0.") for t in ("tenant-1", second)), 240, 0.3)
         timed("back to the release before", note, begin)
     check_undisturbed(others)
-    saas.tenantctl("offboard", "second-premium")
+    saas.tenantctl("offboard", second)
 
 
 def runs(api: Api, tenant: str, version: str) -> bool:

@@ -75,7 +75,7 @@ def test_a_request_without_the_header_reaches_no_environment() -> None:
 
 @pytest.mark.parametrize("tier", OWN_TIERS)
 def test_a_tenant_comes_by_message_and_goes_by_message(api: Api, checkout: saas.Checkout, note: Any, tier: str) -> None:
-    tenant = f"message-{tier}"
+    tenant = saas.new_tenant(f"message-{tier}")
     before = checkout.head()
     begin = time.monotonic()
     saas.send_message("onboarding", tenant_id=tenant, tenant_tier=tier, release_version="0.0")
@@ -106,24 +106,25 @@ def test_a_tenant_comes_by_message_and_goes_by_message(api: Api, checkout: saas.
 
 
 def test_a_tenant_comes_by_commit_and_is_forgotten_with_its_data(api: Api, note: Any) -> None:
+    tenant = saas.new_tenant("by-commit")
     begin = time.monotonic()
-    saas.tenantctl("onboard", "by-commit", "--tier", "premium", "--release", "0.0")
-    wait_for("the answer", lambda: saas.environment_of("by-commit", "producer"), 180, 0.1)
+    saas.tenantctl("onboard", tenant, "--tier", "premium", "--release", "0.0")
+    wait_for("the answer", lambda: saas.environment_of(tenant, "producer"), 180, 0.1)
     note(f"onboarding a premium tenant by commit: answer after {time.monotonic() - begin:.1f} s")
-    saas.wait_for_release(api, "by-commit")
-    saas.tenantctl("offboard", "by-commit")
-    wait_for("no answer", lambda: saas.get("/producer", "by-commit").status == 404, 180, 0.2)
-    saas.tenantctl("offboard", "by-commit", "--delete-data")
+    saas.wait_for_release(api, tenant)
+    saas.tenantctl("offboard", tenant)
+    wait_for("no answer", lambda: saas.get("/producer", tenant).status == 404, 180, 0.2)
+    saas.tenantctl("offboard", tenant, "--delete-data")
     dynamodb = saas.client("dynamodb")
 
     def unprotected() -> bool:
-        tables = [dynamodb.describe_table(TableName=n)["Table"] for n in saas.tables_of("by-commit")]
+        tables = [dynamodb.describe_table(TableName=n)["Table"] for n in saas.tables_of(tenant)]
         return len(tables) == 2 and not any(t.get("DeletionProtectionEnabled") for t in tables)
 
     wait_for("tables without protection", unprotected, 120, 0.3)
-    saas.wait_for_release(api, "by-commit")
-    saas.tenantctl("forget", "by-commit")
-    saas.wait_until_gone(api, "terraforms.infra.contrib.fluxcd.io", "by-commit", "flux-tenants")
-    assert saas.tables_of("by-commit") == []
-    assert saas.parameters("by-commit") == {}
-    saas.wait_until_gone(api, "namespaces", "by-commit", seconds=180)
+    saas.wait_for_release(api, tenant)
+    saas.tenantctl("forget", tenant)
+    saas.wait_until_gone(api, "terraforms.infra.contrib.fluxcd.io", tenant, "flux-tenants")
+    assert saas.tables_of(tenant) == []
+    assert saas.parameters(tenant) == {}
+    saas.wait_until_gone(api, "namespaces", tenant, seconds=180)

@@ -142,7 +142,9 @@ def copy_sources() -> None:
 def link_flags(name: str, folder: str) -> str:
     """Kubernetes gets its version from the linker; charts ask for it."""
     flags = "-s -w"
-    if name in ("kube", "kube-1.30") and (found := re.search(r"k8s\.io/kubernetes v(\d+)\.(\d+)\.\S+", read_go_mod(folder))):
+    if name in ("kube", "kube-1.30") and (
+        found := re.search(r"k8s\.io/kubernetes v(\d+)\.(\d+)\.\S+", read_go_mod(folder))
+    ):
         version = found[0].partition(" ")[2]
         for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
             values = (("gitVersion", version), ("gitMajor", found[1]), ("gitMinor", found[2]))
