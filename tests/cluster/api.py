@@ -172,6 +172,7 @@ GROUPS = {
     "kustomize.toolkit.fluxcd.io": "v1",
     "helm.toolkit.fluxcd.io": "v2",
     "infra.contrib.fluxcd.io": "v1alpha2",
+    "notification.toolkit.fluxcd.io": "v1",
     "external-secrets.io": "v1",
     "traefik.io": "v1alpha1",
 }

@@ -118,8 +118,8 @@ def answers(api: Api) -> bool:
 def queue_connections() -> None:
     """Hands each new connection between pods to the engine of NetworkPolicies.
 
-    The engine's own rule needs NFT_QUEUE, which some kernels lack. Names over UDP pass, as they do there: two questions of
-    one socket race in the queue, and one of them is lost.
+    The engine's own rule needs NFT_QUEUE, which some kernels lack. Names over UDP pass, as they do there: two
+    questions of one socket race in the queue, and one of them is lost.
     """
     accepted = (
         ("-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED"),
