@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import kinds
@@ -59,6 +61,38 @@ def run_inside(command: list[str]) -> int:
     return subprocess.run(entered, env=environment, check=False).returncode
 
 
+def descendants(pid: int) -> list[int]:
+    """A process and all that came of it; what a container's program leaves behind falls to the first one."""
+    children: dict[int, list[int]] = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            children.setdefault(int(file.read_text().rpartition(") ")[2].split()[1]), []).append(int(file.parent.name))
+        except OSError:
+            continue
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def status() -> None:
+    """Prints the memory of every program, shared pages counted in part."""
+    pid = machine.holder()
+    if not pid:
+        raise ClusterError("no cluster is running: `make cluster` starts one")
+    found = Counter[str]()
+    for one in descendants(pid):
+        try:
+            size = re.search(r"^Pss: +(\d+)", Path(f"/proc/{one}/smaps_rollup").read_text(), re.M)
+            words = Path(f"/proc/{one}/cmdline").read_text().split("\0")
+        except OSError:
+            continue
+        found[words[1] if words[0].endswith("/kube") else Path(words[0]).name] += int(size[1]) if size else 0
+    for name, kibibytes in found.most_common():
+        print(f"{kibibytes / 1024:8.0f} MiB  {name}")
+    print(f"{found.total() / 1024:8.0f} MiB  all")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -67,6 +101,7 @@ def main() -> None:
         "--programs", type=Path, default=ROOT / "target" / "release", help="folder with the services' binaries"
     )
     commands.add_parser("down", help="end the cluster and remove everything but the tools")
+    commands.add_parser("status", help="print the memory of every program")
     inside = commands.add_parser("run", help="run a command in the cluster's namespaces")
     inside.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args()
@@ -75,6 +110,8 @@ def main() -> None:
             up(options.programs)
         elif options.command == "down":
             machine.stop()
+        elif options.command == "status":
+            status()
         else:
             sys.exit(run_inside(options.arguments))
     except ClusterError as error:
