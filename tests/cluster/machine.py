@@ -86,10 +86,10 @@ def holder() -> int | None:
 def start_holder() -> int:
     if os.geteuid() != 0:
         raise ClusterError("the cluster needs root: its node mounts, makes network devices and control groups")
-    for program in ("runc", "iptables", "nft", "git", "openssl", "ip", "nsenter", "unshare"):
+    for program in ("runc", "iptables", "nft", "git", "openssl", "curl", "ip", "nsenter", "unshare"):
         if not shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
             raise ClusterError(
-                f"{program} is missing; on Debian: apt-get install runc iptables nftables git openssl iproute2"
+                f"{program} is missing; on Debian: apt-get install runc iptables nftables git openssl curl iproute2"
             )
     for folder in (RUN, LOGS, PIDS):
         folder.mkdir(parents=True, exist_ok=True)
