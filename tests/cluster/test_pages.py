@@ -31,7 +31,7 @@ def bash(script: str, seconds: float = 300) -> str:
         "CURL_CA_BUNDLE": str(PKI / "bundle.crt"),
     }
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script + "\nkill $(jobs -p) 2> /dev/null || true"],
+        ["bash", "-euo", "pipefail", "-c", "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n" + script],
         cwd=ROOT,
         env=environment,
         capture_output=True,
