@@ -72,7 +72,13 @@ TRAEFIKS_NAME, ENVOYS_NAME = "traefik.io/gateway-controller", "gateway.envoyprox
 def environment() -> dict[str, str]:
     flags = f"-p={os.cpu_count() or 2} -buildvcs=false -trimpath -modcacherw"
     folders = {"GOMODCACHE": str(MODCACHE), "GOCACHE": str(HOME / "cache" / "build")}
-    return {**os.environ, **folders, "GOFLAGS": flags, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
+    return {
+        **os.environ,
+        **folders,
+        "GOFLAGS": flags,
+        "CGO_ENABLED": "0",
+        "GOTOOLCHAIN": os.environ.get("GOTOOLCHAIN", "local"),
+    }
 
 
 def go(folder: Path, *arguments: str) -> str:
