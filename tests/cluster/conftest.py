@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -34,9 +35,10 @@ def note() -> Any:
 
 
 @pytest.fixture(autouse=True)
-def healthy(api: Api) -> None:
+def healthy(api: Api) -> Iterator[None]:
     """No test begins in what another left behind. An API server alone has no tenants that answer."""
     if os.environ.get("CLUSTER_BARE"):
+        yield
         return
 
     def all_ready() -> bool:
@@ -51,6 +53,8 @@ def healthy(api: Api) -> None:
     except ClusterError as error:
         states = [f"{n}: {condition(saas.release(api, n) or {}).get('message')}" for n in ("pool-1", "tenant-1")]
         pytest.fail(f"{error}; {'; '.join(states)}")
+    yield
+    saas.offboard_all()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
