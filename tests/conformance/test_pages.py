@@ -169,6 +169,9 @@ def test_the_commands_of_a_page_work(
             (tools / tool).symlink_to(found)
     (tools / "tofu").write_text("#!/bin/bash\necho 'aws_ecr_repository.published[\"producer\"]'\n")
     (tools / "tofu").chmod(0o755)
+    # The pages wait for objects of a cluster: here each of them exists at once.
+    (tools / "kubectl").write_text("#!/bin/bash\n")
+    (tools / "kubectl").chmod(0o755)
     (tools / "aws").write_text(f"#!{sys.executable}\n{STUB}")
     (tools / "aws").chmod(0o755)
     stub = {
