@@ -138,7 +138,7 @@ referees: build tools ## Drive the endpoint's SQS beside fauxqs and ElasticMQ, a
 kustomize: tools ## Compare lint and edits with real kustomize over 5,000 generated trees and 20,000 texts, minutes with Go, else much longer (KUSTOMIZE_SEED=1)
 	if command -v go > /dev/null; then cd tenantctl/tests/kustomize/batch && go build -o $(CURDIR)/target/kustomize-batch .; fi
 	batch=$(CURDIR)/target/kustomize-batch; if [[ -x $$batch ]]; then export KUSTOMIZE_BATCH=$$batch; fi; \
-	cargo test $(CARGO_ARGS) --lib -- --nocapture yaml::go_tests && \
+	cargo test $(CARGO_ARGS) --lib -- --nocapture go_yaml && \
 	KUSTOMIZE_TREES=$(or $(KUSTOMIZE_TREES),5000) PATH="$(VENV)/bin:$$PATH" cargo test $(CARGO_ARGS) --test kustomize -- --nocapture
 
 .PHONY: fuzz

@@ -5,10 +5,6 @@
 //! not text, duplicate keys. A file that parses means the same to every reader.
 
 mod edit;
-mod go_events;
-mod go_scanner;
-#[cfg(test)]
-mod go_tests;
 pub(crate) mod kustomize;
 mod node;
 mod parse;

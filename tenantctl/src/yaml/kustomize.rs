@@ -8,9 +8,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use base64::Engine;
+use tenantry_goyaml::{Event, EventKind, Events, Properties, SIMPLE_KEY, Version, is_readable};
 
-use super::go_events::{Event, EventKind, Events, Properties};
-use super::go_scanner::{GoYaml, SIMPLE_KEY, is_readable};
 use super::node::{Node, NodeKind, Pair, YamlError};
 use super::scalar::{self, Meaning, Style};
 
@@ -33,7 +32,7 @@ pub(crate) fn objects(text: &str) -> Result<Vec<Owned>, YamlError> {
             .map(|at| from + at)
             .and_then(|at| Some((at, at + 1 + text[at + 1..].find('\n')?)));
         let chunk = separator.map_or(&text[start..], |(at, _)| &text[start..=at]);
-        found.extend(first_document(chunk, line, GoYaml::V3)?);
+        found.extend(first_document(chunk, line, Version::V3)?);
         let Some((at, end)) = separator else {
             return Ok(found);
         };
@@ -52,7 +51,7 @@ pub(crate) fn objects(text: &str) -> Result<Vec<Owned>, YamlError> {
 
 /// Reads a `kustomization.yaml`: its first document, `None` if that is empty.
 pub(crate) fn kustomization(text: &str) -> Result<Option<Owned>, YamlError> {
-    first_document(text, 0, GoYaml::V2)
+    first_document(text, 0, Version::V2)
 }
 
 fn with_line_feeds(text: &str) -> Cow<'_, str> {
@@ -73,10 +72,11 @@ struct Open {
 }
 
 /// Parses the first document of a text; `line` counts the lines above the text.
-fn first_document(text: &str, line: usize, version: GoYaml) -> Result<Option<Owned>, YamlError> {
-    let below = |mut error: YamlError| {
-        error.line += line;
-        error
+fn first_document(text: &str, line: usize, version: Version) -> Result<Option<Owned>, YamlError> {
+    let below = |error: tenantry_goyaml::Error| YamlError {
+        line: line + error.line,
+        column: error.column,
+        message: error.message,
     };
     let mut events = Events::new(text, version);
     let mut open: Vec<Open> = Vec::new();
@@ -113,7 +113,7 @@ fn first_document(text: &str, line: usize, version: GoYaml) -> Result<Option<Own
                     return fail("the value is not of the kind that its tag names: remove the tag");
                 }
                 let value = match (tag, version) {
-                    (Tag::Binary, GoYaml::V2) => {
+                    (Tag::Binary, Version::V2) => {
                         String::from_utf8_lossy(&bytes_of(&value).unwrap_or_default()).into_owned()
                     }
                     _ => value,
@@ -171,7 +171,7 @@ impl Open {
         }
     }
 
-    fn close(self, version: GoYaml) -> Result<Owned, YamlError> {
+    fn close(self, version: Version) -> Result<Owned, YamlError> {
         let Self {
             line,
             column,
@@ -212,12 +212,12 @@ enum Tag {
 }
 
 impl Tag {
-    fn of(tag: &str, version: GoYaml) -> Self {
+    fn of(tag: &str, version: Version) -> Self {
         let short = tag.strip_prefix("tag:yaml.org,2002:");
         match (version, short) {
             // Version 3 ignores this tag, and takes the short form of another.
-            (GoYaml::V3, None) if tag == "!" => return Self::None,
-            (GoYaml::V3, None) => tag.strip_prefix("!!"),
+            (Version::V3, None) if tag == "!" => return Self::None,
+            (Version::V3, None) => tag.strip_prefix("!!"),
             _ => short,
         }
         .map_or(Self::Text, |name| match name {
@@ -242,10 +242,10 @@ impl Tag {
     }
 
     /// Whether a scalar is what its tag says.
-    fn fits(self, text: &str, version: GoYaml) -> bool {
+    fn fits(self, text: &str, version: Version) -> bool {
         let meaning = match version {
-            GoYaml::V2 => scalar::kustomization(text),
-            GoYaml::V3 => scalar::kustomize(text),
+            Version::V2 => scalar::kustomization(text),
+            Version::V3 => scalar::kustomize(text),
         };
         match self {
             Self::None | Self::Text => true,
@@ -260,14 +260,14 @@ impl Tag {
 }
 
 /// Replaces merge keys with the pairs of the maps that they name. A key of the map itself wins, and an earlier map does.
-fn merge(pairs: &mut Vec<Pair<'static>>, version: GoYaml) -> Result<(), YamlError> {
+fn merge(pairs: &mut Vec<Pair<'static>>, version: Version) -> Result<(), YamlError> {
     let is_merge = |pair: &Pair<'_>| matches!(&pair.key.kind, NodeKind::Scalar { text, style: Style::Plain } if text == MERGE_KEY);
     if !pairs.iter().any(is_merge) {
         return Ok(());
     }
     let (merged, own): (Vec<_>, Vec<_>) = std::mem::take(pairs).into_iter().partition(is_merge);
     *pairs = own;
-    if let (GoYaml::V3, [_, second, ..]) = (version, merged.as_slice()) {
+    if let (Version::V3, [_, second, ..]) = (version, merged.as_slice()) {
         let message = "a second merge key: write one, with a list of maps";
         return Err(YamlError::at(&second.key, message));
     }

@@ -8,17 +8,7 @@ use std::sync::LazyLock;
 
 use regex_lite::Regex;
 use serde_json::{Number, Value};
-
-/// The notation of a scalar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Style {
-    Plain,
-    Single,
-    Double,
-    /// `
-    /// ` or `>`.
-    Block,
-}
+pub(crate) use tenantry_goyaml::Style;
 
 /// Returns the meaning of a scalar.
 pub(super) fn resolve(text: &str, style: Style) -> Value {

@@ -1,24 +1,18 @@
-//! Tokens of a text, by the rules of go-yaml, the library that kustomize reads YAML with.
+//! Tokens of a text.
 //!
-//! Neither version of YAML describes these rules. They are those of libyaml 0.1 with go-yaml's own changes, so no parser crate
-//! follows them. The scanner owns characters, indentation and simple keys. It never resolves a scalar.
-//!
-//! The rules were read from go-yaml's `scannerc.go` (© 2006-2010 Kirill Simonov, © 2011-2019 Canonical Ltd, MIT license), and
-//! `go_tests.rs` compares the two.
-//!
-//! The two versions of go-yaml differ in the tokens that they scan ahead, and version 3 looks for comments behind each token.
+//! The scanner owns characters, indentation and simple keys. The two versions of go-yaml differ in the tokens that they scan
+//! ahead, and version 3 looks for comments behind each token.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::node::YamlError;
-use super::scalar::Style;
+use crate::{Error, Style, Version};
 
 /// Bytes that go-yaml decodes at once. Its check for byte order marks depends on this number.
 const CHUNK: usize = 512;
 /// Characters that version 3 searches for a comment.
 const COMMENT_SEARCH: usize = 512;
 /// Characters that a key without `? ` may have.
-pub(super) const SIMPLE_KEY: usize = 1024;
+pub const SIMPLE_KEY: usize = 1024;
 const MAX_LEVELS: usize = 10_000;
 /// Digits of a number in a `%YAML` line.
 const MAX_DIGITS: usize = 2;
@@ -26,26 +20,19 @@ const MAX_DIGITS: usize = 2;
 const END: char = '\0';
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The version of go-yaml: kustomize reads a `kustomization.yaml` with the second, other files with the third.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum GoYaml {
-    V2,
-    V3,
-}
-
 /// A place in the text; all numbers are from 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Mark {
+pub struct Mark {
     index: usize,
-    pub(super) line: usize,
-    pub(super) column: usize,
+    pub line: usize,
+    pub column: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum TokenKind {
+pub(crate) enum TokenKind {
     StreamStart,
     StreamEnd,
-    Version { major: u8, minor: u8 },
+    Directive { major: u8, minor: u8 },
     TagDirective { handle: String, prefix: String },
     DocumentStart,
     DocumentEnd,
@@ -67,9 +54,9 @@ pub(super) enum TokenKind {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Token {
-    pub(super) kind: TokenKind,
-    pub(super) start: Mark,
+pub(crate) struct Token {
+    pub(crate) kind: TokenKind,
+    pub(crate) start: Mark,
 }
 
 /// A place where a key without `? ` may have begun.
@@ -97,9 +84,9 @@ struct Reader<'t> {
     is_end: bool,
 }
 
-pub(super) struct Scanner<'t> {
+pub(crate) struct Scanner<'t> {
     reader: Reader<'t>,
-    version: GoYaml,
+    version: Version,
     mark: Mark,
     /// Line breaks behind the last character that is not blank.
     newlines: usize,
@@ -136,7 +123,8 @@ const fn is_word(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '-')
 }
 
-pub(super) const fn is_readable(character: char) -> bool {
+/// Whether a text may have a character as it is.
+pub const fn is_readable(character: char) -> bool {
     matches!(
         character,
         '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..
@@ -165,14 +153,14 @@ impl<'t> Reader<'t> {
 
     /// Decodes until some characters are there, or the end.
     #[inline]
-    fn need(&mut self, count: usize) -> Result<(), YamlError> {
+    fn need(&mut self, count: usize) -> Result<(), Error> {
         if self.unread >= count {
             return Ok(());
         }
         self.fill(count)
     }
 
-    fn fill(&mut self, count: usize) -> Result<(), YamlError> {
+    fn fill(&mut self, count: usize) -> Result<(), Error> {
         self.buffer = self.at;
         while self.unread < count {
             self.decode()?;
@@ -184,7 +172,7 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    fn decode(&mut self) -> Result<(), YamlError> {
+    fn decode(&mut self) -> Result<(), Error> {
         self.is_end = self.read == self.text.len();
         // The first chunk has the byte order mark. Later ones begin with the bytes of an incomplete character.
         let incomplete = if self.read == 0 {
@@ -201,7 +189,7 @@ impl<'t> Reader<'t> {
             if !is_readable(character) {
                 let before = &self.text[..self.decoded + at];
                 let start = before.rfind('\n').map_or(0, |at| at + 1);
-                return Err(YamlError {
+                return Err(Error {
                     line: before.matches('\n').count() + 1,
                     column: before[start..].chars().count() + 1,
                     message: "a control character: remove it".to_owned(),
@@ -216,7 +204,7 @@ impl<'t> Reader<'t> {
 }
 
 impl<'t> Scanner<'t> {
-    pub(super) fn new(text: &'t str, version: GoYaml) -> Self {
+    pub(crate) fn new(text: &'t str, version: Version) -> Self {
         Self {
             reader: Reader::new(text),
             version,
@@ -234,7 +222,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Returns the next token, without taking it.
-    pub(super) fn peek(&mut self) -> Result<&Token, YamlError> {
+    pub(crate) fn peek(&mut self) -> Result<&Token, Error> {
         if !self.is_peeked {
             self.fetch_more()?;
             self.is_peeked = true;
@@ -242,14 +230,14 @@ impl<'t> Scanner<'t> {
         Ok(&self.tokens[0])
     }
 
-    pub(super) fn take(&mut self) -> Result<Token, YamlError> {
+    pub(crate) fn take(&mut self) -> Result<Token, Error> {
         self.peek()?;
         self.is_peeked = false;
         self.taken += 1;
         Ok(self.tokens.pop_front().expect("peeked"))
     }
 
-    fn error<T>(&self, message: &str) -> Result<T, YamlError> {
+    fn error<T>(&self, message: &str) -> Result<T, Error> {
         Err(self.mark.error(message))
     }
 
@@ -258,7 +246,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Returns the next character, decoded.
-    fn look(&mut self) -> Result<char, YamlError> {
+    fn look(&mut self) -> Result<char, Error> {
         self.reader.need(1)?;
         Ok(self.get())
     }
@@ -287,7 +275,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Moves over a line break, if there is one, and returns what it means in a scalar.
-    fn line_break(&mut self) -> Result<Option<char>, YamlError> {
+    fn line_break(&mut self) -> Result<Option<char>, Error> {
         self.reader.need(2)?;
         let character = self.get();
         if !is_break(character) {
@@ -303,14 +291,14 @@ impl<'t> Scanner<'t> {
         }))
     }
 
-    fn skip_while(&mut self, accepts: impl Fn(char) -> bool) -> Result<(), YamlError> {
+    fn skip_while(&mut self, accepts: impl Fn(char) -> bool) -> Result<(), Error> {
         while accepts(self.look()?) {
             self.skip();
         }
         Ok(())
     }
 
-    fn read_while(&mut self, accepts: impl Fn(char) -> bool) -> Result<String, YamlError> {
+    fn read_while(&mut self, accepts: impl Fn(char) -> bool) -> Result<String, Error> {
         let mut read = String::new();
         while accepts(self.look()?) {
             read.push(self.skip());
@@ -326,10 +314,10 @@ impl<'t> Scanner<'t> {
         self.tokens.push_back(Token { kind, start });
     }
 
-    fn fetch_more(&mut self) -> Result<(), YamlError> {
+    fn fetch_more(&mut self) -> Result<(), Error> {
         let ahead = match self.version {
-            GoYaml::V2 => 1,
-            GoYaml::V3 => 3,
+            Version::V2 => 1,
+            Version::V3 => 3,
         };
         loop {
             if self.tokens.len() >= ahead {
@@ -343,7 +331,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    fn fetch(&mut self) -> Result<(), YamlError> {
+    fn fetch(&mut self) -> Result<(), Error> {
         self.look()?;
         if self.simple_keys.is_empty() {
             self.simple_keys.push(SimpleKey::default());
@@ -373,13 +361,13 @@ impl<'t> Scanner<'t> {
         self.fetch_content()?;
         let is_entry =
             matches!(self.tokens.back(), Some(token) if token.kind == TokenKind::BlockEntry);
-        if self.version == GoYaml::V3 && !is_entry {
+        if self.version == Version::V3 && !is_entry {
             self.comment_behind()?;
         }
         Ok(())
     }
 
-    fn fetch_content(&mut self) -> Result<(), YamlError> {
+    fn fetch_content(&mut self) -> Result<(), Error> {
         let start = self.mark;
         let (character, next) = (self.get(), self.reader.get(1));
         let is_flow = self.flow_level() > 0;
@@ -461,7 +449,7 @@ impl<'t> Scanner<'t> {
             && is_blank_or_end(get(3))
     }
 
-    fn is_valid(&mut self, key: usize) -> Result<bool, YamlError> {
+    fn is_valid(&mut self, key: usize) -> Result<bool, Error> {
         let mark = self.mark;
         let Some(key) = self.simple_keys.get_mut(key) else {
             // Here go-yaml itself ends with a panic.
@@ -478,7 +466,7 @@ impl<'t> Scanner<'t> {
         Ok(key.is_possible)
     }
 
-    fn save_simple_key(&mut self) -> Result<(), YamlError> {
+    fn save_simple_key(&mut self) -> Result<(), Error> {
         if self.allows_simple_key {
             let key = SimpleKey {
                 is_possible: true,
@@ -495,7 +483,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn remove_simple_key(&mut self) -> Result<(), YamlError> {
+    fn remove_simple_key(&mut self) -> Result<(), Error> {
         let level = self.flow_level();
         let key = &mut self.simple_keys[level];
         if key.is_possible {
@@ -509,12 +497,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Begins a block collection at a column, with a token of a number, or at the end of the tokens.
-    fn roll(
-        &mut self,
-        kind: TokenKind,
-        mark: Mark,
-        number: Option<usize>,
-    ) -> Result<(), YamlError> {
+    fn roll(&mut self, kind: TokenKind, mark: Mark, number: Option<usize>) -> Result<(), Error> {
         let column = isize::try_from(mark.column).unwrap_or(isize::MAX);
         if self.flow_level() > 0 || self.indent >= column {
             return Ok(());
@@ -547,14 +530,14 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    fn end_block(&mut self) -> Result<(), YamlError> {
+    fn end_block(&mut self) -> Result<(), Error> {
         self.unroll(-1);
         self.remove_simple_key()?;
         self.allows_simple_key = false;
         Ok(())
     }
 
-    fn fetch_end(&mut self) -> Result<(), YamlError> {
+    fn fetch_end(&mut self) -> Result<(), Error> {
         if self.mark.column != 0 {
             self.mark.column = 0;
             self.mark.line += 1;
@@ -564,7 +547,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn fetch_indicator(&mut self, kind: TokenKind) -> Result<(), YamlError> {
+    fn fetch_indicator(&mut self, kind: TokenKind) -> Result<(), Error> {
         self.end_block()?;
         let start = self.mark;
         for _ in 0..3 {
@@ -574,7 +557,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn fetch_flow_start(&mut self, kind: TokenKind) -> Result<(), YamlError> {
+    fn fetch_flow_start(&mut self, kind: TokenKind) -> Result<(), Error> {
         self.save_simple_key()?;
         self.simple_keys.push(SimpleKey {
             token: self.taken + self.tokens.len(),
@@ -591,7 +574,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn fetch_flow_end(&mut self, kind: TokenKind) -> Result<(), YamlError> {
+    fn fetch_flow_end(&mut self, kind: TokenKind) -> Result<(), Error> {
         self.remove_simple_key()?;
         if self.flow_level() > 0
             && let Some(key) = self.simple_keys.pop()
@@ -605,7 +588,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn fetch_block_entry(&mut self) -> Result<(), YamlError> {
+    fn fetch_block_entry(&mut self) -> Result<(), Error> {
         let start = self.mark;
         if self.flow_level() == 0 {
             if !self.allows_simple_key {
@@ -620,7 +603,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn fetch_key(&mut self) -> Result<(), YamlError> {
+    fn fetch_key(&mut self) -> Result<(), Error> {
         let start = self.mark;
         if self.flow_level() == 0 {
             if !self.allows_simple_key {
@@ -635,7 +618,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn fetch_value(&mut self) -> Result<(), YamlError> {
+    fn fetch_value(&mut self) -> Result<(), Error> {
         let start = self.mark;
         let level = self.flow_level();
         if self.is_valid(level)? {
@@ -660,7 +643,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn skip_to_next_token(&mut self) -> Result<(), YamlError> {
+    fn skip_to_next_token(&mut self) -> Result<(), Error> {
         loop {
             self.look()?;
             // The character at the start of the buffer decides, as in go-yaml.
@@ -673,8 +656,8 @@ impl<'t> Scanner<'t> {
             self.skip_while(|it| it == ' ' || takes_tabs && it == '\t')?;
             if self.get() == '#' {
                 match self.version {
-                    GoYaml::V2 => self.skip_while(|it| !is_break_or_end(it))?,
-                    GoYaml::V3 => self.comments()?,
+                    Version::V2 => self.skip_while(|it| !is_break_or_end(it))?,
+                    Version::V3 => self.comments()?,
                 }
             }
             if !is_break(self.get()) {
@@ -688,7 +671,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Moves over a comment some characters ahead, to the end of its line.
-    fn comment(&mut self, ahead: usize) -> Result<(), YamlError> {
+    fn comment(&mut self, ahead: usize) -> Result<(), Error> {
         let seen = self.mark.index + ahead;
         loop {
             let is_end = is_break_or_end(self.look()?);
@@ -704,7 +687,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Moves over a comment in the line of the last token, with the tabs before it.
-    fn comment_behind(&mut self) -> Result<(), YamlError> {
+    fn comment_behind(&mut self) -> Result<(), Error> {
         if self.newlines > 0 {
             return Ok(());
         }
@@ -720,7 +703,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Moves over comments in lines of their own, with the tabs and the empty lines between them.
-    fn comments(&mut self) -> Result<(), YamlError> {
+    fn comments(&mut self) -> Result<(), Error> {
         let mut ahead = 0;
         while ahead < COMMENT_SEARCH {
             self.reader.need(ahead + 1)?;
@@ -741,7 +724,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn directive(&mut self) -> Result<TokenKind, YamlError> {
+    fn directive(&mut self) -> Result<TokenKind, Error> {
         self.skip();
         let name = self.read_while(is_word)?;
         if !is_blank_or_end(self.get()) || !matches!(name.as_str(), "YAML" | "TAG") {
@@ -755,7 +738,7 @@ impl<'t> Scanner<'t> {
             }
             self.skip();
             let minor = self.version_number()?;
-            TokenKind::Version { major, minor }
+            TokenKind::Directive { major, minor }
         } else {
             let handle = self.tag_handle()?;
             if handle != "!" && !(handle.len() > 1 && handle.ends_with('!'))
@@ -781,7 +764,7 @@ impl<'t> Scanner<'t> {
         Ok(kind)
     }
 
-    fn version_number(&mut self) -> Result<u8, YamlError> {
+    fn version_number(&mut self) -> Result<u8, Error> {
         let digits = self.read_while(|it| it.is_ascii_digit())?;
         match digits.parse() {
             Ok(number) if digits.len() <= MAX_DIGITS => Ok(number),
@@ -789,7 +772,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    fn anchor(&mut self) -> Result<String, YamlError> {
+    fn anchor(&mut self) -> Result<String, Error> {
         self.skip();
         let name = self.read_while(is_word)?;
         let next = self.get();
@@ -803,7 +786,7 @@ impl<'t> Scanner<'t> {
         Ok(name)
     }
 
-    fn tag(&mut self) -> Result<TokenKind, YamlError> {
+    fn tag(&mut self) -> Result<TokenKind, Error> {
         self.reader.need(2)?;
         let (handle, suffix) = if self.reader.get(1) == '<' {
             self.skip();
@@ -832,7 +815,7 @@ impl<'t> Scanner<'t> {
         Ok(TokenKind::Tag { handle, suffix })
     }
 
-    fn tag_handle(&mut self) -> Result<String, YamlError> {
+    fn tag_handle(&mut self) -> Result<String, Error> {
         if self.look()? != '!' {
             return self.error("not a handle of tags: remove the %TAG line");
         }
@@ -845,7 +828,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Reads the characters of a tag behind a handle that is a part of them.
-    fn tag_uri(&mut self, handle: &str) -> Result<String, YamlError> {
+    fn tag_uri(&mut self, handle: &str) -> Result<String, Error> {
         let start = self.mark;
         let mut bytes = handle.as_bytes().get(1..).unwrap_or_default().to_vec();
         loop {
@@ -862,7 +845,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    fn escaped_octets(&mut self, bytes: &mut Vec<u8>) -> Result<(), YamlError> {
+    fn escaped_octets(&mut self, bytes: &mut Vec<u8>) -> Result<(), Error> {
         const MESSAGE: &str = "not an escaped character of a tag: put the text in quotes";
         let mut left = None;
         loop {
@@ -891,7 +874,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    fn block_scalar(&mut self, is_literal: bool) -> Result<String, YamlError> {
+    fn block_scalar(&mut self, is_literal: bool) -> Result<String, Error> {
         self.skip();
         let (mut chomping, mut increment) = (None, None);
         for _ in 0..2 {
@@ -952,7 +935,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Moves over the indentation and the empty lines of a block scalar. The first of them set the indentation, if nothing else did.
-    fn block_breaks(&mut self, indent: &mut usize) -> Result<String, YamlError> {
+    fn block_breaks(&mut self, indent: &mut usize) -> Result<String, Error> {
         let mut breaks = String::new();
         let mut most = 0;
         loop {
@@ -975,7 +958,7 @@ impl<'t> Scanner<'t> {
         Ok(breaks)
     }
 
-    fn quoted_scalar(&mut self, quote: char) -> Result<String, YamlError> {
+    fn quoted_scalar(&mut self, quote: char) -> Result<String, Error> {
         self.skip();
         let mut value = String::new();
         loop {
@@ -1018,7 +1001,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Reads what stands behind a `\`.
-    fn escape(&mut self) -> Result<char, YamlError> {
+    fn escape(&mut self) -> Result<char, Error> {
         let digits = match self.get() {
             'x' => 2,
             'u' => 4,
@@ -1063,7 +1046,7 @@ impl<'t> Scanner<'t> {
         Ok(character)
     }
 
-    fn plain_scalar(&mut self) -> Result<String, YamlError> {
+    fn plain_scalar(&mut self) -> Result<String, Error> {
         let indent = usize::try_from(self.indent + 1).unwrap_or(0);
         let is_flow = self.flow_level() > 0;
         let mut value = String::new();
@@ -1101,11 +1084,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Moves over white space in a scalar; with an indentation, a tab in it is an error.
-    fn white_space(
-        &mut self,
-        has_break: bool,
-        indent: Option<usize>,
-    ) -> Result<WhiteSpace, YamlError> {
+    fn white_space(&mut self, has_break: bool, indent: Option<usize>) -> Result<WhiteSpace, Error> {
         let mut white = WhiteSpace {
             has_break,
             ..WhiteSpace::default()
@@ -1158,15 +1137,16 @@ impl WhiteSpace {
 }
 
 impl SimpleKey {
-    fn no_value(&self) -> YamlError {
+    fn no_value(&self) -> Error {
         self.mark
             .error("a key without its `:` in the same line: add it, or indent the text")
     }
 }
 
 impl Mark {
-    pub(super) fn error(self, message: &str) -> YamlError {
-        YamlError {
+    /// Returns an error at this place.
+    pub fn error(self, message: &str) -> Error {
+        Error {
             line: self.line + 1,
             column: self.column + 1,
             message: message.to_owned(),

@@ -1,6 +1,6 @@
 //! Reading of texts against go-yaml itself.
 //!
-//! `go_yaml.json` has texts of each kind with what go-yaml made of them. With `KUSTOMIZE_BATCH` set, as `make kustomize` does,
+//! `recorded.json` has texts of each kind with what go-yaml made of them. With `KUSTOMIZE_BATCH` set, as `make kustomize` does,
 //! generated texts are read by go-yaml too, `KUSTOMIZE_TEXTS` of them from `KUSTOMIZE_SEED`.
 
 use std::io::{BufRead, BufReader, Write};
@@ -9,10 +9,7 @@ use std::process::{Command, Stdio};
 use fastrand::Rng;
 use serde_json::Value;
 
-use super::go_events::{EventKind, Events, Properties};
-use super::go_scanner::GoYaml;
-use super::node::YamlError;
-use super::scalar::Style;
+use crate::{Error, EventKind, Events, Properties, Style, Version};
 
 const TEXTS: u64 = 20_000;
 const SEED: u64 = 18;
@@ -129,7 +126,7 @@ const PIECES: [&str; 97] = [
 ];
 
 /// One line for each node, as the program writes them.
-fn nodes(text: &str, version: GoYaml) -> Result<Vec<String>, YamlError> {
+fn nodes(text: &str, version: Version) -> Result<Vec<String>, Error> {
     let mut events = Events::new(text, version);
     let (mut lines, mut anchors) = (Vec::new(), Vec::new());
     loop {
@@ -176,7 +173,7 @@ fn nodes(text: &str, version: GoYaml) -> Result<Vec<String>, YamlError> {
 /// Returns how our reading of a text differs from go-yaml's answer.
 fn difference(text: &str, answer: &Value) -> Option<String> {
     let failed = |key: &str| answer[key].as_str().is_some_and(|error| !error.is_empty());
-    let (second, third) = (nodes(text, GoYaml::V2), nodes(text, GoYaml::V3));
+    let (second, third) = (nodes(text, Version::V2), nodes(text, Version::V3));
     let theirs: Vec<&str> = answer["nodes"]
         .as_array()
         .map(|lines| lines.iter().filter_map(Value::as_str).collect())
@@ -235,7 +232,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 /// Texts of each kind, with go-yaml's answers.
 fn recorded() -> serde_json::Map<String, Value> {
-    serde_json::from_str(include_str!("go_yaml.json")).expect("a map of answers")
+    serde_json::from_str(include_str!("recorded.json")).expect("a map of answers")
 }
 
 #[test]
@@ -282,7 +279,7 @@ fn generated_texts_are_read_as_go_yaml_reads_them() {
             answers.read_line(&mut line).expect("the program answers");
             let answer = serde_json::from_str(&line).expect("JSON");
             differences.extend(difference(&text, &answer));
-            refused += usize::from(nodes(&text, GoYaml::V3).is_err());
+            refused += usize::from(nodes(&text, Version::V3).is_err());
         }
     }
     drop(texts);

@@ -1,13 +1,13 @@
-//! Events of a text, by the rules of go-yaml: the nodes of its documents, one after the other.
+//! Events of a text: the nodes of its documents, one after the other.
 //!
 //! The parser owns the grammar of tokens and the handles of tags. It keeps its state in a list, so no text overflows the stack.
 
-use super::go_scanner::{GoYaml, Mark, Scanner, TokenKind as T};
-use super::node::YamlError;
-use super::scalar::Style;
+use crate::scanner::{Mark, Scanner, TokenKind as T};
+use crate::{Error, Style, Version};
 
+/// What a text says next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum EventKind {
+pub enum EventKind {
     DocumentStart,
     DocumentEnd,
     StreamEnd,
@@ -23,17 +23,19 @@ pub(super) enum EventKind {
     MapEnd,
 }
 
+/// A part of a text, with its place.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Event {
-    pub(super) kind: EventKind,
-    pub(super) mark: Mark,
+pub struct Event {
+    pub kind: EventKind,
+    pub mark: Mark,
 }
 
 /// The anchor and the tag of a node.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Properties {
-    pub(super) anchor: Option<String>,
-    pub(super) tag: Option<String>,
+pub struct Properties {
+    pub anchor: Option<String>,
+    /// With the prefix of its handle, for example `tag:yaml.org,2002:str`.
+    pub tag: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +70,8 @@ enum Context {
     Flow,
 }
 
-pub(super) struct Events<'t> {
+/// The events of a text.
+pub struct Events<'t> {
     scanner: Scanner<'t>,
     state: State,
     /// The states to return to.
@@ -78,7 +81,7 @@ pub(super) struct Events<'t> {
 }
 
 impl<'t> Events<'t> {
-    pub(super) fn new(text: &'t str, version: GoYaml) -> Self {
+    pub fn new(text: &'t str, version: Version) -> Self {
         Self {
             scanner: Scanner::new(text, version),
             state: State::StreamStart,
@@ -87,7 +90,8 @@ impl<'t> Events<'t> {
         }
     }
 
-    pub(super) fn next_event(&mut self) -> Result<Event, YamlError> {
+    /// Returns the next event. Behind an error there is none.
+    pub fn next_event(&mut self) -> Result<Event, Error> {
         match self.state {
             State::StreamStart => {
                 self.scanner.take()?;
@@ -97,7 +101,7 @@ impl<'t> Events<'t> {
             State::FirstDocument => self.document_start(true),
             State::Document => self.document_start(false),
             State::DocumentContent => match self.peek()? {
-                T::Version { .. }
+                T::Directive { .. }
                 | T::TagDirective { .. }
                 | T::DocumentStart
                 | T::DocumentEnd
@@ -136,16 +140,16 @@ impl<'t> Events<'t> {
         }
     }
 
-    fn peek(&mut self) -> Result<&T, YamlError> {
+    fn peek(&mut self) -> Result<&T, Error> {
         self.scanner.peek().map(|token| &token.kind)
     }
 
     /// Returns the place of the next token.
-    fn mark(&mut self) -> Result<Mark, YamlError> {
+    fn mark(&mut self) -> Result<Mark, Error> {
         self.scanner.peek().map(|token| token.start)
     }
 
-    fn error<O>(&mut self, message: &str) -> Result<O, YamlError> {
+    fn error<O>(&mut self, message: &str) -> Result<O, Error> {
         Err(self.mark()?.error(message))
     }
 
@@ -153,29 +157,29 @@ impl<'t> Events<'t> {
         self.states.pop().unwrap_or(State::Document)
     }
 
-    fn empty(&mut self) -> Result<Event, YamlError> {
+    fn empty(&mut self) -> Result<Event, Error> {
         Ok(Properties::default().empty_scalar(self.mark()?))
     }
 
-    fn empty_then(&mut self, state: State) -> Result<Event, YamlError> {
+    fn empty_then(&mut self, state: State) -> Result<Event, Error> {
         self.state = state;
         self.empty()
     }
 
     /// Reads a node, and then goes on with a state.
-    fn node_then(&mut self, context: Context, state: State) -> Result<Event, YamlError> {
+    fn node_then(&mut self, context: Context, state: State) -> Result<Event, Error> {
         self.states.push(state);
         self.node(context)
     }
 
-    fn document_start(&mut self, is_first: bool) -> Result<Event, YamlError> {
+    fn document_start(&mut self, is_first: bool) -> Result<Event, Error> {
         while !is_first && *self.peek()? == T::DocumentEnd {
             self.scanner.take()?;
         }
         let mark = self.mark()?;
         match self.peek()? {
             T::StreamEnd => return Ok(EventKind::StreamEnd.at(mark)),
-            T::Version { .. } | T::TagDirective { .. } | T::DocumentStart => {
+            T::Directive { .. } | T::TagDirective { .. } | T::DocumentStart => {
                 self.directives()?;
                 if *self.peek()? != T::DocumentStart {
                     return self.error("a `---` is missing behind the lines that begin with %");
@@ -193,15 +197,15 @@ impl<'t> Events<'t> {
         Ok(EventKind::DocumentStart.at(mark))
     }
 
-    fn directives(&mut self) -> Result<(), YamlError> {
+    fn directives(&mut self) -> Result<(), Error> {
         let mut has_version = false;
-        while matches!(self.peek()?, T::Version { .. } | T::TagDirective { .. }) {
+        while matches!(self.peek()?, T::Directive { .. } | T::TagDirective { .. }) {
             let token = self.scanner.take()?;
             match token.kind {
-                T::Version { .. } if has_version => {
+                T::Directive { .. } if has_version => {
                     return Err(token.start.error("a second %YAML line: remove it"));
                 }
-                T::Version { major: 1, minor: 1 } => has_version = true,
+                T::Directive { major: 1, minor: 1 } => has_version = true,
                 T::TagDirective { handle, prefix } => {
                     if self.handles.iter().any(|(other, _)| *other == handle) {
                         return Err(token
@@ -224,7 +228,7 @@ impl<'t> Events<'t> {
         Ok(())
     }
 
-    fn node(&mut self, context: Context) -> Result<Event, YamlError> {
+    fn node(&mut self, context: Context) -> Result<Event, Error> {
         let mark = self.mark()?;
         if let T::Alias(_) = self.peek()? {
             self.state = self.return_state();
@@ -273,7 +277,7 @@ impl<'t> Events<'t> {
     }
 
     /// Reads an anchor and a tag, in either order.
-    fn properties(&mut self) -> Result<Properties, YamlError> {
+    fn properties(&mut self) -> Result<Properties, Error> {
         let mut properties = Properties::default();
         loop {
             match self.peek()? {
@@ -307,7 +311,7 @@ impl<'t> Events<'t> {
         Some(format!("{prefix}{suffix}")).filter(|tag| !tag.is_empty())
     }
 
-    fn block_list_entry(&mut self) -> Result<Event, YamlError> {
+    fn block_list_entry(&mut self) -> Result<Event, Error> {
         let mark = self.mark()?;
         match self.peek()? {
             T::BlockEntry => {
@@ -322,7 +326,7 @@ impl<'t> Events<'t> {
         }
     }
 
-    fn indentless_list_entry(&mut self) -> Result<Event, YamlError> {
+    fn indentless_list_entry(&mut self) -> Result<Event, Error> {
         if *self.peek()? != T::BlockEntry {
             self.state = self.return_state();
             return Ok(EventKind::ListEnd.at(self.mark()?));
@@ -336,7 +340,7 @@ impl<'t> Events<'t> {
         }
     }
 
-    fn block_map_key(&mut self) -> Result<Event, YamlError> {
+    fn block_map_key(&mut self) -> Result<Event, Error> {
         let mark = self.mark()?;
         match self.peek()? {
             T::Key => {
@@ -351,7 +355,7 @@ impl<'t> Events<'t> {
         }
     }
 
-    fn block_map_value(&mut self) -> Result<Event, YamlError> {
+    fn block_map_value(&mut self) -> Result<Event, Error> {
         if *self.peek()? != T::Value {
             return self.empty_then(State::BlockMapKey);
         }
@@ -363,14 +367,14 @@ impl<'t> Events<'t> {
     }
 
     /// Takes the token that ends a collection.
-    fn end(&mut self, kind: EventKind, mark: Mark) -> Result<Event, YamlError> {
+    fn end(&mut self, kind: EventKind, mark: Mark) -> Result<Event, Error> {
         self.scanner.take()?;
         self.state = self.return_state();
         Ok(kind.at(mark))
     }
 
     /// Takes the comma before an entry that is not the first.
-    fn comma(&mut self, is_first: bool, end: &T, message: &str) -> Result<(), YamlError> {
+    fn comma(&mut self, is_first: bool, end: &T, message: &str) -> Result<(), Error> {
         let next = self.peek()?;
         if is_first || next == end {
             return Ok(());
@@ -381,7 +385,7 @@ impl<'t> Events<'t> {
         self.scanner.take().map(drop)
     }
 
-    fn flow_list_entry(&mut self, is_first: bool) -> Result<Event, YamlError> {
+    fn flow_list_entry(&mut self, is_first: bool) -> Result<Event, Error> {
         const MESSAGE: &str = "a `,` or a `]` is missing: add it, or put the text in quotes";
         self.comma(is_first, &T::FlowSequenceEnd, MESSAGE)?;
         let mark = self.mark()?;
@@ -396,7 +400,7 @@ impl<'t> Events<'t> {
         }
     }
 
-    fn flow_list_key(&mut self) -> Result<Event, YamlError> {
+    fn flow_list_key(&mut self) -> Result<Event, Error> {
         match self.peek()? {
             T::Value | T::FlowEntry | T::FlowSequenceEnd => {
                 // As in go-yaml and libyaml, this token is lost.
@@ -408,7 +412,7 @@ impl<'t> Events<'t> {
         }
     }
 
-    fn flow_list_value(&mut self) -> Result<Event, YamlError> {
+    fn flow_list_value(&mut self) -> Result<Event, Error> {
         if *self.peek()? == T::Value {
             self.scanner.take()?;
             if !matches!(self.peek()?, T::FlowEntry | T::FlowSequenceEnd) {
@@ -418,7 +422,7 @@ impl<'t> Events<'t> {
         self.empty_then(State::FlowListMapEnd)
     }
 
-    fn flow_map_key(&mut self, is_first: bool) -> Result<Event, YamlError> {
+    fn flow_map_key(&mut self, is_first: bool) -> Result<Event, Error> {
         const MESSAGE: &str = "a `,` or a `}` is missing: add it, or put the text in quotes";
         self.comma(is_first, &T::FlowMappingEnd, MESSAGE)?;
         let mark = self.mark()?;
@@ -437,7 +441,7 @@ impl<'t> Events<'t> {
         }
     }
 
-    fn flow_map_value(&mut self) -> Result<Event, YamlError> {
+    fn flow_map_value(&mut self) -> Result<Event, Error> {
         if *self.peek()? == T::Value {
             self.scanner.take()?;
             if !matches!(self.peek()?, T::FlowEntry | T::FlowMappingEnd) {
