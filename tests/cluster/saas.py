@@ -88,13 +88,23 @@ def environment_of(tenant: str, app: str) -> str | None:
     return answer.body.get("environment") if answer.status == 200 and isinstance(answer.body, dict) else None
 
 
+def get_after_retries(path: str, tenant: str, attempts: int = 20) -> Answer:
+    """The first answer that is not 503 with `Retry-After`; each one before is waited out."""
+    for _ in range(attempts):
+        answer = get(path, tenant)
+        if answer.status != 503 or "retry-after" not in answer.headers:
+            break
+        time.sleep(float(answer.headers["retry-after"]))
+    return answer
+
+
 def messages(tenant: str) -> list[Object]:
     """The tenant's stored messages, all pages."""
     found: list[Object] = []
     cursor = None
     while True:
         query = "?limit=100" + (f"&cursor={cursor}" if cursor else "")
-        answer = get(f"/consumer/messages{query}", tenant)
+        answer = get_after_retries(f"/consumer/messages{query}", tenant)
         assert answer.status == 200, answer
         found += answer.body["messages"]
         cursor = answer.body["next_cursor"]
