@@ -275,6 +275,18 @@ def flux_waits_prunes_and_times_out(repository: Repository) -> Iterator[str]:
 
 
 @rule
+def what_waits_for_a_charts_kinds_retries_soon(repository: Repository) -> Iterator[str]:
+    """No event tells Flux that a kind is there: on a new cluster every tier waits for the next attempt."""
+    for cluster in CLUSTERS:
+        for applied in repository.applied(cluster)[1:]:
+            if (
+                applied.spec["path"].startswith("./infrastructure/components/")
+                and applied.spec["retryInterval"] != "5s"
+            ):
+                yield f"{cluster}: {applied.name} retries after {applied.spec['retryInterval']}: set 5s"
+
+
+@rule
 def every_version_is_pinned(repository: Repository) -> Iterator[str]:
     """A version is exact. Our own chart may follow a minor version, as `tenantctl deploy` writes it."""
     for cluster in CLUSTERS:
