@@ -202,9 +202,11 @@ def check_stored(*loads: Load, seconds: float = 60) -> None:
 
         try:
             wait_for(f"the messages of {one.tenant}", all_there, seconds, 0.5)
-        except ClusterError:
+        except ClusterError as error:
             lost = accepted - set(stored)
-            raise AssertionError(f"{one.tenant}: {len(lost)} of {len(accepted)} accepted messages lost") from None
+            raise AssertionError(
+                f"{one.tenant}: {len(lost)} of {len(accepted)} accepted messages lost; {error}"
+            ) from None
         assert len(stored) == len(set(stored)), f"{one.tenant}: a message is stored twice"
 
 

@@ -6,12 +6,16 @@ accepted is stored, once.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import flux
 import node
 import pki
 import saas
@@ -77,49 +81,52 @@ def test_a_rolling_update_loses_nothing(api: Api, note: Any, namespace: str, nam
     during(rolling_update, note=note)
 
 
-def test_a_drain_of_every_tenants_pods_loses_nothing(api: Api, note: Any) -> None:
-    for namespace in ("tenant-1", "tenant-3", "pool-1"):
-        budgets = api.list("poddisruptionbudgets.policy", namespace)
-        assert budgets or namespace, "a budget, or nothing to keep"
-
+def test_a_drain_of_every_tenants_pods_loses_nothing(api: Api, checkout: saas.Checkout, note: Any) -> None:
     def drain() -> None:
+        for namespace in ("tenant-1", "tenant-3", "pool-1"):
+            assert api.list("poddisruptionbudgets.policy", namespace), f"{namespace} has no budget"
         node.drain(api, ("tenant-1", "tenant-3", "pool-1"))
 
     # With one replica a drain leaves a gap that no budget can close. The requests of three do not fit on two cores.
-    with scaled(api, 2):
+    with scaled(api, checkout, 2):
         during(drain, note=note)
 
 
-class scaled:
-    """Every app of the tenants at a number of replicas, for a while."""
+VALUES = Path("clusters/homelab/tenancy/cluster-values.yaml")
 
-    def __init__(self, api: Api, replicas: int) -> None:
-        self.api, self.replicas = api, replicas
 
-    def set(self, replicas: int) -> None:
-        for namespace, name in [*DEPLOYMENTS, ("pool-1", "pool-1-payments"), ("tenant-1", "tenant-1-payments")]:
-            self.api.patch("deployments.apps", name, namespace, {"spec": {"replicas": replicas}})
-        for namespace, name in DEPLOYMENTS:
-            wait_for(f"{name}", lambda n=namespace, d=name: saas.rolled_out(self.api, n, d), 180, 0.2)
+@contextmanager
+def scaled(api: Api, checkout: saas.Checkout, replicas: int) -> Iterator[None]:
+    """Every app of the tenants at a number of replicas, with the budgets that go with it, by the cluster's values."""
+    scale(api, checkout, replicas)
+    try:
+        yield
+    finally:
+        scale(api, checkout, 1)
 
-    def suspend(self, suspended: bool) -> None:
-        # Drift detection would put the number back.
-        for tenant in ("pool-1", "tenant-1", "tenant-3"):
-            change = {"spec": {"suspend": suspended}}
-            self.api.patch("helmreleases.helm.toolkit.fluxcd.io", tenant, "flux-tenants", change)
 
-    def __enter__(self) -> None:
-        self.suspend(True)
-        self.set(self.replicas)
+def scale(api: Api, checkout: saas.Checkout, replicas: int) -> None:
+    line = f"replicaCount: {replicas}"
 
-    def __exit__(self, *_: object) -> None:
-        self.set(1)
-        self.suspend(False)
+    def edit(folder: Path) -> None:
+        (folder / VALUES).write_text(re.sub(r"replicaCount: \d+", line, (folder / VALUES).read_text()))
+
+    checkout.commit(f"{replicas} replicas", edit)
+    wait_for(
+        "the values", lambda: line in str(api.get("configmaps", "cluster-values", "flux-tenants")["data"]), 120, 0.3
+    )
+    for tenant in ("pool-1", "tenant-1", "tenant-3"):
+        flux.reconcile(api, flux.RELEASE, tenant, "flux-tenants")
+    for namespace, name in DEPLOYMENTS:
+        wait_for(name, lambda n=namespace, d=name: saas.rolled_out(api, n, d), 180, 0.2)
+        assert api.get("deployments.apps", name, namespace)["spec"]["replicas"] == replicas
 
 
 @pytest.mark.parametrize(("tenant", "app"), [("pool-1", "producer"), ("pool-1", "consumer"), ("tenant-3", "consumer")])
-def test_a_killed_program_loses_nothing_that_was_accepted(api: Api, note: Any, tenant: str, app: str) -> None:
-    with scaled(api, 2):
+def test_a_killed_program_loses_nothing_that_was_accepted(
+    api: Api, checkout: saas.Checkout, note: Any, tenant: str, app: str
+) -> None:
+    with scaled(api, checkout, 2):
 
         def out_of_memory() -> None:
             (pod, *_) = saas.pods(api, tenant, app)
@@ -145,8 +152,8 @@ def test_a_killed_program_loses_nothing_that_was_accepted(api: Api, note: Any, t
         check_stored(*sent)
 
 
-def test_a_deleted_pod_loses_nothing(api: Api, note: Any) -> None:
-    with scaled(api, 2):
+def test_a_deleted_pod_loses_nothing(api: Api, checkout: saas.Checkout, note: Any) -> None:
+    with scaled(api, checkout, 2):
 
         def pod_delete() -> None:
             for tenant, app in (("pool-1", "producer"), ("tenant-1", "producer")):
