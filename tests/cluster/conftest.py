@@ -10,7 +10,7 @@ import pytest
 
 import saas
 from api import Api, condition, is_current
-from layout import KUBECONFIG
+from layout import KUBECONFIG, LOGS
 from machine import ClusterError, wait_for
 
 RESULTS: list[str] = []
@@ -30,8 +30,14 @@ def checkout() -> saas.Checkout:
 
 @pytest.fixture
 def note() -> Any:
-    """Keeps a measured line for the summary."""
-    return RESULTS.append
+    """Keeps a measured line for the summary, and in the logs for a run that does not end."""
+
+    def keep(line: str) -> None:
+        RESULTS.append(line)
+        with (LOGS / "measured.log").open("a") as log:
+            log.write(f"{line}\n")
+
+    return keep
 
 
 @pytest.fixture(autouse=True)
