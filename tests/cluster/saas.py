@@ -314,7 +314,17 @@ class Checkout:
         self.git("reset", "--quiet", "--hard", "origin/main")
         change(self.folder)
         self.git("add", "--all")
-        self.git("-c", "user.name=operator", "-c", "user.email=op@example.com", "commit", "--quiet", "-m", message)
+        self.git(
+            "-c",
+            "user.name=operator",
+            "-c",
+            "user.email=op@example.com",
+            "commit",
+            "--quiet",
+            "--allow-empty",
+            "-m",
+            message,
+        )
         self.git("push", "--quiet", "origin", "HEAD:main")
         return self.git("rev-parse", "HEAD").strip()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,28 +80,28 @@ def test_a_rolling_update_loses_nothing(api: Api, note: Any, namespace: str, nam
     during(rolling_update, note=note)
 
 
-def test_a_drain_of_every_tenants_pods_loses_nothing(api: Api, checkout: saas.Checkout, note: Any) -> None:
+@pytest.mark.usefixtures("doubled")
+def test_a_drain_of_every_tenants_pods_loses_nothing(api: Api, note: Any) -> None:
     def drain() -> None:
         for namespace in ("tenant-1", "tenant-3", "pool-1"):
             assert api.list("poddisruptionbudgets.policy", namespace), f"{namespace} has no budget"
         node.drain(api, ("tenant-1", "tenant-3", "pool-1"))
 
-    # With one replica a drain leaves a gap that no budget can close. The requests of three do not fit on two cores.
-    with scaled(api, checkout, 2):
-        during(drain, note=note)
+    during(drain, note=note)
 
 
 VALUES = Path("clusters/homelab/tenancy/cluster-values.yaml")
 
 
-@contextmanager
-def scaled(api: Api, checkout: saas.Checkout, replicas: int) -> Iterator[None]:
-    """Every app of the tenants at a number of replicas, with the budgets that go with it, by the cluster's values."""
-    scale(api, checkout, replicas)
-    try:
-        yield
-    finally:
-        scale(api, checkout, 1)
+@pytest.fixture(scope="module")
+def doubled(api: Api, checkout: saas.Checkout) -> Iterator[None]:
+    """Every app of the tenants with two replicas and the budget that goes with them, by the cluster's values.
+
+    With one replica a kill or a drain leaves a gap that nothing closes. The requests of three do not fit on two cores.
+    """
+    scale(api, checkout, 2)
+    yield
+    scale(api, checkout, 1)
 
 
 def scale(api: Api, checkout: saas.Checkout, replicas: int) -> None:
@@ -123,46 +122,42 @@ def scale(api: Api, checkout: saas.Checkout, replicas: int) -> None:
 
 
 @pytest.mark.parametrize(("tenant", "app"), [("pool-1", "producer"), ("pool-1", "consumer"), ("tenant-3", "consumer")])
-def test_a_killed_program_loses_nothing_that_was_accepted(
-    api: Api, checkout: saas.Checkout, note: Any, tenant: str, app: str
-) -> None:
-    with scaled(api, checkout, 2):
+@pytest.mark.usefixtures("doubled")
+def test_a_killed_program_loses_nothing_that_was_accepted(api: Api, note: Any, tenant: str, app: str) -> None:
+    def out_of_memory() -> None:
+        (pod, *_) = saas.pods(api, tenant, app)
+        restarts = pod["status"]["containerStatuses"][0]["restartCount"]
+        node.kill(pod)
 
-        def out_of_memory() -> None:
+        def is_back() -> bool:
+            now: Object = api.get("pods", pod["metadata"]["name"], pod["metadata"]["namespace"])
+            status = now["status"]["containerStatuses"][0]
+            return bool(status["restartCount"] > restarts and status["ready"])
+
+        wait_for("its restart", is_back, 120, 0.2)
+
+    # Requests that were in the killed process have no answer of its own; the proxy's is 502.
+    sent = loads()
+    with load(*sent):
+        time.sleep(SECONDS_AROUND)
+        out_of_memory()
+        time.sleep(SECONDS_AROUND)
+    note(f"kill of {tenant} {app}: {[str(one) for one in sent]}")
+    for one in sent:
+        assert set(one.bad) <= {"502"}, str(one)
+    check_stored(*sent)
+
+
+@pytest.mark.usefixtures("doubled")
+def test_a_deleted_pod_loses_nothing(api: Api, note: Any) -> None:
+    def pod_delete() -> None:
+        for tenant, app in (("pool-1", "producer"), ("tenant-1", "producer")):
             (pod, *_) = saas.pods(api, tenant, app)
-            restarts = pod["status"]["containerStatuses"][0]["restartCount"]
-            node.kill(pod)
+            name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+            api.delete("pods", name, namespace)
+            wait_for("its end", lambda n=name, s=namespace: api.find("pods", n, s) is None, 120, 0.2)
 
-            def is_back() -> bool:
-                now: Object = api.get("pods", pod["metadata"]["name"], pod["metadata"]["namespace"])
-                status = now["status"]["containerStatuses"][0]
-                return bool(status["restartCount"] > restarts and status["ready"])
-
-            wait_for("its restart", is_back, 120, 0.2)
-
-        # Requests that were in the killed process have no answer of its own; the proxy's is 502.
-        sent = loads()
-        with load(*sent):
-            time.sleep(SECONDS_AROUND)
-            out_of_memory()
-            time.sleep(SECONDS_AROUND)
-        note(f"kill of {tenant} {app}: {[str(one) for one in sent]}")
-        for one in sent:
-            assert set(one.bad) <= {"502"}, str(one)
-        check_stored(*sent)
-
-
-def test_a_deleted_pod_loses_nothing(api: Api, checkout: saas.Checkout, note: Any) -> None:
-    with scaled(api, checkout, 2):
-
-        def pod_delete() -> None:
-            for tenant, app in (("pool-1", "producer"), ("tenant-1", "producer")):
-                (pod, *_) = saas.pods(api, tenant, app)
-                name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
-                api.delete("pods", name, namespace)
-                wait_for("its end", lambda n=name, s=namespace: api.find("pods", n, s) is None, 120, 0.2)
-
-        during(pod_delete, note=note)
+    during(pod_delete, note=note)
 
 
 def test_the_api_server_restarts_and_no_client_notices(api: Api, note: Any) -> None:
