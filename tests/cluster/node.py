@@ -117,7 +117,7 @@ def drain(api: Api, namespaces: Iterable[str], seconds: float = 300) -> None:
         wait_for(f"the end of {name}", lambda n=name, s=namespace: api.find("pods", n, s) is None, seconds, 0.3)
 
 
-def restart(name: str) -> None:
+def restart(name: str, number: signal.Signals = signal.SIGTERM) -> None:
     """Ends a program of the control plane or a registry, and starts it again with the same options."""
     pid = pid_of(name)
     assert pid, f"{name} does not run"
@@ -126,7 +126,7 @@ def restart(name: str) -> None:
     from bringup import outside
     from machine import start
 
-    end(name, signal.SIGTERM, 60)
+    end(name, number, 60)
     beside = outside() if name in ("harbor", "hub", "git") else []
     start(name, *beside, *command, **({"OTEL_TRACES_EXPORTER": "none"} if beside else {}))
 
