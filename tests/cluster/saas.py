@@ -300,7 +300,7 @@ class Checkout:
     """A clone of the GitOps repository, for commits by hand."""
 
     def __init__(self) -> None:
-        self.folder = RUN / "checkout"
+        self.folder = RUN / f"checkout-{os.getpid()}"
         if not self.folder.exists():
             login = GITOPS_REPOSITORY.replace("https://", f"https://{GIT_LOGIN[0]}:{GIT_LOGIN[1]}@")
             run("git", "clone", "--quiet", login, self.folder)

@@ -1,11 +1,13 @@
 """Growth: what 10, 100 and 300 basic tenants cost, and how long a commit takes beside them. `docs/scale.md` has the
 table.
 
-Not part of a plain `make cluster-test`: `make cluster-test CLUSTER_TESTS="-m growth"`.
+Not part of a plain `make cluster-test`: `make cluster-test CLUSTER_TESTS="-m growth"`. GROWTH_STEPS="10 50"
+takes fewer tenants.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from machine import pid_of, wait_for
 pytestmark = pytest.mark.growth
 BASIC = Path("application-plane/production/tenants/basic")
 TEMPLATE = Path("application-plane/production/tier-templates/basic_tenant_template.yaml")
-STEPS = (10, 100, 300)
+STEPS = tuple(map(int, os.environ.get("GROWTH_STEPS", "10 100 300").split()))
 CONTROLLERS = ("source-controller", "kustomize-controller", "helm-controller")
 PROGRAMS = ("apiserver", "etcd", "controller-manager", "kubelet", "kube-proxy")
 TICKS = 100
