@@ -55,7 +55,7 @@ def others_go_on() -> None:
 
 
 def test_a_chart_version_that_is_not_there(api: Api, checkout: saas.Checkout) -> None:
-    with edited(checkout, TENANTS / "advanced" / "tenant-3.yaml", r"version: \S+", "version: 9.9.9"):
+    with edited(checkout, TENANTS / "advanced" / "tenant-3.yaml", r"(?m)^      version: .*", "      version: 9.9.9"):
         says(api, "tenant-3", "9.9.9")
         assert saas.environment_of("tenant-3", "consumer") == "tenant-3", "what runs goes on"
         others_go_on()
