@@ -79,7 +79,7 @@ def test_here_documents_are_yaml(page: Path) -> None:
 
 def test_targets_variables_and_outputs_exist(page: Path) -> None:
     text = page.read_text()
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = "\n".join((ROOT / name).read_text() for name in ("Makefile", "tests/cluster/cluster.mk"))
     for target in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.M):
         assert re.search(rf"^{target}:", makefile, re.M), target
     for command in re.findall(r"-chdir=(\S+) (?:apply|destroy)((?:[^\n]|\\\n)*)", text):
