@@ -36,6 +36,9 @@ pub const TENANT_LABEL: &str = "tenantry.dev/tenant";
 
 pub const TIER_LABEL: &str = "tenantry.dev/tier";
 
+/// Prefix of the labels that operators give a tenant.
+pub const LABEL_PREFIX: &str = "label.tenantry.dev/";
+
 /// The label without which admission refuses a tenant's namespace.
 pub(crate) const POD_SECURITY_LABEL: &str = "pod-security.kubernetes.io/enforce";
 

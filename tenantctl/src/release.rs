@@ -36,6 +36,8 @@ pub struct Release {
     /// The former tier of a tombstone.
     pub offboarded_from: Option<String>,
     pub apps: BTreeMap<String, AppPlacement>,
+    /// Labels of the HelmRelease.
+    pub labels: BTreeMap<String, String>,
     /// Whether Terraform makes the queue, table and parameters.
     pub infra: bool,
     /// Disabled apps whose infrastructure stays.
@@ -190,6 +192,14 @@ impl Release {
             apps: chart::map(merged.get("apps"))
                 .map(|(app, values)| (app.clone(), placement(values)))
                 .collect(),
+            labels: chart::map(
+                release
+                    .at(&["metadata", "labels"])
+                    .map(Node::to_json)
+                    .as_ref(),
+            )
+            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+            .collect(),
             infra: is(&["infra", "enabled"]),
             retain: retain
                 .into_iter()

@@ -1,0 +1,24 @@
+//! What is applied: [`Platform`], implemented by `local` over its reconciler and on a cluster over the Kubernetes API.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+pub use tenantctl::status::{AppliedTenant, Observed, Rollout};
+
+/// What is applied. An implementation only reads.
+pub trait Platform: Send + Sync + 'static {
+    /// Name for people: `local` or `Kubernetes`.
+    fn name(&self) -> &'static str;
+
+    /// Returns what is applied now.
+    ///
+    /// # Errors
+    /// One sentence why it is not known.
+    fn observe(&self) -> BoxFuture<'_, Result<Observed, String>>;
+
+    /// Returns once the observation may have changed, at the latest after this time.
+    fn changed(&self, within: Duration) -> BoxFuture<'_, ()>;
+
+    /// URL of the load balancer that the probe asks.
+    fn load_balancer(&self) -> Option<String>;
+}

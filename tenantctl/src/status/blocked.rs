@@ -1,0 +1,1 @@
+//! Turns conditions of Kubernetes objects into a reason and the command that mends it. Pure.
