@@ -18,8 +18,8 @@ pub(crate) use self::attempt::generation_now;
 use self::attempt::{Attempt, AttemptError, attempt};
 use self::outcome::Plans;
 pub use self::outcome::{Applied, ApplyOutcome, ApplyResults, ApplyStep, OnStep, RequestError};
-pub use self::record::request_json;
-use crate::git::{GitError, Repository, on_blocking_thread};
+pub use self::record::{Origin, Recorded, request_json};
+use crate::git::{GitError, Oid, Pushed, Repository, on_blocking_thread};
 use crate::plan::Plan;
 use crate::request::{IdentifiedRequest, RequestId};
 
@@ -58,6 +58,8 @@ pub struct ApplyOptions {
     pub on_step: OnStep,
     /// Limit of pushes while other writers move the branch, at least 1.
     pub max_attempts: u32,
+    /// What the commits record beside their requests.
+    pub origin: Arc<Origin>,
 }
 
 impl Default for ApplyOptions {
@@ -65,6 +67,7 @@ impl Default for ApplyOptions {
         Self {
             on_step: Arc::new(|_| {}),
             max_attempts: MAX_ATTEMPTS,
+            origin: Arc::default(),
         }
     }
 }
@@ -78,6 +81,28 @@ impl ApplyError {
             Self::PushUnanswered { .. } => "push_not_answered",
         }
     }
+}
+
+/// Commits a note without edits, and pushes it: the history is the journal of deployments. Blocks.
+///
+/// # Errors
+/// [`ApplyError`]; the note may be on the branch if the push was not answered, and a repeat is harmless.
+pub fn note(repository: &Repository, subject: &str, origin: &Origin) -> Result<Oid, ApplyError> {
+    let message = format!("{subject}\n\n{}", origin.lines());
+    for attempt in 0..MAX_ATTEMPTS {
+        let mut turn = repository.turn()?;
+        let head = turn.fetch()?;
+        let commit = turn.commit(&head, &[], &message)?;
+        if turn.push(&commit, &head)? == Pushed::Accepted {
+            return Ok(commit);
+        }
+        drop(turn);
+        let pause = backoff_from_half(attempt, REPLAN_BASE, REPLAN_MAX, fastrand::f64());
+        std::thread::sleep(pause);
+    }
+    Err(ApplyError::Contended {
+        attempts: MAX_ATTEMPTS,
+    })
 }
 
 /// Applies one request.
@@ -111,6 +136,7 @@ pub async fn apply_all(
             requests: Arc::clone(&requests),
             on_step: Arc::clone(on_step),
             plans: unanswered.as_ref().map(|push| Arc::clone(&push.plans)),
+            origin: Arc::clone(&options.origin),
         };
         let error = match on_blocking_thread(move || attempt(next)).await {
             Ok(results) => return Ok(numbered(results, rejected + 1)),

@@ -32,7 +32,7 @@ pub use self::patch::{PatchError, patch};
 pub use self::program::{DEFAULT_TIMEOUT, Git};
 pub use self::seed::seed;
 pub use self::snapshot::Snapshot;
-use crate::tree::Edit;
+use crate::tree::{Edit, RepoPath};
 
 /// Prefix of the mirror's own reference to the branch.
 const TRACKING: &str = "refs/tracking/";
@@ -42,6 +42,37 @@ const PENDING: &str = "refs/pending/commit";
 const LOCK_FILE: &str = "mirror.lock";
 /// Limit of commits that mention a trailer's text; a commit that merely quotes a trailer is rare.
 const MAX_MENTIONS: usize = 100;
+
+/// Three zeros begin an entry: no message has a zero, and an empty one has two at most.
+const LOG_FORMAT: &str = "--format=%x00%x00%x00%H%x00%ct%x00%an%x00%B%x00";
+
+/// A commit of the history, and the files that it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    pub commit: Oid,
+    /// Seconds since 1970 by the committer's clock.
+    pub seconds: i64,
+    pub author: String,
+    pub message: String,
+    /// Changed files; a path that is not valid here is left out.
+    pub paths: Vec<RepoPath>,
+}
+
+impl LogEntry {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(5, '\0');
+        let mut next = || parts.next();
+        let (commit, seconds, author, message) = (next()?, next()?, next()?, next()?);
+        let paths = next().unwrap_or_default();
+        Some(Self {
+            commit: Oid::parse(commit)?,
+            seconds: seconds.parse().ok()?,
+            author: author.to_owned(),
+            message: message.trim_end().to_owned(),
+            paths: paths.lines().filter_map(|line| line.parse().ok()).collect(),
+        })
+    }
+}
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -86,9 +117,7 @@ pub enum Pushed {
 }
 
 /// Runs a blocking call on a thread of its own; a panic of the call continues here.
-pub(crate) async fn on_blocking_thread<T: Send + 'static>(
-    call: impl FnOnce() -> T + Send + 'static,
-) -> T {
+pub async fn on_blocking_thread<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(call)
         .await
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
@@ -191,6 +220,40 @@ impl Repository {
                 .any(|line| lines.iter().any(|wanted| wanted == line))
         };
         Ok(commits.filter(|(_, message)| has_line(message)).collect())
+    }
+
+    /// Returns the commits up to `head` along first parents, newest first: those that `after` does not contain, at most `max`.
+    pub fn log(
+        &self,
+        head: &Oid,
+        after: Option<&Oid>,
+        max: usize,
+    ) -> Result<Vec<LogEntry>, GitError> {
+        let most = format!("--max-count={max}");
+        let without = after.map(|after| format!("^{after}"));
+        let mut arguments = vec![
+            "log",
+            "--first-parent",
+            "--diff-merges=first-parent",
+            "--no-renames",
+            "--no-color",
+            "--no-decorate",
+            "--no-mailmap",
+            "--no-show-signature",
+            "--no-notes",
+            "--encoding=UTF-8",
+            "--name-only",
+            &most,
+            LOG_FORMAT,
+            head.as_str(),
+        ];
+        arguments.extend(without.as_deref());
+        arguments.push("--");
+        let printed = self.0.git.output(&arguments, &[])?;
+        Ok(printed
+            .split("\0\0\0")
+            .filter_map(LogEntry::parse)
+            .collect())
     }
 
     pub fn folder(&self) -> &Path {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tenantry_tenancy::tenant::{TenantId, Tier};
 
-use crate::request::{IdentifiedRequest, Percent, Request, RequestId, Wave};
+use crate::request::{IdentifiedRequest, Labels, Percent, ReplyQueue, Request, RequestId, Wave};
 
 /// Limit of untrusted text that a reason quotes.
 const MAX_QUOTED_CHARS: usize = 80;
@@ -26,6 +26,8 @@ pub enum MessageKind {
 pub struct Message {
     pub request: Request,
     pub id: Option<RequestId>,
+    /// Queue that gets the events of the request.
+    pub reply_to: Option<ReplyQueue>,
 }
 
 /// A message that can never be applied.
@@ -75,6 +77,7 @@ impl Message {
             request: self.request,
             id: id.unwrap_or_else(RequestId::random),
             may_be_repeat,
+            reply_to: self.reply_to,
         }
     }
 }
@@ -91,6 +94,7 @@ struct Onboarding {
     tenant_tier: String,
     release_version: String,
     request_id: Option<String>,
+    reply_to: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +105,7 @@ struct Offboarding {
     #[serde(default)]
     delete_data: bool,
     request_id: Option<String>,
+    reply_to: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -113,6 +118,7 @@ struct Deployment {
     #[serde(default)]
     rest: bool,
     request_id: Option<String>,
+    reply_to: Option<String>,
 }
 
 impl Onboarding {
@@ -125,8 +131,10 @@ impl Onboarding {
                 tenant,
                 tier,
                 release,
+                labels: Labels::default(),
             },
             id: id(self.request_id)?,
+            reply_to: reply_to(self.reply_to)?,
         })
     }
 }
@@ -146,6 +154,7 @@ impl Offboarding {
         Ok(Message {
             request,
             id: id(self.request_id)?,
+            reply_to: reply_to(self.reply_to)?,
         })
     }
 }
@@ -173,6 +182,7 @@ impl Deployment {
                 wave,
             },
             id: id(self.request_id)?,
+            reply_to: reply_to(self.reply_to)?,
         })
     }
 }
@@ -191,6 +201,10 @@ fn canary(tenants: &[String]) -> Result<Wave, BadMessage> {
         .map(|tenant| field("canary", tenant))
         .collect();
     Ok(Wave::Canary { tenants: tenants? })
+}
+
+fn reply_to(text: Option<String>) -> Result<Option<ReplyQueue>, BadMessage> {
+    text.map(|text| field("reply_to", &text)).transpose()
 }
 
 fn id(text: Option<String>) -> Result<Option<RequestId>, BadMessage> {
@@ -267,6 +281,7 @@ mod tests {
                 tenant: "tenant-1".parse().expect("an id"),
                 tier: Tier::Premium,
                 release: "0.0".parse().expect("a release"),
+                labels: Labels::default(),
             }
         );
         let tenant: TenantId = "tenant-t1d6c".parse().expect("an id");

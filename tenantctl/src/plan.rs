@@ -41,7 +41,8 @@ pub fn plan_for(
             tenant,
             tier,
             release,
-        } => onboard::onboard(tree, tenant, *tier, *release, generation),
+            labels,
+        } => onboard::onboard(tree, tenant, *tier, (*release, labels), generation),
         Request::Offboard {
             tenant,
             tier,
@@ -62,5 +63,9 @@ pub fn plan_for(
         Request::Resume { tenant } => switch::resume(tree, tenant),
         Request::Hold { tenant, reason } => switch::hold(tree, tenant, reason),
         Request::Unhold { tenant } => switch::unhold(tree, tenant),
+        Request::Restore {
+            deployment,
+            releases,
+        } => deploy::restore(tree, deployment, releases),
     }
 }

@@ -4,13 +4,18 @@
 //! commit message.
 
 mod id;
+mod labels;
 
 use std::fmt;
 use std::str::FromStr;
 
+use tenantry_tenancy::environment::Environment;
 use tenantry_tenancy::tenant::{TenantId, Tier};
 
-pub use self::id::{InvalidRequestId, RequestId};
+pub use self::id::{
+    Actor, InvalidActor, InvalidReplyQueue, InvalidRequestId, ReplyQueue, RequestId,
+};
+pub use self::labels::{InvalidLabel, Labels, MAX_LABELS};
 
 pub const MAX_HOLD_REASON_CHARS: usize = 200;
 
@@ -21,6 +26,8 @@ pub enum Request {
         tenant: TenantId,
         tier: Tier,
         release: ReleaseVersion,
+        /// The operator's own labels of a new tenant.
+        labels: Labels,
     },
     /// Removes the tenant's apps; the data stays protected until `delete_data`.
     Offboard {
@@ -61,6 +68,21 @@ pub enum Request {
     Unhold {
         tenant: TenantId,
     },
+    /// Gives tenants and pools the chart versions that they had before a deployment. One that has another version meanwhile
+    /// keeps it.
+    Restore {
+        /// Id of the deployment.
+        deployment: RequestId,
+        releases: Vec<FormerRelease>,
+    },
+}
+
+/// A tenant or pool, with the chart version that a deployment gave it, and the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerRelease {
+    pub release: Environment,
+    pub deployed: String,
+    pub former: String,
 }
 
 /// A request and its id.
@@ -71,6 +93,8 @@ pub struct IdentifiedRequest {
     pub id: RequestId,
     /// Whether the history may have the id already; it cannot have a random id just made.
     pub may_be_repeat: bool,
+    /// Queue that gets the events of the request.
+    pub reply_to: Option<ReplyQueue>,
 }
 
 /// The tenants of a tier that get a release. Tenants on hold never do.

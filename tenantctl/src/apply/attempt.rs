@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tenantry_tenancy::generation::Generation;
 
 use super::outcome::{Applied, ApplyOutcome, ApplyResults, ApplyStep, OnStep, Plans, RequestError};
-use super::record::{self, RequestTrailers};
+use super::record::{self, Origin, RequestTrailers};
 use crate::git::{GitError, MirrorLock, Pushed, Repository, Snapshot};
 use crate::plan::{Plan, check_namespace, plan_for};
 use crate::request::IdentifiedRequest;
@@ -18,6 +18,7 @@ pub(super) struct Attempt {
     pub(super) on_step: OnStep,
     /// The plans of an unanswered push. With them, every id is searched in the history.
     pub(super) plans: Option<Plans>,
+    pub(super) origin: Arc<Origin>,
 }
 
 /// Reason why an attempt failed.
@@ -41,6 +42,7 @@ pub(super) fn attempt(attempt: Attempt) -> Result<ApplyResults, AttemptError> {
         requests,
         on_step,
         plans,
+        origin,
     } = attempt;
     let mut lock = repository.lock()?;
     on_step(ApplyStep::Fetching);
@@ -61,6 +63,7 @@ pub(super) fn attempt(attempt: Attempt) -> Result<ApplyResults, AttemptError> {
     let mut tip = Tip {
         snapshot: repository.snapshot(&head)?,
         repository: &repository,
+        origin: &origin,
     };
     let mut results = Vec::with_capacity(requests.len());
     for (at, identified) in requests.iter().enumerate() {
@@ -93,6 +96,7 @@ pub(super) fn attempt(attempt: Attempt) -> Result<ApplyResults, AttemptError> {
 struct Tip<'a> {
     snapshot: Snapshot,
     repository: &'a Repository,
+    origin: &'a Origin,
 }
 
 impl Tip<'_> {
@@ -116,7 +120,7 @@ impl Tip<'_> {
                 attempts: 0,
             }));
         }
-        let message = record::message(&planned.subject, identified);
+        let message = record::message(&planned.subject, identified, self.origin);
         let commit = lock.commit(self.snapshot.commit(), &planned.edits, &message)?;
         self.snapshot = self.repository.snapshot(&commit)?;
         history.extend(RequestTrailers::read(commit.clone(), &message));

@@ -3,13 +3,19 @@
 //! `Request-Id` identifies a repeat. `Request` holds the request itself: it reveals another request with the same id, and
 //! documents the history.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::git::Oid;
-use crate::request::{IdentifiedRequest, Request, RequestId, Wave};
+use crate::request::{Actor, IdentifiedRequest, ReplyQueue, Request, RequestId, Wave};
 
 const ID: &str = "Request-Id: ";
 const REQUEST: &str = "Request: ";
+const ACTOR: &str = "Actor: ";
+const DEPLOYMENT: &str = "Deployment: ";
+const REPLY_TO: &str = "Reply-To: ";
+const CALLBACK: &str = "Callback: ";
 
 /// The trailers of a commit.
 #[derive(Debug)]
@@ -45,17 +51,87 @@ impl RequestTrailers {
     }
 }
 
+/// What a commit records of the change that it made.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Recorded {
+    pub id: Option<RequestId>,
+    /// The request as [`request_json`] writes it.
+    pub request: Option<Value>,
+    pub actor: Option<Actor>,
+    /// What the control plane records of a deployment.
+    pub deployment: Option<Value>,
+    /// The queue that gets the events of the request.
+    pub reply_to: Option<ReplyQueue>,
+    /// The URL that gets the events of the request.
+    pub callback: Option<String>,
+}
+
+impl Recorded {
+    /// Reads the trailers of a commit's message. A commit made by hand has none.
+    pub fn read(message: &str) -> Self {
+        let Some((_, trailers)) = message.trim_end().rsplit_once("\n\n") else {
+            return Self::default();
+        };
+        let trailer = |name| trailers.lines().find_map(|line| line.strip_prefix(name));
+        let object = |name| trailer(name).and_then(|text| serde_json::from_str(text).ok());
+        Self {
+            id: trailer(ID).and_then(|text| text.parse().ok()),
+            request: object(REQUEST),
+            actor: trailer(ACTOR).and_then(|text| text.parse().ok()),
+            deployment: object(DEPLOYMENT),
+            reply_to: trailer(REPLY_TO).and_then(|text| text.parse().ok()),
+            callback: trailer(CALLBACK).map(str::to_owned),
+        }
+    }
+}
+
+/// What a commit records beside its request.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Origin {
+    pub actor: Option<Actor>,
+    /// A JSON object, which is written in one line.
+    pub deployment: Option<Value>,
+    /// The URL that gets the events of the request: one line without spaces.
+    pub callback: Option<String>,
+}
+
+impl Origin {
+    /// The lines of the trailers.
+    pub(super) fn lines(&self) -> String {
+        let line = |name: &str, value: Option<String>| {
+            value
+                .map(|value| format!("{name}{value}\n"))
+                .unwrap_or_default()
+        };
+        [
+            line(ACTOR, self.actor.as_ref().map(ToString::to_string)),
+            line(
+                DEPLOYMENT,
+                self.deployment.as_ref().map(ToString::to_string),
+            ),
+            line(CALLBACK, self.callback.clone()),
+        ]
+        .concat()
+    }
+}
+
 /// Returns the line to search for a commit with this id.
 pub(super) fn id_line(id: &RequestId) -> String {
     format!("{ID}{id}")
 }
 
 /// Returns the message of the commit of a request.
-pub(super) fn message(subject: &str, identified: &IdentifiedRequest) -> String {
+pub(super) fn message(subject: &str, identified: &IdentifiedRequest, origin: &Origin) -> String {
+    let reply_to = identified
+        .reply_to
+        .as_ref()
+        .map(|queue| format!("{REPLY_TO}{queue}\n"));
     format!(
-        "{subject}\n\n{REQUEST}{}\n{}\n",
+        "{subject}\n\n{REQUEST}{}\n{}\n{}{}",
         request_json(&identified.request),
-        id_line(&identified.id)
+        id_line(&identified.id),
+        origin.lines(),
+        reply_to.unwrap_or_default()
     )
 }
 
@@ -66,8 +142,13 @@ pub fn request_json(request: &Request) -> Value {
             tenant,
             tier,
             release,
+            labels,
         } => {
-            json!({ "action": "onboard", "tenant": tenant.as_str(), "tier": tier.as_str(), "release": release.to_string() })
+            let mut object = json!({ "action": "onboard", "tenant": tenant.as_str(), "tier": tier.as_str(), "release": release.to_string() });
+            if !labels.is_empty() {
+                object["labels"] = json!(labels.iter().collect::<BTreeMap<_, _>>());
+            }
+            object
         }
         Request::Offboard {
             tenant,
@@ -98,6 +179,15 @@ pub fn request_json(request: &Request) -> Value {
             json!({ "action": "hold", "tenant": tenant.as_str(), "reason": reason.as_str() })
         }
         Request::Unhold { tenant } => json!({ "action": "unhold", "tenant": tenant.as_str() }),
+        Request::Restore {
+            deployment,
+            releases,
+        } => {
+            let releases = releases.iter().map(|one| {
+                json!({ "release": one.release.as_str(), "deployed": one.deployed, "former": one.former })
+            });
+            json!({ "action": "restore", "deployment": deployment.as_str(), "releases": releases.collect::<Vec<_>>() })
+        }
     }
 }
 
@@ -128,16 +218,37 @@ mod tests {
             request,
             id: "r-1".parse().expect("an id"),
             may_be_repeat: true,
+            reply_to: None,
         }
     }
 
     #[test]
     fn trailers_identify_their_request_and_no_other() {
         let one = identified("tenant-1");
-        let recorded =
-            RequestTrailers::read(oid(), &message("Suspend tenant-1", &one)).expect("it has an id");
+        let recorded = RequestTrailers::read(
+            oid(),
+            &message("Suspend tenant-1", &one, &Origin::default()),
+        )
+        .expect("it has an id");
         assert_eq!(recorded.id, one.id);
         assert!(recorded.is(&one.request) && !recorded.is(&identified("tenant-2").request));
+    }
+
+    #[test]
+    fn a_commit_records_who_asked_and_for_which_deployment() {
+        let origin = Origin {
+            actor: "Ann <ann@example.com>".parse().ok(),
+            deployment: Some(json!({ "id": "d-1", "wave": 2 })),
+            callback: Some("https://example.com/hook".to_owned()),
+        };
+        let message = message("Suspend tenant-1", &identified("tenant-1"), &origin);
+        let recorded = Recorded::read(&message);
+        assert_eq!(
+            (recorded.actor, recorded.deployment),
+            (origin.actor, origin.deployment)
+        );
+        assert_eq!(recorded.id.expect("it has an id").as_str(), "r-1");
+        assert_eq!(Recorded::read("By hand"), Recorded::default());
     }
 
     #[test]
@@ -166,6 +277,7 @@ mod tests {
                 request,
                 ..identified("x")
             },
+            &Origin::default(),
         );
         assert_eq!(
             message.lines().filter(|line| line.starts_with(ID)).count(),

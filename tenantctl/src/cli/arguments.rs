@@ -13,7 +13,7 @@ use super::exit::EXIT_CODES;
 use crate::apply::MAX_ATTEMPTS;
 use crate::git::{Author, Branch};
 use crate::message::MessageKind;
-use crate::request::{HoldReason, Percent, ReleaseVersion, Request, RequestId, Wave};
+use crate::request::{HoldReason, Labels, Percent, ReleaseVersion, Request, RequestId, Wave};
 use crate::worker::WorkerConfig;
 
 /// Onboards, deploys, moves and offboards tenants by commits to the GitOps repository
@@ -298,6 +298,7 @@ impl From<Change> for Request {
                 tenant,
                 tier,
                 release,
+                labels: Labels::default(),
             },
             Change::Offboard {
                 tenant,

@@ -25,6 +25,7 @@ pub(super) fn run(global: &Global, change: Change) -> Result<Exit, CliError> {
         request: change.into(),
         id: global.request_id.clone().unwrap_or_else(RequestId::random),
         may_be_repeat: global.request_id.is_some(),
+        reply_to: None,
     };
     apply_and_print(global, &identified)
 }
@@ -39,6 +40,7 @@ pub(super) fn apply_and_print(
     let options = ApplyOptions {
         on_step: progress.on_step(),
         max_attempts: global.attempts,
+        ..ApplyOptions::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -11,10 +11,12 @@ use super::error::PlanError;
 use super::find;
 use crate::kustomization;
 use crate::layout;
+use crate::request::{FormerRelease, RequestId};
 use crate::request::{Percent, ReleaseVersion, Wave};
 use crate::tenant_file::{TenantFile, VERSION, is_release};
 use crate::tree::{RepoPath, Tree};
 use crate::yaml::{parse, set};
+use tenantry_tenancy::environment::Environment;
 
 pub(super) fn deploy(
     tree: &dyn Tree,
@@ -59,6 +61,48 @@ pub(super) fn deploy(
     Ok(Plan {
         edits: edits.finish()?,
         subject,
+        effects,
+    })
+}
+
+/// Gives tenants and pools their former versions back.
+pub(super) fn restore(
+    tree: &dyn Tree,
+    deployment: &RequestId,
+    releases: &[FormerRelease],
+) -> Result<Plan, PlanError> {
+    let mut edits = Edits::new(tree);
+    let mut effects = Vec::new();
+    let pools = pools(tree)?;
+    for FormerRelease {
+        release,
+        deployed,
+        former,
+    } in releases
+    {
+        let path = match release {
+            Environment::Pool(_) => {
+                let is_its = |path: &&RepoPath| path.yaml_stem() == Some(release.as_str());
+                pools.iter().find(is_its).cloned()
+            }
+            Environment::Silo(tenant) => match find::locate(tree, tenant)? {
+                find::Location::Active(active) => Some(active.path),
+                find::Location::Tombstone { .. } | find::Location::Absent => None,
+            },
+        };
+        // A tenant that left meanwhile has no release to restore.
+        let Some(path) = path else { continue };
+        let text = read(tree, &path)?;
+        let has_it = TenantFile::parse(&text)
+            .and_then(|file| Ok(file.version()? == deployed))
+            .map_err(|error| PlanError::in_file(&path, error))?;
+        if has_it {
+            give_release(tree, path, former, &mut edits, &mut effects)?;
+        }
+    }
+    Ok(Plan {
+        edits: edits.finish()?,
+        subject: format!("Revert deployment {deployment}"),
         effects,
     })
 }

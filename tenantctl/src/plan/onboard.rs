@@ -10,7 +10,7 @@ use super::error::PlanError;
 use super::find::{Location, locate};
 use super::template;
 use crate::layout;
-use crate::request::ReleaseVersion;
+use crate::request::{Labels, ReleaseVersion};
 use crate::tenant_file::TenantFile;
 use crate::tree::Tree;
 use crate::yaml::{YamlError, set};
@@ -22,7 +22,7 @@ pub(super) fn onboard(
     tree: &dyn Tree,
     tenant: &TenantId,
     tier: Tier,
-    release: ReleaseVersion,
+    (release, labels): (ReleaseVersion, &Labels),
     generation: Generation,
 ) -> Result<Plan, PlanError> {
     if tenant.as_str() == layout::PLACEHOLDER {
@@ -74,6 +74,8 @@ pub(super) fn onboard(
             let text = template::instance(tree, tier, tenant, &version)?;
             let text = with_generation(text, generation)
                 .map_err(|error| PlanError::in_file(&path, error))?;
+            let text =
+                with_labels(text, labels).map_err(|error| PlanError::in_file(&path, error))?;
             edits.write(path.clone(), None, text);
             effects.push(Effect::Onboarded {
                 tenant: tenant.clone(),
@@ -88,6 +90,21 @@ pub(super) fn onboard(
         subject: format!("Onboard {tenant} ({tier}, {release})"),
         effects,
     })
+}
+
+/// Adds the operator's labels to a tenant's `HelmRelease`.
+fn with_labels(mut text: String, labels: &Labels) -> Result<String, YamlError> {
+    for (name, value) in labels.iter() {
+        let index = TenantFile::parse(&text)?.index;
+        let key = format!("{}{name}", layout::LABEL_PREFIX);
+        text = set(
+            &text,
+            index,
+            &["metadata", "labels", &key],
+            &Value::from(value.as_str()),
+        )?;
+    }
+    Ok(text)
 }
 
 /// Adds the generation to a tenant's file. The Terraform module gets it as a variable.

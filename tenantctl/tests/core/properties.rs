@@ -49,7 +49,7 @@ fn reason() -> impl Strategy<Value = HoldReason> {
 
 fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
-        4 => (tenant(), tier(), release()).prop_map(|(tenant, tier, release)| Request::Onboard { tenant, tier, release }),
+        4 => (tenant(), tier(), release()).prop_map(|(tenant, tier, release)| Request::Onboard { tenant, tier, release, labels: Default::default() }),
         2 => (tenant(), prop::option::of(tier()), any::<bool>())
             .prop_map(|(tenant, tier, delete_data)| Request::Offboard { tenant, tier, delete_data }),
         2 => (tier(), release(), wave()).prop_map(|(tier, release, wave)| Request::Deploy { tier, release, wave }),
@@ -119,7 +119,7 @@ proptest! {
     fn untrusted_text_becomes_a_path_only_as_a_valid_id(text in "\\PC{0,40}|[a-z0-9./\n:#-]{0,40}") {
         if let Ok(tenant) = text.parse::<TenantId>() {
             prop_assert!(text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'));
-            let request = Request::Onboard { tenant, tier: Tier::Basic, release: "0.0".parse().expect("a release") };
+            let request = Request::Onboard { tenant, tier: Tier::Basic, release: "0.0".parse().expect("a release"), labels: Default::default() };
             let path = format!("application-plane/production/tenants/basic/{text}.yaml");
             match plan(&seed(), &request) {
                 Ok(done) => prop_assert!(done.edits.iter().any(|edit| edit.path.as_str() == path)),

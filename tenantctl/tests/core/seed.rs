@@ -34,6 +34,7 @@ pub(crate) fn onboard(tenant: &str, tier: Tier, release: &str) -> Request {
         tenant: id(tenant),
         tier,
         release: release.parse().expect("a release"),
+        labels: Default::default(),
     }
 }
 

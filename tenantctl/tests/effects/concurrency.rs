@@ -101,8 +101,10 @@ fn identified(number: usize) -> IdentifiedRequest {
             tenant,
             tier,
             release,
+            labels: Default::default(),
         },
         id: RequestId::random(),
         may_be_repeat: false,
+        reply_to: None,
     }
 }

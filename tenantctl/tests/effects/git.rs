@@ -41,9 +41,11 @@ fn onboarding(tenant: &str, id: &str) -> IdentifiedRequest {
             tenant,
             tier,
             release,
+            labels: Default::default(),
         },
         id: id.parse().unwrap(),
         may_be_repeat: true,
+        reply_to: None,
     }
 }
 

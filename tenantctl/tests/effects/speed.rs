@@ -57,12 +57,14 @@ fn onboard(repository: &Repository, number: usize) -> (Duration, Duration) {
         tenant,
         tier: tier.parse().unwrap(),
         release: "0.0".parse().unwrap(),
+        labels: Default::default(),
     };
     // As for a message: the history is searched for its id.
     let identified = IdentifiedRequest {
         request,
         id: RequestId::random(),
         may_be_repeat: true,
+        reply_to: None,
     };
     let begun = Instant::now();
     let options = ApplyOptions {

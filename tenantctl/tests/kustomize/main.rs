@@ -413,6 +413,7 @@ fn edit_damaged(
         tenant: format!("new-{number}").parse().expect("an id"),
         tier: Tier::Basic,
         release: "0.0".parse().expect("a release"),
+        labels: Default::default(),
     };
     let Ok(done) = plan(&generated.tree, &request) else {
         return;
@@ -447,6 +448,7 @@ fn request(
             tenant: format!("new{index}-{number}").parse().expect("an id"),
             tier,
             release: format!("0.{index}").parse().expect("a release"),
+            labels: Default::default(),
         },
         3 | 4 => Request::Offboard {
             tenant: known,
@@ -474,6 +476,7 @@ fn apply(expected: &mut BTreeMap<String, Expected>, request: &Request) {
             tenant,
             tier,
             release,
+            labels: Default::default(),
         } => {
             let new = Expected {
                 tier: tier.as_str(),
