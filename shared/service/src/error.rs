@@ -186,6 +186,11 @@ impl ApiError {
         self.status
     }
 
+    /// The sentence for people.
+    pub fn msg(&self) -> &str {
+        &self.msg
+    }
+
     pub fn code(&self) -> &'static str {
         self.code
     }
