@@ -1,0 +1,226 @@
+//! The console: pages of the control plane, rendered here and readable without JavaScript.
+//!
+//! A page is a function of its address and of the control plane's state, so the same function answers a request and feeds the
+//! page's live stream. A form is a plain POST, answered with a redirect. No page loads anything from another host, no page has a
+//! script or a style of its own, and no page changes a tenant except through [`ControlPlane::submit`].
+//!
+//! | module | owns |
+//! | --- | --- |
+//! | `page`, `frame`, `parts` | the addresses; the document around every page; states, times, numbers |
+//! | `live`, `assets` | the live stream; style sheet and scripts |
+//! | `tenants`, `tenant`, `way`, `requests`, `change` | tenants: table, page, picture, requests to try, changes with their preview |
+//! | `pools`, `deployments`, `operations`, `activity`, `health` | a page each |
+
+mod activity;
+mod answers;
+mod assets;
+mod change;
+mod deployments;
+mod frame;
+mod health;
+mod live;
+mod operations;
+mod page;
+mod parts;
+mod pools;
+mod requests;
+mod tenant;
+mod tenants;
+mod way;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use maud::html;
+use moka::future::Cache;
+use tenantry_service::error::ApiError;
+
+use self::answers::Answers;
+use self::frame::{Part, Section, View, document};
+use self::page::{Context, Page};
+use self::tenant::Latest;
+pub use crate::access::Session;
+use crate::access::Verb;
+use crate::control::ControlPlane;
+use crate::model::{Activity, TenantView, Time};
+
+/// Entries of each cache.
+const MAX_CACHED: u64 = 256;
+/// Time limit of a listing in the cache, and of a tenant's history.
+const FRESH: Duration = Duration::from_secs(10);
+
+const HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+             form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+/// Everything that the pages need. Clones share it.
+#[derive(Clone)]
+pub struct Console {
+    control: ControlPlane,
+    client: reqwest::Client,
+    answers: Arc<Answers>,
+    /// By tenant, and by a figure that changes with every stored message.
+    latest: Cache<(String, u64), Latest>,
+    /// By tenant, and by its last commit.
+    histories: Cache<(String, String), Vec<Activity>>,
+}
+
+/// Returns the routes of the console, all below `/console`.
+pub fn router(control: ControlPlane) -> Router {
+    let console = Console::new(control);
+    Router::new()
+        .route("/console", get(show))
+        .route("/console/{*page}", get(show))
+        .route("/console/live", get(live::get))
+        .route("/console/assets/{version}/{name}", get(assets::get))
+        .route("/console/changes", post(change::submit))
+        .route("/console/tenants/{tenant}/requests", post(requests::submit))
+        .route("/console/tenants/{tenant}/redrive", post(tenant::redrive))
+        .route("/console/deployments", post(deployments::submit).get(show))
+        .route(
+            "/console/deployments/{id}/{decision}",
+            post(deployments::decide),
+        )
+        .layer(middleware::from_fn(headers))
+        .with_state(console)
+}
+
+impl Console {
+    fn new(control: ControlPlane) -> Self {
+        Self {
+            control,
+            client: reqwest::Client::new(),
+            answers: Arc::default(),
+            latest: Cache::builder()
+                .max_capacity(MAX_CACHED)
+                .time_to_live(FRESH)
+                .build(),
+            histories: Cache::builder()
+                .max_capacity(MAX_CACHED)
+                .time_to_live(FRESH)
+                .build(),
+        }
+    }
+
+    fn context(&self, session: Session) -> Context {
+        Context {
+            now: Time::from(SystemTime::now()),
+            broken: self.control.broken(),
+            session,
+        }
+    }
+
+    /// The tenant's latest messages and charges. They are read again only if a message was stored since, so that a page that is
+    /// open adds no requests to the tenant's own figures.
+    async fn latest(&self, tenant: &TenantView, now: Time) -> Latest {
+        let every_two_seconds = now.millis().unsigned_abs() / 2000;
+        let version = tenant.figures.stored_total.unwrap_or(every_two_seconds);
+        let read = Latest::read(self, &tenant.id);
+        self.latest
+            .get_with((tenant.id.clone(), version), read)
+            .await
+    }
+
+    async fn history(&self, tenant: &TenantView, limit: usize) -> Vec<Activity> {
+        let version = tenant
+            .desired
+            .as_ref()
+            .map(|desired| desired.commit.clone());
+        let read = async {
+            let page = self.control.activity(Some(&tenant.id), limit, None).await;
+            page.map(|page| page.activity)
+        };
+        let key = (tenant.id.clone(), version.unwrap_or_default());
+        self.histories
+            .try_get_with(key, read)
+            .await
+            .unwrap_or_default()
+    }
+
+    fn error_page(&self, error: &ApiError, context: &Context) -> Response {
+        let head = html! { h1 { "That did not work" } };
+        let back = html! { p { a href="/console/tenants" { "All tenants" } } };
+        let view = View {
+            status: error.status(),
+            section: Section::Tenants,
+            title: error.status().to_string(),
+            parts: vec![
+                Part::fixed("head", "head", head),
+                Part::fixed("problem", "problem", change::problem(error)),
+                Part::fixed("back", "back", back),
+            ],
+        };
+        (view.status, document(&view, context, "/console/health")).into_response()
+    }
+}
+
+impl Context {
+    fn verify(&self, csrf: &str) -> Result<(), ApiError> {
+        self.session.verify_csrf(csrf)
+    }
+
+    fn require(&self, verb: Verb) -> Result<(), ApiError> {
+        if self.session.actor.may(verb) {
+            return Ok(());
+        }
+        let (action, role) = (verb.as_str(), verb.role().as_str());
+        Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            format!("{action} needs the role {role}; ask an owner for it"),
+        ))
+    }
+}
+
+/// Answers every page.
+async fn show(State(console): State<Console>, session: Session, uri: Uri) -> Response {
+    if uri.path().trim_end_matches('/') == page::ROOT {
+        return Redirect::to("/console/tenants").into_response();
+    }
+    let context = console.context(session);
+    let view = match Page::parse(&uri) {
+        Ok(page) => page.view(&console, &context).await,
+        Err(error) => Err(error),
+    };
+    match view {
+        Ok(view) => {
+            let address = uri
+                .path_and_query()
+                .map_or(uri.path(), |address| address.as_str());
+            (view.status, document(&view, &context, address)).into_response()
+        }
+        Err(error) => console.error_page(&error, &context),
+    }
+}
+
+async fn headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        // An asset has a lifetime of its own.
+        response.headers_mut().entry(name).or_insert(value);
+    }
+    response
+}
+
+#[cfg(test)]
+mod samples;

@@ -1,0 +1,541 @@
+//! A change of a tenant, from its form through the preview of its commit to the operation.
+//!
+//! The form is sent with GET and changes nothing: its answer has the commit as a diff. The button below the diff sends the same
+//! values with POST. An offboarding asks for the tenant's id once more.
+
+use std::collections::BTreeMap;
+
+use axum::Form;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+use tenantry_service::error::ApiError;
+use uuid::Uuid;
+
+use super::frame::{Part, Section, View, document};
+use super::page::Context;
+use super::parts::diff;
+use super::{Console, Session};
+use crate::model::{Change, Preview, TenantView};
+
+const MAX_LABELS: usize = 20;
+
+/// The fields of every form of a change.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Fields {
+    action: String,
+    tenant: String,
+    tier: String,
+    release: String,
+    reason: String,
+    /// One `name=value` per line.
+    labels: String,
+    delete_data: Option<String>,
+    csrf: String,
+    /// Idempotency key, so that a form sent twice is one operation.
+    key: String,
+    /// The tenant's id, typed.
+    confirm: String,
+}
+
+/// A kind of change, and how its form is worded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Onboard,
+    Move,
+    Release,
+    Suspend,
+    Resume,
+    Hold,
+    Unhold,
+    Offboard,
+    Forget,
+}
+
+impl Action {
+    const ALL: [Self; 9] = [
+        Self::Onboard,
+        Self::Move,
+        Self::Release,
+        Self::Suspend,
+        Self::Resume,
+        Self::Hold,
+        Self::Unhold,
+        Self::Offboard,
+        Self::Forget,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Onboard => "onboard",
+            Self::Move => "move",
+            Self::Release => "release",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
+            Self::Hold => "hold",
+            Self::Unhold => "unhold",
+            Self::Offboard => "offboard",
+            Self::Forget => "forget",
+        }
+    }
+
+    /// Verb of the button.
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Onboard => "Onboard",
+            Self::Move => "Move",
+            Self::Release => "Set the release of",
+            Self::Suspend => "Suspend",
+            Self::Resume => "Resume",
+            Self::Hold => "Hold",
+            Self::Unhold => "Release the hold of",
+            Self::Offboard => "Offboard",
+            Self::Forget => "Forget",
+        }
+    }
+
+    const fn effect(self) -> &'static str {
+        match self {
+            Self::Onboard => {
+                "One commit adds the tenant's file. Then its queue, tables and parameters are created, its apps start, and \
+                 its routes lead to them."
+            }
+            Self::Move => {
+                "The tenant's messages, items and payments move along. While they do, requests that write payments get 503 \
+                 with Retry-After; every other request is served."
+            }
+            Self::Release => {
+                "The tenant's apps are upgraded to the release, or brought back to it."
+            }
+            Self::Suspend => {
+                "The tenant loses its routes. Its messages, items and payments stay, and a resumption brings the routes back."
+            }
+            Self::Resume => "The tenant gets its routes back.",
+            Self::Hold => "Deployments skip the tenant until the hold is released.",
+            Self::Unhold => "The next deployment includes the tenant again.",
+            Self::Offboard => {
+                "The tenant's routes and apps end, once every accepted message is stored. Its data stays protected, unless \
+                 you lift the protection."
+            }
+            Self::Forget => {
+                "The tenant's record and its data are deleted, and the id is free for another owner. Nothing brings the data back."
+            }
+        }
+    }
+
+    /// Whether the tenant's id has to be typed.
+    const fn is_confirmed(self) -> bool {
+        matches!(self, Self::Offboard | Self::Forget)
+    }
+}
+
+impl Fields {
+    pub(super) fn onboarding(self) -> Self {
+        Self {
+            action: Action::Onboard.as_str().to_owned(),
+            ..self
+        }
+    }
+
+    pub(super) fn of(tenant: &str, fields: Self) -> Self {
+        Self {
+            tenant: tenant.to_owned(),
+            ..fields
+        }
+    }
+
+    fn action(&self) -> Result<Action, ApiError> {
+        let action = Action::ALL
+            .into_iter()
+            .find(|action| action.as_str() == self.action);
+        action.ok_or_else(|| {
+            let actions = Action::ALL.map(Action::as_str).join(", ");
+            wrong(
+                "action",
+                &self.action,
+                &format!("an action is one of {actions}"),
+            )
+        })
+    }
+
+    /// Whether every value is there that the preview needs.
+    fn is_complete(&self, action: Action) -> bool {
+        let needed: &[&String] = match action {
+            Action::Onboard => &[&self.tenant, &self.tier, &self.release],
+            Action::Move => &[&self.tier],
+            Action::Release => &[&self.release],
+            Action::Hold => &[&self.reason],
+            _ => &[],
+        };
+        needed.iter().all(|value| !value.trim().is_empty())
+    }
+
+    fn change(&self, action: Action) -> Result<Change, ApiError> {
+        let tenant = parse("tenant", &self.tenant)?;
+        Ok(match action {
+            Action::Onboard => Change::Onboard {
+                tenant,
+                tier: parse("tier", &self.tier)?,
+                release: parse("release", &self.release)?,
+                labels: self.labels()?,
+            },
+            Action::Move => Change::Move {
+                tenant,
+                to: parse("tier", &self.tier)?,
+            },
+            Action::Release => Change::Release {
+                tenant,
+                release: parse("release", &self.release)?,
+            },
+            Action::Suspend => Change::Suspend { tenant },
+            Action::Resume => Change::Resume { tenant },
+            Action::Hold => Change::Hold {
+                tenant,
+                reason: parse("reason", &self.reason)?,
+            },
+            Action::Unhold => Change::Unhold { tenant },
+            Action::Offboard => Change::Offboard {
+                tenant,
+                delete_data: self.delete_data.is_some(),
+            },
+            Action::Forget => Change::Forget { tenant },
+        })
+    }
+
+    fn labels(&self) -> Result<BTreeMap<String, String>, ApiError> {
+        let lines = self
+            .labels
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty());
+        let labels: BTreeMap<String, String> = lines
+            .map(|line| {
+                let pair = line
+                    .split_once('=')
+                    .ok_or_else(|| wrong("label", line, "a label is name=value, one a line"))?;
+                Ok((pair.0.trim().to_owned(), pair.1.trim().to_owned()))
+            })
+            .collect::<Result<_, ApiError>>()?;
+        if labels.len() > MAX_LABELS {
+            return Err(wrong(
+                "labels",
+                &labels.len().to_string(),
+                &format!("a tenant has at most {MAX_LABELS} labels"),
+            ));
+        }
+        Ok(labels)
+    }
+}
+
+pub(super) fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
+    field: &str,
+    value: &str,
+) -> Result<T, ApiError> {
+    let value = value.trim();
+    value
+        .parse()
+        .map_err(|error: T::Err| wrong(field, value, &error.to_string()))
+}
+
+fn wrong(field: &str, value: &str, problem: &str) -> ApiError {
+    ApiError::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid_field",
+        format!("{field} {value:?}: {problem}"),
+    )
+}
+
+/// Renders the form, and the commit's preview once the form is complete.
+pub(super) async fn load(
+    fields: &Fields,
+    console: &Console,
+    context: &Context,
+) -> Result<View, ApiError> {
+    let action = fields.action()?;
+    let tenant = console.control.tenant(fields.tenant.trim());
+    if tenant.is_none() && action != Action::Onboard {
+        return Err(super::tenant::unknown(&fields.tenant));
+    }
+    let preview = if fields.is_complete(action) {
+        let change = fields.change(action);
+        Some(match change {
+            Ok(change) => {
+                console
+                    .control
+                    .preview(&context.session.actor, &change)
+                    .await
+            }
+            Err(error) => Err(error),
+        })
+    } else {
+        None
+    };
+    let release = console
+        .control
+        .pools()
+        .first()
+        .map(|pool| pool.release.clone());
+    Ok(view(
+        fields,
+        action,
+        tenant.as_ref(),
+        preview,
+        release.as_deref(),
+        context,
+    ))
+}
+
+fn view(
+    fields: &Fields,
+    action: Action,
+    tenant: Option<&TenantView>,
+    preview: Option<Result<Preview, ApiError>>,
+    release: Option<&str>,
+    context: &Context,
+) -> View {
+    let title = match action {
+        Action::Onboard => "Onboard a tenant".to_owned(),
+        action => format!("{} {}", action.verb(), fields.tenant),
+    };
+    let status = match &preview {
+        Some(Err(error)) => error.status(),
+        _ => StatusCode::OK,
+    };
+    let head = html! {
+        div {
+            p.crumbs {
+                a href="/console/tenants" { "Tenants" }
+                @if action != Action::Onboard { " / " a href={ "/console/tenants/" (fields.tenant) } { (fields.tenant) } }
+            }
+            h1 { (title) }
+            p.sub { (action.effect()) }
+        }
+    };
+    let mut parts = vec![
+        Part::fixed("head", "head", head),
+        Part::fixed("form", "card", form(fields, action, tenant, release)),
+    ];
+    match preview {
+        None => {}
+        Some(Err(error)) => parts.push(Part::fixed("problem", "problem", problem(&error))),
+        Some(Ok(preview)) => parts.push(Part::fixed(
+            "preview",
+            "card",
+            commit(fields, action, &preview, context),
+        )),
+    }
+    View {
+        status,
+        section: Section::Tenants,
+        title,
+        parts,
+    }
+}
+
+pub(super) fn problem(error: &ApiError) -> Markup {
+    html! {
+        div.notice.bad role="alert" {
+            p { strong { (error.msg()) } }
+            p.small.sub { "Nothing was changed. Code " code { (error.code()) } "." }
+        }
+    }
+}
+
+fn form(
+    fields: &Fields,
+    action: Action,
+    tenant: Option<&TenantView>,
+    release: Option<&str>,
+) -> Markup {
+    let address = match action {
+        Action::Onboard => "/console/tenants/new".to_owned(),
+        _ => format!("/console/tenants/{}/change", fields.tenant),
+    };
+    let or = |value: &str, default: Option<&str>| {
+        let default = default.unwrap_or_default().trim_end_matches(".x");
+        if value.is_empty() {
+            default.to_owned()
+        } else {
+            value.to_owned()
+        }
+    };
+    html! {
+        div.body {
+            form.form method="get" action=(address) {
+                @if action != Action::Onboard { input type="hidden" name="action" value=(action.as_str()); }
+                @if action == Action::Onboard {
+                    div.field {
+                        label for="tenant" { "Id" }
+                        input #tenant name="tenant" required autocomplete="off" spellcheck="false" autocapitalize="none"
+                            maxlength="32" value=(fields.tenant) aria-describedby="tenant-hint";
+                        p.hint #tenant-hint { "Lower-case letters, digits and hyphens; begins with a letter; at most 32 characters." }
+                    }
+                }
+                @if let Action::Onboard | Action::Move = action { (tiers(fields, tenant)) }
+                @if let Action::Onboard | Action::Release = action {
+                    div.field {
+                        label for="release" { "Release" }
+                        input #release name="release" required autocomplete="off"
+                            value=(or(&fields.release, tenant.map(|tenant| tenant.release.as_str()).or(release)))
+                            aria-describedby="release-hint";
+                        p.hint #release-hint { "0.1 follows every patch of 0.1; 0.1.3 stays at 0.1.3." }
+                    }
+                }
+                @if action == Action::Onboard {
+                    div.field {
+                        label for="labels" { "Labels " span.sub { "(optional)" } }
+                        textarea #labels name="labels" rows="2" aria-describedby="labels-hint" { (fields.labels) }
+                        p.hint #labels-hint { "One name=value per line." }
+                    }
+                }
+                @if action == Action::Hold {
+                    div.field {
+                        label for="reason" { "Reason" }
+                        input #reason name="reason" required maxlength="200" value=(fields.reason);
+                    }
+                }
+                @if action == Action::Offboard {
+                    div.check {
+                        input #delete_data type="checkbox" name="delete_data" value="yes" checked[fields.delete_data.is_some()];
+                        label for="delete_data" { "Lift the protection of the data, so that the data is deleted" }
+                    }
+                }
+                div.buttons {
+                    button.main[!fields.is_complete(action)] {
+                        @if fields.is_complete(action) { "Preview again" } @else { "Preview the commit" }
+                    }
+                    a.button href=(back(fields, action)) { "Cancel" }
+                }
+            }
+        }
+    }
+}
+
+fn tiers(fields: &Fields, tenant: Option<&TenantView>) -> Markup {
+    const TIERS: [(&str, &str); 3] = [
+        ("basic", "every app in the pool"),
+        (
+            "advanced",
+            "consumer in a silo of its own, the rest in the pool",
+        ),
+        ("premium", "every app in a silo of its own"),
+    ];
+    html! {
+        fieldset {
+            legend { "Tier" }
+            @for (tier, meaning) in TIERS {
+                @let is_present = tenant.is_some_and(|tenant| tenant.tier == tier);
+                div.check {
+                    input #{ "tier-" (tier) } type="radio" name="tier" value=(tier) required
+                        checked[fields.tier == tier] disabled[is_present];
+                    label for={ "tier-" (tier) } {
+                        strong { (tier) } span.sub { ": " (meaning) @if is_present { " (the present tier)" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn back(fields: &Fields, action: Action) -> String {
+    match action {
+        Action::Onboard => "/console/tenants".to_owned(),
+        _ => format!("/console/tenants/{}", fields.tenant),
+    }
+}
+
+/// The commit, and the form that makes it.
+fn commit(fields: &Fields, action: Action, preview: &Preview, context: &Context) -> Markup {
+    let key = if fields.key.is_empty() {
+        Uuid::now_v7().to_string()
+    } else {
+        fields.key.clone()
+    };
+    let hidden = [
+        ("action", action.as_str()),
+        ("tenant", fields.tenant.trim()),
+        ("tier", fields.tier.as_str()),
+        ("release", fields.release.as_str()),
+        ("reason", fields.reason.as_str()),
+        ("labels", fields.labels.as_str()),
+        ("csrf", context.session.csrf.as_str()),
+        ("key", key.as_str()),
+    ];
+    html! {
+        header {
+            h2 { "The commit, before it is made" }
+            span.sub { code { (preview.subject) } }
+        }
+        div.body.stack {
+            @if preview.diff.is_empty() {
+                p { "The repository is in this state already: there is nothing to commit." }
+            } @else {
+                (diff(&preview.diff))
+            }
+            form.form method="post" action="/console/changes" {
+                @for (name, value) in hidden {
+                    @if !value.is_empty() { input type="hidden" name=(name) value=(value); }
+                }
+                @if fields.delete_data.is_some() { input type="hidden" name="delete_data" value="yes"; }
+                @if action.is_confirmed() {
+                    div.field {
+                        label for="confirm" { "Type " code { (fields.tenant) } " to confirm" }
+                        input #confirm name="confirm" required autocomplete="off" spellcheck="false" autocapitalize="none"
+                            pattern=(fields.tenant) title={ "the tenant's id: " (fields.tenant) };
+                    }
+                }
+                div.buttons {
+                    button.main[!action.is_confirmed()].danger[action.is_confirmed()] {
+                        (action.verb()) " " (fields.tenant)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Makes the commit. The answer leads to the operation; a refusal shows the form again.
+pub(super) async fn submit(
+    State(console): State<Console>,
+    session: Session,
+    Form(fields): Form<Fields>,
+) -> Response {
+    let context = console.context(session);
+    match perform(&console, &context, &fields).await {
+        Ok(operation) => Redirect::to(&format!("/console/operations/{operation}")).into_response(),
+        Err(error) => {
+            let Ok(mut view) = load(&fields, &console, &context).await else {
+                return console.error_page(&error, &context);
+            };
+            view.status = error.status();
+            view.parts.retain(|part| part.id != "problem");
+            view.parts
+                .insert(1, Part::fixed("problem", "problem", problem(&error)));
+            let address = back(&fields, Action::Onboard);
+            (view.status, document(&view, &context, &address)).into_response()
+        }
+    }
+}
+
+async fn perform(
+    console: &Console,
+    context: &Context,
+    fields: &Fields,
+) -> Result<String, ApiError> {
+    context.verify(&fields.csrf)?;
+    let action = fields.action()?;
+    let change = fields.change(action)?;
+    if action.is_confirmed() && fields.confirm.trim() != fields.tenant {
+        let problem = format!("type the tenant's id {:?} to confirm", fields.tenant);
+        return Err(wrong("confirmation", &fields.confirm, &problem));
+    }
+    let key = Some(fields.key.as_str()).filter(|key| !key.is_empty());
+    Ok(console
+        .control
+        .submit(&context.session.actor, change, key)
+        .await?
+        .id)
+}

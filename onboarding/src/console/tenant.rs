@@ -1,0 +1,647 @@
+//! The page of a tenant: state, the way of its messages, latest messages and payments, queues, requests to try, actions, history.
+
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+use tenantry_service::error::ApiError;
+use uuid::Uuid;
+
+use super::frame::{Part, Section, View};
+use super::page::Context;
+use super::parts::{
+    Tone, age, blocked, commit, count, icon, maybe, none, percent, tenant_badge, time,
+};
+use super::tenants::environment_tag;
+use super::way::Way;
+use super::{Console, Session, activity, requests};
+use crate::access::Verb;
+use crate::model::{Activity, PeekedMessage, QueueView, Resources, TenantState, TenantView, Time};
+
+/// Commits of the history that the page shows.
+const HISTORY: usize = 8;
+/// Messages that a peek shows.
+const PEEKED: usize = 10;
+/// Latest messages, and latest charges.
+const LATEST: usize = 5;
+
+/// The query: what the page shows beside the tenant.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Shown {
+    /// Answer of a request that was tried.
+    answer: Option<Uuid>,
+    peek: Option<Peek>,
+    done: Option<Done>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Peek {
+    Queue,
+    Dead,
+}
+
+/// What a redirect has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Done {
+    Redrive,
+}
+
+/// The latest messages and charges, as the tenant's own services list them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Latest {
+    messages: Option<Vec<Value>>,
+    charges: Option<Vec<Value>>,
+}
+
+impl Latest {
+    pub(super) async fn read(console: &Console, tenant: &str) -> Self {
+        let list = async |path: String, field: &str| {
+            let mut listing = requests::listing(console, tenant, &path).await?;
+            match listing.get_mut(field)?.take() {
+                Value::Array(items) => Some(items),
+                _ => None,
+            }
+        };
+        Self {
+            messages: list(format!("/consumer/messages?limit={LATEST}"), "messages").await,
+            charges: list(format!("/payments/charges?limit={LATEST}"), "charges").await,
+        }
+    }
+}
+
+/// Everything that the page shows.
+struct Data<'a> {
+    tenant: &'a TenantView,
+    queue: Result<QueueView, ApiError>,
+    resources: Result<Resources, ApiError>,
+    latest: Latest,
+    history: Vec<Activity>,
+    peeked: Option<(Peek, Result<Vec<PeekedMessage>, ApiError>)>,
+}
+
+pub(super) fn unknown(tenant: &str) -> ApiError {
+    let msg = format!("there is no tenant {tenant:?}; the page of tenants lists all of them");
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", msg)
+}
+
+pub(super) async fn load(
+    id: &str,
+    shown: &Shown,
+    console: &Console,
+    context: &Context,
+) -> Result<View, ApiError> {
+    let tenant = console.control.tenant(id).ok_or_else(|| unknown(id))?;
+    let peeked = match shown.peek {
+        Some(peek) => {
+            let dead = peek == Peek::Dead;
+            Some((
+                peek,
+                console
+                    .control
+                    .peek(&context.session.actor, id, dead, PEEKED)
+                    .await,
+            ))
+        }
+        None => None,
+    };
+    let data = Data {
+        tenant: &tenant,
+        queue: console.control.queue(id).await,
+        resources: console.control.resources(id).await,
+        latest: console.latest(&tenant, context.now).await,
+        history: console.history(&tenant, HISTORY).await,
+        peeked,
+    };
+    let mut parts = data.parts(shown, context);
+    if let Some(load_balancer) = console.control.load_balancer()
+        && !matches!(tenant.state, TenantState::Offboarded)
+    {
+        let answer = shown
+            .answer
+            .and_then(|id| console.answers.get(id, &tenant.id));
+        let body = requests::render(&tenant, &load_balancer, answer.as_ref(), context);
+        // Below the picture, so that a message is seen on its way.
+        parts.insert(4, Part::fixed("try", "card", body));
+    }
+    Ok(View {
+        status: StatusCode::OK,
+        section: Section::Tenants,
+        title: tenant.id.clone(),
+        parts,
+    })
+}
+
+impl Data<'_> {
+    fn parts(&self, shown: &Shown, context: &Context) -> Vec<Part> {
+        let tenant = self.tenant;
+        let head = html! {
+            div {
+                p.crumbs { a href="/console/tenants" { "Tenants" } }
+                h1 { (tenant.id) }
+            }
+            (tenant_badge(tenant))
+            span.tag { (tenant.tier) }
+            span.tag { "release " (tenant.release) }
+            @for (name, value) in &tenant.labels { span.tag { (name) "=" (value) } }
+        };
+        let notice = html! {
+            @if shown.done == Some(Done::Redrive) {
+                div.notice.ok role="status" { p { "The messages of the dead-letter queue go back to the queue." } }
+            }
+        };
+        vec![
+            Part::live("head", "head", head),
+            Part::fixed("notice", "notices", notice),
+            Part::live("state", "card", self.state(context)),
+            Part::live("way", "card", self.way()),
+            Part::live("messages", "card half", self.messages()),
+            Part::live("payments", "card half", self.payments()),
+            Part::live("queues", "card half", self.queues(context)),
+            Part::fixed("actions", "card half", self.actions(context)),
+            Part::fixed("peek", "card", self.peek(context)),
+            Part::live("names", "card", self.names()),
+            Part::live("history", "card", self.history(context)),
+        ]
+    }
+
+    fn state(&self, context: &Context) -> Markup {
+        let now = context.now;
+        let tenant = self.tenant;
+        let steps = [self.desired(now), self.applied(now), self.serving(now)];
+        html! {
+            header { h2 { "State" } span.sub { "desired by Git, applied by the platform, serving as probed" } }
+            div.body.stack {
+                ol.steps {
+                    @for (class, tone, name, text) in steps {
+                        li.(class) {
+                            span.name { (icon(tone)) (name) }
+                            span.small { (text) }
+                        }
+                    }
+                }
+                @if let Some(reason) = &tenant.blocked { (blocked(reason, now)) }
+                @if let Some(reason) = &tenant.held { p { strong { "Held: " } (reason) " Deployments skip this tenant." } }
+            }
+        }
+    }
+
+    fn desired(&self, now: Time) -> (&'static str, Tone, &'static str, Markup) {
+        match &self.tenant.desired {
+            Some(desired) => {
+                let text = html! {
+                    (commit(&desired.commit)) " by " (desired.actor) ", " (time(now, desired.time)) br;
+                    "release " (desired.release)
+                };
+                ("done", Tone::Ok, "desired", text)
+            }
+            None => (
+                "todo",
+                Tone::Idle,
+                "desired",
+                html! { "not in the repository" },
+            ),
+        }
+    }
+
+    fn applied(&self, now: Time) -> (&'static str, Tone, &'static str, Markup) {
+        match &self.tenant.applied {
+            Some(applied) => {
+                let text = html! {
+                    @if let Some(id) = &applied.commit { (commit(id)) ", " } (time(now, applied.time))
+                    @if let Some(message) = &applied.message { br; (message) }
+                };
+                match (applied.ready, &self.tenant.blocked) {
+                    (true, _) => ("done", Tone::Ok, "applied", text),
+                    (false, Some(_)) => ("failed", Tone::Bad, "not applied", text),
+                    (false, None) => ("now", Tone::Info, "being applied", text),
+                }
+            }
+            None => (
+                "now",
+                Tone::Info,
+                "not applied yet",
+                html! { "the platform has not reported the tenant" },
+            ),
+        }
+    }
+
+    fn serving(&self, now: Time) -> (&'static str, Tone, &'static str, Markup) {
+        if self.tenant.suspended {
+            return (
+                "todo",
+                Tone::Idle,
+                "suspended",
+                html! { "no routes, on purpose" },
+            );
+        }
+        if self.tenant.state == TenantState::Offboarded {
+            return ("todo", Tone::Idle, "gone", html! { "no routes, no apps" });
+        }
+        match &self.tenant.serving {
+            Some(serving) => {
+                let text = html! {
+                    @for (app, probed) in &serving.apps {
+                        @match (&probed.error, &probed.environment) {
+                            (Some(error), _) => { (app) ": " (error) br; }
+                            (None, Some(environment)) => { (app) " answers from " (environment) br; }
+                            (None, None) => {}
+                        }
+                    }
+                    "since " (time(now, serving.since))
+                };
+                if serving.answers {
+                    ("done", Tone::Ok, "serving", text)
+                } else {
+                    ("now", Tone::Warn, "not serving", text)
+                }
+            }
+            None => ("todo", Tone::Idle, "not probed yet", html! {}),
+        }
+    }
+
+    fn way(&self) -> Markup {
+        let resource = |name: &str| {
+            let resources = self.resources.as_ref().ok()?;
+            resources
+                .parameters
+                .iter()
+                .find(|(parameter, _)| parameter.ends_with(name))
+                .map(|(_, value)| value.rsplit(['/', ':']).next().unwrap_or(value))
+        };
+        let picture = Way {
+            tenant: self.tenant,
+            queue: self.queue.as_ref().ok(),
+            table: resource("/consumer_ddb"),
+            ledger: resource("/payments_ddb"),
+        };
+        let figures = &self.tenant.figures;
+        html! {
+            header {
+                h2 { "The way of its messages" }
+                span.sub {
+                    @if let Some(ratio) = figures.error_ratio { "errors " (percent(ratio)) }
+                    @if let Some(restarts) = figures.restarts { ", restarts " (count(restarts)) }
+                    @if let Some(error) = &figures.last_error { ", last error: " (error) }
+                }
+            }
+            div.body { (picture.render()) }
+        }
+    }
+
+    fn messages(&self) -> Markup {
+        html! {
+            header { h2 { "Latest messages" } span.sub { "stored, newest first" } }
+            @match self.latest.messages.as_deref() {
+                None => p.empty { "The consumer did not list them." },
+                Some([]) => p.empty { "None yet. \"Send a message\" below sends the first one." },
+                Some(messages) => table.cards role="table" {
+                    thead role="rowgroup" { tr role="row" {
+                        th scope="col" role="columnheader" { "Stored" }
+                        th scope="col" role="columnheader" { "Way" }
+                        th scope="col" role="columnheader" { "Payload" }
+                    } }
+                    tbody role="rowgroup" {
+                        @for message in messages {
+                            tr.fresh role="row" id={ "m-" (text(message, "message_id")) } {
+                                td role="cell" title=(text(message, "message_id")) { (clock(text(message, "timestamp"))) }
+                                td.small role="cell" { (text(message, "producer_environment")) " → " (text(message, "consumer_environment")) }
+                                td.wide role="cell" { code { (payload(message)) } }
+                            }
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn payments(&self) -> Markup {
+        html! {
+            header { h2 { "Latest payments" } span.sub { "charges, newest first" } }
+            @match self.latest.charges.as_deref() {
+                None => p.empty { "The payments service did not list them." },
+                Some([]) => p.empty { "None yet. \"Charge 12.50 EUR\" below makes the first one." },
+                Some(charges) => table.cards role="table" {
+                    thead role="rowgroup" { tr role="row" {
+                        th scope="col" role="columnheader" { "Recorded" }
+                        th.number scope="col" role="columnheader" { "Minor units" }
+                        th scope="col" role="columnheader" { "Reference" }
+                        th scope="col" role="columnheader" { "Status" }
+                    } }
+                    tbody role="rowgroup" {
+                        @for charge in charges {
+                            tr.fresh role="row" id={ "c-" (text(charge, "id")) } {
+                                td role="cell" title=(text(charge, "id")) { (clock(text(charge, "created_at"))) }
+                                td.number role="cell" {
+                                    (charge.get("amount").and_then(Value::as_u64).map(count).unwrap_or_default()) " " (text(charge, "currency"))
+                                }
+                                td.wide role="cell" { (text(charge, "reference")) }
+                                td role="cell" { (text(charge, "status")) }
+                            }
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn queues(&self, context: &Context) -> Markup {
+        let href = |peek: &str| format!("/console/tenants/{}?peek={peek}#peek", self.tenant.id);
+        let may_peek = context.session.actor.may(Verb::Peek);
+        html! {
+            header { h2 { "Queues" } span.sub { "a peek receives nothing" } }
+            @match &self.queue {
+                Err(error) => p.empty { (error.msg()) },
+                Ok(queue) => div.body.stack {
+                    dl.facts {
+                        dt { "Queue" } dd { code { (queue.name) } }
+                        dt { "Waiting" } dd { (count(queue.visible)) @if queue.delayed > 0 { ", delayed " (count(queue.delayed)) } }
+                        dt { "In progress" } dd { (count(queue.in_flight)) }
+                        dt { "Oldest" } dd { (maybe(self.tenant.figures.oldest_message_seconds.map(age).as_deref())) }
+                        @if let Some(dead) = &queue.dead_letter {
+                            dt { "Dead-letter queue" } dd { code { (dead.name) } }
+                            dt { "Dead letters" } dd { (count(dead.messages)) }
+                        }
+                    }
+                    div.buttons {
+                        @if may_peek {
+                            a.button href=(href("queue")) { "Peek at the queue" }
+                            a.button href=(href("dead")) { "Peek at the dead-letter queue" }
+                        }
+                        @if context.session.actor.may(Verb::Redrive) {
+                            form.inline method="post" action={ "/console/tenants/" (self.tenant.id) "/redrive" } {
+                                input type="hidden" name="csrf" value=(context.session.csrf);
+                                button disabled[queue.dead_letter.as_ref().is_none_or(|dead| dead.messages == 0)] { "Redrive the dead letters" }
+                            }
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn peek(&self, context: &Context) -> Markup {
+        let Some((peek, peeked)) = &self.peeked else {
+            return html! {};
+        };
+        let name = match peek {
+            Peek::Queue => "Messages in the queue",
+            Peek::Dead => "Messages in the dead-letter queue",
+        };
+        html! {
+            header { h2 { (name) } span.sub { "at " (time(context.now, context.now)) ", the first " (PEEKED) } }
+            @match peeked {
+                Err(error) => p.empty { (error.msg()) },
+                Ok(messages) if messages.is_empty() => p.empty { "The queue is empty." },
+                Ok(messages) => table.cards role="table" {
+                    thead role="rowgroup" { tr role="row" {
+                        th scope="col" role="columnheader" { "Sent" }
+                        th.number scope="col" role="columnheader" { "Deliveries" }
+                        th scope="col" role="columnheader" { "Body" }
+                        th scope="col" role="columnheader" { "Attributes" }
+                    } }
+                    tbody role="rowgroup" {
+                        @for message in messages {
+                            tr role="row" {
+                                td role="cell" title=(message.id) { (time(context.now, message.sent)) }
+                                td.number role="cell" data-label="Deliveries" { (count(message.receive_count)) }
+                                td.wide role="cell" { code { (message.body) } }
+                                td.wide.small role="cell" {
+                                    @for (name, value) in &message.attributes { (name) "=" (value) br; }
+                                }
+                            }
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn names(&self) -> Markup {
+        let tenant = self.tenant;
+        html! {
+            header { h2 { "Routes and names" } }
+            div.body.stack {
+                dl.facts {
+                    @for (app, place) in &tenant.apps {
+                        dt { "/" (app) }
+                        dd {
+                            "TenantID: " (tenant.id) " → " (environment_tag(&place.environment))
+                            @if !place.routed { " not routed" }
+                        }
+                    }
+                    dt { "File" } dd { code { (tenant.path) } }
+                    @match &self.resources {
+                        Err(error) => { dt { "Parameters" } dd { (error.msg()) } },
+                        Ok(resources) => @for (name, value) in &resources.parameters {
+                            dt { code { (name) } } dd { code { (value) } }
+                        },
+                    }
+                }
+            }
+        }
+    }
+
+    fn history(&self, context: &Context) -> Markup {
+        html! {
+            header {
+                h2 { "Commits" }
+                span.grow {}
+                a.small href={ "/console/activity?tenant=" (self.tenant.id) } { "All commits of this tenant" }
+            }
+            (activity::table(&self.history, context))
+        }
+    }
+
+    fn actions(&self, context: &Context) -> Markup {
+        let tenant = self.tenant;
+        let is_gone = tenant.state == TenantState::Offboarded || tenant.desired.is_none();
+        let actions: &[(Verb, &str, &str, &str)] = match (is_gone, tenant.delete_data) {
+            (true, false) => &[(
+                Verb::DeleteData,
+                "offboard",
+                "Delete the data",
+                "lifts the protection of the data",
+            )],
+            (true, true) => &[(
+                Verb::DeleteData,
+                "forget",
+                "Forget",
+                "deletes the record; the id is free again",
+            )],
+            (false, _) => &[
+                (
+                    Verb::Move,
+                    "move",
+                    "Move",
+                    "to another tier, with its messages and data",
+                ),
+                (
+                    Verb::Deploy,
+                    "release",
+                    "Change the release",
+                    "upgrades the tenant alone",
+                ),
+                if tenant.suspended {
+                    (Verb::Suspend, "resume", "Resume", "gives the routes back")
+                } else {
+                    (
+                        Verb::Suspend,
+                        "suspend",
+                        "Suspend",
+                        "takes the routes away, keeps everything else",
+                    )
+                },
+                if tenant.held.is_some() {
+                    (
+                        Verb::Hold,
+                        "unhold",
+                        "Release the hold",
+                        "deployments include the tenant again",
+                    )
+                } else {
+                    (Verb::Hold, "hold", "Hold", "deployments skip the tenant")
+                },
+                (
+                    Verb::Offboard,
+                    "offboard",
+                    "Offboard",
+                    "ends its routes and apps",
+                ),
+            ],
+        };
+        html! {
+            header { h2 { "Actions" } span.sub { "each shows its commit first" } }
+            div.body {
+                ul.actions {
+                    @for (verb, action, name, effect) in actions {
+                        li {
+                            @if context.session.actor.may(*verb) {
+                                a.button href={ "/console/tenants/" (tenant.id) "/change?action=" (action) } { (name) "…" }
+                                span.sub { (effect) }
+                            } @else {
+                                span.button.off { (name) }
+                                span.sub { "needs the role " (verb.role().as_str()) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn text<'a>(item: &'a Value, field: &str) -> &'a str {
+    item.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The time of day of an item's timestamp.
+fn clock(timestamp: &str) -> Markup {
+    html! { time datetime=(timestamp) title=(timestamp) { (timestamp.get(11..19).unwrap_or(timestamp)) } }
+}
+
+fn payload(message: &Value) -> Markup {
+    const MAX: usize = 160;
+    match message.get("payload") {
+        Some(payload) => {
+            let mut text = payload.to_string();
+            if text.len() > MAX {
+                text.truncate(text.floor_char_boundary(MAX));
+                text.push('…');
+            }
+            html! { (text) }
+        }
+        None => none(),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct RedriveFields {
+    csrf: String,
+}
+
+/// Moves the dead letters back to the queue.
+pub(super) async fn redrive(
+    State(console): State<Console>,
+    Path(tenant): Path<String>,
+    session: Session,
+    Form(fields): Form<RedriveFields>,
+) -> Response {
+    let context = console.context(session);
+    let done = match context.verify(&fields.csrf) {
+        Ok(()) => {
+            console
+                .control
+                .redrive(&context.session.actor, &tenant)
+                .await
+        }
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) => Redirect::to(&format!("/console/tenants/{tenant}?done=redrive")).into_response(),
+        Err(error) => console.error_page(&error, &context),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::console::frame::document;
+    use crate::console::samples::{context, queue, resources, tenant};
+
+    #[test]
+    fn nothing_that_a_client_sent_is_markup_on_the_page() {
+        let tenant = tenant(3);
+        let message = json!({
+            "message_id": "01a2", "timestamp": "2026-01-31T11:59:00+0000", "producer_environment": "pool-1",
+            "consumer_environment": "tenant-3", "payload": {"order": "<script>alert(1)</script>"},
+        });
+        let charge = json!({
+            "id": "01a3", "amount": 1250, "currency": "EUR", "reference": "<img src=x>", "status": "recorded",
+            "created_at": "2026-01-31T11:58:00.000Z",
+        });
+        let data = Data {
+            tenant: &tenant,
+            queue: queue(),
+            resources: resources(&tenant.id),
+            latest: Latest {
+                messages: Some(vec![message]),
+                charges: Some(vec![charge]),
+            },
+            history: Vec::new(),
+            peeked: None,
+        };
+        let context = context();
+        let mut parts = data.parts(&Shown::default(), &context);
+        parts.insert(
+            4,
+            Part::fixed(
+                "try",
+                "card",
+                requests::render(&tenant, "http://127.0.0.1:8080", None, &context),
+            ),
+        );
+        let view = View {
+            status: StatusCode::OK,
+            section: Section::Tenants,
+            title: tenant.id.clone(),
+            parts,
+        };
+        let page = document(&view, &context, "/console/tenants/tenant-3").into_string();
+        if let Ok(folder) = std::env::var("CONSOLE_SAMPLES") {
+            std::fs::write(format!("{folder}/tenant.html"), &page).unwrap();
+        }
+        assert!(
+            page.contains("&lt;script&gt;alert(1)&lt;/script&gt;")
+                && page.contains("&lt;img src=x&gt;")
+        );
+        assert!(!page.contains("<script>alert") && !page.contains("<img"));
+    }
+}
