@@ -2,7 +2,9 @@
 //!
 //! On a laptop's loopback address every request is the owner's. On a cluster a token names the actor and the role.
 
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tenantry_service::error::ApiError;
 use utoipa::ToSchema;
 
 /// What a person may do; each role includes the former
@@ -92,5 +94,22 @@ impl Actor {
 
     pub fn may(&self, verb: Verb) -> bool {
         self.role >= verb.role()
+    }
+}
+
+impl Actor {
+    /// # Errors
+    /// 403 with the role that is needed.
+    pub fn check(&self, verb: Verb) -> Result<(), ApiError> {
+        if self.may(verb) {
+            return Ok(());
+        }
+        let msg = format!(
+            "Forbidden: {} needs the role {}, and yours is {}; ask an owner for it",
+            verb.as_str(),
+            verb.role().as_str(),
+            self.role.as_str()
+        );
+        Err(ApiError::new(StatusCode::FORBIDDEN, "role_missing", msg))
     }
 }

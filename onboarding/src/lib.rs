@@ -9,12 +9,22 @@
 //! | `model` | operations, changes, deployments, activity, queues: what the API and the pages show |
 //! | `control` | [`control::ControlPlane`]: the present state, changes, events |
 //! | `platform` | the trait of what is applied |
+//! | `history`, `operations` | what Git's history says; how far each change is |
+//! | `rollout` | deployments wave by wave, with gates |
+//! | `probe`, `queues` | what answers through the load balancer; queues, messages, redrive |
+//! | `callback` | events to a client's URL or queue |
 //! | `access` | who may do what: actors, roles, verbs |
 
 pub mod access;
+pub mod callback;
 pub mod control;
+mod history;
 pub mod model;
+mod operations;
 pub mod platform;
+mod probe;
+pub mod queues;
+pub mod rollout;
 
 /// Name of the service.
 pub const NAME: &str = "onboarding-service";

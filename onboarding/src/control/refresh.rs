@@ -1,0 +1,505 @@
+//! The refresh: it reads Git, the platform, the probe and the queues, and makes views of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tenantctl::git::{LogEntry, Oid, on_blocking_thread};
+use tenantctl::release::{Release, ReleaseError, releases};
+use tenantctl::status::{self, Blocked, Observed};
+use tenantry_process::health::Condition;
+use tenantry_process::metrics::label;
+use tenantry_tenancy::environment::Environment;
+
+use super::{ControlPlane, now};
+use crate::history::{Commit, MAX_COMMITS};
+use crate::model::{Event, Figures, Part, PoolView, TenantState, TenantView};
+use crate::operations::World;
+use crate::probe::Probe;
+
+/// Queues read per refresh, beside the watched ones.
+const MAX_QUEUES: usize = 4;
+const GIT: &str = "repository";
+const PLATFORM: &str = "platform";
+const PROBE: &str = "probe";
+const QUEUES: &str = "queues";
+
+/// What only the refresh uses.
+pub(super) struct Refresher {
+    head: Option<Oid>,
+    fetched: Option<Instant>,
+    probe: Probe,
+    observed: Observed,
+    /// Where the turn of the queues continues.
+    next_queue: String,
+}
+
+/// What a fetch found.
+struct Fetched {
+    head: Oid,
+    /// `None` if the head is the known one.
+    news: Option<News>,
+}
+
+struct News {
+    entries: Vec<LogEntry>,
+    releases: Result<Vec<Release>, Blocked>,
+}
+
+impl Refresher {
+    pub(super) fn new() -> Self {
+        Self {
+            head: None,
+            fetched: None,
+            probe: Probe::new(),
+            observed: Observed::default(),
+            next_queue: String::new(),
+        }
+    }
+}
+
+/// Refreshes until it is dropped.
+pub(super) async fn run(control: ControlPlane, read: Condition) {
+    loop {
+        let started = Instant::now();
+        let has_read = control.refresh().await;
+        control
+            .0
+            .metrics
+            .histogram("refresh_seconds", vec![])
+            .record(started.elapsed().as_secs_f64());
+        if has_read && read.set(true) {
+            tracing::info!("state read: repository and platform answered");
+        }
+        let timing = control.0.timing;
+        let is_open = control.read(|state| state.operations.open_tenants().next().is_some());
+        let pause = if is_open {
+            timing.open_tick
+        } else {
+            timing.tick
+        };
+        tokio::select! {
+            () = control.0.platform.changed(pause) => {}
+            () = control.0.wake.notified() => {}
+        }
+    }
+}
+
+impl ControlPlane {
+    /// Reads every source once. Returns whether the repository and the platform answered.
+    async fn refresh(&self) -> bool {
+        let mut refresher = self.0.refresher.lock().await;
+        let is_due = refresher
+            .fetched
+            .is_none_or(|fetched| fetched.elapsed() >= self.0.timing.fetch);
+        let mut well = !is_due || self.fetch(&mut refresher).await;
+        match self.0.platform.observe().await {
+            Ok(observed) => {
+                refresher.observed = observed;
+                self.source(PLATFORM, Ok(self.0.platform.name().to_owned()));
+            }
+            Err(reason) => {
+                well = false;
+                self.source(PLATFORM, Err(reason));
+            }
+        }
+        self.make_views(&refresher);
+        self.ask_load_balancer(&mut refresher).await;
+        self.read_queues(&mut refresher).await;
+        self.make_views(&refresher);
+        well
+    }
+
+    /// Fetches the branch now, so that a commit of this process is known at once.
+    pub(crate) async fn fetch_now(&self) -> bool {
+        let mut refresher = self.0.refresher.lock().await;
+        let well = self.fetch(&mut refresher).await;
+        self.make_views(&refresher);
+        self.0.wake.notify_one();
+        well
+    }
+
+    async fn fetch(&self, refresher: &mut Refresher) -> bool {
+        let (repository, known) = (self.0.repository.clone(), refresher.head.clone());
+        let fetched = on_blocking_thread(move || {
+            let head = repository.turn()?.fetch()?;
+            if known.as_ref() == Some(&head) {
+                return Ok(Fetched { head, news: None });
+            }
+            let entries = repository.log(&head, known.as_ref(), MAX_COMMITS)?;
+            let snapshot = repository.snapshot(&head)?;
+            let releases = releases(&snapshot).map_err(|error| broken(&head, &error));
+            let news = Some(News { entries, releases });
+            Ok::<_, tenantctl::git::GitError>(Fetched { head, news })
+        })
+        .await;
+        refresher.fetched = Some(Instant::now());
+        let Fetched { head, news } = match fetched {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                self.source(GIT, Err(error.to_string()));
+                return false;
+            }
+        };
+        self.source(GIT, Ok(head.short().to_owned()));
+        let Some(News { entries, releases }) = news else {
+            return true;
+        };
+        let is_first = refresher.head.is_none();
+        refresher.head = Some(head);
+        self.update(|state| {
+            if is_first && entries.len() < MAX_COMMITS {
+                state.first_commit = entries.last().map(|oldest| oldest.commit.to_string());
+            }
+            let commits: Vec<Commit> = state.history.extend(entries);
+            match releases {
+                Ok(found) => {
+                    let named = found
+                        .into_iter()
+                        .map(|one| (one.tenant.clone(), Arc::new(one)));
+                    state.releases = named.collect();
+                    state.broken = None;
+                }
+                Err(blocked) => state.broken = Some(blocked),
+            }
+            let mut events = Vec::new();
+            for commit in &commits {
+                state.deployments.record(commit);
+                let operation = state.operations.record(commit);
+                if !is_first {
+                    events.push(Event::Commit(commit.activity.clone()));
+                    events.extend(operation.map(Event::Operation));
+                }
+            }
+            ((), events)
+        });
+        true
+    }
+
+    /// Asks the load balancer for tenants with open operations, and for others in turn.
+    async fn ask_load_balancer(&self, refresher: &mut Refresher) {
+        let Some(load_balancer) = self.0.platform.load_balancer() else {
+            return;
+        };
+        let (tenants, urgent) = self.read(|state| {
+            let tenants: Vec<Arc<TenantView>> = state.tenants.values().cloned().collect();
+            let mut urgent: BTreeSet<String> = state.operations.open_tenants().cloned().collect();
+            urgent.extend(state.deployments.open_tenants());
+            (tenants, urgent)
+        });
+        let mut urgent = urgent;
+        let unsettled = tenants
+            .iter()
+            .filter(|tenant| tenant.state == TenantState::Applied);
+        urgent.extend(unsettled.map(|tenant| tenant.id.clone()));
+        urgent.extend(self.0.watched.lock().keys().cloned());
+        let views = tenants.iter().map(|tenant| &**tenant);
+        refresher.probe.ask(&load_balancer, &urgent, views).await;
+        self.source(PROBE, Ok(load_balancer));
+    }
+
+    /// Reads the attributes of some queues: of the watched tenants, of open deployments, and of others in turn.
+    async fn read_queues(&self, refresher: &mut Refresher) {
+        let watched: Vec<String> = self.0.watched.lock().keys().cloned().collect();
+        let (mut wanted, all) = self.read(|state| {
+            let of = |release: &String| {
+                let tenant = state.tenants.get(release)?;
+                Some(tenant.apps.get("consumer")?.environment.clone())
+            };
+            let open: BTreeSet<String> = state.deployments.open_tenants().collect();
+            let named = watched.iter().chain(&open);
+            let wanted: BTreeSet<String> = named
+                .map(|name| of(name).unwrap_or_else(|| name.clone()))
+                .collect();
+            let all: BTreeSet<String> = state
+                .tenants
+                .keys()
+                .filter_map(of)
+                .chain(state.pools.keys().cloned())
+                .collect();
+            (wanted, all)
+        });
+        wanted.retain(|name| all.contains(name));
+        let after = all.range::<str, _>((
+            std::ops::Bound::Excluded(refresher.next_queue.as_str()),
+            std::ops::Bound::Unbounded,
+        ));
+        let turn: Vec<String> = after
+            .chain(all.iter())
+            .take(MAX_QUEUES.min(all.len()))
+            .cloned()
+            .collect();
+        refresher.next_queue = turn.last().cloned().unwrap_or_default();
+        wanted.extend(turn);
+        let mut found: BTreeMap<String, Figures> = BTreeMap::new();
+        let mut failure = None;
+        for environment in wanted {
+            match self.0.queues.figures(&environment).await {
+                Ok(figures) => drop(found.insert(environment, figures)),
+                Err(reason) => failure = Some(reason),
+            }
+        }
+        match failure {
+            Some(reason) => self.source(QUEUES, Err(reason)),
+            None => self.source(QUEUES, Ok(format!("{} queues", all.len()))),
+        }
+        self.update(|state| {
+            state.queues.extend(found);
+            state
+                .queues
+                .retain(|environment, _| all.contains(environment));
+            ((), Vec::new())
+        });
+    }
+
+    /// Makes the views anew, advances operations and deployments, and reports what changed.
+    fn make_views(&self, refresher: &Refresher) {
+        let fail_after = self.0.timing.fail_after;
+        let changed = self.update(|state| {
+            let observed = with_broken(&refresher.observed, state.broken.as_ref());
+            let mut tenants = BTreeMap::new();
+            let mut pools = BTreeMap::new();
+            let mut users: HashMap<&str, usize> = HashMap::new();
+            for release in state
+                .releases
+                .values()
+                .filter(|one| one.offboarded_from.is_none())
+            {
+                let places: BTreeSet<&str> = release
+                    .apps
+                    .values()
+                    .filter_map(|app| app.env_id.as_deref())
+                    .collect();
+                places
+                    .into_iter()
+                    .for_each(|pool| *users.entry(pool).or_default() += 1);
+            }
+            for (name, release) in &state.releases {
+                let change = state.history.change(name);
+                let mut applied = observed.releases.get(name).cloned().unwrap_or_default();
+                if let Some(rollout) = &mut applied.rollout {
+                    let position = rollout
+                        .commit
+                        .as_deref()
+                        .map_or(0, |commit| state.history.position(commit));
+                    rollout.current &= change.is_none_or(|(changed, _)| *changed <= position);
+                }
+                let one = Observed {
+                    releases: [(name.clone(), applied)].into(),
+                    blocked: observed.blocked.clone(),
+                };
+                let change = change.map(|(_, change)| change);
+                if matches!(name.parse::<Environment>(), Ok(Environment::Pool(_))) {
+                    let count = users.get(name.as_str()).copied().unwrap_or_default();
+                    let mut view = status::pool(release, change, &one, count);
+                    merge(&mut view.figures, state.queues.get(name));
+                    pools.insert(name.clone(), view);
+                    continue;
+                }
+                let mut view = status::tenant(release, change, &one, refresher.probe.found(name));
+                let environment = view.apps.get("consumer").map(|place| &place.environment);
+                merge(
+                    &mut view.figures,
+                    environment.and_then(|name| state.queues.get(name)),
+                );
+                tenants.insert(name.clone(), view);
+            }
+            let mut events = Vec::new();
+            let tenants = shared(&state.tenants, tenants, &mut events);
+            state
+                .history
+                .retain(|name| state.releases.contains_key(name));
+            state.tenants = tenants;
+            state.pools = pools;
+            let pools = state
+                .pools
+                .iter()
+                .map(|(name, pool)| (name.clone(), is_ready(pool)))
+                .collect();
+            let world = World {
+                tenants: &state.tenants,
+                pools: &pools,
+                position: &|commit| state.history.position(commit),
+                now: now(),
+                fail_after,
+            };
+            let changed = state.operations.advance(&world);
+            events.extend(
+                changed
+                    .iter()
+                    .map(|one| Event::Operation(one.operation.clone())),
+            );
+            let deployments = state
+                .deployments
+                .observe(&state.tenants, &state.pools, now());
+            events.extend(
+                deployments
+                    .into_iter()
+                    .map(|one| Event::Deployment(Box::new(one))),
+            );
+            (changed, events)
+        });
+        for tracked in changed {
+            let operation = &tracked.operation;
+            if operation.state.is_end() {
+                tracing::info!(
+                    operation = operation.id,
+                    kind = operation.kind,
+                    tenant_id = operation.tenant,
+                    state = operation.state.as_str(),
+                    actor = operation.actor,
+                    code = operation
+                        .problem
+                        .as_ref()
+                        .map(|problem| problem.code.as_str()),
+                    "operation ended"
+                );
+            }
+            self.0.callbacks.enqueue(&tracked);
+        }
+        self.count();
+    }
+
+    fn count(&self) {
+        let (open, states) = self.read(|state| {
+            let mut states: BTreeMap<TenantState, u32> = BTreeMap::new();
+            for tenant in state.tenants.values() {
+                *states.entry(tenant.state).or_default() += 1;
+            }
+            (
+                state
+                    .operations
+                    .newest()
+                    .filter(|one| !one.state.is_end())
+                    .count(),
+                states,
+            )
+        });
+        let metrics = &self.0.metrics;
+        metrics
+            .gauge("operations_open", vec![])
+            .set(u32::try_from(open).unwrap_or(u32::MAX));
+        for (name, state) in STATES {
+            let count = states.get(&state).copied().unwrap_or_default();
+            metrics
+                .gauge("tenants", vec![label("state", name)])
+                .set(count);
+        }
+    }
+
+    /// Records whether a source answered. A failure is logged once.
+    fn source(&self, name: &'static str, answer: Result<String, String>) {
+        let well = answer.is_ok();
+        if !well {
+            let labels = vec![label("source", name)];
+            self.0
+                .metrics
+                .counter("refresh_failures_total", labels)
+                .increment(1);
+        }
+        self.update(|state| {
+            let before = state.sources.get(name);
+            let was_well = before.is_none_or(|before| before.well);
+            let last = if well {
+                Some(now())
+            } else {
+                before.and_then(|before| before.last)
+            };
+            let detail = answer.unwrap_or_else(|reason| reason);
+            if was_well && !well {
+                tracing::warn!(
+                    source = name,
+                    reason = detail,
+                    "source not read: its last state is shown"
+                );
+            } else if !was_well && well {
+                tracing::info!(source = name, "source answers again");
+            }
+            let part = Part {
+                name: name.to_owned(),
+                well,
+                detail,
+                last,
+            };
+            state.sources.insert(name, part);
+            ((), Vec::new())
+        });
+    }
+}
+
+const STATES: [(&str, TenantState); 6] = [
+    ("committed", TenantState::Committed),
+    ("applied", TenantState::Applied),
+    ("serving", TenantState::Serving),
+    ("suspended", TenantState::Suspended),
+    ("blocked", TenantState::Blocked),
+    ("offboarded", TenantState::Offboarded),
+];
+
+/// Shares the views that did not change, and reports the others.
+fn shared(
+    before: &BTreeMap<String, Arc<TenantView>>,
+    after: BTreeMap<String, TenantView>,
+    events: &mut Vec<Event>,
+) -> BTreeMap<String, Arc<TenantView>> {
+    let gone = before.keys().filter(|id| !after.contains_key(*id));
+    events.extend(gone.map(|id| Event::TenantGone { id: id.clone() }));
+    let keep = |(id, view): (String, TenantView)| match before.get(&id) {
+        Some(known) if **known == view => (id, Arc::clone(known)),
+        // The time of a probe and the commit of other tenants are no news.
+        Some(known) if without_probe(known) == without_probe(&view) => (id, Arc::new(view)),
+        _ => {
+            events.push(Event::Tenant(Box::new(view.clone())));
+            (id, Arc::new(view))
+        }
+    };
+    after.into_iter().map(keep).collect()
+}
+
+/// The view without what every probe and every commit changes.
+fn without_probe(view: &TenantView) -> TenantView {
+    let mut view = view.clone();
+    if let Some(serving) = &mut view.serving {
+        serving.time = serving.since;
+        serving.commit = None;
+    }
+    if let Some(applied) = &mut view.applied {
+        applied.commit = None;
+    }
+    view
+}
+
+fn is_ready(pool: &PoolView) -> bool {
+    pool.blocked.is_none() && pool.applied.as_ref().is_some_and(|applied| applied.ready)
+}
+
+fn merge(figures: &mut Figures, queue: Option<&Figures>) {
+    let Some(queue) = queue else { return };
+    figures.queue_depth = queue.queue_depth.or(figures.queue_depth);
+    figures.dead_letters = queue.dead_letters.or(figures.dead_letters);
+    figures.oldest_message_seconds = queue
+        .oldest_message_seconds
+        .or(figures.oldest_message_seconds);
+}
+
+fn with_broken(observed: &Observed, broken: Option<&Blocked>) -> Observed {
+    let mut observed = observed.clone();
+    if observed.blocked.is_none() {
+        observed.blocked = broken.cloned();
+    }
+    observed
+}
+
+/// Why the releases of a commit cannot be read.
+fn broken(head: &Oid, error: &ReleaseError) -> Blocked {
+    Blocked {
+        code: "broken_commit".to_owned(),
+        reason: format!("commit {} cannot be read: {error}", head.short()),
+        remedy: format!(
+            "git revert {} && git push, or push a corrected file; `tenantctl lint` shows all problems",
+            head.short()
+        ),
+        since: Some(now()),
+        object: None,
+    }
+}

@@ -1,0 +1,273 @@
+//! Operations: each commit with a request's id is one. They are derived from the history, so a restart loses none.
+//!
+//! An operation ends when its tenants answer, or no longer do, as the load balancer shows; [`end_of`] decides that, purely. A
+//! blocked operation fails once nothing has progressed for the configured time.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::history::Commit;
+use crate::model::{Blocked, Operation, OperationState, TenantState, TenantView, Time, Times};
+
+/// Operations kept; an older one is read from Git when it is asked for.
+const MAX_OPERATIONS: usize = 2_000;
+
+/// An operation and what the process needs beside it.
+#[derive(Debug, Clone)]
+pub(crate) struct Tracked {
+    pub(crate) operation: Operation,
+    /// The order of its commit.
+    position: u64,
+    blocked_since: Option<Time>,
+    pub(crate) reply_to: Option<String>,
+    pub(crate) callback: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Operations {
+    by_id: HashMap<String, Tracked>,
+    /// Oldest first.
+    order: VecDeque<String>,
+}
+
+/// What an operation is compared with.
+pub(crate) struct World<'a> {
+    pub(crate) tenants: &'a BTreeMap<String, Arc<TenantView>>,
+    /// Pools, by name: whether each is as desired, and the order of the applied commit.
+    pub(crate) pools: &'a BTreeMap<String, bool>,
+    /// The order of a commit.
+    pub(crate) position: &'a dyn Fn(&str) -> u64,
+    pub(crate) now: Time,
+    /// A blocked operation fails after this time.
+    pub(crate) fail_after: Duration,
+}
+
+impl Operations {
+    /// Adds the operation of a commit, if it has one. Returns it.
+    pub(crate) fn record(&mut self, commit: &Commit) -> Option<Operation> {
+        let tracked = of_commit(commit)?;
+        let operation = tracked.operation.clone();
+        self.insert(tracked);
+        Some(operation)
+    }
+
+    /// Adds an operation that needed no commit.
+    pub(crate) fn record_done(&mut self, operation: Operation) {
+        self.insert(Tracked {
+            operation,
+            position: 0,
+            blocked_since: None,
+            reply_to: None,
+            callback: None,
+        });
+    }
+
+    fn insert(&mut self, mut tracked: Tracked) {
+        let id = tracked.operation.id.clone();
+        if let Some(before) = self.by_id.get(&id) {
+            // The request was accepted before its commit was read.
+            let accepted = before.operation.times.accepted;
+            tracked.operation.times.accepted = accepted.or(tracked.operation.times.accepted);
+        } else {
+            self.order.push_back(id.clone());
+        }
+        self.by_id.insert(id, tracked);
+        while self.order.len() > MAX_OPERATIONS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_id.remove(&oldest);
+        }
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<&Tracked> {
+        self.by_id.get(id)
+    }
+
+    /// Sets the time at which the API accepted the request.
+    pub(crate) fn accepted(&mut self, id: &str, time: Time) {
+        if let Some(tracked) = self.by_id.get_mut(id) {
+            tracked.operation.times.accepted.get_or_insert(time);
+        }
+    }
+
+    /// Newest first.
+    pub(crate) fn newest(&self) -> impl Iterator<Item = &Operation> {
+        let found = self.order.iter().rev();
+        found
+            .filter_map(|id| self.by_id.get(id))
+            .map(|tracked| &tracked.operation)
+    }
+
+    /// Tenants of operations that have not ended.
+    pub(crate) fn open_tenants(&self) -> impl Iterator<Item = &String> {
+        let open = self
+            .by_id
+            .values()
+            .filter(|one| !one.operation.state.is_end());
+        open.flat_map(|one| &one.operation.tenants)
+    }
+
+    /// Compares each open operation with the world. Returns those that changed.
+    pub(crate) fn advance(&mut self, world: &World<'_>) -> Vec<Tracked> {
+        let mut changed = Vec::new();
+        for id in &self.order {
+            let Some(tracked) = self.by_id.get_mut(id) else {
+                continue;
+            };
+            if tracked.operation.state.is_end() {
+                continue;
+            }
+            let before = tracked.operation.clone();
+            tracked.step(world);
+            if tracked.operation != before {
+                changed.push(tracked.clone());
+            }
+        }
+        changed
+    }
+}
+
+/// How far one tenant of an operation is.
+#[derive(Debug, Clone, PartialEq)]
+enum Progress {
+    Waiting(Option<Blocked>),
+    Applied,
+    /// It answers, with routes or without.
+    Serving,
+    Gone,
+}
+
+impl Tracked {
+    pub(crate) fn step(&mut self, world: &World<'_>) {
+        let progress: Vec<Progress> = self
+            .operation
+            .tenants
+            .iter()
+            .map(|tenant| progress(tenant, self.position, world))
+            .collect();
+        let blocked = progress.iter().find_map(|one| match one {
+            Progress::Waiting(blocked) => blocked.clone(),
+            _ => None,
+        });
+        let operation = &mut self.operation;
+        operation.problem.clone_from(&blocked);
+        if let Some(blocked) = blocked {
+            let since = *self.blocked_since.get_or_insert(world.now);
+            if world.now.since(since) >= world.fail_after {
+                operation.state = OperationState::Failed;
+                operation.times.ended = Some(world.now);
+                operation.problem = Some(blocked);
+            }
+            return;
+        }
+        self.blocked_since = None;
+        if progress
+            .iter()
+            .any(|one| matches!(one, Progress::Waiting(_)))
+        {
+            return;
+        }
+        if operation.state < OperationState::Applied {
+            operation.state = OperationState::Applied;
+            operation.times.applied = Some(world.now);
+        }
+        if progress.contains(&Progress::Applied) {
+            return;
+        }
+        let is_gone = progress.iter().all(|one| *one == Progress::Gone);
+        (operation.state, operation.problem) = end_of(&operation.kind, is_gone);
+        operation.times.ended = Some(world.now);
+    }
+}
+
+/// The end of an operation whose tenants have reached the desired state.
+fn end_of(kind: &str, is_gone: bool) -> (OperationState, Option<Blocked>) {
+    let replaced = |by: &str| {
+        let problem = Blocked {
+            code: "replaced".to_owned(),
+            reason: format!(
+                "a later change replaced this one before it was served: the tenant is {by}"
+            ),
+            remedy: "see the tenant's later operations; ask again if the change is still wanted"
+                .to_owned(),
+            since: None,
+            object: None,
+        };
+        (OperationState::Failed, Some(problem))
+    };
+    match (kind, is_gone) {
+        ("onboard" | "resume", true) => replaced("suspended or offboarded"),
+        ("suspend" | "offboard" | "forget", false) => replaced("served again"),
+        (_, true) => (OperationState::Gone, None),
+        (_, false) => (OperationState::Serving, None),
+    }
+}
+
+fn progress(tenant: &str, position: u64, world: &World<'_>) -> Progress {
+    if let Some(is_current) = world.pools.get(tenant) {
+        return if *is_current {
+            Progress::Serving
+        } else {
+            Progress::Waiting(None)
+        };
+    }
+    let Some(view) = world.tenants.get(tenant) else {
+        // Its record is deleted. The platform has nothing of it any more, or never had.
+        return Progress::Gone;
+    };
+    let applied = view.applied.as_ref().filter(|applied| applied.ready);
+    let applied = applied.and_then(|applied| applied.commit.as_deref());
+    if applied.is_none_or(|commit| (world.position)(commit) < position) {
+        return Progress::Waiting(view.blocked.clone());
+    }
+    let probed = view.serving.as_ref().filter(|serving| {
+        let commit = serving.commit.as_deref();
+        commit.is_some_and(|commit| (world.position)(commit) >= position)
+    });
+    match (view.state, probed) {
+        (TenantState::Offboarded | TenantState::Suspended, Some(probed)) => {
+            let is_silent = probed.apps.values().all(|app| app.error.is_none());
+            if is_silent {
+                Progress::Gone
+            } else {
+                Progress::Applied
+            }
+        }
+        (TenantState::Serving, Some(_)) => Progress::Serving,
+        (TenantState::Blocked | TenantState::Committed, _) => {
+            Progress::Waiting(view.blocked.clone())
+        }
+        _ => Progress::Applied,
+    }
+}
+
+/// The operation of a commit.
+pub(crate) fn of_commit(commit: &Commit) -> Option<Tracked> {
+    let id = commit.recorded.id.as_ref()?.to_string();
+    let request = commit.recorded.request.as_ref();
+    let text = |key: &str| request.and_then(|request| Some(request.get(key)?.as_str()?.to_owned()));
+    let activity = &commit.activity;
+    let operation = Operation {
+        id,
+        kind: text("action").unwrap_or_else(|| "change".to_owned()),
+        tenant: text("tenant"),
+        tenants: activity.tenants.clone(),
+        state: OperationState::Committed,
+        actor: activity.actor.clone(),
+        commit: Some(activity.commit.clone()),
+        subject: activity.subject.clone(),
+        times: Times {
+            committed: Some(activity.time),
+            ..Times::default()
+        },
+        problem: None,
+    };
+    Some(Tracked {
+        operation,
+        position: commit.position,
+        blocked_since: None,
+        reply_to: commit.recorded.reply_to.as_ref().map(ToString::to_string),
+        callback: commit.recorded.callback.clone(),
+    })
+}
