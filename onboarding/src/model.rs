@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tenantctl::request::{HoldReason, ReleaseVersion};
 pub use tenantctl::status::{
-    AppPlace, Applied, Blocked, Desired, Figures, PoolView, ProbedApp, Serving, TenantState,
-    TenantView, Time,
+    AppFigures, AppPlace, Applied, Blocked, Desired, Figures, PoolView, ProbedApp, Serving,
+    TenantState, TenantView, Time,
 };
 use tenantry_tenancy::tenant::{TenantId, Tier};
 use utoipa::ToSchema;

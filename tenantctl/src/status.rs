@@ -9,8 +9,8 @@ mod time;
 mod view;
 
 pub use self::model::{
-    AppPlace, Applied, Blocked, Desired, Figures, PoolView, ProbedApp, Serving, TenantState,
-    TenantView,
+    AppFigures, AppPlace, Applied, Blocked, Desired, Figures, PoolView, ProbedApp, Serving,
+    TenantState, TenantView,
 };
 pub use self::time::Time;
 pub use self::view::{

@@ -156,8 +156,22 @@ pub struct Figures {
     pub dead_letters: Option<u64>,
     /// Restarts of pods since they were created
     pub restarts: Option<u64>,
+    /// Messages that the consumer of the tenant's environment has stored since it started
+    pub stored_total: Option<u64>,
+    /// Messages that the consumer of the tenant's environment stores per second
+    pub stored_per_second: Option<f64>,
+    /// By app, where the platform counts them apart
+    pub apps: BTreeMap<String, AppFigures>,
     /// The last error, in one sentence
     pub last_error: Option<String>,
+}
+
+/// Live figures of one app in the environment that serves the tenant
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AppFigures {
+    pub requests_per_second: Option<f64>,
+    /// Share of requests answered with 5xx, from 0 to 1
+    pub error_ratio: Option<f64>,
 }
 
 /// A pool: the environment that tenants share
