@@ -256,6 +256,24 @@ impl Repository {
             .collect())
     }
 
+    /// Returns what a commit changes, as a unified diff against its first parent.
+    pub fn diff(&self, commit: &Oid) -> Result<String, GitError> {
+        let arguments = [
+            "show",
+            "--format=",
+            "--diff-merges=first-parent",
+            "--no-renames",
+            "--no-color",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-show-signature",
+            "--no-notes",
+            commit.as_str(),
+            "--",
+        ];
+        self.0.git.output(&arguments, &[])
+    }
+
     pub fn folder(&self) -> &Path {
         &self.0.folder
     }
