@@ -22,6 +22,15 @@ use crate::model::{DeadLetterView, Figures, PeekedMessage, QueueView};
 
 /// Most messages of one look.
 pub const MAX_PEEKED: usize = 100;
+/// Parameters of a tenant; each may be absent.
+const PARAMETERS: [&str; 6] = [
+    "consumer_ddb",
+    "consumer_sqs",
+    "generation",
+    "payments_ddb",
+    "status",
+    "tier",
+];
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// Environments whose queue is remembered.
 const MAX_KNOWN: usize = 10_000;
@@ -96,6 +105,29 @@ impl Queues {
         }
         known.insert(environment.to_owned(), queue.clone());
         Ok(queue)
+    }
+
+    /// The parameters of a tenant, by name: where its messages, items and payments are, and what it may do.
+    pub(crate) async fn parameters(&self, tenant: &str) -> Result<Vec<(String, String)>, ApiError> {
+        let names = PARAMETERS.map(|name| format!("/{tenant}/{name}"));
+        let found = self
+            .ssm
+            .get_parameters()
+            .set_names(Some(names.to_vec()))
+            .send()
+            .await;
+        let found = found.map_err(|error| {
+            unavailable(&format!(
+                "parameters of {tenant}: {}",
+                classify(&error).reason
+            ))
+        })?;
+        let named = found.parameters.unwrap_or_default().into_iter();
+        let mut parameters: Vec<(String, String)> = named
+            .filter_map(|parameter| Some((parameter.name?, parameter.value?)))
+            .collect();
+        parameters.sort();
+        Ok(parameters)
     }
 
     /// Forgets a queue that may have been deleted, and made anew under another name.
