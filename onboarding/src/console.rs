@@ -15,6 +15,7 @@ mod activity;
 mod answers;
 mod assets;
 mod change;
+mod commits;
 mod deployments;
 mod frame;
 mod health;
@@ -28,36 +29,42 @@ mod tenant;
 mod tenants;
 mod way;
 
+use std::hash::Hash;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use axum::Extension;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderName, HeaderValue, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use maud::html;
 use moka::future::Cache;
 use tenantry_service::error::ApiError;
+use tokio::sync::Semaphore;
 
 use self::answers::Answers;
+use self::commits::Review;
 use self::frame::{Part, Section, View, document};
 use self::page::{Context, Page};
 use self::tenant::Latest;
-pub use crate::access::Session;
-use crate::access::Verb;
-use crate::control::ControlPlane;
+use crate::access::Actor;
+use crate::api::App;
+use crate::control::{ControlPlane, now};
 use crate::model::{Activity, TenantView, Time};
 
 /// Entries of each cache.
 const MAX_CACHED: u64 = 256;
-/// Time limit of a listing in the cache, and of a tenant's history.
+/// Time limit of what is cached: of listings, histories, parameters and reviews of commits.
 const FRESH: Duration = Duration::from_secs(10);
+/// Pages that are open and live at a time.
+const MAX_STREAMS: usize = 256;
 
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (
@@ -81,12 +88,17 @@ pub struct Console {
     answers: Arc<Answers>,
     /// By tenant, and by a figure that changes with every stored message.
     latest: Cache<(String, u64), Latest>,
+    review: Arc<Review>,
+    /// By tenant, and by the time of its last change.
+    parameters: Cache<(String, i64), Vec<(String, String)>>,
+    /// One for each page that is open.
+    streams: Arc<Semaphore>,
     /// By tenant, and by its last commit.
     histories: Cache<(String, String), Vec<Activity>>,
 }
 
 /// Returns the routes of the console, all below `/console`.
-pub fn router(control: ControlPlane) -> Router {
+pub fn router(control: ControlPlane) -> Router<App> {
     let console = Console::new(control);
     Router::new()
         .route("/console", get(show))
@@ -102,32 +114,45 @@ pub fn router(control: ControlPlane) -> Router {
             post(deployments::decide),
         )
         .layer(middleware::from_fn(headers))
-        .with_state(console)
+        .layer(Extension(console))
 }
 
 impl Console {
     fn new(control: ControlPlane) -> Self {
         Self {
+            review: Arc::new(Review::start(control.clone())),
             control,
             client: reqwest::Client::new(),
             answers: Arc::default(),
-            latest: Cache::builder()
-                .max_capacity(MAX_CACHED)
-                .time_to_live(FRESH)
-                .build(),
-            histories: Cache::builder()
-                .max_capacity(MAX_CACHED)
-                .time_to_live(FRESH)
-                .build(),
+            latest: cache(),
+            parameters: cache(),
+            histories: cache(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         }
     }
 
-    fn context(&self, session: Session) -> Context {
+    fn context(&self, actor: Actor) -> Context {
         Context {
-            now: Time::from(SystemTime::now()),
-            broken: self.control.broken(),
-            session,
+            actor,
+            now: now(),
+            broken: self.review.broken(),
         }
+    }
+
+    fn load_balancer(&self) -> Option<String> {
+        let url = self.control.0.platform.load_balancer()?;
+        Some(url.trim_end_matches('/').to_owned())
+    }
+
+    async fn parameters(&self, tenant: &TenantView) -> Result<Vec<(String, String)>, ApiError> {
+        let applied = tenant
+            .applied
+            .as_ref()
+            .map_or(0, |applied| applied.time.millis());
+        let key = (tenant.id.clone(), applied);
+        let read = self.control.0.queues.parameters(&tenant.id);
+        let found = self.parameters.try_get_with(key, read).await;
+        found.map_err(|error| ApiError::clone(&error))
     }
 
     /// The tenant's latest messages and charges. They are read again only if a message was stored since, so that a page that is
@@ -174,30 +199,23 @@ impl Console {
     }
 }
 
-impl Context {
-    fn verify(&self, csrf: &str) -> Result<(), ApiError> {
-        self.session.verify_csrf(csrf)
-    }
-
-    fn require(&self, verb: Verb) -> Result<(), ApiError> {
-        if self.session.actor.may(verb) {
-            return Ok(());
-        }
-        let (action, role) = (verb.as_str(), verb.role().as_str());
-        Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "forbidden",
-            format!("{action} needs the role {role}; ask an owner for it"),
-        ))
-    }
+fn cache<K, V>() -> Cache<K, V>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder()
+        .max_capacity(MAX_CACHED)
+        .time_to_live(FRESH)
+        .build()
 }
 
 /// Answers every page.
-async fn show(State(console): State<Console>, session: Session, uri: Uri) -> Response {
+async fn show(Extension(console): Extension<Console>, actor: Actor, uri: Uri) -> Response {
     if uri.path().trim_end_matches('/') == page::ROOT {
         return Redirect::to("/console/tenants").into_response();
     }
-    let context = console.context(session);
+    let context = console.context(actor);
     let view = match Page::parse(&uri) {
         Ok(page) => page.view(&console, &context).await,
         Err(error) => Err(error),

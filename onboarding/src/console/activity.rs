@@ -5,10 +5,10 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use tenantry_service::error::ApiError;
 
-use super::Console;
 use super::frame::{Part, Section, View, query_value};
 use super::page::Context;
 use super::parts::{commit, diff, releases, time};
+use super::{Console, commits};
 use crate::model::Activity;
 
 /// Commits on one page.
@@ -105,7 +105,7 @@ pub(super) async fn load_one(
     console: &Console,
     context: &Context,
 ) -> Result<View, ApiError> {
-    let found = console.control.commit(id).await?;
+    let found = commits::view(&console.control, id).await?;
     let entry = &found.activity;
     let head = html! {
         div {
@@ -121,7 +121,10 @@ pub(super) async fn load_one(
                 @if let Some(operation) = &entry.operation { a href={ "/console/operations/" (operation) } { "Its operation" } }
             }
         }
-        div.body { (diff(&found.diff)) }
+        div.body.stack {
+            (diff(&found.diff))
+            @if found.is_cut { p.sub { "The rest is not shown: run " code { "git show " (entry.commit) } "." } }
+        }
     };
     Ok(View {
         status: StatusCode::OK,

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use axum::Extension;
 use axum::Form;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
@@ -14,10 +14,12 @@ use serde::Deserialize;
 use tenantry_service::error::ApiError;
 use uuid::Uuid;
 
+use super::Console;
 use super::frame::{Part, Section, View, document};
 use super::page::Context;
 use super::parts::diff;
-use super::{Console, Session};
+use crate::access::Actor;
+use crate::control::{Submission, no_tenant};
 use crate::model::{Change, Preview, TenantView};
 
 const MAX_LABELS: usize = 20;
@@ -34,7 +36,6 @@ pub(super) struct Fields {
     /// One `name=value` per line.
     labels: String,
     delete_data: Option<String>,
-    csrf: String,
     /// Idempotency key, so that a form sent twice is one operation.
     key: String,
     /// The tenant's id, typed.
@@ -257,17 +258,12 @@ pub(super) async fn load(
     let action = fields.action()?;
     let tenant = console.control.tenant(fields.tenant.trim());
     if tenant.is_none() && action != Action::Onboard {
-        return Err(super::tenant::unknown(&fields.tenant));
+        return Err(no_tenant(&fields.tenant));
     }
     let preview = if fields.is_complete(action) {
         let change = fields.change(action);
         Some(match change {
-            Ok(change) => {
-                console
-                    .control
-                    .preview(&context.session.actor, &change)
-                    .await
-            }
+            Ok(change) => console.control.preview(&context.actor, &change).await,
             Err(error) => Err(error),
         })
     } else {
@@ -461,7 +457,6 @@ fn commit(fields: &Fields, action: Action, preview: &Preview, context: &Context)
         ("release", fields.release.as_str()),
         ("reason", fields.reason.as_str()),
         ("labels", fields.labels.as_str()),
-        ("csrf", context.session.csrf.as_str()),
         ("key", key.as_str()),
     ];
     html! {
@@ -499,11 +494,11 @@ fn commit(fields: &Fields, action: Action, preview: &Preview, context: &Context)
 
 /// Makes the commit. The answer leads to the operation; a refusal shows the form again.
 pub(super) async fn submit(
-    State(console): State<Console>,
-    session: Session,
+    Extension(console): Extension<Console>,
+    actor: Actor,
     Form(fields): Form<Fields>,
 ) -> Response {
-    let context = console.context(session);
+    let context = console.context(actor);
     match perform(&console, &context, &fields).await {
         Ok(operation) => Redirect::to(&format!("/console/operations/{operation}")).into_response(),
         Err(error) => {
@@ -525,17 +520,16 @@ async fn perform(
     context: &Context,
     fields: &Fields,
 ) -> Result<String, ApiError> {
-    context.verify(&fields.csrf)?;
     let action = fields.action()?;
     let change = fields.change(action)?;
     if action.is_confirmed() && fields.confirm.trim() != fields.tenant {
         let problem = format!("type the tenant's id {:?} to confirm", fields.tenant);
         return Err(wrong("confirmation", &fields.confirm, &problem));
     }
-    let key = Some(fields.key.as_str()).filter(|key| !key.is_empty());
-    Ok(console
-        .control
-        .submit(&context.session.actor, change, key)
-        .await?
-        .id)
+    let submission = Submission {
+        key: Some(fields.key.clone()).filter(|key| !key.is_empty()),
+        callback: None,
+    };
+    let operation = console.control.submit(&context.actor, change, submission);
+    Ok(operation.await?.id)
 }

@@ -1,15 +1,18 @@
 //! Deployments: a release, wave by wave, each wave with its gate.
 
+use axum::Extension;
 use axum::Form;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
+use tenantctl::request::{Percent, ReleaseVersion};
 use tenantry_service::error::ApiError;
-use tenantry_tenancy::tenant::{TenantId, Tier};
+use tenantry_tenancy::tenant::Tier;
 use uuid::Uuid;
 
+use super::Console;
 use super::change::problem;
 use super::frame::{Part, Section, View, document};
 use super::page::Context;
@@ -17,11 +20,10 @@ use super::parts::{
     Tone, age, blocked, commit, count, deployment_badge, duration, icon, maybe_time, percent,
     releases, time, wave_state,
 };
-use super::{Console, Session};
-use crate::access::Verb;
-use crate::model::{
-    DeploymentRequest, DeploymentState, DeploymentView, Figures, Gate, WaveState, WaveView,
-};
+use crate::access::{Actor, Verb};
+use crate::model::{DeploymentState, DeploymentView, Figures, Gate, WaveState, WaveView};
+
+use crate::rollout::{self, Plan, WavePlan};
 
 /// Seconds that a wave is watched, unless the form says otherwise.
 const BAKE_SECONDS: u64 = 60;
@@ -39,7 +41,6 @@ pub(super) struct Fields {
     max_error_percent: String,
     max_oldest_seconds: String,
     max_restarts: String,
-    csrf: String,
     key: String,
 }
 
@@ -53,7 +54,7 @@ pub(super) fn load(fields: &Fields, console: &Console, context: &Context) -> Vie
         Part::fixed("head", "head", head),
         Part::live("deployments", "stack", list(&deployments, context)),
     ];
-    if context.session.actor.may(Verb::Deploy) {
+    if context.actor.may(Verb::Deploy) {
         parts.push(Part::fixed("deploy", "card", form(fields, context)));
     }
     View {
@@ -109,7 +110,10 @@ const fn step_class(tone: Tone, state: WaveState) -> &'static str {
 }
 
 pub(super) fn load_one(id: &str, console: &Console, context: &Context) -> Result<View, ApiError> {
-    let deployment = console.control.deployment(id)?;
+    let deployment = console
+        .control
+        .deployment(id)
+        .ok_or_else(|| rollout::unknown(id))?;
     let title = format!("{} to {}", deployment.release, deployment.tier);
     let head = html! {
         div {
@@ -133,10 +137,12 @@ pub(super) fn load_one(id: &str, console: &Console, context: &Context) -> Result
 fn detail(deployment: &DeploymentView, context: &Context) -> Markup {
     html! {
         @if let Some(problem) = &deployment.problem { (blocked(problem, context.now)) }
-        @if deployment.state == DeploymentState::Held && context.session.actor.may(Verb::Deploy) {
+        @if deployment.state != DeploymentState::Reverted && context.actor.may(Verb::Deploy) {
             div.buttons {
-                (decision(deployment, "revert", "Revert by one commit", "danger", context))
-                (decision(deployment, "resume", "Go on in spite of it", "", context))
+                @if deployment.state == DeploymentState::Held {
+                    (decision(deployment, "continue", "Go on in spite of it", ""))
+                }
+                (decision(deployment, "revert", "Revert by one commit", "danger"))
             }
         }
         div.card {
@@ -154,16 +160,9 @@ fn detail(deployment: &DeploymentView, context: &Context) -> Markup {
     }
 }
 
-fn decision(
-    deployment: &DeploymentView,
-    action: &str,
-    label: &str,
-    class: &str,
-    context: &Context,
-) -> Markup {
+fn decision(deployment: &DeploymentView, action: &str, label: &str, class: &str) -> Markup {
     html! {
         form.inline method="post" action={ "/console/deployments/" (deployment.id) "/" (action) } {
-            input type="hidden" name="csrf" value=(context.session.csrf);
             button class=(class) { (label) }
         }
     }
@@ -250,7 +249,6 @@ fn form(fields: &Fields, context: &Context) -> Markup {
         header { h2 { "Deploy a release" } }
         div.body {
             form.form method="post" action="/console/deployments" {
-                input type="hidden" name="csrf" value=(context.session.csrf);
                 input type="hidden" name="key" value=(key);
                 div.field {
                     label for="d-tier" { "Tier" }
@@ -277,21 +275,28 @@ fn form(fields: &Fields, context: &Context) -> Markup {
 }
 
 impl Fields {
-    fn request(&self) -> Result<DeploymentRequest, ApiError> {
-        let ids = self.canaries.split([',', ' ']).filter(|id| !id.is_empty());
-        let canaries = ids
-            .map(|id| parse("canaries", id))
-            .collect::<Result<Vec<TenantId>, _>>()?;
-        let percent = match self.percent.trim() {
-            "" => None,
-            text => Some(parse("percent", text)?),
-        };
+    fn plan(&self) -> Result<Plan, ApiError> {
+        let canaries: Vec<String> = self
+            .canaries
+            .split([',', ' '])
+            .filter(|id| !id.is_empty())
+            .map(str::to_owned)
+            .collect();
+        let mut waves = Vec::new();
+        if !canaries.is_empty() {
+            waves.push(WavePlan::Canary(canaries));
+        }
+        if !self.percent.trim().is_empty() {
+            waves.push(WavePlan::Percent(
+                parse::<Percent>("share, in percent", &self.percent)?.get(),
+            ));
+        }
+        waves.push(WavePlan::Rest);
         let errors: f64 = parse("errors, in percent", &self.max_error_percent)?;
-        Ok(DeploymentRequest {
-            tier: parse::<Tier>("tier", &self.tier)?,
-            release: parse("release", &self.release)?,
-            canaries,
-            percent,
+        Ok(Plan {
+            tier: parse::<Tier>("tier", &self.tier)?.to_string(),
+            release: parse::<ReleaseVersion>("release", &self.release)?.to_string(),
+            waves,
             bake_seconds: parse("bake time", &self.bake_seconds)?,
             gate: Gate {
                 max_error_ratio: errors / 100.0,
@@ -314,67 +319,53 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
 
 /// Starts a deployment. The answer leads to it; a refusal shows the form again.
 pub(super) async fn submit(
-    State(console): State<Console>,
-    session: Session,
+    Extension(console): Extension<Console>,
+    actor: Actor,
     Form(fields): Form<Fields>,
 ) -> Response {
-    let context = console.context(session);
-    let started = match context.verify(&fields.csrf).and_then(|()| fields.request()) {
-        Ok(request) => {
+    let context = console.context(actor);
+    let started = match fields.plan() {
+        Ok(plan) => {
             let key = Some(fields.key.as_str()).filter(|key| !key.is_empty());
-            console
-                .control
-                .deploy(&context.session.actor, request, key)
-                .await
+            console.control.deploy(&context.actor, plan, key).await
         }
         Err(error) => Err(error),
     };
     match started {
-        Ok(deployment) => {
-            Redirect::to(&format!("/console/deployments/{}", deployment.id)).into_response()
+        Ok(started) => {
+            Redirect::to(&format!("/console/deployments/{}", started.id)).into_response()
         }
         Err(error) => {
             let mut view = load(&fields, &console, &context);
             view.parts
                 .insert(1, Part::fixed("problem", "problem", problem(&error)));
-            (
-                error.status(),
-                document(&view, &context, "/console/deployments"),
-            )
-                .into_response()
+            let page = document(&view, &context, "/console/deployments");
+            (error.status(), page).into_response()
         }
     }
 }
 
-#[derive(Deserialize)]
-pub(super) struct DecisionFields {
-    csrf: String,
-}
-
-/// Reverts or resumes a held deployment.
+/// Reverts or continues a deployment.
 pub(super) async fn decide(
-    State(console): State<Console>,
+    Extension(console): Extension<Console>,
     Path((id, decision)): Path<(String, String)>,
-    session: Session,
-    Form(fields): Form<DecisionFields>,
+    actor: Actor,
 ) -> Response {
-    let context = console.context(session);
-    let decided = match (context.verify(&fields.csrf), decision.as_str()) {
-        (Err(error), _) => Err(error),
-        (Ok(()), "revert") => console
+    let decided = match decision.as_str() {
+        "revert" => console
             .control
-            .revert(&context.session.actor, &id)
+            .revert_deployment(&actor, &id)
             .await
             .map(drop),
-        (Ok(()), "resume") => console
+        "continue" => console
             .control
-            .go_on(&context.session.actor, &id)
+            .continue_deployment(&actor, &id)
             .await
             .map(drop),
-        (Ok(()), _) => Err(ApiError::no_route()),
+        _ => Err(ApiError::no_route()),
     };
     match decided {
         Ok(()) => Redirect::to(&format!("/console/deployments/{id}")).into_response(),
-        Err(error) => console.error_page(&error, &context),
+        Err(error) => console.error_page(&error, &console.context(actor)),
     }
 }

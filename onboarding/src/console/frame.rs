@@ -4,9 +4,9 @@ use axum::http::StatusCode;
 use maud::{DOCTYPE, Markup, html};
 
 use super::assets;
+use super::commits::BrokenCommit;
 use super::page::Context;
 use super::parts::{commit, icons, time};
-use crate::model::BrokenCommit;
 
 /// Entry of the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ pub(super) fn document(view: &View, context: &Context, address: &str) -> Markup 
                     @for part in &view.parts { (part.render(false)) }
                 }
                 footer.page {
-                    "Signed in as " strong { (context.session.actor.name) } ", " (context.session.actor.role.as_str())
+                    "Signed in as " strong { (context.actor.name) } ", " (context.actor.role.as_str())
                     ". Every change is a commit. Times are in UTC."
                 }
                 div #stream hidden hx-ext="sse" sse-connect={ "/console/live?page=" (query_value(address)) } sse-swap="message" hx-swap="none" {}
@@ -135,9 +135,8 @@ fn broken_commit(broken: &BrokenCommit, context: &Context) -> Markup {
         div.notice.bad role="alert" {
             h2 { "The newest commit is not in force" }
             p {
-                "Commit " (commit(&broken.commit)) ", " q { (broken.subject) } " by " (broken.actor) " at "
-                (time(context.now, broken.time)) ", is not valid."
-                @if let Some(in_force) = &broken.in_force { " The state of " (commit(in_force)) " stays in force." }
+                "Commit " (commit(&broken.commit.commit)) ", " q { (broken.commit.subject) } " by " (broken.commit.actor) " at "
+                (time(context.now, broken.commit.time)) ", is not valid. The last valid commit stays in force."
             }
             ul.findings {
                 @for finding in &broken.findings {
@@ -151,9 +150,10 @@ fn broken_commit(broken: &BrokenCommit, context: &Context) -> Markup {
                         span { "Next: " (finding.fix) }
                     }
                 }
+                @if broken.more > 0 { li { "and " (broken.more) " more" } }
             }
             p {
-                "Mend the file in a new commit and push it, or run " code { "git revert " (super::parts::short(&broken.commit)) }
+                "Mend the file in a new commit and push it, or run " code { "git revert " (super::parts::short(&broken.commit.commit)) }
                 " and push. " code { "tenantctl lint" } " checks a commit before a push."
             }
         }

@@ -6,20 +6,26 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::Uri;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use serde::Deserialize;
 use tenantry_service::error::ApiError;
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
-use super::page::{Context, Page};
-use super::{Console, Session};
+use super::Console;
+use super::page::Page;
+use crate::access::Actor;
+use crate::api::App;
+use crate::control::Watch;
 
 /// Pause between two renderings.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -35,27 +41,40 @@ pub(super) struct Address {
 /// The stream of one page in one browser.
 struct LivePage {
     console: Console,
-    session: Session,
+    actor: Actor,
     page: Page,
     events: broadcast::Receiver<crate::model::Event>,
+    shutdown: CancellationToken,
     /// Digest of each part as it was sent.
     sent: HashMap<&'static str, u64>,
     rendered: Option<Instant>,
+    _slot: OwnedSemaphorePermit,
+    _watch: Option<Watch>,
 }
 
 pub(super) async fn get(
-    State(console): State<Console>,
-    session: Session,
+    State(app): State<App>,
+    Extension(console): Extension<Console>,
+    actor: Actor,
     Query(address): Query<Address>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let uri: Uri = address.page.parse().map_err(|_| ApiError::no_route())?;
+    let page = Page::parse(&uri)?;
+    let slot = Arc::clone(&console.streams).try_acquire_owned();
+    let slot = slot.map_err(|_| {
+        let msg = "Unavailable: too many pages are open; close one, and try again after Retry-After seconds";
+        ApiError::unavailable("too_many_streams", msg)
+    })?;
     let live = LivePage {
         events: console.control.subscribe(),
-        page: Page::parse(&uri)?,
-        console,
-        session,
+        shutdown: app.shutdown,
         sent: HashMap::new(),
         rendered: None,
+        _slot: slot,
+        _watch: page.tenant().map(|tenant| console.control.watch(tenant)),
+        console,
+        actor,
+        page,
     };
     let events = stream::unfold(live, |mut live| async {
         let changes = live.next().await?;
@@ -68,7 +87,8 @@ impl LivePage {
     /// Waits for a change, and returns the changed parts. `None` once the process ends.
     async fn next(&mut self) -> Option<String> {
         loop {
-            self.wait().await?;
+            let shutdown = self.shutdown.clone();
+            shutdown.run_until_cancelled(self.wait()).await??;
             self.rendered = Some(Instant::now());
             let changes = self.changes().await;
             if !changes.is_empty() {
@@ -77,6 +97,7 @@ impl LivePage {
         }
     }
 
+    /// Waits until the page may have changed. `None` once there will be no event.
     async fn wait(&mut self) -> Option<()> {
         let Some(rendered) = self.rendered else {
             return Some(());
@@ -90,12 +111,13 @@ impl LivePage {
             () = sleep_until(rendered + FIGURES) => {}
         }
         sleep_until(rendered + PAUSE).await;
-        while self.events.try_recv().is_ok() {}
+        // The rendering shows these events, too.
+        self.events = self.events.resubscribe();
         Some(())
     }
 
     async fn changes(&mut self) -> String {
-        let context: Context = self.console.context(self.session.clone());
+        let context = self.console.context(self.actor.clone());
         let mut changes = String::new();
         for part in self.page.live_parts(&self.console, &context).await {
             let markup = part.render(true).into_string();

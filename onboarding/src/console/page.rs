@@ -1,23 +1,26 @@
 //! [`Page`]: a page by its address, and [`Context`]: what every page is rendered with.
 
+use std::sync::Arc;
+
 use axum::extract::Query;
 use axum::http::Uri;
 use serde::de::DeserializeOwned;
 use tenantry_service::error::ApiError;
 
+use super::commits::BrokenCommit;
 use super::frame::{Part, View};
 use super::{Console, activity, change, deployments, health, operations, pools, tenant, tenants};
-use crate::access::Session;
-use crate::model::{BrokenCommit, Time};
+use crate::access::Actor;
+use crate::model::Time;
 
 /// Path below which every page is.
 pub(super) const ROOT: &str = "/console";
 
 /// What every page is rendered with, beside its own data.
 pub(super) struct Context {
-    pub(super) session: Session,
+    pub(super) actor: Actor,
     pub(super) now: Time,
-    pub(super) broken: Option<BrokenCommit>,
+    pub(super) broken: Option<Arc<BrokenCommit>>,
 }
 
 /// A page, parsed from path and query.
@@ -59,6 +62,14 @@ impl Page {
             ["health"] => Self::Health,
             _ => return Err(ApiError::no_route()),
         })
+    }
+
+    /// The tenant whose figures the page shows.
+    pub(super) fn tenant(&self) -> Option<&str> {
+        match self {
+            Self::Tenant(id, _) => Some(id),
+            _ => None,
+        }
     }
 
     /// Reads the page's data and renders it.

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::Form;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use reqwest::Method;
@@ -12,10 +13,11 @@ use serde_json::Value;
 use tenantry_service::error::ApiError;
 use uuid::Uuid;
 
+use super::Console;
 use super::answers::Answer;
 use super::page::Context;
-use super::{Console, Session};
-use crate::access::Verb;
+use crate::access::{Actor, Verb};
+use crate::control::no_tenant;
 use crate::model::TenantView;
 
 /// Time limit of a request; no service takes longer than 5 s.
@@ -147,7 +149,7 @@ fn readable(body: &str) -> String {
 
 /// Returns what a GET through the load balancer answers; `None` if it fails in any way.
 pub(super) async fn listing(console: &Console, tenant: &str, path: &str) -> Option<Value> {
-    let load_balancer = console.control.load_balancer()?;
+    let load_balancer = console.load_balancer()?;
     let request = console
         .client
         .get(format!("{load_balancer}{path}"))
@@ -163,7 +165,7 @@ pub(super) fn render(
     answer: Option<&Answer>,
     context: &Context,
 ) -> Markup {
-    let may = context.session.actor.may(Verb::Peek);
+    let may = context.actor.may(Verb::Peek);
     html! {
         header { h2 { "Try it" } span.sub { "each button sends the request of its line through the load balancer" } }
         div.body {
@@ -171,7 +173,6 @@ pub(super) fn render(
                 @for attempt in &ATTEMPTS {
                     li #{ "try-" (attempt.name) } {
                         form method="post" action={ "/console/tenants/" (tenant.id) "/requests" } {
-                            input type="hidden" name="csrf" value=(context.session.csrf);
                             button name="request" value=(attempt.name) disabled[!may] { (attempt.label) }
                             pre { code { (attempt.curl(&tenant.id, load_balancer)) } }
                         }
@@ -192,18 +193,17 @@ pub(super) fn render(
 
 #[derive(Deserialize)]
 pub(super) struct Fields {
-    csrf: String,
     request: String,
 }
 
 /// Sends a request for a tenant and leads to its answer on the tenant's page.
 pub(super) async fn submit(
-    State(console): State<Console>,
+    Extension(console): Extension<Console>,
     Path(tenant): Path<String>,
-    session: Session,
+    actor: Actor,
     Form(fields): Form<Fields>,
 ) -> Response {
-    let context = console.context(session);
+    let context = console.context(actor);
     match perform(&console, &context, &tenant, &fields).await {
         Ok((id, name)) => {
             Redirect::to(&format!("/console/tenants/{tenant}?answer={id}#try-{name}"))
@@ -219,12 +219,11 @@ async fn perform(
     tenant: &str,
     fields: &Fields,
 ) -> Result<(Uuid, &'static str), ApiError> {
-    context.verify(&fields.csrf)?;
-    context.require(Verb::Peek)?;
+    context.actor.check(Verb::Peek)?;
     let tenant = console
         .control
         .tenant(tenant)
-        .ok_or_else(|| super::tenant::unknown(tenant))?;
+        .ok_or_else(|| no_tenant(tenant))?;
     let attempt = ATTEMPTS
         .iter()
         .find(|attempt| attempt.name == fields.request);
@@ -237,7 +236,7 @@ async fn perform(
             ),
         )
     })?;
-    let load_balancer = console.control.load_balancer().ok_or_else(|| {
+    let load_balancer = console.load_balancer().ok_or_else(|| {
         ApiError::unavailable(
             "no_load_balancer",
             "the address of the load balancer is not set",

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use tenantry_service::error::ApiError;
 
 use super::page::Context;
-use crate::access::{Actor, Session};
+use crate::access::Actor;
 use crate::model::{
     AppFigures, AppPlace, Applied, Blocked, DeadLetterView, Desired, Figures, ProbedApp, QueueView,
-    Resources, Serving, TenantState, TenantView, Time,
+    Serving, TenantState, TenantView, Time,
 };
 
 pub(super) fn now() -> Time {
@@ -21,7 +21,7 @@ fn earlier(seconds: i64) -> Time {
 
 pub(super) fn context() -> Context {
     Context {
-        session: Session {
+        actor: Actor {
             actor: Actor::local(),
             csrf: "token".to_owned(),
         },
@@ -147,23 +147,16 @@ pub(super) fn queue() -> Result<QueueView, ApiError> {
     })
 }
 
-pub(super) fn resources(tenant: &str) -> Result<Resources, ApiError> {
+pub(super) fn parameters(tenant: &str) -> Result<Vec<(String, String)>, ApiError> {
     let parameter = |name: &str, value: &str| (format!("/{tenant}/{name}"), value.to_owned());
-    Ok(Resources {
-        parameters: vec![
-            parameter(
-                "consumer_ddb",
-                &format!("arn:aws:dynamodb:us-east-1:000000000000:table/consumer-{tenant}-x11"),
-            ),
-            parameter(
-                "consumer_sqs",
-                &format!("arn:aws:sqs:us-east-1:000000000000:consumer-{tenant}-x11"),
-            ),
-            parameter(
-                "payments_ddb",
-                "arn:aws:dynamodb:us-east-1:000000000000:table/payments-pool-1-k2s",
-            ),
-            parameter("tier", "advanced"),
-        ],
-    })
+    let arn = "arn:aws:dynamodb:us-east-1:000000000000:table";
+    Ok(vec![
+        parameter("consumer_ddb", &format!("{arn}/consumer-{tenant}-x11")),
+        parameter(
+            "consumer_sqs",
+            &format!("arn:aws:sqs:us-east-1:000000000000:consumer-{tenant}-x11"),
+        ),
+        parameter("payments_ddb", &format!("{arn}/payments-pool-1-k2s")),
+        parameter("tier", "advanced"),
+    ])
 }

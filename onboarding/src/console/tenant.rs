@@ -1,7 +1,7 @@
 //! The page of a tenant: state, the way of its messages, latest messages and payments, queues, requests to try, actions, history.
 
-use axum::Form;
-use axum::extract::{Path, State};
+use axum::Extension;
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
@@ -17,9 +17,10 @@ use super::parts::{
 };
 use super::tenants::environment_tag;
 use super::way::Way;
-use super::{Console, Session, activity, requests};
-use crate::access::Verb;
-use crate::model::{Activity, PeekedMessage, QueueView, Resources, TenantState, TenantView, Time};
+use super::{Console, activity, requests};
+use crate::access::{Actor, Verb};
+use crate::control::no_tenant;
+use crate::model::{Activity, PeekedMessage, QueueView, TenantState, TenantView, Time};
 
 /// Commits of the history that the page shows.
 const HISTORY: usize = 8;
@@ -79,15 +80,10 @@ impl Latest {
 struct Data<'a> {
     tenant: &'a TenantView,
     queue: Result<QueueView, ApiError>,
-    resources: Result<Resources, ApiError>,
+    parameters: Result<Vec<(String, String)>, ApiError>,
     latest: Latest,
     history: Vec<Activity>,
     peeked: Option<(Peek, Result<Vec<PeekedMessage>, ApiError>)>,
-}
-
-pub(super) fn unknown(tenant: &str) -> ApiError {
-    let msg = format!("there is no tenant {tenant:?}; the page of tenants lists all of them");
-    ApiError::new(StatusCode::NOT_FOUND, "not_found", msg)
 }
 
 pub(super) async fn load(
@@ -96,16 +92,13 @@ pub(super) async fn load(
     console: &Console,
     context: &Context,
 ) -> Result<View, ApiError> {
-    let tenant = console.control.tenant(id).ok_or_else(|| unknown(id))?;
+    let tenant = console.control.tenant(id).ok_or_else(|| no_tenant(id))?;
     let peeked = match shown.peek {
         Some(peek) => {
             let dead = peek == Peek::Dead;
             Some((
                 peek,
-                console
-                    .control
-                    .peek(&context.session.actor, id, dead, PEEKED)
-                    .await,
+                console.control.peek(&context.actor, id, dead, PEEKED).await,
             ))
         }
         None => None,
@@ -113,13 +106,13 @@ pub(super) async fn load(
     let data = Data {
         tenant: &tenant,
         queue: console.control.queue(id).await,
-        resources: console.control.resources(id).await,
+        parameters: console.parameters(&tenant).await,
         latest: console.latest(&tenant, context.now).await,
         history: console.history(&tenant, HISTORY).await,
         peeked,
     };
     let mut parts = data.parts(shown, context);
-    if let Some(load_balancer) = console.control.load_balancer()
+    if let Some(load_balancer) = console.load_balancer()
         && !matches!(tenant.state, TenantState::Offboarded)
     {
         let answer = shown
@@ -267,9 +260,8 @@ impl Data<'_> {
 
     fn way(&self) -> Markup {
         let resource = |name: &str| {
-            let resources = self.resources.as_ref().ok()?;
-            resources
-                .parameters
+            let parameters = self.parameters.as_ref().ok()?;
+            parameters
                 .iter()
                 .find(|(parameter, _)| parameter.ends_with(name))
                 .map(|(_, value)| value.rsplit(['/', ':']).next().unwrap_or(value))
@@ -352,7 +344,7 @@ impl Data<'_> {
 
     fn queues(&self, context: &Context) -> Markup {
         let href = |peek: &str| format!("/console/tenants/{}?peek={peek}#peek", self.tenant.id);
-        let may_peek = context.session.actor.may(Verb::Peek);
+        let may_peek = context.actor.may(Verb::Peek);
         html! {
             header { h2 { "Queues" } span.sub { "a peek receives nothing" } }
             @match &self.queue {
@@ -373,10 +365,9 @@ impl Data<'_> {
                             a.button href=(href("queue")) { "Peek at the queue" }
                             a.button href=(href("dead")) { "Peek at the dead-letter queue" }
                         }
-                        @if context.session.actor.may(Verb::Redrive) {
+                        @if context.actor.may(Verb::Redrive) {
                             form.inline method="post" action={ "/console/tenants/" (self.tenant.id) "/redrive" } {
-                                input type="hidden" name="csrf" value=(context.session.csrf);
-                                button disabled[queue.dead_letter.as_ref().is_none_or(|dead| dead.messages == 0)] { "Redrive the dead letters" }
+                                    button disabled[queue.dead_letter.as_ref().is_none_or(|dead| dead.messages == 0)] { "Redrive the dead letters" }
                             }
                         }
                     }
@@ -436,9 +427,9 @@ impl Data<'_> {
                         }
                     }
                     dt { "File" } dd { code { (tenant.path) } }
-                    @match &self.resources {
+                    @match &self.parameters {
                         Err(error) => { dt { "Parameters" } dd { (error.msg()) } },
-                        Ok(resources) => @for (name, value) in &resources.parameters {
+                        Ok(parameters) => @for (name, value) in parameters {
                             dt { code { (name) } } dd { code { (value) } }
                         },
                     }
@@ -521,7 +512,7 @@ impl Data<'_> {
                 ul.actions {
                     @for (verb, action, name, effect) in actions {
                         li {
-                            @if context.session.actor.may(*verb) {
+                            @if context.actor.may(*verb) {
                                 a.button href={ "/console/tenants/" (tenant.id) "/change?action=" (action) } { (name) "…" }
                                 span.sub { (effect) }
                             } @else {
@@ -560,31 +551,15 @@ fn payload(message: &Value) -> Markup {
     }
 }
 
-#[derive(Deserialize)]
-pub(super) struct RedriveFields {
-    csrf: String,
-}
-
 /// Moves the dead letters back to the queue.
 pub(super) async fn redrive(
-    State(console): State<Console>,
+    Extension(console): Extension<Console>,
     Path(tenant): Path<String>,
-    session: Session,
-    Form(fields): Form<RedriveFields>,
+    actor: Actor,
 ) -> Response {
-    let context = console.context(session);
-    let done = match context.verify(&fields.csrf) {
-        Ok(()) => {
-            console
-                .control
-                .redrive(&context.session.actor, &tenant)
-                .await
-        }
-        Err(error) => Err(error),
-    };
-    match done {
+    match console.control.redrive(&actor, &tenant).await {
         Ok(()) => Redirect::to(&format!("/console/tenants/{tenant}?done=redrive")).into_response(),
-        Err(error) => console.error_page(&error, &context),
+        Err(error) => console.error_page(&error, &console.context(actor)),
     }
 }
 
@@ -594,7 +569,7 @@ mod tests {
 
     use super::*;
     use crate::console::frame::document;
-    use crate::console::samples::{context, queue, resources, tenant};
+    use crate::console::samples::{context, parameters, queue, tenant};
 
     #[test]
     fn nothing_that_a_client_sent_is_markup_on_the_page() {
@@ -610,7 +585,7 @@ mod tests {
         let data = Data {
             tenant: &tenant,
             queue: queue(),
-            resources: resources(&tenant.id),
+            parameters: parameters(&tenant.id),
             latest: Latest {
                 messages: Some(vec![message]),
                 charges: Some(vec![charge]),

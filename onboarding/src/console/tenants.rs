@@ -1,6 +1,7 @@
 //! The table of tenants: filter, order, one page of it.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use maud::{Markup, html};
@@ -11,7 +12,7 @@ use super::frame::{Part, Section, View, query_value};
 use super::page::Context;
 use super::parts::{age, count, maybe, none, rate, tenant_badge, tenant_state};
 use crate::access::Verb;
-use crate::model::{Figures, TenantQuery, TenantState, TenantView};
+use crate::model::{Figures, TenantState, TenantView};
 
 /// Tenants on one page: with them, the page stays below 100 KB.
 const PAGE: usize = 50;
@@ -43,7 +44,7 @@ pub(super) struct Filter {
 
 /// One page of the matching tenants.
 pub(super) struct Listed {
-    tenants: Vec<TenantView>,
+    tenants: Vec<Arc<TenantView>>,
     total: usize,
     all: usize,
 }
@@ -138,19 +139,14 @@ const fn urgency(state: TenantState) -> u8 {
 }
 
 pub(super) fn load(filter: &Filter, console: &Console, context: &Context) -> View {
-    let everything = TenantQuery {
-        limit: usize::MAX,
-        ..TenantQuery::default()
-    };
-    view(
-        filter,
-        filter.apply(console.control.tenants(&everything).tenants),
-        context,
-    )
+    let tenants = console
+        .control
+        .read(|state| state.tenants.values().cloned().collect());
+    view(filter, filter.apply(tenants), context)
 }
 
 impl Filter {
-    fn apply(&self, mut tenants: Vec<TenantView>) -> Listed {
+    fn apply(&self, mut tenants: Vec<Arc<TenantView>>) -> Listed {
         let all = tenants.len();
         let wanted = STATES
             .into_iter()
@@ -219,7 +215,7 @@ fn view(filter: &Filter, listed: Listed, context: &Context) -> View {
     let head = html! {
         h1 { "Tenants" }
         span.grow {}
-        @if context.session.actor.may(Verb::Onboard) {
+        @if context.actor.may(Verb::Onboard) {
             a.button.main href="/console/tenants/new" { "Onboard a tenant" }
         }
     };
@@ -389,7 +385,7 @@ mod tests {
     use crate::console::samples::{context, tenant};
 
     fn shown(filter: &Filter) -> String {
-        let listed = filter.apply((1..=1000).map(tenant).collect());
+        let listed = filter.apply((1..=1000).map(tenant).map(Arc::new).collect());
         let context = context();
         document(
             &view(filter, listed, &context),
@@ -400,8 +396,12 @@ mod tests {
     }
 
     fn ids(filter: &Filter) -> Vec<String> {
-        let listed = filter.apply((1..=12).map(tenant).collect());
-        listed.tenants.into_iter().map(|tenant| tenant.id).collect()
+        let listed = filter.apply((1..=12).map(tenant).map(Arc::new).collect());
+        listed
+            .tenants
+            .iter()
+            .map(|tenant| tenant.id.clone())
+            .collect()
     }
 
     #[test]
