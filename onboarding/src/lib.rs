@@ -13,9 +13,11 @@
 //! | `rollout` | deployments wave by wave, with gates |
 //! | `probe`, `queues` | what answers through the load balancer; queues, messages, redrive |
 //! | `callback` | events to a client's URL or queue |
+//! | `api` | the JSON API and who may call it; `api::App` is the state of the pages, too |
 //! | `access` | who may do what: actors, roles, verbs |
 
 pub mod access;
+pub mod api;
 pub mod callback;
 pub mod control;
 mod history;

@@ -824,7 +824,7 @@ fn origin(actor: &str, id: &str, event: JournalEvent) -> Origin {
     }
 }
 
-fn unknown(id: &str) -> ApiError {
+pub(crate) fn unknown(id: &str) -> ApiError {
     let shown: String = id.chars().take(40).collect();
     let msg =
         format!("NotFound: there is no deployment {shown:?}; GET /deployments lists the last ones");

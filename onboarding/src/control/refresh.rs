@@ -193,6 +193,9 @@ impl ControlPlane {
             .filter(|tenant| tenant.state == TenantState::Applied);
         urgent.extend(unsettled.map(|tenant| tenant.id.clone()));
         urgent.extend(self.0.watched.lock().keys().cloned());
+        refresher
+            .probe
+            .retain(|id| tenants.iter().any(|tenant| tenant.id == id));
         let views = tenants.iter().map(|tenant| &**tenant);
         refresher.probe.ask(&load_balancer, &urgent, views).await;
         self.source(PROBE, Ok(load_balancer));

@@ -21,10 +21,12 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
+pub use self::claims::claim_values;
 pub use self::config::{Auth, JwtConfig, KeySetLocation, TokenSource};
 use self::fetch::{LoadBalancerKeys, PublishedSet};
 use self::key_cache::{KeyCache, KeySource};
 pub use self::refusal::Refusal;
+pub use self::token::Claims;
 use self::token::Token;
 use crate::telemetry::RequestContext;
 use tenantry_process::health::Readiness;
@@ -103,15 +105,29 @@ impl Authenticator {
         let Some(inner) = &self.0 else { return Ok(()) };
         let checked = inner.check(headers, tenant, context).await;
         if let Err(refusal) = &checked {
-            inner
-                .metrics
-                .counter(
-                    "auth_refused_total",
-                    vec![label("reason", refusal.reason())],
-                )
-                .increment(1);
+            inner.count(*refusal);
         }
         checked
+    }
+
+    /// Returns the claims of a valid token, whichever tenant it names; `None` where no tokens are asked for. The subject of a
+    /// token that the issuer signed is the request's actor, also if the token is refused.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the token is missing or not valid.
+    pub async fn claims(
+        &self,
+        headers: &HeaderMap,
+        context: &RequestContext,
+    ) -> Result<Option<Claims>, Refusal> {
+        let Some(inner) = &self.0 else {
+            return Ok(None);
+        };
+        let checked = inner.claims(headers, context).await;
+        if let Err(refusal) = &checked {
+            inner.count(*refusal);
+        }
+        checked.map(Some)
     }
 
     /// Refreshes the key cache in the background. Never returns.
@@ -130,6 +146,16 @@ impl Inner {
         tenant: &TenantId,
         context: &RequestContext,
     ) -> Result<(), Refusal> {
+        let verified = self.claims(headers, context).await?;
+        claims::validate_tenant(&self.config, &verified, tenant)
+    }
+
+    /// The claims of a token that is valid now, for whichever tenant.
+    async fn claims(
+        &self,
+        headers: &HeaderMap,
+        context: &RequestContext,
+    ) -> Result<Claims, Refusal> {
         let token = Token::parse(self.token_in(headers)?)?;
         // Checked before the key lookup: a token of another load balancer must cost no call for its key.
         if let TokenSource::LoadBalancer { signer, .. } = &self.config.source
@@ -145,13 +171,15 @@ impl Inner {
         if let Some(subject) = verified.get("sub").and_then(Value::as_str) {
             context.set_actor(subject);
         }
-        claims::validate(
-            &self.config,
-            &token.header,
-            &verified,
-            tenant,
-            now_seconds(),
-        )
+        claims::validate(&self.config, &token.header, &verified, now_seconds())?;
+        Ok(verified)
+    }
+
+    fn count(&self, refusal: Refusal) {
+        let labels = vec![label("reason", refusal.reason())];
+        self.metrics
+            .counter("auth_refused_total", labels)
+            .increment(1);
     }
 
     fn token_in<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Refusal> {

@@ -18,7 +18,7 @@ use crate::error::ApiError;
 use crate::overload::Shares;
 
 /// Time-out for receiving a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of all large bodies that are being received.
 const RECEIVING_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Largest body that is not counted: a request's head is read into as much memory. So slow clients with large bodies

@@ -192,7 +192,7 @@ pub fn complete(
 }
 
 /// Method and path of each route that a document describes.
-pub(crate) fn route_names(document: &utoipa::openapi::OpenApi) -> BTreeSet<String> {
+pub fn route_names(document: &utoipa::openapi::OpenApi) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (path, item) in &document.paths.paths {
         let methods = [
@@ -208,7 +208,7 @@ pub(crate) fn route_names(document: &utoipa::openapi::OpenApi) -> BTreeSet<Strin
     names
 }
 
-pub(crate) fn to_json(document: &utoipa::openapi::OpenApi) -> Bytes {
+pub fn to_json(document: &utoipa::openapi::OpenApi) -> Bytes {
     serde_json::to_vec(document)
         .expect("texts, numbers and lists serialize")
         .into()

@@ -24,7 +24,6 @@ pub(super) fn validate(
     config: &JwtConfig,
     header: &Header,
     claims: &Claims,
-    tenant: &TenantId,
     now_seconds: f64,
 ) -> Result<(), Refusal> {
     let header_expiry = header.exp.map(Value::from);
@@ -62,6 +61,18 @@ pub(super) fn validate(
     if registered.not_before.is_some_and(is_early) {
         return Err(Refusal::NotYet);
     }
+    Ok(())
+}
+
+/// Validates that the claims name the tenant.
+///
+/// # Errors
+/// [`Refusal::Tenant`].
+pub(super) fn validate_tenant(
+    config: &JwtConfig,
+    claims: &Claims,
+    tenant: &TenantId,
+) -> Result<(), Refusal> {
     if tenant_claim(claims, &config.claim) == Some(tenant.as_str()) {
         Ok(())
     } else {
@@ -100,15 +111,27 @@ fn in_load_balancer_header<'a>(
     }
 }
 
+fn tenant_claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a str> {
+    claim(claims, name)?.as_str()
+}
+
+/// The texts of a claim that has one or a list of them.
+pub fn claim_values(claims: &Claims, name: &str) -> Vec<String> {
+    let texts = match claim(claims, name) {
+        Some(Value::String(one)) => vec![one.as_str()],
+        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
+        _ => vec![],
+    };
+    texts.into_iter().map(str::to_owned).collect()
+}
+
 /// The claim of this name, or the value at this path of names. The whole name has precedence, because claim names may
 /// contain dots (`https://example.com/tenant`).
-fn tenant_claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a str> {
+fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(name) {
-        return value.as_str();
+        return Some(value);
     }
     let mut steps = name.split('.');
     let first = claims.get(steps.next()?)?;
-    steps
-        .try_fold(first, |value, step| value.as_object()?.get(step))?
-        .as_str()
+    steps.try_fold(first, |value, step| value.as_object()?.get(step))
 }

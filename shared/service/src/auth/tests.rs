@@ -172,7 +172,8 @@ impl Authenticator {
 fn check(config: &JwtConfig, key: &Key, text: &str) -> Result<(), Refusal> {
     let token = Token::parse(text)?;
     let verified = token.verify(key)?;
-    claims::validate(config, &token.header, &verified, &tenant(), NOW)
+    claims::validate(config, &token.header, &verified, NOW)?;
+    claims::validate_tenant(config, &verified, &tenant())
 }
 
 #[test]

@@ -27,7 +27,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The claims of a token whose signature is verified.
-pub(super) type Claims = Map<String, Value>;
+pub type Claims = Map<String, Value>;
 
 /// A parsed token that is not verified yet.
 pub(super) struct Token<'a> {
