@@ -19,6 +19,7 @@
 pub mod access;
 pub mod api;
 pub mod callback;
+pub mod console;
 pub mod control;
 mod history;
 pub mod model;

@@ -280,7 +280,6 @@ pub(super) async fn load(
         tenant.as_ref(),
         preview,
         release.as_deref(),
-        context,
     ))
 }
 
@@ -290,7 +289,6 @@ fn view(
     tenant: Option<&TenantView>,
     preview: Option<Result<Preview, ApiError>>,
     release: Option<&str>,
-    context: &Context,
 ) -> View {
     let title = match action {
         Action::Onboard => "Onboard a tenant".to_owned(),
@@ -320,7 +318,7 @@ fn view(
         Some(Ok(preview)) => parts.push(Part::fixed(
             "preview",
             "card",
-            commit(fields, action, &preview, context),
+            commit(fields, action, &preview),
         )),
     }
     View {
@@ -444,7 +442,7 @@ fn back(fields: &Fields, action: Action) -> String {
 }
 
 /// The commit, and the form that makes it.
-fn commit(fields: &Fields, action: Action, preview: &Preview, context: &Context) -> Markup {
+fn commit(fields: &Fields, action: Action, preview: &Preview) -> Markup {
     let key = if fields.key.is_empty() {
         Uuid::now_v7().to_string()
     } else {

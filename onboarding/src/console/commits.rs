@@ -81,7 +81,10 @@ impl Review {
     pub(super) fn start(control: ControlPlane) -> Self {
         let broken = Arc::default();
         let task = tokio::spawn(review(control, Arc::clone(&broken)));
-        Self { broken, _task: AbortOnDropHandle::new(task) }
+        Self {
+            broken,
+            _task: AbortOnDropHandle::new(task),
+        }
     }
 
     /// The newest commit, if it does not lint.
@@ -113,7 +116,10 @@ async fn review(control: ControlPlane, broken: Arc<RwLock<Option<Arc<BrokenCommi
     }
 }
 
-async fn lint_head(control: &ControlPlane, head: &Activity) -> Result<Option<BrokenCommit>, GitError> {
+async fn lint_head(
+    control: &ControlPlane,
+    head: &Activity,
+) -> Result<Option<BrokenCommit>, GitError> {
     let Some(oid) = Oid::parse(&head.commit) else {
         return Ok(None);
     };
@@ -126,5 +132,9 @@ async fn lint_head(control: &ControlPlane, head: &Activity) -> Result<Option<Bro
     .await?;
     let more = findings.len().saturating_sub(MAX_FINDINGS);
     findings.truncate(MAX_FINDINGS);
-    Ok((!findings.is_empty()).then(|| BrokenCommit { commit: head.clone(), findings, more }))
+    Ok((!findings.is_empty()).then(|| BrokenCommit {
+        commit: head.clone(),
+        findings,
+        more,
+    }))
 }

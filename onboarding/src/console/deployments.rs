@@ -55,7 +55,7 @@ pub(super) fn load(fields: &Fields, console: &Console, context: &Context) -> Vie
         Part::live("deployments", "stack", list(&deployments, context)),
     ];
     if context.actor.may(Verb::Deploy) {
-        parts.push(Part::fixed("deploy", "card", form(fields, context)));
+        parts.push(Part::fixed("deploy", "card", form(fields)));
     }
     View {
         status: StatusCode::OK,
@@ -225,7 +225,7 @@ fn figures(figures: &Figures, gate: &Gate) -> Markup {
     }
 }
 
-fn form(fields: &Fields, context: &Context) -> Markup {
+fn form(fields: &Fields) -> Markup {
     let gate = Gate::default();
     let or = |value: &str, default: String| {
         if value.is_empty() {
