@@ -31,7 +31,7 @@ class Saas:
             raise
 
     def address(self, name: str) -> str:
-        found = re.search(rf"^ +{name} +(http://\S+)", self.child.output(), re.M)
+        found = re.search(rf"^ *{name} +(http://\S+)", self.child.output(), re.M)
         assert found, self.child.output()
         return found[1].rstrip("/")
 
