@@ -9,6 +9,8 @@ use tenantry_tenancy::environment::Environment;
 use crate::topology::{App, Topology};
 
 pub(crate) struct Addresses {
+    /// Console and API of the control plane; `None` without `git`.
+    pub(crate) console: Option<SocketAddr>,
     pub(crate) gateway: SocketAddr,
     pub(crate) endpoint: String,
     pub(crate) admin: Option<SocketAddr>,
@@ -31,13 +33,18 @@ pub(crate) fn print(topology: &Topology, addresses: &Addresses) {
 
 fn text(topology: &Topology, addresses: &Addresses) -> String {
     let Addresses {
+        console,
         gateway,
         endpoint,
         admin,
         data,
         repository,
     } = addresses;
-    let mut text = String::from("\nTenantry is ready. Environment of each tenant's apps:\n\n");
+    let mut text = match console {
+        Some(console) => format!("console  http://{console}\n"),
+        None => String::from("console  not available, see the warning above\n"),
+    };
+    text.push_str("\nTenantry is ready. Environment of each tenant's apps:\n\n");
     let mut row = |cells: [&str; 5]| {
         let line = cells.map(|cell| format!("{cell:<12}")).concat();
         writeln!(text, "  {}", line.trim_end()).expect("writing to a string succeeds");
@@ -104,6 +111,7 @@ mod tests {
     #[test]
     fn the_start_message_fits_one_screen_and_names_the_addresses() {
         let addresses = Addresses {
+            console: "127.0.0.1:8090".parse().ok(),
             gateway: "127.0.0.1:8080".parse().unwrap(),
             endpoint: "http://127.0.0.1:4566".to_owned(),
             admin: "127.0.0.1:9090".parse().ok(),
@@ -115,6 +123,10 @@ mod tests {
             text.lines().count() <= 25
                 && text.contains("http://127.0.0.1:9090/")
                 && text.lines().all(|line| line.len() <= 100),
+            "{text}"
+        );
+        assert!(
+            text.starts_with("console  http://127.0.0.1:8090\n"),
             "{text}"
         );
         assert!(text.contains("http://127.0.0.1:8080\n") && text.contains("http://127.0.0.1:4566"));

@@ -9,6 +9,7 @@ use tenantry_process::admin::Admin;
 use tenantry_process::aws::AwsSettings;
 use tenantry_process::config::parse_from;
 use tenantry_process::health::Readiness;
+use tenantry_process::metrics::Metrics;
 use tenantry_process::run::{Worker, upkeep};
 use tenantry_service::Service;
 use tenantry_tenancy::environment::Environment;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::board::requests_in;
 use crate::topology::{App, Target};
 
 /// Age at which the apps read a registration again: Parameter Store is in this process, and a move waits for this time.
@@ -34,6 +36,7 @@ pub(crate) struct Environments {
 struct RunningApp {
     backend: Backend,
     admin: Admin,
+    metrics: Metrics,
     readiness: Readiness,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -131,6 +134,16 @@ impl Environments {
             .map(|running| running.admin.clone())
     }
 
+    /// Returns the requests that an app has answered, and those with 5xx.
+    pub(crate) fn requests(&self, target: &Target) -> Option<(u64, u64)> {
+        let metrics = self
+            .running
+            .lock()
+            .get(target)
+            .map(|app| app.metrics.clone())?;
+        Some(requests_in(&metrics.render(), target.1))
+    }
+
     /// Stops an app that gets no more requests, after its last response. The future ends when the app has stopped.
     pub(crate) fn stop(&self, target: &Target) -> impl Future<Output = ()> + use<> {
         let app = self.running.lock().remove(target);
@@ -182,7 +195,8 @@ fn start(target: &Target, aws: &AwsSettings) -> Result<RunningApp, String> {
             router,
             requests: TaskTracker::new(),
         },
-        admin: Admin::new(readiness.clone(), metrics),
+        admin: Admin::new(readiness.clone(), metrics.clone()),
+        metrics,
         readiness,
         tasks,
         stop,

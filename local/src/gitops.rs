@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use tenantctl::git::GitError;
+use tenantctl::git::{GitError, Oid};
 
 use crate::error::LocalError;
-use crate::repository::{GitopsRepository, REPOSITORY, topology_of};
+use crate::repository::{GitopsRepository, InvalidCommit, REPOSITORY, topology_of};
 use crate::seed;
 use crate::topology::Topology;
 
@@ -16,6 +16,15 @@ pub(crate) struct Gitops {
     /// Path of the repository, below the data folder as given.
     pub(crate) path: Option<PathBuf>,
     _temporary: Option<TempDir>,
+}
+
+/// What is applied at a start.
+pub(crate) struct Start {
+    pub(crate) topology: Topology,
+    /// Its commit; `None` without a repository.
+    pub(crate) commit: Option<Oid>,
+    /// The head, if it is not valid.
+    pub(crate) invalid: Option<(Oid, InvalidCommit)>,
 }
 
 impl Gitops {
@@ -54,28 +63,41 @@ impl Gitops {
     }
 
     /// Returns the topology of the head, or of the last applied commit if the head is not valid.
-    pub(crate) fn desired(&self) -> Result<Topology, LocalError> {
+    pub(crate) fn desired(&self) -> Result<Start, LocalError> {
         let Some(repository) = &self.repository else {
-            return topology_of(&seed::tree())
-                .map_err(|invalid| LocalError::InvalidCommit(invalid.to_string()));
+            let topology = topology_of(&seed::tree())
+                .map_err(|invalid| LocalError::InvalidCommit(invalid.to_string()))?;
+            return Ok(Start {
+                topology,
+                commit: None,
+                invalid: None,
+            });
         };
         let head = repository.head()?;
         match head.topology {
-            Ok(desired) => {
+            Ok(topology) => {
                 repository.save_applied(&head.commit);
-                Ok(desired)
+                Ok(Start {
+                    topology,
+                    commit: Some(head.commit),
+                    invalid: None,
+                })
             }
             Err(invalid) => {
                 let before = repository
                     .last_applied()
-                    .and_then(|applied| applied.topology.ok());
-                let before =
+                    .and_then(|applied| Some((applied.commit, applied.topology.ok()?)));
+                let (commit, topology) =
                     before.ok_or_else(|| LocalError::InvalidCommit(invalid.to_string()))?;
                 tracing::error!(
                     commit = head.commit.short(),
                     "commit not valid, last applied commit stays in force:\n{invalid}"
                 );
-                Ok(before)
+                Ok(Start {
+                    topology,
+                    commit: Some(commit),
+                    invalid: Some((head.commit, invalid)),
+                })
             }
         }
     }

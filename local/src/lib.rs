@@ -5,6 +5,8 @@
 //! router in memory, not over a socket.
 
 mod banner;
+mod board;
+mod console;
 mod data;
 mod environments;
 mod error;
@@ -41,6 +43,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::board::Board;
+use self::console::Console;
 pub use self::data::DataError;
 use self::data::DataFolder;
 use self::environments::{Environments, REGISTRY_REFRESH};
@@ -90,6 +94,10 @@ pub struct Config {
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
 
+    /// Address of the console and of the control plane's API; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
+    pub console_listen: SocketAddr,
+
     /// Name under which clients reach the addresses above, beside IP addresses and localhost; repeat it, or separate by
     /// commas
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -121,6 +129,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     };
     // Bind first: an address in use must not leave a partial start.
     let listener = listen("--listen", config.listen).await?;
+    let console_listener = listen("--console-listen", config.console_listen).await?;
     let admin = match config.admin_listen {
         Some(address) => Some(listen("--admin-listen", address).await?),
         None => None,
@@ -137,11 +146,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         clients: DataClients::new(&aws),
         timing: MOVE_TIMING,
     };
+    let balancer = listener.local_addr().unwrap_or(config.listen);
+    let board = Board::new(
+        Arc::clone(&environments),
+        format!("http://{}", reached_at(balancer)),
+    );
     let plane = Plane::new(
         provisioner,
         Arc::clone(&environments),
         gateway.clone(),
         mover,
+        board.clone(),
     );
     let mut reconciler = Reconciler::new(plane, shutdown.clone());
     // The branch is stamped before it is read: a push in between is then seen as a change.
@@ -149,7 +164,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         .repository
         .clone()
         .map(|repository| (repository.stamp(), repository));
-    reconciler.apply(gitops.desired()?).await?;
+    let start = gitops.desired()?;
+    reconciler.apply(start.topology.clone()).await?;
+    board.applied(start.commit.as_ref(), &start.topology);
+    if let Some((commit, reason)) = &start.invalid {
+        board.invalid(commit, reason);
+    }
 
     let lifecycle = match &gitops.repository {
         Some(repository) => Some(LifecycleWorker::start(
@@ -160,8 +180,19 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         None => None,
     };
 
+    let console = gitops.repository.as_ref().map(|repository| {
+        Console::start(
+            console_listener,
+            repository.repository(),
+            board.clone(),
+            &aws,
+            allowed_hosts.clone(),
+            &shutdown,
+        )
+    });
     let addresses = banner::Addresses {
-        gateway: listener.local_addr().unwrap_or(config.listen),
+        console: console.as_ref().map(|console| console.address),
+        gateway: balancer,
         endpoint: endpoint.url(),
         admin: admin.as_ref().and_then(|admin| admin.local_addr().ok()),
         data: data.as_ref().map(|data| data.folder().into()),
@@ -191,7 +222,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     .await;
     // Otherwise the shutdown waits for the end of idle long polls.
     endpoint.release_long_polls();
-    let drained = drain(following, lifecycle, &environments);
+    let drained = drain(following, lifecycle, console, &environments);
     if tokio::time::timeout(DRAIN_WITHIN, drained).await.is_err() {
         tracing::warn!(
             "shutdown timed out: unfinished messages are delivered again at the next start"
@@ -207,8 +238,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
 async fn drain(
     following: Option<JoinHandle<()>>,
     lifecycle: Option<LifecycleWorker>,
+    console: Option<Console>,
     environments: &Environments,
 ) {
+    if let Some(console) = console {
+        console.drain().await;
+    }
     if let Some(following) = following {
         // A panic of the task was logged when it happened.
         let _ = following.await;
@@ -277,6 +312,19 @@ fn refused(foreign: &ForeignRequest) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(format!("{foreign}\n")));
     *response.status_mut() = foreign.status();
     response
+}
+
+/// An address that a client of this machine can connect to.
+fn reached_at(bound: SocketAddr) -> SocketAddr {
+    match bound {
+        SocketAddr::V4(address) if address.ip().is_unspecified() => {
+            (std::net::Ipv4Addr::LOCALHOST, address.port()).into()
+        }
+        SocketAddr::V6(address) if address.ip().is_unspecified() => {
+            (std::net::Ipv6Addr::LOCALHOST, address.port()).into()
+        }
+        address => address,
+    }
 }
 
 async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, LocalError> {

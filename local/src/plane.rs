@@ -12,6 +12,7 @@ use tenantctl::data::{DataError, drain};
 use tenantry_tenancy::environment::Environment;
 use tenantry_tenancy::tenant::TenantId;
 
+use crate::board::Board;
 use crate::environments::Environments;
 use crate::gateway::Gateway;
 use crate::provision::{ProvisionError, Provisioner, consumer_home};
@@ -29,6 +30,7 @@ struct Inner {
     environments: Arc<Environments>,
     gateway: Gateway,
     mover: Mover,
+    board: Board,
     /// The tenants as they are routed.
     routed: Mutex<BTreeMap<TenantId, TenantSpec>>,
 }
@@ -50,12 +52,14 @@ impl Plane {
         environments: Arc<Environments>,
         gateway: Gateway,
         mover: Mover,
+        board: Board,
     ) -> Self {
         Self(Arc::new(Inner {
             provisioner,
             environments,
             gateway,
             mover,
+            board,
             routed: Mutex::default(),
         }))
     }
@@ -66,6 +70,10 @@ impl Plane {
 
     pub(crate) fn environments(&self) -> &Environments {
         &self.0.environments
+    }
+
+    pub(crate) fn board(&self) -> &Board {
+        &self.0.board
     }
 
     pub(crate) fn mover(&self) -> &Mover {

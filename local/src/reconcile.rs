@@ -297,12 +297,16 @@ impl Reconciler {
                             "commit applied"
                         );
                         repository.save_applied(&commit);
+                        self.plane.board().applied(Some(&commit), &desired);
                     }
                 }
-                Err(invalid) => tracing::error!(
-                    commit = commit.short(),
-                    "commit not valid, last applied commit stays in force:\n{invalid}"
-                ),
+                Err(invalid) => {
+                    tracing::error!(
+                        commit = commit.short(),
+                        "commit not valid, last applied commit stays in force:\n{invalid}"
+                    );
+                    self.plane.board().invalid(&commit, &invalid);
+                }
             }
             last = Some(commit);
         }
@@ -323,6 +327,7 @@ impl Reconciler {
                 Ok(tenants) => return Some(tenants),
                 Err(error) => {
                     tracing::error!(commit = commit.short(), %error, "apply failed, will retry");
+                    self.plane.board().failed(commit, &error);
                 }
             }
             let pause = tokio::time::sleep(RETRY_AFTER);

@@ -26,6 +26,8 @@ pub(crate) struct Topology {
     pub(crate) pools: BTreeMap<Environment, BTreeSet<App>>,
     /// Includes offboarded tenants.
     pub(crate) tenants: BTreeMap<TenantId, TenantSpec>,
+    /// The chart's version of each pool and tenant. Nothing here depends on it; deployments change it.
+    pub(crate) versions: BTreeMap<String, String>,
 }
 
 /// A tenant, as its release defines it.
@@ -81,7 +83,11 @@ impl Topology {
     /// # Errors
     /// The first invalid release: its tenant, tier or pool does not exist.
     pub(crate) fn of(releases: &[Release]) -> Result<Self, InvalidRelease> {
-        let mut topology = Self::default();
+        let version = |release: &Release| (release.tenant.clone(), release.version.clone());
+        let mut topology = Self {
+            versions: releases.iter().map(version).collect(),
+            ..Self::default()
+        };
         let environment = |release: &Release| {
             let invalid_name = |_| {
                 invalid(
@@ -165,6 +171,26 @@ impl Topology {
             placements,
             leave_data: release.leave_data,
         })
+    }
+
+    /// The names of all pools and tenants.
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        self.versions.keys().cloned().collect()
+    }
+
+    /// Whether another topology has the same pool or tenant of this name.
+    pub(crate) fn is_same(&self, other: &Self, name: &str) -> bool {
+        let of = |topology: &Self| {
+            let pool = topology
+                .pools
+                .iter()
+                .find(|(pool, _)| pool.as_str() == name);
+            let tenant = name.parse::<TenantId>().ok();
+            let tenant = tenant.and_then(|tenant| topology.tenants.get(&tenant).cloned());
+            let apps = pool.map(|(_, apps)| apps.clone());
+            (apps, tenant, topology.versions.get(name).cloned())
+        };
+        of(self) == of(other)
     }
 
     /// Every app that runs, with its environment.

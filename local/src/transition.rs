@@ -93,10 +93,14 @@ impl Transitions {
         let (plane, until) = (plane.clone(), stop.clone());
         let mut owners = pools.clone();
         owners.insert(environment.clone());
+        plane.board().moving(&environment);
+        let of = environment.clone();
         let task = tokio::spawn(async move {
-            until
-                .run_until_cancelled(repeat(&plane, &owners, &work))
-                .await;
+            let work = repeat(&plane, &owners, &work);
+            // A transition that is ended early is followed by another one, or by a restart.
+            if until.run_until_cancelled(work).await.is_some() {
+                plane.board().moved(&of);
+            }
         });
         self.running.insert(environment, Running { stop, task });
     }

@@ -12,6 +12,7 @@
 //! | `history`, `operations` | what Git's history says; how far each change is |
 //! | `rollout` | deployments wave by wave, with gates |
 //! | `probe`, `queues` | what answers through the load balancer; queues, messages, redrive |
+//! | `service` | the process: settings, assembly, run |
 //! | `callback` | events to a client's URL or queue |
 //! | `api` | the JSON API and who may call it; `api::App` is the state of the pages, too |
 //! | `access` | who may do what: actors, roles, verbs |
@@ -28,6 +29,7 @@ pub mod platform;
 mod probe;
 pub mod queues;
 pub mod rollout;
+pub mod service;
 
 /// Name of the service.
 pub const NAME: &str = "onboarding-service";

@@ -1,5 +1,7 @@
 //! What is applied: [`Platform`], implemented by `local` over its reconciler and on a cluster over the Kubernetes API.
 
+pub mod kubernetes;
+
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;

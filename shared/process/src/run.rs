@@ -52,6 +52,9 @@ pub type Background = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, ()
 pub enum RunError {
     #[error(transparent)]
     Aws(#[from] AwsSettingsError),
+    /// Settings that cannot work together, or a file that they name; one line that names the variable.
+    #[error("{0}")]
+    Settings(String),
     #[error(
         "{variable}: cannot listen on {address}: {reason}; choose another, or stop the process that uses it"
     )]
@@ -72,7 +75,7 @@ pub enum RunError {
 impl RunError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Aws(_) => EXIT_CONFIG.into(),
+            Self::Aws(_) | Self::Settings(_) => EXIT_CONFIG.into(),
             Self::Listen { .. } | Self::Background(_) | Self::Undrained(_) => ExitCode::FAILURE,
         }
     }

@@ -1,0 +1,355 @@
+//! What is applied, as the control plane reads it: the reconciler and the transitions write it down here.
+//!
+//! Figures are those of the apps' own metrics. Requests of the control plane's probe are left out: they are no tenant's.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_util::future::BoxFuture;
+use onboarding::model::{Blocked, Figures, Time};
+use onboarding::platform::{AppliedTenant, Observed, Platform, Rollout};
+use parking_lot::Mutex;
+use tenantctl::git::Oid;
+use tenantry_tenancy::environment::Environment;
+use tenantry_tenancy::tenant::TenantId;
+use tokio::sync::watch;
+
+use crate::environments::Environments;
+use crate::topology::{App, Target, TenantState, Topology};
+
+/// Shortest time between two samples of the metrics, with few apps and with many.
+const SAMPLE: Duration = Duration::from_secs(1);
+const SAMPLE_OF_MANY: Duration = Duration::from_secs(10);
+const MANY_APPS: usize = 100;
+/// Samples over which rates are computed.
+const RATE_SAMPLES: usize = 5;
+/// Samples over which the share of errors is computed.
+const MAX_SAMPLES: usize = 60;
+
+/// Clones share it.
+#[derive(Clone)]
+pub(crate) struct Board(Arc<Inner>);
+
+struct Inner {
+    environments: Arc<Environments>,
+    load_balancer: String,
+    state: Mutex<State>,
+    samples: Mutex<Samples>,
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    commit: Option<String>,
+    applied: Topology,
+    /// When each release was applied last.
+    since: BTreeMap<String, Time>,
+    /// Environments in a transition.
+    moving: BTreeMap<Environment, Time>,
+    /// Why the head is not applied.
+    blocked: Option<Blocked>,
+}
+
+#[derive(Default)]
+struct Samples {
+    taken: Option<Instant>,
+    by_target: BTreeMap<Target, VecDeque<Sample>>,
+}
+
+#[derive(Clone, Copy)]
+struct Sample {
+    at: Instant,
+    requests: u64,
+    errors: u64,
+}
+
+impl Board {
+    pub(crate) fn new(environments: Arc<Environments>, load_balancer: String) -> Self {
+        Self(Arc::new(Inner {
+            environments,
+            load_balancer,
+            state: Mutex::default(),
+            samples: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }))
+    }
+
+    /// A commit is applied; tenants in a transition follow.
+    pub(crate) fn applied(&self, commit: Option<&Oid>, topology: &Topology) {
+        let mut state = self.0.state.lock();
+        let time = now();
+        let names = topology.names();
+        for name in &names {
+            let is_same = state.applied.is_same(topology, name);
+            let since = state.since.entry(name.clone()).or_insert(time);
+            if !is_same {
+                *since = time;
+            }
+        }
+        state.since.retain(|name, _| names.contains(name));
+        state.applied = topology.clone();
+        state.commit = commit.map(ToString::to_string).or(state.commit.take());
+        state.blocked = None;
+        drop(state);
+        self.changed();
+    }
+
+    /// A commit is not applied: it is not valid.
+    pub(crate) fn invalid(&self, commit: &Oid, reason: &dyn std::fmt::Display) {
+        let short = commit.short();
+        self.blocked(Blocked {
+            code: "broken_commit".to_owned(),
+            reason: format!(
+                "commit {short} is not valid, the last applied commit stays in force: {reason}"
+            ),
+            remedy: format!("correct the file and push, or: git revert {short} && git push"),
+            since: Some(now()),
+            object: None,
+        });
+    }
+
+    /// A commit is not applied yet: provisioning or a start failed.
+    pub(crate) fn failed(&self, commit: &Oid, reason: &dyn std::fmt::Display) {
+        let since = self
+            .0
+            .state
+            .lock()
+            .blocked
+            .as_ref()
+            .and_then(|before| before.since);
+        self.blocked(Blocked {
+            code: "apply_failed".to_owned(),
+            reason: format!("commit {} is being applied again: {reason}", commit.short()),
+            remedy: "see the log of `local`; it tries again by itself".to_owned(),
+            since: since.or(Some(now())),
+            object: None,
+        });
+    }
+
+    fn blocked(&self, blocked: Blocked) {
+        self.0.state.lock().blocked = Some(blocked);
+        self.changed();
+    }
+
+    /// A transition begins: the environment's tenant is not as desired yet.
+    pub(crate) fn moving(&self, environment: &Environment) {
+        self.0
+            .state
+            .lock()
+            .moving
+            .insert(environment.clone(), now());
+        self.changed();
+    }
+
+    /// The transition has ended.
+    pub(crate) fn moved(&self, environment: &Environment) {
+        let mut state = self.0.state.lock();
+        state.moving.remove(environment);
+        state.since.insert(environment.as_str().to_owned(), now());
+        drop(state);
+        self.changed();
+    }
+
+    fn changed(&self) {
+        self.0
+            .changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn observed(&self) -> Observed {
+        self.sample();
+        let state = self.0.state.lock();
+        let mut releases = BTreeMap::new();
+        for (pool, apps) in &state.applied.pools {
+            let targets = apps.iter().map(|app| (pool.clone(), *app)).collect();
+            releases.insert(
+                pool.to_string(),
+                self.release(&state, pool.as_str(), pool, &targets),
+            );
+        }
+        for (id, tenant) in &state.applied.tenants {
+            let targets: BTreeSet<Target> = tenant
+                .placements
+                .iter()
+                .filter(|_| matches!(tenant.state, TenantState::Onboarded { .. }))
+                .map(|(app, placement)| (placement.environment.clone(), *app))
+                .collect();
+            let silo = Environment::Silo(TenantId::clone(id));
+            releases.insert(
+                id.to_string(),
+                self.release(&state, id.as_str(), &silo, &targets),
+            );
+        }
+        Observed {
+            releases,
+            blocked: state.blocked.clone(),
+        }
+    }
+
+    fn release(
+        &self,
+        state: &State,
+        name: &str,
+        own: &Environment,
+        targets: &BTreeSet<Target>,
+    ) -> AppliedTenant {
+        let moving = state.moving.get(own);
+        let since = moving.or_else(|| state.since.get(name)).copied();
+        let rollout = Rollout {
+            current: moving.is_none(),
+            commit: state.commit.clone(),
+            time: since.unwrap_or_else(now),
+            release: state.applied.versions.get(name).cloned(),
+            message: moving.map(|_| {
+                "its apps and data are being moved, or its consumer empties the queue".to_owned()
+            }),
+        };
+        AppliedTenant {
+            rollout: Some(rollout),
+            blocked: None,
+            figures: self.figures(targets),
+        }
+    }
+
+    /// Samples the metrics of all apps, unless that was done a moment ago.
+    fn sample(&self) {
+        let targets = self.0.environments.targets();
+        let pause = if targets.len() > MANY_APPS {
+            SAMPLE_OF_MANY
+        } else {
+            SAMPLE
+        };
+        let mut samples = self.0.samples.lock();
+        if samples.taken.is_some_and(|taken| taken.elapsed() < pause) {
+            return;
+        }
+        let at = Instant::now();
+        samples.taken = Some(at);
+        samples
+            .by_target
+            .retain(|target, _| targets.contains(target));
+        for target in targets {
+            let Some((requests, errors)) = self.0.environments.requests(&target) else {
+                continue;
+            };
+            let of_target = samples.by_target.entry(target).or_default();
+            // An app that started anew counts from zero.
+            if of_target
+                .back()
+                .is_some_and(|last| last.requests > requests)
+            {
+                of_target.clear();
+            }
+            of_target.push_back(Sample {
+                at,
+                requests,
+                errors,
+            });
+            if of_target.len() > MAX_SAMPLES {
+                of_target.pop_front();
+            }
+        }
+    }
+
+    fn figures(&self, targets: &BTreeSet<Target>) -> Figures {
+        let samples = self.0.samples.lock();
+        let (mut rate, mut requests, mut errors) = (0.0, 0_u64, 0_u64);
+        for target in targets {
+            let Some(found) = samples.by_target.get(target) else {
+                continue;
+            };
+            let Some(last) = found.back() else { continue };
+            if let Some(before) = found.iter().rev().nth(RATE_SAMPLES).or(found.front()) {
+                let seconds = last.at.duration_since(before.at).as_secs_f64();
+                if seconds > 0.0 {
+                    #[expect(clippy::cast_precision_loss, reason = "a count of a few seconds")]
+                    let count = (last.requests - before.requests) as f64;
+                    rate += count / seconds;
+                }
+            }
+            if let Some(first) = found.front() {
+                requests += last.requests - first.requests;
+                errors += last.errors.saturating_sub(first.errors);
+            }
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a ratio of counts of a minute")]
+        let error_ratio = (requests > 0).then(|| errors as f64 / requests as f64);
+        Figures {
+            requests_per_second: Some((rate * 10.0).round() / 10.0),
+            error_ratio,
+            restarts: Some(0),
+            ..Figures::default()
+        }
+    }
+}
+
+impl Platform for Board {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    fn observe(&self) -> BoxFuture<'_, Result<Observed, String>> {
+        Box::pin(std::future::ready(Ok(self.observed())))
+    }
+
+    fn changed(&self, within: Duration) -> BoxFuture<'_, ()> {
+        let mut changes = self.0.changes.subscribe();
+        Box::pin(async move {
+            // Over the time, or ended with the board: both mean to read again.
+            let _ = tokio::time::timeout(within, changes.changed()).await;
+        })
+    }
+
+    fn load_balancer(&self) -> Option<String> {
+        Some(self.0.load_balancer.clone())
+    }
+}
+
+/// Requests that an app has answered and those with 5xx, in its metrics. `app` is its path: the probe asks for it by GET.
+pub(crate) fn requests_in(metrics: &str, app: App) -> (u64, u64) {
+    let own = format!("route=\"/{}\"", app.as_str());
+    let probe = format!("route=\"/{}/readiness-probe\"", app.as_str());
+    let (mut requests, mut errors) = (0, 0);
+    for line in metrics
+        .lines()
+        .filter(|line| line.starts_with("http_requests_total{"))
+    {
+        let is_probe =
+            line.contains(&probe) || (line.contains(&own) && line.contains("method=\"GET\""));
+        let Some(count) = line
+            .rsplit(' ')
+            .next()
+            .and_then(|count| count.parse::<u64>().ok())
+        else {
+            continue;
+        };
+        if is_probe {
+            continue;
+        }
+        requests += count;
+        if line.contains("status=\"5") {
+            errors += count;
+        }
+    }
+    (requests, errors)
+}
+
+fn now() -> Time {
+    SystemTime::now().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_tenants_are_counted_and_those_of_the_probe_are_not() {
+        let metrics = "\
+            # TYPE http_requests_total counter\n\
+            http_requests_total{service=\"producer\",environment=\"pool-1\",route=\"/producer\",method=\"GET\",status=\"200\"} 50\n\
+            http_requests_total{service=\"producer\",environment=\"pool-1\",route=\"/producer\",method=\"POST\",status=\"200\"} 7\n\
+            http_requests_total{service=\"producer\",environment=\"pool-1\",route=\"/producer\",method=\"POST\",status=\"503\"} 2\n";
+        assert_eq!(requests_in(metrics, App::Producer), (9, 2));
+    }
+}
