@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::BoxFuture;
-use onboarding::model::{Blocked, Figures, Time};
+use onboarding::model::{AppFigures, Blocked, Figures, Time};
 use onboarding::platform::{AppliedTenant, Observed, Platform, Rollout};
 use parking_lot::Mutex;
 use tenantctl::git::Oid;
@@ -62,6 +62,8 @@ struct Sample {
     at: Instant,
     requests: u64,
     errors: u64,
+    /// Of a consumer: the messages that it has stored.
+    stored: u64,
 }
 
 impl Board {
@@ -233,6 +235,10 @@ impl Board {
             let Some((requests, errors)) = self.0.environments.requests(&target) else {
                 continue;
             };
+            let stored = match &target {
+                (environment, App::Consumer) => self.0.environments.stored(environment),
+                _ => None,
+            };
             let of_target = samples.by_target.entry(target).or_default();
             // An app that started anew counts from zero.
             if of_target
@@ -245,6 +251,7 @@ impl Board {
                 at,
                 requests,
                 errors,
+                stored: stored.unwrap_or_default(),
             });
             if of_target.len() > MAX_SAMPLES {
                 of_target.pop_front();
@@ -255,33 +262,62 @@ impl Board {
     fn figures(&self, targets: &BTreeSet<Target>) -> Figures {
         let samples = self.0.samples.lock();
         let (mut rate, mut requests, mut errors) = (0.0, 0_u64, 0_u64);
+        let mut stored_per_second = None;
+        let mut apps = BTreeMap::new();
         for target in targets {
             let Some(found) = samples.by_target.get(target) else {
                 continue;
             };
-            let Some(last) = found.back() else { continue };
-            if let Some(before) = found.iter().rev().nth(RATE_SAMPLES).or(found.front()) {
-                let seconds = last.at.duration_since(before.at).as_secs_f64();
-                if seconds > 0.0 {
-                    #[expect(clippy::cast_precision_loss, reason = "a count of a few seconds")]
-                    let count = (last.requests - before.requests) as f64;
-                    rate += count / seconds;
-                }
+            let (Some(first), Some(last)) = (found.front(), found.back()) else {
+                continue;
+            };
+            let before = found.iter().rev().nth(RATE_SAMPLES).unwrap_or(first);
+            let seconds = last.at.duration_since(before.at).as_secs_f64();
+            let of_app = per_second(last.requests - before.requests, seconds);
+            rate += of_app;
+            if target.1 == App::Consumer {
+                stored_per_second = Some(per_second(
+                    last.stored.saturating_sub(before.stored),
+                    seconds,
+                ));
             }
-            if let Some(first) = found.front() {
-                requests += last.requests - first.requests;
-                errors += last.errors.saturating_sub(first.errors);
-            }
+            let of_minute = (
+                last.requests - first.requests,
+                last.errors.saturating_sub(first.errors),
+            );
+            requests += of_minute.0;
+            errors += of_minute.1;
+            let figures = AppFigures {
+                requests_per_second: Some(of_app),
+                error_ratio: ratio(of_minute.1, of_minute.0),
+            };
+            apps.insert(target.1.as_str().to_owned(), figures);
         }
-        #[expect(clippy::cast_precision_loss, reason = "a ratio of counts of a minute")]
-        let error_ratio = (requests > 0).then(|| errors as f64 / requests as f64);
         Figures {
             requests_per_second: Some((rate * 10.0).round() / 10.0),
-            error_ratio,
+            error_ratio: ratio(errors, requests),
             restarts: Some(0),
+            stored_per_second,
+            apps,
             ..Figures::default()
         }
     }
+}
+
+/// A rate with one digit after the point; 0 before the second sample.
+fn per_second(count: u64, seconds: f64) -> f64 {
+    if seconds <= 0.0 {
+        return 0.0;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a count of a few seconds")]
+    let rate = count as f64 / seconds;
+    (rate * 10.0).round() / 10.0
+}
+
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "a ratio of counts of a minute")]
+    let ratio = part as f64 / whole as f64;
+    (whole > 0).then_some(ratio)
 }
 
 impl Platform for Board {
@@ -303,6 +339,10 @@ impl Platform for Board {
 
     fn load_balancer(&self) -> Option<String> {
         Some(self.0.load_balancer.clone())
+    }
+
+    fn stored(&self, environment: &str) -> Option<u64> {
+        self.0.environments.stored(&environment.parse().ok()?)
     }
 }
 
@@ -335,6 +375,16 @@ pub(crate) fn requests_in(metrics: &str, app: App) -> (u64, u64) {
     (requests, errors)
 }
 
+/// Messages that a consumer has stored, in its metrics.
+pub(crate) fn stored_in(metrics: &str) -> u64 {
+    let lines = metrics
+        .lines()
+        .filter(|line| line.starts_with("stored_total"));
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
 fn now() -> Time {
     SystemTime::now().into()
 }
@@ -351,5 +401,14 @@ mod tests {
             http_requests_total{service=\"producer\",environment=\"pool-1\",route=\"/producer\",method=\"POST\",status=\"200\"} 7\n\
             http_requests_total{service=\"producer\",environment=\"pool-1\",route=\"/producer\",method=\"POST\",status=\"503\"} 2\n";
         assert_eq!(requests_in(metrics, App::Producer), (9, 2));
+    }
+
+    #[test]
+    fn stored_messages_are_counted() {
+        let metrics = "\
+            # TYPE stored_total counter\n\
+            stored_total{service=\"consumer\",environment=\"pool-1\"} 41\n\
+            stored_bytes{service=\"consumer\"} 7\n";
+        assert_eq!(stored_in(metrics), 41);
     }
 }

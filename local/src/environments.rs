@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::board::requests_in;
+use crate::board::{requests_in, stored_in};
 use crate::topology::{App, Target};
 
 /// Age at which the apps read a registration again: Parameter Store is in this process, and a move waits for this time.
@@ -142,6 +142,13 @@ impl Environments {
             .get(target)
             .map(|app| app.metrics.clone())?;
         Some(requests_in(&metrics.render(), target.1))
+    }
+
+    /// The messages that the environment's consumer has stored since it started.
+    pub(crate) fn stored(&self, environment: &Environment) -> Option<u64> {
+        let target = (environment.clone(), App::Consumer);
+        let metrics = self.running.lock().get(&target)?.metrics.clone();
+        Some(stored_in(&metrics.render()))
     }
 
     /// Stops an app that gets no more requests, after its last response. The future ends when the app has stopped.

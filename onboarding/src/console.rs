@@ -63,6 +63,8 @@ use crate::model::{Activity, TenantView, Time};
 const MAX_CACHED: u64 = 256;
 /// Time limit of what is cached: of listings, histories, parameters and reviews of commits.
 const FRESH: Duration = Duration::from_secs(10);
+/// Age of listings that are read again, where no number says that they changed.
+const UNKNOWN_MILLIS: u64 = 5000;
 /// Pages that are open and live at a time.
 const MAX_STREAMS: usize = 256;
 
@@ -86,7 +88,7 @@ pub struct Console {
     control: ControlPlane,
     client: reqwest::Client,
     answers: Arc<Answers>,
-    /// By tenant, and by a figure that changes with every stored message.
+    /// By tenant, and by a number that changes with every stored message.
     latest: Cache<(String, u64), Latest>,
     review: Arc<Review>,
     /// By tenant, and by the time of its last change.
@@ -156,14 +158,14 @@ impl Console {
     }
 
     /// The tenant's latest messages and charges. They are read again only if a message was stored since, so that a page that is
-    /// open adds no requests to the tenant's own figures.
-    async fn latest(&self, tenant: &TenantView, now: Time) -> Latest {
-        let every_two_seconds = now.millis().unsigned_abs() / 2000;
-        let version = tenant.figures.stored_total.unwrap_or(every_two_seconds);
+    /// open adds no requests to the tenant's own figures. Where that is not known, they are read again after [`UNKNOWN_MILLIS`].
+    async fn latest(&self, tenant: &TenantView) -> Latest {
+        let consumer = tenant.apps.get("consumer");
+        let stored = consumer.and_then(|place| self.control.0.platform.stored(&place.environment));
+        let version = stored.unwrap_or_else(|| now().millis().unsigned_abs() / UNKNOWN_MILLIS);
         let read = Latest::read(self, &tenant.id);
-        self.latest
-            .get_with((tenant.id.clone(), version), read)
-            .await
+        let key = (tenant.id.clone(), version);
+        self.latest.get_with(key, read).await
     }
 
     async fn history(&self, tenant: &TenantView, limit: usize) -> Vec<Activity> {

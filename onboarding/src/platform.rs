@@ -23,4 +23,10 @@ pub trait Platform: Send + Sync + 'static {
 
     /// URL of the load balancer that the probe asks.
     fn load_balancer(&self) -> Option<String>;
+
+    /// A number that changes with each message that the consumer of this environment stores. `None` where it is not known at
+    /// once.
+    fn stored(&self, _environment: &str) -> Option<u64> {
+        None
+    }
 }

@@ -65,7 +65,6 @@ pub(super) fn tenant(number: usize) -> TenantView {
         dead_letters: Some(u64::from(number == 4)),
         restarts: Some(0),
         last_error: is_blocked.then(|| "producer: 503 queue_unavailable".to_owned()),
-        stored_total: Some(1200),
         stored_per_second: Some(3.2),
         apps: ["consumer", "payments", "producer"]
             .map(|app| {

@@ -107,7 +107,7 @@ pub(super) async fn load(
         tenant: &tenant,
         queue: console.control.queue(id).await,
         parameters: console.parameters(&tenant).await,
-        latest: console.latest(&tenant, context.now).await,
+        latest: console.latest(&tenant).await,
         history: console.history(&tenant, HISTORY).await,
         peeked,
     };

@@ -156,8 +156,6 @@ pub struct Figures {
     pub dead_letters: Option<u64>,
     /// Restarts of pods since they were created
     pub restarts: Option<u64>,
-    /// Messages that the consumer of the tenant's environment has stored since it started
-    pub stored_total: Option<u64>,
     /// Messages that the consumer of the tenant's environment stores per second
     pub stored_per_second: Option<f64>,
     /// By app, where the platform counts them apart
