@@ -14,8 +14,8 @@ from saas import Saas
 PAGES = {
     "tenants": "/tenants",
     "tenants-none": "/tenants?q=no-such-tenant",
-    "onboard": "/tenants/new",
-    "onboard-preview": "/tenants/new?tenant=tenant-9&tier=advanced&release=0.0",
+    "onboard": "/onboard",
+    "onboard-preview": "/onboard?tenant=tenant-9&tier=advanced&release=0.0",
     "tenant": "/tenants/tenant-3",
     "tenant-offboard": "/tenants/tenant-3/change?action=offboard",
     "tenant-move": "/tenants/tenant-1/change?action=move&tier=basic",
@@ -59,7 +59,7 @@ def test_a_page_says_the_same_without_javascript(pages: Any, name: str) -> None:
 
 
 def test_the_forms_work_without_javascript(pages: Any, saas: Saas) -> None:
-    page = pages("/tenants/new", java_script_enabled=False)
+    page = pages("/onboard", java_script_enabled=False)
     page.get_by_label("Id", exact=True).fill("tenant-plain")
     page.get_by_label("basic").check()
     page.get_by_role("button", name="Preview the commit").click()

@@ -82,9 +82,13 @@ def test_no_page_runs_a_script_of_its_own_or_is_framed(saas: Saas, path: str) ->
     assert not re.search(r"(?:src|href|action)=\"(?!/|#)", text), "no address of another host"
 
 
-def test_a_form_of_another_site_changes_nothing(saas: Saas) -> None:
-    fields = {"action": "suspend", "tenant": "tenant-2", "csrf": "guessed"}
-    request = urllib.request.Request(saas.console + "/changes", urllib.parse.urlencode(fields).encode())
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}]
+)
+def test_a_form_of_another_site_changes_nothing(saas: Saas, headers: dict[str, str]) -> None:
+    fields = {"action": "suspend", "tenant": "tenant-2"}
+    body = urllib.parse.urlencode(fields).encode()
+    request = urllib.request.Request(saas.console + "/changes", body, headers)
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=30)
     assert refused.value.code == 403
@@ -97,7 +101,7 @@ def test_a_form_of_another_site_changes_nothing(saas: Saas) -> None:
         ("/tenants/no-such-tenant", 404),
         ("/tenants/%3Cscript%3E", 404),
         ("/tenants/tenant-2/change?action=explode", 422),
-        ("/tenants/new?tenant=%00&tier=basic&release=0.0", 422),
+        ("/onboard?tenant=%00&tier=basic&release=0.0", 422),
         ("/tenants?cursor=-1", 400),
         ("/tenants?sort=%3Cscript%3E&tier=gold&state=asleep", 200),
         ("/operations/no-such-operation", 404),

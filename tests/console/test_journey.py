@@ -15,7 +15,7 @@ SERVED_WITHIN = 60_000
 
 
 def onboard(page: Page, saas: Saas, tenant: str, tier: str) -> None:
-    page.goto(saas.console + "/tenants/new")
+    page.goto(saas.console + "/onboard")
     page.get_by_label("Id", exact=True).fill(tenant)
     page.get_by_role("radio", name=re.compile(f"^{tier}")).check()
     page.get_by_role("button", name="Preview the commit").click()
@@ -56,7 +56,7 @@ def test_onboarding_shows_the_commit_first_and_ends_when_the_tenant_answers(page
 def test_an_id_that_is_not_valid_is_refused_with_a_sentence_and_the_form_keeps_its_values(
     page: Page, saas: Saas
 ) -> None:
-    page.goto(saas.console + "/tenants/new")
+    page.goto(saas.console + "/onboard")
     page.get_by_label("Id", exact=True).fill("Tenant_9")
     page.get_by_role("radio", name=re.compile("^basic")).check()
     page.get_by_role("button", name="Preview the commit").click()

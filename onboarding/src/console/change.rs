@@ -345,7 +345,7 @@ fn form(
     release: Option<&str>,
 ) -> Markup {
     let address = match action {
-        Action::Onboard => "/console/tenants/new".to_owned(),
+        Action::Onboard => "/console/onboard".to_owned(),
         _ => format!("/console/tenants/{}/change", fields.tenant),
     };
     let or = |value: &str, default: Option<&str>| {

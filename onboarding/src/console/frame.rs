@@ -33,7 +33,23 @@ pub(super) struct Part {
     class: &'static str,
     /// Whether the live stream replaces the part. A form that a person may be filling in is never replaced.
     pub(super) is_live: bool,
-    pub(super) body: Markup,
+    pub(super) body: Body,
+}
+
+pub(super) enum Body {
+    Whole(Markup),
+    /// A table whose rows the live stream replaces one by one.
+    Table {
+        before: Markup,
+        rows: Vec<Row>,
+        after: Markup,
+    },
+}
+
+/// A row of a table.
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) cells: Markup,
 }
 
 impl Part {
@@ -43,7 +59,7 @@ impl Part {
             id,
             class,
             is_live: true,
-            body,
+            body: Body::Whole(body),
         }
     }
 
@@ -53,14 +69,39 @@ impl Part {
             id,
             class,
             is_live: false,
-            body,
+            body: Body::Whole(body),
         }
     }
 
     /// The element; with `replaces`, the live stream's script puts it in place of the one with the same id.
     pub(super) fn render(&self, replaces: bool) -> Markup {
         html! {
-            section id=(self.id) class=(self.class) hx-swap-oob=[replaces.then_some("morph")] { (self.body) }
+            section id=(self.id) class=(self.class) hx-swap-oob=[replaces.then_some("morph")] {
+                @match &self.body {
+                    Body::Whole(body) => (body),
+                    Body::Table { before, rows, after } => {
+                        table.cards role="table" {
+                            (before)
+                            tbody role="rowgroup" { @for row in rows { (row.render(false)) } }
+                        }
+                        (after)
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Row {
+    /// The element, as [`Part::render`]. A row is no valid element by itself, so it travels in a template.
+    pub(super) fn render(&self, replaces: bool) -> Markup {
+        let row = html! {
+            tr role="row" id=(self.id) hx-swap-oob=[replaces.then_some("morph")] { (self.cells) }
+        };
+        if replaces {
+            html! { template { (row) } }
+        } else {
+            row
         }
     }
 }

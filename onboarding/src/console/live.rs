@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Console;
+use super::frame::{Body, Part, Row};
 use super::page::Page;
 use crate::access::Actor;
 use crate::api::App;
@@ -45,8 +46,7 @@ struct LivePage {
     page: Page,
     events: broadcast::Receiver<crate::model::Event>,
     shutdown: CancellationToken,
-    /// Digest of each part as it was sent.
-    sent: HashMap<&'static str, u64>,
+    sent: Sent,
     rendered: Option<Instant>,
     _slot: OwnedSemaphorePermit,
     _watch: Option<Watch>,
@@ -68,7 +68,7 @@ pub(super) async fn get(
     let live = LivePage {
         events: console.control.subscribe(),
         shutdown: app.shutdown,
-        sent: HashMap::new(),
+        sent: Sent::default(),
         rendered: None,
         _slot: slot,
         _watch: page.tenant().map(|tenant| console.control.watch(tenant)),
@@ -82,6 +82,10 @@ pub(super) async fn get(
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
+
+/// Digests of the parts and rows, as they were sent.
+#[derive(Default)]
+struct Sent(HashMap<String, u64>);
 
 impl LivePage {
     /// Waits for a change, and returns the changed parts. `None` once the process ends.
@@ -118,16 +122,105 @@ impl LivePage {
 
     async fn changes(&mut self) -> String {
         let context = self.console.context(self.actor.clone());
-        let mut changes = String::new();
-        for part in self.page.live_parts(&self.console, &context).await {
+        let parts = self.page.live_parts(&self.console, &context).await;
+        parts.iter().map(|part| self.sent.changes(part)).collect()
+    }
+}
+
+impl Sent {
+    /// Returns what of a part differs from what was sent before: nothing, some rows of a table, or all of it.
+    fn changes(&mut self, part: &Part) -> String {
+        let Body::Table {
+            before,
+            rows,
+            after,
+        } = &part.body
+        else {
             let markup = part.render(true).into_string();
-            let mut hasher = DefaultHasher::new();
-            markup.hash(&mut hasher);
-            let digest = hasher.finish();
-            if self.sent.insert(part.id, digest) != Some(digest) {
-                changes += &markup;
-            }
+            return if self.is_new(part.id, &markup) {
+                markup
+            } else {
+                String::new()
+            };
+        };
+        let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+        let is_other_table = self.is_new(part.id, &(&before.0, ids, &after.0));
+        let changed: Vec<&Row> = rows
+            .iter()
+            .filter(|row| self.is_new(&row.id, &row.cells.0))
+            .collect();
+        if is_other_table {
+            part.render(true).into_string()
+        } else {
+            changed
+                .iter()
+                .map(|row| row.render(true).into_string())
+                .collect()
         }
-        changes
+    }
+
+    fn is_new(&mut self, id: &str, content: &impl Hash) -> bool {
+        let mut hasher = DefaultHasher::new();
+        content.hash(&mut hasher);
+        let digest = hasher.finish();
+        self.0.insert(id.to_owned(), digest) != Some(digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use maud::html;
+
+    use super::*;
+
+    fn table(rows: &[(&str, &str)]) -> Part {
+        let rows = rows
+            .iter()
+            .map(|(id, cell)| Row {
+                id: (*id).to_owned(),
+                cells: html! { td { (cell) } },
+            })
+            .collect();
+        Part {
+            body: Body::Table {
+                before: html! {},
+                rows,
+                after: html! {},
+            },
+            ..Part::live("tenants", "card", html! {})
+        }
+    }
+
+    #[test]
+    fn a_part_is_sent_only_if_it_changed() {
+        let mut sent = Sent::default();
+        let part = |text: &str| Part::live("state", "card", html! { (text) });
+        assert!(sent.changes(&part("one")).contains("one"));
+        assert_eq!(sent.changes(&part("one")), "");
+        assert!(
+            sent.changes(&part("two"))
+                .contains(r#"hx-swap-oob="morph""#)
+        );
+    }
+
+    #[test]
+    fn of_a_table_only_the_changed_rows_are_sent() {
+        let mut sent = Sent::default();
+        let first = sent.changes(&table(&[("a", "1"), ("b", "1")]));
+        assert!(
+            first.starts_with("<section") && first.contains("tbody"),
+            "{first}"
+        );
+        let second = sent.changes(&table(&[("a", "1"), ("b", "2")]));
+        assert_eq!(
+            second,
+            r#"<template><tr role="row" id="b" hx-swap-oob="morph"><td>2</td></tr></template>"#
+        );
+        let third = sent.changes(&table(&[("b", "2"), ("a", "1")]));
+        assert!(
+            third.starts_with("<section"),
+            "another order is another table: {third}"
+        );
+        assert_eq!(sent.changes(&table(&[("b", "2"), ("a", "1")])), "");
     }
 }

@@ -49,7 +49,7 @@ impl Page {
         let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         Ok(match segments[..] {
             [] | ["tenants"] => Self::Tenants(query(uri)?),
-            ["tenants", "new"] => Self::Change(change::Fields::onboarding(query(uri)?)),
+            ["onboard"] => Self::Change(change::Fields::onboarding(query(uri)?)),
             ["tenants", id] => Self::Tenant(id.to_owned(), query(uri)?),
             ["tenants", id, "change"] => Self::Change(change::Fields::of(id, query(uri)?)),
             ["pools"] => Self::Pools,

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::Console;
-use super::frame::{Part, Section, View, query_value};
+use super::frame::{Body, Part, Row, Section, View, query_value};
 use super::page::Context;
 use super::parts::{age, count, maybe, none, rate, tenant_badge, tenant_state};
 use crate::access::Verb;
@@ -216,7 +216,7 @@ fn view(filter: &Filter, listed: Listed, context: &Context) -> View {
         h1 { "Tenants" }
         span.grow {}
         @if context.actor.may(Verb::Onboard) {
-            a.button.main href="/console/tenants/new" { "Onboard a tenant" }
+            a.button.main href="/console/onboard" { "Onboard a tenant" }
         }
     };
     View {
@@ -226,7 +226,7 @@ fn view(filter: &Filter, listed: Listed, context: &Context) -> View {
         parts: vec![
             Part::fixed("head", "head", head),
             Part::fixed("filter", "filter", filter_form(filter)),
-            Part::live("tenants", "card", table(filter, &listed)),
+            table(filter, &listed),
         ],
     }
 }
@@ -259,26 +259,14 @@ fn filter_form(filter: &Filter) -> Markup {
     }
 }
 
-fn table(filter: &Filter, listed: &Listed) -> Markup {
+fn table(filter: &Filter, listed: &Listed) -> Part {
     let Listed {
         tenants,
         total,
         all,
     } = listed;
     let (first, last) = (filter.cursor + 1, filter.cursor + tenants.len());
-    html! {
-        @if tenants.is_empty() {
-            p.empty {
-                @if *all == 0 { "No tenant yet. Onboard the first one." }
-                @else { "No tenant matches. " a href="/console/tenants" { "Show all " (count(all)) } "." }
-            }
-        } @else {
-            table.cards role="table" {
-                caption.hidden-text { "Tenants, their environments, states and figures" }
-                thead role="rowgroup" { tr role="row" { (heads(filter)) } }
-                tbody role="rowgroup" { @for tenant in tenants { (row(tenant)) } }
-            }
-        }
+    let pages = html! {
         footer.pages {
             span {
                 @if tenants.is_empty() { "0" } @else { (count(first)) " to " (count(last)) }
@@ -292,6 +280,29 @@ fn table(filter: &Filter, listed: &Listed) -> Markup {
                 a href=(filter.href(&filter.sort, &filter.order, last)) rel="next" { "Next" }
             }
         }
+    };
+    if tenants.is_empty() {
+        let none = html! {
+            p.empty {
+                @if *all == 0 { "No tenant yet. Onboard the first one." }
+                @else { "No tenant matches. " a href="/console/tenants" { "Show all " (count(all)) } "." }
+            }
+            (pages)
+        };
+        return Part::live("tenants", "card", none);
+    }
+    let before = html! {
+        caption.hidden-text { "Tenants, their environments, states and figures" }
+        thead role="rowgroup" { tr role="row" { (heads(filter)) } }
+    };
+    let rows = tenants.iter().map(|tenant| row(tenant)).collect();
+    Part {
+        body: Body::Table {
+            before,
+            rows,
+            after: pages,
+        },
+        ..Part::live("tenants", "card", html! {})
     }
 }
 
@@ -314,27 +325,29 @@ fn heads(filter: &Filter) -> Markup {
     }
 }
 
-fn row(tenant: &TenantView) -> Markup {
+fn row(tenant: &TenantView) -> Row {
     let figures = &tenant.figures;
-    html! {
-        tr role="row" id={ "row-" (tenant.id) } {
-            th scope="row" role="rowheader" {
-                a href={ "/console/tenants/" (tenant.id) } { (tenant.id) }
-            }
-            td role="cell" data-label="Tier" { (tenant.tier) }
-            td role="cell" { (places(tenant)) }
-            td role="cell" data-label="Release" { (tenant.release) }
-            td role="cell" {
-                (tenant_badge(tenant))
-                @if let Some(blocked) = &tenant.blocked { span.reason { (blocked.reason) } }
-            }
-            (number("Requests/s", figures.requests_per_second.map(rate)))
-            (number("Queue", figures.queue_depth.map(count)))
-            (number("Oldest", figures.oldest_message_seconds.map(age)))
-            td role="cell" data-label="Last error" {
-                @if let Some(error) = &figures.last_error { span.error { (error) } } @else { (none()) }
-            }
+    let cells = html! {
+        th scope="row" role="rowheader" {
+            a href={ "/console/tenants/" (tenant.id) } { (tenant.id) }
         }
+        td role="cell" data-label="Tier" { (tenant.tier) }
+        td role="cell" { (places(tenant)) }
+        td role="cell" data-label="Release" { (tenant.release) }
+        td role="cell" {
+            (tenant_badge(tenant))
+            @if let Some(blocked) = &tenant.blocked { span.reason { (blocked.reason) } }
+        }
+        (number("Requests/s", figures.requests_per_second.map(rate)))
+        (number("Queue", figures.queue_depth.map(count)))
+        (number("Oldest", figures.oldest_message_seconds.map(age)))
+        td role="cell" data-label="Last error" {
+            @if let Some(error) = &figures.last_error { span.error { (error) } } @else { (none()) }
+        }
+    };
+    Row {
+        id: format!("row-{}", tenant.id),
+        cells,
     }
 }
 
