@@ -57,7 +57,7 @@ use self::tenant::Latest;
 use crate::access::Actor;
 use crate::api::App;
 use crate::control::{ControlPlane, now};
-use crate::model::{Activity, TenantView, Time};
+use crate::model::{Activity, TenantView};
 
 /// Entries of each cache.
 const MAX_CACHED: u64 = 256;

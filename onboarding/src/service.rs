@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::NAME;
 use crate::api::{self, Access, App, RoleConfig};
 use crate::callback::Callbacks;
+use crate::console;
 use crate::control::{ControlPlane, Settings, Timing};
 use crate::platform::kubernetes::Kubernetes;
 
@@ -163,17 +164,12 @@ pub fn assemble(
         access,
         shutdown: shutdown.clone(),
     };
-    let console = console(&control);
+    let console = console::router(control.clone());
     Assembled {
         router: api::router(app, console, metrics, proxies),
         background: Box::pin(control.clone().run(read, shutdown)),
         control,
     }
-}
-
-/// The console's routes.
-fn console(_control: &ControlPlane) -> Router<App> {
-    Router::new()
 }
 
 /// Runs the service on a cluster until the token is canceled and all work is finished.

@@ -63,6 +63,26 @@ impl Part {
         }
     }
 
+    /// A live table.
+    pub(super) const fn table(
+        id: &'static str,
+        class: &'static str,
+        before: Markup,
+        rows: Vec<Row>,
+        after: Markup,
+    ) -> Self {
+        Self {
+            id,
+            class,
+            is_live: true,
+            body: Body::Table {
+                before,
+                rows,
+                after,
+            },
+        }
+    }
+
     /// A part that stays as it was loaded.
     pub(super) const fn fixed(id: &'static str, class: &'static str, body: Markup) -> Self {
         Self {

@@ -181,14 +181,7 @@ mod tests {
                 cells: html! { td { (cell) } },
             })
             .collect();
-        Part {
-            body: Body::Table {
-                before: html! {},
-                rows,
-                after: html! {},
-            },
-            ..Part::live("tenants", "card", html! {})
-        }
+        Part::table("tenants", "card", html! {}, rows, html! {})
     }
 
     #[test]

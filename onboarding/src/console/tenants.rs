@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::Console;
-use super::frame::{Body, Part, Row, Section, View, query_value};
+use super::frame::{Part, Row, Section, View, query_value};
 use super::page::Context;
 use super::parts::{age, count, maybe, none, rate, tenant_badge, tenant_state};
 use crate::access::Verb;
@@ -296,14 +296,7 @@ fn table(filter: &Filter, listed: &Listed) -> Part {
         thead role="rowgroup" { tr role="row" { (heads(filter)) } }
     };
     let rows = tenants.iter().map(|tenant| row(tenant)).collect();
-    Part {
-        body: Body::Table {
-            before,
-            rows,
-            after: pages,
-        },
-        ..Part::live("tenants", "card", html! {})
-    }
+    Part::table("tenants", "card", before, rows, pages)
 }
 
 fn heads(filter: &Filter) -> Markup {
