@@ -30,6 +30,7 @@ use crate::lifecycle::CONTROL_PLANE;
 
 /// The sources are in this process, so reading them often costs little.
 const TIMING: Timing = Timing {
+    idle_tick: Duration::from_secs(10),
     tick: Duration::from_secs(1),
     open_tick: Duration::from_millis(200),
     fetch: Duration::from_millis(500),

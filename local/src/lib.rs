@@ -22,7 +22,7 @@ mod topology;
 mod transition;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +59,8 @@ use self::reconcile::Reconciler;
 
 /// Connections of the load balancer, and of the admin address.
 const MAX_CONNECTIONS: usize = 4096;
+/// Default address of the console.
+const CONSOLE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
 /// Time limit of the shutdown.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -94,9 +96,10 @@ pub struct Config {
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
 
-    /// Address of the console and of the control plane's API; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
-    pub console_listen: SocketAddr,
+    /// Address of the console and of the control plane's API; port 0 takes a free one [default: 127.0.0.1:8090, or a free
+    /// port if that is in use]
+    #[arg(long, value_name = "ADDRESS")]
+    pub console_listen: Option<SocketAddr>,
 
     /// Name under which clients reach the addresses above, beside IP addresses and localhost; repeat it, or separate by
     /// commas
@@ -129,7 +132,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     };
     // Bind first: an address in use must not leave a partial start.
     let listener = listen("--listen", config.listen).await?;
-    let console_listener = listen("--console-listen", config.console_listen).await?;
+    let console_listener = match config.console_listen {
+        Some(address) => listen("--console-listen", address).await?,
+        None => listen_on_default().await?,
+    };
     let admin = match config.admin_listen {
         Some(address) => Some(listen("--admin-listen", address).await?),
         None => None,
@@ -312,6 +318,14 @@ fn refused(foreign: &ForeignRequest) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(format!("{foreign}\n")));
     *response.status_mut() = foreign.status();
     response
+}
+
+/// The console's default address, or a free port: a second `local` on this machine has a console, too.
+async fn listen_on_default() -> Result<TcpListener, LocalError> {
+    match TcpListener::bind(CONSOLE).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => listen("--console-listen", SocketAddr::new(CONSOLE.ip(), 0)).await,
+    }
 }
 
 /// An address that a client of this machine can connect to.

@@ -1,4 +1,4 @@
-//! The test API under `/_localaws/`: call counts, sessions, fault rules, the leading-keys rule, health.
+//! The test API under `/_localaws/`: call counts, sessions, fault rules, the leading-keys rule, messages, health.
 
 use hyper::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
@@ -18,6 +18,9 @@ pub(crate) fn handle(
     body: &[u8],
 ) -> Reply {
     let get = method == Method::GET;
+    if let Some(queue) = path.strip_prefix("messages/").filter(|_| get) {
+        return messages(app, queue);
+    }
     match path {
         "health" if get => health(app),
         "calls" if get => json_reply(StatusCode::OK, &json!(app.calls.snapshot())),
@@ -52,9 +55,25 @@ pub(crate) fn handle(
         ),
         _ => json_reply(
             StatusCode::NOT_FOUND,
-            &json!({"msg": "unknown path; use health, calls, principals, faults, leading-keys or session"}),
+            &json!({"msg": "unknown path; use health, calls, principals, faults, leading-keys, messages/QUEUE/LIMIT or session"}),
         ),
     }
+}
+
+/// The oldest messages of a queue, without receiving them: `QUEUE/LIMIT`.
+fn messages(app: &App, path: &str) -> Reply {
+    let (queue, limit) = path.split_once('/').unwrap_or((path, "10"));
+    let shown = limit
+        .parse()
+        .ok()
+        .and_then(|limit| app.sqs.peek(queue, limit));
+    shown.map_or_else(
+        || {
+            let msg = "no such queue; use messages/QUEUE/LIMIT, with the queue's name and a number";
+            json_reply(StatusCode::NOT_FOUND, &json!({ "msg": msg }))
+        },
+        |shown| json_reply(StatusCode::OK, &shown),
+    )
 }
 
 fn health(app: &App) -> Reply {

@@ -9,7 +9,7 @@
 //!
 //! For tests it counts calls per action and per session, injects faults, and can restrict sessions to their partition:
 //! `/_localaws/calls`, `/_localaws/principals`, `/_localaws/faults`, `/_localaws/leading-keys`, `/_localaws/health` and
-//! `/_localaws/session`.
+//! `/_localaws/session`. `/_localaws/messages/QUEUE/LIMIT` shows messages without receiving them.
 
 mod admin;
 mod app;

@@ -67,7 +67,9 @@ pub(crate) struct Inner {
 /// How often the control plane reads its sources.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// Pause between two refreshes, unless the platform reports a change.
+    /// Pause between two refreshes while nobody watches, unless the platform reports a change.
+    pub idle_tick: Duration,
+    /// Pause between two refreshes while a page is open.
     pub tick: Duration,
     /// Pause between two refreshes while an operation is open.
     pub open_tick: Duration,

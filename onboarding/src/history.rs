@@ -8,7 +8,6 @@ use tenantctl::apply::Recorded;
 use tenantctl::git::LogEntry;
 use tenantctl::layout;
 use tenantctl::status::{ChangeOf, Time};
-use tenantctl::tree::RepoPath;
 
 use crate::model::Activity;
 
@@ -100,7 +99,12 @@ pub(crate) fn commit(position: u64, entry: LogEntry) -> Commit {
     let recorded = Recorded::read(&entry.message);
     let subject = entry.message.lines().next().unwrap_or_default();
     let actor = recorded.actor.as_ref();
-    let tenants: BTreeSet<String> = entry.paths.iter().filter_map(release_of).collect();
+    let tenants: BTreeSet<String> = entry
+        .paths
+        .iter()
+        .filter_map(layout::release_of)
+        .map(str::to_owned)
+        .collect();
     let activity = Activity {
         commit: entry.commit.to_string(),
         time: Time::of_seconds(entry.seconds),
@@ -114,13 +118,6 @@ pub(crate) fn commit(position: u64, entry: LogEntry) -> Commit {
         activity,
         recorded,
     }
-}
-
-/// The tenant or pool whose file this is.
-fn release_of(path: &RepoPath) -> Option<String> {
-    let is_release = path.is_in(&layout::tenants()) || path.is_in(&layout::pools());
-    let stem = path.yaml_stem().filter(|_| is_release)?;
-    (path.file_name() != layout::KUSTOMIZATION).then(|| stem.to_owned())
 }
 
 #[cfg(test)]

@@ -253,7 +253,7 @@ impl Queues {
         let Some(endpoint) = &self.endpoint else {
             return Ok(None);
         };
-        let url = format!("{endpoint}/_localaws/messages?queue={queue}&limit={limit}");
+        let url = format!("{endpoint}/_localaws/messages/{queue}/{limit}");
         let failed = |error: reqwest::Error| error.without_url().to_string();
         let response = self.client.get(url).send().await.map_err(failed)?;
         if response.status() != 200 {

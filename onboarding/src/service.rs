@@ -202,12 +202,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         config.load_balancer_url.clone(),
         config.prometheus_url.clone(),
     );
-    let platform = platform.await.map_err(RunError::Settings)?;
+    let platform = platform.map_err(RunError::Settings)?;
     let settings = Settings {
         repository,
         platform: Arc::new(platform),
         aws,
         timing: Timing {
+            idle_tick: config.read_seconds,
             tick: config.read_seconds,
             open_tick: config.read_seconds.min(Duration::from_secs(2)),
             fetch: config.read_seconds,

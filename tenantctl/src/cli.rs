@@ -15,6 +15,7 @@ mod progress;
 mod purge;
 mod repository;
 mod settle;
+mod status;
 mod work;
 
 use std::process::ExitCode;
@@ -56,6 +57,7 @@ fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Change(change) => change::run(&global, change),
         Command::Diff { change } => change::diff(&global, change),
         Command::List { tier } => list::run(&global, tier),
+        Command::Status(arguments) => status::run(&global, &arguments),
         Command::Lint => lint::run(&global),
         Command::Settle {
             tenant,

@@ -89,6 +89,13 @@ pub fn tombstone(tenant: &TenantId) -> RepoPath {
     path(format_args!("tenants/{OFFBOARDED}/{tenant}.yaml"))
 }
 
+/// The tenant or pool whose file this is.
+pub fn release_of(path: &RepoPath) -> Option<&str> {
+    let is_release = path.is_in(&tenants()) || path.is_in(&pools());
+    let stem = path.yaml_stem().filter(|_| is_release)?;
+    (path.file_name() != KUSTOMIZATION).then_some(stem)
+}
+
 pub(crate) fn kustomization(folder: &RepoPath) -> RepoPath {
     folder
         .join(KUSTOMIZATION)

@@ -4,10 +4,12 @@
 //! [`blocked`] turns conditions of Kubernetes objects into a reason and the command that mends it. Nothing here opens a socket.
 
 pub mod blocked;
+mod gather;
 mod model;
 mod time;
 mod view;
 
+pub use self::gather::Gather;
 pub use self::model::{
     AppFigures, AppPlace, Applied, Blocked, Desired, Figures, PoolView, ProbedApp, Serving,
     TenantState, TenantView,

@@ -91,6 +91,13 @@ impl Queue {
         }
     }
 
+    /// The messages by age, oldest first.
+    pub(crate) fn oldest(&self) -> impl Iterator<Item = &QueuedMessage> {
+        self.by_age
+            .iter()
+            .filter_map(|(_, seq)| self.messages.get(seq))
+    }
+
     /// Returns the change that stores the queue's attributes and tags.
     pub(crate) fn as_change(&self) -> QueueChange {
         QueueChange::PutQueue {

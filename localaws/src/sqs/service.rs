@@ -3,14 +3,28 @@
 //! A transaction holds the state's lock while the core decides, submits the changes to the store and wakes waiting
 //! receives. It returns once the changes are on disk. The lock is never held across an await.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{core::Core, error::SqsResult, move_tasks::MoveTasks, names::QueueId, wait::WaitIndex};
+use super::{
+    attributes::AttributeData,
+    core::Core,
+    error::SqsResult,
+    message::MessageState,
+    move_tasks::MoveTasks,
+    names::{QueueId, QueueName},
+    wait::WaitIndex,
+};
 use crate::{faults::EntryFaults, protocol::now_ms, store::Store};
+
+/// Messages shown at a time.
+const PEEKED_MAX: usize = 100;
 
 /// The queue service of one endpoint. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -91,6 +105,34 @@ impl Sqs {
     pub(crate) fn stop(&self) {
         self.release_long_polls();
         self.shared.shutdown.cancel();
+    }
+
+    /// The oldest messages of a queue as JSON, and when the oldest was sent. Nothing changes.
+    pub(crate) fn peek(&self, queue: &str, limit: usize) -> Option<Value> {
+        let name = QueueName::parse(queue).ok()?;
+        let state = self.state();
+        let queue = state.core.queue(state.core.find(&name).ok()?)?;
+        let oldest = queue.oldest().next().map(|message| message.payload.sent_ms);
+        let shown = queue.oldest().take(limit.min(PEEKED_MAX)).map(|message| {
+            let payload = &message.payload;
+            let text = |value: &AttributeData| match value {
+                AttributeData::Text(text) => text.clone(),
+                AttributeData::Binary(bytes) => BASE64_STANDARD.encode(bytes),
+            };
+            let attributes = payload.attributes.iter();
+            let attributes: BTreeMap<&String, String> = attributes
+                .map(|(name, attribute)| (name, text(&attribute.value)))
+                .collect();
+            json!({
+                "message_id": payload.id,
+                "sent_ms": payload.sent_ms,
+                "receive_count": message.receives.count,
+                "in_flight": matches!(message.state, MessageState::InFlight { .. }),
+                "body": payload.body,
+                "attributes": attributes,
+            })
+        });
+        Some(json!({ "oldest_sent_ms": oldest, "messages": shown.collect::<Vec<_>>() }))
     }
 
     /// Cancelled once receives must not wait any more.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tenantctl::git::{LogEntry, Oid, on_blocking_thread};
 use tenantctl::release::{Release, ReleaseError, releases};
@@ -71,13 +71,7 @@ pub(super) async fn run(control: ControlPlane, read: Condition) {
         if has_read && read.set(true) {
             tracing::info!("state read: repository and platform answered");
         }
-        let timing = control.0.timing;
-        let is_open = control.read(|state| state.operations.open_tenants().next().is_some());
-        let pause = if is_open {
-            timing.open_tick
-        } else {
-            timing.tick
-        };
+        let pause = control.pause();
         tokio::select! {
             () = control.0.platform.changed(pause) => {}
             () = control.0.wake.notified() => {}
@@ -86,6 +80,22 @@ pub(super) async fn run(control: ControlPlane, read: Condition) {
 }
 
 impl ControlPlane {
+    /// The pause until the next refresh: short while something is open, longer while a page is, long while nobody waits.
+    fn pause(&self) -> Duration {
+        let timing = self.0.timing;
+        let is_open = self.read(|state| {
+            let mut tenants = state.operations.open_tenants();
+            tenants.next().is_some() || state.deployments.open_tenants().next().is_some()
+        });
+        if is_open {
+            timing.open_tick
+        } else if self.0.events.receiver_count() > 0 || !self.0.watched.lock().is_empty() {
+            timing.tick
+        } else {
+            timing.idle_tick
+        }
+    }
+
     /// Reads every source once. Returns whether the repository and the platform answered.
     async fn refresh(&self) -> bool {
         let mut refresher = self.0.refresher.lock().await;
@@ -305,6 +315,17 @@ impl ControlPlane {
                     &mut view.figures,
                     environment.and_then(|name| state.queues.get(name)),
                 );
+                let producer = view
+                    .apps
+                    .get("producer")
+                    .map(|place| place.environment.as_str());
+                let pool = producer.and_then(|pool| observed.releases.get(pool));
+                if let Some(pool) = pool.filter(|_| producer != Some(name.as_str())) {
+                    let (figures, pool) = (&mut view.figures, &pool.figures);
+                    figures.requests_per_second =
+                        figures.requests_per_second.or(pool.requests_per_second);
+                    figures.error_ratio = figures.error_ratio.or(pool.error_ratio);
+                }
                 tenants.insert(name.clone(), view);
             }
             let mut events = Vec::new();

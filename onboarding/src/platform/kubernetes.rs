@@ -1,22 +1,287 @@
-//! What is applied on a cluster.
+//! What is applied on a cluster, by the Kubernetes API, and figures by Prometheus. It lists and never writes.
+//!
+//! Seven lists are all that is read, so the HTTP client that is linked anyway reads them: a client library of Kubernetes would
+//! bring 36 crates more.
+//!
+//! Objects are read page by page and reduced to what [`Gather`] keeps, so that memory does not grow with the size of objects.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tenantctl::status::Gather;
 
 use super::{Observed, Platform};
 
-pub(crate) struct Kubernetes {
+/// Objects of one page.
+const PAGE: u32 = 50;
+/// Pages of one list: more is a defect of the server.
+const MAX_PAGES: usize = 2_000;
+/// Longest wait for one page, and for Prometheus.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Label of everything that the tenant chart makes.
+const OURS: &str = "app.kubernetes.io/part-of=tenantry";
+
+/// Folder of the pod's account.
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// One page of a list.
+#[derive(Deserialize)]
+struct List {
+    metadata: ListMetadata,
+    items: Vec<Map<String, Value>>,
+}
+
+#[derive(Deserialize)]
+struct ListMetadata {
+    #[serde(rename = "continue")]
+    next: Option<String>,
+}
+
+/// Kind, path of the list, and whether only objects of the tenant chart are read.
+const LISTS: [(&str, &str, bool); 7] = [
+    (
+        "GitRepository",
+        "/apis/source.toolkit.fluxcd.io/v1/namespaces/flux-system/gitrepositories",
+        false,
+    ),
+    (
+        "Kustomization",
+        "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations",
+        false,
+    ),
+    (
+        "HelmRelease",
+        "/apis/helm.toolkit.fluxcd.io/v2/namespaces/flux-tenants/helmreleases",
+        false,
+    ),
+    (
+        "HelmChart",
+        "/apis/source.toolkit.fluxcd.io/v1/helmcharts",
+        false,
+    ),
+    (
+        "Terraform",
+        "/apis/infra.contrib.fluxcd.io/v1alpha2/terraforms",
+        false,
+    ),
+    ("Deployment", "/apis/apps/v1/deployments", true),
+    ("Pod", "/api/v1/pods", true),
+];
+
+/// Figures of each environment, and the queries that give them.
+const QUERIES: [(Figure, &str); 3] = [
+    (
+        Figure::Requests,
+        "sum by (environment) (rate(http_requests_total[5m]))",
+    ),
+    (
+        Figure::Errors,
+        "sum by (environment) (rate(http_requests_total{status=~\"5..\"}[5m])) / sum by (environment) (rate(http_requests_total[5m]))",
+    ),
+    (
+        Figure::Age,
+        "histogram_quantile(0.99, sum by (environment, le) (rate(queue_lag_seconds_bucket[5m])))",
+    ),
+];
+
+#[derive(Clone, Copy)]
+enum Figure {
+    Requests,
+    Errors,
+    Age,
+}
+
+/// The cluster that this process runs on.
+pub struct Kubernetes {
+    server: String,
+    client: reqwest::Client,
     load_balancer: Option<String>,
+    prometheus: Option<String>,
+    /// Asks Prometheus.
+    plain: reqwest::Client,
 }
 
 impl Kubernetes {
-    pub(crate) async fn in_cluster(
+    /// Reads where the API of the pod's cluster is.
+    ///
+    /// # Errors
+    /// One sentence: the process runs outside of a cluster, or without a token.
+    pub fn in_cluster(
         load_balancer: Option<String>,
-        _prometheus: Option<String>,
+        prometheus: Option<String>,
     ) -> Result<Self, String> {
-        Ok(Self { load_balancer })
+        let variable = |name: &str| {
+            std::env::var(name)
+                .map_err(|_| format!("{name} is not set: run in a pod of the cluster"))
+        };
+        let (host, port) = (
+            variable("KUBERNETES_SERVICE_HOST")?,
+            variable("KUBERNETES_SERVICE_PORT")?,
+        );
+        let server = if host.contains(':') {
+            format!("https://[{host}]:{port}")
+        } else {
+            format!("https://{host}:{port}")
+        };
+        let authority = std::fs::read(format!("{ACCOUNT}/ca.crt"));
+        let authority = authority.map_err(|error| {
+            format!(
+                "{ACCOUNT}/ca.crt cannot be read: {error}; set automountServiceAccountToken: true"
+            )
+        })?;
+        Self::at(server, &authority, load_balancer, prometheus)
     }
+
+    /// Reads the API of this server, whose certificate this authority has signed.
+    fn at(
+        server: String,
+        authority: &[u8],
+        load_balancer: Option<String>,
+        prometheus: Option<String>,
+    ) -> Result<Self, String> {
+        let wrong = |error: reqwest::Error| format!("{ACCOUNT}/ca.crt is not valid: {error}");
+        let authorities = reqwest::Certificate::from_pem_bundle(authority).map_err(wrong)?;
+        let client = || {
+            reqwest::Client::builder()
+                .timeout(TIMEOUT)
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+        };
+        let trimmed = |url: Option<String>| url.map(|url| url.trim_end_matches('/').to_owned());
+        Ok(Self {
+            server,
+            client: client()
+                .tls_certs_only(authorities)
+                .build()
+                .map_err(wrong)?,
+            load_balancer: trimmed(load_balancer),
+            prometheus: trimmed(prometheus),
+            plain: client().build().map_err(|error| error.to_string())?,
+        })
+    }
+
+    async fn gathered(&self) -> Result<Observed, String> {
+        let mut gather = Gather::default();
+        for (kind, path, ours) in LISTS {
+            self.list(kind, path, ours, &mut gather).await?;
+        }
+        let mut observed = gather.finish(|name| name.starts_with("pool-"));
+        if let Some(prometheus) = &self.prometheus {
+            for (figure, query) in QUERIES {
+                match self.query(prometheus, query).await {
+                    Ok(values) => add(&mut observed, figure, &values),
+                    Err(reason) => tracing::warn!(reason, query, "figure not read from Prometheus"),
+                }
+            }
+        }
+        Ok(observed)
+    }
+
+    async fn list(
+        &self,
+        kind: &str,
+        path: &str,
+        ours: bool,
+        gather: &mut Gather,
+    ) -> Result<(), String> {
+        let failed = |why: String| {
+            format!("list of {kind} failed: {why}; see the role of the service account")
+        };
+        let selector = if ours {
+            format!("&labelSelector={}", form(OURS))
+        } else {
+            String::new()
+        };
+        let mut next = String::new();
+        for _ in 0..MAX_PAGES {
+            let url = format!(
+                "{}{path}?limit={PAGE}{selector}&continue={}",
+                self.server,
+                form(&next)
+            );
+            // The kubelet replaces the token long before it expires.
+            let token = std::fs::read_to_string(format!("{ACCOUNT}/token"));
+            let token = token.map_err(|error| failed(error.to_string()))?;
+            let request = self.client.get(url).bearer_auth(token.trim());
+            let answer = request.send().await;
+            let answer = answer.map_err(|error| failed(error.without_url().to_string()))?;
+            match answer.status().as_u16() {
+                200 => {}
+                // The cluster does not have the kind, for example no Terraform controller.
+                404 => return Ok(()),
+                status => return Err(failed(format!("the server answers {status}"))),
+            }
+            let body = answer.bytes().await;
+            let body = body.map_err(|error| failed(error.without_url().to_string()))?;
+            let List { metadata, items } =
+                serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
+            for mut object in items {
+                // Items of a list do not name their kind.
+                object.insert("kind".to_owned(), Value::from(kind));
+                gather.add(&Value::Object(object));
+            }
+            match metadata.next {
+                Some(token) if !token.is_empty() => next = token,
+                _ => return Ok(()),
+            }
+        }
+        Err(failed("it does not end".to_owned()))
+    }
+
+    async fn query(&self, prometheus: &str, query: &str) -> Result<BTreeMap<String, f64>, String> {
+        let failed = |error: reqwest::Error| error.without_url().to_string();
+        let encoded: String = form(query);
+        let url = format!("{prometheus}/api/v1/query?query={encoded}");
+        let response = self.plain.get(url).send().await.map_err(failed)?;
+        let body = response
+            .error_for_status()
+            .map_err(failed)?
+            .bytes()
+            .await
+            .map_err(failed)?;
+        let answer: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        Ok(values(&answer))
+    }
+}
+
+/// The values of an instant query, by environment.
+fn values(answer: &Value) -> BTreeMap<String, f64> {
+    let found = answer.pointer("/data/result").and_then(Value::as_array);
+    let value = |one: &Value| {
+        let environment = one.pointer("/metric/environment")?.as_str()?;
+        let number: f64 = one.pointer("/value/1")?.as_str()?.parse().ok()?;
+        number.is_finite().then(|| (environment.to_owned(), number))
+    };
+    found.into_iter().flatten().filter_map(value).collect()
+}
+
+fn add(observed: &mut Observed, figure: Figure, values: &BTreeMap<String, f64>) {
+    for (environment, value) in values {
+        let Some(release) = observed.releases.get_mut(environment) else {
+            continue;
+        };
+        let figures = &mut release.figures;
+        let into = match figure {
+            Figure::Requests => &mut figures.requests_per_second,
+            Figure::Errors => &mut figures.error_ratio,
+            Figure::Age => &mut figures.oldest_message_seconds,
+        };
+        *into = Some(*value);
+    }
+}
+
+/// A text as the value of a query.
+fn form(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+            char::from(byte).to_string()
+        }
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
 }
 
 impl Platform for Kubernetes {
@@ -25,7 +290,7 @@ impl Platform for Kubernetes {
     }
 
     fn observe(&self) -> BoxFuture<'_, Result<Observed, String>> {
-        Box::pin(async { Err("not read".to_owned()) })
+        Box::pin(self.gathered())
     }
 
     fn changed(&self, within: Duration) -> BoxFuture<'_, ()> {
@@ -34,5 +299,32 @@ impl Platform for Kubernetes {
 
     fn load_balancer(&self) -> Option<String> {
         self.load_balancer.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn figures_of_an_environment_become_those_of_its_release() {
+        let answer = json!({ "status": "success", "data": { "resultType": "vector", "result": [
+            { "metric": { "environment": "pool-1" }, "value": [1, "0.25"] },
+            { "metric": { "environment": "tenant-1" }, "value": [1, "NaN"] },
+            { "metric": {}, "value": [1, "1"] }] } });
+        let values = values(&answer);
+        assert_eq!(values, BTreeMap::from([("pool-1".to_owned(), 0.25)]));
+        let mut observed = Observed::default();
+        observed
+            .releases
+            .insert("pool-1".to_owned(), super::super::AppliedTenant::default());
+        add(&mut observed, Figure::Errors, &values);
+        assert_eq!(observed.releases["pool-1"].figures.error_ratio, Some(0.25));
+        assert_eq!(
+            form("a{b=~\"5..\"}"),
+            "a%7Bb%3D~%225..%22%7D".replace('~', "%7E")
+        );
     }
 }

@@ -10,6 +10,7 @@ use tenantry_process::config::seconds;
 use tenantry_tenancy::tenant::{TenantId, Tier};
 
 use super::exit::EXIT_CODES;
+use super::status::StatusArguments;
 use crate::apply::MAX_ATTEMPTS;
 use crate::git::{Author, Branch};
 use crate::message::MessageKind;
@@ -132,6 +133,9 @@ pub(super) enum Command {
         #[arg(long, value_name = "TIER", value_parser = tier())]
         tier: Option<Tier>,
     },
+
+    /// Show what is desired, applied and serving, and what blocks with the command that mends it
+    Status(StatusArguments),
 
     /// Check the repository: every file, every reference, every value
     Lint,

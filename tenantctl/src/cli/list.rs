@@ -94,14 +94,17 @@ fn table(releases: &[Release]) -> String {
     let rows: Vec<[String; 5]> = std::iter::once(TITLES.map(str::to_owned))
         .chain(releases.iter().map(row))
         .collect();
+    aligned(&rows)
+}
+
+/// The rows, with each column as wide as its widest cell.
+pub(super) fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or_default()
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or_default()
     };
-    let widths: [usize; 5] = std::array::from_fn(width);
-    let line = |row: &[String; 5]| {
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let line = |row: &[String; COLUMNS]| {
         let cells = row
             .iter()
             .zip(widths)

@@ -16,6 +16,7 @@ pub struct Local {
     pub gateway: SocketAddr,
     /// The AWS endpoint.
     pub endpoint: SocketAddr,
+    console: Option<SocketAddr>,
     admin: Option<SocketAddr>,
 }
 
@@ -26,6 +27,7 @@ pub const ANYWHERE: &str = "127.0.0.1:0";
 pub fn command(gateway: &str, endpoint: &str, data: Option<&Path>) -> Command {
     let mut command = command_with_clean_env(binary("local"));
     command.args(["--listen", gateway, "--aws-listen", endpoint]);
+    command.args(["--console-listen", ANYWHERE]);
     match data {
         Some(folder) => command.arg("--data-dir").arg(folder),
         None => command.arg("--ephemeral"),
@@ -71,10 +73,15 @@ impl Local {
                 .parse()
                 .ok()
         });
+        let console = process
+            .stdout()
+            .iter()
+            .find_map(|line| address(line, "console"));
         Self {
             process,
             gateway,
             endpoint,
+            console,
             admin,
         }
     }
@@ -85,6 +92,14 @@ impl Local {
     /// `local` was started without one.
     pub fn admin(&self) -> SocketAddr {
         self.admin.expect("started with --admin-listen")
+    }
+
+    /// The control plane's API and console.
+    ///
+    /// # Panics
+    /// `local` runs without git, and so without a console.
+    pub fn console(&self) -> SocketAddr {
+        self.console.expect("started with git")
     }
 
     pub fn aws(&self) -> Aws {

@@ -90,9 +90,16 @@ async fn every_port_of_local_answers_this_machines_pages_alone() {
     assert_own_sites_only(local.endpoint, "POST", "/").await;
     assert_own_sites_only(local.endpoint, "OPTIONS", "/").await;
     assert_own_sites_only(local.admin(), "GET", "/pool-1/producer/metrics").await;
+    assert_own_sites_only(local.console(), "GET", "/tenants").await;
     #[cfg(target_os = "linux")]
     for port in listening(local.process.id()) {
-        let is_known = [local.gateway, local.endpoint, local.admin()].contains(&port);
+        let known = [
+            local.gateway,
+            local.endpoint,
+            local.admin(),
+            local.console(),
+        ];
+        let is_known = known.contains(&port);
         let is_found = port.ip() == Ipv4Addr::LOCALHOST || port.ip().is_unspecified();
         assert!(is_known || !is_found, "a page finds {port}");
     }

@@ -1,0 +1,74 @@
+//! Commits that are not valid, and a repository that is lost.
+
+use kit::wait::{PATIENCE, until};
+use serde_json::json;
+
+use crate::{Installation, TENANTS, replace};
+
+#[tokio::test]
+async fn a_broken_commit_is_shown_with_file_and_line_until_it_is_mended() {
+    let installation = Installation::new().await;
+    assert!(installation.push(|clone| {
+        replace(
+            &clone.join(TENANTS).join("premium/tenant-1.yaml"),
+            "    apps:\n",
+            "   apps:\n",
+        );
+    }));
+    let tenant = installation.in_state("tenant-1", "blocked").await;
+    let reason = tenant["blocked"]["reason"].as_str().expect("a reason");
+    assert_eq!(tenant["blocked"]["code"], "broken_commit");
+    assert!(reason.contains("tenant-1.yaml:"), "{reason}");
+    assert!(
+        tenant["blocked"]["remedy"]
+            .as_str()
+            .expect("a remedy")
+            .contains("git revert"),
+        "{tenant}"
+    );
+    assert_eq!(
+        installation.get("/tenants/tenant-2").await.json()["state"],
+        "serving",
+        "the others are served"
+    );
+    assert!(installation.push(|clone| {
+        crate::git(clone, &["checkout", "--quiet", "HEAD~1", "--", "."]);
+    }));
+    installation.in_state("tenant-1", "serving").await;
+}
+
+#[tokio::test]
+async fn a_lost_repository_is_a_sentence_and_nothing_is_half_done() {
+    let installation = Installation::new().await;
+    let repository = installation.folder.path().join("gitops.git");
+    let hidden = installation.folder.path().join("hidden.git");
+    std::fs::rename(&repository, &hidden).expect("it is ours");
+    let answer = installation.onboard("acme", "basic").await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(
+        answer.field("msg").contains("nothing was changed"),
+        "{}",
+        answer.text()
+    );
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(
+        installation.get("/tenants/tenant-1").await.json()["state"],
+        "serving",
+        "the last state is shown"
+    );
+    std::fs::rename(&hidden, &repository).expect("it is ours");
+    let mut accepted = None;
+    until("the repository answers again", PATIENCE, async || {
+        let answer = installation.onboard("acme", "basic").await;
+        let is_done = answer.status == 202;
+        accepted = Some(answer);
+        is_done
+    })
+    .await;
+    let operation = installation.ended(&accepted.expect("asked")).await;
+    assert_eq!(operation["state"], "serving", "{operation}");
+    let held = installation
+        .patch("acme", &json!({ "held": "after" }))
+        .await;
+    assert_eq!(installation.ended(&held).await["state"], "serving");
+}
