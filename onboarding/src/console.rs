@@ -103,6 +103,7 @@ pub struct Console {
 pub fn router(control: ControlPlane) -> Router<App> {
     let console = Console::new(control);
     Router::new()
+        .route("/", get(async || Redirect::to("/console/tenants")))
         .route("/console", get(show))
         .route("/console/{*page}", get(show))
         .route("/console/live", get(live::get))

@@ -302,7 +302,7 @@ impl Data<'_> {
                         @for message in messages {
                             tr.fresh role="row" id={ "m-" (text(message, "message_id")) } {
                                 td role="cell" title=(text(message, "message_id")) { (clock(text(message, "timestamp"))) }
-                                td.small role="cell" { (text(message, "producer_environment")) " → " (text(message, "consumer_environment")) }
+                                td.small.tight role="cell" { (text(message, "producer_environment")) " → " (text(message, "consumer_environment")) }
                                 td.wide role="cell" { code { (payload(message)) } }
                             }
                         }

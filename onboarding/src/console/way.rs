@@ -13,7 +13,7 @@ const BOX: (u32, u32) = (172, 92);
 const STEP: u32 = BOX.0 + 52;
 const ROW: u32 = 138;
 /// Longest name that fits a box.
-const MAX_NAME: usize = 25;
+const MAX_NAME: usize = 23;
 
 /// What the picture is made of.
 pub(super) struct Way<'a> {
@@ -30,6 +30,8 @@ struct Station {
     kind: &'static str,
     /// The environment or the name of the resource.
     at: String,
+    /// What only the list has room for.
+    detail: Option<String>,
     figures: Vec<(String, &'static str)>,
     is_own: bool,
     is_bad: bool,
@@ -62,6 +64,7 @@ impl Way<'_> {
                 at: place.map_or("runs nowhere".to_owned(), |place| {
                     format!("in {}", place.environment)
                 }),
+                detail: None,
                 figures: figures
                     .map(|per_second| (rate(per_second), "requests/s"))
                     .into_iter()
@@ -74,8 +77,10 @@ impl Way<'_> {
         let resource = |kind, name: Option<&str>, figures: Vec<(String, &'static str)>| Station {
             kind,
             at: name.unwrap_or("not known").to_owned(),
+            detail: None,
             figures,
-            is_own: name.is_some_and(|name| name.contains(&self.tenant.id)),
+            // A pool's is named after the pool, and no tenant has a pool's name.
+            is_own: name.is_some_and(|name| !name.contains("-pool-")),
             is_bad: false,
             is_off: name.is_none(),
         };
@@ -125,7 +130,7 @@ impl Way<'_> {
         dead_letters.is_bad = dead_count.is_some_and(|messages| messages > 0);
         let mut payments = app("payments", "Payments");
         if let Some(ledger) = self.ledger {
-            payments.at = format!("{}, {ledger}", payments.at);
+            payments.detail = Some(format!("table {ledger}"));
         }
         Stations {
             balancer,
@@ -203,7 +208,8 @@ impl Stations {
 fn item(station: &Station) -> Markup {
     html! {
         li.bad[station.is_bad] {
-            strong { (station.kind) } " " span.sub { (station.at) }
+            strong { (station.kind) } " "
+            span.sub { (station.at) @if let Some(detail) = &station.detail { ", " (detail) } }
             @for (figure, unit) in &station.figures { ", " (figure) " " (unit) }
         }
     }
