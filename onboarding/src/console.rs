@@ -198,7 +198,7 @@ impl Console {
                 Part::fixed("back", "back", back),
             ],
         };
-        (view.status, document(&view, context, "/console/health")).into_response()
+        (view.status, document(&view, context, None)).into_response()
     }
 }
 
@@ -228,7 +228,7 @@ async fn show(Extension(console): Extension<Console>, actor: Actor, uri: Uri) ->
             let address = uri
                 .path_and_query()
                 .map_or(uri.path(), |address| address.as_str());
-            (view.status, document(&view, &context, address)).into_response()
+            (view.status, document(&view, &context, Some(address))).into_response()
         }
         Err(error) => console.error_page(&error, &context),
     }

@@ -154,8 +154,13 @@ class Child:
 
 def localaws_binary() -> Path:
     """Path of this repository's endpoint, built by `make build`."""
+    return built("localaws")
+
+
+def built(name: str) -> Path:
+    """Path of a program of this repository, built by `make build`."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
-    binary = REPOSITORY / target / "debug" / "localaws"
+    binary = REPOSITORY / target / "debug" / name
     if not binary.exists():
         raise FileNotFoundError(f"{binary} does not exist; run make build")
     return binary

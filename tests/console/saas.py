@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from endpoints import Aws, Child, clean_environment, localaws_binary
+from endpoints import Aws, Child, built, clean_environment
 
 AUTHOR = ("-c", "user.name=a person", "-c", "user.email=person@example.com")
 
@@ -21,8 +21,7 @@ class Saas:
         self.folder = folder
         self.data = folder / "data"
         ports = [f"--{name}=127.0.0.1:0" for name in ("listen", "aws-listen", "console-listen")]
-        program = localaws_binary().with_name("local")
-        command = [str(program), *ports, f"--data-dir={self.data}"]
+        command = [str(built("local")), *ports, f"--data-dir={self.data}"]
         self.child = Child(command, clean_environment(), folder)
         try:
             self.child.wait_until(lambda: re.search("^Ctrl-C", self.child.output(), re.M), "local is ready")
@@ -87,6 +86,7 @@ class Clone:
     def push(self, subject: str) -> str:
         """Commits every change, pushes the commit and returns its id."""
         git(self.place, *AUTHOR, "commit", "--quiet", "--all", f"--message={subject}")
+        git(self.place, *AUTHOR, "pull", "--quiet", "--rebase")
         git(self.place, "push", "--quiet")
         return git(self.place, "rev-parse", "HEAD").strip()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -79,12 +80,14 @@ def test_a_tenant_is_found_and_a_change_is_begun_by_keyboard_alone(pages: Any) -
     tab_to(page, "Id contains")
     page.keyboard.type("tenant-3")
     page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("q=tenant-3"))
     expect(page.locator("tbody tr")).to_have_count(1)
     tab_to(page, "tenant-3")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("tenant-3")
     tab_to(page, "Suspend…")
     page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Suspend tenant-3")).to_be_visible()
     tab_to(page, "Suspend tenant-3")
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid", "the focus is visible"

@@ -10,8 +10,8 @@ from playwright.sync_api import Page, expect
 
 from saas import Saas
 
-SERVED_WITHIN = 60_000
-"""Milliseconds; an onboarding takes about two seconds on a quiet machine."""
+SERVED_WITHIN = 180_000
+"""Milliseconds; an onboarding takes about two seconds on a quiet machine, and half a minute on a busy one."""
 
 
 def onboard(page: Page, saas: Saas, tenant: str, tier: str) -> None:

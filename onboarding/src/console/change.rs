@@ -507,8 +507,7 @@ pub(super) async fn submit(
             view.parts.retain(|part| part.id != "problem");
             view.parts
                 .insert(1, Part::fixed("problem", "problem", problem(&error)));
-            let address = back(&fields, Action::Onboard);
-            (view.status, document(&view, &context, &address)).into_response()
+            (view.status, document(&view, &context, None)).into_response()
         }
     }
 }

@@ -339,7 +339,7 @@ pub(super) async fn submit(
             let mut view = load(&fields, &console, &context);
             view.parts
                 .insert(1, Part::fixed("problem", "problem", problem(&error)));
-            let page = document(&view, &context, "/console/deployments");
+            let page = document(&view, &context, None);
             (error.status(), page).into_response()
         }
     }

@@ -137,50 +137,52 @@ impl Section {
     ];
 }
 
-/// Returns the whole document.
-pub(super) fn document(view: &View, context: &Context, address: &str) -> Markup {
+/// Returns the whole document. With an address, the page is live; an error is not.
+pub(super) fn document(view: &View, context: &Context, address: Option<&str>) -> Markup {
     html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="htmx-config" content=r#"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true,"historyCacheSize":0}"#;
-                title { (view.title) " · Tenantry" }
-                link rel="icon" href=(assets::ICON.href()) type="image/svg+xml";
-                link rel="stylesheet" href=(assets::STYLE.href());
-                @for script in &assets::SCRIPTS { script defer src=(script.href()) {} }
-            }
-            body hx-ext="morph" {
-                (icons())
-                a.skip href="#main" { "Skip to content" }
-                header.top {
-                    a.brand href="/console" { (mark()) "Tenantry" }
-                    nav aria-label="Main" {
-                        ul {
-                            @for (section, name, href) in Section::ALL {
-                                li { a href=(href) aria-current=[(section == view.section).then_some("page")] { (name) } }
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    meta name="htmx-config" content=r#"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true,"historyCacheSize":0}"#;
+                    title { (view.title) " · Tenantry" }
+                    link rel="icon" href=(assets::ICON.href()) type="image/svg+xml";
+                    link rel="stylesheet" href=(assets::STYLE.href());
+                    @for script in &assets::SCRIPTS { script defer src=(script.href()) {} }
+                }
+                body hx-ext="morph" {
+                    (icons())
+                    a.skip href="#main" { "Skip to content" }
+                    header.top {
+                        a.brand href="/console" { (mark()) "Tenantry" }
+                        nav aria-label="Main" {
+                            ul {
+                                @for (section, name, href) in Section::ALL {
+                                    li { a href=(href) aria-current=[(section == view.section).then_some("page")] { (name) } }
+                                }
                             }
                         }
+                        p.live #live-state {
+                            span.dot aria-hidden="true" {}
+                            span { "reload to update" }
+                        }
                     }
-                    p.live #live-state {
-                        span.dot aria-hidden="true" {}
-                        span { "reload to update" }
+                    main #main tabindex="-1" {
+                        (alerts(context).render(false))
+                        @for part in &view.parts { (part.render(false)) }
+                    }
+                    footer.page {
+                        "Signed in as " strong { (context.actor.name) } ", " (context.actor.role.as_str())
+                        ". Every change is a commit. Times are in UTC."
+                    }
+    @if let Some(address) = address {
+                    div #stream hidden hx-ext="sse" sse-connect={ "/console/live?page=" (query_value(address)) } sse-swap="message" hx-swap="none" {}
                     }
                 }
-                main #main tabindex="-1" {
-                    (alerts(context).render(false))
-                    @for part in &view.parts { (part.render(false)) }
-                }
-                footer.page {
-                    "Signed in as " strong { (context.actor.name) } ", " (context.actor.role.as_str())
-                    ". Every change is a commit. Times are in UTC."
-                }
-                div #stream hidden hx-ext="sse" sse-connect={ "/console/live?page=" (query_value(address)) } sse-swap="message" hx-swap="none" {}
             }
         }
-    }
 }
 
 /// The notices of every page: a commit that is not in force.

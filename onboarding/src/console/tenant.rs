@@ -609,7 +609,7 @@ mod tests {
             title: tenant.id.clone(),
             parts,
         };
-        let page = document(&view, &context, "/console/tenants/tenant-3").into_string();
+        let page = document(&view, &context, Some("/console/tenants/tenant-3")).into_string();
         if let Ok(folder) = std::env::var("CONSOLE_SAMPLES") {
             std::fs::write(format!("{folder}/tenant.html"), &page).unwrap();
         }
