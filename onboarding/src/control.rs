@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::change::Submission;
 pub(crate) use self::change::{apply_error, not_read, request_error};
-use self::refresh::Refresher;
 pub(crate) use self::state::State;
 use crate::access::{Actor, Verb};
 use crate::callback::Callbacks;
@@ -59,7 +58,8 @@ pub(crate) struct Inner {
     changes: watch::Sender<u64>,
     /// Ends the pause between two refreshes.
     wake: Notify,
-    refresher: tokio::sync::Mutex<Refresher>,
+    branch: tokio::sync::Mutex<refresh::Branch>,
+    sources: Mutex<refresh::Sources>,
     /// Environments whose queues somebody watches, with the number of watchers.
     watched: Mutex<HashMap<String, usize>>,
 }
@@ -124,7 +124,8 @@ impl ControlPlane {
             events: broadcast::channel(EVENTS).0,
             changes: watch::Sender::new(0),
             wake: Notify::new(),
-            refresher: tokio::sync::Mutex::new(Refresher::new()),
+            branch: tokio::sync::Mutex::default(),
+            sources: Mutex::default(),
             watched: Mutex::default(),
         }))
     }

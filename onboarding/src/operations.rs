@@ -87,7 +87,10 @@ impl Operations {
     /// Sets the time at which the API accepted the request.
     pub(crate) fn accepted(&mut self, id: &str, time: Time) {
         if let Some(tracked) = self.by_id.get_mut(id) {
-            tracked.operation.times.accepted.get_or_insert(time);
+            let times = &mut tracked.operation.times;
+            times.accepted.get_or_insert(time);
+            // Git's clock counts whole seconds.
+            times.committed = times.committed.max(Some(time));
         }
     }
 
@@ -175,7 +178,7 @@ impl Tracked {
         if progress.contains(&Progress::Applied) {
             return;
         }
-        let is_gone = progress.iter().all(|one| *one == Progress::Gone);
+        let is_gone = !progress.is_empty() && progress.iter().all(|one| *one == Progress::Gone);
         (operation.state, operation.problem) = end_of(&operation.kind, is_gone);
         operation.times.ended = Some(world.now);
     }
@@ -248,11 +251,16 @@ pub(crate) fn of_commit(commit: &Commit) -> Option<Tracked> {
     let request = commit.recorded.request.as_ref();
     let text = |key: &str| request.and_then(|request| Some(request.get(key)?.as_str()?.to_owned()));
     let activity = &commit.activity;
+    let mut tenants = activity.tenants.clone();
+    if tenants.is_empty() {
+        // The commit lists a file anew that is there already.
+        tenants.extend(text("tenant"));
+    }
     let operation = Operation {
         id,
         kind: text("action").unwrap_or_else(|| "change".to_owned()),
         tenant: text("tenant"),
-        tenants: activity.tenants.clone(),
+        tenants,
         state: OperationState::Committed,
         actor: activity.actor.clone(),
         commit: Some(activity.commit.clone()),
@@ -270,4 +278,119 @@ pub(crate) fn of_commit(commit: &Commit) -> Option<Tracked> {
         reply_to: commit.recorded.reply_to.as_ref().map(ToString::to_string),
         callback: commit.recorded.callback.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::History;
+
+    const FILE: &str = "application-plane/production/tenants/basic/acme.yaml";
+
+    fn entry(number: u8, action: &str) -> tenantctl::git::LogEntry {
+        tenantctl::git::LogEntry {
+            commit: tenantctl::git::Oid::parse(&format!("{number:02x}").repeat(20)).expect("an id"),
+            seconds: i64::from(number),
+            author: "tenantctl".to_owned(),
+            message: format!(
+                "Change\n\nRequest: {{\"action\":\"{action}\",\"tenant\":\"acme\"}}\nRequest-Id: r-{number}\n"
+            ),
+            paths: vec![FILE.parse().expect("a path")],
+        }
+    }
+
+    fn view(state: &str, commit: u8, error: Option<&str>) -> BTreeMap<String, Arc<TenantView>> {
+        let commit = format!("{commit:02x}").repeat(20);
+        let app = serde_json::json!({ "status": 200, "environment": null, "error": error });
+        let view = serde_json::json!({
+            "id": "acme", "tier": "basic", "state": state, "since": null, "release": "0.0.x", "suspended": false, "held": null,
+            "delete_data": false, "apps": {}, "labels": {}, "path": FILE, "desired": null,
+            "applied": { "commit": commit, "time": "2026-01-31T12:00:00Z", "release": null, "ready": true, "message": null },
+            "serving": { "commit": commit, "time": "2026-01-31T12:00:00Z", "since": "2026-01-31T12:00:00Z", "answers": true,
+                "apps": { "producer": app } },
+            "blocked": null, "figures": serde_json::to_value(crate::model::Figures::default()).expect("figures") });
+        let view = serde_json::from_value(view).expect("a view");
+        BTreeMap::from([("acme".to_owned(), Arc::new(view))])
+    }
+
+    /// The state of the operation of the first of these actions, in this world.
+    fn state_of(
+        actions: &[&str],
+        tenants: &BTreeMap<String, Arc<TenantView>>,
+    ) -> (OperationState, Option<String>) {
+        let mut history = History::default();
+        let entries = (1..)
+            .zip(actions)
+            .map(|(number, action)| entry(number, action));
+        let mut entries: Vec<_> = entries.collect();
+        entries.reverse();
+        let commits = history.extend(entries);
+        let mut operations = Operations::default();
+        for commit in &commits {
+            operations.record(commit);
+        }
+        operations.advance(&World {
+            tenants,
+            pools: &BTreeMap::new(),
+            position: &|commit| history.position(commit),
+            now: Time::of_seconds(100),
+            fail_after: Duration::from_secs(60),
+        });
+        let operation = operations
+            .get("r-1")
+            .expect("it is known")
+            .operation
+            .clone();
+        (
+            operation.state,
+            operation.problem.map(|problem| problem.code),
+        )
+    }
+
+    #[test]
+    fn an_operation_ends_only_at_its_own_commit_or_a_later_one() {
+        let serving = OperationState::Serving;
+        assert_eq!(
+            state_of(&["onboard"], &view("serving", 1, None)),
+            (serving, None)
+        );
+        assert_eq!(
+            state_of(&["onboard", "move"], &view("serving", 2, None)),
+            (serving, None)
+        );
+        assert_eq!(
+            state_of(&["onboard"], &view("serving", 9, None)).0,
+            OperationState::Committed,
+            "an older commit"
+        );
+        assert_eq!(
+            state_of(&["onboard"], &view("applied", 1, None)).0,
+            OperationState::Applied
+        );
+        assert_eq!(
+            state_of(&["suspend"], &view("suspended", 1, None)).0,
+            OperationState::Gone
+        );
+        assert_eq!(
+            state_of(&["suspend"], &view("suspended", 1, Some("answers"))).0,
+            OperationState::Applied
+        );
+        assert_eq!(
+            state_of(&["forget"], &BTreeMap::new()).0,
+            OperationState::Gone
+        );
+    }
+
+    #[test]
+    fn an_operation_that_a_later_one_replaced_fails_and_says_so() {
+        let replaced = (OperationState::Failed, Some("replaced".to_owned()));
+        assert_eq!(
+            state_of(&["onboard", "offboard"], &view("offboarded", 2, None)),
+            replaced
+        );
+        assert_eq!(
+            state_of(&["suspend", "resume"], &view("serving", 2, None)),
+            replaced
+        );
+    }
 }

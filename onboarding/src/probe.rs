@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Probes at a time.
 const AT_ONCE: usize = 16;
 /// Tenants with an open operation asked per tick.
-const MAX_URGENT: usize = 64;
+const MAX_URGENT: usize = 128;
 /// Other tenants asked per tick.
 const MAX_OTHERS: usize = 8;
 /// Largest answer read.
@@ -52,8 +52,9 @@ impl Probe {
         }
     }
 
-    pub(crate) fn found(&self, tenant: &str) -> Option<&Probed> {
-        self.found.get(tenant)
+    /// What was found, by tenant.
+    pub(crate) fn all(&self) -> &HashMap<String, Probed> {
+        &self.found
     }
 
     pub(crate) fn retain(&mut self, exists: impl Fn(&str) -> bool) {

@@ -1,7 +1,9 @@
 //! The process: its settings, its assembly and its run.
 
+use std::io::Write as _;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +79,16 @@ pub struct Config {
     )]
     pub password_file: Option<PathBuf>,
 
+    /// The password or token itself, where no file can be mounted
+    #[arg(
+        long,
+        env = "GITOPS_PASSWORD",
+        hide_env_values = true,
+        value_name = "GITOPS_PASSWORD",
+        conflicts_with = "password_file"
+    )]
+    pub password: Option<String>,
+
     /// Folder of the repository's mirror
     #[arg(
         long,
@@ -105,6 +117,16 @@ pub struct Config {
     /// File with the secret that signs callbacks; without it, no callback URL is accepted
     #[arg(long, env, value_name = "CALLBACK_SECRET_FILE")]
     pub callback_secret_file: Option<PathBuf>,
+
+    /// The secret itself, where no file can be mounted
+    #[arg(
+        long,
+        env,
+        hide_env_values = true,
+        value_name = "CALLBACK_SECRET",
+        conflicts_with = "callback_secret_file"
+    )]
+    pub callback_secret: Option<String>,
 
     /// Let callbacks reach private and loopback addresses
     #[arg(long, env, value_name = "CALLBACK_PRIVATE")]
@@ -182,22 +204,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let readiness = Readiness::default();
     let repository = repository(&config).map_err(RunError::Settings)?;
     let access = access(&config, &readiness, &metrics).map_err(RunError::Settings)?;
-    let secret = match &config.callback_secret_file {
-        Some(file) => Some(std::fs::read(file).map_err(|error| {
-            RunError::Settings(format!(
-                "CALLBACK_SECRET_FILE: {} cannot be read: {error}",
-                file.display()
-            ))
-        })?),
-        None => None,
-    };
-    let secret = secret.as_deref().map(<[u8]>::trim_ascii);
-    if secret.is_some_and(|secret| secret.len() < MIN_SECRET_BYTES) {
-        let msg = format!(
-            "CALLBACK_SECRET_FILE: the secret is shorter than {MIN_SECRET_BYTES} bytes; make a longer one"
-        );
-        return Err(RunError::Settings(msg));
-    }
+    let secret = callback_secret(&config).map_err(RunError::Settings)?;
     let platform = Kubernetes::in_cluster(
         config.load_balancer_url.clone(),
         config.prometheus_url.clone(),
@@ -214,7 +221,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
             fetch: config.read_seconds,
             fail_after: config.fail_after_seconds,
         },
-        callbacks: Callbacks::new(secret, config.callback_private),
+        callbacks: Callbacks::new(secret.as_deref(), config.callback_private),
         metrics: metrics.clone(),
     };
     let authenticator = match &access {
@@ -262,14 +269,64 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 /// A shorter secret can be guessed.
 const MIN_SECRET_BYTES: usize = 16;
 
+fn callback_secret(config: &Config) -> Result<Option<Vec<u8>>, String> {
+    let secret = match (&config.callback_secret_file, &config.callback_secret) {
+        (Some(file), _) => std::fs::read(file).map_err(|error| {
+            format!(
+                "CALLBACK_SECRET_FILE: {} cannot be read: {error}",
+                file.display()
+            )
+        })?,
+        (None, Some(secret)) => secret.clone().into_bytes(),
+        (None, None) => return Ok(None),
+    };
+    let secret = secret.trim_ascii().to_vec();
+    if secret.len() < MIN_SECRET_BYTES {
+        return Err(format!(
+            "CALLBACK_SECRET is shorter than {MIN_SECRET_BYTES} bytes; make a longer one"
+        ));
+    }
+    Ok(Some(secret))
+}
+
+/// The file that git's askpass reads: the named one, or one that only this user can read.
+fn password_file(config: &Config, cache: &Path) -> Result<Option<PathBuf>, String> {
+    if let Some(file) = &config.password_file {
+        // Git runs in another working folder.
+        let file =
+            std::path::absolute(file).map_err(|error| format!("GITOPS_PASSWORD_FILE: {error}"))?;
+        return Ok(Some(file));
+    }
+    let Some(password) = &config.password else {
+        return Ok(None);
+    };
+    let file = cache.join("password");
+    let unwritable = |error: std::io::Error| {
+        format!(
+            "GITOPS_CACHE_DIR: {} cannot be written: {error}; choose a writable folder",
+            file.display()
+        )
+    };
+    std::fs::create_dir_all(cache).map_err(unwritable)?;
+    let mut options = std::fs::OpenOptions::new();
+    let mut opened = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&file)
+        .map_err(unwritable)?;
+    opened.write_all(password.as_bytes()).map_err(unwritable)?;
+    Ok(Some(file))
+}
+
 fn repository(config: &Config) -> Result<Repository, String> {
-    let credentials = match &config.password_file {
+    let cache = std::path::absolute(&config.cache_dir)
+        .map_err(|error| format!("GITOPS_CACHE_DIR: {error}"))?;
+    let credentials = match password_file(config, &cache)? {
         Some(file) => {
             let askpass = std::env::current_exe()
                 .map_err(|error| format!("this program's own path is not known: {error}"))?;
-            // Git runs in another working folder.
-            let file = std::path::absolute(file)
-                .map_err(|error| format!("GITOPS_PASSWORD_FILE: {error}"))?;
             Some(Credentials::new(config.username.clone(), file, askpass))
         }
         None => None,
@@ -278,8 +335,6 @@ fn repository(config: &Config) -> Result<Repository, String> {
         .repository
         .parse()
         .map_err(|error| format!("GITOPS_REPOSITORY: {error}"))?;
-    let cache = std::path::absolute(&config.cache_dir)
-        .map_err(|error| format!("GITOPS_CACHE_DIR: {error}"))?;
     Repository::open(GitSettings {
         address,
         branch: config.branch.clone(),

@@ -15,8 +15,11 @@ from conftest import Registry
 from containers import IMAGES, NONROOT, built_with, image_of, podman
 
 COMPRESSED_BYTES_MAX = 20_000_000
-# git and its libraries are more than half of the image of tenantctl.
+# git and its libraries are more than half of the images that call it.
 COMPRESSED_BYTES_MAX_WITH_GIT = 25_000_000
+WITH_GIT = {"tenantctl", "onboarding"}
+# Programs with another name than their image.
+PROGRAMS = {"onboarding": "onboarding-service"}
 
 each_image = pytest.mark.parametrize("app", IMAGES)
 
@@ -50,10 +53,10 @@ def test_an_image_holds_the_service_its_libraries_and_no_shell(app: str, files: 
     programs = {name for name in found if (files / name).stat().st_mode & 0o111 and ".so" not in name}
     # tenantctl calls git, which calls its HTTP transport; both link more libraries.
     git = {"usr/bin/git", "usr/lib/git-core/git-remote-http", "usr/lib/git-core/git-remote-https"}
-    assert programs == {"service"} | (git if app == "tenantctl" else set())
+    assert programs == {"service"} | (git if app in WITH_GIT else set())
     libraries = {Path(name).name for name in found if ".so" in name}
     assert libraries >= {"libc.so.6"}
-    if app != "tenantctl":
+    if app not in WITH_GIT:
         assert all(name.startswith(("ld-linux-", "libc.", "libm.", "libgcc_s.")) for name in libraries), libraries
     assert (files / "etc/ssl/certs/ca-certificates.crt").stat().st_size > 100_000
     assert (files / "etc/passwd").read_text().startswith(f"nonroot:x:{NONROOT}:{NONROOT}:")
@@ -80,7 +83,7 @@ def test_an_image_has_no_setting_of_this_machine(app: str) -> None:
 @each_image
 def test_an_image_runs_the_program_of_its_name(app: str) -> None:
     name = podman("run", "--rm", "--network=none", "--pull=never", "--read-only", image_of(app), "--version")
-    assert name == f"{app} {built_with(app)['VERSION']}"
+    assert name == f"{PROGRAMS.get(app, app)} {built_with(app)['VERSION']}"
 
 
 @each_image
@@ -91,8 +94,10 @@ def test_a_missing_setting_is_one_line_and_exit_code_2(app: str) -> None:
     line = "ENVIRONMENT is not set; --help says what it takes"
     if app == "tenantctl":
         command, line = [*command, "lint"], "no repository: set --repository or GITOPS_REPOSITORY"
+    if app == "onboarding":
+        line = "GITOPS_REPOSITORY is not set; --help says what it takes"
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, f"{app}: {line}\n")
+    assert (done.returncode, done.stderr) == (2, f"{PROGRAMS.get(app, app)}: {line}\n")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -124,4 +129,4 @@ def test_an_image_survives_a_registry_and_is_small(
         compressed = sum(layer["size"] for layer in json.load(answer)["layers"])
     figures[app]["compressed"] = f"{compressed / 1e6:.1f} MB"
     figures[app]["unpacked"] = f"{int(podman('inspect', '--type=image', '--format={{.Size}}', image)) / 1e6:.1f} MB"
-    assert compressed < (COMPRESSED_BYTES_MAX_WITH_GIT if app == "tenantctl" else COMPRESSED_BYTES_MAX)
+    assert compressed < (COMPRESSED_BYTES_MAX_WITH_GIT if app in WITH_GIT else COMPRESSED_BYTES_MAX)

@@ -36,7 +36,8 @@ def locked() -> dict[tuple[str, str], str | None]:
 def compiled_in(app: str) -> set[tuple[str, str]]:
     """Lists the crates that a program's line tables name."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
-    binary = (ROOT / target / "debug" / app).read_bytes()
+    program = {"onboarding": "onboarding-service"}.get(app, app)
+    binary = (ROOT / target / "debug" / program).read_bytes()
     names = re.findall(rb"/registry/src/[^/\0]+/([A-Za-z0-9_-]+?)-(\d+\.\d+\.\d+[^/\0]*)/", binary)
     return {(name.decode(), version.decode()) for name, version in names}
 

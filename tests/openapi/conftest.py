@@ -14,6 +14,20 @@ from endpoints import Child, clean_environment, localaws_binary
 SERVICES = ("producer", "consumer", "payments")
 
 
+@pytest.fixture
+def control_plane(tmp_path: Path) -> Iterator[str]:
+    """URL of the control plane of a `local` of its own: the tests change its tenants."""
+    arguments = ("--listen=127.0.0.1:0", "--aws-listen=127.0.0.1:0", "--console-listen=127.0.0.1:0", "--ephemeral")
+    child = Child([str(localaws_binary().parent / "local"), *arguments], clean_environment(), tmp_path)
+    try:
+        child.wait_until(lambda: re.search("^Ctrl-C", child.output(), re.M), "local is ready")
+        address = re.search(r"^console +(\S+)", child.output(), re.M)
+        assert address
+        yield address[1]
+    finally:
+        child.stop()
+
+
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """URL of each service."""

@@ -106,7 +106,7 @@ Rules that the schema cannot express: across keys, on merged values. Each `fail`
 {{- $reserved := list "amazon" "argo" "argocd" "aws" "cattle-system" "cert-manager" "cilium" "cilium-system" "crossplane-system" "default"
     "eks" "envoy-gateway-system" "external-dns" "external-secrets" "flux" "flux-system" "gatekeeper-system" "gateway" "grafana" "harbor"
     "ingress-nginx" "istio-system" "karpenter" "keda" "kube" "kubecost" "kubernetes" "kyverno" "linkerd" "local-path-storage" "logging"
-    "loki" "metallb-system" "monitoring" "observability" "opencost" "pool" "prometheus" "tenant-secrets" "tenantry" "tigera-operator"
+    "loki" "metallb-system" "monitoring" "observability" "onboarding-service" "opencost" "pool" "prometheus" "tenant-secrets" "tenantry" "tigera-operator"
     "traefik" "vault" "velero" -}}
 {{- if or (has $v.tenantId $reserved) (regexMatch "^(amazon|argo|argocd|aws|flux|kube|kubernetes|tenantry)-" $v.tenantId) -}}
   {{- fail (printf "tenantId is %q: this name is reserved for the cluster, and the services refuse it; choose another" $v.tenantId) -}}

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tenantctl::git::{LogEntry, Oid, on_blocking_thread};
 use tenantctl::release::{Release, ReleaseError, releases};
-use tenantctl::status::{self, Blocked, Observed};
+use tenantctl::status::{self, Blocked, Observed, Probed};
 use tenantry_process::health::Condition;
 use tenantry_process::metrics::label;
 use tenantry_tenancy::environment::Environment;
@@ -19,19 +20,32 @@ use crate::probe::Probe;
 
 /// Queues read per refresh, beside the watched ones.
 const MAX_QUEUES: usize = 4;
+/// Longest wait for the figures of a queue.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
 const GIT: &str = "repository";
 const PLATFORM: &str = "platform";
 const PROBE: &str = "probe";
 const QUEUES: &str = "queues";
 
 /// What only the refresh uses.
-pub(super) struct Refresher {
-    head: Option<Oid>,
-    fetched: Option<Instant>,
+struct Refresher {
     probe: Probe,
-    observed: Observed,
     /// Where the turn of the queues continues.
     next_queue: String,
+}
+
+/// The branch as it was fetched last. A change fetches, too, and does not wait for the probe.
+#[derive(Default)]
+pub(super) struct Branch {
+    head: Option<Oid>,
+    fetched: Option<Instant>,
+}
+
+/// What the platform and the probe said last.
+#[derive(Default)]
+pub(super) struct Sources {
+    observed: Observed,
+    probed: HashMap<String, Probed>,
 }
 
 /// What a fetch found.
@@ -46,23 +60,15 @@ struct News {
     releases: Result<Vec<Release>, Blocked>,
 }
 
-impl Refresher {
-    pub(super) fn new() -> Self {
-        Self {
-            head: None,
-            fetched: None,
-            probe: Probe::new(),
-            observed: Observed::default(),
-            next_queue: String::new(),
-        }
-    }
-}
-
 /// Refreshes until it is dropped.
 pub(super) async fn run(control: ControlPlane, read: Condition) {
+    let mut refresher = Refresher {
+        probe: Probe::new(),
+        next_queue: String::new(),
+    };
     loop {
         let started = Instant::now();
-        let has_read = control.refresh().await;
+        let has_read = control.refresh(&mut refresher).await;
         control
             .0
             .metrics
@@ -87,9 +93,11 @@ impl ControlPlane {
             let mut tenants = state.operations.open_tenants();
             tenants.next().is_some() || state.deployments.open_tenants().next().is_some()
         });
+        let is_watched = self.0.events.receiver_count() > 0 || !self.0.watched.lock().is_empty();
+        let is_unsettled = |tenant: &Arc<TenantView>| tenant.state == TenantState::Applied;
         if is_open {
             timing.open_tick
-        } else if self.0.events.receiver_count() > 0 || !self.0.watched.lock().is_empty() {
+        } else if is_watched || self.read(|state| state.tenants.values().any(is_unsettled)) {
             timing.tick
         } else {
             timing.idle_tick
@@ -97,15 +105,11 @@ impl ControlPlane {
     }
 
     /// Reads every source once. Returns whether the repository and the platform answered.
-    async fn refresh(&self) -> bool {
-        let mut refresher = self.0.refresher.lock().await;
-        let is_due = refresher
-            .fetched
-            .is_none_or(|fetched| fetched.elapsed() >= self.0.timing.fetch);
-        let mut well = !is_due || self.fetch(&mut refresher).await;
+    async fn refresh(&self, refresher: &mut Refresher) -> bool {
+        let mut well = self.fetch(self.0.timing.fetch).await;
         match self.0.platform.observe().await {
             Ok(observed) => {
-                refresher.observed = observed;
+                self.0.sources.lock().observed = observed;
                 self.source(PLATFORM, Ok(self.0.platform.name().to_owned()));
             }
             Err(reason) => {
@@ -113,24 +117,32 @@ impl ControlPlane {
                 self.source(PLATFORM, Err(reason));
             }
         }
-        self.make_views(&refresher);
-        self.ask_load_balancer(&mut refresher).await;
-        self.read_queues(&mut refresher).await;
-        self.make_views(&refresher);
+        self.make_views();
+        self.ask_load_balancer(refresher).await;
+        self.make_views();
+        self.read_queues(refresher).await;
+        self.make_views();
         well
     }
 
     /// Fetches the branch now, so that a commit of this process is known at once.
     pub(crate) async fn fetch_now(&self) -> bool {
-        let mut refresher = self.0.refresher.lock().await;
-        let well = self.fetch(&mut refresher).await;
-        self.make_views(&refresher);
+        let well = self.fetch(Duration::ZERO).await;
+        self.make_views();
         self.0.wake.notify_one();
         well
     }
 
-    async fn fetch(&self, refresher: &mut Refresher) -> bool {
-        let (repository, known) = (self.0.repository.clone(), refresher.head.clone());
+    /// Fetches the branch, unless it is known at most this long.
+    async fn fetch(&self, at_most: Duration) -> bool {
+        let mut branch = self.0.branch.lock().await;
+        if branch
+            .fetched
+            .is_some_and(|fetched| fetched.elapsed() < at_most)
+        {
+            return true;
+        }
+        let (repository, known) = (self.0.repository.clone(), branch.head.clone());
         let fetched = on_blocking_thread(move || {
             let head = repository.turn()?.fetch()?;
             if known.as_ref() == Some(&head) {
@@ -143,7 +155,7 @@ impl ControlPlane {
             Ok::<_, tenantctl::git::GitError>(Fetched { head, news })
         })
         .await;
-        refresher.fetched = Some(Instant::now());
+        branch.fetched = Some(Instant::now());
         let Fetched { head, news } = match fetched {
             Ok(fetched) => fetched,
             Err(error) => {
@@ -155,8 +167,8 @@ impl ControlPlane {
         let Some(News { entries, releases }) = news else {
             return true;
         };
-        let is_first = refresher.head.is_none();
-        refresher.head = Some(head);
+        let is_first = branch.head.is_none();
+        branch.head = Some(head);
         self.update(|state| {
             if is_first && entries.len() < MAX_COMMITS {
                 state.first_commit = entries.last().map(|oldest| oldest.commit.to_string());
@@ -208,6 +220,11 @@ impl ControlPlane {
             .retain(|id| tenants.iter().any(|tenant| tenant.id == id));
         let views = tenants.iter().map(|tenant| &**tenant);
         refresher.probe.ask(&load_balancer, &urgent, views).await;
+        self.0
+            .sources
+            .lock()
+            .probed
+            .clone_from(refresher.probe.all());
         self.source(PROBE, Ok(load_balancer));
     }
 
@@ -246,9 +263,14 @@ impl ControlPlane {
         wanted.extend(turn);
         let mut found: BTreeMap<String, Figures> = BTreeMap::new();
         let mut failure = None;
-        for environment in wanted {
-            match self.0.queues.figures(&environment).await {
-                Ok(figures) => drop(found.insert(environment, figures)),
+        let queues = &self.0.queues;
+        let asked = wanted.iter().map(|environment| async move {
+            let figures = tokio::time::timeout(QUEUE_TIMEOUT, queues.figures(environment)).await;
+            figures.unwrap_or_else(|_| Err(format!("the queue of {environment} does not answer")))
+        });
+        for (environment, figures) in wanted.iter().zip(join_all(asked).await) {
+            match figures {
+                Ok(figures) => drop(found.insert(environment.clone(), figures)),
                 Err(reason) => failure = Some(reason),
             }
         }
@@ -266,10 +288,11 @@ impl ControlPlane {
     }
 
     /// Makes the views anew, advances operations and deployments, and reports what changed.
-    fn make_views(&self, refresher: &Refresher) {
+    fn make_views(&self) {
         let fail_after = self.0.timing.fail_after;
         let changed = self.update(|state| {
-            let observed = with_broken(&refresher.observed, state.broken.as_ref());
+            let sources = self.0.sources.lock();
+            let observed = with_broken(&sources.observed, state.broken.as_ref());
             let mut tenants = BTreeMap::new();
             let mut pools = BTreeMap::new();
             let mut users: HashMap<&str, usize> = HashMap::new();
@@ -309,7 +332,7 @@ impl ControlPlane {
                     pools.insert(name.clone(), view);
                     continue;
                 }
-                let mut view = status::tenant(release, change, &one, refresher.probe.found(name));
+                let mut view = status::tenant(release, change, &one, sources.probed.get(name));
                 let environment = view.apps.get("consumer").map(|place| &place.environment);
                 merge(
                     &mut view.figures,

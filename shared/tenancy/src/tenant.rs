@@ -16,7 +16,7 @@ pub const MAX_TENANT_ID_CHARS: usize = 32;
 /// Names with another meaning in a cluster or in the GitOps repository: namespaces of the platform, and of what commonly runs
 /// beside it. The chart, the Terraform module and the admission policy have copies; `tests/gitops/test_reserved.py` compares them
 /// and requires every namespace of `gitops/` to be here.
-const RESERVED: [&str; 44] = [
+const RESERVED: [&str; 45] = [
     "amazon",
     "argo",
     "argocd",
@@ -52,6 +52,7 @@ const RESERVED: [&str; 44] = [
     "metallb-system",
     "monitoring",
     "observability",
+    "onboarding-service",
     "opencost",
     "pool",
     "prometheus",

@@ -476,7 +476,7 @@ fn apply(expected: &mut BTreeMap<String, Expected>, request: &Request) {
             tenant,
             tier,
             release,
-            labels: Default::default(),
+            labels: _,
         } => {
             let new = Expected {
                 tier: tier.as_str(),

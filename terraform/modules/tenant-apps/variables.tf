@@ -17,7 +17,7 @@ variable "tenant_id" {
         "crossplane-system", "default", "eks", "envoy-gateway-system", "external-dns", "external-secrets", "flux",
         "flux-system", "gatekeeper-system", "gateway", "grafana", "harbor", "ingress-nginx", "istio-system",
         "karpenter", "keda", "kube", "kubecost", "kubernetes", "kyverno", "linkerd", "local-path-storage", "logging",
-        "loki", "metallb-system", "monitoring", "observability", "opencost", "pool", "prometheus", "tenant-secrets",
+        "loki", "metallb-system", "monitoring", "observability", "onboarding-service", "opencost", "pool", "prometheus", "tenant-secrets",
         "tenantry", "tigera-operator", "traefik", "vault", "velero"
       ],
       var.tenant_id
