@@ -8,7 +8,8 @@
 //! | --- | --- |
 //! | `page`, `frame`, `parts` | the addresses; the document around every page; states, times, numbers |
 //! | `live`, `assets` | the live stream; style sheet and scripts |
-//! | `tenants`, `tenant`, `way`, `requests`, `change` | tenants: table, page, picture, requests to try, changes with their preview |
+//! | `tenants`, `tenant`, `flow`, `requests`, `change` | tenants: table, page, picture, requests to try, changes with their preview |
+//! | `answers`, `commits` | answers of tried requests; a commit, and the review of the newest |
 //! | `pools`, `deployments`, `operations`, `activity`, `health` | a page each |
 
 mod activity;
@@ -17,6 +18,7 @@ mod assets;
 mod change;
 mod commits;
 mod deployments;
+mod flow;
 mod frame;
 mod health;
 mod live;
@@ -27,7 +29,6 @@ mod pools;
 mod requests;
 mod tenant;
 mod tenants;
-mod way;
 
 use std::hash::Hash;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The page of a tenant: state, the way of its messages, latest messages and payments, queues, requests to try, actions, history.
+//! The page of a tenant: state, the flow of its messages, latest messages and payments, queues, requests to try, actions, history.
 
 use axum::Extension;
 use axum::extract::Path;
@@ -10,13 +10,13 @@ use serde_json::Value;
 use tenantry_service::error::ApiError;
 use uuid::Uuid;
 
+use super::flow::Flow;
 use super::frame::{Part, Section, View};
 use super::page::Context;
 use super::parts::{
     Tone, age, blocked, commit, count, icon, maybe, none, percent, tenant_badge, time,
 };
 use super::tenants::environment_tag;
-use super::way::Way;
 use super::{Console, activity, requests};
 use crate::access::{Actor, Verb};
 use crate::control::no_tenant;
@@ -119,7 +119,7 @@ pub(super) async fn load(
             .answer
             .and_then(|id| console.answers.get(id, &tenant.id));
         let body = requests::render(&tenant, &load_balancer, answer.as_ref(), context);
-        // Below the picture, so that a message is seen on its way.
+        // Below the picture, so that a message is seen as it moves.
         parts.insert(4, Part::fixed("try", "card", body));
     }
     Ok(View {
@@ -152,7 +152,7 @@ impl Data<'_> {
             Part::live("head", "head", head),
             Part::fixed("notice", "notices", notice),
             Part::live("state", "card", self.state(context)),
-            Part::live("way", "card", self.way()),
+            Part::live("flow", "card", self.flow()),
             Part::live("messages", "card half", self.messages()),
             Part::live("payments", "card half", self.payments()),
             Part::live("queues", "card half", self.queues(context)),
@@ -258,7 +258,7 @@ impl Data<'_> {
         }
     }
 
-    fn way(&self) -> Markup {
+    fn flow(&self) -> Markup {
         let resource = |name: &str| {
             let parameters = self.parameters.as_ref().ok()?;
             parameters
@@ -266,7 +266,7 @@ impl Data<'_> {
                 .find(|(parameter, _)| parameter.ends_with(name))
                 .map(|(_, value)| value.rsplit(['/', ':']).next().unwrap_or(value))
         };
-        let picture = Way {
+        let picture = Flow {
             tenant: self.tenant,
             queue: self.queue.as_ref().ok(),
             table: resource("/consumer_ddb"),
@@ -275,7 +275,7 @@ impl Data<'_> {
         let figures = &self.tenant.figures;
         html! {
             header {
-                h2 { "The way of its messages" }
+                h2 { "Message flow" }
                 span.sub {
                     @if let Some(ratio) = figures.error_ratio { "errors " (percent(ratio)) }
                     @if let Some(restarts) = figures.restarts { ", restarts " (count(restarts)) }
@@ -295,7 +295,7 @@ impl Data<'_> {
                 Some(messages) => table.cards role="table" {
                     thead role="rowgroup" { tr role="row" {
                         th scope="col" role="columnheader" { "Stored" }
-                        th scope="col" role="columnheader" { "Way" }
+                        th scope="col" role="columnheader" { "From, to" }
                         th scope="col" role="columnheader" { "Payload" }
                     } }
                     tbody role="rowgroup" {

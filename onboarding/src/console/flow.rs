@@ -1,4 +1,4 @@
-//! The way of a tenant's messages, as a picture with live figures and as a list that says the same. Pure.
+//! The flow of a tenant's messages, as a picture with live figures and as a list that says the same. Pure.
 //!
 //! The picture is for the eye only; the list is for screen readers, and for narrow screens in place of the picture.
 
@@ -16,7 +16,7 @@ const ROW: u32 = 138;
 const MAX_NAME: usize = 23;
 
 /// What the picture is made of.
-pub(super) struct Way<'a> {
+pub(super) struct Flow<'a> {
     pub(super) tenant: &'a TenantView,
     pub(super) queue: Option<&'a QueueView>,
     /// Name of the tenant's table of items.
@@ -25,8 +25,8 @@ pub(super) struct Way<'a> {
     pub(super) ledger: Option<&'a str>,
 }
 
-/// A station of the way.
-struct Station {
+/// A node of the flow.
+struct Node {
     kind: &'static str,
     /// The environment or the name of the resource.
     at: String,
@@ -38,19 +38,19 @@ struct Station {
     is_off: bool,
 }
 
-/// The stations in the order in which a message passes them.
-struct Stations {
-    balancer: Station,
-    producer: Station,
-    queue: Station,
-    consumer: Station,
-    table: Station,
-    dead_letters: Station,
-    payments: Station,
+/// The nodes in the order in which a message passes them.
+struct Nodes {
+    balancer: Node,
+    producer: Node,
+    queue: Node,
+    consumer: Node,
+    table: Node,
+    dead_letters: Node,
+    payments: Node,
 }
 
-impl Way<'_> {
-    fn stations(&self) -> Stations {
+impl Flow<'_> {
+    fn nodes(&self) -> Nodes {
         let figures = &self.tenant.figures;
         let is_off = !matches!(self.tenant.state, TenantState::Serving);
         let app = |app: &str, kind| {
@@ -59,7 +59,7 @@ impl Way<'_> {
                 .apps
                 .get(app)
                 .and_then(|app| app.requests_per_second);
-            Station {
+            Node {
                 kind,
                 at: place.map_or("runs nowhere".to_owned(), |place| {
                     format!("in {}", place.environment)
@@ -74,7 +74,7 @@ impl Way<'_> {
                 is_off: place.is_none(),
             }
         };
-        let resource = |kind, name: Option<&str>, figures: Vec<(String, &'static str)>| Station {
+        let resource = |kind, name: Option<&str>, figures: Vec<(String, &'static str)>| Node {
             kind,
             at: name.unwrap_or("not known").to_owned(),
             detail: None,
@@ -132,7 +132,7 @@ impl Way<'_> {
         if let Some(ledger) = self.ledger {
             payments.detail = Some(format!("table {ledger}"));
         }
-        Stations {
+        Nodes {
             balancer,
             producer: app("producer", "Producer"),
             queue: resource(
@@ -149,7 +149,7 @@ impl Way<'_> {
 
     /// The picture and the list.
     pub(super) fn render(&self) -> Markup {
-        let stations = self.stations();
+        let nodes = self.nodes();
         let flows = |app: &str| {
             let app = self.tenant.figures.apps.get(app);
             app.and_then(|app| app.requests_per_second)
@@ -167,7 +167,7 @@ impl Way<'_> {
         let [first, second, third, fourth, fifth] = [0, 1, 2, 3, 4].map(|column| column * STEP);
         html! {
             figure {
-                svg.way viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } aria-hidden="true" focusable="false" {
+                svg.flow viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } aria-hidden="true" focusable="false" {
                     (arrow(first, posts))
                     (arrow(second, posts))
                     (arrow(third, in_flight || stores))
@@ -175,24 +175,24 @@ impl Way<'_> {
                     (elbow(&[(first + BOX.0 / 2, BOX.1), (first + BOX.0 / 2, ROW + 46), (second - 8, ROW + 46)], pays))
                     (elbow(&[(second + BOX.0, ROW + 46), (second + BOX.0 + 26, ROW + 46), (second + BOX.0 + 26, 72), (third - 8, 72)], pays))
                     (elbow(&[(third + BOX.0 / 2, BOX.1), (third + BOX.0 / 2, ROW - 8)], false))
-                    (station(first, 0, &stations.balancer))
-                    (station(second, 0, &stations.producer))
-                    (station(third, 0, &stations.queue))
-                    (station(fourth, 0, &stations.consumer))
-                    (station(fifth, 0, &stations.table))
-                    (station(second, ROW, &stations.payments))
-                    (station(third, ROW, &stations.dead_letters))
+                    (node(first, 0, &nodes.balancer))
+                    (node(second, 0, &nodes.producer))
+                    (node(third, 0, &nodes.queue))
+                    (node(fourth, 0, &nodes.consumer))
+                    (node(fifth, 0, &nodes.table))
+                    (node(second, ROW, &nodes.payments))
+                    (node(third, ROW, &nodes.dead_letters))
                 }
-                ol.way-text aria-label="The way of a message, station by station" {
-                    @for station in stations.in_order() { (item(station)) }
+                ol.flow-text aria-label="Message flow, node by node" {
+                    @for node in nodes.in_order() { (item(node)) }
                 }
             }
         }
     }
 }
 
-impl Stations {
-    const fn in_order(&self) -> [&Station; 7] {
+impl Nodes {
+    const fn in_order(&self) -> [&Node; 7] {
         [
             &self.balancer,
             &self.producer,
@@ -205,33 +205,33 @@ impl Stations {
     }
 }
 
-fn item(station: &Station) -> Markup {
+fn item(node: &Node) -> Markup {
     html! {
-        li.bad[station.is_bad] {
-            strong { (station.kind) } " "
-            span.sub { (station.at) @if let Some(detail) = &station.detail { ", " (detail) } }
-            @for (figure, unit) in &station.figures { ", " (figure) " " (unit) }
+        li.bad[node.is_bad] {
+            strong { (node.kind) } " "
+            span.sub { (node.at) @if let Some(detail) = &node.detail { ", " (detail) } }
+            @for (figure, unit) in &node.figures { ", " (figure) " " (unit) }
         }
     }
 }
 
-fn station(x: u32, y: u32, station: &Station) -> Markup {
+fn node(x: u32, y: u32, node: &Node) -> Markup {
     let inset = x + 12;
     html! {
-        rect.box.own[station.is_own].bad[station.is_bad].off[station.is_off]
+        rect.box.own[node.is_own].bad[node.is_bad].off[node.is_off]
             x=(x + 1) y=(y + 1) width=(BOX.0 - 2) height=(BOX.1 - 2) rx="8" {}
-        text.kind x=(inset) y=(y + 24) { (station.kind) }
-        text.at x=(inset) y=(y + 43) { (abridged(&station.at)) }
+        text.kind x=(inset) y=(y + 24) { (node.kind) }
+        text.at x=(inset) y=(y + 43) { (abridged(&node.at)) }
         text x=(inset) y=(y + 74) {
-            @for (position, (figure, unit)) in station.figures.iter().enumerate() {
-                tspan.figure.bad-text[station.is_bad] dx=[(position > 0).then_some(10)] { (figure) }
+            @for (position, (figure, unit)) in node.figures.iter().enumerate() {
+                tspan.figure.bad-text[node.is_bad] dx=[(position > 0).then_some(10)] { (figure) }
                 tspan.unit dx="4" { (unit) }
             }
         }
     }
 }
 
-/// An arrow from the station of this column to the next.
+/// An arrow from the node of this column to the next.
 fn arrow(x: u32, flows: bool) -> Markup {
     elbow(&[(x + BOX.0, 40), (x + STEP - 8, 40)], flows)
 }
