@@ -79,8 +79,10 @@ impl Flow<'_> {
             at: name.unwrap_or("not known").to_owned(),
             detail: None,
             figures,
-            // A pool's is named after the pool, and no tenant has a pool's name.
-            is_own: name.is_some_and(|name| !name.contains("-pool-")),
+            // Names are `<app>-<owner>-<suffix>`, and no tenant is called `pool-…`.
+            is_own: name
+                .and_then(|name| name.split_once('-'))
+                .is_some_and(|(_, owner)| !owner.starts_with("pool-")),
             is_bad: false,
             is_off: name.is_none(),
         };
