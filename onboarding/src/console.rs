@@ -37,10 +37,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::Router;
 use axum::extract::Request;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
-};
+use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_FRAME_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -69,7 +66,7 @@ const UNKNOWN_MILLIS: u64 = 5000;
 /// Pages that are open and live at a time.
 const MAX_STREAMS: usize = 256;
 
-const HEADERS: [(HeaderName, HeaderValue); 5] = [
+const HEADERS: [(HeaderName, HeaderValue); 3] = [
     (
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
@@ -78,9 +75,7 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
         ),
     ),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
-    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
 /// Everything that the pages need. Clones share it.
@@ -237,10 +232,7 @@ async fn show(Extension(console): Extension<Console>, actor: Actor, uri: Uri) ->
 
 async fn headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    for (name, value) in HEADERS {
-        // An asset has a lifetime of its own.
-        response.headers_mut().entry(name).or_insert(value);
-    }
+    response.headers_mut().extend(HEADERS);
     response
 }
 

@@ -65,7 +65,9 @@ def test_a_thousand_tenants_are_listed_within_200_ms_and_100_kb(crowd: Saas) -> 
         seconds.append(time.monotonic() - began)
         sizes.append(len(page))
         assert status == 200
-    print(f"a page of a thousand tenants: {min(seconds) * 1000:.0f} ms, {max(sizes)} bytes")
+    print(
+        f"a page of a thousand tenants: {min(seconds) * 1000:.0f} to {max(seconds) * 1000:.0f} ms, {max(sizes)} bytes"
+    )
     assert max(sizes) <= 100_000
     assert min(seconds) <= 0.2, f"seconds: {seconds}"
 

@@ -125,7 +125,10 @@ impl Flow<'_> {
             "Dead-letter queue",
             dead.map(|dead| dead.name.as_str()),
             dead_count
-                .map(|messages| (count(messages), "messages"))
+                .map(|messages| {
+                    let unit = if messages == 1 { "message" } else { "messages" };
+                    (count(messages), unit)
+                })
                 .into_iter()
                 .collect(),
         );

@@ -272,6 +272,7 @@ fn table(filter: &Filter, listed: &Listed) -> Part {
                 @if tenants.is_empty() { "0" } @else { (count(first)) " to " (count(last)) }
                 " of " (count(total))
                 @if total != all { " that match; " (count(all)) " in all" }
+                ". Figures are those of the tenant's environments; tenants of a pool share them."
             }
             @if filter.cursor > 0 {
                 a href=(filter.href(&filter.sort, &filter.order, filter.cursor.saturating_sub(PAGE))) rel="prev" { "Previous" }

@@ -206,7 +206,8 @@ impl RequestSummary {
         let code = ApiError::write_body(&mut response, request_id);
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, self.request_id.clone());
-        headers.insert(CACHE_CONTROL, NO_STORE);
+        // Only a file that is the same for every client has a lifetime of its own.
+        headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
         headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
         let (status, elapsed) = (response.status(), self.started.elapsed());
         let route = self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
