@@ -21,6 +21,7 @@ use tenantry_process::run::upkeep;
 use tenantry_process::server;
 use tenantry_service::source::Proxies;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +38,11 @@ const TIMING: Timing = Timing {
     fail_after: Duration::from_secs(600),
 };
 
+/// Longest wait for the first read at a start.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+/// Poll interval of readiness during a start.
+const READY_POLL: Duration = Duration::from_millis(2);
+
 /// Signs callbacks. It protects nothing: whoever reads the data folder is the owner.
 const CALLBACK_SECRET: &[u8] = b"local-callback-secret";
 
@@ -46,8 +52,8 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Serves the control plane until the token is cancelled.
-    pub(crate) fn start(
+    /// Serves the control plane until the token is cancelled. Returns once it has read the repository, or after a while.
+    pub(crate) async fn start(
         listener: TcpListener,
         repository: Repository,
         board: Board,
@@ -64,6 +70,7 @@ impl Console {
             callbacks: Callbacks::new(Some(CALLBACK_SECRET), true),
             metrics: metrics.clone(),
         };
+        let readiness = Readiness::default();
         let access = Access::Loopback(Arc::new(move |uri, headers| {
             let allowed = allowed_hosts.check(uri, headers);
             allowed.map_err(|foreign| (foreign.status(), foreign.to_string()))
@@ -74,7 +81,7 @@ impl Console {
             settings,
             access,
             Proxies::default(),
-            &Readiness::default(),
+            &readiness,
             shutdown.clone(),
         );
         let address = listener
@@ -89,6 +96,10 @@ impl Console {
             MAX_CONNECTIONS,
             shutdown.clone(),
         ));
+        let deadline = Instant::now() + READ_WITHIN;
+        while !readiness.is_ready() && Instant::now() < deadline {
+            tokio::time::sleep(READY_POLL).await;
+        }
         Self { address, tasks }
     }
 

@@ -186,16 +186,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         None => None,
     };
 
-    let console = gitops.repository.as_ref().map(|repository| {
-        Console::start(
-            console_listener,
-            repository.repository(),
-            board.clone(),
-            &aws,
-            allowed_hosts.clone(),
-            &shutdown,
-        )
-    });
+    let console = match &gitops.repository {
+        Some(repository) => {
+            let repository = repository.repository();
+            let (board, hosts) = (board.clone(), allowed_hosts.clone());
+            Some(Console::start(console_listener, repository, board, &aws, hosts, &shutdown).await)
+        }
+        None => None,
+    };
     let addresses = banner::Addresses {
         console: console.as_ref().map(|console| console.address),
         gateway: balancer,

@@ -12,6 +12,8 @@ use crate::model::{Blocked, Operation, OperationState, TenantState, TenantView, 
 
 /// Operations kept; an older one is read from Git when it is asked for.
 const MAX_OPERATIONS: usize = 2_000;
+/// States that an operation may pass from its commit to its end.
+pub(crate) const STEPS: usize = 2;
 
 /// An operation and what the process needs beside it.
 #[derive(Debug, Clone)]
@@ -174,6 +176,8 @@ impl Tracked {
         if operation.state < OperationState::Applied {
             operation.state = OperationState::Applied;
             operation.times.applied = Some(world.now);
+            // One state at a time: each is reported.
+            return;
         }
         if progress.contains(&Progress::Applied) {
             return;
@@ -329,13 +333,15 @@ mod tests {
         for commit in &commits {
             operations.record(commit);
         }
-        operations.advance(&World {
-            tenants,
-            pools: &BTreeMap::new(),
-            position: &|commit| history.position(commit),
-            now: Time::of_seconds(100),
-            fail_after: Duration::from_secs(60),
-        });
+        for _ in 0..STEPS {
+            operations.advance(&World {
+                tenants,
+                pools: &BTreeMap::new(),
+                position: &|commit| history.position(commit),
+                now: Time::of_seconds(100),
+                fail_after: Duration::from_secs(60),
+            });
+        }
         let operation = operations
             .get("r-1")
             .expect("it is known")

@@ -254,13 +254,14 @@ impl ControlPlane {
                 .iter()
                 .map(|(name, pool)| (name.clone(), pool.applied.is_some()))
                 .collect();
-            tracked.step(&World {
+            let world = World {
                 tenants: &state.tenants,
                 pools: &pools,
                 position: &|commit| state.history.position(commit),
                 now: now(),
                 fail_after: self.0.timing.fail_after,
-            });
+            };
+            (0..operations::STEPS).for_each(|_| tracked.step(&world));
         });
         Ok(tracked.operation)
     }

@@ -68,15 +68,12 @@ pub(super) async fn run(control: ControlPlane, read: Condition) {
     };
     loop {
         let started = Instant::now();
-        let has_read = control.refresh(&mut refresher).await;
+        control.refresh(&mut refresher, &read).await;
         control
             .0
             .metrics
             .histogram("refresh_seconds", vec![])
             .record(started.elapsed().as_secs_f64());
-        if has_read && read.set(true) {
-            tracing::info!("state read: repository and platform answered");
-        }
         let pause = control.pause();
         tokio::select! {
             () = control.0.platform.changed(pause) => {}
@@ -104,8 +101,8 @@ impl ControlPlane {
         }
     }
 
-    /// Reads every source once. Returns whether the repository and the platform answered.
-    async fn refresh(&self, refresher: &mut Refresher) -> bool {
+    /// Reads every source once. `read` becomes true once the repository and the platform have answered.
+    async fn refresh(&self, refresher: &mut Refresher, read: &Condition) {
         let mut well = self.fetch(self.0.timing.fetch).await;
         match self.0.platform.observe().await {
             Ok(observed) => {
@@ -118,11 +115,13 @@ impl ControlPlane {
             }
         }
         self.make_views();
+        if well && read.set(true) {
+            tracing::info!("state read: repository and platform answered");
+        }
         self.ask_load_balancer(refresher).await;
         self.make_views();
         self.read_queues(refresher).await;
         self.make_views();
-        well
     }
 
     /// Fetches the branch now, so that a commit of this process is known at once.

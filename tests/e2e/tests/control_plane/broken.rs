@@ -26,11 +26,8 @@ async fn a_broken_commit_is_shown_with_file_and_line_until_it_is_mended() {
             .contains("git revert"),
         "{tenant}"
     );
-    assert_eq!(
-        installation.get("/tenants/tenant-2").await.json()["state"],
-        "serving",
-        "the others are served"
-    );
+    // The others are served.
+    installation.in_state("tenant-2", "serving").await;
     assert!(installation.push(|clone| {
         crate::git(clone, &["checkout", "--quiet", "HEAD~1", "--", "."]);
     }));
@@ -40,6 +37,7 @@ async fn a_broken_commit_is_shown_with_file_and_line_until_it_is_mended() {
 #[tokio::test]
 async fn a_lost_repository_is_a_sentence_and_nothing_is_half_done() {
     let installation = Installation::new().await;
+    installation.in_state("tenant-1", "serving").await;
     let repository = installation.folder.path().join("gitops.git");
     let hidden = installation.folder.path().join("hidden.git");
     std::fs::rename(&repository, &hidden).expect("it is ours");

@@ -1,9 +1,9 @@
 //! Any interleaving of API calls, lifecycle messages and pushes by hand leaves a tree that lints, and operations that all end.
 
-use kit::wait::{PATIENCE, until};
+use kit::wait::until;
 use serde_json::{Value, json};
 
-use crate::{Installation, TENANTS, TICK};
+use crate::{END, Installation, TENANTS, TICK};
 
 const STEPS: usize = 24;
 const SEEDS: [u64; 2] = [1, 7];
@@ -71,7 +71,7 @@ async fn any_interleaving_leaves_a_tree_that_lints_and_operations_that_all_end()
                 "{seed}: {operation}"
             );
         }
-        until("every operation has ended", PATIENCE, async || {
+        until("every operation has ended", END, async || {
             let operations = installation.get("/operations?limit=1000").await.json();
             let operations = operations["operations"].as_array().expect("a list").clone();
             let is_end = |one: &Value| {

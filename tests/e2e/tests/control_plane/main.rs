@@ -84,7 +84,7 @@ impl Installation {
     async fn ended_by_id(&self, id: &str) -> Value {
         let path = format!("/operations/{id}");
         let mut last = Value::Null;
-        until(&format!("operation {id} ends"), PATIENCE, async || {
+        until(&format!("operation {id} ends"), END, async || {
             let answer = self.get(&path).await;
             if answer.status == 404 {
                 return false;
@@ -200,5 +200,7 @@ fn git(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Longest wait for the end of an operation: a move copies data, and waits until no process knows the former home.
+const END: Duration = Duration::from_secs(120);
 /// A pause between two looks, where a condition cannot be waited for.
 const TICK: Duration = Duration::from_millis(50);
