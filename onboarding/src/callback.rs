@@ -77,9 +77,7 @@ impl Callbacks {
                 "this control plane has no secret to sign with; set CALLBACK_SECRET_FILE, or poll the operation",
             ));
         }
-        url_of(text, self.0.private)
-            .map(drop)
-            .map_err(|why| refused(why))
+        url_of(text, self.0.private).map(drop).map_err(refused)
     }
 
     /// Queues the events of an operation that asked for them.

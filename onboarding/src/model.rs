@@ -231,6 +231,8 @@ pub struct Gate {
     #[schema(minimum = 0)]
     pub max_oldest_message_seconds: f64,
     /// Most restarts of pods during the bake time
+    #[serde(deserialize_with = "crate::rollout::whole")]
+    #[schema(minimum = 0, maximum = 1_000_000)]
     pub max_restarts: u64,
 }
 
@@ -329,7 +331,7 @@ pub struct PeekedMessage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    Operation(Operation),
+    Operation(Box<Operation>),
     Tenant(Box<TenantView>),
     Deployment(Box<DeploymentView>),
     /// A commit is on the branch

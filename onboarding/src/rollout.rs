@@ -18,6 +18,9 @@ use tenantctl::release::releases;
 use tenantctl::request::{FormerRelease, Percent, ReleaseVersion, Request, RequestId, Wave};
 use tenantry_service::error::ApiError;
 use tenantry_tenancy::tenant::{TenantId, Tier};
+use utoipa::openapi::schema::{AdditionalProperties, Array, Object, OneOf, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use crate::access::{Actor, Verb};
@@ -52,16 +55,71 @@ pub struct Plan {
 }
 
 /// The tenants of a wave
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WavePlan {
     /// These tenants
     Canary(Vec<String>),
     /// About this share of the tier, from 1 to 100: the same tenants each time
-    Percent(u8),
+    Percent(#[serde(deserialize_with = "whole")] u8),
     /// Every tenant that does not have the release yet, and for the basic tier the pools
     Rest,
 }
+
+/// Reads a whole number, however it is written: JSON Schema takes `10.0` for an integer.
+pub(crate) fn whole<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: TryFrom<u64>,
+{
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let of_float = |float: f64| {
+        (float.fract() == 0.0 && (0.0..=1e15).contains(&float)).then(|| format!("{float:.0}"))
+    };
+    let whole = number
+        .as_u64()
+        .or_else(|| of_float(number.as_f64()?)?.parse().ok());
+    let fitting = whole.and_then(|whole| T::try_from(whole).ok());
+    fitting.ok_or_else(|| {
+        serde::de::Error::custom(format!("{number} is not a whole number within its limits"))
+    })
+}
+
+impl PartialSchema for WavePlan {
+    fn schema() -> RefOr<Schema> {
+        let one = |name: &str, schema: Schema| {
+            Object::builder()
+                .property(name, schema)
+                .required(name)
+                .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+        };
+        let tenant = Object::builder()
+            .schema_type(Type::String)
+            .max_length(Some(32))
+            .pattern(Some("^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$"));
+        let canary = Array::builder().items(tenant).min_items(Some(1)).build();
+        let percent = Object::builder()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(100))
+            .build();
+        let rest = Object::builder()
+            .schema_type(Type::String)
+            .enum_values(Some(["rest"]))
+            .description(Some(
+                "Every tenant that does not have the release yet, and for the basic tier the pools",
+            ));
+        OneOf::builder()
+            .item(one("canary", canary.into()).description(Some("These tenants")))
+            .item(one("percent", percent.into()).description(Some(
+                "About this share of the tier: the same tenants each time",
+            )))
+            .item(rest)
+            .into()
+    }
+}
+
+impl ToSchema for WavePlan {}
 
 #[derive(Debug, Default)]
 pub(crate) struct Deployments {

@@ -17,6 +17,8 @@ use crate::rollout::{MAX_BAKE_SECONDS, Plan, WavePlan};
 
 /// Largest body.
 const MAX_BYTES: usize = 64 * 1024;
+/// Largest limit of restarts.
+const MAX_RESTARTS: u64 = 1_000_000;
 /// Longest text quoted in an error.
 const MAX_QUOTED_CHARS: usize = 40;
 
@@ -101,7 +103,7 @@ pub(crate) struct DeploymentBody {
     #[schema(max_items = 20)]
     waves: Vec<WavePlan>,
     /// Seconds that each wave is watched before the next
-    #[serde(default = "bake_seconds")]
+    #[serde(default = "bake_seconds", deserialize_with = "crate::rollout::whole")]
     #[schema(maximum = 86_400, default = 300)]
     bake_seconds: u64,
     #[serde(default)]
@@ -221,10 +223,10 @@ pub fn parse_deployment(bytes: &[u8]) -> Result<Plan, ApiError> {
     let is_gate = (0.0..=1.0).contains(&gate.max_error_ratio)
         && gate.max_oldest_message_seconds.is_finite()
         && gate.max_oldest_message_seconds >= 0.0;
-    if !is_gate || body.bake_seconds > MAX_BAKE_SECONDS {
+    if !is_gate || gate.max_restarts > MAX_RESTARTS || body.bake_seconds > MAX_BAKE_SECONDS {
         let msg = format!(
-            "BadRequest: max_error_ratio is from 0 to 1, max_oldest_message_seconds at least 0, bake_seconds at most \
-             {MAX_BAKE_SECONDS}"
+            "BadRequest: max_error_ratio is from 0 to 1, max_oldest_message_seconds at least 0, max_restarts at most \
+             {MAX_RESTARTS}, bake_seconds at most {MAX_BAKE_SECONDS}"
         );
         return Err(ApiError::bad_request("invalid_gate", msg));
     }

@@ -173,12 +173,16 @@ async fn answer(
     change: Change,
     (parameters, headers, key): (&Parameters, &HeaderMap, Option<IdempotencyKey>),
 ) -> Result<Response, ApiError> {
+    let callback = callback_in(headers)?;
+    if let Some(url) = &callback {
+        control.check_callback(url)?;
+    }
     if parameters.is("preview")? {
         return Ok(Json(control.preview(actor, &change).await?).into_response());
     }
     let submission = Submission {
         key: key.map(|key| key.as_str().to_owned()),
-        callback: callback_in(headers)?,
+        callback,
     };
     Ok(accepted(&control.submit(actor, change, submission).await?))
 }
@@ -371,7 +375,7 @@ pub(super) async fn offboard(
 #[serde(untagged)]
 #[expect(dead_code, reason = "describes; one of the two is sent")]
 enum OperationOrPreview {
-    Operation(Operation),
+    Operation(Box<Operation>),
     Preview(Preview),
 }
 

@@ -81,7 +81,7 @@ impl ControlPlane {
         actor.check(verb)?;
         let request = self.request_of(&change)?;
         if let Some(url) = &submission.callback {
-            self.0.callbacks.check_url(url)?;
+            self.check_callback(url)?;
         }
         let tenant = change.tenant().to_string();
         let origin = Origin {
@@ -209,11 +209,17 @@ impl ControlPlane {
                 };
                 self.update(|state| {
                     state.operations.record_done(operation.clone());
-                    ((), vec![Event::Operation(operation.clone())])
+                    ((), vec![Event::Operation(Box::new(operation.clone()))])
                 });
                 Ok(operation)
             }
         }
+    }
+
+    /// # Errors
+    /// 400 for a callback URL that is never called.
+    pub fn check_callback(&self, url: &str) -> Result<(), ApiError> {
+        self.0.callbacks.check_url(url)
     }
 
     /// The operation of this id: one that this process knows, or one of the history.

@@ -189,7 +189,7 @@ impl ControlPlane {
                 let operation = state.operations.record(commit);
                 if !is_first {
                     events.push(Event::Commit(commit.activity.clone()));
-                    events.extend(operation.map(Event::Operation));
+                    events.extend(operation.map(|operation| Event::Operation(Box::new(operation))));
                 }
             }
             ((), events)
@@ -373,7 +373,7 @@ impl ControlPlane {
             events.extend(
                 changed
                     .iter()
-                    .map(|one| Event::Operation(one.operation.clone())),
+                    .map(|one| Event::Operation(Box::new(one.operation.clone()))),
             );
             let deployments = state
                 .deployments

@@ -379,7 +379,7 @@ fn details(view: &TenantView) -> String {
     }
     match &view.serving {
         Some(serving) if serving.answers => {
-            lines.push(format!("  serving   since {}", ago(Some(serving.since))))
+            lines.push(format!("  serving   since {}", ago(Some(serving.since))));
         }
         Some(serving) => {
             let errors: Vec<&str> = serving

@@ -640,7 +640,7 @@ mod tests {
                        request: a route of a tenant names its own host";
         let ready = condition("Ready", "False", "UpgradeFailed", refused);
         assert_eq!(
-            code(&with("HelmRelease", &[ready.clone()])).as_deref(),
+            code(&with("HelmRelease", std::slice::from_ref(&ready))).as_deref(),
             Some("admission_refused")
         );
         assert_eq!(

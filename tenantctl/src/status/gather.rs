@@ -55,7 +55,7 @@ impl Gather {
                     .strip_prefix(NAMESPACE)
                     .and_then(|rest| rest.strip_prefix('-'))
                 {
-                    self.explain(&tenant.to_owned(), 3, object);
+                    self.explain(tenant, 3, object);
                 }
             }
             ("Deployment", _) => {

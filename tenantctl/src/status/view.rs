@@ -116,7 +116,7 @@ pub fn tenant(
         labels: labels(release),
         path: release.path.to_string(),
         desired: change.map(|change| desired(change, release)),
-        applied: rollout.map(|rollout| of_rollout(rollout)),
+        applied: rollout.map(of_rollout),
         serving,
         blocked: if is_current { None } else { blocked },
         figures,
