@@ -21,10 +21,7 @@ fn earlier(seconds: i64) -> Time {
 
 pub(super) fn context() -> Context {
     Context {
-        actor: Actor {
-            actor: Actor::local(),
-            csrf: "token".to_owned(),
-        },
+        actor: Actor::local(),
         now: now(),
         broken: None,
     }
@@ -61,7 +58,7 @@ pub(super) fn tenant(number: usize) -> TenantView {
         requests_per_second: Some(number as f64 * 1.7 % 90.0),
         error_ratio: Some(0.002),
         queue_depth: Some((number * 7 % 40) as u64),
-        oldest_message_seconds: (number % 4 == 0).then_some(73.0),
+        oldest_message_seconds: number.is_multiple_of(4).then_some(73.0),
         dead_letters: Some(u64::from(number == 4)),
         restarts: Some(0),
         last_error: is_blocked.then(|| "producer: 503 queue_unavailable".to_owned()),
