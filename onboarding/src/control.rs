@@ -9,6 +9,7 @@ mod state;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
@@ -60,6 +61,8 @@ pub(crate) struct Inner {
     wake: Notify,
     branch: tokio::sync::Mutex<refresh::Branch>,
     sources: Mutex<refresh::Sources>,
+    /// Whether anybody has asked for anything. Until then, only tenants with open operations are probed.
+    used: AtomicBool,
     /// Environments whose queues somebody watches, with the number of watchers.
     watched: Mutex<HashMap<String, usize>>,
 }
@@ -126,6 +129,7 @@ impl ControlPlane {
             wake: Notify::new(),
             branch: tokio::sync::Mutex::default(),
             sources: Mutex::default(),
+            used: AtomicBool::new(false),
             watched: Mutex::default(),
         }))
     }
@@ -139,6 +143,13 @@ impl ControlPlane {
         shutdown
             .run_until_cancelled(async { tokio::join!(deployments, refreshes, callbacks) })
             .await;
+    }
+
+    /// Somebody asks: from now on all tenants are probed, in turn.
+    pub(crate) fn touch(&self) {
+        if !self.0.used.swap(true, Ordering::Relaxed) {
+            self.wake();
+        }
     }
 
     /// Tenants by id, from memory.

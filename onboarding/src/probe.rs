@@ -61,16 +61,17 @@ impl Probe {
         self.found.retain(|tenant, _| exists(tenant));
     }
 
-    /// Asks the urgent tenants, and some of the others.
+    /// Asks the urgent tenants, and some of the others if all are of interest.
     pub(crate) async fn ask<'a>(
         &mut self,
         load_balancer: &str,
         urgent: &BTreeSet<String>,
+        all: bool,
         tenants: impl Iterator<Item = &'a TenantView> + Clone,
     ) {
         let others = tenants
             .clone()
-            .filter(|tenant| !urgent.contains(&tenant.id));
+            .filter(|tenant| all && !urgent.contains(&tenant.id));
         let after: Vec<_> = others
             .clone()
             .filter(|tenant| tenant.id > self.next)
@@ -144,11 +145,12 @@ impl Probe {
     }
 }
 
-/// Compares an answer with whether there is a route. A 401 is the answer of an app that wants a token.
+/// Compares an answer with whether there is a route.
 fn compared(answer: Result<(u16, Option<String>), String>, routed: bool) -> ProbedApp {
     let (status, environment, error) = match answer {
         Ok((status @ 200, environment)) if routed => (Some(status), environment, None),
-        Ok((status @ 401, _)) if routed => (Some(status), None, None),
+        // The app wants a token, or has answered this tenant as often as it may: it answers.
+        Ok((status @ (401 | 429), _)) if routed => (Some(status), None, None),
         Ok((status, _)) if routed => {
             let error = format!("the load balancer answers {status}, not 200");
             (Some(status), None, Some(error))

@@ -129,6 +129,7 @@ pub(super) async fn check_site(State(app): State<App>, request: Request, next: N
                    and Sec-Fetch-Site";
         return ApiError::new(StatusCode::FORBIDDEN, "foreign_site", msg).into_response();
     }
+    app.control.touch();
     next.run(request).await
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -94,7 +95,10 @@ impl ControlPlane {
         let is_unsettled = |tenant: &Arc<TenantView>| tenant.state == TenantState::Applied;
         if is_open {
             timing.open_tick
-        } else if is_watched || self.read(|state| state.tenants.values().any(is_unsettled)) {
+        } else if is_watched
+            || (self.0.used.load(Ordering::Relaxed)
+                && self.read(|state| state.tenants.values().any(is_unsettled)))
+        {
             timing.tick
         } else {
             timing.idle_tick
@@ -209,16 +213,22 @@ impl ControlPlane {
             (tenants, urgent)
         });
         let mut urgent = urgent;
-        let unsettled = tenants
-            .iter()
-            .filter(|tenant| tenant.state == TenantState::Applied);
-        urgent.extend(unsettled.map(|tenant| tenant.id.clone()));
-        urgent.extend(self.0.watched.lock().keys().cloned());
+        let is_used = self.0.used.load(Ordering::Relaxed);
+        if is_used {
+            let unsettled = tenants
+                .iter()
+                .filter(|tenant| tenant.state == TenantState::Applied);
+            urgent.extend(unsettled.map(|tenant| tenant.id.clone()));
+            urgent.extend(self.0.watched.lock().keys().cloned());
+        }
         refresher
             .probe
             .retain(|id| tenants.iter().any(|tenant| tenant.id == id));
         let views = tenants.iter().map(|tenant| &**tenant);
-        refresher.probe.ask(&load_balancer, &urgent, views).await;
+        refresher
+            .probe
+            .ask(&load_balancer, &urgent, is_used, views)
+            .await;
         self.0
             .sources
             .lock()
@@ -229,6 +239,10 @@ impl ControlPlane {
 
     /// Reads the attributes of some queues: of the watched tenants, of open deployments, and of others in turn.
     async fn read_queues(&self, refresher: &mut Refresher) {
+        let is_deploying = self.read(|state| state.deployments.open_tenants().next().is_some());
+        if !is_deploying && !self.0.used.load(Ordering::Relaxed) {
+            return;
+        }
         let watched: Vec<String> = self.0.watched.lock().keys().cloned().collect();
         let (mut wanted, all) = self.read(|state| {
             let of = |release: &String| {
