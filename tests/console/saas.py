@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from endpoints import Aws, Child, built, clean_environment
+from endpoints import Aws, Child, built, clean_environment, wait_until
 
 AUTHOR = ("-c", "user.name=a person", "-c", "user.email=person@example.com")
 
@@ -49,6 +49,14 @@ class Saas:
         with urllib.request.urlopen(request, timeout=10) as response:
             return json.load(response)
 
+    def api(self, path: str, body: Any = None) -> Any:
+        """Sends a request to the control plane's API, and returns the answer's JSON."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"content-type": "application/json"}
+        request = urllib.request.Request(self.console.removesuffix("/console") + path, data, headers)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
+
     def serves(self, tenant: str) -> bool:
         try:
             return bool(self.request(tenant, "/producer"))
@@ -86,9 +94,17 @@ class Clone:
     def push(self, subject: str) -> str:
         """Commits every change, pushes the commit and returns its id."""
         git(self.place, *AUTHOR, "commit", "--quiet", "--all", f"--message={subject}")
-        git(self.place, *AUTHOR, "pull", "--quiet", "--rebase")
-        git(self.place, "push", "--quiet")
+        wait_until(self._pushed, "the commit is pushed")
         return git(self.place, "rev-parse", "HEAD").strip()
+
+    def _pushed(self) -> bool:
+        """Pushes on top of what others have pushed meanwhile."""
+        git(self.place, *AUTHOR, "pull", "--quiet", "--rebase")
+        push = ["git", "push", "--quiet"]
+        return (
+            subprocess.run(push, cwd=self.place, env=clean_environment(), capture_output=True, timeout=60).returncode
+            == 0
+        )
 
 
 def git(place: Path, *arguments: str) -> str:

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from browser import artefacts, axe
 from conftest import NARROW
+from endpoints import wait_until
 from saas import Saas
 
 PAGES = {
@@ -26,13 +27,28 @@ PAGES = {
     "activity": "/activity",
     "health": "/health",
     "not-found": "/no-such-page",
+    # The pages of one thing, with the id that `made` has.
+    "operation": "/operations/{operation}",
+    "deployment": "/deployments/{deployment}",
+    "commit": "/activity/{commit}",
 }
+
+
+@pytest.fixture(scope="session")
+def made(saas: Saas) -> dict[str, str]:
+    """Ids of an operation, a deployment and a commit."""
+    plan = {"tier": "premium", "release": "0.0", "waves": [{"canary": ["tenant-1"]}, "rest"], "bake_seconds": 3600}
+    deployment = saas.api("/deployments", plan)["id"]
+    operation = saas.api("/tenants", {"id": "tenant-seen", "tier": "basic", "release": "0.0"})
+    return {"deployment": deployment, "operation": operation["id"], "commit": operation["commit"]}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing_and_the_page_is_kept_as_a_screenshot(pages: Any, name: str, scheme: str) -> None:
-    page = pages(PAGES[name], color_scheme=scheme, reduced_motion="reduce")
+def test_axe_finds_nothing_and_the_page_is_kept_as_a_screenshot(
+    pages: Any, made: dict[str, str], name: str, scheme: str
+) -> None:
+    page = pages(PAGES[name].format(**made), color_scheme=scheme, reduced_motion="reduce")
     if name == "not-found":
         expect(page.get_by_role("alert")).to_be_visible()
     page.screenshot(path=artefacts() / f"{name}-{scheme}.png", full_page=True)
@@ -42,16 +58,16 @@ def test_axe_finds_nothing_and_the_page_is_kept_as_a_screenshot(pages: Any, name
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_fits_360_pixels_without_scrolling_sideways(pages: Any, name: str) -> None:
-    page = pages(PAGES[name], viewport=NARROW)
+def test_a_page_fits_360_pixels_without_scrolling_sideways(pages: Any, made: dict[str, str], name: str) -> None:
+    page = pages(PAGES[name].format(**made), viewport=NARROW)
     page.screenshot(path=artefacts() / f"{name}-narrow.png", full_page=True)
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= NARROW["width"]
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_says_the_same_without_javascript(pages: Any, name: str) -> None:
-    with_it, without = pages(PAGES[name]), pages(PAGES[name], java_script_enabled=False)
+def test_a_page_says_the_same_without_javascript(pages: Any, made: dict[str, str], name: str) -> None:
+    with_it, without = pages(PAGES[name].format(**made)), pages(PAGES[name].format(**made), java_script_enabled=False)
     for page in (with_it, without):
         expect(page.locator("main h1")).to_be_visible()
     headings = [page.locator("main h1, main h2").all_inner_texts() for page in (with_it, without)]
@@ -65,10 +81,13 @@ def test_the_forms_work_without_javascript(pages: Any, saas: Saas) -> None:
     page.get_by_label("basic").check()
     page.get_by_role("button", name="Preview the commit").click()
     page.get_by_role("button", name="Onboard tenant-plain").click()
-    for _ in range(200):
+    expect(page).to_have_url(re.compile("/console/operations/"))
+
+    def ended() -> bool:
         page.reload()
-        if page.locator("#head .state").inner_text() == "serving":
-            break
+        return page.locator("#head .state").inner_text() == "serving"
+
+    wait_until(ended, "the operation has ended", 180)
     assert saas.serves("tenant-plain")
 
 

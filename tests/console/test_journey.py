@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from browser import artefacts
 from saas import Saas
 
 SERVED_WITHIN = 180_000
@@ -179,6 +180,9 @@ def test_a_broken_commit_is_shown_with_file_and_line_and_a_mended_one_ends_that(
     expect(notice).to_contain_text(re.compile(r"tenants/basic/tenant-2\.yaml:\d+"))
     expect(notice).to_contain_text("Next: ")
     assert saas.serves("tenant-2"), "the last good commit stays in force"
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.screenshot(path=artefacts() / f"broken-commit-{scheme}.png")
 
     file.write_text(right)
     clone.push("mend it")

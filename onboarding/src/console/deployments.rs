@@ -176,7 +176,8 @@ fn wave_card(wave: &WaveView, gate: &Gate, context: &Context) -> Markup {
             div.body.stack {
                 (figures(&wave.figures, gate))
                 dl.facts {
-                    dt { "Releases" } dd { (releases(&wave.tenants)) }
+                    dt { "Releases" }
+                    dd { @if wave.tenants.is_empty() { "none: each has the release already" } @else { (releases(&wave.tenants)) } }
                     dt { "Commit" } dd { @if let Some(id) = &wave.commit { (commit(id)) } @else { "not made yet" } }
                     dt { "Committed" } dd { (maybe_time(context.now, wave.committed)) }
                     dt { "Serving" } dd { (maybe_time(context.now, wave.serving)) }
@@ -211,13 +212,17 @@ fn figures(figures: &Figures, gate: &Gate) -> Markup {
             count(gate.max_restarts),
         ),
     ];
+    let known: Vec<_> = shown
+        .into_iter()
+        .filter_map(|(name, figure, limit)| Some((name, figure?, limit)))
+        .collect();
     html! {
-        dl.figures {
-            @for (name, figure, limit) in shown {
-                @if let Some((figure, is_above)) = figure {
+        @if !known.is_empty() {
+            dl.figures {
+                @for (name, (figure, is_above), limit) in &known {
                     div {
                         dt { (name) }
-                        dd.bad[is_above] { (figure) " " small { @if is_above { "above " } @else { "of " } (limit) } }
+                        dd.bad[*is_above] { (figure) " " small { @if *is_above { "above " } @else { "of " } (limit) } }
                     }
                 }
             }
