@@ -90,13 +90,13 @@ impl ApplyError {
 pub fn note(repository: &Repository, subject: &str, origin: &Origin) -> Result<Oid, ApplyError> {
     let message = format!("{subject}\n\n{}", origin.lines());
     for attempt in 0..MAX_ATTEMPTS {
-        let mut turn = repository.turn()?;
-        let head = turn.fetch()?;
-        let commit = turn.commit(&head, &[], &message)?;
-        if turn.push(&commit, &head)? == Pushed::Accepted {
+        let mut lock = repository.lock()?;
+        let head = lock.fetch()?;
+        let commit = lock.commit(&head, &[], &message)?;
+        if lock.push(&commit, &head)? == Pushed::Accepted {
             return Ok(commit);
         }
-        drop(turn);
+        drop(lock);
         let pause = backoff_from_half(attempt, REPLAN_BASE, REPLAN_MAX, fastrand::f64());
         std::thread::sleep(pause);
     }

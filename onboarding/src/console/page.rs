@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::Query;
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use tenantry_service::error::ApiError;
 
@@ -60,7 +60,10 @@ impl Page {
             ["activity"] => Self::Activity(query(uri)?),
             ["activity", commit] => Self::Commit(commit.to_owned()),
             ["health"] => Self::Health,
-            _ => return Err(ApiError::no_route()),
+            _ => {
+                let msg = "NotFound: no page has this address; the navigation leads to every page";
+                return Err(ApiError::new(StatusCode::NOT_FOUND, "page_unknown", msg));
+            }
         })
     }
 

@@ -397,7 +397,7 @@ mod tests {
         document(
             &view(filter, listed, &context),
             &context,
-            "/console/tenants",
+            Some("/console/tenants"),
         )
         .into_string()
     }

@@ -46,8 +46,8 @@ impl ControlPlane {
         let repository = self.0.repository.clone();
         on_blocking_thread(move || {
             let head = repository
-                .turn()
-                .and_then(|turn| turn.fetch())
+                .lock()
+                .and_then(|lock| lock.fetch())
                 .map_err(git_error)?;
             let tree = repository.snapshot(&head).map_err(git_error)?;
             let planned = check_namespace(&tree, &request)

@@ -147,7 +147,7 @@ impl ControlPlane {
         }
         let (repository, known) = (self.0.repository.clone(), branch.head.clone());
         let fetched = on_blocking_thread(move || {
-            let head = repository.turn()?.fetch()?;
+            let head = repository.lock()?.fetch()?;
             if known.as_ref() == Some(&head) {
                 return Ok(Fetched { head, news: None });
             }

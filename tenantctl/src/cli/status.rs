@@ -182,7 +182,7 @@ async fn ask(url: &str, arguments: &StatusArguments) -> Result<Vec<TenantView>, 
 fn read(global: &Global, progress: &Progress) -> Result<Vec<TenantView>, CliError> {
     let repository = repository::open(global)?;
     progress.show("fetching");
-    let head = repository.turn()?.fetch()?;
+    let head = repository.lock()?.fetch()?;
     let history = Changes::of(repository.log(&head, None, MAX_COMMITS)?);
     let found = releases(&repository.snapshot(&head)?)?;
     progress.show("asking kubectl");
