@@ -13,16 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use tenantry_tenancy::parameters::{REFUSED_PATH, TENANTS_PATH};
 use tenantry_tenancy::tenant::TenantId;
 use tokio::time::Instant;
 
 use crate::source::{ParameterSource, SourceError};
 use crate::tenant::{Status, Tenant};
 
-/// Path with one parameter per registered tenant, named by its id; the value is the tier.
-pub const TENANTS_PATH: &str = "/tenantry/tenants";
-/// Path with one parameter per tenant that is not active, named by its id; the value is the status.
-pub const REFUSED_PATH: &str = "/tenantry/refused";
 /// Path of all parameters.
 const ROOT_PATH: &str = "/";
 /// Pages of names that are read at most: Parameter Store may hold much that is no tenant's.

@@ -37,7 +37,6 @@ use tenantry_tenancy::tenant::TenantId;
 use self::cached::{CachedTenant, ReadAt};
 use self::coalesce::{Join, Lane, Loaded};
 use self::index::Index;
-pub use self::index::{REFUSED_PATH, TENANTS_PATH};
 use self::permits::Permits;
 pub use self::source::{
     MAX_NAMES_PER_CALL, ParameterPage, ParameterSource, SourceError, environment_resources,

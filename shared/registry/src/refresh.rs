@@ -113,24 +113,19 @@ impl Inner {
         }
         let read_at = ReadAt::now();
         let call = self.call("refresh", &due);
-        match tokio::time::timeout(CALL_TIMEOUT, call).await {
-            Ok(Ok(values)) => {
+        let answer = tokio::time::timeout(CALL_TIMEOUT, call).await;
+        match answer.unwrap_or_else(|_| Err(SourceError("no answer in time".to_owned()))) {
+            Ok(values) => {
                 for id in &due {
                     // No request waits for the outcome.
                     let _ = self.settle(id, &values, read_at).await;
                 }
             }
-            outcome => {
-                let reason = outcome.map_or_else(
-                    |_| "no answer in time".to_owned(),
-                    |failed| failed.err().map_or_else(String::new, |error| error.0),
-                );
-                tracing::warn!(
-                    tenants = due.len(),
-                    reason,
-                    "registry refresh failed: cached tenants stay in use"
-                );
-            }
+            Err(SourceError(reason)) => tracing::warn!(
+                tenants = due.len(),
+                reason,
+                "registry refresh failed: cached tenants stay in use"
+            ),
         }
         true
     }

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 use tenantry_tenancy::generation::Generation;
+use tenantry_tenancy::parameters::{REFUSED_PATH, TENANTS_PATH};
 use tenantry_tenancy::tenant::Tier;
 
 use super::*;

@@ -6,6 +6,7 @@
 pub mod environment;
 pub mod event;
 pub mod generation;
+pub mod parameters;
 pub mod tenant;
 
 #[cfg(test)]

@@ -111,18 +111,32 @@ pub async fn until_empty(
     url: &str,
     pause: Duration,
 ) -> Result<(), DataError> {
-    let mut empty = 0;
-    while empty < 2 {
-        if depth(clients, url).await? == Depth::EMPTY {
-            empty += 1;
-        } else {
-            empty = 0;
-        }
-        if empty < 2 {
-            tokio::time::sleep(pause).await;
-        }
-    }
+    let mut counts = EmptyCounts::default();
+    while !counts.again(clients, url, pause).await? {}
     Ok(())
+}
+
+/// Counts of a queue, one after the other.
+#[derive(Default)]
+struct EmptyCounts {
+    was_empty: bool,
+}
+
+impl EmptyCounts {
+    /// Counts the queue. Returns whether this count and the one before found it empty; if not, pauses.
+    async fn again(
+        &mut self,
+        clients: &DataClients,
+        url: &str,
+        pause: Duration,
+    ) -> Result<bool, DataError> {
+        let is_empty = depth(clients, url).await? == Depth::EMPTY;
+        if std::mem::replace(&mut self.was_empty, is_empty) && is_empty {
+            return Ok(true);
+        }
+        tokio::time::sleep(pause).await;
+        Ok(false)
+    }
 }
 
 /// Forwards every message of one queue to another, until the first was counted empty twice in a row. Returns the number of
@@ -137,24 +151,16 @@ pub async fn forward_all(
     pause: Duration,
 ) -> Result<usize, DataError> {
     let target = ForwardTarget::at(&clients.sqs, to.to_owned());
-    let (mut forwarded, mut empty) = (0, 0);
-    while empty < 2 {
+    let (mut forwarded, mut counts) = (0, EmptyCounts::default());
+    loop {
         let batch = receive(clients, from).await?;
         if !batch.is_empty() {
             forwarded += forward_batch(clients, from, &target, &batch).await?;
-            empty = 0;
-            continue;
-        }
-        if depth(clients, from).await? == Depth::EMPTY {
-            empty += 1;
-        } else {
-            empty = 0;
-        }
-        if empty < 2 {
-            tokio::time::sleep(pause).await;
+            counts = EmptyCounts::default();
+        } else if counts.again(clients, from, pause).await? {
+            return Ok(forwarded);
         }
     }
-    Ok(forwarded)
 }
 
 async fn receive(clients: &DataClients, url: &str) -> Result<Vec<Received>, DataError> {

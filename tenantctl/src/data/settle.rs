@@ -12,13 +12,11 @@ use std::str::FromStr;
 use aws_sdk_ssm::types::ParameterType;
 use tenantry_process::arn::{QueueArn, TableArn};
 use tenantry_tenancy::environment::Environment;
+use tenantry_tenancy::parameters::REFUSED_PATH;
 use tenantry_tenancy::tenant::TenantId;
 
 use super::moves::{Change, ConsumerHome, Finished, Mover, Relocation};
 use super::{DataError, retrying};
-
-/// Path of the entries of tenants that are not active, as services read it.
-const REFUSED_PATH: &str = "/tenantry/refused";
 
 /// A tenant's parameters that matter for a move. GetParameters takes ten names.
 const OF_TENANT: [&str; 10] = [
