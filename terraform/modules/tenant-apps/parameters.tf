@@ -105,13 +105,7 @@ resource "aws_ssm_parameter" "tenant" {
   value = each.value
   tags  = local.tags
 
-  depends_on = [
-    aws_ssm_parameter.first,
-    aws_sqs_queue_policy.tls_only,
-    aws_sqs_queue_redrive_allow_policy.dead_letter,
-    aws_iam_role_policy.app,
-    aws_eks_pod_identity_association.app,
-  ]
+  depends_on = [aws_ssm_parameter.first]
 }
 
 resource "aws_ssm_parameter" "index" {
