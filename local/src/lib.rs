@@ -12,7 +12,9 @@ mod environments;
 mod error;
 mod gateway;
 mod gitops;
+mod journal;
 mod lifecycle;
+mod names;
 mod plane;
 mod provision;
 mod reconcile;
@@ -52,9 +54,10 @@ pub use self::error::LocalError;
 use self::gateway::Gateway;
 use self::gitops::Gitops;
 use self::lifecycle::{CONTROL_PLANE, LifecycleWorker};
+use self::names::{ACCOUNT, REGION};
 use self::plane::Plane;
 pub use self::plane::ReconcileError;
-use self::provision::{ACCOUNT, Provisioner, REGION};
+use self::provision::Provisioner;
 use self::reconcile::Reconciler;
 
 /// Connections of the load balancer, and of the admin address.

@@ -15,7 +15,8 @@ use tenantry_tenancy::tenant::TenantId;
 use crate::board::Board;
 use crate::environments::Environments;
 use crate::gateway::Gateway;
-use crate::provision::{ProvisionError, Provisioner, consumer_home};
+use crate::names::consumer_home;
+use crate::provision::{ProvisionError, Provisioner};
 use crate::topology::{App, Target, TenantSpec};
 
 /// Time limit for the apps to become ready.

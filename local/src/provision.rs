@@ -5,8 +5,6 @@
 //! whole. A tenant's parameters also say where its data is, and which move is unfinished ([`Registered`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
@@ -19,27 +17,23 @@ use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use aws_sdk_ssm::types::ParameterType;
 use futures_util::future::try_join_all;
 use payments::table as payments_table;
-use tenantctl::data::moves::ConsumerHome;
 use tenantctl::purge::{PurgeError, purge};
-use tenantry_process::arn::TableArn;
-use tenantry_registry::{REFUSED_PATH, Status, TENANTS_PATH};
+use tenantry_registry::Status;
 use tenantry_tenancy::environment::Environment;
 use tenantry_tenancy::event::{LISTED_AT, LISTED_INDEX};
+use tenantry_tenancy::parameters::{REFUSED_PATH, TENANTS_PATH};
 use tenantry_tenancy::tenant::{TenantId, Tier};
-use uuid::Uuid;
 
+use crate::journal::Journal;
+use crate::names::{
+    WITH_DATA, consumer_queue_arn, payments_arn, queue_arn, resource_name, table_arn,
+};
 use crate::topology::{App, TenantSpec};
 
-/// Region of the embedded endpoint.
-pub(crate) const REGION: &str = "us-east-1";
-/// Account of the embedded endpoint.
-pub(crate) const ACCOUNT: &str = "000000000000";
 /// Receives before a message moves to the dead-letter queue.
 const MAX_RECEIVE_COUNT: u32 = 5;
 /// Retention of the dead-letter queue in seconds: 14 days, the limit of SQS.
 const DEAD_LETTER_RETENTION: &str = "1209600";
-/// Characters of the suffix of a name.
-const SUFFIX_CHARS: usize = 3;
 
 /// Queues of lifecycle messages.
 pub(crate) const LIFECYCLE_QUEUES: [&str; 3] = [
@@ -57,54 +51,11 @@ pub(crate) struct Registered {
     pub(crate) unfinished: Option<Journal>,
 }
 
-/// A move that began: former and new environment of each app whose data moves. A parameter keeps it over a crash.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Journal {
-    pub(crate) changes: BTreeMap<App, (Environment, Environment)>,
-    pub(crate) leave_data: bool,
-}
-
-/// Apps whose data has a home.
-pub(crate) const WITH_DATA: [App; 2] = [App::Consumer, App::Payments];
 /// Name of a tenant's parameter with the [`Journal`].
 const JOURNAL: &str = "move";
 /// Entry of a tenant in the list of those that are not active, while its data moves. No status: so services read the tenant
 /// itself until the entry is gone, and none relies on the list.
 const MOVED: &str = "moved";
-/// Word of a journal whose move leaves the data.
-const LEAVE_DATA: &str = "leave-data";
-
-impl fmt::Display for Journal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (app, (from, to)) in &self.changes {
-            write!(f, "{}={from}>{to} ", app.as_str())?;
-        }
-        f.write_str(if self.leave_data { LEAVE_DATA } else { "data" })
-    }
-}
-
-impl FromStr for Journal {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut journal = Self::default();
-        for word in text.split_whitespace() {
-            if word == LEAVE_DATA {
-                journal.leave_data = true;
-            } else if let Some((name, change)) = word.split_once('=') {
-                let app = App::ALL.into_iter().find(|app| app.as_str() == name);
-                let environments = change
-                    .split_once('>')
-                    .and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
-                let (Some(app), Some(environments)) = (app, environments) else {
-                    return Err(format!("{word:?} is no change of a home"));
-                };
-                journal.changes.insert(app, environments);
-            }
-        }
-        Ok(journal)
-    }
-}
 
 /// A call of the provisioner failed.
 #[derive(Debug, thiserror::Error)]
@@ -565,99 +516,9 @@ fn key(attribute: &str, kind: KeyType) -> KeySchemaElement {
         .expect("name and kind are set")
 }
 
-/// Returns `<app>-<owner>-<suffix>`; the suffix is derived from the owner.
-fn resource_name(app: App, owner: &Environment) -> String {
-    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    // The digest must never change: an existing data folder has these names.
-    let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, owner.as_str().as_bytes());
-    let suffix: String = digest.as_bytes()[..SUFFIX_CHARS]
-        .iter()
-        .map(|byte| char::from(ALPHABET[usize::from(byte % 36)]))
-        .collect();
-    format!("{}-{owner}-{suffix}", app.as_str())
-}
-
-/// Queue and table of an environment's consumer.
-pub(crate) fn consumer_home(owner: &Environment) -> ConsumerHome {
-    ConsumerHome {
-        queue: consumer_queue_arn(owner)
-            .parse()
-            .expect("a derived name is a queue's name"),
-        table: table_arn(&resource_name(App::Consumer, owner))
-            .parse()
-            .expect("a derived name is a table's name"),
-    }
-}
-
-/// An environment's payments table.
-pub(crate) fn payments_home(owner: &Environment) -> TableArn {
-    payments_arn(owner)
-        .parse()
-        .expect("a derived name is a table's name")
-}
-
-fn consumer_queue_arn(owner: &Environment) -> String {
-    queue_arn(&resource_name(App::Consumer, owner))
-}
-
-fn payments_arn(owner: &Environment) -> String {
-    table_arn(&resource_name(App::Payments, owner))
-}
-
-fn queue_arn(name: &str) -> String {
-    format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
-}
-
-fn table_arn(name: &str) -> String {
-    format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}")
-}
-
 fn failed(resource: &str, error: &(dyn std::error::Error + 'static)) -> ProvisionError {
     ProvisionError {
         resource: resource.to_owned(),
         reason: DisplayErrorContext(error).to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unfinished_move_is_read_as_it_was_written() {
-        let (silo, pool): (Environment, Environment) = (
-            "tenant-1".parse().expect("valid"),
-            "pool-1".parse().expect("valid"),
-        );
-        for leave_data in [false, true] {
-            let changes = WITH_DATA.map(|app| (app, (silo.clone(), pool.clone())));
-            let journal = Journal {
-                changes: changes.into(),
-                leave_data,
-            };
-            assert_eq!(journal.to_string().parse(), Ok(journal));
-        }
-        assert!("consumer=tenant-1".parse::<Journal>().is_err());
-    }
-
-    #[test]
-    fn names_follow_the_contract_and_are_the_same_in_every_run() {
-        let pool: Environment = "pool-1".parse().expect("valid");
-        let name = resource_name(App::Consumer, &pool);
-        assert_eq!(name, resource_name(App::Consumer, &pool));
-        let suffix = name
-            .strip_prefix("consumer-pool-1-")
-            .expect("the owner is in the name");
-        assert_eq!(suffix.len(), 3);
-        assert!(
-            suffix
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-        );
-        assert_ne!(
-            name,
-            resource_name(App::Consumer, &"tenant-1".parse().expect("valid"))
-        );
-        assert!(resource_name(App::Payments, &pool).starts_with("payments-pool-1-"));
     }
 }

@@ -18,20 +18,19 @@ use tenantry_tenancy::tenant::TenantId;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::MOVE_TIMING;
 use crate::plane::{Plane, ReconcileError};
 use crate::provision::{ProvisionError, Provisioner, Purge, Registered};
 use crate::repository::{BranchStamp, DesiredState, GitopsRepository};
 use crate::topology::{App, TenantSpec, TenantState, Topology};
-use crate::transition::{Owners, Transitions, Work, changes};
+use crate::transition::{Owners, RETRY_AFTER, Transitions, Work, changes};
 
 /// Tenants provisioned concurrently.
 const AT_ONCE: usize = 16;
-/// Time until no service uses a registration any more that was changed or deleted: its refresh age, and one call.
-const REGISTRATION_IN_USE: Duration = Duration::from_secs(11);
+/// Time until no service uses a registration any more that was changed or deleted.
+const REGISTRATION_IN_USE: Duration = MOVE_TIMING.refresh.saturating_add(MOVE_TIMING.request);
 /// Tries to delete a tenant's items from the pools' tables.
 const MAX_PURGES: u32 = 10;
-/// Pause before a retry.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 pub(crate) struct Reconciler {
     plane: Plane,

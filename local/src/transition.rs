@@ -15,12 +15,14 @@ use tenantry_tenancy::tenant::{TenantId, Tier};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::journal::Journal;
+use crate::names::{WITH_DATA, consumer_home, payments_home};
 use crate::plane::{Plane, ReconcileError};
-use crate::provision::{Journal, Registered, WITH_DATA, consumer_home, payments_home};
+use crate::provision::Registered;
 use crate::topology::{App, TenantSpec};
 
 /// Pause before a transition starts over.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Pause between two counts of an outbox.
 const OUTBOX_PAUSE: Duration = Duration::from_millis(500);
 
