@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,7 +48,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         local.wait_until(lambda: re.search("^Ctrl-C", local.output(), re.M), "local is ready")
         endpoint = re.search(r"AWS endpoint +(\S+)", local.output())
         assert endpoint
-        yield {name: listening(start(name, **pool_of(endpoint[1]))) for name in SERVICES}
+        yield {name: ready(start(name, **pool_of(endpoint[1])), name) for name in SERVICES}
     finally:
         for child in reversed(children):
             child.stop()
@@ -68,6 +70,20 @@ def listening(child: Child) -> str:
         return next((line["address"] for line in lines if line.get("message") == "listening"), None)
 
     return f"http://{child.wait_until(address, 'the service listens')}"
+
+
+def ready(child: Child, name: str) -> str:
+    """Waits until a service is ready, and returns its URL."""
+    url = listening(child)
+
+    def is_ready() -> bool:
+        try:
+            return urllib.request.urlopen(f"{url}/{name}/readiness-probe", timeout=5).status == 200
+        except urllib.error.HTTPError:
+            return False
+
+    child.wait_until(is_ready, "the service is ready")
+    return url
 
 
 @pytest.fixture(scope="session")

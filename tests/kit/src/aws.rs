@@ -13,7 +13,7 @@ use aws_sdk_sqs::types::{
     SendMessageBatchRequestEntry,
 };
 use aws_sdk_ssm::types::ParameterType;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The region of every resource.
 pub const REGION: &str = "us-east-1";
@@ -224,22 +224,25 @@ impl Aws {
     /// # Panics
     /// A call fails.
     pub async fn items(&self, of: &Resources) -> Vec<Item> {
-        let mut pages = self
-            .dynamodb
-            .scan()
-            .table_name(&of.table)
-            .consistent_read(true)
-            .into_paginator()
-            .send();
+        let items = self.read_all(&of.table).await;
+        items.into_iter().map(strings).collect()
+    }
+
+    /// Every item of a table as JSON.
+    ///
+    /// # Panics
+    /// A call fails, or an attribute is of a type that no service writes.
+    pub async fn scan(&self, table: &str) -> Vec<Value> {
+        let items = self.read_all(table).await;
+        items.into_iter().map(plain).collect()
+    }
+
+    async fn read_all(&self, table: &str) -> Vec<HashMap<String, AttributeValue>> {
+        let scan = self.dynamodb.scan().table_name(table).consistent_read(true);
+        let mut pages = scan.into_paginator().send();
         let mut items = Vec::new();
         while let Some(page) = pages.next().await {
-            items.extend(
-                page.expect("the table is read")
-                    .items
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(strings),
-            );
+            items.extend(page.expect("the table is read").items.unwrap_or_default());
         }
         items
     }
@@ -379,4 +382,19 @@ fn string_attribute(value: &str) -> MessageAttributeValue {
 
 fn queue_arn(name: &str) -> String {
     format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
+}
+
+fn plain(item: HashMap<String, AttributeValue>) -> Value {
+    item.into_iter()
+        .map(|(name, value)| (name, plain_value(value)))
+        .collect()
+}
+
+fn plain_value(value: AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => text.into(),
+        AttributeValue::N(number) => number.parse::<u64>().expect("whole numbers alone").into(),
+        AttributeValue::M(map) => plain(map),
+        other => panic!("no such attribute is written: {other:?}"),
+    }
 }

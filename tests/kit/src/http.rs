@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -60,6 +60,21 @@ impl Request {
     /// `POST /producer`.
     pub fn event() -> Self {
         Self::new("POST", "/producer")
+    }
+
+    /// `POST /payments/charges` of so many cents.
+    pub fn charge(tenant: &str, key: &str, amount: u64) -> Self {
+        let body = json!({"amount": amount, "currency": "EUR", "reference": key, "metadata": {}});
+        let request = Self::new("POST", "/payments/charges").tenant(tenant);
+        request.key(key).body(body.to_string())
+    }
+
+    /// `POST …/refunds` of so many cents of a charge.
+    pub fn refund(tenant: &str, key: &str, charge: &str, amount: u64) -> Self {
+        let path = format!("/payments/charges/{charge}/refunds");
+        let body = json!({ "amount": amount });
+        let request = Self::new("POST", &path).tenant(tenant);
+        request.key(key).body(body.to_string())
     }
 
     /// Adds a header, whatever its bytes.

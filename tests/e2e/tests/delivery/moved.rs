@@ -165,40 +165,62 @@ async fn with_late_body(
     answer.expect("a complete answer")
 }
 
-fn charge(key: &str) -> Request {
-    Request::new("POST", "/payments/charges")
-        .tenant("tenant-2")
-        .key(key)
-        .body(r#"{"amount": 100, "currency": "EUR", "reference": "r", "metadata": {}}"#)
-}
-
 #[tokio::test]
 async fn a_charge_whose_body_is_slow_is_not_written_after_the_payments_began_to_move() {
     let world = World::new().await;
     let payments = world.service("payments", "pool-1", &[REFRESH]).await;
-    assert_eq!(payments.ask(&charge("before")).await.status, 201);
+    assert_eq!(
+        payments
+            .ask(&Request::charge("tenant-2", "before", 100))
+            .await
+            .status,
+        201
+    );
     let moving = async {
         // The second change is read at least a refresh age after the request was admitted.
         world.aws.put("/tenant-2/status", "suspended").await;
         until("the tenant is refused", PATIENCE, async || {
-            payments.ask(&charge("before")).await.status == 403
+            payments
+                .ask(&Request::charge("tenant-2", "before", 100))
+                .await
+                .status
+                == 403
         })
         .await;
         world.aws.put("/tenant-2/status", "moving").await;
         until("charges are refused", PATIENCE, async || {
-            payments.ask(&charge("before")).await.field("code") == "tenant_moving"
+            payments
+                .ask(&Request::charge("tenant-2", "before", 100))
+                .await
+                .field("code")
+                == "tenant_moving"
         })
         .await;
     };
-    let late = Box::pin(with_late_body(payments.address, charge("late"), moving)).await;
+    let late = Box::pin(with_late_body(
+        payments.address,
+        Request::charge("tenant-2", "late", 100),
+        moving,
+    ))
+    .await;
     assert_eq!((late.status, &*late.field("code")), (503, "tenant_moving"));
     world.aws.put("/tenant-2/status", "active").await;
     until("charges are recorded", PATIENCE, async || {
-        payments.ask(&charge("before")).await.status == 200
+        payments
+            .ask(&Request::charge("tenant-2", "before", 100))
+            .await
+            .status
+            == 200
     })
     .await;
     // Had it been written, this would be a replay.
-    assert_eq!(payments.ask(&charge("late")).await.status, 201);
+    assert_eq!(
+        payments
+            .ask(&Request::charge("tenant-2", "late", 100))
+            .await
+            .status,
+        201
+    );
 }
 
 #[tokio::test]

@@ -472,7 +472,7 @@ async fn a_consumer_stores_every_accepted_message_of_an_offboarded_tenant_before
         let posts = Posts::default();
         let conduct = async {
             posts.has(CLIENTS * 5).await;
-            let charge = charge(&tenant, "last", 500);
+            let charge = Request::charge(&tenant, "last", 500);
             assert_eq!(installation.local.ask(&charge).await.status, 201);
             let message = json!({"tenant_id": tenant, "tenant_tier": tier});
             installation.send("offboarding", &message).await;
@@ -486,7 +486,7 @@ async fn a_consumer_stores_every_accepted_message_of_an_offboarded_tenant_before
             .expect("the registration stays");
         let table = table.rsplit('/').next().expect("a name").to_owned();
         let stored = async || -> BTreeSet<String> {
-            let items = installation.scan(&table).await;
+            let items = installation.local.aws().scan(&table).await;
             let own = items
                 .into_iter()
                 .filter(|item| item["tenant_id"] == *tenant);
@@ -507,50 +507,7 @@ async fn a_consumer_stores_every_accepted_message_of_an_offboarded_tenant_before
     }
 }
 
-fn charge(tenant: &str, key: &str, amount: u64) -> Request {
-    let body = json!({"amount": amount, "currency": "EUR", "reference": key, "metadata": {}});
-    Request::new("POST", "/payments/charges")
-        .tenant(tenant)
-        .key(key)
-        .body(body.to_string())
-}
-
-fn refund(tenant: &str, key: &str, charge: &str, amount: u64) -> Request {
-    Request::new("POST", &format!("/payments/charges/{charge}/refunds"))
-        .tenant(tenant)
-        .key(key)
-        .body(json!({ "amount": amount }).to_string())
-}
-
 impl Installation {
-    /// Every item of a table as JSON of its strings and numbers.
-    async fn scan(&self, table: &str) -> Vec<Value> {
-        use aws_sdk_dynamodb::types::AttributeValue;
-        let aws = self.local.aws();
-        let mut pages = aws
-            .dynamodb
-            .scan()
-            .table_name(table)
-            .consistent_read(true)
-            .into_paginator()
-            .send();
-        let plain = |value: AttributeValue| match value {
-            AttributeValue::S(text) => json!(text),
-            AttributeValue::N(number) => json!(number),
-            _ => Value::Null,
-        };
-        let mut items = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.expect("the table is read").items.unwrap_or_default();
-            items.extend(page.into_iter().map(|item| -> Value {
-                item.into_iter()
-                    .map(|(name, value)| (name, plain(value)))
-                    .collect()
-            }));
-        }
-        items
-    }
-
     /// Repeats a request that writes payments until it is answered, as clients do. A refusal says when to try again.
     async fn pays(&self, request: &Request) -> (u16, Vec<u8>) {
         let deadline = Instant::now() + MOVED_WITHIN;
@@ -593,12 +550,12 @@ async fn payments_move_with_their_keys_and_refunds_and_are_never_doubled_or_lost
             while !is_over.get() {
                 number += 1;
                 let key = format!("c-{client}-{number}");
-                let request = charge(tenant, &key, 100);
+                let request = Request::charge(tenant, &key, 100);
                 let (_, body) = installation.pays(&request).await;
                 let id: Value = serde_json::from_slice(&body).expect("JSON");
                 let id = id["id"].as_str().expect("a charge has an id").to_owned();
                 answers.borrow_mut().push((request, body));
-                let request = refund(tenant, &format!("r-{client}-{number}"), &id, 40);
+                let request = Request::refund(tenant, &format!("r-{client}-{number}"), &id, 40);
                 let (_, body) = installation.pays(&request).await;
                 answers.borrow_mut().push((request, body));
                 charged.borrow_mut().insert(id, 40_u64);
@@ -638,6 +595,8 @@ async fn payments_move_with_their_keys_and_refunds_and_are_never_doubled_or_lost
             .await
             .expect("registered");
         let items = installation
+            .local
+            .aws()
             .scan(table.rsplit('/').next().expect("a name"))
             .await;
         let of_kind = |kind: &str| {

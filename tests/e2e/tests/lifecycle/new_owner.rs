@@ -9,14 +9,6 @@ use crate::Installation;
 /// Time within which an id that had another owner is served again: until no service uses the old registration.
 const FREE_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 
-fn charge(tenant: &str, key: &str) -> Request {
-    let body = json!({"amount": 100, "currency": "EUR", "reference": "order-7"});
-    Request::new("POST", "/payments/charges")
-        .tenant(tenant)
-        .key(key)
-        .body(body.to_string())
-}
-
 #[tokio::test]
 async fn an_id_that_is_onboarded_anew_has_nothing_of_its_last_owner() {
     let installation = Installation::new().await;
@@ -27,7 +19,10 @@ async fn an_id_that_is_onboarded_anew_has_nothing_of_its_last_owner() {
         let event = Request::event().tenant(&tenant).key("order-7").body("1");
         assert_eq!(installation.local.ask(&event).await.status, 200);
         installation.posts_and_lists(&tenant).await;
-        let charged = installation.local.ask(&charge(&tenant, "pay-7")).await;
+        let charged = installation
+            .local
+            .ask(&Request::charge(&tenant, "pay-7", 100))
+            .await;
         assert_eq!(charged.status, 201, "{}", charged.text());
         let first = installation
             .parameter(&format!("/{tenant}/generation"))
@@ -57,7 +52,10 @@ async fn an_id_that_is_onboarded_anew_has_nothing_of_its_last_owner() {
             .key("refund")
             .body(r#"{"amount":1}"#);
         assert_eq!(ask(refund).await.status, 404);
-        let again = installation.local.ask(&charge(&tenant, "pay-7")).await;
+        let again = installation
+            .local
+            .ask(&Request::charge(&tenant, "pay-7", 100))
+            .await;
         assert_eq!(again.status, 201, "{}", again.text());
         assert_eq!(installation.local.ask(&event).await.status, 200);
         until(
@@ -94,7 +92,10 @@ async fn data_that_may_be_deleted_is_deleted_from_the_pools_tables_too() {
     let installation = Installation::new().await;
     for tenant in ["tenant-2", "tenant-3"] {
         installation.posts_and_lists(tenant).await;
-        let charged = installation.local.ask(&charge(tenant, "pay-7")).await;
+        let charged = installation
+            .local
+            .ask(&Request::charge(tenant, "pay-7", 100))
+            .await;
         assert_eq!(charged.status, 201, "{}", charged.text());
     }
     assert!(items(&installation, "tenant-2").await > 0);
@@ -112,7 +113,10 @@ async fn a_purge_deletes_what_an_offboarded_tenant_left_in_the_pools_tables() {
     let installation = Installation::new().await;
     let others = {
         installation.posts_and_lists("tenant-3").await;
-        let charged = installation.local.ask(&charge("tenant-3", "pay-7")).await;
+        let charged = installation
+            .local
+            .ask(&Request::charge("tenant-3", "pay-7", 100))
+            .await;
         assert_eq!(charged.status, 201, "{}", charged.text());
         items(&installation, "tenant-3").await
     };

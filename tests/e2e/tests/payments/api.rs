@@ -6,7 +6,7 @@ use kit::service::Service;
 use kit::wait::{PATIENCE, until};
 use serde_json::{Value, json};
 
-use crate::support::{Bank, charge, euros, is_replayed, refund};
+use crate::support::{Bank, charge, euros, is_replayed};
 
 #[tokio::test]
 async fn a_charge_is_recorded_once_and_found_again() {
@@ -89,7 +89,9 @@ async fn refunds_add_up_to_their_charge_and_no_further() {
         .ask(&charge("tenant-2", "c", &euros(1000)))
         .await
         .field("id");
-    let first = payments.ask(&refund("tenant-2", "r1", &id, 400)).await;
+    let first = payments
+        .ask(&Request::refund("tenant-2", "r1", &id, 400))
+        .await;
     assert_eq!(first.status, 201, "{}", first.text());
     let path = format!("/payments/charges/{id}");
     assert_eq!(first.header("location"), Some(path.as_str()));
@@ -102,7 +104,9 @@ async fn refunds_add_up_to_their_charge_and_no_further() {
         (&body["charge_id"], &body["currency"]),
         (&json!(id), &json!("EUR"))
     );
-    let too_much = payments.ask(&refund("tenant-2", "r2", &id, 601)).await;
+    let too_much = payments
+        .ask(&Request::refund("tenant-2", "r2", &id, 601))
+        .await;
     assert_eq!(
         (too_much.status, &*too_much.field("code")),
         (409, "refund_exceeds_charge")
@@ -112,14 +116,18 @@ async fn refunds_add_up_to_their_charge_and_no_further() {
         "the answer states the rest: {}",
         too_much.text()
     );
-    let rest = payments.ask(&refund("tenant-2", "r2", &id, 600)).await;
+    let rest = payments
+        .ask(&Request::refund("tenant-2", "r2", &id, 600))
+        .await;
     assert_eq!(
         (rest.status, &rest.json()["status"]),
         (201, &json!("refunded")),
         "a refusal takes no key"
     );
     for (key, amount, answer) in [("r1", 400, &first), ("r2", 600, &rest)] {
-        let again = payments.ask(&refund("tenant-2", key, &id, amount)).await;
+        let again = payments
+            .ask(&Request::refund("tenant-2", key, &id, amount))
+            .await;
         assert_eq!(
             (again.status, &again.body, is_replayed(&again)),
             (200, &answer.body, true),
@@ -127,9 +135,9 @@ async fn refunds_add_up_to_their_charge_and_no_further() {
         );
     }
     for reused in [
-        refund("tenant-2", "r1", &id, 401),
+        Request::refund("tenant-2", "r1", &id, 401),
         charge("tenant-2", "r1", &euros(400)),
-        refund("tenant-2", "c", &id, 1),
+        Request::refund("tenant-2", "c", &id, 1),
     ] {
         assert_eq!(
             payments.ask(&reused).await.status,
@@ -159,7 +167,7 @@ async fn refunds_of_one_charge_at_once_never_exceed_it() {
         .await
         .field("id");
     let requests: Vec<_> = (0..16)
-        .map(|n| refund("tenant-2", &format!("r{n}"), &id, 100))
+        .map(|n| Request::refund("tenant-2", &format!("r{n}"), &id, 100))
         .collect();
     let asked = join_all(requests.iter().enumerate().map(async |(n, request)| {
         // A client that gets a `Retry-After` repeats under the same key.
@@ -260,12 +268,12 @@ async fn invalid_input_is_a_400_that_names_the_field() {
             "body_too_large",
         ),
         (
-            refund("tenant-2", "k", "nonsense", 1),
+            Request::refund("tenant-2", "k", "nonsense", 1),
             404,
             "charge_unknown",
         ),
         (
-            refund("tenant-2", "k", "01a2066a-d34e-77fd-ba12-9db3e3b4528a", 1),
+            Request::refund("tenant-2", "k", "01a2066a-d34e-77fd-ba12-9db3e3b4528a", 1),
             404,
             "charge_unknown",
         ),

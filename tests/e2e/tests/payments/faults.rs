@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use kit::http::Request;
 use kit::wait::{PATIENCE, until};
 use serde_json::json;
 
-use crate::support::{Bank, SWEEP_SOON, charge, euros, is_replayed, refund, text};
+use crate::support::{Bank, SWEEP_SOON, charge, euros, is_replayed, text};
 
 #[tokio::test]
 async fn while_the_queue_is_down_charges_are_recorded_and_their_events_sent_later() {
@@ -87,7 +88,7 @@ async fn a_transaction_whose_answer_is_lost_is_found_and_answered_as_the_first()
         );
         endpoint.inject(with(effect.clone())).await;
         let answer = payments
-            .ask(&refund(
+            .ask(&Request::refund(
                 "tenant-2",
                 &format!("r{n}"),
                 &answer.field("id"),
@@ -234,7 +235,7 @@ async fn many_charges_at_once_under_faults_of_every_call_are_recorded_and_sent_o
             .iter()
             .enumerate()
             .map(|(n, (tenant, id))| async move {
-                let request = refund(tenant, &format!("r{n}"), id, 40);
+                let request = Request::refund(tenant, &format!("r{n}"), id, 40);
                 until("it is refunded", PATIENCE, async || {
                     payments.ask(&request).await.status != 503
                 })

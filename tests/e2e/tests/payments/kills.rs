@@ -8,7 +8,7 @@ use kit::service::Service;
 use kit::wait::{PATIENCE, eventually, until};
 use serde_json::json;
 
-use crate::support::{Bank, charge, euros, refund};
+use crate::support::{Bank, charge, euros};
 
 /// The call that writes a charge.
 const WRITE: &str = "DynamoDB.TransactWriteItems";
@@ -102,7 +102,7 @@ async fn killed_at_any_point_a_charge_and_a_refund_are_recorded_and_sent_once() 
         assert_answers(point, before.as_ref(), &after, action);
         bank.audited().await;
 
-        let request = refund(
+        let request = Request::refund(
             tenant,
             &format!("refund {point}").replace(' ', "-"),
             &after.field("id"),

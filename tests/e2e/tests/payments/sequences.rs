@@ -14,7 +14,7 @@ use kit::service::Service;
 use kit::wait::{PATIENCE, until};
 use serde_json::{Value, json};
 
-use crate::support::{Bank, SWEEP_SOON, charge, euros, is_replayed, refund};
+use crate::support::{Bank, SWEEP_SOON, charge, euros, is_replayed};
 
 /// Default number of sequences.
 const SEQUENCES: u64 = 3;
@@ -79,7 +79,7 @@ impl SharedState {
                 // A few charges get most refunds, so that refunds of one charge conflict.
                 Some(_) => {
                     let (tenant, id) = charges[rng.usize(..charges.len().min(4))].clone();
-                    let request = refund(tenant, &key, &id, rng.u64(1..SMALLEST));
+                    let request = Request::refund(tenant, &key, &id, rng.u64(1..SMALLEST));
                     SentRequest {
                         tenant,
                         key,

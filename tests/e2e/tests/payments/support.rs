@@ -1,9 +1,6 @@
 //! An endpoint with the sample tenants and their payments tables, as an installation creates them.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::types::AttributeValue;
-use kit::aws::{Aws, Resources};
+use kit::aws::Resources;
 use kit::endpoint::Endpoint;
 use kit::http::{Answer, Request};
 use kit::service::Service;
@@ -65,7 +62,7 @@ impl Bank {
                 "nothing is dead-lettered"
             );
         }
-        let ledger = Ledger::read(&scan(aws, &self.pool).await);
+        let ledger = Ledger::read(&aws.scan(&self.pool).await);
         let stored = [
             self.events(&self.world.pool).await,
             self.events(&self.world.hybrid).await,
@@ -86,7 +83,7 @@ impl Bank {
 
     /// The entries of the pool's outbox.
     pub(crate) async fn outbox(&self) -> Vec<Value> {
-        let items = scan(&self.world.aws, &self.pool).await;
+        let items = self.world.aws.scan(&self.pool).await;
         items
             .into_iter()
             .filter(|item| text(item, "sk").starts_with("outbox#"))
@@ -102,15 +99,6 @@ pub(crate) fn charge(tenant: &str, key: &str, body: &Value) -> Request {
         .body(body.to_string())
 }
 
-/// `POST …/refunds` with a key.
-pub(crate) fn refund(tenant: &str, key: &str, charge: &str, amount: u64) -> Request {
-    let path = format!("/payments/charges/{charge}/refunds");
-    Request::new("POST", &path)
-        .tenant(tenant)
-        .key(key)
-        .body(json!({ "amount": amount }).to_string())
-}
-
 pub(crate) fn euros(amount: u64) -> Value {
     json!({"amount": amount, "currency": "EUR", "reference": "order-7", "metadata": {"shop": "north"}})
 }
@@ -120,39 +108,7 @@ pub(crate) fn is_replayed(answer: &Answer) -> bool {
     answer.header("idempotent-replayed") == Some("true")
 }
 
-/// Every item of a table as plain JSON.
-pub(crate) async fn scan(aws: &Aws, table: &str) -> Vec<Value> {
-    let mut pages = aws
-        .dynamodb
-        .scan()
-        .table_name(table)
-        .consistent_read(true)
-        .into_paginator()
-        .send();
-    let mut items = Vec::new();
-    while let Some(page) = pages.next().await {
-        let page = page.expect("the table is read").items.unwrap_or_default();
-        items.extend(page.into_iter().map(plain));
-    }
-    items
-}
-
 /// A text of an item.
 pub(crate) fn text<'a>(item: &'a Value, name: &str) -> &'a str {
     item[name].as_str().unwrap_or_default()
-}
-
-fn plain(item: HashMap<String, AttributeValue>) -> Value {
-    item.into_iter()
-        .map(|(name, value)| (name, plain_value(value)))
-        .collect()
-}
-
-fn plain_value(value: AttributeValue) -> Value {
-    match value {
-        AttributeValue::S(text) => text.into(),
-        AttributeValue::N(number) => number.parse::<u64>().expect("whole numbers alone").into(),
-        AttributeValue::M(map) => plain(map),
-        other => panic!("no such attribute is written: {other:?}"),
-    }
 }

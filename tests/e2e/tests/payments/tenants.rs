@@ -3,7 +3,7 @@
 use kit::http::Request;
 use kit::wait::{PATIENCE, until};
 
-use crate::support::{Bank, charge, euros, refund, scan, text};
+use crate::support::{Bank, charge, euros, text};
 
 #[tokio::test]
 async fn a_pool_keeps_basic_and_advanced_tenants_payments_and_a_silo_its_owners() {
@@ -50,7 +50,7 @@ async fn a_pool_keeps_basic_and_advanced_tenants_payments_and_a_silo_its_owners(
         (&bank.pool, &["tenant-2", "tenant-3", "tenant-4"][..]),
         (&bank.silo, &["tenant-1"]),
     ] {
-        let items = scan(&bank.world.aws, table).await;
+        let items = bank.world.aws.scan(table).await;
         assert!(
             items
                 .iter()
@@ -72,7 +72,7 @@ async fn another_tenants_charge_is_a_404_on_every_route() {
     let path = format!("/payments/charges/{id}");
     for request in [
         Request::get(&path).tenant("tenant-3"),
-        refund("tenant-3", "r", &id, 1),
+        Request::refund("tenant-3", "r", &id, 1),
     ] {
         let answer = payments.ask(&request).await;
         assert_eq!(

@@ -6,7 +6,7 @@ use kit::http::Request;
 use kit::wait::{PATIENCE, until};
 use kit::world::World;
 
-use crate::{Services, charge};
+use crate::Services;
 
 /// The promise: time from the change of a parameter until no route serves the tenant.
 const WITHIN: Duration = Duration::from_secs(15);
@@ -25,7 +25,7 @@ fn routes(tenant: &str) -> Vec<(usize, Request)> {
         (2, get("/payments")),
         (2, get("/payments/charges")),
         (2, get(&format!("/payments/charges/{id}"))),
-        (2, charge(tenant, "k", 5)),
+        (2, Request::charge(tenant, "k", 5)),
         (
             2,
             Request::new("POST", &refund)
@@ -115,7 +115,7 @@ async fn payments_of_a_moving_tenant_are_read_and_not_written() {
     let world = World::new().await;
     let payments = world.service("payments", "pool-1", &[]).await;
     world.aws.put("/tenant-2/status", "moving").await;
-    let refused = payments.ask(&charge("tenant-2", "k", 5)).await;
+    let refused = payments.ask(&Request::charge("tenant-2", "k", 5)).await;
     assert_eq!(
         (refused.status, &*refused.field("code")),
         (503, "tenant_moving")

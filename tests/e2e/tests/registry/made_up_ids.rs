@@ -1,4 +1,4 @@
-//! Ids that nobody registered: they cost few calls, and never delay a registered tenant.
+//! Unregistered ids: they cost few calls, and never delay a registered tenant.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

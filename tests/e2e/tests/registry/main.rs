@@ -4,10 +4,8 @@ mod freshness;
 mod made_up_ids;
 mod new_owner;
 
-use kit::http::Request;
 use kit::service::Service;
 use kit::world::World;
-use serde_json::json;
 
 /// The services of the pool and of both silos.
 struct Services {
@@ -42,12 +40,4 @@ impl Services {
             _ => self.pool.each_ref(),
         }
     }
-}
-
-fn charge(tenant: &str, key: &str, amount: u64) -> Request {
-    let body = json!({"amount": amount, "currency": "EUR", "reference": "order-7"});
-    Request::new("POST", "/payments/charges")
-        .tenant(tenant)
-        .key(key)
-        .body(body.to_string())
 }

@@ -9,7 +9,7 @@ use kit::wait::{PATIENCE, until};
 use kit::world::World;
 use serde_json::{Value, json};
 
-use crate::{Services, charge};
+use crate::Services;
 
 /// The generation of the new owner.
 const GENERATION: &str = "1770000000000";
@@ -41,7 +41,10 @@ impl Owner<'_> {
     }
 
     async fn charge(&self, key: &str, amount: u64) -> String {
-        let answer = self.payments.ask(&charge(self.tenant, key, amount)).await;
+        let answer = self
+            .payments
+            .ask(&Request::charge(self.tenant, key, amount))
+            .await;
         assert_eq!(answer.status, 201, "{}", answer.text());
         assert_eq!(answer.header("idempotent-replayed"), None);
         answer.field("id")
