@@ -1,4 +1,4 @@
-//! Who may do what: actors, roles and the verb of each action.
+//! Access control: actors, roles and the verb of each action.
 //!
 //! On a laptop's loopback address every request is the owner's. On a cluster a token names the actor and the role.
 
@@ -34,7 +34,7 @@ pub enum Verb {
     DeleteData,
 }
 
-/// Who asks, and with which role.
+/// The actor of a request, with its role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     /// The subject of the token; `local` on the laptop.

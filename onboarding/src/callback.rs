@@ -1,8 +1,8 @@
-//! Events to others: a signed call of the client's URL, or a message on the queue that a lifecycle message names.
+//! Events to other systems: a signed call of the client's URL, or a message on the queue that a lifecycle message names.
 //!
 //! A URL is called only by https, or on this machine, without redirects, and never at a private address unless the operator
 //! allows it: otherwise a client could reach what the control plane can reach. The signature covers the time and the body. An
-//! event is delivered at least once, or dropped after the last try; `GET /operations/{id}` has the truth.
+//! event is delivered at least once, or dropped after the last try; `GET /operations/{id}` has the operation's state.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,8 +25,9 @@ use crate::operations::Tracked;
 pub const SIGNATURE: &str = "tenantry-signature";
 /// Longest URL.
 pub const MAX_URL_CHARS: usize = 500;
-/// Deliveries that wait, and that run.
+/// Deliveries that wait.
 const MAX_WAITING: usize = 1_000;
+/// Deliveries at a time.
 const MAX_RUNNING: usize = 32;
 const TIMEOUT: Duration = Duration::from_secs(5);
 const TRIES: u32 = 5;
@@ -159,7 +160,7 @@ impl Callbacks {
             .unwrap_or_default()
             .trim_matches(['[', ']'])
             .to_owned();
-        // The address that was checked is the one that is called, whatever the name resolves to by then.
+        // Connects to the checked addresses, also if the name resolves to others by now.
         let client = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
@@ -263,7 +264,7 @@ fn is_public(address: IpAddr) -> bool {
         }
         IpAddr::V6(address) => {
             let first = address.segments()[0];
-            // Only 2000::/3 is allocated; in it, 6to4, Teredo and documentation lead elsewhere or nowhere.
+            // Only 2000::/3 is allocated; in it, 6to4, Teredo and documentation are not public.
             (0x2000..0x4000).contains(&first)
                 && first != 0x2002
                 && !(first == 0x2001 && address.segments()[1] < 0x0200)

@@ -59,9 +59,9 @@ use crate::model::{Activity, TenantView};
 
 /// Entries of each cache.
 const MAX_CACHED: u64 = 256;
-/// Time limit of what is cached: of listings, histories, parameters and reviews of commits.
+/// Time limit of cached listings, histories and parameters.
 const FRESH: Duration = Duration::from_secs(10);
-/// Age of listings that are read again, where no number says that they changed.
+/// Age at which listings are read again, if the platform does not count stored messages.
 const UNKNOWN_MILLIS: u64 = 5000;
 /// Pages that are open and live at a time.
 const MAX_STREAMS: usize = 256;
@@ -154,8 +154,9 @@ impl Console {
         found.map_err(|error| ApiError::clone(&error))
     }
 
-    /// The tenant's latest messages and charges. They are read again only if a message was stored since, so that a page that is
-    /// open adds no requests to the tenant's own figures. Where that is not known, they are read again after [`UNKNOWN_MILLIS`].
+    /// Returns the tenant's latest messages and charges. They are read again only if a message was stored since, so that an
+    /// open page adds no requests to the tenant's figures. If the platform does not count stored messages, they are read again after
+    /// [`UNKNOWN_MILLIS`].
     async fn latest(&self, tenant: &TenantView) -> Latest {
         let consumer = tenant.apps.get("consumer");
         let stored = consumer.and_then(|place| self.control.0.platform.stored(&place.environment));

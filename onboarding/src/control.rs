@@ -1,7 +1,7 @@
 //! [`ControlPlane`]: the present state of all tenants, and their changes.
 //!
 //! Reads come from memory: a background task keeps the state equal to the branch's head, to the platform and to the probe.
-//! A change is committed and pushed before it is answered. So an accepted change survives a crash: it is in Git.
+//! A change is committed and pushed before its response. So an accepted change survives a crash: it is in Git.
 
 mod change;
 mod refresh;
@@ -37,7 +37,7 @@ use crate::queues::Queues;
 
 /// Events kept for a slow receiver.
 const EVENTS: usize = 1024;
-/// Most tenants, operations or commits of one page.
+/// Largest number of tenants, operations or commits on one page.
 pub const MAX_LIMIT: usize = 1_000;
 /// Commits searched for the activity of one tenant.
 const MAX_SEARCHED: usize = 2_000;
@@ -61,16 +61,16 @@ pub(crate) struct Inner {
     wake: Notify,
     branch: tokio::sync::Mutex<refresh::Branch>,
     sources: Mutex<refresh::Sources>,
-    /// Whether anybody has asked for anything. Until then, only tenants with open operations are probed.
+    /// Whether a client has sent a request. Until then, only tenants with open operations are probed.
     used: AtomicBool,
-    /// Environments whose queues somebody watches, with the number of watchers.
+    /// Tenants and pools whose figures an open page shows, with the number of pages.
     watched: Mutex<HashMap<String, usize>>,
 }
 
 /// How often the control plane reads its sources.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// Pause between two refreshes while nobody watches, unless the platform reports a change.
+    /// Pause between two refreshes while no page is open, unless the platform reports a change.
     pub idle_tick: Duration,
     /// Pause between two refreshes while a page is open.
     pub tick: Duration,
@@ -82,7 +82,7 @@ pub struct Timing {
     pub fail_after: Duration,
 }
 
-/// What a control plane is made of.
+/// Parts of a control plane.
 pub struct Settings {
     pub repository: Repository,
     pub platform: Arc<dyn Platform>,
@@ -145,7 +145,7 @@ impl ControlPlane {
             .await;
     }
 
-    /// Somebody asks: from now on all tenants are probed, in turn.
+    /// Records that a client has sent a request. From now on all tenants are probed, a few per refresh.
     pub(crate) fn touch(&self) {
         if !self.0.used.swap(true, Ordering::Relaxed) {
             self.wake();
@@ -245,7 +245,8 @@ impl ControlPlane {
             .collect())
     }
 
-    /// Changes of operations, tenants and deployments from now on. A receiver that lags gets `Lagged`, and reads anew.
+    /// Returns the changes of operations, tenants and deployments from now on. A receiver that lags gets `Lagged`, and reads
+    /// the state anew.
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.0.events.subscribe()
     }
@@ -370,7 +371,7 @@ impl ControlPlane {
     }
 
     pub(crate) fn send(&self, event: Event) {
-        // Fails where nobody listens.
+        // Fails if there is no receiver.
         let _ = self.0.events.send(event);
     }
 

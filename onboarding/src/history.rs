@@ -1,6 +1,6 @@
-//! The branch's history as this process needs it: which commit last changed a tenant, who did what, what was asked for.
+//! The branch's history: the commit that last changed each tenant, the activity, and the requests that commits record.
 //!
-//! Everything here is rebuilt from Git at a start. Its memory is bounded: by the tenants, and by the constants below.
+//! A start rebuilds the history from Git. The number of tenants and the constants below bound its memory.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 

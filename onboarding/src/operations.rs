@@ -33,8 +33,8 @@ pub(crate) struct Operations {
     order: VecDeque<String>,
 }
 
-/// What an operation is compared with.
-pub(crate) struct World<'a> {
+/// The actual state, with which operations are compared.
+pub(crate) struct ActualState<'a> {
     pub(crate) tenants: &'a BTreeMap<String, Arc<TenantView>>,
     /// Pools, by name: whether each is as desired, and the order of the applied commit.
     pub(crate) pools: &'a BTreeMap<String, bool>,
@@ -113,8 +113,8 @@ impl Operations {
         open.flat_map(|one| &one.operation.tenants)
     }
 
-    /// Compares each open operation with the world. Returns those that changed.
-    pub(crate) fn advance(&mut self, world: &World<'_>) -> Vec<Tracked> {
+    /// Compares each open operation with the actual state. Returns the changed operations.
+    pub(crate) fn advance(&mut self, actual: &ActualState<'_>) -> Vec<Tracked> {
         let mut changed = Vec::new();
         for id in &self.order {
             let Some(tracked) = self.by_id.get_mut(id) else {
@@ -124,7 +124,7 @@ impl Operations {
                 continue;
             }
             let before = tracked.operation.clone();
-            tracked.step(world);
+            tracked.step(actual);
             if tracked.operation != before {
                 changed.push(tracked.clone());
             }
@@ -144,12 +144,12 @@ enum Progress {
 }
 
 impl Tracked {
-    pub(crate) fn step(&mut self, world: &World<'_>) {
+    pub(crate) fn step(&mut self, actual: &ActualState<'_>) {
         let progress: Vec<Progress> = self
             .operation
             .tenants
             .iter()
-            .map(|tenant| progress(tenant, self.position, world))
+            .map(|tenant| progress(tenant, self.position, actual))
             .collect();
         let blocked = progress.iter().find_map(|one| match one {
             Progress::Waiting(blocked) => blocked.clone(),
@@ -158,10 +158,10 @@ impl Tracked {
         let operation = &mut self.operation;
         operation.problem.clone_from(&blocked);
         if let Some(blocked) = blocked {
-            let since = *self.blocked_since.get_or_insert(world.now);
-            if world.now.since(since) >= world.fail_after {
+            let since = *self.blocked_since.get_or_insert(actual.now);
+            if actual.now.since(since) >= actual.fail_after {
                 operation.state = OperationState::Failed;
-                operation.times.ended = Some(world.now);
+                operation.times.ended = Some(actual.now);
                 operation.problem = Some(blocked);
             }
             return;
@@ -175,7 +175,7 @@ impl Tracked {
         }
         if operation.state < OperationState::Applied {
             operation.state = OperationState::Applied;
-            operation.times.applied = Some(world.now);
+            operation.times.applied = Some(actual.now);
             // One state at a time: each is reported.
             return;
         }
@@ -184,7 +184,7 @@ impl Tracked {
         }
         let is_gone = !progress.is_empty() && progress.iter().all(|one| *one == Progress::Gone);
         (operation.state, operation.problem) = end_of(&operation.kind, is_gone);
-        operation.times.ended = Some(world.now);
+        operation.times.ended = Some(actual.now);
     }
 }
 
@@ -211,26 +211,26 @@ fn end_of(kind: &str, is_gone: bool) -> (OperationState, Option<Blocked>) {
     }
 }
 
-fn progress(tenant: &str, position: u64, world: &World<'_>) -> Progress {
-    if let Some(is_current) = world.pools.get(tenant) {
+fn progress(tenant: &str, position: u64, actual: &ActualState<'_>) -> Progress {
+    if let Some(is_current) = actual.pools.get(tenant) {
         return if *is_current {
             Progress::Serving
         } else {
             Progress::Waiting(None)
         };
     }
-    let Some(view) = world.tenants.get(tenant) else {
+    let Some(view) = actual.tenants.get(tenant) else {
         // Its record is deleted. The platform has nothing of it any more, or never had.
         return Progress::Gone;
     };
     let applied = view.applied.as_ref().filter(|applied| applied.ready);
     let applied = applied.and_then(|applied| applied.commit.as_deref());
-    if applied.is_none_or(|commit| (world.position)(commit) < position) {
+    if applied.is_none_or(|commit| (actual.position)(commit) < position) {
         return Progress::Waiting(view.blocked.clone());
     }
     let probed = view.serving.as_ref().filter(|serving| {
         let commit = serving.commit.as_deref();
-        commit.is_some_and(|commit| (world.position)(commit) >= position)
+        commit.is_some_and(|commit| (actual.position)(commit) >= position)
     });
     match (view.state, probed) {
         (TenantState::Offboarded | TenantState::Suspended, Some(probed)) => {
@@ -317,7 +317,7 @@ mod tests {
         BTreeMap::from([("acme".to_owned(), Arc::new(view))])
     }
 
-    /// The state of the operation of the first of these actions, in this world.
+    /// Returns the state of the first action's operation, compared with this tenant.
     fn state_of(
         actions: &[&str],
         tenants: &BTreeMap<String, Arc<TenantView>>,
@@ -334,7 +334,7 @@ mod tests {
             operations.record(commit);
         }
         for _ in 0..STEPS {
-            operations.advance(&World {
+            operations.advance(&ActualState {
                 tenants,
                 pools: &BTreeMap::new(),
                 position: &|commit| history.position(commit),

@@ -1,4 +1,4 @@
-//! What is applied: [`Platform`], implemented by `local` over its reconciler and on a cluster over the Kubernetes API.
+//! [`Platform`] reports the applied state: of the reconciler in `local`, of the Kubernetes API on a cluster.
 
 pub mod kubernetes;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 pub use tenantctl::status::{AppliedTenant, Observed, Rollout};
 
-/// What is applied. An implementation only reads.
+/// The applied state. An implementation only reads.
 pub trait Platform: Send + Sync + 'static {
     /// Name for people: `local` or `Kubernetes`.
     fn name(&self) -> &'static str;
@@ -15,7 +15,7 @@ pub trait Platform: Send + Sync + 'static {
     /// Returns what is applied now.
     ///
     /// # Errors
-    /// One sentence why it is not known.
+    /// One sentence: the reason why the state is not known.
     fn observe(&self) -> BoxFuture<'_, Result<Observed, String>>;
 
     /// Returns once the observation may have changed, at the latest after this time.

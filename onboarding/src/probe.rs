@@ -1,6 +1,7 @@
 //! The probe: it asks the load balancer for each app of a tenant, as a client does.
 //!
-//! Tenants with an open operation are asked at each tick, the others in turn, a bounded number per tick.
+//! Each refresh probes the tenants with an open operation, and a few of the others in the order of their ids. Both numbers are
+//! bounded.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
@@ -17,19 +18,19 @@ use crate::model::TenantView;
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// Probes at a time.
 const AT_ONCE: usize = 16;
-/// Tenants with an open operation asked per tick.
+/// Tenants with an open operation probed per refresh.
 const MAX_URGENT: usize = 128;
-/// Other tenants asked per tick.
+/// Other tenants probed per refresh.
 const MAX_OTHERS: usize = 8;
-/// Largest answer read.
+/// Largest response body read.
 const MAX_BYTES: usize = 16 * 1024;
 const APPS: [&str; 3] = ["producer", "consumer", "payments"];
 
 pub(crate) struct Probe {
     client: reqwest::Client,
     found: HashMap<String, Probed>,
-    /// Where the turn of the other tenants continues.
-    next: String,
+    /// The last of the other tenants that was probed.
+    last: String,
 }
 
 #[derive(Deserialize)]
@@ -48,11 +49,11 @@ impl Probe {
         Self {
             client,
             found: HashMap::new(),
-            next: String::new(),
+            last: String::new(),
         }
     }
 
-    /// What was found, by tenant.
+    /// Results by tenant.
     pub(crate) fn all(&self) -> &HashMap<String, Probed> {
         &self.found
     }
@@ -61,7 +62,7 @@ impl Probe {
         self.found.retain(|tenant, _| exists(tenant));
     }
 
-    /// Asks the urgent tenants, and some of the others if all are of interest.
+    /// Probes the urgent tenants; with `all`, some of the others, too.
     pub(crate) async fn ask<'a>(
         &mut self,
         load_balancer: &str,
@@ -74,22 +75,22 @@ impl Probe {
             .filter(|tenant| all && !urgent.contains(&tenant.id));
         let after: Vec<_> = others
             .clone()
-            .filter(|tenant| tenant.id > self.next)
+            .filter(|tenant| tenant.id > self.last)
             .take(MAX_OTHERS)
             .collect();
         let rest = MAX_OTHERS - after.len();
         let before = others
-            .take_while(|tenant| tenant.id <= self.next)
+            .take_while(|tenant| tenant.id <= self.last)
             .take(rest);
-        let turn: Vec<_> = after.into_iter().chain(before).collect();
-        self.next = turn
+        let some_others: Vec<_> = after.into_iter().chain(before).collect();
+        self.last = some_others
             .last()
             .map(|tenant| tenant.id.clone())
             .unwrap_or_default();
         let urgent = tenants
             .filter(|tenant| urgent.contains(&tenant.id))
             .take(MAX_URGENT);
-        let asked = urgent.chain(turn).map(|tenant| {
+        let asked = urgent.chain(some_others).map(|tenant| {
             let commit = tenant
                 .applied
                 .as_ref()

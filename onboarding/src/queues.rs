@@ -1,7 +1,7 @@
 //! Queues of environments: figures, messages without receiving them, redrive.
 //!
 //! Amazon SQS cannot show a message without receiving it, and has no attribute for the age of the oldest message. The embedded
-//! endpoint can: it is asked where `AWS_ENDPOINT_URL` leads to one.
+//! endpoint can. It is used if `AWS_ENDPOINT_URL` names one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tenantry_service::error::ApiError;
 use crate::control::now;
 use crate::model::{DeadLetterView, Figures, PeekedMessage, QueueView};
 
-/// Most messages of one look.
+/// Largest number of messages of one peek.
 pub const MAX_PEEKED: usize = 100;
 /// Parameters of a tenant; each may be absent.
 const PARAMETERS: [&str; 6] = [
@@ -32,7 +32,7 @@ const PARAMETERS: [&str; 6] = [
     "tier",
 ];
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Environments whose queue is remembered.
+/// Environments whose queue is cached.
 const MAX_KNOWN: usize = 10_000;
 
 pub(crate) struct Queues {

@@ -1,7 +1,7 @@
 //! Deployments with gates: wave by wave, each watched for its bake time before the next begins.
 //!
 //! The history is the journal: the start, each wave and each decision is a commit with a `Deployment:` trailer. So a restart
-//! goes on where the process ended, and a bad wave stays held. [`next`] decides what to do, purely; [`drive`] does it.
+//! continues where the process ended, and a bad wave stays held. [`next`] is pure and decides a step; [`drive`] takes the step.
 //! A figure that the platform does not know is not compared.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -37,14 +37,14 @@ const MAX_DEPLOYMENTS: usize = 50;
 pub const MAX_WAVES: usize = 20;
 /// Longest bake time: a day.
 pub const MAX_BAKE_SECONDS: u64 = 86_400;
-/// Pause between two looks at open deployments.
+/// Pause between two checks of open deployments.
 const TICK: Duration = Duration::from_millis(500);
 /// Pause after a failed commit.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Namespace of ids that are derived from an `Idempotency-Key`.
 const KEYS: Uuid = Uuid::from_u128(0x2d8b_5f0e_6a3c_4c55_9e8d_7a10_5b1c_90d4);
 
-/// What to deploy, and how carefully.
+/// A deployment as requested: release, waves, bake time and gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub tier: String,
@@ -465,7 +465,7 @@ impl Member {
             };
         }
         let Some(tenant) = tenants.get(name) else {
-            // It left meanwhile.
+            // The tenant was removed meanwhile.
             return Self {
                 settled: true,
                 blocked: None,
@@ -799,7 +799,7 @@ impl ControlPlane {
                             .await
                     }
                     Err(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => Err(error),
-                    // Its tenants all are on hold, or have left, since the start.
+                    // Since the start, each tenant of the wave was put on hold or removed.
                     Err(error) if error.code() == "held" => {
                         let subject = format!(
                             "Wave {} of deployment {id}: every tenant is on hold",
@@ -852,7 +852,7 @@ impl ControlPlane {
         }
     }
 
-    /// Commits a note of a deployment, and reads it.
+    /// Commits an entry of a deployment's journal, and applies it.
     async fn journal(
         &self,
         subject: &str,

@@ -358,7 +358,7 @@ fn access(config: &Config, readiness: &Readiness, metrics: &Metrics) -> Result<A
         return Ok(Access::Loopback(Arc::new(|_, _| Ok(()))));
     }
     Err(
-        "AUTH is none, but BIND_ADDRESS is no loopback address: whoever reaches the port could delete tenants; set AUTH=jwt"
+        "AUTH is none, but BIND_ADDRESS is no loopback address: every client that reaches the port could delete tenants; set AUTH=jwt"
             .to_owned(),
     )
 }

@@ -110,7 +110,7 @@ pub(super) async fn events(
         let is_wanted = is_wanted.clone();
         async move {
             if first.is_some() {
-                // A client knows that every later event reaches it.
+                // Sent at once: the client gets every event after this comment.
                 return Some((
                     Ok::<_, Infallible>(Sent::default().comment("listening")),
                     (receiver, shutdown, open, None),

@@ -1,4 +1,4 @@
-//! Who calls: the site that a browser's request comes from, the actor and its role.
+//! Access control of requests: the site that a browser's request comes from, the actor and its role.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use tenantry_service::telemetry::RequestContext;
 use super::App;
 use crate::access::{Actor, Role};
 
-/// What browsers say of the page that caused a request. No page can change it.
+/// Header in which browsers say which site's page caused a request. No page can change it.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Checks `Host` and `Origin` of a request on a developer's machine.
 pub type HostRule = Arc<dyn Fn(&Uri, &HeaderMap) -> Result<(), (StatusCode, String)> + Send + Sync>;
 
-/// How actors are known. Clones share it.
+/// Source of actors. Clones share it.
 #[derive(Clone)]
 pub enum Access {
     /// Every request is the owner's: only this machine reaches the port.

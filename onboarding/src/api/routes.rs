@@ -536,7 +536,7 @@ pub(super) async fn deployment(
     post,
     path = "/deployments/{id}/continue",
     params(("id" = String, Path, description = "The deployment's id")),
-    responses((status = 202, description = "It goes on", body = DeploymentView), Errors, ChangeErrors)
+    responses((status = 202, description = "The deployment continues", body = DeploymentView), Errors, ChangeErrors)
 )]
 pub(super) async fn continue_deployment(
     actor: Actor,

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-/// Answers kept; the oldest goes first.
+/// Answers kept; the oldest is dropped first.
 const MAX_KEPT: usize = 64;
 
-/// What a request was answered.
+/// The answer of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) tenant: String,
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_answer_makes_room() {
+    fn the_oldest_answer_is_dropped_first() {
         let answers = Answers::default();
         let first = answers.keep(answer("tenant-1"));
         for _ in 0..MAX_KEPT {

@@ -15,7 +15,7 @@ const ROW: u32 = 138;
 /// Longest name that fits a box.
 const MAX_NAME: usize = 23;
 
-/// What the picture is made of.
+/// Data of the picture.
 pub(super) struct Flow<'a> {
     pub(super) tenant: &'a TenantView,
     pub(super) queue: Option<&'a QueueView>,
@@ -30,7 +30,7 @@ struct Node {
     kind: &'static str,
     /// The environment or the name of the resource.
     at: String,
-    /// What only the list has room for.
+    /// Text that only the list shows.
     detail: Option<String>,
     figures: Vec<(String, &'static str)>,
     is_own: bool,

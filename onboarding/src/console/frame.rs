@@ -113,7 +113,7 @@ impl Part {
 }
 
 impl Row {
-    /// The element, as [`Part::render`]. A row is no valid element by itself, so it travels in a template.
+    /// The element, as [`Part::render`]. A row is not valid outside a table, so it is sent in a template.
     pub(super) fn render(&self, replaces: bool) -> Markup {
         let row = html! {
             tr role="row" id=(self.id) hx-swap-oob=[replaces.then_some("morph")] { (self.cells) }

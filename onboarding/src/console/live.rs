@@ -1,7 +1,7 @@
 //! The live stream: sends the parts of a page that changed, as server-sent events.
 //!
 //! A stream renders its page again on each event of the control plane, at most four times per second, and every half second for
-//! figures. It sends a part only if the part differs from the one sent before, so a page at rest costs no traffic.
+//! figures. It sends a part only if the part differs from the one sent before, so an unchanged page causes no traffic.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -30,7 +30,7 @@ use crate::control::Watch;
 
 /// Pause between two renderings.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Renderings without an event, for the figures.
+/// Longest time between two renderings: figures change without an event.
 const FIGURES: Duration = Duration::from_millis(500);
 
 #[derive(Deserialize)]

@@ -16,7 +16,7 @@ use crate::model::Time;
 /// Path below which every page is.
 pub(super) const ROOT: &str = "/console";
 
-/// What every page is rendered with, beside its own data.
+/// Data that every page is rendered with, beside its own.
 pub(super) struct Context {
     pub(super) actor: Actor,
     pub(super) now: Time,

@@ -13,15 +13,15 @@ use crate::model::{
 /// Length of a short commit id.
 const SHORT: usize = 10;
 
-/// How a state is to be read.
+/// Severity of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Ok,
-    /// Under way.
+    /// In progress.
     Info,
     Warn,
     Bad,
-    /// At rest, on purpose.
+    /// Inactive on purpose.
     Idle,
 }
 
@@ -176,7 +176,7 @@ pub(super) fn age(seconds: f64) -> String {
     duration(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
 }
 
-/// A rate with as many digits as matter.
+/// A rate: one decimal below 10, none above.
 pub(super) fn rate(per_second: f64) -> String {
     if per_second < 0.05 {
         "0".to_owned()
@@ -187,7 +187,7 @@ pub(super) fn rate(per_second: f64) -> String {
     }
 }
 
-/// A number with thin groups of three digits.
+/// A number in groups of three digits, separated by a narrow space.
 pub(super) fn count(number: impl ToString) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + 4);
@@ -225,7 +225,7 @@ pub(super) fn release_href(name: &str) -> String {
     }
 }
 
-/// Links to tenants and pools, the first few of them.
+/// Links to the first few tenants and pools of a list.
 pub(super) fn releases(names: &[String]) -> Markup {
     const SHOWN: usize = 6;
     html! {
@@ -252,7 +252,7 @@ pub(super) fn blocked(blocked: &Blocked, now: Time) -> Markup {
     }
 }
 
-/// A unified diff, a line an element.
+/// A unified diff, one element per line.
 pub(super) fn diff(text: &str) -> Markup {
     let mut in_head = true;
     let lines = text.lines().filter_map(|line| {
@@ -271,7 +271,7 @@ pub(super) fn diff(text: &str) -> Markup {
         } else {
             "kept"
         };
-        // The names in the line are the same one twice, after `a/` and `b/`.
+        // The line has the same path twice, after `a/` and `b/`.
         let line = match class {
             "file" => line.rsplit_once(" b/").map_or(line, |(_, path)| path),
             _ => line,
@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_grouped_and_rates_have_the_digits_that_matter() {
+    fn numbers_are_grouped_and_rates_below_ten_have_one_decimal() {
         assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(count(12), "12");
         assert_eq!(
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_read_without_a_calculator() {
+    fn ages_have_at_most_two_units() {
         assert_eq!(
             [0.4, 59.9, 61.0, 7500.0, 200_000.0, -3.0, f64::NAN].map(age),
             ["0 s", "59 s", "1 min", "2 h 5 min", "2 d 7 h", "0 s", "0 s"]

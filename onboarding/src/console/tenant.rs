@@ -46,7 +46,7 @@ enum Peek {
     Dead,
 }
 
-/// What a redirect has done.
+/// The form whose redirect led to the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Done {

@@ -93,7 +93,7 @@ const COLUMNS: [Column; 8] = [
         "Oldest",
         Order::Numbers(|figures| figures.oldest_message_seconds),
     ),
-    // Errors come before their absence.
+    // Tenants with an error come first.
     column(
         "error",
         "Last error",
@@ -105,7 +105,7 @@ const fn column(key: &'static str, name: &'static str, order: Order) -> Column {
     Column { key, name, order }
 }
 
-/// A count of messages, of which a queue never has more than a float holds exactly.
+/// A count of messages as a float: exact below 2³², and the largest float above.
 fn precise(count: u64) -> f64 {
     u32::try_from(count).map_or(f64::MAX, f64::from)
 }
@@ -126,7 +126,7 @@ impl Column {
     }
 }
 
-/// States that need a person come first.
+/// Rank of a state: states that need an operator come first.
 const fn urgency(state: TenantState) -> u8 {
     match state {
         TenantState::Blocked => 0,
@@ -354,7 +354,7 @@ fn number(label: &str, shown: Option<String>) -> Markup {
     }
 }
 
-/// Which environment runs which app: one word if it is the same one for all.
+/// The environment of each app; one entry if all apps share it.
 pub(super) fn places(tenant: &TenantView) -> Markup {
     let mut environments: Vec<(&str, Vec<&str>)> = Vec::new();
     for (app, place) in &tenant.apps {
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_page_leads_to_no_next() {
+    fn the_last_page_has_no_next_link() {
         let page = shown(&Filter {
             cursor: 950,
             ..Filter::default()

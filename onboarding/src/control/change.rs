@@ -21,7 +21,7 @@ use super::{ControlPlane, no_tenant, now};
 use crate::access::Actor;
 use crate::history;
 use crate::model::{Change, Event, Operation, OperationState, Preview, TenantState, Times};
-use crate::operations::{self, World};
+use crate::operations::{self, ActualState};
 
 /// Namespace of the request ids that are derived from an `Idempotency-Key`.
 const KEYS: Uuid = Uuid::from_u128(0x6c1e_4f1c_9a43_4f7e_8f0f_1f7e_2f7e_6c1e);
@@ -260,14 +260,14 @@ impl ControlPlane {
                 .iter()
                 .map(|(name, pool)| (name.clone(), pool.applied.is_some()))
                 .collect();
-            let world = World {
+            let actual = ActualState {
                 tenants: &state.tenants,
                 pools: &pools,
                 position: &|commit| state.history.position(commit),
                 now: now(),
                 fail_after: self.0.timing.fail_after,
             };
-            (0..operations::STEPS).for_each(|_| tracked.step(&world));
+            (0..operations::STEPS).for_each(|_| tracked.step(&actual));
         });
         Ok(tracked.operation)
     }

@@ -16,7 +16,7 @@ use tenantry_tenancy::environment::Environment;
 use super::{ControlPlane, now};
 use crate::history::{Commit, MAX_COMMITS};
 use crate::model::{Event, Figures, Part, PoolView, TenantState, TenantView};
-use crate::operations::World;
+use crate::operations::ActualState;
 use crate::probe::Probe;
 
 /// Queues read per refresh, beside the watched ones.
@@ -28,28 +28,28 @@ const PLATFORM: &str = "platform";
 const PROBE: &str = "probe";
 const QUEUES: &str = "queues";
 
-/// What only the refresh uses.
+/// State of the refresh.
 struct Refresher {
     probe: Probe,
-    /// Where the turn of the queues continues.
-    next_queue: String,
+    /// Environment whose queue was read last.
+    last_queue: String,
 }
 
-/// The branch as it was fetched last. A change fetches, too, and does not wait for the probe.
+/// The branch at its last fetch. A change fetches, too, and does not wait for the probe.
 #[derive(Default)]
 pub(super) struct Branch {
     head: Option<Oid>,
     fetched: Option<Instant>,
 }
 
-/// What the platform and the probe said last.
+/// Last results of the platform and of the probe.
 #[derive(Default)]
 pub(super) struct Sources {
     observed: Observed,
     probed: HashMap<String, Probed>,
 }
 
-/// What a fetch found.
+/// Result of a fetch.
 struct Fetched {
     head: Oid,
     /// `None` if the head is the known one.
@@ -65,7 +65,7 @@ struct News {
 pub(super) async fn run(control: ControlPlane, read: Condition) {
     let mut refresher = Refresher {
         probe: Probe::new(),
-        next_queue: String::new(),
+        last_queue: String::new(),
     };
     loop {
         let started = Instant::now();
@@ -84,7 +84,7 @@ pub(super) async fn run(control: ControlPlane, read: Condition) {
 }
 
 impl ControlPlane {
-    /// The pause until the next refresh: short while something is open, longer while a page is, long while nobody waits.
+    /// Returns the pause until the next refresh: shortest while an operation is open, longer while a page is, else longest.
     fn pause(&self) -> Duration {
         let timing = self.0.timing;
         let is_open = self.read(|state| {
@@ -201,7 +201,7 @@ impl ControlPlane {
         true
     }
 
-    /// Asks the load balancer for tenants with open operations, and for others in turn.
+    /// Probes the tenants with open operations, and a few of the others.
     async fn ask_load_balancer(&self, refresher: &mut Refresher) {
         let Some(load_balancer) = self.0.platform.load_balancer() else {
             return;
@@ -237,7 +237,7 @@ impl ControlPlane {
         self.source(PROBE, Ok(load_balancer));
     }
 
-    /// Reads the attributes of some queues: of the watched tenants, of open deployments, and of others in turn.
+    /// Reads the attributes of some queues: of the watched tenants, of open deployments, and of a few others.
     async fn read_queues(&self, refresher: &mut Refresher) {
         let is_deploying = self.read(|state| state.deployments.open_tenants().next().is_some());
         if !is_deploying && !self.0.used.load(Ordering::Relaxed) {
@@ -264,16 +264,16 @@ impl ControlPlane {
         });
         wanted.retain(|name| all.contains(name));
         let after = all.range::<str, _>((
-            std::ops::Bound::Excluded(refresher.next_queue.as_str()),
+            std::ops::Bound::Excluded(refresher.last_queue.as_str()),
             std::ops::Bound::Unbounded,
         ));
-        let turn: Vec<String> = after
+        let others: Vec<String> = after
             .chain(all.iter())
             .take(MAX_QUEUES.min(all.len()))
             .cloned()
             .collect();
-        refresher.next_queue = turn.last().cloned().unwrap_or_default();
-        wanted.extend(turn);
+        refresher.last_queue = others.last().cloned().unwrap_or_default();
+        wanted.extend(others);
         let mut found: BTreeMap<String, Figures> = BTreeMap::new();
         let mut failure = None;
         let queues = &self.0.queues;
@@ -376,14 +376,14 @@ impl ControlPlane {
                 .iter()
                 .map(|(name, pool)| (name.clone(), is_ready(pool)))
                 .collect();
-            let world = World {
+            let actual = ActualState {
                 tenants: &state.tenants,
                 pools: &pools,
                 position: &|commit| state.history.position(commit),
                 now: now(),
                 fail_after,
             };
-            let changed = state.operations.advance(&world);
+            let changed = state.operations.advance(&actual);
             events.extend(
                 changed
                     .iter()

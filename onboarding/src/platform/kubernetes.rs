@@ -1,7 +1,6 @@
-//! What is applied on a cluster, by the Kubernetes API, and figures by Prometheus. It lists and never writes.
+//! The applied state of a cluster, read from the Kubernetes API, and figures, read from Prometheus. It lists and never writes.
 //!
-//! Seven lists are all that is read, so the HTTP client that is linked anyway reads them: a client library of Kubernetes would
-//! bring 36 crates more.
+//! The HTTP client that is linked anyway reads the seven lists. A client library of Kubernetes would add 36 crates.
 //!
 //! Objects are read page by page and reduced to what [`Gather`] keeps, so that memory does not grow with the size of objects.
 
