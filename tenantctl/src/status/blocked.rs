@@ -21,7 +21,7 @@ struct Condition<'a> {
     since: Option<Time>,
 }
 
-/// What an object says, with the words to name it.
+/// An object with its name.
 struct Subject<'a> {
     kind: &'a str,
     namespace: &'a str,
@@ -247,7 +247,7 @@ fn helm_release(subject: &Subject<'_>) -> Option<Blocked> {
         );
         return Some(subject.says(
             "flux_suspended",
-            "Flux is told to leave the release alone",
+            "Flux does not reconcile the release: it is suspended",
             found,
             remedy,
         ));
@@ -261,7 +261,7 @@ fn helm_release(subject: &Subject<'_>) -> Option<Blocked> {
     let found = stalled.or(ready)?;
     let cause = released.unwrap_or(found);
     if found.reason == "SourceNotReady" || found.reason == "ArtifactFailed" {
-        // The first look at a new version says this and means nothing yet.
+        // Flux reports this before the first reconciliation of a new version. It is no failure.
         if found.message.contains("has not been reconciled") {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Gathers what objects of a cluster say into one [`Observed`]. Pure; an object is read and dropped, so memory stays small.
+//! Gathers the state of a cluster's objects into one [`Observed`]. Pure; an object is read and dropped, so memory stays small.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const FLUX: &str = "flux-system";
 /// Labels that name the release of a pod or a Deployment.
 const INSTANCE: &str = "app.kubernetes.io/instance";
 
-/// Objects seen so far.
+/// State of the objects read so far.
 #[derive(Debug, Default)]
 pub struct Gather {
     releases: BTreeMap<String, Seen>,
@@ -33,7 +33,7 @@ struct Seen {
     since: Option<Time>,
     release: Option<String>,
     message: Option<String>,
-    /// The most telling reason comes last: pods explain a release that waits for them.
+    /// Reason with its rank. A pod's reason replaces that of a release that waits for the pod.
     blocked: Option<(u8, Blocked)>,
     restarts: u64,
     is_released: bool,
