@@ -1,4 +1,4 @@
-//! What is applied, as the control plane reads it: the reconciler and the transitions write it down here.
+//! The applied state, as the control plane reads it. The reconciler and the transitions record it here.
 //!
 //! Figures are those of the apps' own metrics. Requests of the control plane's probe are left out: they are no tenant's.
 

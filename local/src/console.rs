@@ -43,7 +43,7 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 /// Poll interval of readiness during a start.
 const READY_POLL: Duration = Duration::from_millis(2);
 
-/// Signs callbacks. It protects nothing: whoever reads the data folder is the owner.
+/// Signs callbacks. It is no secret: `local` serves this machine's user alone.
 const CALLBACK_SECRET: &[u8] = b"local-callback-secret";
 
 pub(crate) struct Console {

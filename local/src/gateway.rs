@@ -86,7 +86,7 @@ impl Gateway {
     }
 
     fn backend(&self, tenants: &HeaderMap, app: App) -> Option<(Router, TaskTrackerToken)> {
-        // As AWS's load balancer does: one of the header's values must match, whatever its case. A tenant id is lower case.
+        // As AWS's load balancer does: one of the header's values must match, in any case. A tenant id is lower case.
         let values = tenants
             .get_all(TENANT_HEADER)
             .iter()

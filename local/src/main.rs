@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<(), (String, ExitCode)> {
-    // Whatever this program and its git write is its owner's alone.
+    // Files of this program and of its git are readable by their owner alone.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let config: local::Config = match config::parse() {
         Ok(config) => config,

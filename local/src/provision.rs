@@ -42,19 +42,19 @@ pub(crate) const LIFECYCLE_QUEUES: [&str; 3] = [
     "argoworkflows-deployment-queue",
 ];
 
-/// Where a tenant's data is, as its parameters say.
+/// Homes of a tenant's data, read from its parameters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Registered {
     /// Environment whose queue and table are registered for the consumer, and table for payments.
     pub(crate) homes: BTreeMap<App, Environment>,
-    /// The move that began and has not ended.
+    /// The unfinished move.
     pub(crate) unfinished: Option<Journal>,
 }
 
 /// Name of a tenant's parameter with the [`Journal`].
 const JOURNAL: &str = "move";
-/// Entry of a tenant in the list of those that are not active, while its data moves. No status: so services read the tenant
-/// itself until the entry is gone, and none relies on the list.
+/// Entry of a tenant in the list of those that are not active, while its data moves. The entry is no
+/// status, so services do not rely on the list: they read the tenant itself until the entry is gone.
 const MOVED: &str = "moved";
 
 /// A call of the provisioner failed.
@@ -222,7 +222,7 @@ impl Provisioner {
         Ok(())
     }
 
-    /// The deletion of the tenant's items in these pools' tables.
+    /// Returns the deletion of the tenant's items in these pools' tables.
     pub(crate) fn purge<'p>(
         &self,
         tenant: TenantId,
@@ -336,7 +336,7 @@ impl Provisioner {
         Ok(())
     }
 
-    /// The table of payments; idempotency keys in it expire.
+    /// Creates the table of payments; its idempotency keys expire.
     async fn create_payments_table(&self, owner: &Environment) -> Result<(), ProvisionError> {
         use payments_table::{EXPIRES_AT, OUTBOX, OUTBOX_AT, OUTBOX_SHARD, RANGE};
         let name = resource_name(App::Payments, owner);

@@ -5,7 +5,7 @@
 use crate::scanner::{Mark, Scanner, TokenKind as T};
 use crate::{Error, Style, Version};
 
-/// What a text says next.
+/// Kind of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub enum EventKind {
     DocumentStart,
@@ -166,7 +166,7 @@ impl<'t> Events<'t> {
         self.empty()
     }
 
-    /// Reads a node, and then goes on with a state.
+    /// Reads a node, and continues with a state.
     fn node_then(&mut self, context: Context, state: State) -> Result<Event, Error> {
         self.states.push(state);
         self.node(context)

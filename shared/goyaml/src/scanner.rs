@@ -16,7 +16,7 @@ pub const SIMPLE_KEY: usize = 1024;
 const MAX_LEVELS: usize = 10_000;
 /// Digits of a number in a `%YAML` line.
 const MAX_DIGITS: usize = 2;
-/// What go-yaml reads behind the text.
+/// Character that go-yaml reads behind the text.
 const END: char = '\0';
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -123,7 +123,7 @@ const fn is_word(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '-')
 }
 
-/// Whether a text may have a character as it is.
+/// Whether a text may contain a character unescaped.
 pub const fn is_readable(character: char) -> bool {
     matches!(
         character,
