@@ -1,5 +1,4 @@
-"""A client of the Kubernetes API, as small as the tests need it: objects are dictionaries, errors say what the server
-said."""
+"""A small client of the Kubernetes API: objects are dictionaries, errors have the server's message."""
 
 from __future__ import annotations
 
@@ -219,7 +218,7 @@ def condition(manifest: Object, kind: str = "Ready") -> Object:
 
 
 def is_current(manifest: Object, kind: str = "Ready") -> bool:
-    """True where the condition is true and says so of the object as it is now."""
+    """True if the condition is true for the object's present generation."""
     status = manifest.get("status", {})
     return condition(manifest, kind).get("status") == "True" and status.get(
         "observedGeneration", manifest["metadata"].get("generation")

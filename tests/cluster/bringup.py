@@ -203,7 +203,7 @@ def push_charts() -> None:
     run(sys.executable, ROOT / "docker" / "push_charts.py", f"oci://{REGISTRY}/charts")
 
 
-# Section 3: what RKE2 brings
+# Section 3: the add-ons of RKE2
 
 
 def start_addons(api: Api) -> None:
@@ -212,7 +212,7 @@ def start_addons(api: Api) -> None:
     kubernetes.apply_file(api, "network-policies.yaml")
     kubernetes.apply_file(api, "metrics-server.yaml")
     kubernetes.apply_all(api, kinds.of("prometheus", "keda"))
-    # One volume in the place of a provisioner: localaws is the only one to ask.
+    # One volume instead of a provisioner: only localaws claims a volume.
     folder = RUN / "volume"
     folder.mkdir(exist_ok=True)
     os.chown(folder, 65532, 65532)
@@ -242,7 +242,7 @@ def keys(namespace: str) -> dict:
     return secret(namespace, "aws-credentials", **KEYS)
 
 
-# Section 6: what stands in for AWS
+# Section 6: the stand-in for AWS
 
 
 def page_block(section: str, containing: str) -> str:
@@ -345,7 +345,7 @@ def make_secrets(api: Api) -> None:
 
 
 def make_receiver(api: Api) -> None:
-    """Has the Git server's webhook ask for the source, so that a commit need not wait for the interval."""
+    """Makes the Git server's webhook request the source, so that a commit does not wait for the interval."""
     api.apply(secret("flux-system", "webhook-token", token="webhook-token"))
     api.apply(
         {

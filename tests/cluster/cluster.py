@@ -62,7 +62,7 @@ def run_inside(command: list[str]) -> int:
 
 
 def descendants(pid: int) -> list[int]:
-    """A process and all that came of it; what a container's program leaves behind falls to the first one."""
+    """Returns a process and its descendants. Orphans of a container's program become children of the first process."""
     children: dict[int, list[int]] = {}
     for file in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -76,7 +76,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def status() -> None:
-    """Prints the memory of every program, shared pages counted in part."""
+    """Prints the memory of every program; a shared page counts in proportion."""
     pid = machine.holder()
     if not pid:
         raise ClusterError("no cluster is running: `make cluster` starts one")

@@ -30,7 +30,7 @@ def checkout() -> saas.Checkout:
 
 @pytest.fixture
 def note() -> Any:
-    """Keeps a measured line for the summary, and in the logs for a run that does not end."""
+    """Adds a measured line to the summary, and to the logs in case the run does not end."""
 
     def keep(line: str) -> None:
         RESULTS.append(line)
@@ -42,7 +42,10 @@ def note() -> Any:
 
 @pytest.fixture(autouse=True)
 def healthy(api: Api) -> Iterator[None]:
-    """No test begins in what another left behind. An API server alone has no tenants that answer."""
+    """Waits until the cluster is healthy before each test, and offboards the test's tenants after it.
+
+    An API server alone has no tenants.
+    """
     if os.environ.get("CLUSTER_BARE"):
         yield
         return

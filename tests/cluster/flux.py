@@ -1,5 +1,4 @@
-"""`flux bootstrap` and the few other commands of the Flux CLI that docs/deploy-homelab.md uses; the CLI itself cannot
-be had.
+"""`flux bootstrap` and the few other commands of the Flux CLI that docs/deploy-homelab.md uses, without the CLI.
 
 `bootstrap` does what the CLI does: it writes the components and the sync objects into the repository, pushes them,
 applies them once, and makes the Secret with the login.

@@ -35,7 +35,7 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 
 @dataclass(frozen=True)
 class Image:
-    """What an image holds: files of this machine by their path in it; libraries and certificates are added."""
+    """Content of an image: files of this machine by their path in the image, plus libraries and certificates."""
 
     name: str
     tag: str
@@ -68,7 +68,7 @@ def ours(programs: Path, tag: str = "0.0.1") -> list[Image]:
 
 
 def foreign() -> list[Image]:
-    """What is pulled from elsewhere: made here of the tools, under the names the manifests use."""
+    """Images of other projects, made here of the tools, under the names the manifests use."""
 
     def tool(name: str, image: str, tag: str, path: str | None = None, user: str = NOBODY) -> Image:
         path = path or f"/usr/local/bin/{name}"
@@ -118,8 +118,7 @@ def put(source: Path, root: Path, path: str) -> None:
     shutil.copyfile(source, target)
     target.chmod(0o555 if os.access(source, os.X_OK) else 0o444)
     if path == "/service" and (strip := shutil.which("strip")):
-        # With its symbols a program is ten times as large as what is shipped. One that cannot be stripped stays as it
-        # is.
+        # Symbols make a program ten times as large as in the shipped image. A failure of `strip` is harmless.
         target.chmod(0o755)
         subprocess.run([strip, str(target)], capture_output=True, check=False)
         target.chmod(0o555)

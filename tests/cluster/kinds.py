@@ -1,4 +1,4 @@
-"""Custom resources' definitions: taken from the Go modules of their projects, or, where those cannot be had, stand-ins.
+"""Custom resources' definitions: taken from the Go modules of their projects, else stand-ins.
 
 `collect` copies them into .tools/cluster/kinds once; a start of the cluster only reads that folder.
 """

@@ -1,8 +1,7 @@
 """Control plane and node: starts each program with its options and waits until it answers.
 
-Runs inside the cluster's namespaces. The options are those of a cluster by the book, but for what this kind of
-machine does not have: cgroup v1 is accepted, the OOM score of a container is not lowered, etcd does not flush to
-disk.
+Runs inside the cluster's namespaces. The options are those of a production cluster, with three exceptions for this kind
+of machine: cgroup v1 is accepted, the OOM score of a container is not lowered, etcd does not flush to disk.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ def start_control_plane() -> None:
     start_etcd()
     start_api_server()
     wait_for_program("apiserver", "the API server's /readyz", lambda: answers(api), 120)
-    # It gives up where the API server has not made its roles yet: hence only now.
+    # The controller-manager ends if the API server has not made its roles yet, so it starts after readiness.
     config = RUN / "controller-manager.conf"
     start(
         *("controller-manager", KUBE, "kube-controller-manager", f"--kubeconfig={config}", "--leader-elect=false"),
@@ -118,8 +117,8 @@ def answers(api: Api) -> bool:
 def queue_connections() -> None:
     """Hands each new connection between pods to the engine of NetworkPolicies.
 
-    The engine's own rule needs NFT_QUEUE, which some kernels lack. Names over UDP pass, as they do there: two
-    questions of one socket race in the queue, and one of them is lost.
+    The engine's own rule needs NFT_QUEUE, which some kernels lack. DNS over UDP passes, as with the engine's rule: two
+    queries of one socket race in the queue, and one of them is lost.
     """
     accepted = (
         ("-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED"),
@@ -194,7 +193,7 @@ disabled_plugins = [{", ".join(f'"io.containerd.{p}"' for p in UNUSED_PLUGINS)}]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "hosts.toml").write_text(text)
     (RUN / "cni").mkdir(exist_ok=True)
-    # Each pod at a link of its own: traffic between pods is routed, so that Services and policies see all of it.
+    # Each pod has a link of its own. So traffic between pods is routed, and Services and policies apply to all of it.
     ranges = [[{"subnet": NODE_POD_RANGE}]]
     address = {"type": "host-local", "dataDir": str(RUN / "ipam"), "ranges": ranges, "routes": [{"dst": "0.0.0.0/0"}]}
     network = {"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "ptp", "ipMasq": False, "ipam": address}]}

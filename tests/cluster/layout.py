@@ -1,4 +1,4 @@
-"""Names, addresses and folders of the test cluster. Everything else asks here."""
+"""Names, addresses and folders of the test cluster. Every other file reads them here."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ HERE = Path(__file__).resolve().parent
 VENV = ROOT / ".tools" / "venv" / "bin"
 
 HOME = ROOT / ".tools" / "cluster"
-"""Kept between starts: tools, certificates, images. `make clean-tools` removes it."""
+"""Tools, certificates and images, kept between starts. `make clean-tools` removes the folder."""
 BIN = HOME / "bin"
 SOURCES = HOME / "src"
 IMAGES = HOME / "images"
 PKI = Path(os.environ.get("CLUSTER_PKI", HOME / "pki"))
 
 RUN = Path(os.environ.get("CLUSTER_RUN", "/run/tenantry-cluster"))
-"""Of one running cluster: sockets, logs, databases. `make cluster-down` removes it."""
+"""Sockets, logs and databases of a running cluster. `make cluster-down` removes the folder."""
 LOGS = RUN / "logs"
 PIDS = RUN / "pids"
 KUBECONFIG = RUN / "admin.conf"
@@ -44,7 +44,7 @@ NODE_POD_RANGE = "198.18.0.0/20"
 SERVICE_RANGE = "198.19.0.0/16"
 API_SERVICE = "198.19.0.1"
 DNS_SERVICE = "198.19.0.10"
-# Outside, a network namespace of its own behind the node: whatever is no part of the cluster.
+# The outside: a network namespace behind the node, for everything that is not part of the cluster.
 OUTSIDE_ROUTER = "203.0.113.1"
 HARBOR_ADDRESS = "203.0.113.2"
 GIT_ADDRESS = "203.0.113.3"

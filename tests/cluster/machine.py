@@ -118,7 +118,7 @@ def inside(pid: int, *command: str | Path) -> list[str]:
 
 
 def stop() -> None:
-    """Ends everything and removes what is left, whatever state it is in."""
+    """Ends every process of the cluster and removes its folders, also after an incomplete start."""
     if pid := holder():
         os.kill(pid, signal.SIGKILL)
         wait_for("the end of the cluster's processes", lambda: holder() is None, 30, 0.05)
@@ -195,7 +195,7 @@ def prepare() -> None:
 
 
 def hide_folders() -> None:
-    """Puts what node programs write at fixed places out of this machine's sight."""
+    """Mounts private folders over /run, /var/log and /var/lib, where node programs write to fixed paths."""
     inner = RUN / "private-run"
     inner.mkdir()
     run("mount", "-t", "tmpfs", "-o", "mode=755", "run", inner)
@@ -210,7 +210,7 @@ def hide_folders() -> None:
 
 
 def make_outside() -> None:
-    """A network of its own for whatever is no part of the cluster: what leaves the node for it passes the policies."""
+    """Makes the network of everything that is not part of the cluster. Policies apply to traffic that leaves for it."""
     pid = start("outside", "unshare", "--net", BIN / "pause", "outside")
     wait_for(
         "the outside network", lambda: os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net"), 10, 0.02
@@ -233,7 +233,7 @@ def outside() -> list[str]:
 
 
 def start(name: str, *command: str | Path, **environment: str) -> int:
-    """Starts a program that goes on; its output is in LOGS, its process id in PIDS."""
+    """Starts a program in the background. Its output is in LOGS, its process id in PIDS."""
     with (LOGS / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             [str(c) for c in command],
@@ -276,7 +276,7 @@ def log_tail(name: str, lines: int = 15) -> str:
 
 
 def wait_for_program(name: str, what: str, condition: Callable[[], T], seconds: float = 60) -> T:
-    """Like `wait_for`, but gives up, with the program's last words, as soon as the program has ended."""
+    """Waits like `wait_for`, and fails with the last lines of the program's log as soon as the program has ended."""
 
     def checked() -> T:
         if pid_of(name) is None:

@@ -16,7 +16,7 @@ from api import Api, ApiError, Object
 from layout import BIN, PYTHON, RUN
 from machine import end, pid_of, run, wait_for
 
-# Reads targets, tries each, prints what became of it: open, refused, or closed (nothing came back).
+# Reads targets, connects to each, prints the result: open, refused, or closed (no packet came back).
 PROBE = """
 import json, socket, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +65,7 @@ def process_of(pod: Object) -> int:
 
 
 def connections(targets: list[Target], pod: Object | None = None, seconds: float = 2) -> dict[str, str]:
-    """What becomes of connections to each target, from a pod's network or from the node's."""
+    """Connects to each target, from a pod's network or from the node's; returns the results by name."""
     beside = ["nsenter", f"--net=/proc/{process_of(pod)}/ns/net", "--"] if pod else []
     done = subprocess.run(
         [*beside, str(PYTHON), "-c", PROBE, str(seconds)],
@@ -78,12 +78,12 @@ def connections(targets: list[Target], pod: Object | None = None, seconds: float
 
 
 def kill(pod: Object) -> None:
-    """Ends a pod's program as the kernel does when memory is out: SIGKILL, with no word before."""
+    """Ends a pod's program with SIGKILL, as the kernel does when memory runs out."""
     run("kill", "-KILL", str(process_of(pod)))
 
 
 def evict(api: Api, pod: Object) -> bool:
-    """Evicts a pod; False where its disruption budget says not now."""
+    """Evicts a pod; False if its disruption budget refuses now."""
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
     body = {
         "apiVersion": "policy/v1",
@@ -103,7 +103,7 @@ def evict(api: Api, pod: Object) -> bool:
 def drain(api: Api, namespaces: Iterable[str], seconds: float = 300) -> None:
     """Evicts every pod of some namespaces, as `kubectl drain` does, and waits until each has a successor.
 
-    There is one node, which stays open: the successors are on it again.
+    The one node stays schedulable: the successors run on it, too.
     """
     before = [p for n in namespaces for p in api.list("pods", n) if p["status"]["phase"] == "Running"]
 
@@ -133,7 +133,7 @@ def restart(name: str, number: signal.Signals = signal.SIGTERM) -> None:
 
 @contextmanager
 def frozen(name: str) -> Iterator[None]:
-    """A program that does not answer for a while: connections to it hang, as to a machine that is gone."""
+    """Stops a program while the block runs: connections to it hang, as to an unreachable machine."""
     pid = pid_of(name)
     assert pid, f"{name} does not run"
     os.kill(pid, signal.SIGSTOP)

@@ -39,7 +39,7 @@ class Answer:
 
 
 class Connection(http.client.HTTPSConnection):
-    """To the Gateway's address, whatever DNS says of the name."""
+    """Connection to the Gateway's address, without DNS."""
 
     def __init__(self, timeout: float = 10) -> None:
         super().__init__(API_HOST, 443, timeout=timeout, context=TLS)
@@ -89,7 +89,7 @@ def environment_of(tenant: str, app: str) -> str | None:
 
 
 def get_after_retries(path: str, tenant: str, attempts: int = 20) -> Answer:
-    """The first answer that is not 503 with `Retry-After`; each one before is waited out."""
+    """Repeats the request after `Retry-After` while the answer is 503; returns the first other answer."""
     for _ in range(attempts):
         answer = get(path, tenant)
         if answer.status != 503 or "retry-after" not in answer.headers:
@@ -117,11 +117,11 @@ def messages(tenant: str) -> list[Object]:
 
 @dataclass
 class Load:
-    """Requests at a steady rate, and what became of each.
+    """Requests at a steady rate, and the outcome of each.
 
-    An answer counts as good when it is 200, or 503 with `Retry-After`. A connection is used for many requests, as a
-    client's pool does; one that was idle when the server closed it is not an error of the server's: such a request,
-    which cannot have been received, is sent again on a new connection once, if it is a GET."""
+    An answer counts as good when it is 200, or 503 with `Retry-After`. A connection is used for many requests, as by a
+    client's pool. A server may close an idle connection: the next request on it has not been received, and a GET is
+    sent again once, on a new connection."""
 
     tenant: str
     method: str = "POST"
@@ -189,7 +189,7 @@ def load(*loads: Load) -> Any:
 
 
 def check_stored(*loads: Load, seconds: float = 60) -> None:
-    """Every message that was accepted is stored, once; none is stored that was not sent."""
+    """Checks that every accepted message is stored, once."""
     for one in loads:
         accepted = set(one.accepted)
         assert len(accepted) == len(one.accepted), f"{one.tenant}: an id was given twice"
@@ -215,13 +215,13 @@ BEGUN: list[str] = []
 
 
 def new_tenant(name: str) -> str:
-    """An id that no tenant has had: an offboarded one's stays taken, and a test may run twice on one cluster."""
+    """Returns an unused id. The id of an offboarded tenant stays taken, and a test may run twice on one cluster."""
     BEGUN.append(f"{name}-{secrets.token_hex(2)}")
     return BEGUN[-1]
 
 
 def offboard_all() -> None:
-    """Offboards what a test has left running: a node of two cores has room for few silos."""
+    """Offboards the tenants that a test has left running: a node of two cores has room for few silos."""
     while BEGUN:
         tenant = BEGUN.pop()
         if environment_of(tenant, "producer"):
@@ -276,7 +276,7 @@ def items_in(table: str, tenant: str) -> list[str]:
 
 
 def tenantctl(*arguments: str) -> str:
-    """tenantctl at the operator's desk, against the cluster's repository and AWS endpoint."""
+    """Runs tenantctl outside the cluster, against its repository and AWS endpoint."""
     password = RUN / "git-password"
     password.write_text(GIT_LOGIN[1])
     program = Path((RUN / "programs").read_text()) / "tenantctl"
@@ -333,7 +333,7 @@ class Checkout:
         return self.git("rev-parse", "origin/main").strip()
 
 
-# What runs where
+# Deployments and pods
 
 
 def running(api: Api, tenant: str) -> dict[str, str]:
@@ -346,7 +346,7 @@ def running(api: Api, tenant: str) -> dict[str, str]:
 
 
 def pods(api: Api, tenant: str, app: str) -> list[Object]:
-    """Pods of an app that are not on their way out."""
+    """Pods of an app, except those being deleted."""
     selected = api.list("pods", labelSelector=f"tenantry/tenant={tenant},tenantry/app={app}")
     return [p for p in selected if not p["metadata"].get("deletionTimestamp")]
 

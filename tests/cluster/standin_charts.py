@@ -1,7 +1,7 @@
-"""Charts of other people's components, which cannot be had: stand-ins under the same name, version and host.
+"""Stand-ins for the charts of other projects, under the same name, version and host.
 
-The tree says which: each HelmRelease below `infrastructure/components`. A chart in `standins/charts` runs something;
-any other has the component's kinds and an account, so that what needs the kinds goes on, and nothing runs.
+Each HelmRelease below `infrastructure/components` gets one. A chart in `standins/charts` runs a program. Any other
+has only the component's kinds and an account, for the objects that need the kinds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who may do what, asked of the real API server with its admission policies: as each account, as dry runs.
+"""Rights of each account at a real API server with its admission policies, by dry runs.
 
 Everything that the tree and the chart need is tried first: a policy that refuses everything would pass the rest. The
 attacks are those of tests/gitops/attacks.py. `bare.py` runs this file against an API server alone.
@@ -85,7 +85,7 @@ def reconciler(api: Api) -> Api:
 
 
 def why(request: Callable[[], object]) -> str:
-    """The reason a request was refused; empty where it was taken."""
+    """Returns the reason of a refusal; empty if the request was accepted."""
     try:
         request()
     except ApiError as error:
@@ -292,7 +292,7 @@ def test_the_reconciler_gives_no_rights_and_no_namespaces(reconciler: Api, manif
 
 
 def test_no_pod_of_a_tenant_is_privileged(api: Api) -> None:
-    """The namespaces refuse what the restricted standard does, whoever asks."""
+    """The namespaces refuse what the restricted standard refuses, also to the administrator."""
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": NEW}}
     api.apply(account)
     pod: Object = {

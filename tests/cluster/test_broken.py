@@ -1,5 +1,4 @@
-"""What is broken stays where it is: one tenant's trouble is one tenant's, its condition says what is wrong, nothing
-stops."""
+"""A defect of one tenant stops no other tenant, and the tenant's condition says what is wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ TENANTS = Path("application-plane/production/tenants")
 
 @contextmanager
 def edited(checkout: saas.Checkout, path: Path, pattern: str, new: str) -> Iterator[None]:
-    """A file of the repository changed by hand, and put back in the end."""
+    """Changes a file of the repository by hand while the block runs."""
     checkout.git("fetch", "--quiet", "origin", "main")
     original = checkout.git("show", f"origin/main:{path}")
     changed, count = re.subn(pattern, new, original, count=1)
@@ -44,13 +43,13 @@ def says(api: Api, tenant: str, text: str, seconds: float = 240) -> str:
     return wait_for(f"{tenant}'s condition says {text!r}", message, seconds, 0.5)
 
 
-def others_go_on() -> None:
-    """Other tenants are answered, and a new one still comes."""
+def check_others() -> None:
+    """Checks that other tenants are answered, and that a new tenant can be onboarded."""
     for one in ("tenant-1", "tenant-2"):
         assert saas.environment_of(one, "producer")
     tenant = saas.new_tenant("newcomer")
     saas.tenantctl("onboard", tenant, "--tier", "basic", "--release", "0.0")
-    wait_for("a newcomer's answer", lambda: saas.environment_of(tenant, "producer"), 180, 0.2)
+    wait_for("the new tenant's answer", lambda: saas.environment_of(tenant, "producer"), 180, 0.2)
     saas.tenantctl("offboard", tenant)
 
 
@@ -58,7 +57,7 @@ def test_a_chart_version_that_is_not_there(api: Api, checkout: saas.Checkout) ->
     with edited(checkout, TENANTS / "advanced" / "tenant-3.yaml", r"(?m)^      version: .*", "      version: 9.9.9"):
         says(api, "tenant-3", "9.9.9")
         assert saas.environment_of("tenant-3", "consumer") == "tenant-3", "what runs goes on"
-        others_go_on()
+        check_others()
     saas.wait_for_release(api, "tenant-3")
 
 
@@ -80,7 +79,7 @@ def test_an_image_that_cannot_be_pulled(api: Api, checkout: saas.Checkout) -> No
         )
         assert before & {p["metadata"]["name"] for p in saas.pods(api, "tenant-3", "consumer")}, "the old pod stays"
         assert saas.environment_of("tenant-3", "consumer") == "tenant-3"
-        others_go_on()
+        check_others()
     saas.wait_for_release(api, "tenant-3", 900)
 
 
@@ -95,13 +94,13 @@ def test_a_quota_that_is_too_small(api: Api) -> None:
     try:
         api.patch("deployments.apps", "tenant-3-consumer", "tenant-3", {"spec": {"replicas": 3}})
 
-        def told() -> bool:
+        def is_reported() -> bool:
             found = api.get("deployments.apps", "tenant-3-consumer", "tenant-3")
             return "exceeded quota" in condition(found, "ReplicaFailure").get("message", "")
 
-        wait_for("the condition", told, 60, 0.3)
+        wait_for("the condition", is_reported, 60, 0.3)
         assert saas.environment_of("tenant-3", "consumer") == "tenant-3"
-        others_go_on()
+        check_others()
     finally:
         api.delete("resourcequotas", "too-small", "tenant-3")
         api.patch("deployments.apps", "tenant-3-consumer", "tenant-3", {"spec": {"replicas": 1}})
@@ -117,7 +116,7 @@ def test_a_component_that_is_not_healthy_holds_up_no_tenant(api: Api, checkout: 
 
         wait_for("an unhealthy component", unhealthy, 120, 0.3)
         begin = time.monotonic()
-        others_go_on()
+        check_others()
         assert time.monotonic() - begin < 60
     wait_for(
         "health",
@@ -180,7 +179,7 @@ def test_a_git_server_that_is_gone_is_caught_up_with(api: Api) -> None:
     with load(sent), frozen("git"):
         saas.send_message("onboarding", tenant_id=tenant, tenant_tier="basic", release_version="0.0")
 
-        def told() -> bool:
+        def is_reported() -> bool:
             return condition(api.get(SOURCE, "flux-system", "flux-system")).get("status") == "False"
 
         api.patch(
@@ -189,7 +188,7 @@ def test_a_git_server_that_is_gone_is_caught_up_with(api: Api) -> None:
             "flux-system",
             {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": str(time.time())}}},
         )
-        wait_for("the source's condition", told, 150, 0.5)
+        wait_for("the source's condition", is_reported, 150, 0.5)
     assert sent.bad == {}, str(sent)
     wait_for("the tenant whose message came meanwhile", lambda: saas.environment_of(tenant, "producer"), 300, 0.5)
     saas.tenantctl("offboard", tenant)

@@ -1,4 +1,4 @@
-"""The API server takes what charts and tree would apply: strictly, no field unknown, as it would be stored.
+"""The API server accepts the objects of charts and tree: with strict validation, without unknown fields.
 
 Kinds of Argo, Prometheus and Karpenter's AWS part have no schema here: tests/charts and tests/gitops check those.
 """

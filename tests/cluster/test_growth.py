@@ -1,5 +1,4 @@
-"""Growth: what 10, 100 and 300 basic tenants cost, and how long a commit takes beside them. `docs/scale.md` has the
-table.
+"""Cost of 10, 100 and 300 basic tenants, and the time of a commit beside them. `docs/scale.md` has the table.
 
 Not part of a plain `make cluster-test`: `make cluster-test CLUSTER_TESTS="-m growth"`. GROWTH_STEPS="10 50"
 takes fewer tenants.
@@ -98,7 +97,7 @@ def test_growth(api: Api, checkout: saas.Checkout, note: Any) -> None:
         wait_for("all releases", lambda names={*there, *new}: all_ready(api, names), 1800, 1)
         ready = time.monotonic() - begin
         there += new
-        # One more beside all of them: what a commit costs now.
+        # The time of a commit beside all of them.
         begin = time.monotonic()
         tenant = saas.new_tenant("one-more")
         saas.tenantctl("onboard", tenant, "--tier", "basic", "--release", "0.0")

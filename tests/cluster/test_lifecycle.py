@@ -1,4 +1,4 @@
-"""Tenants come, change and go while every other tenant's requests are answered, and while their own are, too."""
+"""Tenants are onboarded, changed and offboarded; their own requests and every other tenant's are answered meanwhile."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def check_undisturbed(loads: list[Load]) -> None:
 
 
 def check_answered(own: Load, silo_begins: bool) -> None:
-    """Every request is answered, and by 200 but for one gap that tests/cluster/README.md names.
+    """Checks that every request is answered 200, except in the one gap that tests/cluster/README.md names.
 
-    The route to a silo's producer comes with its first pods: until one is ready, the Gateway finds no endpoint and
+    The route to a silo's producer is applied with its first pods. Until one is ready, the Gateway has no endpoint and
     answers 503 itself, without `Retry-After`, or 500 while it does not know the Service yet.
     """
     assert set(own.bad) <= ({"500", "503"} if silo_begins else set()), str(own)
@@ -92,7 +92,7 @@ def settle(tenant: str) -> None:
     """Moves the tenant's data once the cluster has applied its move; the endpoint counts messages exactly."""
 
     def settled() -> bool:
-        """Exit code 7 is an endpoint that does not answer in time; a repeat goes on."""
+        """Exit code 7 means that the endpoint did not answer in time; a repeat continues."""
         try:
             saas.tenantctl("settle", tenant, "--count-seconds", "1", "--late-seconds", "5")
         except ClusterError as error:
@@ -147,7 +147,7 @@ def test_a_move_loses_nothing(api: Api, note: Any, before: str, after: str) -> N
     check_follows(own)
 
     def repeated() -> Answer | None:
-        """The answer once the services have read that the payments have moved."""
+        """The answer, once the services have read the new home of the payments."""
         answer = saas.post("/payments/charges", tenant, charge, Idempotency_Key="before")
         return answer if answer.status != 503 else None
 
@@ -158,7 +158,7 @@ def test_a_move_loses_nothing(api: Api, note: Any, before: str, after: str) -> N
 
 @pytest.fixture(scope="module")
 def next_release() -> str:
-    """The chart once more, as version 0.1.0: what a deployment of release 0.1 finds."""
+    """Pushes the chart again as version 0.1.0, for a deployment of release 0.1."""
     import helm_python
 
     folder = RUN / "chart" / "helm-tenant-chart"
@@ -174,7 +174,7 @@ def next_release() -> str:
 
 
 def test_a_deployment_by_waves_and_its_way_back(api: Api, note: Any, next_release: str) -> None:
-    """A release to one tenant first, then to the rest of its tier, then back, while clients of all of them send."""
+    """Deploys a release to one tenant, then to the rest of its tier, then the former release, while clients send."""
     second = saas.new_tenant("second-premium")
     onboard(second, "premium")
     saas.wait_for_release(api, second)

@@ -1,8 +1,8 @@
 """NetworkPolicies, by real connections: from each kind of pod, and from the node, to each kind of target.
 
-A connection is made in the pod's own network namespace. `open` is a connection, `closed` is nothing that comes back,
-which is what a policy does. What this engine does not see, and so is not proved here: connections from a pod to an
-address of the node itself.
+A connection is made in the pod's own network namespace. `open` is a connection. `closed` means that no packet came
+back, as under a policy. Not proved here, because this engine does not see them: connections from a pod to an address
+of the node itself.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def client(name: str) -> Object:
 
 @pytest.fixture(scope="module")
 def clients(api: Api) -> Iterator[dict[str, Object]]:
-    """A pod in the monitoring namespace, and one in a namespace that is no part of the SaaS."""
+    """A pod in the monitoring namespace, and one in a namespace that is not part of the SaaS."""
     found = {}
     for name in ("monitoring", "stranger"):
         api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -152,6 +152,6 @@ def test_nothing_reaches_the_worker_but_monitoring(api: Api, clients: dict[str, 
 
 
 def test_without_a_policy_the_engine_lets_pass(clients: dict[str, Object], gateway: Object) -> None:
-    """Else all that is closed above would prove nothing."""
+    """Without this, `closed` in the other tests would prove nothing."""
     target = [Target("gateway", gateway["status"]["podIP"], 8080)]
     assert connections(target, clients["stranger"]) == {"gateway": "open"}

@@ -1,7 +1,7 @@
-"""While clients send 200 requests a second, whatever happens to pods, node and control plane: no answer is lost.
+"""Disturbs pods, node and control plane while clients send 200 requests per second: no answer is lost.
 
-Each answer is 200, or 503 with `Retry-After`; on rolling updates and drains every request is answered. What was
-accepted is stored, once.
+Each answer is 200, or 503 with `Retry-After`; on rolling updates and drains every request is answered. Each accepted
+message is stored, once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SECONDS_AROUND = 3
 
 
 def loads(method: str = "POST") -> list[Load]:
-    """200 requests a second: in a silo, in the pool, and half and half."""
+    """200 requests per second: to a premium, a basic and an advanced tenant."""
     return [
         Load("tenant-1", method=method, rate=70),
         Load("tenant-2", method=method, rate=70),
@@ -37,7 +37,7 @@ def loads(method: str = "POST") -> list[Load]:
 
 
 def during(disturbance: Callable[[], object], *, errors_allowed: bool = False, note: Any = None) -> list[Load]:
-    """Sends around and during something, then holds every answer against what was promised."""
+    """Sends before, during and after a disturbance, then checks every answer and the stored messages."""
     sent = loads()
     with load(*sent):
         time.sleep(SECONDS_AROUND)
@@ -98,7 +98,7 @@ VALUES = Path("clusters/homelab/tenancy/cluster-values.yaml")
 def doubled(api: Api, checkout: saas.Checkout) -> Iterator[None]:
     """Every app of the tenants with two replicas and the budget that goes with them, by the cluster's values.
 
-    With one replica a kill or a drain leaves a gap that nothing closes. The requests of three do not fit on two cores.
+    With one replica, a kill or a drain leaves a gap. The CPU requests of three replicas do not fit on two cores.
     """
     scale(api, checkout, 2)
     yield
@@ -137,7 +137,7 @@ def test_a_killed_program_loses_nothing_that_was_accepted(api: Api, note: Any, t
 
         wait_for("its restart", is_back, 120, 0.2)
 
-    # Requests that were in the killed process have no answer of its own; the proxy's is 502.
+    # The proxy answers 502 for the requests that were in progress in the killed process.
     sent = loads()
     with load(*sent):
         time.sleep(SECONDS_AROUND)
@@ -163,7 +163,7 @@ def test_a_deleted_pod_loses_nothing(api: Api, note: Any) -> None:
 
 def test_the_api_server_restarts_and_no_client_notices(api: Api, note: Any) -> None:
     def api_server_restart() -> None:
-        # As in a crash: on SIGTERM it first waits for its watches, for a minute and more.
+        # SIGKILL, as in a crash: after SIGTERM the API server waits for its watches, more than a minute.
         node.restart("apiserver", signal.SIGKILL)
         wait_for("the API server", lambda: node.is_api_server_ready(api), 120, 0.2)
 
@@ -203,7 +203,7 @@ def test_the_gateways_certificate_is_renewed_and_no_client_notices(api: Api, not
 
 
 def test_an_autoscaler_scales_up_and_down_and_loses_nothing(api: Api, checkout: saas.Checkout, note: Any) -> None:
-    """The number of pods never falls below what it was, when an autoscaler takes over."""
+    """The number of pods never falls when an autoscaler takes over."""
     target = ("pool-1", "pool-1-producer")
     seen: list[int] = []
     tenant_file = "application-plane/production/pooled-envs/pool-1.yaml"

@@ -1,4 +1,4 @@
-"""The walk-through, on Kubernetes: who answers whom, what is stored where, tenants that come and go."""
+"""The walk-through, on Kubernetes: the environments that answer, the stored items, tenants onboarded and offboarded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import saas
 from api import Api
 from machine import wait_for
 
-# Environment of each app by tenant: docs and contract, section 1.
+# Environment of each app by tenant, as in README.md.
 TABLE = {
     "tenant-1": {"producer": "tenant-1", "consumer": "tenant-1", "payments": "tenant-1"},
     "tenant-2": {"producer": "pool-1", "consumer": "pool-1", "payments": "pool-1"},

@@ -2,9 +2,9 @@
 
     tools.py [--all]
 
-A program is built again when its module's files have changed. Two calls at once wait for each other. Two modules do
-not come from the proxy as they are: lego without its DNS providers, whose client libraries are not all to be had, and
-Traefik with the name under which Envoy Gateway's class asks for its controller.
+A program is built again when its module's files have changed. Two calls at once wait for each other. Two modules are
+changed: lego loses its DNS providers, because not all of their client libraries are available, and Traefik gets the
+controller name of Envoy Gateway's class.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ PAGES = {
     "activity": "/activity",
     "health": "/health",
     "not-found": "/no-such-page",
-    # The pages of one thing, with the id that `made` has.
+    # Pages of one operation, deployment or commit, with the id from `made`.
     "operation": "/operations/{operation}",
     "deployment": "/deployments/{deployment}",
     "commit": "/activity/{commit}",

@@ -30,7 +30,7 @@ def get(url: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saas]:
-    """`local` with a thousand basic tenants more, added by one commit."""
+    """`local` with a thousand more basic tenants, added by one commit."""
     saas = Saas(tmp_path_factory.mktemp("crowd"))
     try:
         clone = saas.clone("clone")

@@ -1,4 +1,4 @@
-"""What a person does on the pages, from the first tenant to the last."""
+"""Journeys of a person through the pages: onboarding, changes, deployments, offboarding."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_message_is_seen_within_a_second_of_its_answer_without_a_reload(pages:
     page = pages("/tenants/tenant-3")
     expect(page.locator("#live-state")).to_have_attribute("data-live", "on")
     page.evaluate("window.loaded = true")
-    # The page itself notes when a message appears, so that the test's own pace plays no part.
+    # The page itself records when a message appears, so that the test's own delays do not count.
     page.evaluate(
         """() => {
             window.seen = {};

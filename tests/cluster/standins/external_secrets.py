@@ -124,7 +124,7 @@ def main() -> None:
         try:
             reconcile(api)
         except ApiError as error:
-            # Its kinds come with the chart, namespaces go: the next round sees to it.
+            # The chart's kinds may be missing yet, or a namespace be deleted: the next round retries.
             if error.status not in (403, 404, 409):
                 print(error, flush=True)
         except OSError as error:

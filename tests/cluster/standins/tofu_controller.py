@@ -35,7 +35,7 @@ MAX_RECEIVE_COUNT = "5"
 
 
 class NotYet(Exception):
-    """Something has to be there first, or stands in the way; the message is the condition's."""
+    """A precondition is not met; the message becomes the condition's."""
 
 
 def clients(endpoint: str) -> tuple[Any, Any, Any]:
@@ -309,8 +309,7 @@ def is_done(manifest: Object) -> bool:
 
 
 class Controller:
-    """Watches, and works on each object until its generation is done; one that fails is tried again every two
-    seconds."""
+    """Watches, and reconciles each object until its generation is done. A failed object is retried every 2 s."""
 
     def __init__(self, endpoint_file: Path) -> None:
         self.api = Api("standins")
@@ -348,7 +347,7 @@ class Controller:
         try:
             if not self.endpoint_file.exists():
                 raise NotYet("the AWS endpoint is not there yet")
-            # Its latest version: the watch may be behind what this program itself has written.
+            # The latest version: the watch may be older than this program's own writes.
             current = self.api.find(KIND, key[1], key[0])
             if current and not is_done(current):
                 reconcile(self.api, self.endpoint_file.read_text().strip(), current)
