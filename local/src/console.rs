@@ -52,7 +52,7 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Serves the control plane until the token is cancelled. Returns once it has read the repository, or after a while.
+    /// Serves the control plane until the token is canceled. Returns once it has read the repository, or after a while.
     pub(crate) async fn start(
         listener: TcpListener,
         repository: Repository,

@@ -134,7 +134,7 @@ impl ControlPlane {
         }))
     }
 
-    /// Keeps the state fresh and drives deployments until the token is cancelled. `read` becomes true once every source was
+    /// Keeps the state fresh and drives deployments until the token is canceled. `read` becomes true once every source was
     /// read.
     pub async fn run(self, read: Condition, shutdown: CancellationToken) {
         let deployments = crate::rollout::drive(self.clone());

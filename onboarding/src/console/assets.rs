@@ -1,4 +1,4 @@
-//! The console's files: in the binary, each under an address that changes with its content, so that a browser keeps it for good.
+//! The console's files: in the binary, each under an address that changes with its content, so that a browser caches it.
 
 use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};

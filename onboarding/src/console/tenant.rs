@@ -119,7 +119,7 @@ pub(super) async fn load(
             .answer
             .and_then(|id| console.answers.get(id, &tenant.id));
         let body = requests::render(&tenant, &load_balancer, answer.as_ref(), context);
-        // Below the picture, so that a message is seen as it moves.
+        // Below the picture, so that the flow of a sent message is visible.
         parts.insert(4, Part::fixed("try", "card", body));
     }
     Ok(View {

@@ -47,7 +47,7 @@ pub enum Status {
     Active,
     /// Requests are refused until the tenant is resumed.
     Suspended,
-    /// Payments are being moved to another table: requests that write payments wait, everything else goes on.
+    /// Payments are being moved to another table: requests that write payments are refused, all others are served.
     Moving,
 }
 

@@ -1,6 +1,6 @@
 //! Failures of git, classified by its messages: retry, plan again, or fail.
 //!
-//! Git has one exit code for every failure. Its messages, in English by `LC_ALL=C`, tell failures apart. A quoted message is
+//! Git has one exit code for every failure. Its messages, in English by `LC_ALL=C`, distinguish failures. A quoted message is
 //! one bounded line without a URL's user.
 
 use std::io;
