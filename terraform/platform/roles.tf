@@ -4,6 +4,8 @@ locals {
   roles = {
     # Receives lifecycle messages: the worker or Argo's event source, both as the same account.
     tenantctl = { accounts = { tenantctl = "tenantry" }, statements = local.tenantctl_statements }
+    # The API and the console: names and figures of the tenants' queues, and redrive.
+    onboarding-service = { accounts = { onboarding-service = "onboarding-service" }, statements = local.control_plane_statements }
     # Runs terraform/modules/tenant-apps for tofu-controller.
     tofu-runner = { accounts = { tf-runner = "flux-tenants" }, statements = local.runner_statements }
     # Pulls charts and lists new image tags.
@@ -33,6 +35,53 @@ locals {
       Resource = [for queue in aws_sqs_queue.lifecycle_dead_letter : queue.arn]
     },
   ]
+
+  # Names of the parameters that the console shows.
+  shown_parameters = [
+    for name in ["consumer_ddb", "consumer_sqs", "generation", "payments_ddb", "status", "tier"] : "${local.parameter_arn}/*/${name}"
+  ]
+
+  control_plane_statements = [for s in [
+    {
+      Sid      = "ReadParameters"
+      Effect   = "Allow"
+      Action   = ["ssm:GetParameter", "ssm:GetParameters"]
+      Resource = local.shown_parameters
+    },
+    {
+      Sid      = "ReadQueues"
+      Effect   = "Allow"
+      Action   = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl"]
+      Resource = local.tenant_queues
+    },
+    # SQS moves the messages of a redrive with the caller's rights: it receives and deletes there, and sends to the queue. The
+    # service itself receives nothing.
+    {
+      Sid      = "RedriveFrom"
+      Effect   = "Allow"
+      Action   = ["sqs:DeleteMessage", "sqs:ReceiveMessage", "sqs:StartMessageMoveTask"]
+      Resource = "${local.tenant_queues}-dlq"
+    },
+    {
+      Sid      = "RedriveTo"
+      Effect   = "Allow"
+      Action   = ["sqs:SendMessage"]
+      Resource = local.tenant_queues
+    },
+    length(var.kms_key_arns) == 0 ? null : {
+      Sid       = "RedriveEncrypted"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = var.kms_key_arns
+      Condition = { StringEquals = { "kms:ViaService" = "sqs.${local.region}.amazonaws.com" } }
+    },
+    length(var.reply_queue_arns) == 0 ? null : {
+      Sid      = "Reply"
+      Effect   = "Allow"
+      Action   = ["sqs:GetQueueUrl", "sqs:SendMessage"]
+      Resource = var.reply_queue_arns
+    },
+  ] : s if s != null]
 
   flux_statements = [
     {

@@ -25,7 +25,7 @@ variable "repository_prefix" {
 variable "images" {
   description = "Names of the images' repositories: the lines of docker/images."
   type        = set(string)
-  default     = ["producer", "consumer", "payments", "local", "tenantctl"]
+  default     = ["producer", "consumer", "payments", "local", "tenantctl", "onboarding"]
   nullable    = false
 }
 
@@ -91,4 +91,16 @@ variable "tags" {
   type        = map(string)
   default     = {}
   nullable    = false
+}
+
+variable "reply_queue_arns" {
+  description = "ARNs of the queues that lifecycle messages may name as `reply_to`: the control plane sends events there. Empty: to none."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.reply_queue_arns : can(regex("^arn:[a-z-]+:sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,80}$", arn))])
+    error_message = "reply_queue_arns is ${jsonencode(var.reply_queue_arns)}: use ARNs of standard queues without a wildcard, for example arn:aws:sqs:eu-west-1:123456789012:events"
+  }
 }

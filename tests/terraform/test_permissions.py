@@ -26,6 +26,8 @@ CODE = {
     "consumer": [ROOT / "consumer" / "src", *RECEIVING, *ANY_APP],
     "payments": [ROOT / "payments" / "src", *SENDING, *ANY_APP],
 }
+# It is no app of a tenant: its role is the platform's.
+CONTROL_PLANE = [ROOT / "onboarding" / "src", QUEUE / "receiver" / "source.rs", QUEUE / "url.rs"]
 # Pattern of an SDK call, or of a part of a transaction, and the action that allows it.
 ACTIONS = {
     r"\.send_message\(\)": "sqs:SendMessage",
@@ -36,6 +38,7 @@ ACTIONS = {
     r"\.get_queue_url\(\)": "sqs:GetQueueUrl",
     r"\.get_queue_attributes\(\)": "sqs:GetQueueAttributes",
     r"\.list_queues\(\)": "sqs:ListQueues",
+    r"\.start_message_move_task\(\)": "sqs:StartMessageMoveTask",
     r"\.get_parameters\(\)": "ssm:GetParameters",
     r"\.get_parameter\(\)": "ssm:GetParameter",
     r"\.get_parameters_by_path\(\)": "ssm:GetParametersByPath",
@@ -57,9 +60,9 @@ SILO = {"tenant_id": "tenant-7", "enable_producer": True, "enable_consumer": Tru
 Named = Callable[..., State]
 
 
-def code_of(app: str) -> str:
+def code_of(places: list[Path]) -> str:
     files: list[Path] = []
-    for place in CODE[app]:
+    for place in places:
         assert place.exists(), f"{place} does not exist; update CODE"
         files += [place] if place.is_file() else sorted(place.rglob("*.rs"))
     # A call that only a test makes needs no permission.
@@ -78,7 +81,14 @@ def roles(state: Named, resources: Any) -> dict[str, list[dict[str, Any]]]:
             state("pool-7"),
             {**POOL, "tenant_id": "pool-7", "pooled_reader_principal_arns": readers, "kms_key_arn": key},
         ),
-        "platform": (state("platform", PLATFORM), {"github_repository": "example/tenantry", "kms_key_arns": [key]}),
+        "platform": (
+            state("platform", PLATFORM),
+            {
+                "github_repository": "example/tenantry",
+                "kms_key_arns": [key],
+                "reply_queue_arns": ["arn:aws:sqs:us-east-1:000000000000:events"],
+            },
+        ),
     }
     for configuration, variables in made.values():
         configuration.apply(**variables)
@@ -126,7 +136,7 @@ def as_list(value: Any) -> list[Any]:
 
 @pytest.mark.parametrize("app", CODE)
 def test_a_role_allows_the_calls_of_its_code_and_no_others(app: str, roles: dict[str, list[dict[str, Any]]]) -> None:
-    code = code_of(app)
+    code = code_of(CODE[app])
     called = {action for call, action in ACTIONS.items() if re.search(call, code)}
     # Pagination and transactions consist of these calls.
     assert actions(roles[f"{app}-role-tenant-7"]) == called
@@ -137,7 +147,7 @@ def test_a_role_allows_the_calls_of_its_code_and_no_others(app: str, roles: dict
 def test_with_tenant_scoped_reads_two_roles_share_the_calls_of_the_consumer(
     scoped: dict[str, list[dict[str, Any]]],
 ) -> None:
-    code = code_of("consumer")
+    code = code_of(CODE["consumer"])
     called = {action for call, action in ACTIONS.items() if re.search(call, code)}
     own, reader = actions(scoped["consumer-role-pool-8"]), actions(scoped["reader-role-pool-8"])
     assert reader == {"dynamodb:Query"}
@@ -145,8 +155,25 @@ def test_with_tenant_scoped_reads_two_roles_share_the_calls_of_the_consumer(
     assert re.search(r"\.assume_role\(\)", (ROOT / "consumer" / "src" / "credentials.rs").read_text())
 
 
+def test_the_control_planes_role_allows_its_calls_and_what_a_redrive_does_for_it(
+    roles: dict[str, list[dict[str, Any]]],
+) -> None:
+    code = code_of(CONTROL_PLANE)
+    called = {action for call, action in ACTIONS.items() if re.search(call, code)}
+    assert called >= {"ssm:GetParameters", "sqs:StartMessageMoveTask"}
+    # SQS moves the messages with the caller's rights; the code itself receives and deletes nothing.
+    moves = {"sqs:DeleteMessage", "sqs:ReceiveMessage"}
+    assert not moves & called
+    statements = roles["tenantry-onboarding-service"]
+    keys = {action for action in actions(statements) if action.startswith("kms:")}
+    assert actions(statements) - keys == called | moves
+    for statement in statements:
+        if moves & set(as_list(statement["Action"])):
+            assert as_list(statement["Resource"]) == ["arn:aws:sqs:us-east-1:000000000000:consumer-*-dlq"]
+
+
 def test_no_role_may_scan_or_use_a_wildcard(roles: dict[str, list[dict[str, Any]]]) -> None:
-    assert len(roles) == 3 + 4 + 4
+    assert len(roles) == 3 + 4 + 5
     for name, statements in roles.items():
         for statement in statements:
             assert statement["Effect"] == "Allow"

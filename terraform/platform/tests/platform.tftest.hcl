@@ -61,9 +61,45 @@ run "the_service_accounts_match_the_gitops_tree" {
   assert {
     condition = toset(keys(aws_eks_pod_identity_association.cluster)) == toset([
       "tenantry/tenantctl", "flux-tenants/tf-runner", "flux-system/source-controller", "flux-system/image-reflector-controller",
+      "onboarding-service/onboarding-service",
     ])
     error_message = "A role is associated with another account."
   }
+}
+
+run "the_control_plane_reads_parameters_and_queues_and_only_moves_dead_letters" {
+  variables {
+    reply_queue_arns = ["arn:aws:sqs:eu-west-1:123456789012:events"]
+  }
+
+  assert {
+    condition = toset(flatten([for s in jsondecode(aws_iam_role_policy.cluster["onboarding-service"].policy).Statement : s.Action])) == toset([
+      "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:SendMessage", "sqs:StartMessageMoveTask",
+      "ssm:GetParameter", "ssm:GetParameters",
+    ])
+    error_message = "The control plane's role differs from its calls."
+  }
+  assert {
+    condition = alltrue([for s in jsondecode(aws_iam_role_policy.cluster["onboarding-service"].policy).Statement :
+      s.Resource == "arn:aws:sqs:eu-west-1:123456789012:consumer-*-dlq"
+      if length(setintersection(s.Action, ["sqs:DeleteMessage", "sqs:ReceiveMessage", "sqs:StartMessageMoveTask"])) > 0
+    ])
+    error_message = "The control plane could take messages that wait for a consumer."
+  }
+  assert {
+    condition = toset(flatten([for s in jsondecode(aws_iam_role_policy.cluster["onboarding-service"].policy).Statement : s.Resource if contains(s.Action, "sqs:SendMessage")])) == toset([
+      "arn:aws:sqs:eu-west-1:123456789012:consumer-*", "arn:aws:sqs:eu-west-1:123456789012:events",
+    ])
+    error_message = "The control plane could send to a queue that is not a tenant's and not in reply_queue_arns."
+  }
+}
+
+run "refuses_a_wildcard_reply_queue" {
+  command = plan
+  variables {
+    reply_queue_arns = ["arn:aws:sqs:eu-west-1:123456789012:*"]
+  }
+  expect_failures = [var.reply_queue_arns]
 }
 
 run "the_runner_makes_no_role_without_the_boundary" {
