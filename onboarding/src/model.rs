@@ -3,8 +3,9 @@
 //! [`Change`] is one change as a client asks for it, parsed; the API's bodies and the pages' forms both become one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use tenantctl::request::{HoldReason, ReleaseVersion};
 pub use tenantctl::status::{
     AppFigures, AppPlace, Applied, Blocked, Desired, Figures, PoolView, ProbedApp, Serving,
@@ -179,13 +180,26 @@ pub struct TenantQuery {
 }
 
 /// One page of tenants, by id
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TenantPage {
-    pub tenants: Vec<TenantView>,
+    #[schema(value_type = Vec<TenantView>)]
+    #[serde(serialize_with = "all_shared")]
+    pub tenants: Vec<Arc<TenantView>>,
     /// Cursor of the next page; none on the last one
     pub next_cursor: Option<String>,
     /// How many tenants match, on all pages
     pub total: usize,
+}
+
+fn shared<S: Serializer>(tenant: &TenantView, serializer: S) -> Result<S::Ok, S::Error> {
+    tenant.serialize(serializer)
+}
+
+fn all_shared<S: Serializer>(
+    tenants: &[Arc<TenantView>],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(tenants.iter().map(|tenant| &**tenant))
 }
 
 /// A deployment of a release, wave by wave
@@ -328,11 +342,12 @@ pub struct PeekedMessage {
 }
 
 /// A change of an operation, a tenant or a deployment
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     Operation(Box<Operation>),
-    Tenant(Box<TenantView>),
+    #[schema(value_type = TenantView)]
+    Tenant(#[serde(serialize_with = "shared")] Arc<TenantView>),
     Deployment(Box<DeploymentView>),
     /// A commit is on the branch
     Commit(Activity),

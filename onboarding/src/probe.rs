@@ -3,7 +3,7 @@
 //! Each refresh probes the tenants with an open operation, and a few of the others in the order of their ids. Both numbers are
 //! bounded.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt as _;
@@ -28,7 +28,6 @@ const APPS: [&str; 3] = ["producer", "consumer", "payments"];
 
 pub(crate) struct Probe {
     client: reqwest::Client,
-    found: HashMap<String, Probed>,
     /// The last of the other tenants that was probed.
     last: String,
 }
@@ -48,28 +47,18 @@ impl Probe {
             .expect("a client without files or variables can be built");
         Self {
             client,
-            found: HashMap::new(),
             last: String::new(),
         }
     }
 
-    /// Results by tenant.
-    pub(crate) fn all(&self) -> &HashMap<String, Probed> {
-        &self.found
-    }
-
-    pub(crate) fn retain(&mut self, exists: impl Fn(&str) -> bool) {
-        self.found.retain(|tenant, _| exists(tenant));
-    }
-
-    /// Probes the urgent tenants; with `all`, some of the others, too.
+    /// Probes the urgent tenants; with `all`, some of the others, too. Returns the results by tenant.
     pub(crate) async fn ask<'a>(
         &mut self,
         load_balancer: &str,
         urgent: &BTreeSet<String>,
         all: bool,
         tenants: impl Iterator<Item = &'a TenantView> + Clone,
-    ) {
+    ) -> Vec<(String, Probed)> {
         let others = tenants
             .clone()
             .filter(|tenant| all && !urgent.contains(&tenant.id));
@@ -104,20 +93,10 @@ impl Probe {
                 .collect();
             self.one(load_balancer.to_owned(), tenant.id.clone(), wanted, commit)
         });
-        let answers: Vec<_> = stream::iter(asked.collect::<Vec<_>>())
+        stream::iter(asked.collect::<Vec<_>>())
             .buffer_unordered(AT_ONCE)
             .collect()
-            .await;
-        for (tenant, mut probed) in answers {
-            if let Some(before) = self
-                .found
-                .get(&tenant)
-                .filter(|before| before.apps == probed.apps)
-            {
-                probed.since = before.since;
-            }
-            self.found.insert(tenant, probed);
-        }
+            .await
     }
 
     fn one(

@@ -102,6 +102,10 @@ pub struct Config {
     #[arg(long, env, value_name = "LOAD_BALANCER_URL")]
     pub load_balancer_url: Option<String>,
 
+    /// URL of `kubectl proxy` on this machine, to run outside of a pod
+    #[arg(long, env, value_name = "KUBERNETES_PROXY_URL")]
+    pub kubernetes_proxy_url: Option<String>,
+
     /// URL of a Prometheus that scrapes the tenants' services, for figures and gates
     #[arg(long, env, value_name = "PROMETHEUS_URL")]
     pub prometheus_url: Option<String>,
@@ -205,10 +209,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let repository = repository(&config).map_err(RunError::Settings)?;
     let access = access(&config, &readiness, &metrics).map_err(RunError::Settings)?;
     let secret = callback_secret(&config).map_err(RunError::Settings)?;
-    let platform = Kubernetes::in_cluster(
+    let (load_balancer, prometheus) = (
         config.load_balancer_url.clone(),
         config.prometheus_url.clone(),
     );
+    let platform = match &config.kubernetes_proxy_url {
+        Some(url) => Kubernetes::proxied(url, load_balancer, prometheus),
+        None => Kubernetes::in_cluster(load_balancer, prometheus),
+    };
     let platform = platform.map_err(RunError::Settings)?;
     let settings = Settings {
         repository,

@@ -77,7 +77,23 @@ pub enum ReleaseError {
 pub fn releases(tree: &dyn Tree) -> Result<Vec<Release>, ReleaseError> {
     let mut found = BTreeMap::new();
     for root in [layout::pools(), layout::tenants()] {
-        follow(tree, &root, MAX_DEPTH, &mut found)?;
+        follow(tree, &root, MAX_DEPTH, &|release| release, &mut found)?;
+    }
+    Ok(found.into_values().collect())
+}
+
+/// As [`releases`], with `values` empty. The values are most of a release's memory, and one release is read at a time.
+///
+/// # Errors
+/// As [`releases`].
+pub fn releases_without_values(tree: &dyn Tree) -> Result<Vec<Release>, ReleaseError> {
+    let without = |release| Release {
+        values: Value::Null,
+        ..release
+    };
+    let mut found = BTreeMap::new();
+    for root in [layout::pools(), layout::tenants()] {
+        follow(tree, &root, MAX_DEPTH, &without, &mut found)?;
     }
     Ok(found.into_values().collect())
 }
@@ -87,6 +103,7 @@ fn follow(
     tree: &dyn Tree,
     folder: &RepoPath,
     depth: usize,
+    keep: &dyn Fn(Release) -> Release,
     found: &mut BTreeMap<String, Release>,
 ) -> Result<(), ReleaseError> {
     let list = layout::kustomization(folder);
@@ -119,7 +136,7 @@ fn follow(
                     "there is no such file or folder; remove the line or add the file",
                 ));
             }
-            follow(tree, &path, depth - 1, found)?;
+            follow(tree, &path, depth - 1, keep, found)?;
             continue;
         };
         for release in in_text(&path, &text)? {
@@ -130,7 +147,7 @@ fn follow(
                 );
                 return Err(broken(&path, 1, &message));
             }
-            found.insert(release.tenant.clone(), release);
+            found.insert(release.tenant.clone(), keep(release));
         }
     }
     Ok(())

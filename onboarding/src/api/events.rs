@@ -135,7 +135,7 @@ pub(super) async fn events(
 fn of(event: &Event) -> Sent {
     let data = match event {
         Event::Operation(operation) => serde_json::to_string(operation),
-        Event::Tenant(view) => serde_json::to_string(view),
+        Event::Tenant(view) => serde_json::to_string(&**view),
         Event::Deployment(view) => serde_json::to_string(view),
         Event::Commit(activity) => serde_json::to_string(activity),
         Event::TenantGone { id } => serde_json::to_string(&serde_json::json!({ "id": id })),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tenantctl::git::{LogEntry, Oid, on_blocking_thread};
-use tenantctl::release::{Release, ReleaseError, releases};
+use tenantctl::release::{Release, ReleaseError, releases_without_values};
 use tenantctl::status::{self, Blocked, Observed, Probed};
 use tenantry_process::health::Condition;
 use tenantry_process::metrics::label;
@@ -49,7 +49,21 @@ pub(super) struct Sources {
     probed: HashMap<String, Probed>,
 }
 
-/// Result of a fetch.
+impl Sources {
+    /// Adds the results of probes, and forgets those of tenants that no longer exist.
+    fn add_probed(&mut self, answers: Vec<(String, Probed)>, exists: impl Fn(&str) -> bool) {
+        for (tenant, mut probed) in answers {
+            let before = self.probed.get(&tenant);
+            if let Some(before) = before.filter(|before| before.apps == probed.apps) {
+                probed.since = before.since;
+            }
+            self.probed.insert(tenant, probed);
+        }
+        self.probed.retain(|tenant, _| exists(tenant));
+    }
+}
+
+/// What a fetch found.
 struct Fetched {
     head: Oid,
     /// `None` if the head is the known one.
@@ -153,7 +167,8 @@ impl ControlPlane {
             }
             let entries = repository.log(&head, known.as_ref(), MAX_COMMITS)?;
             let snapshot = repository.snapshot(&head)?;
-            let releases = releases(&snapshot).map_err(|error| broken(&head, &error));
+            let releases =
+                releases_without_values(&snapshot).map_err(|error| broken(&head, &error));
             let news = Some(News { entries, releases });
             Ok::<_, tenantctl::git::GitError>(Fetched { head, news })
         })
@@ -221,19 +236,15 @@ impl ControlPlane {
             urgent.extend(unsettled.map(|tenant| tenant.id.clone()));
             urgent.extend(self.0.watched.lock().keys().cloned());
         }
-        refresher
-            .probe
-            .retain(|id| tenants.iter().any(|tenant| tenant.id == id));
         let views = tenants.iter().map(|tenant| &**tenant);
-        refresher
+        let answers = refresher
             .probe
             .ask(&load_balancer, &urgent, is_used, views)
             .await;
         self.0
             .sources
             .lock()
-            .probed
-            .clone_from(refresher.probe.all());
+            .add_probed(answers, |id| tenants.iter().any(|tenant| tenant.id == id));
         self.source(PROBE, Ok(load_balancer));
     }
 
@@ -305,7 +316,10 @@ impl ControlPlane {
         let fail_after = self.0.timing.fail_after;
         let changed = self.update(|state| {
             let sources = self.0.sources.lock();
-            let observed = with_broken(&sources.observed, state.broken.as_ref());
+            let observed = &sources.observed;
+            let blocked = observed.blocked.as_ref().or(state.broken.as_ref());
+            let mut before = std::mem::take(&mut state.tenants);
+            let mut events = Vec::new();
             let mut tenants = BTreeMap::new();
             let mut pools = BTreeMap::new();
             let mut users: HashMap<&str, usize> = HashMap::new();
@@ -335,7 +349,7 @@ impl ControlPlane {
                 }
                 let one = Observed {
                     releases: [(name.clone(), applied)].into(),
-                    blocked: observed.blocked.clone(),
+                    blocked: blocked.cloned(),
                 };
                 let change = change.map(|(_, change)| change);
                 if matches!(name.parse::<Environment>(), Ok(Environment::Pool(_))) {
@@ -362,10 +376,12 @@ impl ControlPlane {
                         figures.requests_per_second.or(pool.requests_per_second);
                     figures.error_ratio = figures.error_ratio.or(pool.error_ratio);
                 }
-                tenants.insert(name.clone(), view);
+                let (name, known) = before
+                    .remove_entry(name)
+                    .map_or_else(|| (name.clone(), None), |(name, known)| (name, Some(known)));
+                tenants.insert(name, shared(known, view, &mut events));
             }
-            let mut events = Vec::new();
-            let tenants = shared(&state.tenants, tenants, &mut events);
+            events.extend(before.into_keys().map(|id| Event::TenantGone { id }));
             state
                 .history
                 .retain(|name| state.releases.contains_key(name));
@@ -496,24 +512,27 @@ const STATES: [(&str, TenantState); 6] = [
     ("offboarded", TenantState::Offboarded),
 ];
 
-/// Shares the views that did not change, and reports the others.
+/// Keeps the known view if nothing of the tenant has changed, and reports a change. One new view is in memory at a time.
 fn shared(
-    before: &BTreeMap<String, Arc<TenantView>>,
-    after: BTreeMap<String, TenantView>,
+    known: Option<Arc<TenantView>>,
+    view: TenantView,
     events: &mut Vec<Event>,
-) -> BTreeMap<String, Arc<TenantView>> {
-    let gone = before.keys().filter(|id| !after.contains_key(*id));
-    events.extend(gone.map(|id| Event::TenantGone { id: id.clone() }));
-    let keep = |(id, view): (String, TenantView)| match before.get(&id) {
-        Some(known) if **known == view => (id, Arc::clone(known)),
-        // The time of a probe and the commit of other tenants are no news.
-        Some(known) if without_probe(known) == without_probe(&view) => (id, Arc::new(view)),
-        _ => {
-            events.push(Event::Tenant(Box::new(view.clone())));
-            (id, Arc::new(view))
-        }
+) -> Arc<TenantView> {
+    let Some(known) = known else {
+        let view = Arc::new(view);
+        events.push(Event::Tenant(Arc::clone(&view)));
+        return view;
     };
-    after.into_iter().map(keep).collect()
+    if *known == view {
+        return known;
+    }
+    // The time of a probe and the commit of other tenants are no news.
+    let is_news = without_probe(&known) != without_probe(&view);
+    let view = Arc::new(view);
+    if is_news {
+        events.push(Event::Tenant(Arc::clone(&view)));
+    }
+    view
 }
 
 /// The view without what every probe and every commit changes.
@@ -540,14 +559,6 @@ fn merge(figures: &mut Figures, queue: Option<&Figures>) {
     figures.oldest_message_seconds = queue
         .oldest_message_seconds
         .or(figures.oldest_message_seconds);
-}
-
-fn with_broken(observed: &Observed, broken: Option<&Blocked>) -> Observed {
-    let mut observed = observed.clone();
-    if observed.blocked.is_none() {
-        observed.blocked = broken.cloned();
-    }
-    observed
 }
 
 /// Why the releases of a commit cannot be read.

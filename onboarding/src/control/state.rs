@@ -47,10 +47,10 @@ impl State {
             .range::<str, _>((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded))
             .map(|(_, tenant)| tenant)
             .filter(is_wanted);
-        let tenants: Vec<TenantView> = found
+        let tenants: Vec<Arc<TenantView>> = found
             .by_ref()
             .take(query.limit.clamp(1, super::MAX_LIMIT))
-            .map(|tenant| TenantView::clone(tenant))
+            .cloned()
             .collect();
         let next_cursor = found.next().and(tenants.last()).map(|last| last.id.clone());
         TenantPage {

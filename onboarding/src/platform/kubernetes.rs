@@ -5,10 +5,12 @@
 //! Objects are read page by page and reduced to what [`Gather`] keeps, so that memory does not grow with the size of objects.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tenantctl::status::Gather;
 
@@ -26,11 +28,12 @@ const OURS: &str = "app.kubernetes.io/part-of=tenantry";
 /// Folder of the pod's account.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// One page of a list.
+/// One page of a list. An object is parsed when its turn comes: as values, a page would take ten times its bytes.
 #[derive(Deserialize)]
-struct List {
+struct List<'a> {
     metadata: ListMetadata,
-    items: Vec<Map<String, Value>>,
+    #[serde(borrow)]
+    items: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +99,8 @@ enum Figure {
 /// The cluster that this process runs on.
 pub struct Kubernetes {
     server: String,
+    /// Whether the account's token is sent: a proxy has credentials of its own.
+    has_token: bool,
     client: reqwest::Client,
     load_balancer: Option<String>,
     prometheus: Option<String>,
@@ -104,6 +109,37 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
+    /// Reads the API at this address, for example that of `kubectl proxy`, which adds the credentials.
+    ///
+    /// # Errors
+    /// One sentence: the address is not on this machine, and the lists would be read unencrypted.
+    pub fn proxied(
+        server: &str,
+        load_balancer: Option<String>,
+        prometheus: Option<String>,
+    ) -> Result<Self, String> {
+        let url: Option<reqwest::Url> = server.parse().ok();
+        let is_loopback = url
+            .as_ref()
+            .and_then(reqwest::Url::host_str)
+            .is_some_and(|host| {
+                let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+                host == "localhost" || address.is_some_and(|address| address.is_loopback())
+            });
+        if !is_loopback || !server.starts_with("http://") {
+            return Err(format!(
+                "KUBERNETES_PROXY_URL: {server:?} is not an http:// address of this machine; run `kubectl proxy`, and name its \
+                 address"
+            ));
+        }
+        Self::at(
+            server.trim_end_matches('/').to_owned(),
+            None,
+            load_balancer,
+            prometheus,
+        )
+    }
+
     /// Reads where the API of the pod's cluster is.
     ///
     /// # Errors
@@ -113,8 +149,11 @@ impl Kubernetes {
         prometheus: Option<String>,
     ) -> Result<Self, String> {
         let variable = |name: &str| {
-            std::env::var(name)
-                .map_err(|_| format!("{name} is not set: run in a pod of the cluster"))
+            std::env::var(name).map_err(|_| {
+                format!(
+                    "{name} is not set: run in a pod of the cluster, or set KUBERNETES_PROXY_URL"
+                )
+            })
         };
         let (host, port) = (
             variable("KUBERNETES_SERVICE_HOST")?,
@@ -131,18 +170,19 @@ impl Kubernetes {
                 "{ACCOUNT}/ca.crt cannot be read: {error}; set automountServiceAccountToken: true"
             )
         })?;
-        Self::at(server, &authority, load_balancer, prometheus)
+        Self::at(server, Some(&authority), load_balancer, prometheus)
     }
 
-    /// Reads the API of this server, whose certificate this authority has signed.
+    /// Reads the API of this server, whose certificate this authority has signed. Without an authority, no token is sent.
     fn at(
         server: String,
-        authority: &[u8],
+        authority: Option<&[u8]>,
         load_balancer: Option<String>,
         prometheus: Option<String>,
     ) -> Result<Self, String> {
         let wrong = |error: reqwest::Error| format!("{ACCOUNT}/ca.crt is not valid: {error}");
-        let authorities = reqwest::Certificate::from_pem_bundle(authority).map_err(wrong)?;
+        let authorities = authority.map(reqwest::Certificate::from_pem_bundle);
+        let authorities = authorities.transpose().map_err(wrong)?;
         let client = || {
             reqwest::Client::builder()
                 .timeout(TIMEOUT)
@@ -150,12 +190,15 @@ impl Kubernetes {
                 .no_proxy()
         };
         let trimmed = |url: Option<String>| url.map(|url| url.trim_end_matches('/').to_owned());
+        let has_token = authorities.is_some();
+        let trusting = match authorities {
+            Some(authorities) => client().tls_certs_only(authorities),
+            None => client(),
+        };
         Ok(Self {
             server,
-            client: client()
-                .tls_certs_only(authorities)
-                .build()
-                .map_err(wrong)?,
+            has_token,
+            client: trusting.build().map_err(wrong)?,
             load_balancer: trimmed(load_balancer),
             prometheus: trimmed(prometheus),
             plain: client().build().map_err(|error| error.to_string())?,
@@ -201,10 +244,13 @@ impl Kubernetes {
                 self.server,
                 form(&next)
             );
-            // The kubelet replaces the token long before it expires.
-            let token = std::fs::read_to_string(format!("{ACCOUNT}/token"));
-            let token = token.map_err(|error| failed(error.to_string()))?;
-            let request = self.client.get(url).bearer_auth(token.trim());
+            let mut request = self.client.get(url);
+            if self.has_token {
+                // The kubelet replaces the token long before it expires.
+                let token = std::fs::read_to_string(format!("{ACCOUNT}/token"));
+                let token = token.map_err(|error| failed(error.to_string()))?;
+                request = request.bearer_auth(token.trim());
+            }
             let answer = request.send().await;
             let answer = answer.map_err(|error| failed(error.without_url().to_string()))?;
             match answer.status().as_u16() {
@@ -217,7 +263,9 @@ impl Kubernetes {
             let body = body.map_err(|error| failed(error.without_url().to_string()))?;
             let List { metadata, items } =
                 serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
-            for mut object in items {
+            for item in items {
+                let mut object: Map<String, Value> =
+                    serde_json::from_str(item.get()).map_err(|error| failed(error.to_string()))?;
                 // Items of a list do not name their kind.
                 object.insert("kind".to_owned(), Value::from(kind));
                 gather.add(&Value::Object(object));
