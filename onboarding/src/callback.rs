@@ -127,7 +127,8 @@ impl Callbacks {
             reply_to,
         } = delivery;
         let body = serde_json::to_string(&operation).unwrap_or_default();
-        for attempt in 0..TRIES {
+        let mut attempt = 0;
+        loop {
             let mut failure = None;
             if let Some(url) = &callback {
                 failure = self.call(url, &body).await.err();
@@ -138,14 +139,27 @@ impl Callbacks {
                 failure = control.0.queues.send(queue, &body).await.err();
             }
             let Some(reason) = failure else { return };
+            let tries = attempt + 1;
+            if tries == TRIES {
+                // `GET /operations/{id}` still has the state.
+                tracing::error!(
+                    operation = operation.id,
+                    state = operation.state.as_str(),
+                    reason,
+                    tries,
+                    "event dropped: every try failed"
+                );
+                return;
+            }
             tracing::warn!(
                 operation = operation.id,
                 reason,
-                attempt,
-                "event not delivered"
+                tries,
+                "event not delivered: will retry"
             );
             let pause = backoff_from_half(attempt, RETRY_BASE, RETRY_MAX, fastrand::f64());
             tokio::time::sleep(pause).await;
+            attempt = tries;
         }
     }
 

@@ -7,6 +7,7 @@
 //! | module | owns |
 //! | --- | --- |
 //! | `page`, `frame`, `parts` | the addresses; the document around every page; states, times, numbers |
+//! | `session` | signing in with a token |
 //! | `live`, `assets` | the live stream; style sheet and scripts |
 //! | `tenants`, `tenant`, `flow`, `requests`, `change` | tenants: table, page, picture, requests to try, changes with their preview |
 //! | `answers`, `commits` | answers of tried requests; a commit, and the review of the newest |
@@ -27,6 +28,7 @@ mod page;
 mod parts;
 mod pools;
 mod requests;
+mod session;
 mod tenant;
 mod tenants;
 
@@ -51,8 +53,8 @@ use self::answers::Answers;
 use self::commits::Review;
 use self::frame::{Part, Section, View, document};
 use self::page::{Context, Page};
+use self::session::Person;
 use self::tenant::Latest;
-use crate::access::Actor;
 use crate::api::App;
 use crate::control::{ControlPlane, now};
 use crate::model::{Activity, TenantView};
@@ -104,6 +106,11 @@ pub fn router(control: ControlPlane) -> Router<App> {
         .route("/console/{*page}", get(show))
         .route("/console/live", get(live::get))
         .route("/console/assets/{version}/{name}", get(assets::get))
+        .route(
+            "/console/sign-in",
+            get(session::form).post(session::sign_in),
+        )
+        .route("/console/sign-out", post(session::sign_out))
         .route("/console/changes", post(change::submit))
         .route("/console/tenants/{tenant}/requests", post(requests::submit))
         .route("/console/tenants/{tenant}/redrive", post(tenant::redrive))
@@ -130,9 +137,10 @@ impl Console {
         }
     }
 
-    fn context(&self, actor: Actor) -> Context {
+    fn context(&self, person: Person) -> Context {
         Context {
-            actor,
+            actor: person.actor,
+            has_session: person.has_session,
             now: now(),
             broken: self.review.broken(),
         }
@@ -211,11 +219,11 @@ where
 }
 
 /// Answers every page.
-async fn show(Extension(console): Extension<Console>, actor: Actor, uri: Uri) -> Response {
+async fn show(Extension(console): Extension<Console>, person: Person, uri: Uri) -> Response {
     if uri.path().trim_end_matches('/') == page::ROOT {
         return Redirect::to("/console/tenants").into_response();
     }
-    let context = console.context(actor);
+    let context = console.context(person);
     let view = match Page::parse(&uri) {
         Ok(page) => page.view(&console, &context).await,
         Err(error) => Err(error),

@@ -66,6 +66,27 @@ impl RoleConfig {
 }
 
 impl Access {
+    /// Whether every request is the owner's.
+    pub(crate) const fn is_loopback(&self) -> bool {
+        matches!(self, Self::Loopback(_))
+    }
+
+    /// Whether a request's token is in its `Authorization` header, and not in one that a load balancer sets.
+    pub(crate) fn takes_bearer(&self) -> bool {
+        matches!(self, Self::Tokens(authenticator, _) if authenticator.reads_authorization())
+    }
+
+    /// The names of the roles in the claim, for people.
+    pub(crate) fn roles(&self) -> String {
+        match self {
+            Self::Loopback(_) => String::new(),
+            Self::Tokens(_, roles) => format!(
+                "{}, {} or {}",
+                roles.role_viewer, roles.role_operator, roles.role_owner
+            ),
+        }
+    }
+
     /// # Errors
     /// 401 without a valid token; 403 without a role.
     pub async fn actor(

@@ -17,6 +17,8 @@ pub(super) struct Answer {
     /// Status line and time taken, or why there was no answer.
     pub(super) summary: String,
     pub(super) is_success: bool,
+    /// Whether the tenant's services ask for a token.
+    pub(super) needs_token: bool,
     pub(super) body: String,
 }
 
@@ -53,6 +55,7 @@ mod tests {
             request: "ask",
             summary: "200".to_owned(),
             is_success: true,
+            needs_token: false,
             body: String::new(),
         }
     }

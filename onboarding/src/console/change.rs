@@ -18,7 +18,8 @@ use super::Console;
 use super::frame::{Part, Section, View, document};
 use super::page::Context;
 use super::parts::diff;
-use crate::access::Actor;
+use super::session::Person;
+use crate::access::Verb;
 use crate::control::{Submission, no_tenant};
 use crate::model::{Change, Preview, TenantView};
 
@@ -124,6 +125,19 @@ impl Action {
             Self::Forget => {
                 "The tenant's record and its data are deleted, and the id is free for another owner. Nothing brings the data back."
             }
+        }
+    }
+
+    /// The verb whose role the form needs at least; the values may make it a stronger one.
+    const fn role_verb(self) -> Verb {
+        match self {
+            Self::Onboard => Verb::Onboard,
+            Self::Move => Verb::Move,
+            Self::Release => Verb::Deploy,
+            Self::Suspend | Self::Resume => Verb::Suspend,
+            Self::Hold | Self::Unhold => Verb::Hold,
+            Self::Offboard => Verb::Offboard,
+            Self::Forget => Verb::DeleteData,
         }
     }
 
@@ -256,6 +270,7 @@ pub(super) async fn load(
     context: &Context,
 ) -> Result<View, ApiError> {
     let action = fields.action()?;
+    context.actor.check(action.role_verb())?;
     let tenant = console.control.tenant(fields.tenant.trim());
     if tenant.is_none() && action != Action::Onboard {
         return Err(no_tenant(&fields.tenant));
@@ -493,10 +508,10 @@ fn commit(fields: &Fields, action: Action, preview: &Preview) -> Markup {
 /// Makes the commit. The answer leads to the operation; a refusal shows the form again.
 pub(super) async fn submit(
     Extension(console): Extension<Console>,
-    actor: Actor,
+    person: Person,
     Form(fields): Form<Fields>,
 ) -> Response {
-    let context = console.context(actor);
+    let context = console.context(person);
     match perform(&console, &context, &fields).await {
         Ok(operation) => Redirect::to(&format!("/console/operations/{operation}")).into_response(),
         Err(error) => {

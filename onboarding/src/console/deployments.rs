@@ -20,7 +20,8 @@ use super::parts::{
     Tone, age, blocked, commit, count, deployment_badge, duration, icon, maybe_time, percent,
     releases, time, wave_state,
 };
-use crate::access::{Actor, Verb};
+use super::session::Person;
+use crate::access::Verb;
 use crate::model::{DeploymentState, DeploymentView, Figures, Gate, WaveState, WaveView};
 
 use crate::rollout::{self, Plan, WavePlan};
@@ -325,10 +326,10 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
 /// Starts a deployment. The answer leads to it; a refusal shows the form again.
 pub(super) async fn submit(
     Extension(console): Extension<Console>,
-    actor: Actor,
+    person: Person,
     Form(fields): Form<Fields>,
 ) -> Response {
-    let context = console.context(actor);
+    let context = console.context(person);
     let started = match fields.plan() {
         Ok(plan) => {
             let key = Some(fields.key.as_str()).filter(|key| !key.is_empty());
@@ -354,23 +355,23 @@ pub(super) async fn submit(
 pub(super) async fn decide(
     Extension(console): Extension<Console>,
     Path((id, decision)): Path<(String, String)>,
-    actor: Actor,
+    person: Person,
 ) -> Response {
     let decided = match decision.as_str() {
         "revert" => console
             .control
-            .revert_deployment(&actor, &id)
+            .revert_deployment(&person.actor, &id)
             .await
             .map(drop),
         "continue" => console
             .control
-            .continue_deployment(&actor, &id)
+            .continue_deployment(&person.actor, &id)
             .await
             .map(drop),
         _ => Err(ApiError::no_route()),
     };
     match decided {
         Ok(()) => Redirect::to(&format!("/console/deployments/{id}")).into_response(),
-        Err(error) => console.error_page(&error, &console.context(actor)),
+        Err(error) => console.error_page(&error, &console.context(person)),
     }
 }

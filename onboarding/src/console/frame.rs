@@ -143,13 +143,8 @@ pub(super) fn document(view: &View, context: &Context, address: Option<&str>) ->
             (DOCTYPE)
             html lang="en" {
                 head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
+                    (head(&view.title))
                     meta name="htmx-config" content=r#"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true,"historyCacheSize":0}"#;
-                    title { (view.title) " · Tenantry" }
-                    link rel="icon" href=(assets::ICON.href()) type="image/svg+xml";
-                    link rel="stylesheet" href=(assets::STYLE.href());
                     @for script in &assets::SCRIPTS { script defer src=(script.href()) {} }
                 }
                 body hx-ext="morph" {
@@ -175,7 +170,10 @@ pub(super) fn document(view: &View, context: &Context, address: Option<&str>) ->
                     }
                     footer.page {
                         "Signed in as " strong { (context.actor.name) } ", " (context.actor.role.as_str())
-                        ". Every change is a commit. Times are in UTC."
+                        ". Every change is a commit. Times are in UTC. "
+                        @if context.has_session {
+                            form.inline method="post" action="/console/sign-out" { button.link { "Sign out" } }
+                        }
                     }
     @if let Some(address) = address {
                     div #stream hidden hx-ext="sse" sse-connect={ "/console/live?page=" (query_value(address)) } sse-swap="message" hx-swap="none" {}
@@ -183,6 +181,31 @@ pub(super) fn document(view: &View, context: &Context, address: Option<&str>) ->
                 }
             }
         }
+}
+
+fn head(title: &str) -> Markup {
+    html! {
+        meta charset="utf-8";
+        meta name="viewport" content="width=device-width, initial-scale=1";
+        meta name="color-scheme" content="light dark";
+        title { (title) " · Tenantry" }
+        link rel="icon" href=(assets::ICON.href()) type="image/svg+xml";
+        link rel="stylesheet" href=(assets::STYLE.href());
+    }
+}
+
+/// Returns a document for a person who is not signed in: without navigation, scripts and figures.
+pub(super) fn outside(title: &str, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head { (head(title)) }
+            body {
+                header.top { a.brand href="/console" { (mark()) "Tenantry" } }
+                main #main tabindex="-1" { (body) }
+            }
+        }
+    }
 }
 
 /// The notices of every page: a commit that is not in force.

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::Console;
 use super::frame::{Body, Part, Row};
 use super::page::Page;
-use crate::access::Actor;
+use super::session::Person;
 use crate::api::App;
 use crate::control::Watch;
 
@@ -42,7 +42,7 @@ pub(super) struct Address {
 /// The stream of one page in one browser.
 struct LivePage {
     console: Console,
-    actor: Actor,
+    person: Person,
     page: Page,
     events: broadcast::Receiver<crate::model::Event>,
     shutdown: CancellationToken,
@@ -55,7 +55,7 @@ struct LivePage {
 pub(super) async fn get(
     State(app): State<App>,
     Extension(console): Extension<Console>,
-    actor: Actor,
+    person: Person,
     Query(address): Query<Address>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let uri: Uri = address.page.parse().map_err(|_| ApiError::no_route())?;
@@ -73,7 +73,7 @@ pub(super) async fn get(
         _slot: slot,
         _watch: page.tenant().map(|tenant| console.control.watch(tenant)),
         console,
-        actor,
+        person,
         page,
     };
     let events = stream::unfold(live, |mut live| async {
@@ -121,7 +121,7 @@ impl LivePage {
     }
 
     async fn changes(&mut self) -> String {
-        let context = self.console.context(self.actor.clone());
+        let context = self.console.context(self.person.clone());
         let parts = self.page.live_parts(&self.console, &context).await;
         parts.iter().map(|part| self.sent.changes(part)).collect()
     }

@@ -19,6 +19,8 @@ pub(super) const ROOT: &str = "/console";
 /// Data that every page is rendered with, beside its own.
 pub(super) struct Context {
     pub(super) actor: Actor,
+    /// Whether the person can sign out.
+    pub(super) has_session: bool,
     pub(super) now: Time,
     pub(super) broken: Option<Arc<BrokenCommit>>,
 }

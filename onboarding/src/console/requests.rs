@@ -7,7 +7,7 @@ use axum::Form;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 use tenantry_service::error::ApiError;
@@ -16,7 +16,8 @@ use uuid::Uuid;
 use super::Console;
 use super::answers::Answer;
 use super::page::Context;
-use crate::access::{Actor, Verb};
+use super::session::Person;
+use crate::access::Verb;
 use crate::control::no_tenant;
 use crate::model::TenantView;
 
@@ -112,9 +113,11 @@ impl Attempt {
                 .header("content-type", "application/json")
                 .body(body);
         }
+        let mut needs_token = false;
         let (summary, is_success, body) = match request.send().await {
             Ok(response) => {
                 let status = response.status();
+                needs_token = status == StatusCode::UNAUTHORIZED;
                 let body = response.text().await.unwrap_or_default();
                 let summary = format!("{status} in {} ms", began.elapsed().as_millis());
                 (summary, status.is_success(), readable(&body))
@@ -130,6 +133,7 @@ impl Attempt {
             request: self.name,
             summary,
             is_success,
+            needs_token,
             body,
         }
     }
@@ -147,16 +151,35 @@ fn readable(body: &str) -> String {
     text
 }
 
-/// Returns what a GET through the load balancer answers; `None` if it fails in any way.
-pub(super) async fn listing(console: &Console, tenant: &str, path: &str) -> Option<Value> {
-    let load_balancer = console.load_balancer()?;
+/// Why a listing through the load balancer is not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unlisted {
+    /// The tenant's services ask for a token of the tenant.
+    TokenNeeded,
+    /// No answer, or another one than 200 with JSON.
+    Failed,
+}
+
+/// Returns what a GET through the load balancer answers.
+pub(super) async fn listing(
+    console: &Console,
+    tenant: &str,
+    path: &str,
+) -> Result<Value, Unlisted> {
+    let load_balancer = console.load_balancer().ok_or(Unlisted::Failed)?;
     let request = console
         .client
         .get(format!("{load_balancer}{path}"))
         .header("tenantID", tenant)
         .timeout(WITHIN);
-    let response = request.send().await.ok()?.error_for_status().ok()?;
-    serde_json::from_slice(&response.bytes().await.ok()?).ok()
+    let failed = |_| Unlisted::Failed;
+    let response = request.send().await.map_err(failed)?;
+    if response.status() == StatusCode::UNAUTHORIZED {
+        return Err(Unlisted::TokenNeeded);
+    }
+    let response = response.error_for_status().map_err(failed)?;
+    let body = response.bytes().await.map_err(failed)?;
+    serde_json::from_slice(&body).map_err(|_| Unlisted::Failed)
 }
 
 pub(super) fn render(
@@ -168,7 +191,10 @@ pub(super) fn render(
     let may = context.actor.may(Verb::Peek);
     html! {
         header { h2 { "Try it" } span.sub { "each button sends the request of its line through the load balancer" } }
-        div.body {
+        div.body.stack {
+            @if !may {
+                p { "Sending a request needs the role " (Verb::Peek.role().as_str()) "; yours is " (context.actor.role.as_str()) ". The lines work in a shell." }
+            }
             ul.try {
                 @for attempt in &ATTEMPTS {
                     li #{ "try-" (attempt.name) } {
@@ -179,6 +205,12 @@ pub(super) fn render(
                         @if let Some(answer) = answer.filter(|answer| answer.request == attempt.name) {
                             div role="status" {
                                 p.small { strong { (answer.summary) } }
+                                @if answer.needs_token {
+                                    p {
+                                        "The tenant's services ask for a token of the tenant, which the console does not have. Add "
+                                        code { "-H 'Authorization: Bearer TOKEN'" } " to the line, and send it from a shell."
+                                    }
+                                }
                                 @if !answer.body.is_empty() {
                                     pre.answer { (answer.body) }
                                 }
@@ -200,10 +232,10 @@ pub(super) struct Fields {
 pub(super) async fn submit(
     Extension(console): Extension<Console>,
     Path(tenant): Path<String>,
-    actor: Actor,
+    person: Person,
     Form(fields): Form<Fields>,
 ) -> Response {
-    let context = console.context(actor);
+    let context = console.context(person);
     match perform(&console, &context, &tenant, &fields).await {
         Ok((id, name)) => {
             Redirect::to(&format!("/console/tenants/{tenant}?answer={id}#try-{name}"))

@@ -22,6 +22,7 @@ fn earlier(seconds: i64) -> Time {
 pub(super) fn context() -> Context {
     Context {
         actor: Actor::local(),
+        has_session: false,
         now: now(),
         broken: None,
     }

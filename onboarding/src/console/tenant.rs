@@ -16,9 +16,11 @@ use super::page::Context;
 use super::parts::{
     Tone, age, blocked, commit, count, icon, maybe, none, percent, tenant_badge, time,
 };
+use super::requests::Unlisted;
+use super::session::Person;
 use super::tenants::environment_tag;
 use super::{Console, activity, requests};
-use crate::access::{Actor, Verb};
+use crate::access::Verb;
 use crate::control::no_tenant;
 use crate::model::{Activity, PeekedMessage, QueueView, TenantState, TenantView, Time};
 
@@ -54,19 +56,19 @@ enum Done {
 }
 
 /// The latest messages and charges, as the tenant's own services list them.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Latest {
-    messages: Option<Vec<Value>>,
-    charges: Option<Vec<Value>>,
+    messages: Result<Vec<Value>, Unlisted>,
+    charges: Result<Vec<Value>, Unlisted>,
 }
 
 impl Latest {
     pub(super) async fn read(console: &Console, tenant: &str) -> Self {
         let list = async |path: String, field: &str| {
             let mut listing = requests::listing(console, tenant, &path).await?;
-            match listing.get_mut(field)?.take() {
-                Value::Array(items) => Some(items),
-                _ => None,
+            match listing.get_mut(field).map(Value::take) {
+                Some(Value::Array(items)) => Ok(items),
+                _ => Err(Unlisted::Failed),
             }
         };
         Self {
@@ -290,9 +292,9 @@ impl Data<'_> {
         html! {
             header { h2 { "Latest messages" } span.sub { "stored, newest first" } }
             @match self.latest.messages.as_deref() {
-                None => p.empty { "The consumer did not list them." },
-                Some([]) => p.empty { "None yet. \"Send a message\" below sends the first one." },
-                Some(messages) => table.cards role="table" {
+                Err(why) => p.empty { (unlisted("The consumer", *why)) },
+                Ok([]) => p.empty { "None yet. \"Send a message\" below sends the first one." },
+                Ok(messages) => table.cards role="table" {
                     thead role="rowgroup" { tr role="row" {
                         th scope="col" role="columnheader" { "Stored" }
                         th scope="col" role="columnheader" { "From, to" }
@@ -316,9 +318,9 @@ impl Data<'_> {
         html! {
             header { h2 { "Latest payments" } span.sub { "charges, newest first" } }
             @match self.latest.charges.as_deref() {
-                None => p.empty { "The payments service did not list them." },
-                Some([]) => p.empty { "None yet. \"Charge 12.50 EUR\" below makes the first one." },
-                Some(charges) => table.cards role="table" {
+                Err(why) => p.empty { (unlisted("The payments service", *why)) },
+                Ok([]) => p.empty { "None yet. \"Charge 12.50 EUR\" below makes the first one." },
+                Ok(charges) => table.cards role="table" {
                     thead role="rowgroup" { tr role="row" {
                         th scope="col" role="columnheader" { "Recorded" }
                         th.number scope="col" role="columnheader" { "Minor units" }
@@ -527,6 +529,16 @@ impl Data<'_> {
     }
 }
 
+/// Why a list is not shown.
+fn unlisted(service: &str, why: Unlisted) -> String {
+    match why {
+        Unlisted::TokenNeeded => format!(
+            "{service} asks for a token of the tenant, which the console does not have. A client with a token lists them."
+        ),
+        Unlisted::Failed => format!("{service} did not list them."),
+    }
+}
+
 fn text<'a>(item: &'a Value, field: &str) -> &'a str {
     item.get(field).and_then(Value::as_str).unwrap_or_default()
 }
@@ -555,11 +567,11 @@ fn payload(message: &Value) -> Markup {
 pub(super) async fn redrive(
     Extension(console): Extension<Console>,
     Path(tenant): Path<String>,
-    actor: Actor,
+    person: Person,
 ) -> Response {
-    match console.control.redrive(&actor, &tenant).await {
+    match console.control.redrive(&person.actor, &tenant).await {
         Ok(()) => Redirect::to(&format!("/console/tenants/{tenant}?done=redrive")).into_response(),
-        Err(error) => console.error_page(&error, &console.context(actor)),
+        Err(error) => console.error_page(&error, &console.context(person)),
     }
 }
 
@@ -587,8 +599,8 @@ mod tests {
             queue: queue(),
             parameters: parameters(&tenant.id),
             latest: Latest {
-                messages: Some(vec![message]),
-                charges: Some(vec![charge]),
+                messages: Ok(vec![message]),
+                charges: Ok(vec![charge]),
             },
             history: Vec::new(),
             peeked: None,

@@ -91,6 +91,12 @@ impl Authenticator {
         Self(None)
     }
 
+    /// Whether tokens are read from `Authorization`, and not from the header of a load balancer.
+    pub fn reads_authorization(&self) -> bool {
+        let source = self.0.as_ref().map(|inner| &inner.config.source);
+        matches!(source, Some(TokenSource::Authorization(_)))
+    }
+
     /// Checks that the headers have a valid token of the tenant. The subject of a token that the issuer signed is the
     /// request's actor, also if the token is refused.
     ///

@@ -1,0 +1,293 @@
+//! Stand-ins for the Kubernetes API and for the load balancer, over a repository with some tenants. The newest commit is applied
+//! as soon as it is asked for.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
+use axum::{Json, extract};
+use kit::process::{command_with_clean_env, repository};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// The tenants' folder in the repository.
+const TENANTS: &str = "application-plane/production/tenants";
+const POOL: &str = "pool-1";
+
+pub(crate) struct Cluster {
+    _folder: TempDir,
+    url: String,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+struct Shared {
+    bare: PathBuf,
+    /// Whether the tenants' services ask for tokens.
+    needs_tokens: AtomicBool,
+}
+
+/// A tenant as the newest commit has it.
+struct Tenant {
+    id: String,
+    tier: String,
+    is_routed: bool,
+}
+
+impl Cluster {
+    /// A cluster with the seed's tenants and this many more, `many-0000` and so on, all in the pool.
+    pub(crate) async fn new(more: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        seed(folder.path(), more);
+        let shared = Arc::new(Shared {
+            bare: folder.path().join("gitops.git"),
+            needs_tokens: AtomicBool::new(false),
+        });
+        let routes = Router::new()
+            .route("/{app}", get(answer))
+            .route("/consumer/messages", get(nothing))
+            .route("/payments/charges", get(nothing))
+            .fallback(list)
+            .with_state(Arc::clone(&shared));
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
+        let url = format!("http://{}", listener.local_addr().expect("it listens"));
+        let server = tokio::spawn(async move {
+            axum::serve(listener, routes)
+                .await
+                .expect("it serves until dropped");
+        });
+        Self {
+            _folder: folder,
+            url,
+            shared,
+            server,
+        }
+    }
+
+    /// From now on the tenants' services answer 401.
+    pub(crate) fn require_tokens(&self) {
+        self.shared.needs_tokens.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn repository(&self) -> String {
+        format!("file://{}", self.bare().display())
+    }
+
+    pub(crate) fn commits(&self) -> usize {
+        let count = git(self.bare(), &["rev-list", "--count", "main"]);
+        count.trim().parse().expect("a number")
+    }
+
+    /// The message of the newest commit.
+    pub(crate) fn message(&self) -> String {
+        git(self.bare(), &["log", "-1", "--format=%B", "main"])
+    }
+
+    fn bare(&self) -> &Path {
+        &self.shared.bare
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn seed(folder: &Path, more: usize) {
+    let work = folder.join("work");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .args([&repository().join("gitops"), &work])
+        .status();
+    assert!(copied.expect("cp starts").success());
+    let basic = work.join(TENANTS).join("basic");
+    let model = std::fs::read_to_string(basic.join("tenant-2.yaml")).expect("the seed's tenant");
+    let mut listed = std::fs::read_to_string(basic.join("kustomization.yaml")).expect("a list");
+    for number in 0..more {
+        let id = format!("many-{number:04}");
+        let file = basic.join(format!("{id}.yaml"));
+        std::fs::write(file, model.replace("tenant-2", &id)).expect("it is ours");
+        listed.push_str(&format!("- {id}.yaml\n"));
+    }
+    std::fs::write(basic.join("kustomization.yaml"), listed).expect("it is ours");
+    git(&work, &["init", "--quiet", "--initial-branch", "main", "."]);
+    git(&work, &["add", "--all"]);
+    git(&work, &["commit", "--quiet", "--message", "Begin"]);
+    git(
+        folder,
+        &["clone", "--quiet", "--bare", "work", "gitops.git"],
+    );
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> String {
+    let mut command = command_with_clean_env("git");
+    command.current_dir(folder).args(arguments).envs([
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_CONFIG_NOSYSTEM", "1"),
+        ("GIT_AUTHOR_NAME", "Operator"),
+        ("GIT_AUTHOR_EMAIL", "operator@example.com"),
+        ("GIT_COMMITTER_NAME", "Operator"),
+        ("GIT_COMMITTER_EMAIL", "operator@example.com"),
+    ]);
+    let output = command.output().expect("git starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {error}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The tenants of the newest commit.
+fn tenants(bare: &Path) -> Vec<Tenant> {
+    let files = git(bare, &["ls-tree", "-r", "--name-only", "main", TENANTS]);
+    let of = |path: &str| {
+        let (tier, file) = path
+            .strip_prefix(TENANTS)?
+            .strip_prefix('/')?
+            .split_once('/')?;
+        let id = file
+            .strip_suffix(".yaml")
+            .filter(|id| *id != "kustomization")?;
+        Some(Tenant {
+            id: id.to_owned(),
+            tier: tier.to_owned(),
+            is_routed: tier != "offboarded",
+        })
+    };
+    files.lines().filter_map(of).collect()
+}
+
+impl Shared {
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), StatusCode> {
+        let needs_one = self.needs_tokens.load(Ordering::Relaxed);
+        if needs_one && !headers.contains_key("authorization") {
+            return Err(StatusCode::UNAUTHORIZED);
+        }
+        Ok(())
+    }
+}
+
+/// An empty list of messages or charges.
+async fn nothing(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, StatusCode> {
+    shared.check_token(&headers)?;
+    Ok(Json(json!({ "messages": [], "charges": [] })))
+}
+
+/// An app's identity, as through the load balancer.
+async fn answer(
+    State(shared): State<Arc<Shared>>,
+    extract::Path(app): extract::Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, StatusCode> {
+    shared.check_token(&headers)?;
+    let id = headers.get("tenantid").and_then(|id| id.to_str().ok());
+    let id = id.ok_or(StatusCode::NOT_FOUND)?.to_owned();
+    // The extra tenants never change, and a look at the repository for each would take long.
+    let environment = if id.starts_with("many-") {
+        POOL.to_owned()
+    } else {
+        let tenants = tenants(&shared.bare);
+        let tenant = tenants.iter().find(|one| one.id == id && one.is_routed);
+        match tenant.ok_or(StatusCode::NOT_FOUND)?.tier.as_str() {
+            "premium" => id.clone(),
+            "advanced" if app == "consumer" => id.clone(),
+            _ => POOL.to_owned(),
+        }
+    };
+    Ok(Json(
+        json!({ "environment": environment, "microservice": app, "tenant_id": id }),
+    ))
+}
+
+/// A page of a list of the Kubernetes API.
+async fn list(
+    State(shared): State<Arc<Shared>>,
+    uri: axum::http::Uri,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Json<Value> {
+    let kind = uri.path().rsplit('/').next().unwrap_or_default();
+    let value = |name: &str| {
+        let found = query.iter().find(|(key, _)| key == name);
+        found.and_then(|(_, value)| value.parse::<usize>().ok())
+    };
+    let (first, limit) = (
+        value("continue").unwrap_or(0),
+        value("limit").unwrap_or(500),
+    );
+    let items = items(kind, &shared.bare);
+    let after = first + limit;
+    let next = if after < items.len() {
+        after.to_string()
+    } else {
+        String::new()
+    };
+    let items: Vec<Value> = items.into_iter().skip(first).take(limit).collect();
+    Json(json!({ "metadata": { "continue": next }, "items": items }))
+}
+
+fn items(kind: &str, bare: &Path) -> Vec<Value> {
+    let named = |namespace: &str, name: &str, status: Value| {
+        // What the API server adds to every object, about as much as of a real one.
+        let managed: Value = (0..30)
+            .map(|field| (format!("f:field-{field}"), json!({ "f:x": {} })))
+            .collect();
+        json!({
+            "metadata": { "name": name, "namespace": namespace, "generation": 1,
+                "managedFields": [{ "manager": "helm-controller", "fieldsV1": managed }] },
+            "status": status,
+        })
+    };
+    let ready = json!({ "type": "Ready", "status": "True", "reason": "Done", "lastTransitionTime": "2026-01-31T12:00:00Z" });
+    let releases = || {
+        let ids = tenants(bare).into_iter().map(|tenant| tenant.id);
+        ids.chain([POOL.to_owned()]).collect::<Vec<String>>()
+    };
+    let is_ready = || json!({ "observedGeneration": 1, "conditions": [ready] });
+    match kind {
+        "kustomizations" => {
+            let head = git(bare, &["rev-parse", "main"]);
+            let applied = format!("main@sha1:{}", head.trim());
+            ["tenants", "pooled-envs"]
+                .map(|name| {
+                    named(
+                        "flux-system",
+                        name,
+                        json!({ "lastAppliedRevision": applied, "conditions": [ready] }),
+                    )
+                })
+                .into()
+        }
+        "helmreleases" => releases()
+            .iter()
+            .map(|name| {
+                let mut status = is_ready();
+                status["history"] = json!([{ "chartVersion": "0.0.2", "name": name }]);
+                named("flux-tenants", name, status)
+            })
+            .collect(),
+        "helmcharts" => releases()
+            .iter()
+            .map(|name| named("flux-system", &format!("flux-tenants-{name}"), is_ready()))
+            .collect(),
+        "terraforms" => releases()
+            .iter()
+            .map(|name| named("flux-tenants", name, is_ready()))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
