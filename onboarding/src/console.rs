@@ -127,8 +127,8 @@ impl Console {
     fn new(control: ControlPlane) -> Self {
         Self {
             review: Arc::new(Review::start(control.clone())),
+            client: control.0.client.clone(),
             control,
-            client: reqwest::Client::new(),
             answers: Arc::default(),
             latest: cache(),
             parameters: cache(),

@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) repository: Repository,
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) queues: Queues,
+    /// Asks the load balancer and the embedded endpoint. One client for all, because each holds the certificates of all authorities.
+    pub(crate) client: reqwest::Client,
     pub(crate) timing: Timing,
     pub(crate) callbacks: Callbacks,
     pub(crate) metrics: Metrics,
@@ -116,8 +118,14 @@ impl ControlPlane {
             "Failed reads of a source, by source",
         );
         metrics.describe_histogram("refresh_seconds", "Time to read all sources once");
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .expect("a client without files or variables can be built");
         Self(Arc::new(Inner {
-            queues: Queues::new(&aws),
+            queues: Queues::new(&aws, client.clone()),
+            client,
             repository,
             platform,
             timing,

@@ -4,6 +4,7 @@
 //! bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt as _;
@@ -38,13 +39,7 @@ struct Identity {
 }
 
 impl Probe {
-    pub(crate) fn new() -> Self {
-        let client = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .expect("a client without files or variables can be built");
+    pub(crate) const fn new(client: reqwest::Client) -> Self {
         Self {
             client,
             last: String::new(),
@@ -118,7 +113,7 @@ impl Probe {
                 time,
                 since: time,
                 commit,
-                apps,
+                apps: Arc::new(apps),
             };
             (tenant, probed)
         }
@@ -163,6 +158,7 @@ async fn app_of(
     };
     let request = client
         .get(format!("{load_balancer}/{app}"))
+        .timeout(TIMEOUT)
         .header(TENANT_HEADER, tenant);
     let response = request.send().await.map_err(failed)?;
     let status = response.status().as_u16();

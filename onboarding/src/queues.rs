@@ -61,14 +61,8 @@ struct Shown {
 }
 
 impl Queues {
-    pub(crate) fn new(aws: &AwsSettings) -> Self {
+    pub(crate) fn new(aws: &AwsSettings, client: reqwest::Client) -> Self {
         let config = aws.with_retries();
-        let client = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .expect("a client without files or variables can be built");
         Self {
             sqs: aws_sdk_sqs::Client::new(&config),
             ssm: aws_sdk_ssm::Client::new(&config),
@@ -255,7 +249,8 @@ impl Queues {
         };
         let url = format!("{endpoint}/_localaws/messages/{queue}/{limit}");
         let failed = |error: reqwest::Error| error.without_url().to_string();
-        let response = self.client.get(url).send().await.map_err(failed)?;
+        let request = self.client.get(url).timeout(TIMEOUT);
+        let response = request.send().await.map_err(failed)?;
         if response.status() != 200 {
             return Ok(None);
         }

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod purge;
 pub mod release;
 pub mod request;
+pub mod shared;
 pub mod status;
 mod tenant_file;
 pub mod tree;

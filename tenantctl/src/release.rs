@@ -3,13 +3,16 @@
 //! [`releases`] follows the kustomizations as Flux does: an unlisted file is ignored. One broken file is an error, so that a
 //! reconciler keeps the last good state.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::layout::{
     HOLD_ANNOTATION, LEAVE_DATA_ANNOTATION, NAMESPACE, OFFBOARDED_ANNOTATION, TIER_LABEL,
 };
+use crate::shared::Shared;
 use crate::tenant_file::{TenantFile, is_release};
 use crate::tree::{RepoPath, Tree, TreeError};
 use crate::yaml::{Node, YamlError};
@@ -35,7 +38,8 @@ pub struct Release {
     pub leave_data: bool,
     /// The former tier of a tombstone.
     pub offboarded_from: Option<String>,
-    pub apps: BTreeMap<String, AppPlacement>,
+    /// By app. Shared by releases with the same placements, such as all basic tenants of a pool.
+    pub apps: Arc<BTreeMap<String, AppPlacement>>,
     /// Labels of the HelmRelease.
     pub labels: BTreeMap<String, String>,
     /// Whether Terraform makes the queue, table and parameters.
@@ -82,14 +86,20 @@ pub fn releases(tree: &dyn Tree) -> Result<Vec<Release>, ReleaseError> {
     Ok(found.into_values().collect())
 }
 
-/// As [`releases`], with `values` empty. The values are most of a release's memory, and one release is read at a time.
+/// As [`releases`], without values and with the operators' own labels alone: what the state of a tenant is made of. The rest is
+/// most of a release's memory.
 ///
 /// # Errors
 /// As [`releases`].
-pub fn releases_without_values(tree: &dyn Tree) -> Result<Vec<Release>, ReleaseError> {
-    let without = |release| Release {
-        values: Value::Null,
-        ..release
+pub fn release_states(tree: &dyn Tree) -> Result<Vec<Release>, ReleaseError> {
+    let apps = RefCell::new(Shared::default());
+    let without = |mut release: Release| {
+        release.values = Value::Null;
+        release.apps = apps.borrow_mut().share(release.apps);
+        release
+            .labels
+            .retain(|name, _| name.starts_with(layout::LABEL_PREFIX));
+        release
     };
     let mut found = BTreeMap::new();
     for root in [layout::pools(), layout::tenants()] {
@@ -206,9 +216,11 @@ impl Release {
             leave_data: text(&["metadata", "annotations", LEAVE_DATA_ANNOTATION]).as_deref()
                 == Some("true"),
             offboarded_from: text(&["metadata", "annotations", OFFBOARDED_ANNOTATION]),
-            apps: chart::map(merged.get("apps"))
-                .map(|(app, values)| (app.clone(), placement(values)))
-                .collect(),
+            apps: Arc::new(
+                chart::map(merged.get("apps"))
+                    .map(|(app, values)| (app.clone(), placement(values)))
+                    .collect(),
+            ),
             labels: chart::map(
                 release
                     .at(&["metadata", "labels"])

@@ -95,6 +95,10 @@ def test_a_message_is_seen_within_a_second_of_its_answer_without_a_reload(pages:
 @pytest.mark.parametrize("javascript", [True, False])
 def test_a_try_button_sends_its_request_and_shows_line_and_answer(pages: Any, javascript: bool) -> None:
     page = pages("/tenants/tenant-2", java_script_enabled=javascript)
+    for part, button in (("#messages", "Send a message"), ("#payments", "Charge 12.50 EUR")):
+        # What the hint of an empty list names is above the list.
+        assert page.locator(part).bounding_box()["y"] > page.get_by_role("button", name=button).bounding_box()["y"]
+        expect(page.locator(part)).not_to_contain_text("below")
     send = page.locator("#try-send")
     expect(send.locator("pre").first).to_contain_text("curl -s -H 'tenantID: tenant-2' -d '{\"order\":7}'")
     send.get_by_role("button", name="Send a message").click()
@@ -113,7 +117,9 @@ def test_a_move_takes_the_tenant_to_another_tier_with_its_messages(page: Page, s
     page.get_by_role("radio", name=re.compile("^basic")).check()
     page.get_by_role("button", name="Preview the commit").click()
     page.get_by_role("button", name="Move tenant-moves").click()
+    expect(page.locator("#operation")).to_contain_text("its apps and data are being moved")
     expect(state(page)).to_have_text("serving", timeout=SERVED_WITHIN)
+    expect(page.locator("#operation")).not_to_contain_text("are being moved")
     page.get_by_role("link", name="Open tenant-moves").click()
     expect(page.locator("#head")).to_contain_text("basic")
     expect(page.locator(f"#m-{sent}")).to_be_visible()
@@ -123,6 +129,9 @@ def test_a_move_takes_the_tenant_to_another_tier_with_its_messages(page: Page, s
 def test_a_suspension_and_a_hold_are_shown_and_taken_back(page: Page, saas: Saas) -> None:
     onboard(page, saas, "tenant-rests", "basic")
     change(page, saas, "tenant-rests", "Suspend")
+    # There is nothing to choose, so there is one thing to do.
+    expect(page.get_by_role("button")).to_have_count(1)
+    expect(page.get_by_role("link", name="Cancel")).to_be_visible()
     page.get_by_role("button", name="Suspend tenant-rests").click()
     expect(page).to_have_url(re.compile("/console/operations/"))
     page.get_by_role("link", name="Open tenant-rests").click()
@@ -158,8 +167,17 @@ def test_an_offboarding_wants_the_id_typed_and_ends_when_nothing_answers(page: P
     page.get_by_role("button", name="Offboard tenant-leaves").click()
     expect(state(page)).to_have_text("gone", timeout=SERVED_WITHIN)
     assert not saas.serves("tenant-leaves")
-    page.goto(saas.console + "/tenants/tenant-leaves")
+    page.get_by_role("link", name="Open tenant-leaves").click()
     expect(state(page)).to_have_text("offboarded")
+    expect(page.locator("#queues")).to_contain_text("no consumer any more")
+    expect(page.locator("#messages")).to_contain_text("until the data is deleted")
+    expect(page.locator("main")).not_to_contain_text("NotFound")
+    assert not page.locator("#flow header .sub").inner_text().startswith(",")
+
+    page.get_by_role("link", name="Onboard again…").click()
+    expect(page.get_by_label("Id", exact=True)).to_have_value("tenant-leaves")
+    page.get_by_role("button", name="Onboard tenant-leaves").click()
+    expect(state(page)).to_have_text("serving", timeout=SERVED_WITHIN)
 
 
 def test_a_broken_commit_is_shown_with_file_and_line_and_a_mended_one_ends_that(pages: Any, saas: Saas) -> None:

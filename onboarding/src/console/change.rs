@@ -141,6 +141,14 @@ impl Action {
         }
     }
 
+    /// Whether there is a value to choose.
+    const fn has_fields(self) -> bool {
+        !matches!(
+            self,
+            Self::Suspend | Self::Resume | Self::Unhold | Self::Forget
+        )
+    }
+
     /// Whether the tenant's id has to be typed.
     const fn is_confirmed(self) -> bool {
         matches!(self, Self::Offboard | Self::Forget)
@@ -323,10 +331,11 @@ fn view(
             p.sub { (action.effect()) }
         }
     };
-    let mut parts = vec![
-        Part::fixed("head", "head", head),
-        Part::fixed("form", "card", form(fields, action, tenant, release)),
-    ];
+    let mut parts = vec![Part::fixed("head", "head", head)];
+    if action.has_fields() {
+        let form = form(fields, action, tenant, release);
+        parts.push(Part::fixed("form", "card", form));
+    }
     match preview {
         None => {}
         Some(Err(error)) => parts.push(Part::fixed("problem", "problem", problem(&error))),
@@ -499,6 +508,7 @@ fn commit(fields: &Fields, action: Action, preview: &Preview) -> Markup {
                     button.main[!action.is_confirmed()].danger[action.is_confirmed()] {
                         (action.verb()) " " (fields.tenant)
                     }
+                    @if !action.has_fields() { a.button href=(back(fields, action)) { "Cancel" } }
                 }
             }
         }

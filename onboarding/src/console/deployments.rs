@@ -264,9 +264,9 @@ fn form(fields: &Fields) -> Markup {
                 }
                 (text("release", "Release", "0.1 follows every patch of 0.1; 0.1.3 stays at 0.1.3.", fields.release.clone(), true))
                 (text("canaries", "Canaries", "Ids of tenants for the first wave, separated by commas; may be empty.", fields.canaries.clone(), false))
-                (text("percent", "Then this share, in percent", "1 to 100; empty: everyone in one wave.", fields.percent.clone(), false))
+                (text("percent", "Then this share, in percent", "1 to 100; empty: all other tenants in one wave.", fields.percent.clone(), false))
                 details open[!fields.bake_seconds.is_empty()] {
-                    summary { "Gate" }
+                    summary { span { "Gate" } " " span.sub { "how long each wave is watched, and what must hold before the next" } }
                     div.form.inner {
                         (text("bake_seconds", "Bake time, in seconds", "How long each wave is watched.", or(&fields.bake_seconds, BAKE_SECONDS.to_string()), true))
                         (text("max_error_percent", "Errors, in percent", "Largest share of requests answered with 5xx.", or(&fields.max_error_percent, (gate.max_error_ratio * 100.0).to_string()), true))

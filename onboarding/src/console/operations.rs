@@ -72,6 +72,7 @@ pub(super) async fn load_one(
     context: &Context,
 ) -> Result<View, ApiError> {
     let operation = console.control.operation(id).await?;
+    let doing = doing(&operation, console);
     let head = html! {
         div {
             p.crumbs { a href="/console/operations" { "Operations" } }
@@ -85,12 +86,24 @@ pub(super) async fn load_one(
         title: operation.subject.clone(),
         parts: vec![
             Part::live("head", "head", head),
-            Part::live("operation", "card", card(&operation, context)),
+            Part::live("operation", "card", card(&operation, &doing, context)),
         ],
     })
 }
 
-fn card(operation: &Operation, context: &Context) -> Markup {
+/// What the platform does for the tenants of an operation that has not ended, in its own words.
+fn doing(operation: &Operation, console: &Console) -> Vec<(String, String)> {
+    if operation.state.is_end() {
+        return Vec::new();
+    }
+    let message = |id: &String| {
+        let applied = console.control.tenant(id)?.applied?;
+        Some((id.clone(), applied.message?))
+    };
+    operation.tenants.iter().filter_map(message).collect()
+}
+
+fn card(operation: &Operation, doing: &[(String, String)], context: &Context) -> Markup {
     let times = &operation.times;
     let end = match operation.state {
         OperationState::Gone => "gone",
@@ -133,6 +146,9 @@ fn card(operation: &Operation, context: &Context) -> Markup {
                     }
                 }
             }
+            @for (tenant, message) in doing {
+                p { strong { (tenant) ": " } (message) }
+            }
             @if let Some(problem) = &operation.problem { (blocked(problem, context.now)) }
             dl.facts {
                 dt { "Kind" } dd { (operation.kind) }
@@ -148,7 +164,7 @@ fn card(operation: &Operation, context: &Context) -> Markup {
                 dt { "Id" } dd { code { (operation.id) } }
             }
             @if let Some(tenant) = &operation.tenant {
-                p { a href={ "/console/tenants/" (tenant) } { "Open " (tenant) } }
+                p { a.button.main[operation.state.is_end()] href={ "/console/tenants/" (tenant) } { "Open " (tenant) } }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Views of a made-up platform, for the tests of the pages.
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 
 use tenantry_service::error::ApiError;
@@ -85,7 +87,7 @@ pub(super) fn tenant(number: usize) -> TenantView {
         suspended: state == TenantState::Suspended,
         held: (number == 6).then(|| "audit until Friday".to_owned()),
         delete_data: false,
-        apps: apps.into(),
+        apps: Arc::new(apps.into()),
         labels: BTreeMap::from([("team".to_owned(), "billing".to_owned())]),
         desired: Some(Desired {
             commit: commit.clone(),
@@ -105,18 +107,20 @@ pub(super) fn tenant(number: usize) -> TenantView {
             time: earlier(1),
             since: earlier(4000),
             answers: true,
-            apps: ["consumer", "producer"]
-                .map(|app| {
-                    (
-                        app.to_owned(),
-                        ProbedApp {
-                            status: Some(200),
-                            environment: Some(id.clone()),
-                            error: None,
-                        },
-                    )
-                })
-                .into(),
+            apps: Arc::new(
+                ["consumer", "producer"]
+                    .map(|app| {
+                        (
+                            app.to_owned(),
+                            ProbedApp {
+                                status: Some(200),
+                                environment: Some(id.clone()),
+                                error: None,
+                            },
+                        )
+                    })
+                    .into(),
+            ),
         }),
         blocked: is_blocked.then(|| Blocked {
             code: "chart_version_not_found".to_owned(),

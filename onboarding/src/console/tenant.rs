@@ -165,6 +165,10 @@ impl Data<'_> {
         ]
     }
 
+    fn is_gone(&self) -> bool {
+        self.tenant.state == TenantState::Offboarded
+    }
+
     fn state(&self, context: &Context) -> Markup {
         let now = context.now;
         let tenant = self.tenant;
@@ -241,7 +245,7 @@ impl Data<'_> {
         match &self.tenant.serving {
             Some(serving) => {
                 let text = html! {
-                    @for (app, probed) in &serving.apps {
+                    @for (app, probed) in serving.apps.iter() {
                         @match (&probed.error, &probed.environment) {
                             (Some(error), _) => { (app) ": " (error) br; }
                             (None, Some(environment)) => { (app) " answers from " (environment) br; }
@@ -275,13 +279,24 @@ impl Data<'_> {
             ledger: resource("/payments_ddb"),
         };
         let figures = &self.tenant.figures;
+        let notes = [
+            figures
+                .error_ratio
+                .map(|ratio| format!("errors {}", percent(ratio))),
+            figures
+                .restarts
+                .map(|restarts| format!("restarts {}", count(restarts))),
+            figures
+                .last_error
+                .as_ref()
+                .map(|error| format!("last error: {error}")),
+        ];
+        let notes: Vec<String> = notes.into_iter().flatten().collect();
         html! {
             header {
                 h2 { "Message flow" }
                 span.sub {
-                    @if let Some(ratio) = figures.error_ratio { "errors " (percent(ratio)) }
-                    @if let Some(restarts) = figures.restarts { ", restarts " (count(restarts)) }
-                    @if let Some(error) = &figures.last_error { ", last error: " (error) }
+                    (notes.join(", "))
                 }
             }
             div.body { (picture.render()) }
@@ -292,8 +307,9 @@ impl Data<'_> {
         html! {
             header { h2 { "Latest messages" } span.sub { "stored, newest first" } }
             @match self.latest.messages.as_deref() {
+                Err(_) if self.is_gone() => p.empty { "No consumer runs that could list them. They stay in the table, until the data is deleted." },
                 Err(why) => p.empty { (unlisted("The consumer", *why)) },
-                Ok([]) => p.empty { "None yet. \"Send a message\" below sends the first one." },
+                Ok([]) => p.empty { "None yet. \"Send a message\" above sends the first one." },
                 Ok(messages) => table.cards role="table" {
                     thead role="rowgroup" { tr role="row" {
                         th scope="col" role="columnheader" { "Stored" }
@@ -318,8 +334,9 @@ impl Data<'_> {
         html! {
             header { h2 { "Latest payments" } span.sub { "charges, newest first" } }
             @match self.latest.charges.as_deref() {
+                Err(_) if self.is_gone() => p.empty { "No payments service runs that could list them. They stay in the table, until the data is deleted." },
                 Err(why) => p.empty { (unlisted("The payments service", *why)) },
-                Ok([]) => p.empty { "None yet. \"Charge 12.50 EUR\" below makes the first one." },
+                Ok([]) => p.empty { "None yet. \"Charge 12.50 EUR\" above makes the first one." },
                 Ok(charges) => table.cards role="table" {
                     thead role="rowgroup" { tr role="row" {
                         th scope="col" role="columnheader" { "Recorded" }
@@ -350,6 +367,7 @@ impl Data<'_> {
         html! {
             header { h2 { "Queues" } span.sub { "a peek receives nothing" } }
             @match &self.queue {
+                Err(_) if self.is_gone() => p.empty { "The tenant has no consumer any more. Its queue was emptied before the consumer ended." },
                 Err(error) => p.empty { (error.msg()) },
                 Ok(queue) => div.body.stack {
                     dl.facts {
@@ -421,7 +439,7 @@ impl Data<'_> {
             header { h2 { "Routes and names" } }
             div.body.stack {
                 dl.facts {
-                    @for (app, place) in &tenant.apps {
+                    @for (app, place) in tenant.apps.iter() {
                         dt { "/" (app) }
                         dd {
                             "TenantID: " (tenant.id) " → " (environment_tag(&place.environment))
@@ -521,6 +539,14 @@ impl Data<'_> {
                                 span.button.off { (name) }
                                 span.sub { "needs the role " (verb.role().as_str()) }
                             }
+                        }
+                    }
+                    @if is_gone && !tenant.delete_data && context.actor.may(Verb::Onboard) {
+                        li {
+                            a.button href={ "/console/onboard?tenant=" (tenant.id) "&tier=" (tenant.tier) "&release=" (tenant.release.trim_end_matches(".x")) } {
+                                "Onboard again…"
+                            }
+                            span.sub { "the tenant finds its data as it left it" }
                         }
                     }
                 }

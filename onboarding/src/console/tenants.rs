@@ -326,7 +326,7 @@ fn row(tenant: &TenantView) -> Row {
             a href={ "/console/tenants/" (tenant.id) } { (tenant.id) }
         }
         td role="cell" data-label="Tier" { (tenant.tier) }
-        td role="cell" { (places(tenant)) }
+        td.full role="cell" data-label="Apps run in" { (places(tenant)) }
         td role="cell" data-label="Release" { (tenant.release) }
         td role="cell" {
             (tenant_badge(tenant))
@@ -357,7 +357,7 @@ fn number(label: &str, shown: Option<String>) -> Markup {
 /// The environment of each app; one entry if all apps share it.
 pub(super) fn places(tenant: &TenantView) -> Markup {
     let mut environments: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (app, place) in &tenant.apps {
+    for (app, place) in tenant.apps.iter() {
         match environments
             .iter_mut()
             .find(|(environment, _)| *environment == place.environment)

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tenantctl::git::{LogEntry, Oid, on_blocking_thread};
-use tenantctl::release::{Release, ReleaseError, releases_without_values};
+use tenantctl::release::{Release, ReleaseError, release_states};
+use tenantctl::shared::Shared;
 use tenantctl::status::{self, Blocked, Observed, Probed};
 use tenantry_process::health::Condition;
 use tenantry_process::metrics::label;
@@ -15,7 +16,7 @@ use tenantry_tenancy::environment::Environment;
 
 use super::{ControlPlane, now};
 use crate::history::{Commit, MAX_COMMITS};
-use crate::model::{Event, Figures, Part, PoolView, TenantState, TenantView};
+use crate::model::{AppPlace, Event, Figures, Part, PoolView, ProbedApp, TenantState, TenantView};
 use crate::operations::ActualState;
 use crate::probe::Probe;
 
@@ -47,6 +48,9 @@ pub(super) struct Branch {
 pub(super) struct Sources {
     observed: Observed,
     probed: HashMap<String, Probed>,
+    /// The same in all tenants of a pool.
+    answers: Shared<BTreeMap<String, ProbedApp>>,
+    places: Shared<BTreeMap<String, AppPlace>>,
 }
 
 impl Sources {
@@ -57,6 +61,7 @@ impl Sources {
             if let Some(before) = before.filter(|before| before.apps == probed.apps) {
                 probed.since = before.since;
             }
+            probed.apps = self.answers.share(probed.apps);
             self.probed.insert(tenant, probed);
         }
         self.probed.retain(|tenant, _| exists(tenant));
@@ -78,7 +83,7 @@ struct News {
 /// Refreshes until it is dropped.
 pub(super) async fn run(control: ControlPlane, read: Condition) {
     let mut refresher = Refresher {
-        probe: Probe::new(),
+        probe: Probe::new(control.0.client.clone()),
         last_queue: String::new(),
     };
     loop {
@@ -167,8 +172,7 @@ impl ControlPlane {
             }
             let entries = repository.log(&head, known.as_ref(), MAX_COMMITS)?;
             let snapshot = repository.snapshot(&head)?;
-            let releases =
-                releases_without_values(&snapshot).map_err(|error| broken(&head, &error));
+            let releases = release_states(&snapshot).map_err(|error| broken(&head, &error));
             let news = Some(News { entries, releases });
             Ok::<_, tenantctl::git::GitError>(Fetched { head, news })
         })
@@ -315,7 +319,7 @@ impl ControlPlane {
     fn make_views(&self) {
         let fail_after = self.0.timing.fail_after;
         let changed = self.update(|state| {
-            let sources = self.0.sources.lock();
+            let sources = &mut *self.0.sources.lock();
             let observed = &sources.observed;
             let blocked = observed.blocked.as_ref().or(state.broken.as_ref());
             let mut before = std::mem::take(&mut state.tenants);
@@ -360,6 +364,7 @@ impl ControlPlane {
                     continue;
                 }
                 let mut view = status::tenant(release, change, &one, sources.probed.get(name));
+                view.apps = sources.places.share(view.apps);
                 let environment = view.apps.get("consumer").map(|place| &place.environment);
                 merge(
                     &mut view.figures,

@@ -103,9 +103,8 @@ pub struct Kubernetes {
     has_token: bool,
     client: reqwest::Client,
     load_balancer: Option<String>,
-    prometheus: Option<String>,
-    /// Asks Prometheus.
-    plain: reqwest::Client,
+    /// Address of Prometheus, and the client that asks there.
+    prometheus: Option<(String, reqwest::Client)>,
 }
 
 impl Kubernetes {
@@ -200,8 +199,10 @@ impl Kubernetes {
             has_token,
             client: trusting.build().map_err(wrong)?,
             load_balancer: trimmed(load_balancer),
-            prometheus: trimmed(prometheus),
-            plain: client().build().map_err(|error| error.to_string())?,
+            prometheus: match trimmed(prometheus) {
+                Some(url) => Some((url, client().build().map_err(|error| error.to_string())?)),
+                None => None,
+            },
         })
     }
 
@@ -211,9 +212,9 @@ impl Kubernetes {
             self.list(kind, path, ours, &mut gather).await?;
         }
         let mut observed = gather.finish(|name| name.starts_with("pool-"));
-        if let Some(prometheus) = &self.prometheus {
+        if let Some((prometheus, client)) = &self.prometheus {
             for (figure, query) in QUERIES {
-                match self.query(prometheus, query).await {
+                match ask(client, prometheus, query).await {
                     Ok(values) => add(&mut observed, figure, &values),
                     Err(reason) => tracing::warn!(reason, query, "figure not read from Prometheus"),
                 }
@@ -277,21 +278,26 @@ impl Kubernetes {
         }
         Err(failed("it does not end".to_owned()))
     }
+}
 
-    async fn query(&self, prometheus: &str, query: &str) -> Result<BTreeMap<String, f64>, String> {
-        let failed = |error: reqwest::Error| error.without_url().to_string();
-        let encoded: String = form(query);
-        let url = format!("{prometheus}/api/v1/query?query={encoded}");
-        let response = self.plain.get(url).send().await.map_err(failed)?;
-        let body = response
-            .error_for_status()
-            .map_err(failed)?
-            .bytes()
-            .await
-            .map_err(failed)?;
-        let answer: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-        Ok(values(&answer))
-    }
+/// The values of a query of Prometheus, by environment.
+async fn ask(
+    client: &reqwest::Client,
+    prometheus: &str,
+    query: &str,
+) -> Result<BTreeMap<String, f64>, String> {
+    let failed = |error: reqwest::Error| error.without_url().to_string();
+    let encoded: String = form(query);
+    let url = format!("{prometheus}/api/v1/query?query={encoded}");
+    let response = client.get(url).send().await.map_err(failed)?;
+    let body = response
+        .error_for_status()
+        .map_err(failed)?
+        .bytes()
+        .await
+        .map_err(failed)?;
+    let answer: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+    Ok(values(&answer))
 }
 
 /// The values of an instant query, by environment.

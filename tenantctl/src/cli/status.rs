@@ -351,7 +351,7 @@ fn details(view: &TenantView) -> String {
         ),
         format!("  tier      {}", view.tier),
     ];
-    for (app, place) in &view.apps {
+    for (app, place) in view.apps.iter() {
         let routed = if place.routed { "" } else { ", no route" };
         lines.push(format!("  {app:<9} {}{routed}", place.environment));
     }

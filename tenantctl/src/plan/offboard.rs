@@ -92,7 +92,7 @@ fn tombstone(active: &ActiveTenant) -> Result<String, YamlError> {
     text.push('\n');
     text = set(&text, 0, &FORMER_TIER, &Value::from(active.tier.as_str()))?;
     let mut retain = release.retain.clone();
-    for (app, placement) in &release.apps {
+    for (app, placement) in release.apps.iter() {
         let path = |key: &'static [&'static str]| {
             ["spec", "values", "apps", app.as_str()]
                 .into_iter()

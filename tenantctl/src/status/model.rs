@@ -1,8 +1,9 @@
 //! What is known of a tenant or a pool, as the API and the pages show it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::time::Time;
@@ -29,7 +30,9 @@ pub struct TenantView {
     /// Whether the data of an offboarded tenant may be deleted
     pub delete_data: bool,
     /// Where each app runs, by app
-    pub apps: BTreeMap<String, AppPlace>,
+    #[schema(value_type = BTreeMap<String, AppPlace>)]
+    #[serde(serialize_with = "shared", deserialize_with = "owned")]
+    pub apps: Arc<BTreeMap<String, AppPlace>>,
     /// The operator's own labels
     pub labels: BTreeMap<String, String>,
     /// The file of the tenant in the repository
@@ -111,7 +114,22 @@ pub struct Serving {
     /// Whether every routed app answers from its environment
     pub answers: bool,
     /// By app
-    pub apps: BTreeMap<String, ProbedApp>,
+    #[schema(value_type = BTreeMap<String, ProbedApp>)]
+    #[serde(serialize_with = "shared", deserialize_with = "owned")]
+    pub apps: Arc<BTreeMap<String, ProbedApp>>,
+}
+
+fn shared<T: Serialize, S: Serializer>(
+    apps: &BTreeMap<String, T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    apps.serialize(serializer)
+}
+
+fn owned<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Arc<BTreeMap<String, T>>, D::Error> {
+    BTreeMap::deserialize(deserializer).map(Arc::new)
 }
 
 /// The answer of one app

@@ -1,6 +1,7 @@
 //! Combines Git's releases, what the platform observed and what the probe found into views. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::model::{
     AppPlace, Applied, Blocked, Desired, Figures, PoolView, ProbedApp, Serving, TenantState,
@@ -54,7 +55,7 @@ pub struct Probed {
     pub since: Time,
     /// The commit that was applied when the probe began.
     pub commit: Option<String>,
-    pub apps: BTreeMap<String, ProbeResult>,
+    pub apps: Arc<BTreeMap<String, ProbeResult>>,
 }
 
 /// The answer of one app.
@@ -72,7 +73,7 @@ pub fn tenant(
     let blocked = applied
         .and_then(|applied| applied.blocked.clone())
         .or_else(|| observed.blocked.clone());
-    let apps = places(release);
+    let apps = Arc::new(places(release));
     let serving = probed.map(|probed| serving(probed, &apps));
     let is_current = rollout.is_some_and(|rollout| rollout.current);
     let answers = serving.as_ref().is_some_and(|serving| serving.answers);
@@ -203,24 +204,28 @@ fn of_rollout(rollout: &Rollout) -> Applied {
 
 /// Compares the answers with the places of the apps.
 fn serving(probed: &Probed, places: &BTreeMap<String, AppPlace>) -> Serving {
-    let mut apps = probed.apps.clone();
+    let mut apps = Arc::clone(&probed.apps);
     let mut answers = true;
     for (name, place) in places.iter().filter(|(_, place)| place.routed) {
-        let Some(app) = apps.get_mut(name) else {
+        let Some(app) = apps.get(name) else {
             answers = false;
             continue;
         };
-        if let Some(found) = app
-            .environment
-            .as_ref()
-            .filter(|found| **found != place.environment)
-        {
-            app.error = Some(format!(
+        let is_well = app.error.is_none();
+        let found = app.environment.as_ref();
+        let elsewhere = found.filter(|found| **found != place.environment);
+        let error = elsewhere.map(|found| {
+            format!(
                 "{name} answers from {found}, not from {}",
                 place.environment
-            ));
+            )
+        });
+        answers &= is_well && error.is_none();
+        if let Some(error) = error
+            && let Some(app) = Arc::make_mut(&mut apps).get_mut(name)
+        {
+            app.error = Some(error);
         }
-        answers &= app.error.is_none();
     }
     Serving {
         commit: probed.commit.clone(),

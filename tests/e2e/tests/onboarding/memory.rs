@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kit::http::Request;
-use kit::process::status_bytes;
+use kit::process::{repository, status_bytes};
 use kit::wait::until;
 
 use crate::ControlPlane;
@@ -22,7 +22,18 @@ const PROBED: Duration = Duration::from_secs(240);
 async fn a_thousand_tenants_fit_and_the_memory_stays_as_it_is() {
     let cluster = Cluster::new(MANY).await;
     // As gitops/control-plane/onboarding sets it.
-    let plane = ControlPlane::over(cluster, &[("MALLOC_ARENA_MAX", "1")]).await;
+    let release = repository().join("gitops/control-plane/onboarding/release.yaml");
+    let release = std::fs::read_to_string(release).expect("the release");
+    let heap = [
+        ("MALLOC_ARENA_MAX", "1"),
+        ("MALLOC_MMAP_THRESHOLD_", "131072"),
+        ("MALLOC_TRIM_THRESHOLD_", "131072"),
+    ];
+    for (name, value) in heap {
+        let set = format!("- name: {name}\n        value: \"{value}\"");
+        assert!(release.contains(&set), "{set}");
+    }
+    let plane = ControlPlane::over(cluster, &heap).await;
     let own = || status_bytes(plane.service.process.id(), "RssAnon").expect("it runs");
     let total = async |query: &str| {
         let page = plane.ask(&Request::get(&format!("/tenants?{query}"))).await;
