@@ -8,6 +8,7 @@ mod body;
 mod events;
 mod guard;
 mod openapi;
+mod parameters;
 mod routes;
 
 use std::collections::BTreeSet;

@@ -331,7 +331,7 @@ impl ControlPlane {
             .map(|place| place.environment.clone());
         place.ok_or_else(|| {
             let msg = format!(
-                "NotFound: {release} has no consumer; onboard it again, or look at another tenant"
+                "NotFound: {release} has no consumer and so no queue: it is offboarded; name another tenant"
             );
             ApiError::new(axum::http::StatusCode::NOT_FOUND, "no_consumer", msg)
         })

@@ -1,38 +1,33 @@
 //! Deployments with gates: wave by wave, each watched for its bake time before the next begins.
 //!
 //! The history is the journal: the start, each wave and each decision is a commit with a `Deployment:` trailer. So a restart
-//! continues where the process ended, and a bad wave stays held. [`next`] is pure and decides a step; [`drive`] takes the step.
+//! goes on where the process ended, and a bad wave stays held. `journal` says which step is next, purely; [`drive`] takes it.
 //! A figure that the platform does not know is not compared.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
+mod journal;
+mod plan;
+
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tenantctl::apply::{Origin, note};
 use tenantctl::git::{Oid, on_blocking_thread};
 use tenantctl::plan::plan;
-use tenantctl::release::releases;
-use tenantctl::request::{FormerRelease, Percent, ReleaseVersion, Request, RequestId, Wave};
+use tenantctl::release::release_states;
+use tenantctl::request::{FormerRelease, ReleaseVersion, Request, RequestId};
 use tenantry_service::error::ApiError;
-use tenantry_tenancy::tenant::{TenantId, Tier};
-use utoipa::openapi::schema::{AdditionalProperties, Array, Object, OneOf, Type};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
+pub(crate) use self::journal::Deployments;
+use self::journal::{Entry, JournalEvent, Step};
+pub(crate) use self::plan::whole;
+pub use self::plan::{Plan, WavePlan};
 use crate::access::{Actor, Verb};
 use crate::control::{ControlPlane, apply_error, not_read, request_error};
-use crate::history::Commit;
-use crate::model::{
-    Blocked, DeploymentState, DeploymentView, Figures, Gate, Operation, PoolView, TenantState,
-    TenantView, Time, WaveState, WaveView,
-};
+use crate::model::{DeploymentState, DeploymentView, Operation, WaveState};
 
-/// Deployments kept.
-const MAX_DEPLOYMENTS: usize = 50;
 /// Waves of a deployment.
 pub const MAX_WAVES: usize = 20;
 /// Longest bake time: a day.
@@ -43,551 +38,6 @@ const TICK: Duration = Duration::from_millis(500);
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Namespace of ids that are derived from an `Idempotency-Key`.
 const KEYS: Uuid = Uuid::from_u128(0x2d8b_5f0e_6a3c_4c55_9e8d_7a10_5b1c_90d4);
-
-/// A deployment as requested: release, waves, bake time and gate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
-    pub tier: String,
-    pub release: String,
-    pub waves: Vec<WavePlan>,
-    pub bake_seconds: u64,
-    pub gate: Gate,
-}
-
-/// The tenants of a wave
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WavePlan {
-    /// These tenants
-    Canary(Vec<String>),
-    /// About this share of the tier, from 1 to 100: the same tenants each time
-    Percent(#[serde(deserialize_with = "whole")] u8),
-    /// Every tenant that does not have the release yet, and for the basic tier the pools
-    Rest,
-}
-
-/// Reads a whole number, however it is written: JSON Schema takes `10.0` for an integer.
-pub(crate) fn whole<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: TryFrom<u64>,
-{
-    let number = serde_json::Number::deserialize(deserializer)?;
-    let of_float = |float: f64| {
-        (float.fract() == 0.0 && (0.0..=1e15).contains(&float)).then(|| format!("{float:.0}"))
-    };
-    let whole = number
-        .as_u64()
-        .or_else(|| of_float(number.as_f64()?)?.parse().ok());
-    let fitting = whole.and_then(|whole| T::try_from(whole).ok());
-    fitting.ok_or_else(|| {
-        serde::de::Error::custom(format!("{number} is not a whole number within its limits"))
-    })
-}
-
-impl PartialSchema for WavePlan {
-    fn schema() -> RefOr<Schema> {
-        let one = |name: &str, schema: Schema| {
-            Object::builder()
-                .property(name, schema)
-                .required(name)
-                .additional_properties(Some(AdditionalProperties::FreeForm(false)))
-        };
-        let tenant = Object::builder()
-            .schema_type(Type::String)
-            .max_length(Some(32))
-            .pattern(Some("^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$"));
-        let canary = Array::builder().items(tenant).min_items(Some(1)).build();
-        let percent = Object::builder()
-            .schema_type(Type::Integer)
-            .minimum(Some(1))
-            .maximum(Some(100))
-            .build();
-        let rest = Object::builder()
-            .schema_type(Type::String)
-            .enum_values(Some(["rest"]))
-            .description(Some(
-                "Every tenant that does not have the release yet, and for the basic tier the pools",
-            ));
-        OneOf::builder()
-            .item(one("canary", canary.into()).description(Some("These tenants")))
-            .item(one("percent", percent.into()).description(Some(
-                "About this share of the tier: the same tenants each time",
-            )))
-            .item(rest)
-            .into()
-    }
-}
-
-impl ToSchema for WavePlan {}
-
-#[derive(Debug, Default)]
-pub(crate) struct Deployments {
-    by_id: HashMap<String, Deployment>,
-    /// Oldest first.
-    order: VecDeque<String>,
-}
-
-#[derive(Debug, Clone)]
-struct Deployment {
-    view: DeploymentView,
-    plan: Plan,
-    /// The commit that records the start: it has the former releases.
-    start: String,
-    /// Restarts when the present wave began to bake.
-    restarts_before: Option<u64>,
-}
-
-/// The next step of a deployment.
-#[derive(Debug, Clone, PartialEq)]
-enum Step {
-    Commit(usize),
-    Hold(usize, Blocked),
-    Finish,
-}
-
-/// What a commit records of a deployment.
-#[derive(Debug, Serialize, Deserialize)]
-struct Entry {
-    id: String,
-    #[serde(flatten)]
-    event: JournalEvent,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum JournalEvent {
-    Start {
-        plan: Plan,
-    },
-    Wave {
-        wave: usize,
-    },
-    /// The wave's tenants have the release already.
-    Empty {
-        wave: usize,
-    },
-    Held {
-        wave: usize,
-        code: String,
-        reason: String,
-    },
-    Continued {
-        wave: usize,
-    },
-    Done,
-    Reverted,
-}
-
-impl WavePlan {
-    fn name(&self) -> String {
-        match self {
-            Self::Canary(tenants) if tenants.len() <= 3 => format!("canary {}", tenants.join(", ")),
-            Self::Canary(tenants) => format!("canary of {} tenants", tenants.len()),
-            Self::Percent(share) => format!("{share}%"),
-            Self::Rest => "rest".to_owned(),
-        }
-    }
-
-    fn wave(&self) -> Result<Wave, ApiError> {
-        let invalid = |why: String| {
-            ApiError::bad_request("invalid_wave", format!("BadRequest: waves: {why}"))
-        };
-        Ok(match self {
-            Self::Canary(tenants) => {
-                let parsed = tenants.iter().map(|tenant| tenant.parse::<TenantId>());
-                let parsed = parsed
-                    .collect::<Result<_, _>>()
-                    .map_err(|error| invalid(error.to_string()))?;
-                Wave::Canary { tenants: parsed }
-            }
-            Self::Percent(share) => Wave::Percent(
-                Percent::try_from(*share).map_err(|error| invalid(error.to_string()))?,
-            ),
-            Self::Rest => Wave::Rest,
-        })
-    }
-}
-
-impl Plan {
-    fn request(&self, wave: usize) -> Result<Request, ApiError> {
-        let invalid =
-            |why: String| ApiError::bad_request("invalid_deployment", format!("BadRequest: {why}"));
-        Ok(Request::Deploy {
-            tier: self
-                .tier
-                .parse::<Tier>()
-                .map_err(|error| invalid(format!("tier: {error}")))?,
-            release: self
-                .release
-                .parse::<ReleaseVersion>()
-                .map_err(|error| invalid(format!("release: {error}")))?,
-            wave: self
-                .waves
-                .get(wave)
-                .ok_or_else(|| invalid("waves is empty; name at least one".to_owned()))?
-                .wave()?,
-        })
-    }
-}
-
-impl Deployments {
-    /// Applies what a commit records of a deployment.
-    pub(crate) fn record(&mut self, commit: &Commit) {
-        let Some(entry) = commit.recorded.deployment.clone() else {
-            return;
-        };
-        let Ok(Entry { id, event }) = serde_json::from_value(entry) else {
-            return;
-        };
-        let time = commit.activity.time;
-        if let JournalEvent::Start { plan } = event {
-            if !self.by_id.contains_key(&id) {
-                self.order.push_back(id.clone());
-                self.by_id
-                    .insert(id.clone(), Deployment::new(id, plan, commit));
-            }
-            while self.order.len() > MAX_DEPLOYMENTS
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.by_id.remove(&oldest);
-            }
-            return;
-        }
-        let Some(deployment) = self.by_id.get_mut(&id) else {
-            return;
-        };
-        match event {
-            JournalEvent::Start { .. } => {}
-            JournalEvent::Wave { wave } | JournalEvent::Empty { wave } => {
-                let is_empty = matches!(event, JournalEvent::Empty { .. });
-                for before in deployment.view.waves.iter_mut().take(wave) {
-                    before.state = WaveState::Good;
-                    before.ended.get_or_insert(time);
-                }
-                if let Some(wave) = deployment.view.waves.get_mut(wave) {
-                    wave.state = if is_empty {
-                        WaveState::Good
-                    } else {
-                        WaveState::Applying
-                    };
-                    wave.tenants.clone_from(&commit.activity.tenants);
-                    wave.commit = Some(commit.activity.commit.clone());
-                    wave.committed = Some(time);
-                    wave.ended = is_empty.then_some(time);
-                }
-                deployment.restarts_before = None;
-            }
-            JournalEvent::Held { wave, code, reason } => {
-                deployment.view.state = DeploymentState::Held;
-                deployment.view.problem = Some(held(&id, code, reason));
-                if let Some(wave) = deployment.view.waves.get_mut(wave) {
-                    wave.state = WaveState::Bad;
-                    wave.ended = Some(time);
-                }
-            }
-            JournalEvent::Continued { wave } => {
-                deployment.view.state = DeploymentState::Running;
-                deployment.view.problem = None;
-                if let Some(wave) = deployment.view.waves.get_mut(wave) {
-                    wave.state = WaveState::Good;
-                }
-            }
-            JournalEvent::Done => {
-                deployment.view.state = DeploymentState::Done;
-                for wave in &mut deployment.view.waves {
-                    wave.state = WaveState::Good;
-                    wave.ended.get_or_insert(time);
-                }
-            }
-            JournalEvent::Reverted => {
-                deployment.view.state = DeploymentState::Reverted;
-                for wave in deployment
-                    .view
-                    .waves
-                    .iter_mut()
-                    .filter(|wave| wave.commit.is_some())
-                {
-                    wave.state = WaveState::Reverted;
-                }
-            }
-        }
-    }
-
-    /// Newest first.
-    pub(crate) fn views(&self) -> Vec<DeploymentView> {
-        let newest = self.order.iter().rev().filter_map(|id| self.by_id.get(id));
-        newest.map(|deployment| deployment.view.clone()).collect()
-    }
-
-    pub(crate) fn view(&self, id: &str) -> Option<DeploymentView> {
-        self.by_id.get(id).map(|deployment| deployment.view.clone())
-    }
-
-    /// Tenants of waves that are being applied or watched.
-    pub(crate) fn open_tenants(&self) -> impl Iterator<Item = String> {
-        let running = self
-            .by_id
-            .values()
-            .filter(|one| one.view.state == DeploymentState::Running);
-        let waves = running.flat_map(|one| &one.view.waves);
-        let open =
-            waves.filter(|wave| matches!(wave.state, WaveState::Applying | WaveState::Baking));
-        open.flat_map(|wave| wave.tenants.clone())
-    }
-
-    /// Compares open waves with their tenants. Returns the deployments that changed.
-    pub(crate) fn observe(
-        &mut self,
-        tenants: &BTreeMap<String, Arc<TenantView>>,
-        pools: &BTreeMap<String, PoolView>,
-        now: Time,
-    ) -> Vec<DeploymentView> {
-        let mut changed = Vec::new();
-        for deployment in self.by_id.values_mut() {
-            if deployment.view.state != DeploymentState::Running {
-                continue;
-            }
-            let before = deployment.view.clone();
-            deployment.observe(tenants, pools, now);
-            if deployment.view != before {
-                changed.push(deployment.view.clone());
-            }
-        }
-        changed
-    }
-
-    /// The next step of each deployment that has one.
-    fn steps(&self) -> Vec<(String, Plan, Step)> {
-        let open = self.order.iter().filter_map(|id| self.by_id.get(id));
-        let step =
-            |one: &Deployment| Some((one.view.id.clone(), one.plan.clone(), next(&one.view)?));
-        open.filter_map(step).collect()
-    }
-}
-
-impl Deployment {
-    fn new(id: String, plan: Plan, start: &Commit) -> Self {
-        let wave = |wave: &WavePlan| WaveView {
-            name: wave.name(),
-            state: WaveState::Waiting,
-            tenants: Vec::new(),
-            commit: None,
-            committed: None,
-            serving: None,
-            ended: None,
-            figures: Figures::default(),
-        };
-        Self {
-            view: DeploymentView {
-                id,
-                tier: plan.tier.clone(),
-                release: plan.release.clone(),
-                state: DeploymentState::Running,
-                actor: start.activity.actor.clone(),
-                started: start.activity.time,
-                bake_seconds: plan.bake_seconds,
-                gate: plan.gate,
-                waves: plan.waves.iter().take(MAX_WAVES).map(wave).collect(),
-                problem: None,
-            },
-            plan,
-            start: start.activity.commit.clone(),
-            restarts_before: None,
-        }
-    }
-
-    fn observe(
-        &mut self,
-        tenants: &BTreeMap<String, Arc<TenantView>>,
-        pools: &BTreeMap<String, PoolView>,
-        now: Time,
-    ) {
-        let (gate, bake) = (self.view.gate, Duration::from_secs(self.view.bake_seconds));
-        let is_open =
-            |wave: &&mut WaveView| matches!(wave.state, WaveState::Applying | WaveState::Baking);
-        let Some(wave) = self.view.waves.iter_mut().find(is_open) else {
-            return;
-        };
-        let found: Vec<Member> = wave
-            .tenants
-            .iter()
-            .map(|name| Member::of(name, tenants, pools))
-            .collect();
-        if let Some(blocked) = found.iter().find_map(|member| member.blocked.clone()) {
-            wave.state = WaveState::Bad;
-            self.view.problem = Some(blocked);
-            return;
-        }
-        wave.figures = together(found.iter().map(|member| &member.figures));
-        if wave.state == WaveState::Applying {
-            if !found.iter().all(|member| member.settled) {
-                return;
-            }
-            wave.state = WaveState::Baking;
-            wave.serving = Some(now);
-        }
-        let before = *self
-            .restarts_before
-            .get_or_insert(wave.figures.restarts.unwrap_or_default());
-        if let Some((code, reason)) = above(&gate, &wave.figures, before) {
-            wave.state = WaveState::Bad;
-            self.view.problem = Some(held(&self.view.id, code.to_owned(), reason));
-            return;
-        }
-        // A tenant that no longer answers makes the wave bad; one that is changed by hand meanwhile only takes longer.
-        let has_baked = wave.serving.is_some_and(|since| now.since(since) >= bake);
-        if has_baked && found.iter().all(|member| member.settled) {
-            wave.state = WaveState::Good;
-            wave.ended = Some(now);
-        }
-    }
-}
-
-/// One tenant or pool of a wave.
-struct Member {
-    settled: bool,
-    blocked: Option<Blocked>,
-    figures: Figures,
-}
-
-impl Member {
-    fn of(
-        name: &str,
-        tenants: &BTreeMap<String, Arc<TenantView>>,
-        pools: &BTreeMap<String, PoolView>,
-    ) -> Self {
-        if let Some(pool) = pools.get(name) {
-            return Self {
-                settled: pool.applied.as_ref().is_some_and(|applied| applied.ready),
-                blocked: pool.blocked.clone(),
-                figures: pool.figures.clone(),
-            };
-        }
-        let Some(tenant) = tenants.get(name) else {
-            // The tenant was removed meanwhile.
-            return Self {
-                settled: true,
-                blocked: None,
-                figures: Figures::default(),
-            };
-        };
-        let is_probed = match (&tenant.serving, &tenant.applied) {
-            (Some(serving), Some(applied)) => serving.commit == applied.commit,
-            _ => false,
-        };
-        let settled = match tenant.state {
-            TenantState::Serving => is_probed,
-            TenantState::Suspended | TenantState::Offboarded => true,
-            TenantState::Committed | TenantState::Applied | TenantState::Blocked => false,
-        };
-        Self {
-            settled,
-            blocked: tenant
-                .blocked
-                .clone()
-                .filter(|_| tenant.state == TenantState::Blocked),
-            figures: tenant.figures.clone(),
-        }
-    }
-}
-
-/// The figures of a wave: the worst of its tenants, and the sum of restarts.
-fn together<'a>(figures: impl Iterator<Item = &'a Figures>) -> Figures {
-    let mut all = Figures::default();
-    let larger = |one: Option<f64>, two: Option<f64>| match (one, two) {
-        (Some(one), Some(two)) => Some(one.max(two)),
-        (one, two) => one.or(two),
-    };
-    let sum = |one: Option<u64>, two: Option<u64>| match (one, two) {
-        (Some(one), Some(two)) => Some(one + two),
-        (one, two) => one.or(two),
-    };
-    for one in figures {
-        all.requests_per_second = larger(all.requests_per_second, one.requests_per_second);
-        all.error_ratio = larger(all.error_ratio, one.error_ratio);
-        all.oldest_message_seconds = larger(all.oldest_message_seconds, one.oldest_message_seconds);
-        all.queue_depth = all.queue_depth.max(one.queue_depth);
-        all.dead_letters = all.dead_letters.max(one.dead_letters);
-        all.restarts = sum(all.restarts, one.restarts);
-        if all.last_error.is_none() {
-            all.last_error.clone_from(&one.last_error);
-        }
-    }
-    all
-}
-
-/// The first figure above its limit.
-fn above(gate: &Gate, figures: &Figures, restarts_before: u64) -> Option<(&'static str, String)> {
-    let restarts = figures
-        .restarts
-        .unwrap_or_default()
-        .saturating_sub(restarts_before);
-    if let Some(ratio) = figures
-        .error_ratio
-        .filter(|ratio| *ratio > gate.max_error_ratio)
-    {
-        let reason = format!(
-            "{:.2}% of requests were answered with 5xx; the limit is {:.2}%",
-            ratio * 100.0,
-            gate.max_error_ratio * 100.0
-        );
-        return Some(("error_ratio", reason));
-    }
-    if let Some(age) = figures
-        .oldest_message_seconds
-        .filter(|age| *age > gate.max_oldest_message_seconds)
-    {
-        let reason = format!(
-            "the oldest message is {age:.0} s old; the limit is {:.0} s",
-            gate.max_oldest_message_seconds
-        );
-        return Some(("oldest_message", reason));
-    }
-    (restarts > gate.max_restarts).then(|| {
-        let reason = format!(
-            "pods restarted {restarts} times; the limit is {}",
-            gate.max_restarts
-        );
-        ("restarts", reason)
-    })
-}
-
-fn held(id: &str, code: String, reason: String) -> Blocked {
-    Blocked {
-        code,
-        reason,
-        remedy: format!(
-            "POST /deployments/{id}/revert gives the tenants their former releases; POST /deployments/{id}/continue begins the \
-             next wave"
-        ),
-        since: None,
-        object: None,
-    }
-}
-
-/// The next step of a deployment; `None` while a wave is applied or watched, and at the end.
-fn next(view: &DeploymentView) -> Option<Step> {
-    if view.state != DeploymentState::Running {
-        return None;
-    }
-    for (at, wave) in view.waves.iter().enumerate() {
-        match wave.state {
-            WaveState::Good | WaveState::Reverted => {}
-            WaveState::Waiting => return Some(Step::Commit(at)),
-            WaveState::Applying | WaveState::Baking => return None,
-            WaveState::Bad => {
-                let problem = view.problem.clone();
-                let problem = problem.unwrap_or_else(|| {
-                    held(&view.id, "bad".to_owned(), "the wave was bad".to_owned())
-                });
-                return Some(Step::Hold(at, problem));
-            }
-        }
-    }
-    Some(Step::Finish)
-}
-
 /// Drives all deployments until it is dropped.
 pub(crate) async fn drive(control: ControlPlane) {
     let mut changes = control.changes();
@@ -635,7 +85,7 @@ impl ControlPlane {
             None => Uuid::now_v7(),
         };
         let id = id.to_string();
-        let known = self.read(|state| state.deployments.by_id.get(&id).cloned());
+        let known = self.read(|state| state.deployments.get(&id));
         if let Some(known) = known {
             if known.plan == plan {
                 return Ok(known.view);
@@ -712,7 +162,7 @@ impl ControlPlane {
     pub async fn revert_deployment(&self, actor: &Actor, id: &str) -> Result<Operation, ApiError> {
         actor.check(Verb::Deploy)?;
         let known = self
-            .read(|state| state.deployments.by_id.get(id).cloned())
+            .read(|state| state.deployments.get(id))
             .ok_or_else(|| unknown(id))?;
         if known.view.state == DeploymentState::Reverted {
             let msg = format!(
@@ -729,7 +179,7 @@ impl ControlPlane {
             let tree = repository
                 .snapshot(&start)
                 .map_err(|error| apply_error(error.into()))?;
-            let found = releases(&tree).map_err(|error| {
+            let found = release_states(&tree).map_err(|error| {
                 ApiError::unavailable(
                     "broken_repository",
                     format!("Unavailable: {error}; revert by hand with `git revert`"),

@@ -69,6 +69,15 @@ def calling_blocks() -> Iterator[tuple[str, str, str]]:
             settings += [line for line in block.splitlines() if SETTING.match(line)]
 
 
+def test_the_first_page_is_short_and_its_pictures_are_small() -> None:
+    page = (REPOSITORY / "README.md").read_text()
+    assert len(page.splitlines()) <= 150
+    pictures = re.findall(r"!\[[^\]]+\]\((docs/images/[^)]+)\)", page)
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert (REPOSITORY / picture).stat().st_size <= 150_000, picture
+
+
 BLOCKS = list(calling_blocks())
 
 

@@ -174,10 +174,16 @@ def test_an_offboarding_wants_the_id_typed_and_ends_when_nothing_answers(page: P
     expect(page.locator("main")).not_to_contain_text("NotFound")
     assert not page.locator("#flow header .sub").inner_text().startswith(",")
 
-    page.get_by_role("link", name="Onboard again…").click()
-    expect(page.get_by_label("Id", exact=True)).to_have_value("tenant-leaves")
-    page.get_by_role("button", name="Onboard tenant-leaves").click()
-    expect(state(page)).to_have_text("serving", timeout=SERVED_WITHIN)
+    change(page, saas, "tenant-leaves", "Delete the data")
+    expect(page.get_by_label("Lift the protection of the data")).to_be_checked()
+    page.get_by_label("Type tenant-leaves to confirm").fill("tenant-leaves")
+    page.get_by_role("button", name="Offboard tenant-leaves").click()
+    expect(state(page)).to_have_text("gone", timeout=SERVED_WITHIN)
+    change(page, saas, "tenant-leaves", "Forget")
+    page.get_by_label("Type tenant-leaves to confirm").fill("tenant-leaves")
+    page.get_by_role("button", name="Forget tenant-leaves").click()
+    expect(state(page)).to_have_text("gone", timeout=SERVED_WITHIN)
+    onboard(page, saas, "tenant-leaves", "basic")
 
 
 def test_a_broken_commit_is_shown_with_file_and_line_and_a_mended_one_ends_that(pages: Any, saas: Saas) -> None:

@@ -13,7 +13,7 @@ use tenantry_service::error::{ApiError, ErrorBody};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::App;
-use super::routes::{Errors, Parameters};
+use super::parameters::{Errors, Parameters};
 use crate::access::{Actor, Verb};
 use crate::model::Event;
 

@@ -392,7 +392,7 @@ fn form(
                         p.hint #tenant-hint { "Lower-case letters, digits and hyphens; begins with a letter; at most 32 characters." }
                     }
                 }
-                @if let Action::Onboard | Action::Move = action { (tiers(fields, tenant)) }
+                @if let Action::Onboard | Action::Move = action { (tiers(fields, tenant.filter(|_| action == Action::Move))) }
                 @if let Action::Onboard | Action::Release = action {
                     div.field {
                         label for="release" { "Release" }

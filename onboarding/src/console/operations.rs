@@ -163,7 +163,7 @@ fn card(operation: &Operation, doing: &[(String, String)], context: &Context) ->
                 }
                 dt { "Id" } dd { code { (operation.id) } }
             }
-            @if let Some(tenant) = &operation.tenant {
+            @if let Some(tenant) = operation.tenant.as_ref().filter(|_| operation.kind != "forget") {
                 p { a.button.main[operation.state.is_end()] href={ "/console/tenants/" (tenant) } { "Open " (tenant) } }
             }
         }

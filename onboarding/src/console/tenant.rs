@@ -475,7 +475,7 @@ impl Data<'_> {
         let actions: &[(Verb, &str, &str, &str)] = match (is_gone, tenant.delete_data) {
             (true, false) => &[(
                 Verb::DeleteData,
-                "offboard",
+                "offboard&delete_data=yes",
                 "Delete the data",
                 "lifts the protection of the data",
             )],
@@ -528,7 +528,7 @@ impl Data<'_> {
         };
         html! {
             header { h2 { "Actions" } span.sub { "each shows its commit first" } }
-            div.body {
+            div.body.stack {
                 ul.actions {
                     @for (verb, action, name, effect) in actions {
                         li {
@@ -541,14 +541,9 @@ impl Data<'_> {
                             }
                         }
                     }
-                    @if is_gone && !tenant.delete_data && context.actor.may(Verb::Onboard) {
-                        li {
-                            a.button href={ "/console/onboard?tenant=" (tenant.id) "&tier=" (tenant.tier) "&release=" (tenant.release.trim_end_matches(".x")) } {
-                                "Onboard again…"
-                            }
-                            span.sub { "the tenant finds its data as it left it" }
-                        }
-                    }
+                }
+                @if is_gone {
+                    p.sub { "The id is free for another owner once the data is deleted and the record is forgotten." }
                 }
             }
         }
