@@ -47,14 +47,13 @@ impl FromRequestParts<App> for Person {
             has_session = session.is_some();
             headers.extend(session.map(|session| (AUTHORIZATION, session)));
         }
-        let actor = app.access.actor(&headers, &context(parts)).await;
-        actor.map_or_else(
-            |error| {
+        match app.access.actor(&headers, &context(parts)).await {
+            Ok(actor) => Ok(Self { actor, has_session }),
+            Err(error) => {
                 let asked = Some(&parts.uri).filter(|_| parts.method == Method::GET);
                 Err(refused(app, &error, asked, has_session))
-            },
-            |actor| Ok(Self { actor, has_session }),
-        )
+            }
+        }
     }
 }
 
