@@ -9,6 +9,7 @@ mod attempt;
 mod outcome;
 mod record;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +20,11 @@ use self::attempt::{Attempt, AttemptError, attempt};
 use self::outcome::Plans;
 pub use self::outcome::{Applied, ApplyOutcome, ApplyResults, ApplyStep, OnStep, RequestError};
 pub use self::record::{Origin, Recorded, request_json};
-use crate::git::{GitError, Oid, Pushed, Repository, on_blocking_thread};
-use crate::plan::Plan;
+use crate::git::{GitError, MirrorLock, Oid, Pushed, Repository, on_blocking_thread};
+use crate::plan::{self, Plan};
 use crate::request::{IdentifiedRequest, RequestId};
+use crate::status::Refused;
+use crate::tree::RepoPath;
 
 /// Default limit of pushes while other writers move the branch. One of eight writers that never pause wins one push in
 /// eight, so about once in 10^11 it loses this many in a row.
@@ -31,6 +34,8 @@ const REPLAN_BASE: Duration = Duration::from_millis(40);
 const REPLAN_MAX: Duration = Duration::from_millis(400);
 /// Limit of searches for a commit after an unanswered push.
 const MAX_SEARCHES: u32 = 4;
+/// Most commits after the applied one that are searched for a refused object.
+const MAX_UNAPPLIED: usize = 1_000;
 const SEARCH_BASE: Duration = Duration::from_millis(250);
 const SEARCH_MAX: Duration = Duration::from_secs(5);
 
@@ -89,12 +94,61 @@ impl ApplyError {
 /// [`ApplyError`]; the note may be on the branch if the push was not answered, and a repeat is harmless.
 pub fn note(repository: &Repository, subject: &str, origin: &Origin) -> Result<Oid, ApplyError> {
     let message = format!("{subject}\n\n{}", origin.lines());
+    let pushed = push(repository, |lock, head| {
+        lock.commit(head, &[], &message).map(Some)
+    });
+    pushed.map(|commit| commit.expect("a note is always a commit"))
+}
+
+/// Takes back what the cluster refuses, and pushes that commit; `None` if the branch has nothing to take back any more. Blocks.
+///
+/// # Errors
+/// [`ApplyError`]; a repeat is harmless.
+pub fn take_back(
+    repository: &Repository,
+    refused: &Refused,
+    origin: &Origin,
+) -> Result<Option<Oid>, ApplyError> {
+    let Some(applied) = Oid::parse(&refused.applied) else {
+        return Ok(None);
+    };
+    push(repository, |lock, head| {
+        let commits = repository.log(head, Some(&applied), MAX_UNAPPLIED)?;
+        let changed: BTreeSet<RepoPath> =
+            commits.into_iter().flat_map(|entry| entry.paths).collect();
+        let changed: Vec<RepoPath> = changed.into_iter().collect();
+        let (now, then) = (repository.snapshot(head)?, repository.snapshot(&applied)?);
+        let plan = match plan::take_back(&now, &then, &changed, refused) {
+            Ok(plan) if !plan.edits.is_empty() => plan,
+            Ok(_) => return Ok(None),
+            Err(error) => {
+                tracing::warn!(object = refused.name, %error, "refused object not taken back");
+                return Ok(None);
+            }
+        };
+        let message = format!(
+            "{}\n\n{}\n\n{}",
+            plan.subject,
+            refused.reason,
+            origin.lines()
+        );
+        lock.commit(head, &plan.edits, &message).map(Some)
+    })
+}
+
+/// Makes a commit on the branch's head and pushes it, again after each push of another writer.
+fn push(
+    repository: &Repository,
+    commit: impl Fn(&mut MirrorLock, &Oid) -> Result<Option<Oid>, GitError>,
+) -> Result<Option<Oid>, ApplyError> {
     for attempt in 0..MAX_ATTEMPTS {
         let mut lock = repository.lock()?;
         let head = lock.fetch()?;
-        let commit = lock.commit(&head, &[], &message)?;
+        let Some(commit) = commit(&mut lock, &head)? else {
+            return Ok(None);
+        };
         if lock.push(&commit, &head)? == Pushed::Accepted {
-            return Ok(commit);
+            return Ok(Some(commit));
         }
         drop(lock);
         let pause = backoff_from_half(attempt, REPLAN_BASE, REPLAN_MAX, fastrand::f64());

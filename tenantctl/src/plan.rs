@@ -14,12 +14,14 @@ mod namespaces;
 mod offboard;
 mod onboard;
 mod switch;
+mod take_back;
 mod template;
 mod transfer;
 
 pub use self::effect::{Effect, Plan};
 pub use self::error::{PlanError, PlanErrorKind};
 pub use self::namespaces::check_namespace;
+pub use self::take_back::take_back;
 use crate::request::Request;
 pub use crate::tree::Edit;
 use crate::tree::Tree;

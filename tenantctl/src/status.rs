@@ -6,6 +6,7 @@
 pub mod blocked;
 mod gather;
 mod model;
+mod refused;
 mod time;
 mod view;
 
@@ -14,6 +15,7 @@ pub use self::model::{
     AppFigures, AppPlace, Applied, Blocked, Desired, Figures, PoolView, ProbedApp, Serving,
     TenantState, TenantView,
 };
+pub use self::refused::Refused;
 pub use self::time::Time;
 pub use self::view::{
     AppliedTenant, ChangeOf, Observed, ProbeResult, Probed, Rollout, pool, tenant,

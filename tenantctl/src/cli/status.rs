@@ -204,6 +204,7 @@ fn read(global: &Global, progress: &Progress) -> Result<Vec<TenantView>, CliErro
         let one = Observed {
             releases: [(release.tenant.clone(), applied)].into(),
             blocked: observed.blocked.clone(),
+            refused: None,
         };
         tenant(release, history.change(&release.tenant), &one, None)
     };
@@ -416,7 +417,7 @@ mod tests {
             "blocked": { "code": "chart_version_not_found", "reason": "no version 9.9", "remedy": "tenantctl deploy",
                 "since": null, "object": null },
             "figures": { "requests_per_second": null, "error_ratio": null, "queue_depth": null, "oldest_message_seconds": null,
-                "dead_letters": null, "restarts": null, "last_error": null } }))
+                "dead_letters": null, "restarts": null, "stored_per_second": null, "apps": {}, "last_error": null } }))
         .expect("a view");
         let text = details(&view);
         assert!(

@@ -86,7 +86,9 @@ impl<'t> Edits<'t> {
         if before.is_none() {
             self.refuse_other_name(&folder)?;
         }
-        let after = change(before.as_deref()).map_err(|error| PlanError::in_file(&list, error))?;
+        let edited = self.files.get(&list).map(|(_, after)| after.clone());
+        let present = edited.unwrap_or_else(|| before.clone());
+        let after = change(present.as_deref()).map_err(|error| PlanError::in_file(&list, error))?;
         if before.is_some() || !after.is_empty() {
             self.write(list, before, after);
         }

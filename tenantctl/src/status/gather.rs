@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::blocked::blocked;
 use super::model::{Blocked, Figures};
+use super::refused::Refused;
 use super::time::Time;
 use super::view::{AppliedTenant, Observed, Rollout};
 use crate::layout::NAMESPACE;
@@ -25,6 +26,7 @@ pub struct Gather {
     /// Commit applied by the Kustomization of tenants, and of pools.
     commits: BTreeMap<&'static str, String>,
     blocked: Option<Blocked>,
+    refused: Option<Refused>,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +81,9 @@ impl Gather {
                 if let Some(commit) = text("/status/lastAppliedRevision").and_then(commit_of) {
                     self.commits.insert(which, commit.to_owned());
                 }
+                if which == TENANTS {
+                    self.refused = Refused::read(object);
+                }
                 self.blocked = self.blocked.take().or_else(|| blocked(object));
             }
             ("GitRepository", FLUX) if name == FLUX => {
@@ -130,6 +135,7 @@ impl Gather {
             releases,
             commits,
             blocked,
+            refused,
         } = self;
         let of = |(name, seen): (String, Seen)| {
             let which = if is_pool(&name) { POOLS } else { TENANTS };
@@ -156,6 +162,7 @@ impl Gather {
         Observed {
             releases: releases.into_iter().map(of).collect(),
             blocked,
+            refused,
         }
     }
 }
@@ -188,7 +195,7 @@ fn restarts(pod: &Value) -> u64 {
 }
 
 /// The commit of a revision: `main@sha1:<commit>`.
-fn commit_of(revision: &str) -> Option<&str> {
+pub(super) fn commit_of(revision: &str) -> Option<&str> {
     revision.rsplit_once(':').map(|(_, commit)| commit)
 }
 

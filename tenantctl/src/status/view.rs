@@ -7,6 +7,7 @@ use super::model::{
     AppPlace, Applied, Blocked, Desired, Figures, PoolView, ProbedApp, Serving, TenantState,
     TenantView,
 };
+use super::refused::Refused;
 use super::time::Time;
 use crate::layout::LABEL_PREFIX;
 use crate::release::Release;
@@ -26,6 +27,8 @@ pub struct Observed {
     pub releases: BTreeMap<String, AppliedTenant>,
     /// What blocks every tenant: a broken commit, a source that cannot be read.
     pub blocked: Option<Blocked>,
+    /// The object of a tenant that the cluster refuses.
+    pub refused: Option<Refused>,
 }
 
 /// What the platform says of one release.

@@ -16,4 +16,5 @@ mod program;
 mod remote;
 mod sample_failures;
 mod speed;
+mod take_back;
 mod worker;
