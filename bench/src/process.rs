@@ -7,11 +7,9 @@ use std::process::{ChildStdout, Command};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use kit::process::{Helper, status_bytes};
+use kit::process::{Helper, cpu_time, status_bytes};
 use tokio::net::TcpStream;
 
-/// Clock ticks per second in /proc (USER_HZ: 100 on every architecture we build for).
-const TICKS_PER_SECOND: f64 = 100.0;
 /// Time limit until a child listens: Node and Python take half a second on a quiet machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
@@ -106,40 +104,21 @@ pub(crate) async fn wait_until_open(address: SocketAddr) -> anyhow::Result<()> {
 }
 
 fn usage(id: u32) -> anyhow::Result<Usage> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    let cpu_s = cpu_seconds(&stat).context("/proc/<pid>/stat has another format")?;
+    let cpu = cpu_time(id).context("/proc/<pid>/stat has another format")?;
     let memory = |name| {
         let bytes = status_bytes(id, name).context("/proc/<pid>/status has another format");
         bytes.map(|bytes| bytes as f64 / MEBIBYTE)
     };
     Ok(Usage {
-        cpu_s,
+        cpu_s: cpu.as_secs_f64(),
         rss_mib: memory("VmRSS")?,
         peak_rss_mib: memory("VmHWM")?,
     })
 }
 
-/// Returns the user and system time of a stat line. The program's name may contain brackets, so the fields begin after the
-/// last bracket.
-fn cpu_seconds(stat: &str) -> Option<f64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let ticks = |index| {
-        let field = fields.split_ascii_whitespace().nth(index)?;
-        field.parse::<f64>().ok()
-    };
-    Some((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cpu_time_is_found_after_any_program_name() {
-        let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20";
-        assert_eq!(cpu_seconds(stat), Some(3.0));
-        assert_eq!(cpu_seconds("nonsense"), None);
-    }
 
     #[test]
     fn a_running_process_has_a_usage() {
