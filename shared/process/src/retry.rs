@@ -80,6 +80,12 @@ pub fn backoff_from_half(attempt: u32, base: Duration, max: Duration, random: f6
     backoff(attempt, base, max, 0.5 + random / 2.0)
 }
 
+/// The error with its causes, in one line: the error of an HTTP client alone says only that a request failed.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ use reqwest::{Client, StatusCode, Url};
 use super::config::KeySetLocation;
 use super::key_cache::{FetchedKeys, KeySource};
 use super::key_set::{parse_pem, parse_set};
+use tenantry_process::retry::with_causes;
 
 /// Time-out of a fetch, below the 5 s within which a request that waits for the fetch is answered.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -175,10 +176,4 @@ fn is_key_id(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-}
-
-/// The error with its causes: the error alone says only that a request failed.
-fn with_causes(error: &reqwest::Error) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
