@@ -26,6 +26,7 @@ import images
 import kinds
 import kubernetes
 import standin_charts
+import tokens
 from api import Api, condition, is_current
 from layout import (
     API_HOST,
@@ -39,6 +40,7 @@ from layout import (
     HOME,
     HOOK_PORT,
     HUB_ADDRESS,
+    ISSUER,
     KEYS,
     KUBECONFIG,
     METADATA_ADDRESS,
@@ -125,6 +127,7 @@ def is_listening(address: str, port: int = 443) -> Callable[[], bool]:
 def start_git() -> None:
     (REPOSITORIES / "tenantry").mkdir(parents=True, exist_ok=True)
     PAGES.mkdir(parents=True, exist_ok=True)
+    tokens.publish_keys(PAGES / ISSUER / "jwks.json")
     for name in ("gitops", "tenantry"):
         repository = REPOSITORIES / "tenantry" / f"{name}.git"
         run("git", "init", "--quiet", "--bare", "--initial-branch=main", repository)
@@ -332,6 +335,18 @@ def make_secrets(api: Api) -> None:
             keys("tenantry"),
             pull_secret("tenantry"),
             secret("tenantry", "tenantctl-git", password=GIT_LOGIN[1]),
+        ],
+        "onboarding-service": lambda: [
+            keys("onboarding-service"),
+            pull_secret("onboarding-service"),
+            secret(
+                *("onboarding-service", "onboarding-service"),
+                GITOPS_PASSWORD=GIT_LOGIN[1],
+                AUTH_ISSUER=tokens.ISSUER_URL,
+                AUTH_AUDIENCE=tokens.AUDIENCE,
+                AUTH_JWKS=f"{tokens.ISSUER_URL}/jwks.json",
+                LOAD_BALANCER_CA=(PKI / "homelab.crt").read_text(),
+            ),
         ],
     }
 

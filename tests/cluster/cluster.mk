@@ -4,7 +4,7 @@ CLUSTER_PROGRAMS ?= target/release
 
 .PHONY: cluster
 cluster: tools ## Start a real Kubernetes with all tiers on it (root; the tools are built once, about 25 minutes)
-	$(if $(filter target/release,$(CLUSTER_PROGRAMS)),cargo build --release $(patsubst %,--package %,producer consumer payments tenantctl localaws))
+	$(if $(filter target/release,$(CLUSTER_PROGRAMS)),cargo build --release $(patsubst %,--package %,producer consumer payments onboarding tenantctl localaws))
 	$(CLUSTER) up --programs $(CLUSTER_PROGRAMS)
 
 .PHONY: cluster-test

@@ -27,7 +27,9 @@ from layout import BIN, HARBOR, PKI, PUSH_LOGIN, ROOT
 from machine import ClusterError
 
 NOBODY = "65532:65532"
-OURS = ("producer", "consumer", "payments", "tenantctl", "localaws")
+OURS = ("producer", "consumer", "payments", "tenantctl", "onboarding", "localaws")
+PROGRAMS = {"onboarding": "onboarding-service"}
+"""Programs that have another name than their image."""
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -50,11 +52,11 @@ def ours(programs: Path, tag: str = "0.0.1") -> list[Image]:
     """The images of docker/images and localaws, of programs that are built already."""
     found = []
     for app in OURS:
-        program = programs / app
+        program = programs / PROGRAMS.get(app, app)
         if not program.exists():
             raise ClusterError(f"{program} is missing: cargo build --release --package {app}")
         files, links = {"/service": program}, {}
-        if app == "tenantctl":
+        if app in ("tenantctl", "onboarding"):
             core = Path(
                 subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip()
             )

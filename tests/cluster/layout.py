@@ -57,13 +57,14 @@ HOOK_PORT = 9292
 HARBOR = "harbor.example.com"
 GIT = "git.example.com"
 API_HOST = "api.example.com"
+ISSUER = "issuer.example.com"
 REGISTRY = f"{HARBOR}/tenantry"
 GITOPS_REPOSITORY = f"https://{GIT}/tenantry/gitops.git"
 SOURCE_REPOSITORY = f"https://{GIT}/tenantry/tenantry.git"
 
 # Hosts of other people's charts and images, which stand-ins answer for here.
 HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io", "public.ecr.aws", "ghcr.io")
-PAGES_NAMES = ("argoproj.github.io", "aws.github.io", "flux-iac.github.io", "kubernetes-sigs.github.io")
+PAGES_NAMES = ("argoproj.github.io", "aws.github.io", "flux-iac.github.io", "kubernetes-sigs.github.io", ISSUER)
 PAGES = HOME / "pages"
 NAMES = {
     HARBOR: HARBOR_ADDRESS,

@@ -24,7 +24,7 @@ import boto3
 from botocore.config import Config
 
 from api import Api, ApiError, Object, condition, is_current
-from layout import API_HOST, GATEWAY_ADDRESS, GIT_LOGIN, GITOPS_REPOSITORY, PKI, RUN
+from layout import API_HOST, GATEWAY_ADDRESS, GIT_LOGIN, GITOPS_REPOSITORY, KUBECONFIG, PKI, RUN, VENV
 from machine import ClusterError, run, wait_for
 
 APPS = ("producer", "consumer", "payments")
@@ -286,6 +286,8 @@ def tenantctl(*arguments: str) -> str:
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "homelab",
         "AWS_SECRET_ACCESS_KEY": "homelab",
+        "KUBECONFIG": str(KUBECONFIG),
+        "PATH": f"{VENV}:{os.environ['PATH']}",
     }
     login = ("--repository", GITOPS_REPOSITORY, "--password-file", str(password))
     done = subprocess.run(

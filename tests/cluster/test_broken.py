@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import saas
 from api import Api, condition
@@ -143,6 +144,54 @@ def test_a_file_that_asks_for_more_rights_is_refused_and_changes_nothing(api: Ap
         180,
         0.3,
     )
+
+
+TEMPLATE = Path("application-plane/production/tier-templates/basic_tenant_template.yaml")
+BAD = {
+    "no-account": ("  serviceAccountName: tenant-reconciler\n", ""),
+    "other-account": ("serviceAccountName: tenant-reconciler", "serviceAccountName: default"),
+    "other-chart": ("chart: helm-tenant-chart", "chart: application-chart"),
+    "other-source": ("kind: HelmRepository", "kind: GitRepository"),
+    "other-target": ("targetNamespace: flux-tenants", "targetNamespace: kube-system"),
+    "other-storage": ("storageNamespace: flux-tenants", "storageNamespace: default"),
+    "kube-config": ("  interval: 10m\n", "  interval: 10m\n  kubeConfig:\n    secretRef:\n      name: other\n"),
+    "secret-values": ("kind: ConfigMap\n      name: cluster-values", "kind: Secret\n      name: registry"),
+    "unknown-field": ("  interval: 10m\n", "  interval: 10m\n  chartVersion: 1\n"),
+    "other-namespace": (
+        "apiVersion: helm",
+        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: gateway\n---\napiVersion: helm",
+    ),
+}
+"""What each of ten files has in the place of the template's text."""
+
+
+def test_ten_bad_files_in_one_commit_hold_up_no_other_tenant(api: Api, checkout: saas.Checkout, note: Any) -> None:
+    good = saas.new_tenant("beside-bad")
+    folder = TENANTS / "basic"
+    files = {}
+
+    def write(root: Path) -> None:
+        template = (root / TEMPLATE).read_text()
+        listing = root / folder / "kustomization.yaml"
+        for kind, (old, new) in {**BAD, good: ("", "")}.items():
+            name = good if kind == good else saas.new_tenant("bad")
+            assert old in template, kind
+            text = template.replace(old, new, 1) if old else template
+            files[name] = folder / f"{name}.yaml"
+            (root / files[name]).write_text(text.replace("tenant-template", name))
+            listing.write_text(f"{listing.read_text().rstrip()}\n- {name}.yaml\n")
+
+    begin = time.monotonic()
+    checkout.commit("ten bad tenants and a good one", write)
+    wait_for("the good tenant's answer", lambda: saas.environment_of(good, "producer"), 300, 0.3)
+    note(f"ten refused files beside a good one: it answers after {time.monotonic() - begin:.1f} s")
+    head = checkout.head()
+    for name, path in files.items():
+        there = checkout.git("ls-tree", "--name-only", head, str(path)).strip()
+        assert bool(there) == (name == good), f"{name}: {there or 'taken back'}"
+    assert "Take back" in checkout.git("log", "--format=%s", "-5", head)
+    assert {name for name in files if saas.release(api, name)} == {good}
+    saas.tenantctl("offboard", good)
 
 
 def test_a_release_without_an_account_has_no_rights(api: Api) -> None:
