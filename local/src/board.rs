@@ -186,6 +186,8 @@ impl Board {
         Observed {
             releases,
             blocked: state.blocked.clone(),
+            // `local` builds each commit as a whole: it refuses no single object.
+            refused: None,
         }
     }
 

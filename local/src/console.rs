@@ -11,7 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use localaws::hosts::AllowedHosts;
 use onboarding::api::Access;
 use onboarding::callback::Callbacks;
-use onboarding::control::{Settings, Timing};
+use onboarding::control::{self, Settings, Timing};
 use onboarding::service::{Assembled, assemble};
 use tenantctl::git::Repository;
 use tenantry_process::aws::AwsSettings;
@@ -68,6 +68,8 @@ impl Console {
             aws: aws.clone(),
             timing: TIMING,
             callbacks: Callbacks::new(Some(CALLBACK_SECRET), true),
+            take_back: false,
+            client: control::client(None).expect("a client without certificates can be built"),
             metrics: metrics.clone(),
         };
         let readiness = Readiness::default();

@@ -1,6 +1,6 @@
 //! The JSON API: routes over [`ControlPlane`], their access control, and their OpenAPI document.
 //!
-//! A request that changes something comes from a program or from a page of this site ([`guard`]), and a body is JSON. A page of
+//! A request that changes something comes from a program or from a page of this site (`guard`), and a body is JSON. A page of
 //! another site can make a browser send neither, so no cookie of ours and no form token is needed. The console's forms are
 //! under the same rule.
 

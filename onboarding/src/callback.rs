@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use reqwest::Url;
-use tenantry_process::retry::backoff_from_half;
+use tenantry_process::retry::{backoff_from_half, with_causes};
 use tenantry_service::error::ApiError;
 use tokio::sync::mpsc;
 
@@ -189,7 +189,7 @@ impl Callbacks {
             .header(SIGNATURE, signature);
         let response = request.body(body.to_owned()).send().await;
         let status = response
-            .map_err(|error| error.without_url().to_string())?
+            .map_err(|error| with_causes(&error.without_url()))?
             .status();
         if status.is_success() {
             Ok(())

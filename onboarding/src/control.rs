@@ -6,6 +6,7 @@
 mod change;
 mod refresh;
 mod state;
+mod take_back;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tenantctl::status::Time;
 use tenantry_process::aws::AwsSettings;
 use tenantry_process::health::Condition;
 use tenantry_process::metrics::Metrics;
+use tenantry_process::retry::with_causes;
 use tenantry_service::error::ApiError;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -55,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) timing: Timing,
     pub(crate) callbacks: Callbacks,
     pub(crate) metrics: Metrics,
+    take_back: bool,
     state: RwLock<State>,
     events: broadcast::Sender<Event>,
     /// Counts the changes of the state.
@@ -92,6 +95,29 @@ pub struct Settings {
     pub timing: Timing,
     pub callbacks: Callbacks,
     pub metrics: Metrics,
+    /// Whether a commit takes back what the cluster refuses.
+    pub take_back: bool,
+    /// As [`client`] makes it.
+    pub client: reqwest::Client,
+}
+
+/// Returns the client that asks the load balancer. It trusts the system's authorities, and those of this PEM text.
+///
+/// # Errors
+/// One sentence: the text has no certificate.
+pub fn client(authorities: Option<&str>) -> Result<reqwest::Client, String> {
+    let mut builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy();
+    if let Some(pem) = authorities {
+        let found = reqwest::Certificate::from_pem_bundle(pem.as_bytes());
+        let found = found.map_err(|error| error.to_string())?;
+        if found.is_empty() {
+            return Err("it has no certificate in PEM".to_owned());
+        }
+        builder = builder.tls_certs_merge(found);
+    }
+    builder.build().map_err(|error| with_causes(&error))
 }
 
 /// Keeps a tenant's figures fresh while it lives, for a page that shows them.
@@ -109,6 +135,8 @@ impl ControlPlane {
             timing,
             callbacks,
             metrics,
+            take_back,
+            client,
         } = settings;
         metrics.describe_gauge("operations_open", "Operations that have not ended");
         metrics.describe_gauge("tenants", "Tenants, by state");
@@ -117,12 +145,11 @@ impl ControlPlane {
             "refresh_failures_total",
             "Failed reads of a source, by source",
         );
+        metrics.describe_counter(
+            "taken_back_total",
+            "Commits that take back what the cluster refuses",
+        );
         metrics.describe_histogram("refresh_seconds", "Time to read all sources once");
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .expect("a client without files or variables can be built");
         Self(Arc::new(Inner {
             queues: Queues::new(&aws, client.clone()),
             client,
@@ -131,6 +158,7 @@ impl ControlPlane {
             timing,
             callbacks,
             metrics,
+            take_back,
             state: RwLock::default(),
             events: broadcast::channel(EVENTS).0,
             changes: watch::Sender::new(0),

@@ -10,6 +10,8 @@ use std::time::Duration;
 use crate::history::Commit;
 use crate::model::{Blocked, Operation, OperationState, TenantState, TenantView, Time, Times};
 
+/// Time after which an applied change is expected to be answered.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// Operations kept; an older one is read from Git when it is asked for.
 const MAX_OPERATIONS: usize = 2_000;
 /// States that an operation may pass from its commit to its end.
@@ -180,12 +182,56 @@ impl Tracked {
             return;
         }
         if progress.contains(&Progress::Applied) {
+            self.wait_for_answer(actual);
             return;
         }
         let is_gone = !progress.is_empty() && progress.iter().all(|one| *one == Progress::Gone);
         (operation.state, operation.problem) = end_of(&operation.kind, is_gone);
         operation.times.ended = Some(actual.now);
     }
+}
+
+impl Tracked {
+    /// Says what the load balancer answers, once that takes long.
+    fn wait_for_answer(&mut self, actual: &ActualState<'_>) {
+        let operation = &mut self.operation;
+        let waited = operation.times.applied.map(|since| actual.now.since(since));
+        let Some(waited) = waited.filter(|waited| *waited >= ANSWERS_WITHIN) else {
+            return;
+        };
+        let tenants = operation
+            .tenants
+            .iter()
+            .filter_map(|id| actual.tenants.get(id));
+        let reason = tenants.filter_map(|tenant| unanswered(tenant)).next();
+        let reason = reason.unwrap_or_else(|| {
+            "it has not been asked through the load balancer; set LOAD_BALANCER_URL".to_owned()
+        });
+        operation.problem = Some(Blocked {
+            code: "not_answering".to_owned(),
+            reason: format!("applied, but not as it should be through the load balancer: {reason}"),
+            remedy: "look at the tenant's routes and pods (`kubectl get httproutes,ingresses,pods -A -l tenantry/tenant=ID`), \
+                     and whether the control plane reaches LOAD_BALANCER_URL and trusts its certificate"
+                .to_owned(),
+            since: operation.times.applied,
+            object: None,
+        });
+        if waited >= actual.fail_after {
+            operation.state = OperationState::Failed;
+            operation.times.ended = Some(actual.now);
+        }
+    }
+}
+
+/// What the probe found wrong, by app.
+fn unanswered(tenant: &TenantView) -> Option<String> {
+    let apps = &tenant.serving.as_ref()?.apps;
+    let wrong = apps.iter().filter_map(|(app, found)| {
+        let error = found.error.as_ref()?;
+        Some(format!("{app}: {error}"))
+    });
+    let wrong: Vec<String> = wrong.collect();
+    (!wrong.is_empty()).then(|| wrong.join("; "))
 }
 
 /// The end of an operation whose tenants have reached the desired state.

@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde::Deserialize;
 use tenantctl::status::{Probed, ProbedApp, Time};
+use tenantry_process::retry::with_causes;
 use tenantry_tenancy::tenant::TENANT_HEADER;
 
 use crate::model::TenantView;
@@ -136,8 +137,8 @@ fn compared(answer: Result<(u16, Option<String>), String>, routed: bool) -> Prob
             let error = format!("the load balancer answers {status}, although there is no route");
             (Some(status), environment, Some(error))
         }
-        Err(reason) if routed => (None, None, Some(reason)),
-        Err(_) => (None, None, None),
+        // Without an answer nobody knows whether the tenant has gone.
+        Err(reason) => (None, None, Some(reason)),
     };
     ProbedApp {
         status,
@@ -153,7 +154,7 @@ async fn app_of(
     app: &str,
 ) -> Result<(u16, Option<String>), String> {
     let failed = |error: reqwest::Error| {
-        let error = error.without_url();
+        let error = with_causes(&error.without_url());
         format!("the load balancer does not answer for {app}: {error}")
     };
     let request = client
@@ -188,6 +189,12 @@ mod tests {
         assert_eq!(compared(Ok((404, None)), false).error, None);
         assert!(compared(Ok((404, None)), true).error.is_some());
         assert_eq!(compared(Ok((401, None)), true).error, None);
-        assert!(compared(Err("no answer".to_owned()), true).error.is_some());
+        for routed in [true, false] {
+            assert!(
+                compared(Err("no answer".to_owned()), routed)
+                    .error
+                    .is_some()
+            );
+        }
     }
 }

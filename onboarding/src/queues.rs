@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tenantctl::status::Time;
 use tenantry_process::arn::QueueArn;
 use tenantry_process::aws::AwsSettings;
-use tenantry_process::retry::classify;
+use tenantry_process::retry::{classify, with_causes};
 use tenantry_queue::receiver::SourceQueue;
 use tenantry_service::error::ApiError;
 
@@ -248,7 +248,7 @@ impl Queues {
             return Ok(None);
         };
         let url = format!("{endpoint}/_localaws/messages/{queue}/{limit}");
-        let failed = |error: reqwest::Error| error.without_url().to_string();
+        let failed = |error: reqwest::Error| with_causes(&error.without_url());
         let request = self.client.get(url).timeout(TIMEOUT);
         let response = request.send().await.map_err(failed)?;
         if response.status() != 200 {

@@ -1,7 +1,7 @@
 //! Deployments with gates: wave by wave, each watched for its bake time before the next begins.
 //!
 //! The history is the journal: the start, each wave and each decision is a commit with a `Deployment:` trailer. So a restart
-//! goes on where the process ended, and a bad wave stays held. `journal` says which step is next, purely; [`drive`] takes it.
+//! continues where the process ended, and a bad wave stays held. `journal` is pure and names the next step; `drive` takes it.
 //! A figure that the platform does not know is not compared.
 
 mod journal;
@@ -32,7 +32,7 @@ use crate::model::{DeploymentState, DeploymentView, Operation, WaveState};
 pub const MAX_WAVES: usize = 20;
 /// Longest bake time: a day.
 pub const MAX_BAKE_SECONDS: u64 = 86_400;
-/// Pause between two checks of open deployments.
+/// Pause between two looks at open deployments.
 const TICK: Duration = Duration::from_millis(500);
 /// Pause after a failed commit.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -249,7 +249,7 @@ impl ControlPlane {
                             .await
                     }
                     Err(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => Err(error),
-                    // Since the start, each tenant of the wave was put on hold or removed.
+                    // Its tenants all are on hold, or have left, since the start.
                     Err(error) if error.code() == "held" => {
                         let subject = format!(
                             "Wave {} of deployment {id}: every tenant is on hold",
@@ -302,7 +302,7 @@ impl ControlPlane {
         }
     }
 
-    /// Commits an entry of a deployment's journal, and applies it.
+    /// Commits a note of a deployment, and reads it.
     async fn journal(
         &self,
         subject: &str,

@@ -25,7 +25,7 @@ use crate::NAME;
 use crate::api::{self, Access, App, RoleConfig};
 use crate::callback::Callbacks;
 use crate::console;
-use crate::control::{ControlPlane, Settings, Timing};
+use crate::control::{self, ControlPlane, Settings, Timing};
 use crate::platform::kubernetes::Kubernetes;
 
 /// Time limit of one call of git: no client waits longer for a change.
@@ -106,6 +106,10 @@ pub struct Config {
     #[arg(long, env, value_name = "KUBERNETES_PROXY_URL")]
     pub kubernetes_proxy_url: Option<String>,
 
+    /// Certificates of a private authority that signs the load balancer's certificate, in PEM
+    #[arg(long, env, hide_env_values = true, value_name = "LOAD_BALANCER_CA")]
+    pub load_balancer_ca: Option<String>,
+
     /// URL of a Prometheus that scrapes the tenants' services, for figures and gates
     #[arg(long, env, value_name = "PROMETHEUS_URL")]
     pub prometheus_url: Option<String>,
@@ -117,6 +121,10 @@ pub struct Config {
     /// Seconds after which an operation fails that something blocks
     #[arg(long, env, value_name = "FAIL_AFTER_SECONDS", default_value = "900", value_parser = seconds(1, 86_400))]
     pub fail_after_seconds: Duration,
+
+    /// Take back, by a commit, a tenant's object that the cluster refuses, so that it holds up no other tenant
+    #[arg(long, env, value_name = "TAKE_BACK", default_value_t = true, action = clap::ArgAction::Set)]
+    pub take_back: bool,
 
     /// File with the secret that signs callbacks; without it, no callback URL is accepted
     #[arg(long, env, value_name = "CALLBACK_SECRET_FILE")]
@@ -218,6 +226,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         None => Kubernetes::in_cluster(load_balancer, prometheus),
     };
     let platform = platform.map_err(RunError::Settings)?;
+    let client = control::client(config.load_balancer_ca.as_deref());
+    let client = client
+        .map_err(|error| RunError::Settings(format!("LOAD_BALANCER_CA is not valid: {error}")))?;
     let settings = Settings {
         repository,
         platform: Arc::new(platform),
@@ -231,6 +242,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         },
         callbacks: Callbacks::new(secret.as_deref(), config.callback_private),
         metrics: metrics.clone(),
+        take_back: config.take_back,
+        client,
     };
     let authenticator = match &access {
         Access::Tokens(authenticator, _) => authenticator.clone(),

@@ -10,6 +10,7 @@ use maud::{Markup, html};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
+use tenantry_process::retry::with_causes;
 use tenantry_service::error::ApiError;
 use uuid::Uuid;
 
@@ -123,7 +124,10 @@ impl Attempt {
                 (summary, status.is_success(), readable(&body))
             }
             Err(error) => (
-                format!("no answer from the load balancer: {}", error.without_url()),
+                format!(
+                    "no answer from the load balancer: {}",
+                    with_causes(&error.without_url())
+                ),
                 false,
                 String::new(),
             ),

@@ -46,7 +46,7 @@ pub(super) struct Branch {
 /// Last results of the platform and of the probe.
 #[derive(Default)]
 pub(super) struct Sources {
-    observed: Observed,
+    pub(super) observed: Observed,
     probed: HashMap<String, Probed>,
     /// The same in all tenants of a pool.
     answers: Shared<BTreeMap<String, ProbedApp>>,
@@ -68,7 +68,7 @@ impl Sources {
     }
 }
 
-/// What a fetch found.
+/// Result of a fetch.
 struct Fetched {
     head: Oid,
     /// `None` if the head is the known one.
@@ -131,6 +131,9 @@ impl ControlPlane {
             Ok(observed) => {
                 self.0.sources.lock().observed = observed;
                 self.source(PLATFORM, Ok(self.0.platform.name().to_owned()));
+                if self.0.take_back {
+                    self.take_back_refused().await;
+                }
             }
             Err(reason) => {
                 well = false;
@@ -354,6 +357,7 @@ impl ControlPlane {
                 let one = Observed {
                     releases: [(name.clone(), applied)].into(),
                     blocked: blocked.cloned(),
+                    refused: None,
                 };
                 let change = change.map(|(_, change)| change);
                 if matches!(name.parse::<Environment>(), Ok(Environment::Pool(_))) {

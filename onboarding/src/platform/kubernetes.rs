@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use tenantctl::status::Gather;
 
 use super::{Observed, Platform};
+use tenantry_process::retry::with_causes;
 
 /// Objects of one page.
 const PAGE: u32 = 50;
@@ -253,7 +254,7 @@ impl Kubernetes {
                 request = request.bearer_auth(token.trim());
             }
             let answer = request.send().await;
-            let answer = answer.map_err(|error| failed(error.without_url().to_string()))?;
+            let answer = answer.map_err(|error| failed(with_causes(&error.without_url())))?;
             match answer.status().as_u16() {
                 200 => {}
                 // The cluster does not have the kind, for example no Terraform controller.
@@ -261,7 +262,7 @@ impl Kubernetes {
                 status => return Err(failed(format!("the server answers {status}"))),
             }
             let body = answer.bytes().await;
-            let body = body.map_err(|error| failed(error.without_url().to_string()))?;
+            let body = body.map_err(|error| failed(with_causes(&error.without_url())))?;
             let List { metadata, items } =
                 serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
             for item in items {
@@ -286,7 +287,7 @@ async fn ask(
     prometheus: &str,
     query: &str,
 ) -> Result<BTreeMap<String, f64>, String> {
-    let failed = |error: reqwest::Error| error.without_url().to_string();
+    let failed = |error: reqwest::Error| with_causes(&error.without_url());
     let encoded: String = form(query);
     let url = format!("{prometheus}/api/v1/query?query={encoded}");
     let response = client.get(url).send().await.map_err(failed)?;

@@ -229,65 +229,54 @@ async fn list(
         value("continue").unwrap_or(0),
         value("limit").unwrap_or(500),
     );
-    let items = items(kind, &shared.bare);
+    let names = names(kind, &shared.bare);
     let after = first + limit;
-    let next = if after < items.len() {
+    let next = if after < names.len() {
         after.to_string()
     } else {
         String::new()
     };
-    let items: Vec<Value> = items.into_iter().skip(first).take(limit).collect();
+    let page = names.iter().skip(first).take(limit);
+    let items: Vec<Value> = page.map(|name| object(kind, name, &shared.bare)).collect();
     Json(json!({ "metadata": { "continue": next }, "items": items }))
 }
 
-fn items(kind: &str, bare: &Path) -> Vec<Value> {
-    let named = |namespace: &str, name: &str, status: Value| {
-        // What the API server adds to every object, about as much as of a real one.
-        let managed: Value = (0..30)
-            .map(|field| (format!("f:field-{field}"), json!({ "f:x": {} })))
-            .collect();
-        json!({
-            "metadata": { "name": name, "namespace": namespace, "generation": 1,
-                "managedFields": [{ "manager": "helm-controller", "fieldsV1": managed }] },
-            "status": status,
-        })
-    };
-    let ready = json!({ "type": "Ready", "status": "True", "reason": "Done", "lastTransitionTime": "2026-01-31T12:00:00Z" });
-    let releases = || {
-        let ids = tenants(bare).into_iter().map(|tenant| tenant.id);
-        ids.chain([POOL.to_owned()]).collect::<Vec<String>>()
-    };
-    let is_ready = || json!({ "observedGeneration": 1, "conditions": [ready] });
+/// The names of all objects of a kind.
+fn names(kind: &str, bare: &Path) -> Vec<String> {
     match kind {
-        "kustomizations" => {
-            let head = git(bare, &["rev-parse", "main"]);
-            let applied = format!("main@sha1:{}", head.trim());
-            ["tenants", "pooled-envs"]
-                .map(|name| {
-                    named(
-                        "flux-system",
-                        name,
-                        json!({ "lastAppliedRevision": applied, "conditions": [ready] }),
-                    )
-                })
-                .into()
+        "kustomizations" => ["tenants", "pooled-envs"].map(str::to_owned).into(),
+        "helmreleases" | "helmcharts" | "terraforms" => {
+            let ids = tenants(bare).into_iter().map(|tenant| tenant.id);
+            ids.chain([POOL.to_owned()]).collect()
         }
-        "helmreleases" => releases()
-            .iter()
-            .map(|name| {
-                let mut status = is_ready();
-                status["history"] = json!([{ "chartVersion": "0.0.2", "name": name }]);
-                named("flux-tenants", name, status)
-            })
-            .collect(),
-        "helmcharts" => releases()
-            .iter()
-            .map(|name| named("flux-system", &format!("flux-tenants-{name}"), is_ready()))
-            .collect(),
-        "terraforms" => releases()
-            .iter()
-            .map(|name| named("flux-tenants", name, is_ready()))
-            .collect(),
         _ => Vec::new(),
     }
+}
+
+/// An object that is as the newest commit has it.
+fn object(kind: &str, name: &str, bare: &Path) -> Value {
+    let ready = json!({ "type": "Ready", "status": "True", "reason": "Done", "lastTransitionTime": "2026-01-31T12:00:00Z" });
+    let mut status = json!({ "observedGeneration": 1, "conditions": [ready] });
+    let (namespace, name) = match kind {
+        "kustomizations" => {
+            let head = git(bare, &["rev-parse", "main"]);
+            status["lastAppliedRevision"] = json!(format!("main@sha1:{}", head.trim()));
+            ("flux-system", name.to_owned())
+        }
+        "helmreleases" => {
+            status["history"] = json!([{ "chartVersion": "0.0.2", "name": name }]);
+            ("flux-tenants", name.to_owned())
+        }
+        "helmcharts" => ("flux-system", format!("flux-tenants-{name}")),
+        _ => ("flux-tenants", name.to_owned()),
+    };
+    // What the API server adds to every object, about as much as of a real one.
+    let managed: Value = (0..30)
+        .map(|field| (format!("f:field-{field}"), json!({ "f:x": {} })))
+        .collect();
+    json!({
+        "metadata": { "name": name, "namespace": namespace, "generation": 1,
+            "managedFields": [{ "manager": "helm-controller", "fieldsV1": managed }] },
+        "status": status,
+    })
 }
