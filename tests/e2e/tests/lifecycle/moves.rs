@@ -609,11 +609,7 @@ async fn payments_move_with_their_keys_and_refunds_and_are_never_doubled_or_lost
             items.iter().filter(is).collect::<Vec<_>>()
         };
         assert_eq!(of_kind("charge#").len(), charged.len(), "each charge once");
-        assert!(
-            of_kind("charge#")
-                .iter()
-                .all(|item| item["refunded"] == "40")
-        );
+        assert!(of_kind("charge#").iter().all(|item| item["refunded"] == 40));
         assert_eq!(of_kind("refund#").len(), charged.len(), "each refund once");
         assert_eq!(of_kind("key#").len(), 2 * charged.len(), "each key once");
         // One event of each charge and refund, in the present table.
