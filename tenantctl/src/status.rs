@@ -1,6 +1,6 @@
 //! The state of tenants: desired by Git, applied by the platform, serving as probed, and what blocks.
 //!
-//! One model serves `tenantctl status`, the control plane's API and its pages. [`view`] combines the three sources and is pure.
+//! One model serves `tenantctl status`, the control plane's API and its pages. `view` combines the three sources and is pure.
 //! [`blocked`] turns conditions of Kubernetes objects into a reason and the command that mends it. Nothing here opens a socket.
 
 pub mod blocked;
