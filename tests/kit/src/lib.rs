@@ -7,6 +7,7 @@
 
 pub mod aws;
 pub mod endpoint;
+pub mod git;
 pub mod http;
 pub mod load;
 pub mod local;

@@ -1,9 +1,10 @@
 //! Commits that are not valid, and a repository that is lost.
 
+use kit::git::{git, replace};
 use kit::wait::{PATIENCE, until};
 use serde_json::json;
 
-use crate::{Installation, TENANTS, replace};
+use crate::{Installation, TENANTS};
 
 #[tokio::test]
 async fn a_broken_commit_is_shown_with_file_and_line_until_it_is_mended() {
@@ -29,7 +30,7 @@ async fn a_broken_commit_is_shown_with_file_and_line_until_it_is_mended() {
     // The others are served.
     installation.in_state("tenant-2", "serving").await;
     assert!(installation.push(|clone| {
-        crate::git(clone, &["checkout", "--quiet", "HEAD~1", "--", "."]);
+        git(clone, &["checkout", "--quiet", "HEAD~1", "--", "."]);
     }));
     installation.in_state("tenant-1", "serving").await;
 }

@@ -8,9 +8,9 @@ mod many;
 mod operations;
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
+use kit::git::git;
 use kit::http::{Answer, Request};
 use kit::local::{ANYWHERE, Local, command};
 use kit::process::{Process, binary, command_with_clean_env};
@@ -139,7 +139,8 @@ impl Installation {
             clone.path(),
             &["commit", "--quiet", "--allow-empty", "--message", "By hand"],
         );
-        let push = git_command(clone.path(), &["push", "--quiet", "origin", "HEAD:main"]).output();
+        let push =
+            kit::git::command(clone.path(), &["push", "--quiet", "origin", "HEAD:main"]).output();
         push.expect("git starts").status.success()
     }
 
@@ -167,37 +168,6 @@ impl Installation {
             .filter(|text| !text.is_empty())
             .collect()
     }
-}
-
-fn replace(file: &Path, from: &str, to: &str) {
-    let text = std::fs::read_to_string(file).expect("the file is there");
-    assert!(
-        text.contains(from),
-        "{} has {from:?}:\n{text}",
-        file.display()
-    );
-    std::fs::write(file, text.replacen(from, to, 1)).expect("the file is ours");
-}
-
-fn git_command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = command_with_clean_env("git");
-    command.current_dir(folder).args(arguments).envs([
-        ("GIT_CONFIG_GLOBAL", "/dev/null"),
-        ("GIT_CONFIG_NOSYSTEM", "1"),
-        ("GIT_AUTHOR_NAME", "Operator"),
-        ("GIT_AUTHOR_EMAIL", "operator@example.com"),
-        ("GIT_COMMITTER_NAME", "Operator"),
-        ("GIT_COMMITTER_EMAIL", "operator@example.com"),
-    ]);
-    command
-}
-
-fn git(folder: &Path, arguments: &[&str]) -> String {
-    let mut command = git_command(folder, arguments);
-    let output = command.output().expect("git starts");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {error}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Longest wait for the end of an operation: a move copies data, and waits until no process knows the former home.

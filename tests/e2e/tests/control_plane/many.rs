@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use kit::git::git;
 use kit::wait::until;
 
-use crate::{Installation, TENANTS, git};
+use crate::{Installation, TENANTS};
 
 const MANY: usize = 1_000;
 /// Time limit of a list in a debug build on a busy machine: many times the usual.

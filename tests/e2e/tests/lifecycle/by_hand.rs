@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::Path;
 
+use kit::git::{git, replace};
 use kit::http::Request;
 use kit::local::{ANYWHERE, Local, command};
 use kit::process::{Exit, Process};
 use kit::wait::{PATIENCE, until};
 use serde_json::json;
 
-use crate::{Installation, TENANTS, replace};
+use crate::{Installation, TENANTS};
 
 #[tokio::test]
 async fn a_file_changed_by_hand_is_applied() {
@@ -42,7 +43,7 @@ async fn a_broken_commit_is_reported_and_the_last_good_state_survives_a_restart(
     installation.answers("tenant-2", ["pool-1"; 3]).await;
 
     installation.push(|clone| {
-        crate::git(clone, &["checkout", "--quiet", "HEAD~1", "--", "."]);
+        git(clone, &["checkout", "--quiet", "HEAD~1", "--", "."]);
         own_producer(clone);
     });
     installation
@@ -90,7 +91,7 @@ async fn a_commit_revoked_before_it_could_be_applied_leaves_no_tenant_half_chang
     })
     .await;
     installation.push(|clone| {
-        crate::git(clone, &["revert", "--no-edit", "--no-commit", "HEAD"]);
+        git(clone, &["revert", "--no-edit", "--no-commit", "HEAD"]);
     });
     installation.local.controls().inject(json!([])).await;
     installation.answers("blocked", ["blocked"; 3]).await;

@@ -8,8 +8,8 @@ mod moves;
 mod new_owner;
 
 use std::path::Path;
-use std::process::Command;
 
+use kit::git::{git, run};
 use kit::http::Request;
 use kit::local::{ANYWHERE, Local, command};
 use kit::process::{Process, binary, command_with_clean_env};
@@ -207,35 +207,4 @@ impl Installation {
             .args(arguments);
         run(command);
     }
-}
-
-/// Replaces text in a file, which must contain it.
-fn replace(file: &Path, from: &str, to: &str) {
-    let text = std::fs::read_to_string(file).expect("the file is there");
-    assert!(
-        text.contains(from),
-        "{} has {from:?}:\n{text}",
-        file.display()
-    );
-    std::fs::write(file, text.replacen(from, to, 1)).expect("the file is ours");
-}
-
-fn git(folder: &Path, arguments: &[&str]) -> String {
-    let mut command = command_with_clean_env("git");
-    command.current_dir(folder).args(arguments).envs([
-        ("GIT_CONFIG_GLOBAL", "/dev/null"),
-        ("GIT_CONFIG_NOSYSTEM", "1"),
-        ("GIT_AUTHOR_NAME", "Operator"),
-        ("GIT_AUTHOR_EMAIL", "operator@example.com"),
-        ("GIT_COMMITTER_NAME", "Operator"),
-        ("GIT_COMMITTER_EMAIL", "operator@example.com"),
-    ]);
-    run(command)
-}
-
-fn run(mut command: Command) -> String {
-    let output = command.output().expect("the program starts");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {error}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -11,7 +11,8 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, extract};
-use kit::process::{command_with_clean_env, repository};
+use kit::git::git;
+use kit::process::repository;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -131,22 +132,6 @@ fn seed(folder: &Path, more: usize) {
         folder,
         &["clone", "--quiet", "--bare", "work", "gitops.git"],
     );
-}
-
-fn git(folder: &Path, arguments: &[&str]) -> String {
-    let mut command = command_with_clean_env("git");
-    command.current_dir(folder).args(arguments).envs([
-        ("GIT_CONFIG_GLOBAL", "/dev/null"),
-        ("GIT_CONFIG_NOSYSTEM", "1"),
-        ("GIT_AUTHOR_NAME", "Operator"),
-        ("GIT_AUTHOR_EMAIL", "operator@example.com"),
-        ("GIT_COMMITTER_NAME", "Operator"),
-        ("GIT_COMMITTER_EMAIL", "operator@example.com"),
-    ]);
-    let output = command.output().expect("git starts");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {error}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The tenants of the newest commit.
