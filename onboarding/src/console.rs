@@ -9,7 +9,7 @@
 //! | `page`, `frame`, `parts` | the addresses; the document around every page; states, times, numbers |
 //! | `session` | signing in with a token |
 //! | `live`, `assets` | the live stream; style sheet and scripts |
-//! | `tenants`, `tenant`, `flow`, `requests`, `change` | tenants: table, page, picture, requests to try, changes with their preview |
+//! | `tenants`, `tenant`, `flow`, `latest`, `requests`, `change` | tenants: table, page, picture, latest messages and charges, requests to try, changes with their preview |
 //! | `answers`, `commits` | answers of tried requests; a commit, and the review of the newest |
 //! | `pools`, `deployments`, `operations`, `activity`, `health` | a page each |
 
@@ -22,6 +22,7 @@ mod deployments;
 mod flow;
 mod frame;
 mod health;
+mod latest;
 mod live;
 mod operations;
 mod page;
@@ -52,9 +53,9 @@ use tokio::sync::Semaphore;
 use self::answers::Answers;
 use self::commits::Review;
 use self::frame::{Part, Section, View, document};
+use self::latest::Latest;
 use self::page::{Context, Page};
 use self::session::Person;
-use self::tenant::Latest;
 use crate::api::App;
 use crate::control::{ControlPlane, now};
 use crate::model::{Activity, TenantView};

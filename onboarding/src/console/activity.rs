@@ -7,7 +7,7 @@ use tenantry_service::error::ApiError;
 
 use super::frame::{Part, Section, View, query_value};
 use super::page::Context;
-use super::parts::{commit, diff, releases, time};
+use super::parts::{columns, commit, diff, releases, time};
 use super::{Console, commits};
 use crate::model::Activity;
 
@@ -72,13 +72,7 @@ pub(super) fn table(activity: &[Activity], context: &Context) -> Markup {
             p.empty { "No commit." }
         } @else {
             table.cards role="table" {
-                thead role="rowgroup" { tr role="row" {
-                    th scope="col" role="columnheader" { "Time" }
-                    th scope="col" role="columnheader" { "Change" }
-                    th scope="col" role="columnheader" { "By" }
-                    th scope="col" role="columnheader" { "Tenants" }
-                    th scope="col" role="columnheader" { "Commit" }
-                } }
+                (columns(&["Time", "Change", "By", "Tenants", "Commit"], &[]))
                 tbody role="rowgroup" {
                     @for entry in activity {
                         tr role="row" id={ "a-" (entry.commit) } {

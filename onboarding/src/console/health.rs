@@ -5,7 +5,7 @@ use maud::html;
 
 use super::frame::{Part, Section, View};
 use super::page::Context;
-use super::parts::{Tone, badge, commit, maybe_time, none, time};
+use super::parts::{Tone, badge, columns, commit, maybe_time, none, time};
 use crate::model::Health;
 
 pub(super) fn view(health: &Health, context: &Context) -> View {
@@ -17,12 +17,7 @@ pub(super) fn view(health: &Health, context: &Context) -> View {
     };
     let parts = html! {
         table.cards role="table" {
-            thead role="rowgroup" { tr role="row" {
-                th scope="col" role="columnheader" { "Part" }
-                th scope="col" role="columnheader" { "State" }
-                th scope="col" role="columnheader" { "Detail" }
-                th scope="col" role="columnheader" { "Last worked" }
-            } }
+            (columns(&["Part", "State", "Detail", "Last worked"], &[]))
             tbody role="rowgroup" {
                 @for part in &health.parts {
                     tr role="row" {

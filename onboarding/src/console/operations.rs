@@ -7,7 +7,9 @@ use tenantry_service::error::ApiError;
 use super::Console;
 use super::frame::{Part, Section, View};
 use super::page::Context;
-use super::parts::{Tone, blocked, commit, icon, maybe_time, operation_badge, releases, time};
+use super::parts::{
+    Tone, blocked, columns, commit, icon, maybe_time, operation_badge, releases, time,
+};
 use crate::model::{Operation, OperationState, Time};
 
 /// Operations on the page.
@@ -36,15 +38,7 @@ fn table(operations: &[Operation], context: &Context) -> Markup {
             p.empty { "None since this process started. " a href="/console/activity" { "Activity" } " has every commit." }
         } @else {
             table.cards role="table" {
-                thead role="rowgroup" { tr role="row" {
-                    th scope="col" role="columnheader" { "Operation" }
-                    th scope="col" role="columnheader" { "State" }
-                    th scope="col" role="columnheader" { "Tenants" }
-                    th scope="col" role="columnheader" { "By" }
-                    th scope="col" role="columnheader" { "Accepted" }
-                    th scope="col" role="columnheader" { "Ended" }
-                    th scope="col" role="columnheader" { "Commit" }
-                } }
+                (columns(&["Operation", "State", "Tenants", "By", "Accepted", "Ended", "Commit"], &[]))
                 tbody role="rowgroup" {
                     @for operation in operations {
                         tr role="row" id={ "op-" (operation.id) } {

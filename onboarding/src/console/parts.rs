@@ -285,6 +285,17 @@ pub(super) fn diff(text: &str) -> Markup {
     }
 }
 
+/// The head of a table. `numbers` are the columns with figures.
+pub(super) fn columns(names: &[&str], numbers: &[&str]) -> Markup {
+    html! {
+        thead role="rowgroup" { tr role="row" {
+            @for name in names {
+                th class=[numbers.contains(name).then_some("number")] scope="col" role="columnheader" { (name) }
+            }
+        } }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -157,7 +157,7 @@ fn forget(response: &mut Response) {
     response.headers_mut().insert(SET_COOKIE, ended);
 }
 
-/// Shows the form, to whoever asks.
+/// Shows the form to sign in. It needs no token.
 pub(super) async fn form(State(app): State<App>, parts: Parts) -> Response {
     if app.access.is_loopback() {
         return Redirect::to("/console/tenants").into_response();

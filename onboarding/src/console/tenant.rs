@@ -6,17 +6,16 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
-use serde_json::Value;
 use tenantry_service::error::ApiError;
 use uuid::Uuid;
 
 use super::flow::Flow;
 use super::frame::{Part, Section, View};
+use super::latest::Latest;
 use super::page::Context;
 use super::parts::{
-    Tone, age, blocked, commit, count, icon, maybe, none, percent, tenant_badge, time,
+    Tone, age, blocked, columns, commit, count, icon, maybe, percent, tenant_badge, time,
 };
-use super::requests::Unlisted;
 use super::session::Person;
 use super::tenants::environment_tag;
 use super::{Console, activity, requests};
@@ -28,9 +27,6 @@ use crate::model::{Activity, PeekedMessage, QueueView, TenantState, TenantView, 
 const HISTORY: usize = 8;
 /// Messages that a peek shows.
 const PEEKED: usize = 10;
-/// Latest messages, and latest charges.
-const LATEST: usize = 5;
-
 /// The query: what the page shows beside the tenant.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -53,29 +49,6 @@ enum Peek {
 #[serde(rename_all = "snake_case")]
 enum Done {
     Redrive,
-}
-
-/// The latest messages and charges, as the tenant's own services list them.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Latest {
-    messages: Result<Vec<Value>, Unlisted>,
-    charges: Result<Vec<Value>, Unlisted>,
-}
-
-impl Latest {
-    pub(super) async fn read(console: &Console, tenant: &str) -> Self {
-        let list = async |path: String, field: &str| {
-            let mut listing = requests::listing(console, tenant, &path).await?;
-            match listing.get_mut(field).map(Value::take) {
-                Some(Value::Array(items)) => Ok(items),
-                _ => Err(Unlisted::Failed),
-            }
-        };
-        Self {
-            messages: list(format!("/consumer/messages?limit={LATEST}"), "messages").await,
-            charges: list(format!("/payments/charges?limit={LATEST}"), "charges").await,
-        }
-    }
 }
 
 /// Everything that the page shows.
@@ -155,8 +128,16 @@ impl Data<'_> {
             Part::fixed("notice", "notices", notice),
             Part::live("state", "card", self.state(context)),
             Part::live("flow", "card", self.flow()),
-            Part::live("messages", "card half", self.messages()),
-            Part::live("payments", "card half", self.payments()),
+            Part::live(
+                "messages",
+                "card half",
+                self.latest.messages(self.is_gone()),
+            ),
+            Part::live(
+                "payments",
+                "card half",
+                self.latest.payments(self.is_gone()),
+            ),
             Part::live("queues", "card half", self.queues(context)),
             Part::fixed("actions", "card half", self.actions(context)),
             Part::fixed("peek", "card", self.peek(context)),
@@ -303,64 +284,6 @@ impl Data<'_> {
         }
     }
 
-    fn messages(&self) -> Markup {
-        html! {
-            header { h2 { "Latest messages" } span.sub { "stored, newest first" } }
-            @match self.latest.messages.as_deref() {
-                Err(_) if self.is_gone() => p.empty { "No consumer runs that could list them. They stay in the table, until the data is deleted." },
-                Err(why) => p.empty { (unlisted("The consumer", *why)) },
-                Ok([]) => p.empty { "None yet. \"Send a message\" above sends the first one." },
-                Ok(messages) => table.cards role="table" {
-                    thead role="rowgroup" { tr role="row" {
-                        th scope="col" role="columnheader" { "Stored" }
-                        th scope="col" role="columnheader" { "From, to" }
-                        th scope="col" role="columnheader" { "Payload" }
-                    } }
-                    tbody role="rowgroup" {
-                        @for message in messages {
-                            tr.fresh role="row" id={ "m-" (text(message, "message_id")) } {
-                                td role="cell" title=(text(message, "message_id")) { (clock(text(message, "timestamp"))) }
-                                td.small.tight role="cell" { (text(message, "producer_environment")) " → " (text(message, "consumer_environment")) }
-                                td.wide role="cell" { code { (payload(message)) } }
-                            }
-                        }
-                    }
-                },
-            }
-        }
-    }
-
-    fn payments(&self) -> Markup {
-        html! {
-            header { h2 { "Latest payments" } span.sub { "charges, newest first" } }
-            @match self.latest.charges.as_deref() {
-                Err(_) if self.is_gone() => p.empty { "No payments service runs that could list them. They stay in the table, until the data is deleted." },
-                Err(why) => p.empty { (unlisted("The payments service", *why)) },
-                Ok([]) => p.empty { "None yet. \"Charge 12.50 EUR\" above makes the first one." },
-                Ok(charges) => table.cards role="table" {
-                    thead role="rowgroup" { tr role="row" {
-                        th scope="col" role="columnheader" { "Recorded" }
-                        th.number scope="col" role="columnheader" { "Minor units" }
-                        th scope="col" role="columnheader" { "Reference" }
-                        th scope="col" role="columnheader" { "Status" }
-                    } }
-                    tbody role="rowgroup" {
-                        @for charge in charges {
-                            tr.fresh role="row" id={ "c-" (text(charge, "id")) } {
-                                td role="cell" title=(text(charge, "id")) { (clock(text(charge, "created_at"))) }
-                                td.number role="cell" {
-                                    (charge.get("amount").and_then(Value::as_u64).map(count).unwrap_or_default()) " " (text(charge, "currency"))
-                                }
-                                td.wide role="cell" { (text(charge, "reference")) }
-                                td role="cell" { (text(charge, "status")) }
-                            }
-                        }
-                    }
-                },
-            }
-        }
-    }
-
     fn queues(&self, context: &Context) -> Markup {
         let href = |peek: &str| format!("/console/tenants/{}?peek={peek}#peek", self.tenant.id);
         let may_peek = context.actor.may(Verb::Peek);
@@ -410,12 +333,7 @@ impl Data<'_> {
                 Err(error) => p.empty { (error.msg()) },
                 Ok(messages) if messages.is_empty() => p.empty { "The queue is empty." },
                 Ok(messages) => table.cards role="table" {
-                    thead role="rowgroup" { tr role="row" {
-                        th scope="col" role="columnheader" { "Sent" }
-                        th.number scope="col" role="columnheader" { "Deliveries" }
-                        th scope="col" role="columnheader" { "Body" }
-                        th scope="col" role="columnheader" { "Attributes" }
-                    } }
+                    (columns(&["Sent", "Deliveries", "Body", "Attributes"], &["Deliveries"]))
                     tbody role="rowgroup" {
                         @for message in messages {
                             tr role="row" {
@@ -550,40 +468,6 @@ impl Data<'_> {
     }
 }
 
-/// Why a list is not shown.
-fn unlisted(service: &str, why: Unlisted) -> String {
-    match why {
-        Unlisted::TokenNeeded => format!(
-            "{service} asks for a token of the tenant, which the console does not have. A client with a token lists them."
-        ),
-        Unlisted::Failed => format!("{service} did not list them."),
-    }
-}
-
-fn text<'a>(item: &'a Value, field: &str) -> &'a str {
-    item.get(field).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// The time of day of an item's timestamp.
-fn clock(timestamp: &str) -> Markup {
-    html! { time datetime=(timestamp) title=(timestamp) { (timestamp.get(11..19).unwrap_or(timestamp)) } }
-}
-
-fn payload(message: &Value) -> Markup {
-    const MAX: usize = 160;
-    match message.get("payload") {
-        Some(payload) => {
-            let mut text = payload.to_string();
-            if text.len() > MAX {
-                text.truncate(text.floor_char_boundary(MAX));
-                text.push('…');
-            }
-            html! { (text) }
-        }
-        None => none(),
-    }
-}
-
 /// Moves the dead letters back to the queue.
 pub(super) async fn redrive(
     Extension(console): Extension<Console>,
@@ -643,9 +527,6 @@ mod tests {
             parts,
         };
         let page = document(&view, &context, Some("/console/tenants/tenant-3")).into_string();
-        if let Ok(folder) = std::env::var("CONSOLE_SAMPLES") {
-            std::fs::write(format!("{folder}/tenant.html"), &page).unwrap();
-        }
         assert!(
             page.contains("&lt;script&gt;alert(1)&lt;/script&gt;")
                 && page.contains("&lt;img src=x&gt;")

@@ -1,0 +1,117 @@
+//! The latest messages and charges of a tenant, as its own services list them.
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::parts::{columns, count, none};
+use super::requests::Unlisted;
+use super::{Console, requests};
+
+/// Latest messages, and latest charges.
+const LATEST: usize = 5;
+
+/// The latest messages and charges, as the tenant's own services list them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Latest {
+    pub(super) messages: Result<Vec<Value>, Unlisted>,
+    pub(super) charges: Result<Vec<Value>, Unlisted>,
+}
+
+impl Latest {
+    pub(super) async fn read(console: &Console, tenant: &str) -> Self {
+        let list = async |path: String, field: &str| {
+            let mut listing = requests::listing(console, tenant, &path).await?;
+            match listing.get_mut(field).map(Value::take) {
+                Some(Value::Array(items)) => Ok(items),
+                _ => Err(Unlisted::Failed),
+            }
+        };
+        Self {
+            messages: list(format!("/consumer/messages?limit={LATEST}"), "messages").await,
+            charges: list(format!("/payments/charges?limit={LATEST}"), "charges").await,
+        }
+    }
+
+    pub(super) fn messages(&self, is_gone: bool) -> Markup {
+        html! {
+            header { h2 { "Latest messages" } span.sub { "stored, newest first" } }
+            @match self.messages.as_deref() {
+                Err(_) if is_gone => p.empty { "No consumer runs that could list them. They stay in the table, until the data is deleted." },
+                Err(why) => p.empty { (unlisted("The consumer", *why)) },
+                Ok([]) => p.empty { "None yet. \"Send a message\" above sends the first one." },
+                Ok(messages) => table.cards role="table" {
+                    (columns(&["Stored", "From, to", "Payload"], &[]))
+                    tbody role="rowgroup" {
+                        @for message in messages {
+                            tr.fresh role="row" id={ "m-" (text(message, "message_id")) } {
+                                td role="cell" title=(text(message, "message_id")) { (clock(text(message, "timestamp"))) }
+                                td.small.tight role="cell" { (text(message, "producer_environment")) " → " (text(message, "consumer_environment")) }
+                                td.wide role="cell" { code { (payload(message)) } }
+                            }
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    pub(super) fn payments(&self, is_gone: bool) -> Markup {
+        html! {
+            header { h2 { "Latest payments" } span.sub { "charges, newest first" } }
+            @match self.charges.as_deref() {
+                Err(_) if is_gone => p.empty { "No payments service runs that could list them. They stay in the table, until the data is deleted." },
+                Err(why) => p.empty { (unlisted("The payments service", *why)) },
+                Ok([]) => p.empty { "None yet. \"Charge 12.50 EUR\" above makes the first one." },
+                Ok(charges) => table.cards role="table" {
+                    (columns(&["Recorded", "Minor units", "Reference", "Status"], &["Minor units"]))
+                    tbody role="rowgroup" {
+                        @for charge in charges {
+                            tr.fresh role="row" id={ "c-" (text(charge, "id")) } {
+                                td role="cell" title=(text(charge, "id")) { (clock(text(charge, "created_at"))) }
+                                td.number role="cell" {
+                                    (charge.get("amount").and_then(Value::as_u64).map(count).unwrap_or_default()) " " (text(charge, "currency"))
+                                }
+                                td.wide role="cell" { (text(charge, "reference")) }
+                                td role="cell" { (text(charge, "status")) }
+                            }
+                        }
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// Why a list is not shown.
+fn unlisted(service: &str, why: Unlisted) -> String {
+    match why {
+        Unlisted::TokenNeeded => format!(
+            "{service} asks for a token of the tenant, which the console does not have. A client with a token lists them."
+        ),
+        Unlisted::Failed => format!("{service} did not list them."),
+    }
+}
+
+fn text<'a>(item: &'a Value, field: &str) -> &'a str {
+    item.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The time of day of an item's timestamp.
+fn clock(timestamp: &str) -> Markup {
+    html! { time datetime=(timestamp) title=(timestamp) { (timestamp.get(11..19).unwrap_or(timestamp)) } }
+}
+
+fn payload(message: &Value) -> Markup {
+    const MAX: usize = 160;
+    match message.get("payload") {
+        Some(payload) => {
+            let mut text = payload.to_string();
+            if text.len() > MAX {
+                text.truncate(text.floor_char_boundary(MAX));
+                text.push('…');
+            }
+            html! { (text) }
+        }
+        None => none(),
+    }
+}
