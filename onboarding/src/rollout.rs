@@ -25,7 +25,7 @@ use self::journal::{Entry, JournalEvent, Step};
 pub(crate) use self::plan::whole;
 pub use self::plan::{Plan, WavePlan};
 use crate::access::{Actor, Verb};
-use crate::control::{ControlPlane, apply_error, not_read, request_error};
+use crate::control::{ControlPlane, apply_error, id_of, not_read, request_error};
 use crate::model::{DeploymentState, DeploymentView, Operation, WaveState};
 
 /// Waves of a deployment.
@@ -38,6 +38,7 @@ const TICK: Duration = Duration::from_millis(500);
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Namespace of ids that are derived from an `Idempotency-Key`.
 const KEYS: Uuid = Uuid::from_u128(0x2d8b_5f0e_6a3c_4c55_9e8d_7a10_5b1c_90d4);
+
 /// Drives all deployments until it is dropped.
 pub(crate) async fn drive(control: ControlPlane) {
     let mut changes = control.changes();
@@ -80,11 +81,7 @@ impl ControlPlane {
         }
         let requests = (0..plan.waves.len().max(1)).map(|wave| plan.request(wave));
         let requests: Vec<Request> = requests.collect::<Result<_, _>>()?;
-        let id = match key {
-            Some(key) => Uuid::new_v5(&KEYS, format!("{}\n{key}", actor.name).as_bytes()),
-            None => Uuid::now_v7(),
-        };
-        let id = id.to_string();
+        let id = id_of(&KEYS, actor, key).to_string();
         let known = self.read(|state| state.deployments.get(&id));
         if let Some(known) = known {
             if known.plan == plan {

@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use tenantry_process::retry::backoff_from_half;
 
-pub(crate) use self::attempt::generation_now;
+pub use self::attempt::generation_now;
 use self::attempt::{Attempt, AttemptError, attempt};
 use self::outcome::Plans;
 pub use self::outcome::{Applied, ApplyOutcome, ApplyResults, ApplyStep, OnStep, RequestError};
-pub use self::record::{Origin, Recorded, request_json};
+pub use self::record::{Origin, Recorded, id_line, request_json};
 use crate::git::{GitError, MirrorLock, Oid, Pushed, Repository, on_blocking_thread};
 use crate::plan::{self, Plan};
 use crate::request::{IdentifiedRequest, RequestId};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use tenantctl::apply::{
     Applied, ApplyError, ApplyOptions, ApplyOutcome, Origin, Recorded, RequestError, apply,
+    generation_now, id_line,
 };
 use tenantctl::git::{LogEntry, Oid, on_blocking_thread, patch};
 use tenantctl::plan::{Effect, PlanErrorKind, check_namespace, plan_for};
@@ -13,7 +14,6 @@ use tenantctl::release::Release;
 use tenantctl::request::{IdentifiedRequest, Labels, Request, RequestId, Wave};
 use tenantry_process::metrics::label;
 use tenantry_service::error::ApiError;
-use tenantry_tenancy::generation::Generation;
 use tenantry_tenancy::tenant::{TenantId, Tier};
 use uuid::Uuid;
 
@@ -89,12 +89,7 @@ impl ControlPlane {
             callback: submission.callback,
             deployment: None,
         };
-        let id = match &submission.key {
-            Some(key) => {
-                Uuid::new_v5(&KEYS, format!("{}\n{key}", actor.name).as_bytes()).to_string()
-            }
-            None => Uuid::now_v7().to_string(),
-        };
+        let id = id_of(&KEYS, actor, submission.key.as_deref()).to_string();
         let id: RequestId = id.parse().expect("a UUID is an id");
         let done = self
             .commit(request, id, submission.key.is_some(), origin, Some(&tenant))
@@ -240,8 +235,7 @@ impl ControlPlane {
         let head = head.as_deref().and_then(Oid::parse).ok_or_else(not_read)?;
         let repository = self.0.repository.clone();
         let entry = on_blocking_thread(move || {
-            let line = format!("Request-Id: {parsed}");
-            let found = repository.commits_with_lines(&head, &[line])?;
+            let found = repository.commits_with_lines(&head, &[id_line(&parsed)])?;
             let is_its = |(_, message): &&(Oid, String)| {
                 Recorded::read(message).id.as_ref() == Some(&parsed)
             };
@@ -329,8 +323,11 @@ impl ControlPlane {
     }
 }
 
-fn generation_now() -> Generation {
-    Generation::at_millis(now().millis())
+/// The id of an actor's `Idempotency-Key` in a namespace, so that a repeat has the same id; without a key, a new one.
+pub(crate) fn id_of(namespace: &Uuid, actor: &Actor, key: Option<&str>) -> Uuid {
+    key.map_or_else(Uuid::now_v7, |key| {
+        Uuid::new_v5(namespace, format!("{}\n{key}", actor.name).as_bytes())
+    })
 }
 
 /// 503: no source was read yet.

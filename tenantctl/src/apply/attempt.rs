@@ -133,7 +133,7 @@ impl Tip<'_> {
 }
 
 /// The generation of a tenant onboarded now.
-pub(crate) fn generation_now() -> Generation {
+pub fn generation_now() -> Generation {
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -116,7 +116,7 @@ impl Origin {
 }
 
 /// Returns the line to search for a commit with this id.
-pub(super) fn id_line(id: &RequestId) -> String {
+pub fn id_line(id: &RequestId) -> String {
     format!("{ID}{id}")
 }
 
