@@ -45,6 +45,8 @@ use crate::model;
         body::PatchBody,
         body::DeploymentBody,
         model::Event,
+        routes::OperationOrPreview,
+        model::Preview
     ))
 )]
 struct Document;

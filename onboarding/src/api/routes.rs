@@ -10,7 +10,7 @@ use tenantry_service::error::{ApiError, ErrorBody};
 use tenantry_service::idempotency::IdempotencyKey;
 use tenantry_service::openapi::OptionalKeyHeader;
 use tenantry_tenancy::tenant::{TenantId, Tier};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use super::body::{self, field};
 use super::parameters::{CallbackHeader, ChangeErrors, Errors, Parameters, Segment, callback_in};
@@ -110,15 +110,10 @@ fn state_of(text: &str) -> Result<TenantState, ApiError> {
     post,
     path = "/tenants",
     params(
-        OptionalKeyHeader, CallbackHeader,
-        ("preview" = Option<bool>, Query, description = "Answer with the commit, and make none"),
+        OptionalKeyHeader, CallbackHeader, PreviewParameter,
     ),
     request_body = body::OnboardBody,
-    responses(
-        (status = 202, description = "Committed", body = Operation, headers(("Location" = String, description = "The operation"))),
-        (status = 200, description = "With `preview` the commit; else the tenant is as asked for already", body = OperationOrPreview),
-        Errors, ChangeErrors,
-    )
+    responses(ChangeAnswers, Errors, ChangeErrors)
 )]
 pub(super) async fn onboard(
     actor: Actor,
@@ -158,15 +153,10 @@ pub(super) async fn tenant(
     path = "/tenants/{id}",
     params(
         ("id" = String, Path, description = "The tenant's id"),
-        OptionalKeyHeader, CallbackHeader,
-        ("preview" = Option<bool>, Query, description = "Answer with the commit, and make none"),
+        OptionalKeyHeader, CallbackHeader, PreviewParameter,
     ),
     request_body = body::PatchBody,
-    responses(
-        (status = 202, description = "Committed", body = Operation, headers(("Location" = String, description = "The operation"))),
-        (status = 200, description = "With `preview` the commit; else the tenant is as asked for already", body = OperationOrPreview),
-        Errors, ChangeErrors,
-    )
+    responses(ChangeAnswers, Errors, ChangeErrors)
 )]
 pub(super) async fn change(
     actor: Actor,
@@ -193,14 +183,9 @@ pub(super) async fn change(
         ("id" = String, Path, description = "The tenant's id"),
         ("delete_data" = Option<bool>, Query, description = "Lift the protection of the tenant's data"),
         ("forget" = Option<bool>, Query, description = "Free the id of an offboarded tenant"),
-        OptionalKeyHeader, CallbackHeader,
-        ("preview" = Option<bool>, Query, description = "Answer with the commit, and make none"),
+        OptionalKeyHeader, CallbackHeader, PreviewParameter,
     ),
-    responses(
-        (status = 202, description = "Committed", body = Operation, headers(("Location" = String, description = "The operation"))),
-        (status = 200, description = "With `preview` the commit; else the tenant is as asked for already", body = OperationOrPreview),
-        Errors, ChangeErrors,
-    )
+    responses(ChangeAnswers, Errors, ChangeErrors)
 )]
 pub(super) async fn offboard(
     actor: Actor,
@@ -229,9 +214,30 @@ pub(super) async fn offboard(
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "describes; one of the two is sent")]
-enum OperationOrPreview {
+pub(super) enum OperationOrPreview {
     Operation(Box<Operation>),
     Preview(Preview),
+}
+
+/// Answers to a change
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes; `accepted` answers")]
+enum ChangeAnswers {
+    /// Committed
+    #[response(status = 202, headers(("Location" = String, description = "The operation")))]
+    Committed(Box<Operation>),
+    /// With `preview` the commit; else the tenant is as asked for already
+    #[response(status = 200)]
+    Unchanged(OperationOrPreview),
+}
+
+/// Whether a change is previewed
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes; `answer` reads")]
+struct PreviewParameter {
+    /// Answer with the commit, and make none
+    preview: Option<bool>,
 }
 
 /// The queue of a tenant or a pool
