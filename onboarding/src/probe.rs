@@ -137,7 +137,7 @@ fn compared(answer: Result<(u16, Option<String>), String>, routed: bool) -> Prob
             let error = format!("the load balancer answers {status}, although there is no route");
             (Some(status), environment, Some(error))
         }
-        // Without an answer nobody knows whether the tenant has gone.
+        // Without an answer it is not known whether the tenant has gone.
         Err(reason) => (None, None, Some(reason)),
     };
     ProbedApp {

@@ -229,6 +229,7 @@ impl ControlPlane {
             return;
         };
         let (tenants, urgent) = self.read(|state| {
+            // In the order of their ids.
             let tenants: Vec<Arc<TenantView>> = state.tenants.values().cloned().collect();
             let mut urgent: BTreeSet<String> = state.operations.open_tenants().cloned().collect();
             urgent.extend(state.deployments.open_tenants());
@@ -248,10 +249,10 @@ impl ControlPlane {
             .probe
             .ask(&load_balancer, &urgent, is_used, views)
             .await;
-        self.0
-            .sources
-            .lock()
-            .add_probed(answers, |id| tenants.iter().any(|tenant| tenant.id == id));
+        self.0.sources.lock().add_probed(answers, |id| {
+            let found = tenants.binary_search_by(|tenant| tenant.id.as_str().cmp(id));
+            found.is_ok()
+        });
         self.source(PROBE, Ok(load_balancer));
     }
 

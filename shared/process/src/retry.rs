@@ -1,4 +1,4 @@
-//! Classification of failed AWS calls, and exponential back-off with jitter. Pure: randomness is an argument.
+//! Classification of failed AWS calls, causes of an error, and exponential back-off with jitter. Pure: randomness is an argument.
 
 use std::time::Duration;
 
