@@ -72,21 +72,18 @@ pub(super) fn badge(tone: Tone, word: &str) -> Markup {
     html! { span.state.(tone.class()) { (icon(tone)) (word) } }
 }
 
-pub(super) const fn tenant_state(state: TenantState) -> (Tone, &'static str) {
+const fn tone_of(state: TenantState) -> Tone {
     match state {
-        TenantState::Committed => (Tone::Info, "committed"),
-        TenantState::Applied => (Tone::Info, "applied"),
-        TenantState::Serving => (Tone::Ok, "serving"),
-        TenantState::Suspended => (Tone::Idle, "suspended"),
-        TenantState::Blocked => (Tone::Bad, "blocked"),
-        TenantState::Offboarded => (Tone::Idle, "offboarded"),
+        TenantState::Committed | TenantState::Applied => Tone::Info,
+        TenantState::Serving => Tone::Ok,
+        TenantState::Suspended | TenantState::Offboarded => Tone::Idle,
+        TenantState::Blocked => Tone::Bad,
     }
 }
 
 pub(super) fn tenant_badge(tenant: &TenantView) -> Markup {
-    let (tone, word) = tenant_state(tenant.state);
     html! {
-        (badge(tone, word))
+        (badge(tone_of(tenant.state), tenant.state.as_str()))
         @if tenant.held.is_some() { " " span.tag { "held" } }
     }
 }

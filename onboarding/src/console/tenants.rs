@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::Console;
 use super::frame::{Part, Row, Section, View, query_value};
 use super::page::Context;
-use super::parts::{age, count, maybe, none, rate, tenant_badge, tenant_state};
+use super::parts::{age, count, maybe, none, rate, tenant_badge};
 use crate::access::Verb;
 use crate::model::{Figures, TenantState, TenantView};
 
@@ -150,7 +150,7 @@ impl Filter {
         let all = tenants.len();
         let wanted = STATES
             .into_iter()
-            .find(|state| tenant_state(*state).1 == self.state);
+            .find(|state| state.as_str() == self.state);
         tenants.retain(|tenant| {
             (!TIERS.contains(&self.tier.as_str()) || tenant.tier == self.tier)
                 && wanted.is_none_or(|state| tenant.state == state)
@@ -249,7 +249,7 @@ fn filter_form(filter: &Filter) -> Markup {
                 label for="state" { "State" }
                 select #state name="state" {
                     option value="" { "any" }
-                    @for (_, state) in STATES.map(tenant_state) { option selected[filter.state == state] { (state) } }
+                    @for state in STATES.map(TenantState::as_str) { option selected[filter.state == state] { (state) } }
                 }
             }
             @if !filter.sort.is_empty() { input type="hidden" name="sort" value=(filter.sort); }

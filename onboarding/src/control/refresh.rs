@@ -347,19 +347,9 @@ impl ControlPlane {
             }
             for (name, release) in &state.releases {
                 let change = state.history.change(name);
-                let mut applied = observed.releases.get(name).cloned().unwrap_or_default();
-                if let Some(rollout) = &mut applied.rollout {
-                    let position = rollout
-                        .commit
-                        .as_deref()
-                        .map_or(0, |commit| state.history.position(commit));
-                    rollout.current &= change.is_none_or(|(changed, _)| *changed <= position);
-                }
-                let one = Observed {
-                    releases: [(name.clone(), applied)].into(),
-                    blocked: blocked.cloned(),
-                    refused: None,
-                };
+                let changed = change.map_or(0, |(changed, _)| *changed);
+                let mut one = observed.of(name, changed, |commit| state.history.position(commit));
+                one.blocked = blocked.cloned();
                 let change = change.map(|(_, change)| change);
                 if matches!(name.parse::<Environment>(), Ok(Environment::Pool(_))) {
                     let count = users.get(name.as_str()).copied().unwrap_or_default();
@@ -465,10 +455,10 @@ impl ControlPlane {
         metrics
             .gauge("operations_open", vec![])
             .set(u32::try_from(open).unwrap_or(u32::MAX));
-        for (name, state) in STATES {
+        for state in TenantState::ALL {
             let count = states.get(&state).copied().unwrap_or_default();
             metrics
-                .gauge("tenants", vec![label("state", name)])
+                .gauge("tenants", vec![label("state", state.as_str())])
                 .set(count);
         }
     }
@@ -512,15 +502,6 @@ impl ControlPlane {
         });
     }
 }
-
-const STATES: [(&str, TenantState); 6] = [
-    ("committed", TenantState::Committed),
-    ("applied", TenantState::Applied),
-    ("serving", TenantState::Serving),
-    ("suspended", TenantState::Suspended),
-    ("blocked", TenantState::Blocked),
-    ("offboarded", TenantState::Offboarded),
-];
 
 /// Keeps the known view if nothing of the tenant has changed, and reports a change. One new view is in memory at a time.
 fn shared(

@@ -212,7 +212,7 @@ impl Kubernetes {
         for (kind, path, ours) in LISTS {
             self.list(kind, path, ours, &mut gather).await?;
         }
-        let mut observed = gather.finish(|name| name.starts_with("pool-"));
+        let mut observed = gather.finish();
         if let Some((prometheus, client)) = &self.prometheus {
             for (figure, query) in QUERIES {
                 match ask(client, prometheus, query).await {

@@ -20,7 +20,7 @@ use crate::apply::Recorded;
 use crate::git::LogEntry;
 use crate::layout;
 use crate::release::{Release, releases};
-use crate::status::{ChangeOf, Gather, Observed, TenantState, TenantView, Time, tenant};
+use crate::status::{ChangeOf, Gather, Observed, TenantView, Time, tenant};
 
 /// Pause between two looks with `--watch`.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -189,23 +189,8 @@ fn read(global: &Global, progress: &Progress) -> Result<Vec<TenantView>, CliErro
     let observed = observe()?;
     let is_tenant = |release: &&Release| matches!(release.tenant.parse(), Ok(Environment::Silo(_)));
     let view = |release: &Release| {
-        let mut applied = observed
-            .releases
-            .get(&release.tenant)
-            .cloned()
-            .unwrap_or_default();
-        if let Some(rollout) = &mut applied.rollout {
-            let position = rollout
-                .commit
-                .as_deref()
-                .map_or(0, |commit| history.position(commit));
-            rollout.current &= history.changed(&release.tenant) <= position;
-        }
-        let one = Observed {
-            releases: [(release.tenant.clone(), applied)].into(),
-            blocked: observed.blocked.clone(),
-            refused: None,
-        };
+        let changed = history.changed(&release.tenant);
+        let one = observed.of(&release.tenant, changed, |commit| history.position(commit));
         tenant(release, history.change(&release.tenant), &one, None)
     };
     Ok(found.iter().filter(is_tenant).map(view).collect())
@@ -296,18 +281,7 @@ fn observe() -> Result<Observed, CliError> {
             .flatten()
             .for_each(|object| gather.add(object));
     }
-    Ok(gather.finish(|name| matches!(name.parse(), Ok(Environment::Pool(_)))))
-}
-
-fn state(state: TenantState) -> &'static str {
-    match state {
-        TenantState::Committed => "committed",
-        TenantState::Applied => "applied",
-        TenantState::Serving => "serving",
-        TenantState::Suspended => "suspended",
-        TenantState::Blocked => "blocked",
-        TenantState::Offboarded => "offboarded",
-    }
+    Ok(gather.finish())
 }
 
 /// A duration in its largest unit.
@@ -331,7 +305,7 @@ fn table(found: &[TenantView]) -> String {
             view.id.clone(),
             view.tier.clone(),
             view.release.clone(),
-            state(view.state).to_owned(),
+            view.state.as_str().to_owned(),
             ago(view.since),
             blocked.unwrap_or_default(),
         ]
@@ -347,7 +321,7 @@ fn details(view: &TenantView) -> String {
         format!(
             "{}: {} since {}",
             view.id,
-            state(view.state),
+            view.state.as_str(),
             ago(view.since)
         ),
         format!("  tier      {}", view.tier),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use tenantry_tenancy::environment::Environment;
 
 use super::blocked::blocked;
 use super::model::{Blocked, Figures};
@@ -129,8 +130,8 @@ impl Gather {
         }
     }
 
-    /// What all objects say together. `is_pool` knows the names of pools.
-    pub fn finish(self, is_pool: impl Fn(&str) -> bool) -> Observed {
+    /// What all objects say together.
+    pub fn finish(self) -> Observed {
         let Self {
             releases,
             commits,
@@ -138,7 +139,8 @@ impl Gather {
             refused,
         } = self;
         let of = |(name, seen): (String, Seen)| {
-            let which = if is_pool(&name) { POOLS } else { TENANTS };
+            let is_pool = matches!(name.parse(), Ok(Environment::Pool(_)));
+            let which = if is_pool { POOLS } else { TENANTS };
             let commit = commits.get(which).cloned();
             let blocked = seen.blocked.map(|(_, blocked)| blocked);
             let rollout = seen.is_released.then(|| Rollout {
@@ -232,7 +234,7 @@ mod tests {
     fn gathered(objects: &[Value]) -> Observed {
         let mut gather = Gather::default();
         objects.iter().for_each(|object| gather.add(object));
-        gather.finish(|name| name.starts_with("pool-"))
+        gather.finish()
     }
 
     #[test]

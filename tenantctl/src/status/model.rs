@@ -66,6 +66,29 @@ pub enum TenantState {
     Offboarded,
 }
 
+impl TenantState {
+    pub const ALL: [Self; 6] = [
+        Self::Committed,
+        Self::Applied,
+        Self::Serving,
+        Self::Suspended,
+        Self::Blocked,
+        Self::Offboarded,
+    ];
+
+    /// The word, as in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::Applied => "applied",
+            Self::Serving => "serving",
+            Self::Suspended => "suspended",
+            Self::Blocked => "blocked",
+            Self::Offboarded => "offboarded",
+        }
+    }
+}
+
 /// Where an app of a tenant runs
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AppPlace {

@@ -31,6 +31,27 @@ pub struct Observed {
     pub refused: Option<Refused>,
 }
 
+impl Observed {
+    /// What the platform says of one release. It is current only if the applied commit has the release's last change.
+    pub fn of<P: Ord + Default>(
+        &self,
+        name: &str,
+        changed: P,
+        position: impl Fn(&str) -> P,
+    ) -> Self {
+        let mut applied = self.releases.get(name).cloned().unwrap_or_default();
+        if let Some(rollout) = &mut applied.rollout {
+            let commit = rollout.commit.as_deref();
+            rollout.current &= changed <= commit.map_or_else(P::default, position);
+        }
+        Self {
+            releases: [(name.to_owned(), applied)].into(),
+            blocked: self.blocked.clone(),
+            refused: None,
+        }
+    }
+}
+
 /// What the platform says of one release.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AppliedTenant {
