@@ -140,11 +140,11 @@ referees: build tools ## Drive the endpoint's SQS beside fauxqs and ElasticMQ, a
 	$(VENV)/bin/python -m pytest tests/conformance -k sqs --endpoint localaws --endpoint fauxqs --endpoint elasticmq
 
 .PHONY: kustomize
-kustomize: tools ## Compare lint and edits with real kustomize over 5,000 generated trees and 20,000 texts, minutes with Go, else much longer (KUSTOMIZE_SEED=1)
+kustomize: tools ## Compare lint and edits with real kustomize over 5,000 generated trees, 20,000 cases with noise and 20,000 texts, minutes with Go, else much longer (KUSTOMIZE_SEED=1)
 	if command -v go > /dev/null; then cd tenantctl/tests/kustomize/batch && go build -o $(CURDIR)/target/kustomize-batch .; fi
 	batch=$(CURDIR)/target/kustomize-batch; if [[ -x $$batch ]]; then export KUSTOMIZE_BATCH=$$batch; fi; \
 	cargo test $(CARGO_ARGS) --lib -- --nocapture go_yaml && \
-	KUSTOMIZE_TREES=$(or $(KUSTOMIZE_TREES),5000) PATH="$(VENV)/bin:$$PATH" cargo test $(CARGO_ARGS) --test kustomize -- --nocapture
+	KUSTOMIZE_TREES=$(or $(KUSTOMIZE_TREES),5000) KUSTOMIZE_NOISE=$(or $(KUSTOMIZE_NOISE),20000) PATH="$(VENV)/bin:$$PATH" cargo test $(CARGO_ARGS) --test kustomize -- --nocapture
 
 .PHONY: fuzz
 fuzz: tools ## Fuzz every parser of untrusted input with libFuzzer (FUZZ_SECONDS=30 a target, FUZZ=yaml chooses)

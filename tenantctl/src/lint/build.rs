@@ -372,7 +372,7 @@ impl Builder<'_> {
     /// Refuses a plugin that is not kustomize's own: Flux starts none.
     fn plugin(&mut self, list: &List, item: &Node<'_>) {
         let entry = item.text().unwrap_or_default();
-        let found = manifests::read(entry).or_else(|_| self.patch_file(list, entry));
+        let found = self.content_or_file(list, entry);
         let found = match found {
             Ok(found) => found,
             Err(Some(error)) => {
@@ -393,9 +393,12 @@ impl Builder<'_> {
     }
 
     fn transform(&mut self, list: &List, built: &mut Built) {
-        for item in list.items("patchesStrategicMerge") {
+        let merges = list.items("patchesStrategicMerge");
+        let mut are_empty = true;
+        for item in merges {
             let text = item.text().unwrap_or_default();
-            let patch = manifests::read(text).or_else(|_| self.patch_file(list, text));
+            let patch = self.content_or_file(list, text);
+            are_empty &= patch.as_ref().is_ok_and(Vec::is_empty);
             match patch {
                 Ok(patch) => self.merge(list, item.into(), &patch, built),
                 Err(Some(error)) => {
@@ -403,6 +406,10 @@ impl Builder<'_> {
                 }
                 Err(None) => built.is_open = true,
             }
+        }
+        if let (Some(first), true) = (merges.first(), are_empty) {
+            let message = "the patches are empty: take the list out".to_owned();
+            self.add(list, first.into(), message);
         }
         for patch in list.items("patches") {
             self.patch(list, patch, built);
@@ -442,12 +449,17 @@ impl Builder<'_> {
         }
     }
 
-    /// Returns the objects of a patch's file; no error if the file is reported elsewhere.
-    fn patch_file(
+    /// Returns the objects that an entry is or whose file it names; no error if the file is reported elsewhere.
+    fn content_or_file(
         &self,
         list: &List,
         entry: &str,
     ) -> Result<Vec<(Manifest, Node<'static>)>, Option<YamlError>> {
+        match manifests::read(entry) {
+            Ok(found) => return Ok(found),
+            Err(error) if lists::has_lines(entry) => return Err(Some(error)),
+            Err(_) => {}
+        }
         let path = list.folder.resolve(entry).ok_or(None)?;
         let text = self.read(&path).ok_or(None)?;
         manifests::read(&text).map_err(Some)
@@ -492,6 +504,7 @@ impl Builder<'_> {
             (Err(merge), None) => {
                 self.add(list, position, format!("the patch is broken: {merge}"));
             }
+            (Ok(merge), _) if merge.is_empty() => {}
             (Ok(merge), _) => match target {
                 None => self.merge(list, position, &merge, built),
                 Some(_) if merge.len() > 1 => {
@@ -568,7 +581,7 @@ impl Builder<'_> {
                 .collect();
             match found.as_slice() {
                 [one] => {
-                    self.writable(list, position, root);
+                    self.mergeable(list, position, &built.objects[*one], root);
                     built.objects[*one].content = Content::Unknown;
                     if manifest.deletes {
                         built.objects.remove(*one);
@@ -602,10 +615,8 @@ impl Builder<'_> {
             return;
         };
         for (manifest, root) in patch {
-            if !selected.is_empty() {
-                self.writable(list, target.into(), root);
-            }
             for index in &selected {
+                self.mergeable(list, target.into(), &built.objects[*index], root);
                 built.objects[*index].content = Content::Unknown;
             }
             if manifest.deletes {
@@ -619,9 +630,18 @@ impl Builder<'_> {
         }
     }
 
-    fn writable(&mut self, list: &List, position: Position, root: &Node<'static>) {
-        if let Err(error) = kustomize::unwritable(root) {
+    /// Finds why kustomize cannot merge a patch into an object.
+    fn mergeable(&mut self, list: &List, position: Position, object: &Object, patch: &Node<'_>) {
+        let content = match &object.content {
+            Content::Original => self.content(object),
+            Content::Patched(content) => Some(content.clone()),
+            Content::Unknown => None,
+        };
+        if let Err(error) = kustomize::unwritable(patch) {
             self.add(list, position, format!("the patch is broken: {error}"));
+        } else if content.is_some_and(|it| has_empty_key(&it)) || has_empty_key(&patch.to_json()) {
+            let message = "kustomize cannot merge a map with an empty key".to_owned();
+            self.add(list, position, message);
         }
     }
 
@@ -649,6 +669,11 @@ impl Builder<'_> {
         let is_certain = ["labelSelector", "annotationSelector"]
             .iter()
             .all(|key| target.get(key).is_none());
+        self.check_history(
+            list,
+            position,
+            selected.iter().map(|index| &built.objects[*index]),
+        );
         for index in selected {
             let object = &built.objects[index];
             let content = match &object.content {
@@ -672,6 +697,27 @@ impl Builder<'_> {
                 }
                 Some((_, Outcome::Unknown)) | None => Content::Unknown,
             };
+        }
+    }
+
+    /// Finds an object whose former identity kustomize keeps and cannot read: it writes the identities with commas between them.
+    fn check_history<'o>(
+        &mut self,
+        list: &List,
+        position: Position,
+        objects: impl IntoIterator<Item = &'o Object>,
+    ) {
+        let has_comma = |id: &&Id| {
+            [&id.kind, &id.name, &id.namespace]
+                .iter()
+                .any(|it| it.contains(','))
+        };
+        let mut ids = objects.into_iter().map(|object| &object.ids[0]);
+        if let Some(Id { kind, name, .. }) = ids.find(has_comma) {
+            let message = format!(
+                "kustomize cannot change {kind} {name}: its name, namespace or kind has a comma"
+            );
+            self.add(list, position, message);
         }
     }
 
@@ -730,7 +776,9 @@ impl Builder<'_> {
     fn rename(&mut self, list: &List, built: &mut Built) {
         let text = |key| list.root.get(key).and_then(Node::text).unwrap_or_default();
         let namespace = text("namespace");
+        let position = |key| list.root.get(key).map_or(Position::FIRST, Position::from);
         if !namespace.is_empty() {
+            self.check_history(list, position("namespace"), &built.objects);
             for index in 0..built.objects.len() {
                 let mut id = built.objects[index].ids[0].clone();
                 if id.kind == "Namespace" && id.group.is_empty() {
@@ -749,11 +797,7 @@ impl Builder<'_> {
                         "namespace {namespace} makes two objects {} {} of one name",
                         id.kind, id.name
                     );
-                    let position = list
-                        .root
-                        .get("namespace")
-                        .map_or(Position::FIRST, Position::from);
-                    self.add(list, position, message);
+                    self.add(list, position("namespace"), message);
                     built.is_open = true;
                     break;
                 }
@@ -763,9 +807,16 @@ impl Builder<'_> {
         if prefix.is_empty() && suffix.is_empty() {
             return;
         }
+        let is_renamed = |object: &&Object| !FIXED_NAMES.contains(&object.ids[0].kind.as_str());
+        let key = if prefix.is_empty() {
+            "nameSuffix"
+        } else {
+            "namePrefix"
+        };
+        self.check_history(list, position(key), built.objects.iter().filter(is_renamed));
         for object in &mut built.objects {
             let mut id = object.ids[0].clone();
-            if !FIXED_NAMES.contains(&id.kind.as_str()) {
+            if is_renamed(&&*object) {
                 id.name = format!("{prefix}{}{suffix}", id.name);
                 object.ids.insert(0, id);
             }
@@ -778,18 +829,8 @@ impl Builder<'_> {
         for item in items(generator, "envs").chain(generator.get("env")) {
             let path = list.folder.resolve(item.text().unwrap_or_default());
             let text = path.and_then(|path| self.read(&path)).unwrap_or_default();
-            let lines = text
-                .trim_start_matches('\u{feff}')
-                .lines()
-                .map(str::trim_start);
-            let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-            let key = |line: &str| line.split('=').next().unwrap_or_default().to_owned();
-            keys.extend(
-                lines
-                    .map(key)
-                    .filter(|key| !key.is_empty())
-                    .map(|key| (key, item.into())),
-            );
+            let keys_of_file = variables(&text).map(|(key, _)| (key.to_owned(), item.into()));
+            keys.extend(keys_of_file);
         }
         let literals = items(generator, "literals").map(|item| (item, false));
         let files = items(generator, "files").map(|item| (item, true));
@@ -812,11 +853,14 @@ impl Builder<'_> {
                     return Some((item.into(), message));
                 }
             };
-            keys.push((key.to_owned(), item.into()));
+            // kustomize writes and reads the list once more, which folds this line break.
+            keys.push((key.replace('\u{85}', " "), item.into()));
         }
         let mut seen = BTreeSet::new();
         keys.into_iter().find_map(|(key, position)| {
-            let message = if !kustomize::stays(&key) {
+            let message = if let Some(reason) = kustomize::unwritable_key(&key) {
+                reason
+            } else if !kustomize::stays(&key) {
                 format!("kustomize writes the key {key} without quotes, where it is not text")
             } else if !seen.insert(key.clone()) {
                 format!("the generator has the key {key} twice")
@@ -837,13 +881,23 @@ impl Builder<'_> {
         if kind == "Secret" {
             return None;
         }
-        let files = items(generator, "files").chain(items(generator, "envs"));
-        files.chain(generator.get("env")).find_map(|item| {
+        let broken = |item: &Node<'_>, file: &str, find: fn(&str) -> Option<String>| {
+            let content = self.read(&list.folder.resolve(file)?)?;
+            Some((item.into(), format!("{file}: {}", find(&content)?)))
+        };
+        let in_file = items(generator, "files").find_map(|item| {
             let text = item.text()?;
             let file = text.split_once('=').map_or(text, |(_, file)| file);
-            let content = self.read(&list.folder.resolve(file)?)?;
-            let message = kustomize::unwritable_character(&content)?;
-            Some((item.into(), format!("{file}: {message}")))
+            broken(item, file, kustomize::unwritable_character)
+        });
+        let mut envs = items(generator, "envs").chain(generator.get("env"));
+        in_file.or_else(|| {
+            envs.find_map(|item| {
+                broken(item, item.text()?, |content| {
+                    let mut variables = variables(content);
+                    variables.find_map(|(_, value)| kustomize::unwritable_character(value))
+                })
+            })
         })
     }
 
@@ -871,6 +925,25 @@ impl Builder<'_> {
         self.findings
             .push(Finding::of_file(&list.path, "list", message, FIX).at(position));
     }
+}
+
+/// Whether a value has a map with an empty key, outside lists.
+fn has_empty_key(value: &Value) -> bool {
+    value.as_object().is_some_and(|fields| {
+        fields
+            .iter()
+            .any(|(key, value)| key.is_empty() || has_empty_key(value))
+    })
+}
+
+/// Returns the names and the values of a generator's file of variables.
+fn variables(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = text.lines().map(str::trim_start);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| line.split_once('=').unwrap_or((line, "")))
+        .filter(|(key, _)| !key.is_empty())
 }
 
 fn items<'n>(node: &'n Node<'static>, key: &str) -> impl Iterator<Item = &'n Node<'static>> {

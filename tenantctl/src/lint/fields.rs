@@ -11,14 +11,14 @@ enum Type {
     Number,
     Texts,
     TextMap,
-    Any,
+    Map,
     Struct(Fields),
     List(Fields),
 }
 
 type Fields = &'static [(&'static str, Type)];
 
-use Type::{Any, List, Number, Struct, Text, TextMap, Texts, Truth};
+use Type::{List, Map, Number, Struct, Text, TextMap, Texts, Truth};
 
 const METADATA: Fields = &[
     ("name", Text),
@@ -131,6 +131,40 @@ const SORT: Fields = &[
         Struct(&[("orderFirst", Texts), ("orderLast", Texts)]),
     ),
 ];
+const CHART: Fields = &[
+    ("name", Text),
+    ("version", Text),
+    ("repo", Text),
+    ("releaseName", Text),
+    ("namespace", Text),
+    ("additionalValuesFiles", Texts),
+    ("valuesFile", Text),
+    ("valuesInline", Map),
+    ("valuesMerge", Text),
+    ("includeCRDs", Truth),
+    ("skipHooks", Truth),
+    ("apiVersions", Texts),
+    ("kubeVersion", Text),
+    ("nameTemplate", Text),
+    ("skipTests", Truth),
+    ("debug", Truth),
+    ("devel", Truth),
+];
+const OLD_CHART: Fields = &[
+    ("chartName", Text),
+    ("chartVersion", Text),
+    ("chartRepoUrl", Text),
+    ("chartHome", Text),
+    ("chartRepoName", Text),
+    ("helmBin", Text),
+    ("helmHome", Text),
+    ("values", Text),
+    ("valuesLocal", Map),
+    ("valuesMerge", Text),
+    ("releaseName", Text),
+    ("releaseNamespace", Text),
+    ("extraArgs", Texts),
+];
 const KUSTOMIZATION: Fields = &[
     ("apiVersion", Text),
     ("kind", Text),
@@ -157,10 +191,12 @@ const KUSTOMIZATION: Fields = &[
     ("bases", Texts),
     ("configMapGenerator", List(GENERATOR)),
     ("secretGenerator", List(GENERATOR)),
-    // Kustomize builds no chart without a flag that Flux does not give, so that their fields do not matter.
-    ("helmGlobals", Any),
-    ("helmCharts", Any),
-    ("helmChartInflationGenerator", Any),
+    (
+        "helmGlobals",
+        Struct(&[("chartHome", Text), ("configHome", Text)]),
+    ),
+    ("helmCharts", List(CHART)),
+    ("helmChartInflationGenerator", List(OLD_CHART)),
     ("generatorOptions", Struct(OPTIONS)),
     ("configurations", Texts),
     ("generators", Texts),
@@ -329,7 +365,8 @@ fn of_type(mut node: Node<'static>, kind: &Type, path: &str) -> Result<Node<'sta
         Text if !is_text(&node) => wrong(&node, "text"),
         Truth if kustomize::truth(&node).is_none() => wrong(&node, "true or false"),
         Number if !kustomize::is_whole_number(&node) => wrong(&node, "a whole number"),
-        Text | Truth | Number | Any => Ok(node),
+        Map if !matches!(node.kind, NodeKind::Map { .. }) => wrong(&node, "a map"),
+        Text | Truth | Number | Map => Ok(node),
         Texts => {
             let NodeKind::List { items, .. } = &mut node.kind else {
                 return wrong(&node, "a list");

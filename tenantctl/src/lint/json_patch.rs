@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use crate::yaml::{Node, kustomize};
+use crate::yaml::kustomize;
 
 /// An operation of a patch.
+#[derive(Default)]
 pub(super) struct Operation {
     pub(super) name: String,
     path: Option<String>,
@@ -18,39 +19,51 @@ pub(super) struct Operation {
 pub(super) enum Outcome {
     Applied,
     Failed(String),
-    /// A notation that is not followed here, for example a negative index.
+    /// A notation that is not followed here, for example a negative index, or an operation on the whole object.
     Unknown,
 }
 
-/// Reads the operations of a patch, in JSON or in YAML.
+/// Reads the operations of a patch. A text that begins with `[` is JSON, any other is YAML.
 pub(super) fn read(text: &str) -> Option<Vec<Operation>> {
     if text.is_empty() {
         return None;
     }
-    let Some(root) = kustomize::kustomization(text).ok()? else {
-        return Some(Vec::new());
+    let operations = if text.starts_with('[') {
+        serde_json::from_str(text).ok()?
+    } else {
+        match kustomize::kustomization(text).ok()? {
+            Some(root) => root.to_json(),
+            None => Value::Array(Vec::new()),
+        }
     };
-    if root.items().is_empty() && root.to_json() != Value::Array(Vec::new()) {
-        return None;
-    }
-    root.items().iter().map(operation).collect()
+    operations.as_array()?.iter().map(operation).collect()
 }
 
-fn operation(item: &Node<'static>) -> Option<Operation> {
-    if item.pairs().is_empty() {
-        return None;
+fn operation(item: &Value) -> Option<Operation> {
+    if item.is_null() {
+        return Some(Operation::default());
     }
-    let text = |key| item.get(key).and_then(Node::text).map(str::to_owned);
+    let fields = item.as_object()?;
+    let text = |key| fields.get(key).and_then(Value::as_str).map(str::to_owned);
+    let value = fields.get("value").cloned();
     Some(Operation {
         name: text("op").unwrap_or_default(),
         path: text("path"),
         from: text("from"),
-        value: item.get("value").map(Node::to_json),
-        unwritable: item.get("value").and_then(|value| {
-            let checked = kustomize::control_characters(value);
-            checked.err().map(|error| error.to_string())
-        }),
+        unwritable: value.as_ref().and_then(unwritable),
+        value,
     })
+}
+
+fn unwritable(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => kustomize::unwritable_character(text),
+        Value::Array(items) => items.iter().find_map(unwritable),
+        Value::Object(fields) => fields
+            .iter()
+            .find_map(|(key, value)| kustomize::unwritable_key(key).or_else(|| unwritable(value))),
+        _ => None,
+    }
 }
 
 /// Applies a patch to an object.
@@ -71,23 +84,19 @@ pub(super) fn apply(object: &mut Value, patch: &[Operation]) -> Outcome {
             return Outcome::Failed(format!("{name} needs a path, move and copy need from, too"));
         };
         let from = from.as_deref().unwrap_or_default();
+        if let ("", "replace" | "test") = (path.as_str(), name.as_str()) {
+            return Outcome::Unknown;
+        }
         let done = match name.as_str() {
             "add" => add(object, path, value.clone().unwrap_or_default()),
             "remove" => remove(object, path).map(drop),
-            "replace" => find(object, path).map(|found| {
-                *found = value.clone().unwrap_or_default();
-            }),
+            "replace" => replace(object, path, value.clone().unwrap_or_default()),
             "move" => remove(object, from).and_then(|value| add(object, path, value)),
-            "copy" => {
-                let value = find(object, from).cloned();
-                value.and_then(|value| add(object, path, value))
-            }
-            // A missing field equals null.
-            "test" => match (find(object, path).cloned(), value) {
-                (Ok(found), Some(value)) if found == *value => Ok(()),
-                (Ok(Value::Null) | Err(false), None | Some(Value::Null)) => Ok(()),
-                (Err(true), _) => Err(true),
-                _ => Err(false),
+            "copy" => get(object, from).and_then(|value| add(object, path, value)),
+            "test" => match get(object, path) {
+                Ok(found) if found == value.clone().unwrap_or_default() => Ok(()),
+                Ok(_) => Err(false),
+                Err(error) => Err(error),
             },
             _ => Err(true),
         };
@@ -105,8 +114,9 @@ pub(super) fn apply(object: &mut Value, patch: &[Operation]) -> Outcome {
 /// `Err(true)` for a notation that is not followed, `Err(false)` for a path that does not exist.
 type Found<T> = Result<T, bool>;
 
+/// Splits a path. The library ignores what is before the first slash.
 fn steps(path: &str) -> Found<Vec<String>> {
-    let rest = path.strip_prefix('/').ok_or(true)?;
+    let (_, rest) = path.split_once('/').ok_or(false)?;
     let step = |step: &str| step.replace("~1", "/").replace("~0", "~");
     Ok(rest.split('/').map(step).collect())
 }
@@ -136,9 +146,23 @@ fn index(step: &str) -> Found<usize> {
     step.parse().map_err(|_| false)
 }
 
-fn find<'v>(object: &'v mut Value, path: &str) -> Found<&'v mut Value> {
+/// Returns a copy of a value. A field that a map does not have is null.
+fn get(object: &mut Value, path: &str) -> Found<Value> {
     let (parent, last) = parent(object, path)?;
-    below(parent, &last)
+    match parent {
+        Value::Object(map) => Ok(map.get(&last).cloned().unwrap_or_default()),
+        parent => below(parent, &last).cloned(),
+    }
+}
+
+/// Sets a value. A map need not have had the field.
+fn replace(object: &mut Value, path: &str, value: Value) -> Found<()> {
+    let (parent, last) = parent(object, path)?;
+    match parent {
+        Value::Object(map) => drop(map.insert(last, value)),
+        parent => *below(parent, &last)? = value,
+    }
+    Ok(())
 }
 
 fn add(object: &mut Value, path: &str, value: Value) -> Found<()> {

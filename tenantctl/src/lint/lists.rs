@@ -16,10 +16,10 @@ use crate::layout::{self, KUSTOMIZATION};
 use crate::tree::RepoPath;
 use crate::yaml::{Node, NodeKind, parse};
 
-/// Keys with files that the kustomization reads; an entry with several lines is the content itself.
-const READ_KEYS: [&str; 6] = [
-    "configurations",
-    "crds",
+/// Keys with files that the kustomization reads.
+const FILE_KEYS: [&str; 2] = ["configurations", "crds"];
+/// Keys with files that the kustomization reads, or their content.
+const CONTENT_KEYS: [&str; 4] = [
     "generators",
     "patchesStrategicMerge",
     "transformers",
@@ -39,6 +39,11 @@ const OUR_KEYS: [&str; 9] = [
 ];
 /// Prefix of the labels and annotations that lint, the chart and the policies read.
 const OUR_LABELS: &str = "tenantry.dev/";
+
+/// Whether an entry is the content of a file, not its path.
+pub(super) fn has_lines(entry: &str) -> bool {
+    entry.contains('\n')
+}
 
 /// The content of one `kustomization.yaml`.
 pub(super) struct List {
@@ -111,14 +116,10 @@ pub(super) fn read(findings: &mut Findings, path: &RepoPath, text: &str) -> Opti
     let all = |key: &str| list.items(key).iter().filter_map(entry).collect::<Vec<_>>();
     let resources = LISTS.iter().flat_map(|key| all(key)).collect();
     let components = all("components");
-    let is_file = |(text, _): &(String, Position)| {
-        !text.contains('\n') && super::manifests::read(text).is_err()
-    };
-    let mut reads: Vec<_> = READ_KEYS
-        .iter()
-        .flat_map(|key| all(key))
-        .filter(is_file)
-        .collect();
+    let is_file =
+        |(text, _): &(String, Position)| !has_lines(text) && super::manifests::read(text).is_err();
+    let mut reads: Vec<_> = FILE_KEYS.iter().flat_map(|key| all(key)).collect();
+    reads.extend(CONTENT_KEYS.iter().flat_map(|key| all(key)).filter(is_file));
     for key in ["patches", "patchesJson6902", "replacements"] {
         let paths = list.items(key).iter().filter_map(|item| item.get("path"));
         reads.extend(paths.filter_map(entry));
@@ -126,14 +127,13 @@ pub(super) fn read(findings: &mut Findings, path: &RepoPath, text: &str) -> Opti
     reads.extend(list.root.at(&["openapi", "path"]).and_then(entry));
     for key in ["configMapGenerator", "secretGenerator"] {
         for generator in list.items(key) {
-            for item in ["files", "envs"]
-                .into_iter()
-                .flat_map(|key| generator.get(key).map(Node::items).unwrap_or_default())
-            {
+            let items = |key| generator.get(key).map(Node::items).unwrap_or_default();
+            for item in items("files") {
                 let text = item.text().unwrap_or_default();
                 let file = text.split_once('=').map_or(text, |(_, file)| file);
                 reads.push((file.to_owned(), item.into()));
             }
+            reads.extend(items("envs").iter().filter_map(entry));
             reads.extend(generator.get("env").and_then(entry));
         }
     }

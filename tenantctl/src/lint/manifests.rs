@@ -95,6 +95,7 @@ impl Id {
 /// Reads the objects of a file or a patch.
 pub(super) fn read(text: &str) -> Result<Vec<(Manifest, Node<'static>)>, YamlError> {
     let mut open = kustomize::objects(text)?;
+    let is_alone = open.len() == 1;
     open.reverse();
     let mut found = Vec::new();
     while let Some(root) = open.pop() {
@@ -104,6 +105,13 @@ pub(super) fn read(text: &str) -> Result<Vec<(Manifest, Node<'static>)>, YamlErr
         let id = Id::of(&root);
         if id.kind.is_empty() {
             return Err(YamlError::at(&root, "not an object: kind is missing"));
+        }
+        // A file of one `List` is taken apart without being decoded.
+        if id.kind.ends_with(LIST_SUFFIX) && !(is_alone && id.kind == LIST_SUFFIX) {
+            let mut keys = root.pairs().iter().map(|pair| &pair.key);
+            if let Some(key) = keys.find(|key| key.text().is_none()) {
+                return Err(YamlError::at(key, "a key must be text"));
+            }
         }
         let items = root.get("items").filter(|_| id.kind.ends_with(LIST_SUFFIX));
         match items.map(|items| &items.kind) {
@@ -119,6 +127,13 @@ pub(super) fn read(text: &str) -> Result<Vec<(Manifest, Node<'static>)>, YamlErr
             return Err(YamlError::at(
                 &root,
                 "not an object: metadata.name is missing",
+            ));
+        }
+        let metadata = root.get("metadata").filter(|it| !it.is_null());
+        if metadata.is_some_and(|it| !matches!(it.kind, NodeKind::Map { .. })) {
+            return Err(YamlError::at(
+                &root,
+                "not an object: metadata must be a map",
             ));
         }
         let deletes = root.get("$patch").and_then(Node::text) == Some("delete");

@@ -5,7 +5,8 @@
 //! keys are expanded. The nodes have lines, and no bytes to edit.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use base64::Engine;
 use tenantry_goyaml::{Event, EventKind, Events, Properties, SIMPLE_KEY, Version, is_readable};
@@ -18,6 +19,7 @@ const MAX_DEPTH: usize = 1000;
 /// Limit of nodes after aliases are expanded: an alias bomb ends here.
 const MAX_NODES: usize = 1_000_000;
 const MERGE_KEY: &str = "<<";
+const WRONG_TAG: &str = "the tag does not fit: remove it";
 
 type Owned = Node<'static>;
 
@@ -68,7 +70,23 @@ struct Open {
     column: usize,
     anchor: Option<String>,
     is_map: bool,
-    nodes: Vec<Owned>,
+    nodes: Vec<Part>,
+}
+
+/// What an anchor names.
+enum Anchored {
+    /// A collection at this depth that is not closed yet.
+    Open(usize),
+    /// A node, and the number of its nodes.
+    Node(Owned, usize),
+}
+
+/// A node of a collection that is not closed yet.
+struct Part {
+    node: Owned,
+    is_alias: bool,
+    /// Whether the node is a merge key, if it is a key.
+    is_merge: bool,
 }
 
 /// Parses the first document of a text; `line` counts the lines above the text.
@@ -80,25 +98,28 @@ fn first_document(text: &str, line: usize, version: Version) -> Result<Option<Ow
     };
     let mut events = Events::new(text, version);
     let mut open: Vec<Open> = Vec::new();
-    // A node without a value is not closed yet.
-    let mut anchors: HashMap<String, Option<(Owned, usize)>> = HashMap::new();
+    let mut anchors: HashMap<String, Anchored> = HashMap::new();
     let mut nodes = 0;
     let mut root = None;
     loop {
         let Event { kind, mark } = events.next_event().map_err(below)?;
         let fail = |message: &str| Err(below(mark.error(message)));
         let place = (line + mark.line + 1, mark.column + 1);
+        let (mut is_alias, mut is_merge) = (false, false);
         let (node, anchor) = match kind {
             EventKind::DocumentStart => continue,
             EventKind::StreamEnd | EventKind::DocumentEnd => {
                 return Ok(root.filter(|root: &Owned| !root.is_null()));
             }
             EventKind::Alias(anchor) => match anchors.get(&anchor) {
-                Some(Some((node, size))) => {
+                Some(Anchored::Node(node, size)) => {
                     nodes += size;
+                    is_alias = true;
                     (node.clone(), None)
                 }
-                Some(None) => return fail("an alias of the value that it is in: write it out"),
+                Some(Anchored::Open(_)) => {
+                    return fail("an alias of the value that it is in: write it out");
+                }
                 None => return fail("an alias without its anchor: write the value out"),
             },
             EventKind::Scalar {
@@ -109,8 +130,9 @@ fn first_document(text: &str, line: usize, version: Version) -> Result<Option<Ow
                 let tag = tag
                     .as_deref()
                     .map_or(Tag::None, |tag| Tag::of(tag, version));
+                is_merge = tag.makes_merge_key(&value, style, version);
                 if !tag.fits(&value, version) {
-                    return fail("the value is not of the kind that its tag names: remove the tag");
+                    return fail(WRONG_TAG);
                 }
                 let value = match (tag, version) {
                     (Tag::Binary, Version::V2) => {
@@ -128,12 +150,14 @@ fn first_document(text: &str, line: usize, version: Version) -> Result<Option<Ow
                 return fail("nested too deeply");
             }
             EventKind::ListStart(Properties { anchor, .. }) => {
-                anchors.extend(anchor.clone().map(|anchor| (anchor, None)));
+                let depth = open.len();
+                anchors.extend(anchor.clone().map(|anchor| (anchor, Anchored::Open(depth))));
                 open.push(Open::new(place, anchor, false));
                 continue;
             }
             EventKind::MapStart(Properties { anchor, .. }) => {
-                anchors.extend(anchor.clone().map(|anchor| (anchor, None)));
+                let depth = open.len();
+                anchors.extend(anchor.clone().map(|anchor| (anchor, Anchored::Open(depth))));
                 open.push(Open::new(place, anchor, true));
                 continue;
             }
@@ -141,7 +165,9 @@ fn first_document(text: &str, line: usize, version: Version) -> Result<Option<Ow
                 let Some(mut closed) = open.pop() else {
                     return fail("an end without a start");
                 };
-                let anchor = closed.anchor.take();
+                // The last node that begins with an anchor has it, also inside another with the same.
+                let is_own = |anchor: &String| matches!(anchors.get(anchor), Some(Anchored::Open(depth)) if *depth == open.len());
+                let anchor = closed.anchor.take().filter(is_own);
                 (closed.close(version)?, anchor)
             }
         };
@@ -151,10 +177,14 @@ fn first_document(text: &str, line: usize, version: Version) -> Result<Option<Ow
         }
         if let Some(anchor) = anchor {
             let size = count(&node);
-            anchors.insert(anchor, Some((node.clone(), size)));
+            anchors.insert(anchor, Anchored::Node(node.clone(), size));
         }
         match open.last_mut() {
-            Some(parent) => parent.nodes.push(node),
+            Some(parent) => parent.nodes.push(Part {
+                node,
+                is_alias,
+                is_merge,
+            }),
             None => root = Some(node),
         }
     }
@@ -181,18 +211,14 @@ impl Open {
         } = self;
         let is_flow = false;
         let kind = if is_map {
-            let mut pairs: Vec<Pair<'static>> = Vec::with_capacity(nodes.len() / 2);
-            let mut nodes = nodes.into_iter();
-            while let (Some(key), Some(value)) = (nodes.next(), nodes.next()) {
-                pairs.push(Pair { key, value });
-            }
-            merge(&mut pairs, version)?;
+            let pairs = match version {
+                Version::V2 => pairs_of_list(nodes),
+                Version::V3 => pairs_of_object(nodes),
+            }?;
             NodeKind::Map { pairs, is_flow }
         } else {
-            NodeKind::List {
-                items: nodes,
-                is_flow,
-            }
+            let items = nodes.into_iter().map(|part| part.node).collect();
+            NodeKind::List { items, is_flow }
         };
         Ok(node(kind, (line, column)))
     }
@@ -202,7 +228,11 @@ impl Open {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tag {
     None,
+    /// `!`
+    Unspecific,
     Text,
+    Merge,
+    Other,
     Binary,
     Null,
     Bool,
@@ -217,27 +247,40 @@ impl Tag {
         match (version, short) {
             // Version 3 ignores this tag, and takes the short form of another.
             (Version::V3, None) if tag == "!" => return Self::None,
+            (Version::V2, None) if tag == "!" => return Self::Unspecific,
             (Version::V3, None) => tag.strip_prefix("!!"),
             _ => short,
         }
-        .map_or(Self::Text, |name| match name {
+        .map_or(Self::Other, |name| match name {
+            "str" => Self::Text,
+            "merge" => Self::Merge,
             "binary" => Self::Binary,
             "null" => Self::Null,
             "bool" => Self::Bool,
             "int" => Self::Integer,
             "float" => Self::Float,
             "timestamp" => Self::Time,
-            _ => Self::Text,
+            _ => Self::Other,
         })
     }
 
     /// Returns the style of a scalar that means the same without the tag.
-    const fn style(self, style: Style) -> Style {
-        match (self, style) {
-            (Self::None, style)
-            | (Self::Text | Self::Binary, style @ (Style::Single | Style::Block)) => style,
-            (Self::Text | Self::Binary, _) => Style::Double,
+    fn style(self, style: tenantry_goyaml::Style) -> Style {
+        match (self, Style::from(style)) {
+            (Self::None, style) | (Self::Text, style @ (Style::Single | Style::Block)) => style,
+            (Self::Unspecific | Self::Text | Self::Merge, _) => Style::Double,
+            (Self::Binary | Self::Other, _) => Style::Tagged,
             _ => Style::Plain,
+        }
+    }
+
+    /// Whether a key with this tag is a merge key. Version 3 takes every key with the tag for one.
+    fn makes_merge_key(self, text: &str, style: tenantry_goyaml::Style, version: Version) -> bool {
+        match (self, version) {
+            (Self::Merge, Version::V3) => true,
+            (Self::Merge | Self::Unspecific, Version::V2) => text == MERGE_KEY,
+            (Self::None, _) => text == MERGE_KEY && style == tenantry_goyaml::Style::Plain,
+            _ => false,
         }
     }
 
@@ -248,7 +291,7 @@ impl Tag {
             Version::V3 => scalar::kustomize(text),
         };
         match self {
-            Self::None | Self::Text => true,
+            Self::None | Self::Unspecific | Self::Text | Self::Merge | Self::Other => true,
             Self::Binary => bytes_of(text).is_some(),
             Self::Null => meaning == Meaning::Null,
             Self::Bool => matches!(meaning, Meaning::Bool(_)),
@@ -259,38 +302,114 @@ impl Tag {
     }
 }
 
-/// Replaces merge keys with the pairs of the maps that they name. A key of the map itself wins, and an earlier map does.
-fn merge(pairs: &mut Vec<Pair<'static>>, version: Version) -> Result<(), YamlError> {
-    let is_merge = |pair: &Pair<'_>| matches!(&pair.key.kind, NodeKind::Scalar { text, style: Style::Plain } if text == MERGE_KEY);
-    if !pairs.iter().any(is_merge) {
-        return Ok(());
-    }
-    let (merged, own): (Vec<_>, Vec<_>) = std::mem::take(pairs).into_iter().partition(is_merge);
-    *pairs = own;
-    if let (Version::V3, [_, second, ..]) = (version, merged.as_slice()) {
-        let message = "a second merge key: write one, with a list of maps";
-        return Err(YamlError::at(&second.key, message));
-    }
-    for Pair { key, value } in merged {
-        let maps = match value.kind {
-            NodeKind::List { items, .. } => items,
-            _ => vec![value],
-        };
-        for map in maps {
-            let NodeKind::Map { pairs: added, .. } = map.kind else {
-                return Err(YamlError::at(
-                    &key,
-                    "a merge key needs a map, or a list of maps",
-                ));
-            };
-            for pair in added {
-                if !pairs.iter().any(|own| own.key.text() == pair.key.text()) {
-                    pairs.push(pair);
-                }
+/// The pairs of a map, found by key.
+#[derive(Default)]
+struct Pairs {
+    pairs: Vec<Pair<'static>>,
+    places: HashMap<Option<String>, usize>,
+}
+
+impl Pairs {
+    fn place(&mut self, pair: &Pair<'_>) -> Option<usize> {
+        let key = pair.key.text().map(str::to_owned);
+        match self.places.entry(key) {
+            Entry::Occupied(there) => Some(*there.get()),
+            Entry::Vacant(free) => {
+                free.insert(self.pairs.len());
+                None
             }
         }
     }
-    Ok(())
+
+    fn set(&mut self, pair: Pair<'static>) {
+        match self.place(&pair) {
+            Some(place) => self.pairs[place] = pair,
+            None => self.pairs.push(pair),
+        }
+    }
+
+    fn add_missing(&mut self, pair: Pair<'static>) {
+        if self.place(&pair).is_none() {
+            self.pairs.push(pair);
+        }
+    }
+}
+
+/// Makes a map of the keys and values of a `kustomization.yaml`, with the pairs of the maps that its merge keys name. Of two pairs
+/// with one key, the later wins.
+fn pairs_of_list(parts: Vec<Part>) -> Result<Vec<Pair<'static>>, YamlError> {
+    let mut pairs = Pairs::default();
+    let mut parts = parts.into_iter();
+    while let (Some(key), Some(value)) = (parts.next(), parts.next()) {
+        if key.is_merge {
+            for pair in merged_pairs(&key.node, &value)? {
+                pairs.set(pair);
+            }
+        } else if key.node.is_null() || key.node.text().is_none() {
+            // It becomes JSON, which has no such key.
+            return Err(YamlError::at(&key.node, "a key must be text"));
+        } else {
+            pairs.set(Pair {
+                key: key.node,
+                value: value.node,
+            });
+        }
+    }
+    Ok(pairs.pairs)
+}
+
+/// Makes a map of the keys and values of an object, with the pairs of the maps that its merge key names and that it does not have
+/// itself.
+fn pairs_of_object(parts: Vec<Part>) -> Result<Vec<Pair<'static>>, YamlError> {
+    let mut own = Vec::with_capacity(parts.len() / 2);
+    let mut merged = None;
+    let mut parts = parts.into_iter();
+    while let (Some(key), Some(value)) = (parts.next(), parts.next()) {
+        if key.is_merge {
+            if merged.is_some() {
+                let message = "a second merge key: write one, with a list of maps";
+                return Err(YamlError::at(&key.node, message));
+            }
+            merged = Some(merged_pairs(&key.node, &value)?);
+        }
+        // A key that only looks like a merge key is removed with it, and one that only has its tag is not.
+        if key.node.text() != Some(MERGE_KEY) {
+            own.push(Pair {
+                key: key.node,
+                value: value.node,
+            });
+        }
+    }
+    let Some(merged) = merged else {
+        return Ok(own);
+    };
+    let keys: HashSet<Option<&str>> = own.iter().map(|pair| pair.key.text()).collect();
+    let (_, missing): (Vec<_>, Vec<_>) = merged
+        .into_iter()
+        .partition(|pair| keys.contains(&pair.key.text()));
+    own.extend(missing);
+    Ok(own)
+}
+
+/// Returns the pairs that a merge key adds. Of several maps, an earlier one wins.
+fn merged_pairs(key: &Owned, value: &Part) -> Result<Vec<Pair<'static>>, YamlError> {
+    let maps = match &value.node.kind {
+        NodeKind::List { items, .. } if !value.is_alias => items.as_slice(),
+        _ => std::slice::from_ref(&value.node),
+    };
+    let mut added = Pairs::default();
+    for map in maps {
+        let NodeKind::Map { pairs, .. } = &map.kind else {
+            return Err(YamlError::at(
+                key,
+                "a merge key needs a map, or a list of maps",
+            ));
+        };
+        for pair in pairs {
+            added.add_missing(pair.clone());
+        }
+    }
+    Ok(added.pairs)
 }
 
 /// Decodes base64 as Go does: without line breaks.
@@ -351,18 +470,22 @@ fn unwritable_below(node: &Node<'_>, is_root: bool) -> Result<(), YamlError> {
             .iter()
             .try_for_each(|item| unwritable_below(item, false)),
         NodeKind::Map { pairs, .. } => {
-            let mut seen = std::collections::HashSet::with_capacity(pairs.len());
+            let mut seen = HashSet::with_capacity(pairs.len());
             for Pair { key, value } in pairs {
                 let NodeKind::Scalar { text, style } = &key.kind else {
                     return Err(YamlError::at(key, "a key must be text"));
                 };
                 // kustomize takes an absent key for an empty text, and writes numbers at the top as text.
-                let is_text = match scalar::kustomize(text) {
-                    Meaning::Text => true,
-                    Meaning::Null => text.is_empty(),
-                    _ => is_root,
+                let is_text = match style {
+                    Style::Plain => match scalar::kustomize(text) {
+                        Meaning::Text => true,
+                        Meaning::Null => text.is_empty(),
+                        _ => is_root,
+                    },
+                    Style::Tagged if !is_root => return Err(YamlError::at(key, WRONG_TAG)),
+                    _ => true,
                 };
-                if *style == Style::Plain && !is_text {
+                if !is_text {
                     let message = format!("the key {text} is not text: put it in quotes");
                     return Err(YamlError::at(key, message));
                 }
@@ -370,17 +493,9 @@ fn unwritable_below(node: &Node<'_>, is_root: bool) -> Result<(), YamlError> {
                     let message = format!("the key {text} is in this map twice");
                     return Err(YamlError::at(key, message));
                 }
-                if length_in_json(text) > SIMPLE_KEY {
-                    let message = format!("a key of more than {SIMPLE_KEY} characters: shorten it");
+                if let Some(message) = unwritable_key(text) {
                     return Err(YamlError::at(key, message));
                 }
-                if text.contains('\u{85}') {
-                    return Err(YamlError::at(
-                        key,
-                        "a key with a line break U+0085: remove it",
-                    ));
-                }
-                control_character(key, text)?;
                 unwritable_below(value, false)?;
             }
             Ok(())
@@ -411,6 +526,18 @@ pub(crate) fn unwritable_character(text: &str) -> Option<String> {
     Some(format!(
         "kustomize cannot write the control character U+{number:04X}: remove it"
     ))
+}
+
+/// Finds why kustomize writes a key as JSON and then cannot read it as YAML.
+pub(crate) fn unwritable_key(text: &str) -> Option<String> {
+    if length_in_json(text) > SIMPLE_KEY {
+        let message = format!("a key of more than {SIMPLE_KEY} characters: shorten it");
+        return Some(message);
+    }
+    if text.contains('\u{85}') {
+        return Some("a key with a line break U+0085: remove it".to_owned());
+    }
+    unwritable_character(text)
 }
 
 /// Returns the characters of a text in the JSON that Go writes, with the quotes.

@@ -222,7 +222,7 @@ fn scalar<'t>(
     let end = match style {
         Style::Plain if value.is_empty() => start,
         Style::Plain | Style::Block => bytes.at(span.end),
-        Style::Single | Style::Double => quoted_end(text, start),
+        Style::Single | Style::Double | Style::Tagged => quoted_end(text, start),
     };
     let (line, column) = (span.start.line(), span.start.col() + 1);
     Node {

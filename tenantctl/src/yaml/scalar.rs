@@ -8,7 +8,28 @@ use std::sync::LazyLock;
 
 use regex_lite::Regex;
 use serde_json::{Number, Value};
-pub(crate) use tenantry_goyaml::Style;
+
+/// The notation of a scalar. Every notation but `Plain` means text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    Plain,
+    Single,
+    Double,
+    Block,
+    /// A scalar with a tag that is not the tag of text: go-yaml takes its value for text, and a key with it for something else.
+    Tagged,
+}
+
+impl From<tenantry_goyaml::Style> for Style {
+    fn from(style: tenantry_goyaml::Style) -> Self {
+        match style {
+            tenantry_goyaml::Style::Plain => Self::Plain,
+            tenantry_goyaml::Style::Single => Self::Single,
+            tenantry_goyaml::Style::Double => Self::Double,
+            tenantry_goyaml::Style::Block => Self::Block,
+        }
+    }
+}
 
 /// Returns the meaning of a scalar.
 pub(super) fn resolve(text: &str, style: Style) -> Value {

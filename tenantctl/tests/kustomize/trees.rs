@@ -86,7 +86,7 @@ pub(crate) const PLANE: &str = "application-plane/production";
 pub(crate) const REST: &str = "infrastructure/rest";
 
 /// A name, and the files of a folder that others wrote, each with its path and its text.
-type Case = (String, Vec<(String, String)>);
+pub(crate) type Case = (String, Vec<(String, String)>);
 
 pub(crate) static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     let cases: Value = serde_json::from_str(include_str!("cases.json")).expect("JSON");
@@ -386,39 +386,53 @@ fn number_of(generated: &Generated) -> usize {
         .expect("a number")
 }
 
-/// Puts noise at random places of a text.
+/// Puts noise at random places of a text, half of it where a word begins.
 fn noisy(text: &str, random: &mut Rng) -> String {
     let mut text = text.to_owned();
     for _ in 0..=random.usize(..2) {
-        let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
-        let at = places
-            .get(random.usize(..places.len().max(1)))
-            .copied()
-            .unwrap_or(0);
-        text.insert_str(at, NOISE[random.usize(..NOISE.len())]);
+        let is_at_word = random.bool();
+        let mut before = '\n';
+        let mut places = Vec::new();
+        for (at, character) in text.char_indices() {
+            if !is_at_word || !character.is_whitespace() && " \n{[,".contains(before) {
+                places.push(at);
+            }
+            before = character;
+        }
+        let at = random.choice(places).unwrap_or(0);
+        text.insert_str(at, random.choice(NOISE).expect("some noise"));
     }
     text
 }
 
-/// Adds a folder of others: a case as it is, or one with noise in a file.
-fn add_other(generated: &mut Generated, index: usize, random: &mut Rng) {
-    let (name, files) = &CASES[random.usize(..CASES.len())];
-    let folder = path(&format!("{REST}/{index}"));
-    let with_noise = (random.u8(..3) > 0).then(|| random.usize(..files.len()));
-    for (at, (file, text)) in files.iter().enumerate() {
-        let text = if with_noise == Some(at) {
+/// A case with noise in one of its files.
+pub(crate) fn noisy_case(random: &mut Rng) -> Case {
+    let (name, files) = random.choice(CASES.iter()).expect("some cases");
+    let noisy_file = random.usize(..files.len());
+    let files = files.iter().enumerate().map(|(at, (file, text))| {
+        let text = if at == noisy_file {
             noisy(text, random)
         } else {
             text.clone()
         };
+        (file.clone(), text)
+    });
+    let files = files.collect();
+    (format!("{name}, with noise"), files)
+}
+
+/// Adds a folder of others: a case as it is, or one with noise in a file.
+fn add_other(generated: &mut Generated, index: usize, random: &mut Rng) {
+    let (name, files) = if random.u8(..3) > 0 {
+        noisy_case(random)
+    } else {
+        random.choice(CASES.iter()).expect("some cases").clone()
+    };
+    let folder = path(&format!("{REST}/{index}"));
+    for (file, text) in files {
         generated
             .tree
             .insert(path(&format!("{folder}/{file}")), text);
     }
-    let case = if with_noise.is_some() {
-        format!("{name}, with noise")
-    } else {
-        name.clone()
-    };
-    generated.others.insert(folder, case);
+    generated.others.insert(folder, name);
 }
