@@ -31,6 +31,8 @@ const REPLICATED: [&str; 4] = [
     "ReplicationController",
     "StatefulSet",
 ];
+/// Lists whose items a strategic merge patch merges by name.
+const NAMED_ITEMS: [&str; 4] = ["containers", "env", "initContainers", "volumes"];
 /// Fields that change the content of objects in ways that are not followed.
 const CHANGES: [&str; 12] = [
     "buildMetadata",
@@ -639,8 +641,14 @@ impl Builder<'_> {
         };
         if let Err(error) = kustomize::unwritable(patch) {
             self.add(list, position, format!("the patch is broken: {error}"));
-        } else if content.is_some_and(|it| has_empty_key(&it)) || has_empty_key(&patch.to_json()) {
+            return;
+        }
+        let (content, patch) = (content.unwrap_or_default(), patch.to_json());
+        if has_empty_key(&content) || has_empty_key(&patch) {
             let message = "kustomize cannot merge a map with an empty key".to_owned();
+            self.add(list, position, message);
+        } else if let Some(strategy) = wrong_strategy(&content, &patch, false) {
+            let message = format!("$patch: {strategy}: write delete, merge or replace");
             self.add(list, position, message);
         }
     }
@@ -933,6 +941,38 @@ fn has_empty_key(value: &Value) -> bool {
         fields
             .iter()
             .any(|(key, value)| key.is_empty() || has_empty_key(value))
+    })
+}
+
+/// Finds a strategy that a strategic merge patch names and kustomize does not know. It reads those of the maps and items that the
+/// object has, too, and all below a map that replaces another.
+fn wrong_strategy(object: &Value, patch: &Value, is_replaced: bool) -> Option<String> {
+    let fields = patch.as_object()?;
+    let strategy = fields.get("$patch").map(|strategy| strategy.as_str());
+    let is_replaced = match strategy {
+        None | Some(Some("merge")) => is_replaced,
+        Some(Some("replace")) => true,
+        Some(Some("delete")) => return None,
+        Some(strategy) => return Some(strategy.unwrap_or_default().to_owned()),
+    };
+    fields.iter().find_map(|(key, patch)| {
+        let object = object.get(key).or(is_replaced.then_some(&Value::Null))?;
+        let Value::Array(items) = patch else {
+            return wrong_strategy(object, patch, is_replaced);
+        };
+        if !NAMED_ITEMS.contains(&key.as_str()) {
+            return None;
+        }
+        items.iter().find_map(|item| {
+            let mut there = object.as_array().into_iter().flatten();
+            match item.get("name") {
+                Some(name) => {
+                    let same = there.find(|other| other.get("name") == Some(name))?;
+                    wrong_strategy(same, item, is_replaced)
+                }
+                None => wrong_strategy(&Value::Null, item, is_replaced),
+            }
+        })
     })
 }
 

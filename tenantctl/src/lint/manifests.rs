@@ -107,15 +107,17 @@ pub(super) fn read(text: &str) -> Result<Vec<(Manifest, Node<'static>)>, YamlErr
             return Err(YamlError::at(&root, "not an object: kind is missing"));
         }
         // A file of one `List` is taken apart without being decoded.
-        if id.kind.ends_with(LIST_SUFFIX) && !(is_alone && id.kind == LIST_SUFFIX) {
-            let mut keys = root.pairs().iter().map(|pair| &pair.key);
-            if let Some(key) = keys.find(|key| key.text().is_none()) {
-                return Err(YamlError::at(key, "a key must be text"));
-            }
+        let is_decoded = id.kind.ends_with(LIST_SUFFIX) && !(is_alone && id.kind == LIST_SUFFIX);
+        let mut keys = root.pairs().iter().map(|pair| &pair.key);
+        if let Some(key) = keys.find(|key| is_decoded && key.text().is_none()) {
+            return Err(YamlError::at(key, "a key must be text"));
         }
         let items = root.get("items").filter(|_| id.kind.ends_with(LIST_SUFFIX));
         match items.map(|items| &items.kind) {
             Some(NodeKind::List { items, .. }) => {
+                if is_decoded {
+                    items.iter().try_for_each(kustomize::unwritable_item)?;
+                }
                 open.extend(items.iter().rev().cloned());
                 continue;
             }

@@ -450,10 +450,34 @@ fn error(line: usize, column: usize, message: &str) -> YamlError {
 /// Finds what kustomize reads and then cannot write: a duplicate key, a key that is not text or is too long, an infinite number,
 /// some characters. kustomize writes an object as JSON, and reads that as YAML.
 pub(crate) fn unwritable(root: &Node<'_>) -> Result<(), YamlError> {
-    unwritable_below(root, true)
+    unwritable_below(root, Keys::Any)
 }
 
-fn unwritable_below(node: &Node<'_>, is_root: bool) -> Result<(), YamlError> {
+/// As [`unwritable`], for an item of a list of objects, which kustomize decodes with the list.
+pub(crate) fn unwritable_item(root: &Node<'_>) -> Result<(), YamlError> {
+    unwritable_below(root, Keys::Text)
+}
+
+/// Keys that kustomize can write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    /// It writes numbers as text.
+    Any,
+    /// It takes an absent key for an empty text.
+    TextOrAbsent,
+    Text,
+}
+
+impl Keys {
+    const fn below(self) -> Self {
+        match self {
+            Self::Any | Self::TextOrAbsent => Self::TextOrAbsent,
+            Self::Text => Self::Text,
+        }
+    }
+}
+
+fn unwritable_below(node: &Node<'_>, keys: Keys) -> Result<(), YamlError> {
     match &node.kind {
         NodeKind::Scalar {
             text,
@@ -468,21 +492,22 @@ fn unwritable_below(node: &Node<'_>, is_root: bool) -> Result<(), YamlError> {
         NodeKind::Scalar { text, .. } => control_character(node, text),
         NodeKind::List { items, .. } => items
             .iter()
-            .try_for_each(|item| unwritable_below(item, false)),
+            .try_for_each(|item| unwritable_below(item, keys.below())),
         NodeKind::Map { pairs, .. } => {
             let mut seen = HashSet::with_capacity(pairs.len());
             for Pair { key, value } in pairs {
                 let NodeKind::Scalar { text, style } = &key.kind else {
                     return Err(YamlError::at(key, "a key must be text"));
                 };
-                // kustomize takes an absent key for an empty text, and writes numbers at the top as text.
                 let is_text = match style {
                     Style::Plain => match scalar::kustomize(text) {
                         Meaning::Text => true,
-                        Meaning::Null => text.is_empty(),
-                        _ => is_root,
+                        Meaning::Null => text.is_empty() && keys != Keys::Text,
+                        _ => keys == Keys::Any,
                     },
-                    Style::Tagged if !is_root => return Err(YamlError::at(key, WRONG_TAG)),
+                    Style::Tagged if keys != Keys::Any => {
+                        return Err(YamlError::at(key, WRONG_TAG));
+                    }
                     _ => true,
                 };
                 if !is_text {
@@ -496,7 +521,7 @@ fn unwritable_below(node: &Node<'_>, is_root: bool) -> Result<(), YamlError> {
                 if let Some(message) = unwritable_key(text) {
                     return Err(YamlError::at(key, message));
                 }
-                unwritable_below(value, false)?;
+                unwritable_below(value, keys.below())?;
             }
             Ok(())
         }
