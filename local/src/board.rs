@@ -105,7 +105,7 @@ impl Board {
             reason: format!(
                 "commit {short} is not valid, the last applied commit stays in force: {reason}"
             ),
-            remedy: format!("correct the file and push, or: git revert {short} && git push"),
+            remedy: "correct the file in a new commit, and push it".to_owned(),
             since: Some(now()),
             object: None,
         });

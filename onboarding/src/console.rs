@@ -143,6 +143,7 @@ impl Console {
             actor: person.actor,
             has_session: person.has_session,
             now: now(),
+            repository: self.control.0.repository.address().to_string(),
             broken: self.review.broken(),
         }
     }

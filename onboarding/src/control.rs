@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::change::Submission;
 pub(crate) use self::change::{apply_error, id_of, not_read, request_error};
+pub(crate) use self::refresh::MAX_BROKEN;
 pub(crate) use self::state::State;
 use crate::access::{Actor, Verb};
 use crate::callback::Callbacks;

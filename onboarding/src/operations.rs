@@ -3,7 +3,7 @@
 //! An operation ends when its tenants answer, or no longer do, as the load balancer shows; [`end_of`] decides that, purely. A
 //! blocked operation fails once nothing has progressed for the configured time.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +14,6 @@ use crate::model::{Blocked, Operation, OperationState, TenantState, TenantView, 
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// Operations kept; an older one is read from Git when it is asked for.
 const MAX_OPERATIONS: usize = 2_000;
-/// States that an operation may pass from its commit to its end.
-pub(crate) const STEPS: usize = 2;
 
 /// An operation and what the process needs beside it.
 #[derive(Debug, Clone)]
@@ -42,6 +40,10 @@ pub(crate) struct ActualState<'a> {
     pub(crate) pools: &'a BTreeMap<String, bool>,
     /// The order of a commit.
     pub(crate) position: &'a dyn Fn(&str) -> u64,
+    /// The order of the commit whose tenants these are. A tenant of a later one may be missing.
+    pub(crate) read: u64,
+    /// What blocks every tenant.
+    pub(crate) blocked: Option<&'a Blocked>,
     pub(crate) now: Time,
     /// A blocked operation fails after this time.
     pub(crate) fail_after: Duration,
@@ -54,6 +56,22 @@ impl Operations {
         let operation = tracked.operation.clone();
         self.insert(tracked);
         Some(operation)
+    }
+
+    /// Ends the operations whose tenants all have a later one. At a start nothing is known of how they ended.
+    pub(crate) fn end_past(&mut self) {
+        let mut changed_later: HashSet<String> = HashSet::new();
+        for id in self.order.iter().rev() {
+            let Some(tracked) = self.by_id.get_mut(id) else {
+                continue;
+            };
+            let tenants = &tracked.operation.tenants;
+            let is_past = tenants.iter().all(|it| changed_later.contains(it));
+            changed_later.extend(tenants.iter().cloned());
+            if is_past && !tenants.is_empty() {
+                tracked.end_past();
+            }
+        }
     }
 
     /// Adds an operation that needed no commit.
@@ -192,6 +210,13 @@ impl Tracked {
 }
 
 impl Tracked {
+    /// Ends an operation that later ones followed before this process started: as it was meant to, without a time.
+    pub(crate) fn end_past(&mut self) {
+        let operation = &mut self.operation;
+        let is_gone = matches!(operation.kind.as_str(), "suspend" | "offboard" | "forget");
+        (operation.state, operation.problem) = end_of(&operation.kind, is_gone);
+    }
+
     /// Says what the load balancer answers, once that takes long.
     fn wait_for_answer(&mut self, actual: &ActualState<'_>) {
         let operation = &mut self.operation;
@@ -266,6 +291,9 @@ fn progress(tenant: &str, position: u64, actual: &ActualState<'_>) -> Progress {
         };
     }
     let Some(view) = actual.tenants.get(tenant) else {
+        if position > actual.read {
+            return Progress::Waiting(actual.blocked.cloned());
+        }
         // Its record is deleted. The platform has nothing of it any more, or never had.
         return Progress::Gone;
     };
@@ -336,6 +364,8 @@ mod tests {
     use crate::history::History;
 
     const FILE: &str = "application-plane/production/tenants/basic/acme.yaml";
+    /// States that an operation may pass from its commit to its end.
+    const STEPS: usize = 2;
 
     fn entry(number: u8, action: &str) -> tenantctl::git::LogEntry {
         tenantctl::git::LogEntry {
@@ -379,11 +409,14 @@ mod tests {
         for commit in &commits {
             operations.record(commit);
         }
+        let read = history.head().map_or(0, |head| history.position(head));
         for _ in 0..STEPS {
             operations.advance(&ActualState {
                 tenants,
                 pools: &BTreeMap::new(),
                 position: &|commit| history.position(commit),
+                read,
+                blocked: None,
                 now: Time::of_seconds(100),
                 fail_after: Duration::from_secs(60),
             });
@@ -431,6 +464,57 @@ mod tests {
             state_of(&["forget"], &BTreeMap::new()).0,
             OperationState::Gone
         );
+    }
+
+    #[test]
+    fn an_operation_of_a_commit_whose_tenants_are_not_read_waits() {
+        let mut history = History::default();
+        let commits = history.extend(vec![entry(1, "onboard")]);
+        let mut operations = Operations::default();
+        operations.record(&commits[0]);
+        let blocked = Blocked {
+            code: "broken_commit".to_owned(),
+            reason: "line 3".to_owned(),
+            remedy: "correct it".to_owned(),
+            since: None,
+            object: None,
+        };
+        operations.advance(&ActualState {
+            tenants: &BTreeMap::new(),
+            pools: &BTreeMap::new(),
+            position: &|commit| history.position(commit),
+            read: 0,
+            blocked: Some(&blocked),
+            now: Time::of_seconds(100),
+            fail_after: Duration::from_secs(60),
+        });
+        let operation = &operations.get("r-1").expect("it is known").operation;
+        assert_eq!(operation.state, OperationState::Committed);
+        assert_eq!(operation.problem.as_ref(), Some(&blocked));
+    }
+
+    #[test]
+    fn operations_of_the_past_end_as_they_were_meant_to_without_a_time() {
+        let mut history = History::default();
+        let entries = vec![entry(3, "move"), entry(2, "offboard"), entry(1, "onboard")];
+        let mut operations = Operations::default();
+        for commit in &history.extend(entries) {
+            operations.record(commit);
+        }
+        operations.end_past();
+        let states = ["r-1", "r-2", "r-3"].map(|id| {
+            let operation = &operations.get(id).expect("it is known").operation;
+            (operation.state, operation.times.ended)
+        });
+        assert_eq!(
+            states.map(|(state, _)| state),
+            [
+                OperationState::Serving,
+                OperationState::Gone,
+                OperationState::Committed
+            ]
+        );
+        assert!(states.iter().all(|(_, ended)| ended.is_none()));
     }
 
     #[test]

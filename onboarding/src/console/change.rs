@@ -1,7 +1,7 @@
 //! A change of a tenant, from its form through the preview of its commit to the operation.
 //!
-//! The form is sent with GET and changes nothing: its answer has the commit as a diff. The button below the diff sends the same
-//! values with POST. An offboarding asks for the tenant's id once more.
+//! The form is sent with GET and changes nothing: its answer has the commit as a diff. The button below the diff sends the form
+//! with POST, which is refused if the form is not the previewed one any more. An offboarding asks for the tenant's id once more.
 
 use std::collections::BTreeMap;
 
@@ -41,6 +41,8 @@ pub(super) struct Fields {
     key: String,
     /// The tenant's id, typed.
     confirm: String,
+    /// What was previewed, as [`Fields::values`] has it.
+    previewed: String,
 }
 
 /// A kind of change, and how its form is worded.
@@ -168,6 +170,25 @@ impl Fields {
             tenant: tenant.to_owned(),
             ..fields
         }
+    }
+
+    /// Returns one text that differs for fields that differ.
+    fn values(&self) -> String {
+        let values = [
+            self.tenant.as_str(),
+            &self.tier,
+            &self.release,
+            &self.reason,
+            &self.labels,
+            if self.delete_data.is_some() {
+                "yes"
+            } else {
+                ""
+            },
+        ];
+        values
+            .map(|value| value.split_whitespace().collect::<Vec<_>>().join(" "))
+            .join("|")
     }
 
     fn action(&self) -> Result<Action, ApiError> {
@@ -382,14 +403,15 @@ fn form(
     };
     html! {
         div.body {
-            form.form method="get" action=(address) {
-                @if action != Action::Onboard { input type="hidden" name="action" value=(action.as_str()); }
+            form #change.form method="get" action=(address) {
+                input type="hidden" name="action" value=(action.as_str());
+                @if action != Action::Onboard { input type="hidden" name="tenant" value=(fields.tenant); }
                 @if action == Action::Onboard {
                     div.field {
                         label for="tenant" { "Id" }
                         input #tenant name="tenant" required autocomplete="off" spellcheck="false" autocapitalize="none"
-                            maxlength="32" value=(fields.tenant) aria-describedby="tenant-hint";
-                        p.hint #tenant-hint { "Lower-case letters, digits and hyphens; begins with a letter; at most 32 characters." }
+                            value=(fields.tenant) aria-describedby="tenant-hint";
+                        p.hint #tenant-hint { "Lower-case letters, digits and hyphens, at most 32; begins with a letter, ends with a letter or digit." }
                     }
                 }
                 @if let Action::Onboard | Action::Move = action { (tiers(fields, tenant.filter(|_| action == Action::Move))) }
@@ -422,7 +444,7 @@ fn form(
                     }
                 }
                 div.buttons {
-                    button.main[!fields.is_complete(action)] {
+                    button.main[!fields.is_complete(action)] formnovalidate[fields.is_complete(action)] {
                         @if fields.is_complete(action) { "Preview again" } @else { "Preview the commit" }
                     }
                     a.button href=(back(fields, action)) { "Cancel" }
@@ -472,15 +494,12 @@ fn commit(fields: &Fields, action: Action, preview: &Preview) -> Markup {
     } else {
         fields.key.clone()
     };
-    let hidden = [
-        ("action", action.as_str()),
-        ("tenant", fields.tenant.trim()),
-        ("tier", fields.tier.as_str()),
-        ("release", fields.release.as_str()),
-        ("reason", fields.reason.as_str()),
-        ("labels", fields.labels.as_str()),
-        ("key", key.as_str()),
-    ];
+    // The fields are those of the form above. Without one, the values are hidden here.
+    let form = if action.has_fields() {
+        "change"
+    } else {
+        "confirmation"
+    };
     html! {
         header {
             h2 { "The commit, before it is made" }
@@ -492,20 +511,25 @@ fn commit(fields: &Fields, action: Action, preview: &Preview) -> Markup {
             } @else {
                 (diff(&preview.diff))
             }
-            form.form method="post" action="/console/changes" {
-                @for (name, value) in hidden {
-                    @if !value.is_empty() { input type="hidden" name=(name) value=(value); }
+            @if !action.has_fields() {
+                form #confirmation hidden {
+                    input type="hidden" name="action" value=(action.as_str());
+                    input type="hidden" name="tenant" value=(fields.tenant.trim());
                 }
-                @if fields.delete_data.is_some() { input type="hidden" name="delete_data" value="yes"; }
+            }
+            div.form {
+                input type="hidden" name="key" value=(key) form=(form);
+                input type="hidden" name="previewed" value=(fields.values()) form=(form);
                 @if action.is_confirmed() {
                     div.field {
                         label for="confirm" { "Type " code { (fields.tenant) } " to confirm" }
                         input #confirm name="confirm" required autocomplete="off" spellcheck="false" autocapitalize="none"
-                            pattern=(fields.tenant) title={ "the tenant's id: " (fields.tenant) };
+                            pattern=(fields.tenant) title={ "the tenant's id: " (fields.tenant) } form=(form);
                     }
                 }
                 div.buttons {
-                    button.main[!action.is_confirmed()].danger[action.is_confirmed()] {
+                    button.main[!action.is_confirmed()].danger[action.is_confirmed()] form=(form) formmethod="post"
+                        formaction="/console/changes" {
                         (action.verb()) " " (fields.tenant)
                     }
                     @if !action.has_fields() { a.button href=(back(fields, action)) { "Cancel" } }
@@ -544,6 +568,15 @@ async fn perform(
 ) -> Result<String, ApiError> {
     let action = fields.action()?;
     let change = fields.change(action)?;
+    context.actor.check(action.role_verb())?;
+    if action.has_fields() && fields.previewed != fields.values() {
+        let msg = "Conflict: the form is not the previewed one any more; look at the commit below, then confirm it";
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "form_changed",
+            msg.to_owned(),
+        ));
+    }
     if action.is_confirmed() && fields.confirm.trim() != fields.tenant {
         let problem = format!("type the tenant's id {:?} to confirm", fields.tenant);
         return Err(wrong("confirmation", &fields.confirm, &problem));

@@ -10,7 +10,7 @@ use tenantctl::lint::{Finding, lint};
 use tenantry_service::error::ApiError;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::control::{ControlPlane, not_read};
+use crate::control::{ControlPlane, MAX_BROKEN, not_read};
 use crate::history;
 use crate::model::Activity;
 
@@ -29,10 +29,16 @@ pub(super) struct CommitView {
     pub(super) is_cut: bool,
 }
 
-/// The newest commit, which does not lint: it is not applied.
+/// Commits that do not lint: they are not applied.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct BrokenCommit {
+    /// The oldest, since which the branch does not lint.
     pub(super) commit: Activity,
+    /// The newest.
+    head: String,
+    /// Number of commits since the oldest.
+    pub(super) waiting: usize,
+    /// Of the newest.
     pub(super) findings: Vec<Finding>,
     /// Findings that are not listed.
     pub(super) more: usize,
@@ -87,7 +93,7 @@ impl Review {
         }
     }
 
-    /// The newest commit, if it does not lint.
+    /// The newest commits, if they do not lint.
     pub(super) fn broken(&self) -> Option<Arc<BrokenCommit>> {
         self.broken.read().clone()
     }
@@ -96,13 +102,19 @@ impl Review {
 /// Reviews each new head until it is dropped.
 async fn review(control: ControlPlane, broken: Arc<RwLock<Option<Arc<BrokenCommit>>>>) {
     let mut events = control.subscribe();
-    let mut reviewed = None;
+    let mut reviewed: Option<String> = None;
     loop {
-        let head = control.read(|state| state.history.activity().next().cloned());
-        if let Some(head) = head.filter(|head| reviewed.as_ref() != Some(&head.commit)) {
-            match lint_head(&control, &head).await {
+        let newest: Vec<Activity> = control.read(|state| {
+            let newest = state.history.activity().take(MAX_BROKEN + 1);
+            newest.cloned().collect()
+        });
+        if let Some(head) = newest.first()
+            && reviewed.as_ref() != Some(&head.commit)
+        {
+            let before = broken.read().clone();
+            match lint_newest(&control, &newest, reviewed.as_deref(), before.as_deref()).await {
                 Ok(found) => {
-                    reviewed = Some(head.commit);
+                    reviewed = Some(head.commit.clone());
                     *broken.write() = found.map(Arc::new);
                 }
                 Err(error) => {
@@ -116,25 +128,53 @@ async fn review(control: ControlPlane, broken: Arc<RwLock<Option<Arc<BrokenCommi
     }
 }
 
-async fn lint_head(
+/// Lints the newest commits, down to one that is valid or whose review is known.
+async fn lint_newest(
     control: &ControlPlane,
-    head: &Activity,
+    newest: &[Activity],
+    reviewed: Option<&str>,
+    before: Option<&BrokenCommit>,
 ) -> Result<Option<BrokenCommit>, GitError> {
-    let Some(oid) = Oid::parse(&head.commit) else {
-        return Ok(None);
+    let mut found: Option<BrokenCommit> = None;
+    for (age, commit) in newest.iter().enumerate() {
+        if let (Some(found), true) = (&mut found, reviewed == Some(commit.commit.as_str())) {
+            if let Some(before) = before.filter(|before| before.head == commit.commit) {
+                found.commit = before.commit.clone();
+                found.waiting = before.waiting + age;
+            }
+            break;
+        }
+        let mut findings = lint_errors(control, commit).await?;
+        if findings.is_empty() {
+            break;
+        }
+        match &mut found {
+            Some(found) => (found.commit, found.waiting) = (commit.clone(), age),
+            None => {
+                let more = findings.len().saturating_sub(MAX_FINDINGS);
+                findings.truncate(MAX_FINDINGS);
+                found = Some(BrokenCommit {
+                    commit: commit.clone(),
+                    head: commit.commit.clone(),
+                    waiting: 0,
+                    findings,
+                    more,
+                });
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn lint_errors(control: &ControlPlane, commit: &Activity) -> Result<Vec<Finding>, GitError> {
+    let Some(oid) = Oid::parse(&commit.commit) else {
+        return Ok(Vec::new());
     };
     let repository = control.0.repository.clone();
-    let mut findings = on_blocking_thread(move || {
+    on_blocking_thread(move || {
         let mut findings = lint(&repository.snapshot(&oid)?);
         findings.retain(Finding::is_error);
-        Ok::<_, GitError>(findings)
+        Ok(findings)
     })
-    .await?;
-    let more = findings.len().saturating_sub(MAX_FINDINGS);
-    findings.truncate(MAX_FINDINGS);
-    Ok((!findings.is_empty()).then(|| BrokenCommit {
-        commit: head.clone(),
-        findings,
-        more,
-    }))
+    .await
 }

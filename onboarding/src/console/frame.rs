@@ -170,7 +170,8 @@ pub(super) fn document(view: &View, context: &Context, address: Option<&str>) ->
                     }
                     footer.page {
                         "Signed in as " strong { (context.actor.name) } ", " (context.actor.role.as_str())
-                        ". Every change is a commit. Times are in UTC. "
+                        ". Every change is a commit. Times are in UTC. The API: "
+                        a href="/openapi.json" { "/openapi.json" } ". "
                         @if context.has_session {
                             form.inline method="post" action="/console/sign-out" { button.link { "Sign out" } }
                         }
@@ -221,8 +222,14 @@ fn broken_commit(broken: &BrokenCommit, context: &Context) -> Markup {
         div.notice.bad role="alert" {
             h2 { "The newest commit is not in force" }
             p {
-                "Commit " (commit(&broken.commit.commit)) ", " q { (broken.commit.subject) } " by " (broken.commit.actor) " at "
-                (time(context.now, broken.commit.time)) ", is not valid. The last valid commit stays in force."
+                "Since commit " (commit(&broken.commit.commit)) ", " q { (broken.commit.subject) } " by " (broken.commit.actor) " at "
+                (time(context.now, broken.commit.time)) ", the repository is not valid"
+                @match broken.waiting {
+                    0 => {},
+                    1 => " (1 commit since waits)",
+                    count => { " (" (count) " commits since wait)" }
+                }
+                ". Every tenant is served as before; no change takes effect until this is mended."
             }
             ul.findings {
                 @for finding in &broken.findings {
@@ -239,8 +246,9 @@ fn broken_commit(broken: &BrokenCommit, context: &Context) -> Markup {
                 @if broken.more > 0 { li { "and " (broken.more) " more" } }
             }
             p {
-                "Mend the file in a new commit and push it, or run " code { "git revert " (super::parts::short(&broken.commit.commit)) }
-                " and push. " code { "tenantctl lint" } " checks a commit before a push."
+                "In a clone of " code { (context.repository) } ": correct the file, or take the commit back with "
+                code { "git pull && git revert " (super::parts::short(&broken.commit.commit)) } "; then push. "
+                code { "tenantctl lint" } " checks a commit before a push."
             }
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn load(console: &Console, context: &Context) -> View {
 fn table(operations: &[Operation], context: &Context) -> Markup {
     html! {
         @if operations.is_empty() {
-            p.empty { "None since this process started. " a href="/console/activity" { "Activity" } " has every commit." }
+            p.empty { "None yet. " a href="/console/activity" { "Activity" } " has every commit." }
         } @else {
             table.cards role="table" {
                 (columns(&["Operation", "State", "Tenants", "By", "Accepted", "Ended", "Commit"], &[]))

@@ -22,6 +22,8 @@ pub(super) struct Context {
     /// Whether the person can sign out.
     pub(super) has_session: bool,
     pub(super) now: Time,
+    /// Where the GitOps repository is.
+    pub(super) repository: String,
     pub(super) broken: Option<Arc<BrokenCommit>>,
 }
 

@@ -26,6 +26,7 @@ pub(super) fn context() -> Context {
         actor: Actor::local(),
         has_session: false,
         now: now(),
+        repository: "/tmp/tenantry/gitops.git".to_owned(),
         broken: None,
     }
 }

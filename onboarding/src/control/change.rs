@@ -1,6 +1,5 @@
 //! Changes: each is one commit, pushed before it is answered.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -21,7 +20,7 @@ use super::{ControlPlane, no_tenant, now};
 use crate::access::Actor;
 use crate::history;
 use crate::model::{Change, Event, Operation, OperationState, Preview, TenantState, Times};
-use crate::operations::{self, ActualState};
+use crate::operations;
 
 /// Namespace of the request ids that are derived from an `Idempotency-Key`.
 const KEYS: Uuid = Uuid::from_u128(0x6c1e_4f1c_9a43_4f7e_8f0f_1f7e_2f7e_6c1e);
@@ -248,21 +247,7 @@ impl ControlPlane {
         .map_err(git_error)?;
         let entry: LogEntry = entry.ok_or_else(unknown)?;
         let mut tracked = operations::of_commit(&history::commit(0, entry)).ok_or_else(unknown)?;
-        self.read(|state| {
-            let pools: BTreeMap<String, bool> = state
-                .pools
-                .iter()
-                .map(|(name, pool)| (name.clone(), pool.applied.is_some()))
-                .collect();
-            let actual = ActualState {
-                tenants: &state.tenants,
-                pools: &pools,
-                position: &|commit| state.history.position(commit),
-                now: now(),
-                fail_after: self.0.timing.fail_after,
-            };
-            (0..operations::STEPS).for_each(|_| tracked.step(&actual));
-        });
+        tracked.end_past();
         Ok(tracked.operation)
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use tenantctl::git::{LogEntry, Oid, on_blocking_thread};
+use tenantctl::git::{GitError, LogEntry, Oid, Repository, on_blocking_thread};
 use tenantctl::release::{Release, ReleaseError, release_states};
 use tenantctl::shared::Shared;
 use tenantctl::status::{self, Blocked, Observed, Probed};
@@ -14,6 +14,7 @@ use tenantry_process::health::Condition;
 use tenantry_process::metrics::label;
 use tenantry_tenancy::environment::Environment;
 
+use super::state::Broken;
 use super::{ControlPlane, now};
 use crate::history::{Commit, MAX_COMMITS};
 use crate::model::{AppPlace, Event, Figures, Part, PoolView, ProbedApp, TenantState, TenantView};
@@ -24,6 +25,8 @@ use crate::probe::Probe;
 const MAX_QUEUES: usize = 4;
 /// Longest wait for the figures of a queue.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Commits among which the one is searched that broke the branch.
+pub(crate) const MAX_BROKEN: usize = 20;
 const GIT: &str = "repository";
 const PLATFORM: &str = "platform";
 const PROBE: &str = "probe";
@@ -77,7 +80,15 @@ struct Fetched {
 
 struct News {
     entries: Vec<LogEntry>,
-    releases: Result<Vec<Release>, Blocked>,
+    releases: Result<Vec<Release>, Unreadable>,
+}
+
+/// Why the releases of a head cannot be read.
+struct Unreadable {
+    error: ReleaseError,
+    /// The oldest of the new commits that cannot be read either, and whether one before it can be.
+    first: Option<Oid>,
+    is_first: bool,
 }
 
 /// Refreshes until it is dropped.
@@ -175,9 +186,19 @@ impl ControlPlane {
             }
             let entries = repository.log(&head, known.as_ref(), MAX_COMMITS)?;
             let snapshot = repository.snapshot(&head)?;
-            let releases = release_states(&snapshot).map_err(|error| broken(&head, &error));
+            let releases = match release_states(&snapshot) {
+                Ok(releases) => Ok(releases),
+                Err(error) => {
+                    let (first, is_first) = first_unreadable(&repository, &entries)?;
+                    Err(Unreadable {
+                        error,
+                        first,
+                        is_first,
+                    })
+                }
+            };
             let news = Some(News { entries, releases });
-            Ok::<_, tenantctl::git::GitError>(Fetched { head, news })
+            Ok::<_, GitError>(Fetched { head, news })
         })
         .await;
         branch.fetched = Some(Instant::now());
@@ -193,7 +214,7 @@ impl ControlPlane {
             return true;
         };
         let is_first = branch.head.is_none();
-        branch.head = Some(head);
+        branch.head = Some(head.clone());
         self.update(|state| {
             if is_first && entries.len() < MAX_COMMITS {
                 state.first_commit = entries.last().map(|oldest| oldest.commit.to_string());
@@ -205,9 +226,20 @@ impl ControlPlane {
                         .into_iter()
                         .map(|one| (one.tenant.clone(), Arc::new(one)));
                     state.releases = named.collect();
+                    state.read = state.history.position(head.as_str());
                     state.broken = None;
                 }
-                Err(blocked) => state.broken = Some(blocked),
+                Err(Unreadable {
+                    error,
+                    first,
+                    is_first,
+                }) => {
+                    let before = state.broken.take().filter(|_| !is_first);
+                    let first = before.map(|broken| broken.first).or(first);
+                    let first = first.unwrap_or_else(|| head.clone());
+                    let blocked = broken(&head, &first, &error);
+                    state.broken = Some(Broken { first, blocked });
+                }
             }
             let mut events = Vec::new();
             for commit in &commits {
@@ -217,6 +249,9 @@ impl ControlPlane {
                     events.push(Event::Commit(commit.activity.clone()));
                     events.extend(operation.map(|operation| Event::Operation(Box::new(operation))));
                 }
+            }
+            if is_first {
+                state.operations.end_past();
             }
             ((), events)
         });
@@ -325,7 +360,8 @@ impl ControlPlane {
         let changed = self.update(|state| {
             let sources = &mut *self.0.sources.lock();
             let observed = &sources.observed;
-            let blocked = observed.blocked.as_ref().or(state.broken.as_ref());
+            let broken = state.broken.as_ref().map(|broken| &broken.blocked);
+            let blocked = broken.or(observed.blocked.as_ref());
             let mut before = std::mem::take(&mut state.tenants);
             let mut events = Vec::new();
             let mut tenants = BTreeMap::new();
@@ -396,6 +432,8 @@ impl ControlPlane {
                 tenants: &state.tenants,
                 pools: &pools,
                 position: &|commit| state.history.position(commit),
+                read: state.read,
+                blocked,
                 now: now(),
                 fail_after,
             };
@@ -553,15 +591,30 @@ fn merge(figures: &mut Figures, queue: Option<&Figures>) {
 }
 
 /// Why the releases of a commit cannot be read.
-fn broken(head: &Oid, error: &ReleaseError) -> Blocked {
+fn broken(head: &Oid, first: &Oid, error: &ReleaseError) -> Blocked {
     Blocked {
         code: "broken_commit".to_owned(),
         reason: format!("commit {} cannot be read: {error}", head.short()),
         remedy: format!(
-            "git revert {} && git push, or push a corrected file; `tenantctl lint` shows all problems",
-            head.short()
+            "push a corrected file, or: git pull && git revert {} && git push; `tenantctl lint` shows all problems",
+            first.short()
         ),
         since: Some(now()),
         object: None,
     }
+}
+
+/// Returns the oldest of the newest commits whose releases cannot be read, and whether those of one before it can be.
+fn first_unreadable(
+    repository: &Repository,
+    entries: &[LogEntry],
+) -> Result<(Option<Oid>, bool), GitError> {
+    let mut first = None;
+    for entry in entries.iter().take(MAX_BROKEN) {
+        if release_states(&repository.snapshot(&entry.commit)?).is_ok() {
+            return Ok((first, true));
+        }
+        first = Some(entry.commit.clone());
+    }
+    Ok((first, false))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tenantctl::git::Oid;
 use tenantctl::release::Release;
 use tenantctl::status::Blocked;
 
@@ -11,6 +12,14 @@ use crate::model::{Figures, Part, PoolView, TenantPage, TenantQuery, TenantView}
 use crate::operations::Operations;
 use crate::rollout::Deployments;
 
+/// Why the head's releases cannot be read.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    /// The first commit since which they cannot be.
+    pub(crate) first: Oid,
+    pub(crate) blocked: Blocked,
+}
+
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) history: History,
@@ -18,8 +27,9 @@ pub(crate) struct State {
     pub(crate) first_commit: Option<String>,
     /// As the last readable commit has them.
     pub(crate) releases: BTreeMap<String, Arc<Release>>,
-    /// Why the head's releases cannot be read.
-    pub(crate) broken: Option<Blocked>,
+    /// The order of that commit.
+    pub(crate) read: u64,
+    pub(crate) broken: Option<Broken>,
     pub(crate) tenants: BTreeMap<String, Arc<TenantView>>,
     pub(crate) pools: BTreeMap<String, PoolView>,
     pub(crate) operations: Operations,

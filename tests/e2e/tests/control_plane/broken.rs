@@ -36,6 +36,51 @@ async fn a_broken_commit_is_shown_with_file_and_line_until_it_is_mended() {
 }
 
 #[tokio::test]
+async fn a_change_behind_a_broken_commit_waits_and_the_commit_that_broke_is_named() {
+    let installation = Installation::new().await;
+    let file = |clone: &std::path::Path| clone.join(TENANTS).join("basic/tenant-2.yaml");
+    assert!(installation.push(|clone| replace(&file(clone), "    apps:\n", "    apps: [\n")));
+    installation.in_state("tenant-2", "blocked").await;
+    let breaks = git(
+        &installation.folder.path().join("gitops.git"),
+        &["rev-parse", "main"],
+    );
+    let breaks = &breaks.trim()[..10];
+
+    let accepted = installation.onboard("acme", "basic").await;
+    assert_eq!(accepted.status, 202, "{}", accepted.text());
+    let path = format!("/operations/{}", accepted.field("id"));
+    let remedy = format!("git revert {breaks}");
+    until(
+        "the operation says what it waits for",
+        PATIENCE,
+        async || {
+            let operation = installation.get(&path).await.json();
+            let problem = &operation["problem"];
+            assert_eq!(operation["state"], "committed", "{operation}");
+            problem["code"] == "broken_commit"
+                && problem["remedy"]
+                    .as_str()
+                    .is_some_and(|text| text.contains(&remedy))
+        },
+    )
+    .await;
+    until(
+        "the page names the commit that broke",
+        PATIENCE,
+        async || {
+            let answer = installation.get("/console/operations").await;
+            let page = answer.text();
+            page.contains(&remedy) && page.contains("1 commit since waits")
+        },
+    )
+    .await;
+
+    assert!(installation.push(|clone| replace(&file(clone), "    apps: [\n", "    apps:\n")));
+    assert_eq!(installation.ended(&accepted).await["state"], "serving");
+}
+
+#[tokio::test]
 async fn a_lost_repository_is_a_sentence_and_nothing_is_half_done() {
     let installation = Installation::new().await;
     installation.in_state("tenant-1", "serving").await;

@@ -325,3 +325,19 @@ async fn messages_are_shown_without_receiving_them() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_restart_does_not_rewrite_how_operations_ended() {
+    let installation = Installation::new().await;
+    let onboarded = installation.onboard("acme", "basic").await;
+    installation.ended(&onboarded).await;
+    let offboarded = installation.delete("/tenants/acme").await;
+    installation.ended(&offboarded).await;
+    let installation = installation.restart().await;
+    assert_eq!(installation.ended(&offboarded).await["state"], "gone");
+    let operation = installation.ended(&onboarded).await;
+    assert_eq!(
+        (&operation["state"], &operation["problem"]),
+        (&json!("serving"), &Value::Null)
+    );
+}

@@ -369,3 +369,24 @@ async fn a_request_that_the_services_want_a_token_for_says_so_beside_its_answer(
         .await;
     assert_eq!(answer.status, 200);
 }
+
+#[tokio::test]
+async fn a_form_that_is_not_the_previewed_one_any_more_changes_nothing() {
+    let guarded = Guarded::new().await;
+    let session = guarded.signed_in("owner").await;
+    let before = guarded.plane.cluster.commits();
+    let previewed = "previewed=tenant-1%7C%7C%7C%7C%7C";
+    for changed in ["&delete_data=yes", ""] {
+        let other = if changed.is_empty() { "yes" } else { "" };
+        let body =
+            format!("action=offboard&tenant=tenant-1&confirm=tenant-1{changed}&{previewed}{other}");
+        let request = form("/console/changes", &body).header("cookie", &session);
+        let answer = guarded.plane.ask(&request).await;
+        assert_eq!(answer.status, 409, "{body}: {}", answer.text());
+        assert!(answer.text().contains("form_changed"), "{}", answer.text());
+    }
+    assert_eq!(guarded.plane.cluster.commits(), before);
+    let body = format!("action=offboard&tenant=tenant-1&confirm=tenant-1&{previewed}");
+    let request = form("/console/changes", &body).header("cookie", &session);
+    assert_eq!(guarded.plane.ask(&request).await.status, 303);
+}
