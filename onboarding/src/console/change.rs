@@ -507,7 +507,10 @@ fn commit(fields: &Fields, action: Action, preview: &Preview) -> Markup {
         }
         div.body.stack {
             @if preview.diff.is_empty() {
-                p { "The repository is in this state already: there is nothing to commit." }
+                p {
+                    "The repository is in this state already: there is nothing to commit. "
+                    a href={ "/console/tenants/" (fields.tenant.trim()) } { "Open " (fields.tenant.trim()) }
+                }
             } @else {
                 (diff(&preview.diff))
             }

@@ -19,7 +19,10 @@ pub(super) fn load(console: &Console, context: &Context) -> View {
     let operations = console.control.operations(None, SHOWN);
     let head = html! {
         h1 { "Operations" }
-        p.sub { "A change ends once every tenant that it concerns answers, or answers no more." }
+        p.sub {
+            "A change ends once every tenant that it concerns answers, or answers no more. One that ended before this process \
+             started has no time of its end."
+        }
     };
     View {
         status: StatusCode::OK,
@@ -102,7 +105,7 @@ fn card(operation: &Operation, doing: &[(String, String)], context: &Context) ->
     let end = match operation.state {
         OperationState::Gone => "gone",
         OperationState::Failed => "failed",
-        _ if operation.kind == "offboard" || operation.kind == "forget" => "gone",
+        _ if matches!(operation.kind.as_str(), "suspend" | "offboard" | "forget") => "gone",
         _ => "serving",
     };
     let steps = [
@@ -116,7 +119,7 @@ fn card(operation: &Operation, doing: &[(String, String)], context: &Context) ->
         (
             end,
             match end {
-                "gone" => "nothing of the tenant answers or runs",
+                "gone" => "nothing of the tenant answers",
                 "failed" => "the change is not in force",
                 _ => "every tenant answers through the load balancer",
             },
