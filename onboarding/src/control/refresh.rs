@@ -301,7 +301,9 @@ impl ControlPlane {
         let (mut wanted, all) = self.read(|state| {
             let of = |release: &String| {
                 let tenant = state.tenants.get(release)?;
-                Some(tenant.apps.get("consumer")?.environment.clone())
+                // Its queue may not be there yet.
+                let is_there = tenant.state != TenantState::Committed;
+                is_there.then_some(tenant.apps.get("consumer")?.environment.clone())
             };
             let open: BTreeSet<String> = state.deployments.open_tenants().collect();
             let named = watched.iter().chain(&open);

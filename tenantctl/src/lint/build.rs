@@ -31,8 +31,6 @@ const REPLICATED: [&str; 4] = [
     "ReplicationController",
     "StatefulSet",
 ];
-/// Lists whose items a strategic merge patch merges by name.
-const NAMED_ITEMS: [&str; 4] = ["containers", "env", "initContainers", "volumes"];
 /// Fields that change the content of objects in ways that are not followed.
 const CHANGES: [&str; 12] = [
     "buildMetadata",
@@ -643,11 +641,11 @@ impl Builder<'_> {
             self.add(list, position, format!("the patch is broken: {error}"));
             return;
         }
-        let (content, patch) = (content.unwrap_or_default(), patch.to_json());
-        if has_empty_key(&content) || has_empty_key(&patch) {
+        let patch = patch.to_json();
+        if content.is_some_and(|content| has_empty_key(&content)) || has_empty_key(&patch) {
             let message = "kustomize cannot merge a map with an empty key".to_owned();
             self.add(list, position, message);
-        } else if let Some(strategy) = wrong_strategy(&content, &patch, false) {
+        } else if let Some(strategy) = wrong_strategy(&patch) {
             let message = format!("$patch: {strategy}: write delete, merge or replace");
             self.add(list, position, message);
         }
@@ -715,10 +713,12 @@ impl Builder<'_> {
         position: Position,
         objects: impl IntoIterator<Item = &'o Object>,
     ) {
+        // An empty name is not kept.
         let has_comma = |id: &&Id| {
-            [&id.kind, &id.name, &id.namespace]
-                .iter()
-                .any(|it| it.contains(','))
+            !id.name.is_empty()
+                && [&id.kind, &id.name, &id.namespace]
+                    .iter()
+                    .any(|it| it.contains(','))
         };
         let mut ids = objects.into_iter().map(|object| &object.ids[0]);
         if let Some(Id { kind, name, .. }) = ids.find(has_comma) {
@@ -944,36 +944,20 @@ fn has_empty_key(value: &Value) -> bool {
     })
 }
 
-/// Finds a strategy that a strategic merge patch names and kustomize does not know. It reads those of the maps and items that the
-/// object has, too, and all below a map that replaces another.
-fn wrong_strategy(object: &Value, patch: &Value, is_replaced: bool) -> Option<String> {
-    let fields = patch.as_object()?;
-    let strategy = fields.get("$patch").map(|strategy| strategy.as_str());
-    let is_replaced = match strategy {
-        None | Some(Some("merge")) => is_replaced,
-        Some(Some("replace")) => true,
-        Some(Some("delete")) => return None,
-        Some(strategy) => return Some(strategy.unwrap_or_default().to_owned()),
-    };
-    fields.iter().find_map(|(key, patch)| {
-        let object = object.get(key).or(is_replaced.then_some(&Value::Null))?;
-        let Value::Array(items) = patch else {
-            return wrong_strategy(object, patch, is_replaced);
-        };
-        if !NAMED_ITEMS.contains(&key.as_str()) {
-            return None;
-        }
-        items.iter().find_map(|item| {
-            let mut there = object.as_array().into_iter().flatten();
-            match item.get("name") {
-                Some(name) => {
-                    let same = there.find(|other| other.get("name") == Some(name))?;
-                    wrong_strategy(same, item, is_replaced)
-                }
-                None => wrong_strategy(&Value::Null, item, is_replaced),
+/// Finds a strategy in a strategic merge patch that kustomize does not know. It reads only those of what the object has, too; a
+/// wrong one is a mistake everywhere.
+fn wrong_strategy(patch: &Value) -> Option<String> {
+    match patch {
+        Value::Object(fields) => fields.iter().find_map(|(key, value)| {
+            let strategy = value.as_str().unwrap_or_default();
+            if key == "$patch" && !["delete", "merge", "replace"].contains(&strategy) {
+                return Some(strategy.to_owned());
             }
-        })
-    })
+            wrong_strategy(value)
+        }),
+        Value::Array(items) => items.iter().find_map(wrong_strategy),
+        _ => None,
+    }
 }
 
 /// Returns the names and the values of a generator's file of variables.

@@ -59,7 +59,11 @@ const DISAGREEMENTS: [(&str, &str); 8] = [
 ];
 
 /// What lint refuses wherever it stands, also where kustomize replaces or drops the value before it reads it.
-const STRICTER: [&str; 2] = ["the tag does not fit", "is in this map twice"];
+const STRICTER: [&str; 3] = [
+    "the tag does not fit",
+    "is in this map twice",
+    "write delete, merge or replace",
+];
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect(name))
