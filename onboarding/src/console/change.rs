@@ -284,7 +284,7 @@ pub(super) fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
         .map_err(|error: T::Err| wrong(field, value, &error.to_string()))
 }
 
-fn wrong(field: &str, value: &str, problem: &str) -> ApiError {
+pub(super) fn wrong(field: &str, value: &str, problem: &str) -> ApiError {
     ApiError::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         "invalid_field",

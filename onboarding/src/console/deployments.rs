@@ -298,19 +298,19 @@ impl Fields {
             ));
         }
         waves.push(WavePlan::Rest);
-        let errors: f64 = parse("errors, in percent", &self.max_error_percent)?;
+        let errors: f64 = number("errors, in percent", &self.max_error_percent)?;
         Ok(Plan {
             tier: parse::<Tier>("tier", &self.tier)?.to_string(),
             release: parse::<ReleaseVersion>("release", &self.release)?.to_string(),
             waves,
-            bake_seconds: parse("bake time", &self.bake_seconds)?,
+            bake_seconds: number("bake time, in seconds", &self.bake_seconds)?,
             gate: Gate {
                 max_error_ratio: errors / 100.0,
-                max_oldest_message_seconds: parse(
-                    "age of the oldest message",
+                max_oldest_message_seconds: number(
+                    "age of the oldest message, in seconds",
                     &self.max_oldest_seconds,
                 )?,
-                max_restarts: parse("restarts", &self.max_restarts)?,
+                max_restarts: number("restarts", &self.max_restarts)?,
             },
         })
     }
@@ -321,6 +321,11 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
     value: &str,
 ) -> Result<T, ApiError> {
     super::change::parse(field, value)
+}
+
+fn number<T: std::str::FromStr>(field: &str, value: &str) -> Result<T, ApiError> {
+    let parsed = value.trim().parse();
+    parsed.map_err(|_| super::change::wrong(field, value, "a number is wanted, for example 300"))
 }
 
 /// Starts a deployment. The answer leads to it; a refusal shows the form again.

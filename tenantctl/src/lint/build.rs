@@ -916,9 +916,19 @@ impl Builder<'_> {
         }
         let maps = ["commonLabels", "commonAnnotations"].map(|key| list.root.get(key));
         let labels = list.items("labels").iter().map(|label| label.get("pairs"));
+        let generators: Vec<_> = ["configMapGenerator", "secretGenerator"]
+            .into_iter()
+            .flat_map(|key| list.items(key))
+            .collect();
+        let of_all = list.root.get("generatorOptions");
+        let of_all = of_all.filter(|_| !generators.is_empty());
+        let options = generators.iter().map(|it| it.get("options"));
+        let options = options.chain([of_all]).flatten();
+        let of_options = options.flat_map(|it| ["labels", "annotations"].map(|key| it.get(key)));
         let pairs = maps
             .into_iter()
             .chain(labels)
+            .chain(of_options)
             .flatten()
             .flat_map(Node::pairs);
         for pair in pairs.filter(|pair| !kustomize::stays_text(&pair.key)) {

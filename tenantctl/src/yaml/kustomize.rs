@@ -582,7 +582,7 @@ pub(crate) fn stays_text(key: &Node<'_>) -> bool {
 }
 
 pub(crate) fn stays(text: &str) -> bool {
-    scalar::kustomize(text) == Meaning::Text
+    text != MERGE_KEY && scalar::kustomize(text) == Meaning::Text
 }
 
 /// Whether a scalar of a `kustomization.yaml` is text. A time stamp stays text there.

@@ -59,7 +59,8 @@ const DISAGREEMENTS: [(&str, &str); 8] = [
 ];
 
 /// What lint refuses wherever it stands, also where kustomize replaces or drops the value before it reads it.
-const STRICTER: [&str; 3] = [
+const STRICTER: [&str; 4] = [
+    "a key must be text",
     "the tag does not fit",
     "is in this map twice",
     "write delete, merge or replace",
