@@ -204,7 +204,7 @@ def test_a_broken_commit_is_shown_with_file_and_line_and_a_mended_one_ends_that(
     expect(notice).to_contain_text(re.compile(r"tenants/basic/tenant-2\.yaml:\d+"))
     expect(notice).to_contain_text("Next: ")
     assert saas.serves("tenant-2"), "the last good commit stays in force"
-    file.with_name("notes.md").write_text("a later commit")
+    file.write_text(file.read_text() + "# a later commit\n")
     clone.push("a later commit")
     expect(notice).to_contain_text("1 commit since waits")
     expect(notice).to_contain_text(f"git revert {commit[:10]}")
