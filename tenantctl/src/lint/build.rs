@@ -642,7 +642,13 @@ impl Builder<'_> {
             return;
         }
         let patch = patch.to_json();
-        if content.is_some_and(|content| has_empty_key(&content)) || has_empty_key(&patch) {
+        let content = content.unwrap_or_default();
+        if let Some(key) = other_kind(&content, &patch) {
+            let message = format!(
+                "{key} is a map, a list or a scalar in the patch, and another of them in the object"
+            );
+            self.add(list, position, message);
+        } else if has_empty_key(&content) || has_empty_key(&patch) {
             let message = "kustomize cannot merge a map with an empty key".to_owned();
             self.add(list, position, message);
         } else if let Some(strategy) = wrong_strategy(&patch) {
@@ -951,6 +957,24 @@ fn has_empty_key(value: &Value) -> bool {
         fields
             .iter()
             .any(|(key, value)| key.is_empty() || has_empty_key(value))
+    })
+}
+
+/// Finds a field that has another kind of value in a strategic merge patch than in the object.
+fn other_kind<'p>(object: &Value, patch: &'p Value) -> Option<&'p str> {
+    let kind = |value: &Value| (value.is_object(), value.is_array());
+    let fields = patch.as_object()?;
+    if fields.contains_key("$patch") {
+        return None;
+    }
+    fields.iter().find_map(|(key, value)| {
+        let there = object
+            .get(key)
+            .filter(|it| !it.is_null() && !value.is_null())?;
+        if kind(there) != kind(value) {
+            return Some(key.as_str());
+        }
+        other_kind(there, value)
     })
 }
 

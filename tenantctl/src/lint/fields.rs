@@ -304,6 +304,9 @@ fn of_struct(node: Node<'static>, fields: Fields, path: &str) -> Result<Node<'st
         return Err(Refused::at(&node, format!("{path} must be a map")));
     };
     let mut kept: Vec<Pair<'static>> = Vec::with_capacity(pairs.len());
+    // kustomize decodes JSON whose keys are sorted: of two spellings of one field, the later one in this order wins.
+    let mut pairs = pairs;
+    pairs.sort_by(|one, other| one.key.text().cmp(&other.key.text()));
     for Pair { mut key, value } in pairs {
         let written = key.text().unwrap_or_default();
         let found = fields

@@ -1,34 +1,43 @@
 //! The objects of a file as kustomize reads them, and their identities.
 
+use std::collections::HashSet;
+
 use crate::yaml::{Node, NodeKind, YamlError, kustomize};
 
-/// Kinds of Kubernetes without a namespace; kustomize takes every other kind, also an unknown one, for a namespaced one.
-const CLUSTER_KINDS: [&str; 25] = [
-    "APIService",
-    "CSIDriver",
-    "CSINode",
-    "CertificateSigningRequest",
-    "ClusterRole",
-    "ClusterRoleBinding",
-    "ComponentStatus",
-    "CustomResourceDefinition",
-    "FlowSchema",
-    "IngressClass",
-    "MutatingWebhookConfiguration",
-    "Namespace",
-    "Node",
-    "PersistentVolume",
-    "PriorityClass",
-    "PriorityLevelConfiguration",
-    "RuntimeClass",
-    "SelfSubjectAccessReview",
-    "SelfSubjectRulesReview",
-    "StorageClass",
-    "SubjectAccessReview",
-    "TokenReview",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding",
-    "VolumeAttachment",
+/// Kinds of Kubernetes without a namespace, each with its group; kustomize takes every other kind, also an unknown one, for a
+/// namespaced one.
+const CLUSTER_KINDS: [(&str, &str); 25] = [
+    ("apiregistration.k8s.io", "APIService"),
+    ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("certificates.k8s.io", "CertificateSigningRequest"),
+    ("rbac.authorization.k8s.io", "ClusterRole"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+    ("", "ComponentStatus"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
+    ("networking.k8s.io", "IngressClass"),
+    (
+        "admissionregistration.k8s.io",
+        "MutatingWebhookConfiguration",
+    ),
+    ("", "Namespace"),
+    ("", "Node"),
+    ("", "PersistentVolume"),
+    ("scheduling.k8s.io", "PriorityClass"),
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
+    ("node.k8s.io", "RuntimeClass"),
+    ("authorization.k8s.io", "SelfSubjectAccessReview"),
+    ("authorization.k8s.io", "SelfSubjectRulesReview"),
+    ("storage.k8s.io", "StorageClass"),
+    ("authorization.k8s.io", "SubjectAccessReview"),
+    ("authentication.k8s.io", "TokenReview"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+    (
+        "admissionregistration.k8s.io",
+        "ValidatingAdmissionPolicyBinding",
+    ),
+    ("storage.k8s.io", "VolumeAttachment"),
 ];
 /// Suffix of a kind that may be a list of objects.
 const LIST_SUFFIX: &str = "List";
@@ -66,7 +75,8 @@ impl Id {
     }
 
     pub(super) fn is_namespaced(&self) -> bool {
-        !CLUSTER_KINDS.contains(&self.kind.as_str())
+        self.version.is_empty()
+            || !CLUSTER_KINDS.contains(&(self.group.as_str(), self.kind.as_str()))
     }
 
     /// Returns a text that is equal for two identities exactly if kustomize treats them as one. To kustomize, an absent
@@ -109,8 +119,11 @@ pub(super) fn read(text: &str) -> Result<Vec<(Manifest, Node<'static>)>, YamlErr
         // A file of one `List` is taken apart without being decoded.
         let is_decoded = id.kind.ends_with(LIST_SUFFIX) && !(is_alone && id.kind == LIST_SUFFIX);
         let mut keys = root.pairs().iter().map(|pair| &pair.key);
-        if let Some(key) = keys.find(|key| is_decoded && key.text().is_none()) {
-            return Err(YamlError::at(key, "a key must be text"));
+        let mut seen = HashSet::new();
+        if let Some(key) =
+            keys.find(|key| is_decoded && (key.text().is_none() || !seen.insert(key.text())))
+        {
+            return Err(YamlError::at(key, "a key must be text, and there once"));
         }
         let items = root.get("items").filter(|_| id.kind.ends_with(LIST_SUFFIX));
         match items.map(|items| &items.kind) {

@@ -544,8 +544,23 @@ fn control_character(node: &Node<'_>, text: &str) -> Result<(), YamlError> {
     unwritable_character(text).map_or(Ok(()), |message| Err(YamlError::at(node, message)))
 }
 
-/// Finds a character that JSON has as it is, and that YAML must not have.
+/// Finds a character that JSON has as it is and that YAML must not have, or a line that YAML takes for the end of a document.
 pub(crate) fn unwritable_character(text: &str) -> Option<String> {
+    // JSON has no other line break, nor blank, as it is.
+    let mut lines = text
+        .match_indices('\u{85}')
+        .map(|(at, _)| text[at..].trim_start_matches('\u{85}'));
+    let ends = |line: &str| {
+        let rest = line
+            .strip_prefix("---")
+            .or_else(|| line.strip_prefix("..."));
+        rest.is_some_and(|rest| rest.starts_with([' ', '\u{85}']))
+    };
+    if lines.any(ends) {
+        return Some(
+            "kustomize cannot write a line break U+0085 before --- or ...: remove it".to_owned(),
+        );
+    }
     let found = text.chars().find(|it| *it >= ' ' && !is_readable(*it))?;
     let number = u32::from(found);
     Some(format!(
