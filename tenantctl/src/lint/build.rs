@@ -4,7 +4,7 @@
 //! names. It compares identities of objects, and their other content where a JSON patch names it. It does not follow remote
 //! resources, transformers, replacements and variables: it checks that their files exist, and treats their result as unknown.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use regex_lite::Regex;
 use serde_json::Value;
@@ -46,6 +46,7 @@ const CHANGES: [&str; 12] = [
     "transformers",
     "vars",
 ];
+const EMPTY_KEY: &str = "kustomize cannot merge a map with an empty key";
 const OPERATIONS: [&str; 6] = ["add", "copy", "move", "remove", "replace", "test"];
 
 /// The objects of the files that lists name.
@@ -86,6 +87,8 @@ struct Builder<'a> {
     lists: &'a BTreeMap<RepoPath, List>,
     objects: &'a Objects<'a>,
     built: BTreeMap<RepoPath, Built>,
+    /// The files of patched objects.
+    parsed: HashMap<RepoPath, Vec<(Manifest, Node<'static>)>>,
     findings: Vec<Finding>,
 }
 
@@ -102,6 +105,7 @@ pub(super) fn check(
         lists,
         objects,
         built: BTreeMap::new(),
+        parsed: HashMap::new(),
         findings: Vec::new(),
     };
     for (folder, list) in lists {
@@ -581,7 +585,7 @@ impl Builder<'_> {
                 .collect();
             match found.as_slice() {
                 [one] => {
-                    self.mergeable(list, position, &built.objects[*one], root);
+                    self.mergeable(list, position, root, [&built.objects[*one]]);
                     built.objects[*one].content = Content::Unknown;
                     if manifest.deletes {
                         built.objects.remove(*one);
@@ -615,8 +619,9 @@ impl Builder<'_> {
             return;
         };
         for (manifest, root) in patch {
+            let objects = selected.iter().map(|index| &built.objects[*index]);
+            self.mergeable(list, target.into(), root, objects);
             for index in &selected {
-                self.mergeable(list, target.into(), &built.objects[*index], root);
                 built.objects[*index].content = Content::Unknown;
             }
             if manifest.deletes {
@@ -630,30 +635,27 @@ impl Builder<'_> {
         }
     }
 
-    /// Finds why kustomize cannot merge a patch into an object.
-    fn mergeable(&mut self, list: &List, position: Position, object: &Object, patch: &Node<'_>) {
-        let content = match &object.content {
-            Content::Original => self.content(object),
-            Content::Patched(content) => Some(content.clone()),
-            Content::Unknown => None,
-        };
-        if let Err(error) = kustomize::unwritable(patch) {
-            self.add(list, position, format!("the patch is broken: {error}"));
+    /// Finds why kustomize cannot merge a patch into objects.
+    fn mergeable<'o>(
+        &mut self,
+        list: &List,
+        position: Position,
+        patch: &Node<'_>,
+        objects: impl IntoIterator<Item = &'o Object>,
+    ) {
+        let mut objects = objects.into_iter().peekable();
+        if objects.peek().is_none() {
             return;
         }
-        let patch = patch.to_json();
-        let content = content.unwrap_or_default();
-        if let Some(key) = other_kind(&content, &patch) {
-            let message = format!(
-                "{key} is a map, a list or a scalar in the patch, and another of them in the object"
-            );
-            self.add(list, position, message);
-        } else if has_empty_key(&content) || has_empty_key(&patch) {
-            let message = "kustomize cannot merge a map with an empty key".to_owned();
-            self.add(list, position, message);
-        } else if let Some(strategy) = wrong_strategy(&patch) {
-            let message = format!("$patch: {strategy}: write delete, merge or replace");
-            self.add(list, position, message);
+        let problem = if let Err(error) = kustomize::unwritable(patch) {
+            Some(format!("the patch is broken: {error}"))
+        } else {
+            let patch = patch.to_json();
+            unmergeable(&patch)
+                .or_else(|| objects.find_map(|object| conflict(&self.content(object)?, &patch)))
+        };
+        if let Some(problem) = problem {
+            self.add(list, position, problem);
         }
     }
 
@@ -687,12 +689,7 @@ impl Builder<'_> {
             selected.iter().map(|index| &built.objects[*index]),
         );
         for index in selected {
-            let object = &built.objects[index];
-            let content = match &object.content {
-                Content::Original => self.content(object),
-                Content::Patched(value) => Some(value.clone()),
-                Content::Unknown => None,
-            };
+            let content = self.content(&built.objects[index]);
             let patched = content.filter(|_| is_certain).map(|mut content| {
                 let outcome = json_patch::apply(&mut content, patch);
                 (content, outcome)
@@ -735,12 +732,20 @@ impl Builder<'_> {
         }
     }
 
-    /// Reads an object from its file.
-    fn content(&self, object: &Object) -> Option<Value> {
-        let found = manifests::read(&self.read(&object.from)?).ok()?;
-        let (_, root) = found
-            .iter()
-            .find(|(manifest, _)| object.ids.last().is_some_and(|id| manifest.id.equals(id)))?;
+    /// Returns the content of an object, as far as it is known.
+    fn content(&mut self, object: &Object) -> Option<Value> {
+        match &object.content {
+            Content::Original => {}
+            Content::Patched(content) => return Some(content.clone()),
+            Content::Unknown => return None,
+        }
+        let tree = self.tree;
+        let found = self.parsed.entry(object.from.clone()).or_insert_with(|| {
+            let text = tree.read(&object.from).ok().flatten().unwrap_or_default();
+            manifests::read(&text).unwrap_or_default()
+        });
+        let id = object.ids.last()?;
+        let (_, root) = found.iter().find(|(manifest, _)| manifest.id.equals(id))?;
         let mut content = root.to_json();
         // Names may have changed since.
         let id = &object.ids[0];
@@ -949,6 +954,28 @@ impl Builder<'_> {
         self.findings
             .push(Finding::of_file(&list.path, "list", message, FIX).at(position));
     }
+}
+
+/// Finds why kustomize merges a patch into no object.
+fn unmergeable(patch: &Value) -> Option<String> {
+    if has_empty_key(patch) {
+        return Some(EMPTY_KEY.to_owned());
+    }
+    let strategy = wrong_strategy(patch)?;
+    Some(format!(
+        "$patch: {strategy}: write delete, merge or replace"
+    ))
+}
+
+/// Finds why kustomize cannot merge a patch into this object.
+fn conflict(object: &Value, patch: &Value) -> Option<String> {
+    if has_empty_key(object) {
+        return Some(EMPTY_KEY.to_owned());
+    }
+    let key = other_kind(object, patch)?;
+    Some(format!(
+        "{key} is a map, a list or a scalar in the patch, and another of them in the object"
+    ))
 }
 
 /// Whether a value has a map with an empty key, outside lists.

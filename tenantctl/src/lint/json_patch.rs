@@ -59,13 +59,9 @@ fn unwritable(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => kustomize::unwritable_character(text),
         Value::Array(items) => items.iter().find_map(unwritable),
-        Value::Object(fields) => fields.iter().find_map(|(key, value)| {
-            let is_merge = key == "<<";
-            let merge = is_merge.then(|| "kustomize takes the key << for a merge key".to_owned());
-            merge
-                .or_else(|| kustomize::unwritable_key(key))
-                .or_else(|| unwritable(value))
-        }),
+        Value::Object(fields) => fields
+            .iter()
+            .find_map(|(key, value)| kustomize::unwritable_key(key).or_else(|| unwritable(value))),
         _ => None,
     }
 }

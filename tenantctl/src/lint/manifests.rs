@@ -118,19 +118,12 @@ pub(super) fn read(text: &str) -> Result<Vec<(Manifest, Node<'static>)>, YamlErr
         }
         // A file of one `List` is taken apart without being decoded.
         let is_decoded = id.kind.ends_with(LIST_SUFFIX) && !(is_alone && id.kind == LIST_SUFFIX);
-        let mut keys = root.pairs().iter().map(|pair| &pair.key);
-        let mut seen = HashSet::new();
-        if let Some(key) =
-            keys.find(|key| is_decoded && (key.text().is_none() || !seen.insert(key.text())))
-        {
-            return Err(YamlError::at(key, "a key must be text, and there once"));
+        if is_decoded {
+            decodable(&root)?;
         }
         let items = root.get("items").filter(|_| id.kind.ends_with(LIST_SUFFIX));
         match items.map(|items| &items.kind) {
             Some(NodeKind::List { items, .. }) => {
-                if is_decoded {
-                    items.iter().try_for_each(kustomize::unwritable_item)?;
-                }
                 open.extend(items.iter().rev().cloned());
                 continue;
             }
@@ -155,6 +148,17 @@ pub(super) fn read(text: &str) -> Result<Vec<(Manifest, Node<'static>)>, YamlErr
         found.push((Manifest { id, deletes }, root));
     }
     Ok(found)
+}
+
+/// Finds why kustomize cannot decode a list of objects, and write its items.
+fn decodable(list: &Node<'static>) -> Result<(), YamlError> {
+    let mut seen = HashSet::new();
+    let mut keys = list.pairs().iter().map(|pair| &pair.key);
+    if let Some(key) = keys.find(|key| key.text().is_none() || !seen.insert(key.text())) {
+        return Err(YamlError::at(key, "a key must be text, and there once"));
+    }
+    let items = list.get("items").map(Node::items).unwrap_or_default();
+    items.iter().try_for_each(kustomize::unwritable_item)
 }
 
 /// Returns the text of a scalar that is not null.

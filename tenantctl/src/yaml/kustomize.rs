@@ -149,16 +149,12 @@ fn first_document(text: &str, line: usize, version: Version) -> Result<Option<Ow
                 drop(properties);
                 return fail("nested too deeply");
             }
-            EventKind::ListStart(Properties { anchor, .. }) => {
-                let depth = open.len();
-                anchors.extend(anchor.clone().map(|anchor| (anchor, Anchored::Open(depth))));
-                open.push(Open::new(place, anchor, false));
+            EventKind::ListStart(properties) => {
+                begin(place, properties, false, &mut open, &mut anchors);
                 continue;
             }
-            EventKind::MapStart(Properties { anchor, .. }) => {
-                let depth = open.len();
-                anchors.extend(anchor.clone().map(|anchor| (anchor, Anchored::Open(depth))));
-                open.push(Open::new(place, anchor, true));
+            EventKind::MapStart(properties) => {
+                begin(place, properties, true, &mut open, &mut anchors);
                 continue;
             }
             EventKind::ListEnd | EventKind::MapEnd => {
@@ -190,17 +186,26 @@ fn first_document(text: &str, line: usize, version: Version) -> Result<Option<Ow
     }
 }
 
-impl Open {
-    const fn new((line, column): (usize, usize), anchor: Option<String>, is_map: bool) -> Self {
-        Self {
-            line,
-            column,
-            anchor,
-            is_map,
-            nodes: Vec::new(),
-        }
-    }
+/// Opens a collection. Until it is closed, its anchor names nothing.
+fn begin(
+    (line, column): (usize, usize),
+    Properties { anchor, .. }: Properties,
+    is_map: bool,
+    open: &mut Vec<Open>,
+    anchors: &mut HashMap<String, Anchored>,
+) {
+    let depth = open.len();
+    anchors.extend(anchor.clone().map(|anchor| (anchor, Anchored::Open(depth))));
+    open.push(Open {
+        line,
+        column,
+        anchor,
+        is_map,
+        nodes: Vec::new(),
+    });
+}
 
+impl Open {
     fn close(self, version: Version) -> Result<Owned, YamlError> {
         let Self {
             line,
@@ -380,14 +385,12 @@ fn pairs_of_object(parts: Vec<Part>) -> Result<Vec<Pair<'static>>, YamlError> {
             });
         }
     }
-    let Some(merged) = merged else {
+    let Some(mut merged) = merged else {
         return Ok(own);
     };
     let keys: HashSet<Option<&str>> = own.iter().map(|pair| pair.key.text()).collect();
-    let (_, missing): (Vec<_>, Vec<_>) = merged
-        .into_iter()
-        .partition(|pair| keys.contains(&pair.key.text()));
-    own.extend(missing);
+    merged.retain(|pair| !keys.contains(&pair.key.text()));
+    own.append(&mut merged);
     Ok(own)
 }
 
@@ -570,6 +573,9 @@ pub(crate) fn unwritable_character(text: &str) -> Option<String> {
 
 /// Finds why kustomize writes a key as JSON and then cannot read it as YAML.
 pub(crate) fn unwritable_key(text: &str) -> Option<String> {
+    if text == MERGE_KEY {
+        return Some("kustomize takes the key << for a merge key".to_owned());
+    }
     if length_in_json(text) > SIMPLE_KEY {
         let message = format!("a key of more than {SIMPLE_KEY} characters: shorten it");
         return Some(message);
