@@ -3,6 +3,7 @@
 //! Reads come from memory: a background task keeps the state equal to the branch's head, to the platform and to the probe.
 //! A change is committed and pushed before its response. So an accepted change survives a crash: it is in Git.
 
+mod broken;
 mod change;
 mod refresh;
 mod state;
@@ -24,9 +25,9 @@ use tenantry_service::error::ApiError;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::broken::MAX_BROKEN;
 pub use self::change::Submission;
 pub(crate) use self::change::{apply_error, id_of, not_read, request_error};
-pub(crate) use self::refresh::MAX_BROKEN;
 pub(crate) use self::state::State;
 use crate::access::{Actor, Verb};
 use crate::callback::Callbacks;

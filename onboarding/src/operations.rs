@@ -213,7 +213,7 @@ impl Tracked {
     /// Ends an operation that later ones followed before this process started: as it was meant to, without a time.
     pub(crate) fn end_past(&mut self) {
         let operation = &mut self.operation;
-        let is_gone = matches!(operation.kind.as_str(), "suspend" | "offboard" | "forget");
+        let is_gone = ends_gone(&operation.kind);
         (operation.state, operation.problem) = end_of(&operation.kind, is_gone);
     }
 
@@ -259,6 +259,11 @@ fn unanswered(tenant: &TenantView) -> Option<String> {
     (!wrong.is_empty()).then(|| wrong.join("; "))
 }
 
+/// Whether an operation of this kind ends when its tenant answers no more.
+pub(crate) fn ends_gone(kind: &str) -> bool {
+    matches!(kind, "suspend" | "offboard" | "forget")
+}
+
 /// The end of an operation whose tenants have reached the desired state.
 fn end_of(kind: &str, is_gone: bool) -> (OperationState, Option<Blocked>) {
     let replaced = |by: &str| {
@@ -276,7 +281,7 @@ fn end_of(kind: &str, is_gone: bool) -> (OperationState, Option<Blocked>) {
     };
     match (kind, is_gone) {
         ("onboard" | "resume", true) => replaced("suspended or offboarded"),
-        ("suspend" | "offboard" | "forget", false) => replaced("served again"),
+        (kind, false) if ends_gone(kind) => replaced("served again"),
         (_, true) => (OperationState::Gone, None),
         (_, false) => (OperationState::Serving, None),
     }

@@ -34,8 +34,6 @@ pub(super) struct CommitView {
 pub(super) struct BrokenCommit {
     /// The oldest, since which the branch does not lint.
     pub(super) commit: Activity,
-    /// The newest.
-    head: String,
     /// Number of commits since the oldest.
     pub(super) waiting: usize,
     /// Of the newest.
@@ -128,7 +126,7 @@ async fn review(control: ControlPlane, broken: Arc<RwLock<Option<Arc<BrokenCommi
     }
 }
 
-/// Lints the newest commits, down to one that is valid or whose review is known.
+/// Lints the newest commits, down to one that is valid or the last reviewed head, whose review was `before`.
 async fn lint_newest(
     control: &ControlPlane,
     newest: &[Activity],
@@ -138,7 +136,7 @@ async fn lint_newest(
     let mut found: Option<BrokenCommit> = None;
     for (age, commit) in newest.iter().enumerate() {
         if let (Some(found), true) = (&mut found, reviewed == Some(commit.commit.as_str())) {
-            if let Some(before) = before.filter(|before| before.head == commit.commit) {
+            if let Some(before) = before {
                 found.commit = before.commit.clone();
                 found.waiting = before.waiting + age;
             }
@@ -155,7 +153,6 @@ async fn lint_newest(
                 findings.truncate(MAX_FINDINGS);
                 found = Some(BrokenCommit {
                     commit: commit.clone(),
-                    head: commit.commit.clone(),
                     waiting: 0,
                     findings,
                     more,

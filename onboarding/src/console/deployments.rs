@@ -13,7 +13,7 @@ use tenantry_tenancy::tenant::Tier;
 use uuid::Uuid;
 
 use super::Console;
-use super::change::problem;
+use super::change::{parse, problem, wrong};
 use super::frame::{Part, Section, View, document};
 use super::page::Context;
 use super::parts::{
@@ -316,16 +316,9 @@ impl Fields {
     }
 }
 
-fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
-    field: &str,
-    value: &str,
-) -> Result<T, ApiError> {
-    super::change::parse(field, value)
-}
-
 fn number<T: std::str::FromStr>(field: &str, value: &str) -> Result<T, ApiError> {
     let parsed = value.trim().parse();
-    parsed.map_err(|_| super::change::wrong(field, value, "a number is wanted, for example 300"))
+    parsed.map_err(|_| wrong(field, value, "a number is wanted, for example 300"))
 }
 
 /// Starts a deployment. The answer leads to it; a refusal shows the form again.

@@ -33,49 +33,79 @@ impl Latest {
     }
 
     pub(super) fn messages(&self, is_gone: bool) -> Markup {
-        html! {
-            header { h2 { "Latest messages" } span.sub { "stored, newest first" } }
-            @match self.messages.as_deref() {
-                Err(_) if is_gone => p.empty { "No consumer runs that could list them. They stay in the table, until the data is deleted." },
-                Err(why) => p.empty { (unlisted("The consumer", *why)) },
-                Ok([]) => p.empty { "None yet. \"Send a message\" above sends the first one." },
-                Ok(messages) => table.cards role="table" {
-                    (columns(&["Stored", "From, to", "Payload"], &[]))
-                    tbody role="rowgroup" {
-                        @for message in messages {
-                            tr.fresh role="row" id={ "m-" (text(message, "message_id")) } {
-                                td role="cell" title=(text(message, "message_id")) { (clock(text(message, "timestamp"))) }
-                                td.small.tight role="cell" { (text(message, "producer_environment")) " → " (text(message, "consumer_environment")) }
-                                td.wide role="cell" { code { (payload(message)) } }
-                            }
-                        }
-                    }
-                },
+        MESSAGES.render(&self.messages, is_gone, |message| {
+            html! {
+                tr.fresh role="row" id={ "m-" (text(message, "message_id")) } {
+                    td role="cell" title=(text(message, "message_id")) { (clock(text(message, "timestamp"))) }
+                    td.small.tight role="cell" { (text(message, "producer_environment")) " → " (text(message, "consumer_environment")) }
+                    td.wide role="cell" { code { (payload(message)) } }
+                }
             }
-        }
+        })
     }
 
     pub(super) fn payments(&self, is_gone: bool) -> Markup {
-        html! {
-            header { h2 { "Latest payments" } span.sub { "charges, newest first" } }
-            @match self.charges.as_deref() {
-                Err(_) if is_gone => p.empty { "No payments service runs that could list them. They stay in the table, until the data is deleted." },
-                Err(why) => p.empty { (unlisted("The payments service", *why)) },
-                Ok([]) => p.empty { "None yet. \"Charge 12.50 EUR\" above makes the first one." },
-                Ok(charges) => table.cards role="table" {
-                    (columns(&["Recorded", "Minor units", "Reference", "Status"], &["Minor units"]))
-                    tbody role="rowgroup" {
-                        @for charge in charges {
-                            tr.fresh role="row" id={ "c-" (text(charge, "id")) } {
-                                td role="cell" title=(text(charge, "id")) { (clock(text(charge, "created_at"))) }
-                                td.number role="cell" {
-                                    (charge.get("amount").and_then(Value::as_u64).map(count).unwrap_or_default()) " " (text(charge, "currency"))
-                                }
-                                td.wide role="cell" { (text(charge, "reference")) }
-                                td role="cell" { (text(charge, "status")) }
-                            }
-                        }
+        CHARGES.render(&self.charges, is_gone, |charge| {
+            html! {
+                tr.fresh role="row" id={ "c-" (text(charge, "id")) } {
+                    td role="cell" title=(text(charge, "id")) { (clock(text(charge, "created_at"))) }
+                    td.number role="cell" {
+                        (charge.get("amount").and_then(Value::as_u64).map(count).unwrap_or_default()) " " (text(charge, "currency"))
                     }
+                    td.wide role="cell" { (text(charge, "reference")) }
+                    td role="cell" { (text(charge, "status")) }
+                }
+            }
+        })
+    }
+}
+
+/// How one of the lists is worded.
+struct Listing {
+    title: &'static str,
+    order: &'static str,
+    service: &'static str,
+    gone: &'static str,
+    empty: &'static str,
+    columns: &'static [&'static str],
+    numbers: &'static [&'static str],
+}
+
+const MESSAGES: Listing = Listing {
+    title: "Latest messages",
+    order: "stored, newest first",
+    service: "The consumer",
+    gone: "No consumer runs that could list them. They stay in the table, until the data is deleted.",
+    empty: "None yet. \"Send a message\" above sends the first one.",
+    columns: &["Stored", "From, to", "Payload"],
+    numbers: &[],
+};
+const CHARGES: Listing = Listing {
+    title: "Latest payments",
+    order: "charges, newest first",
+    service: "The payments service",
+    gone: "No payments service runs that could list them. They stay in the table, until the data is deleted.",
+    empty: "None yet. \"Charge 12.50 EUR\" above makes the first one.",
+    columns: &["Recorded", "Minor units", "Reference", "Status"],
+    numbers: &["Minor units"],
+};
+
+impl Listing {
+    fn render(
+        &self,
+        items: &Result<Vec<Value>, Unlisted>,
+        is_gone: bool,
+        row: impl Fn(&Value) -> Markup,
+    ) -> Markup {
+        html! {
+            header { h2 { (self.title) } span.sub { (self.order) } }
+            @match items.as_deref() {
+                Err(_) if is_gone => p.empty { (self.gone) },
+                Err(why) => p.empty { (unlisted(self.service, *why)) },
+                Ok([]) => p.empty { (self.empty) },
+                Ok(items) => table.cards role="table" {
+                    (columns(self.columns, self.numbers))
+                    tbody role="rowgroup" { @for item in items { (row(item)) } }
                 },
             }
         }

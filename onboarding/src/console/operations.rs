@@ -11,6 +11,7 @@ use super::parts::{
     Tone, blocked, columns, commit, icon, maybe_time, operation_badge, releases, time,
 };
 use crate::model::{Operation, OperationState, Time};
+use crate::operations::ends_gone;
 
 /// Operations on the page.
 const SHOWN: usize = 50;
@@ -105,7 +106,7 @@ fn card(operation: &Operation, doing: &[(String, String)], context: &Context) ->
     let end = match operation.state {
         OperationState::Gone => "gone",
         OperationState::Failed => "failed",
-        _ if matches!(operation.kind.as_str(), "suspend" | "offboard" | "forget") => "gone",
+        _ if ends_gone(&operation.kind) => "gone",
         _ => "serving",
     };
     let steps = [

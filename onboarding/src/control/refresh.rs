@@ -6,15 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use tenantctl::git::{GitError, LogEntry, Oid, Repository, on_blocking_thread};
-use tenantctl::release::{Release, ReleaseError, release_states};
+use tenantctl::git::{GitError, LogEntry, Oid, on_blocking_thread};
+use tenantctl::release::{Release, release_states};
 use tenantctl::shared::Shared;
-use tenantctl::status::{self, Blocked, Observed, Probed};
+use tenantctl::status::{self, Observed, Probed};
 use tenantry_process::health::Condition;
 use tenantry_process::metrics::label;
 use tenantry_tenancy::environment::Environment;
 
-use super::state::Broken;
+use super::broken::Unreadable;
 use super::{ControlPlane, now};
 use crate::history::{Commit, MAX_COMMITS};
 use crate::model::{AppPlace, Event, Figures, Part, PoolView, ProbedApp, TenantState, TenantView};
@@ -25,8 +25,6 @@ use crate::probe::Probe;
 const MAX_QUEUES: usize = 4;
 /// Longest wait for the figures of a queue.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Commits among which the one is searched that broke the branch.
-pub(crate) const MAX_BROKEN: usize = 20;
 const GIT: &str = "repository";
 const PLATFORM: &str = "platform";
 const PROBE: &str = "probe";
@@ -81,14 +79,6 @@ struct Fetched {
 struct News {
     entries: Vec<LogEntry>,
     releases: Result<Vec<Release>, Unreadable>,
-}
-
-/// Why the releases of a head cannot be read.
-struct Unreadable {
-    error: ReleaseError,
-    /// The oldest of the new commits that cannot be read either, and whether one before it can be.
-    first: Option<Oid>,
-    is_first: bool,
 }
 
 /// Refreshes until it is dropped.
@@ -188,14 +178,7 @@ impl ControlPlane {
             let snapshot = repository.snapshot(&head)?;
             let releases = match release_states(&snapshot) {
                 Ok(releases) => Ok(releases),
-                Err(error) => {
-                    let (first, is_first) = first_unreadable(&repository, &entries)?;
-                    Err(Unreadable {
-                        error,
-                        first,
-                        is_first,
-                    })
-                }
+                Err(error) => Err(Unreadable::since(&repository, &head, &entries, error)?),
             };
             let news = Some(News { entries, releases });
             Ok::<_, GitError>(Fetched { head, news })
@@ -214,7 +197,6 @@ impl ControlPlane {
             return true;
         };
         let is_first = branch.head.is_none();
-        branch.head = Some(head.clone());
         self.update(|state| {
             if is_first && entries.len() < MAX_COMMITS {
                 state.first_commit = entries.last().map(|oldest| oldest.commit.to_string());
@@ -229,17 +211,7 @@ impl ControlPlane {
                     state.read = state.history.position(head.as_str());
                     state.broken = None;
                 }
-                Err(Unreadable {
-                    error,
-                    first,
-                    is_first,
-                }) => {
-                    let before = state.broken.take().filter(|_| !is_first);
-                    let first = before.map(|broken| broken.first).or(first);
-                    let first = first.unwrap_or_else(|| head.clone());
-                    let blocked = broken(&head, &first, &error);
-                    state.broken = Some(Broken { first, blocked });
-                }
+                Err(unreadable) => state.broken = Some(unreadable.after(state.broken.take())),
             }
             let mut events = Vec::new();
             for commit in &commits {
@@ -255,6 +227,7 @@ impl ControlPlane {
             }
             ((), events)
         });
+        branch.head = Some(head);
         true
     }
 
@@ -590,33 +563,4 @@ fn merge(figures: &mut Figures, queue: Option<&Figures>) {
     figures.oldest_message_seconds = queue
         .oldest_message_seconds
         .or(figures.oldest_message_seconds);
-}
-
-/// Why the releases of a commit cannot be read.
-fn broken(head: &Oid, first: &Oid, error: &ReleaseError) -> Blocked {
-    Blocked {
-        code: "broken_commit".to_owned(),
-        reason: format!("commit {} cannot be read: {error}", head.short()),
-        remedy: format!(
-            "push a corrected file, or: git pull && git revert {} && git push; `tenantctl lint` shows all problems",
-            first.short()
-        ),
-        since: Some(now()),
-        object: None,
-    }
-}
-
-/// Returns the oldest of the newest commits whose releases cannot be read, and whether those of one before it can be.
-fn first_unreadable(
-    repository: &Repository,
-    entries: &[LogEntry],
-) -> Result<(Option<Oid>, bool), GitError> {
-    let mut first = None;
-    for entry in entries.iter().take(MAX_BROKEN) {
-        if release_states(&repository.snapshot(&entry.commit)?).is_ok() {
-            return Ok((first, true));
-        }
-        first = Some(entry.commit.clone());
-    }
-    Ok((first, false))
 }

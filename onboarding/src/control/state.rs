@@ -3,22 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tenantctl::git::Oid;
 use tenantctl::release::Release;
-use tenantctl::status::Blocked;
 
+use super::broken::Broken;
 use crate::history::History;
 use crate::model::{Figures, Part, PoolView, TenantPage, TenantQuery, TenantView};
 use crate::operations::Operations;
 use crate::rollout::Deployments;
-
-/// Why the head's releases cannot be read.
-#[derive(Debug)]
-pub(crate) struct Broken {
-    /// The first commit since which they cannot be.
-    pub(crate) first: Oid,
-    pub(crate) blocked: Blocked,
-}
 
 #[derive(Default)]
 pub(crate) struct State {

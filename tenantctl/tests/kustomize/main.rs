@@ -108,7 +108,38 @@ struct Folders {
     refused: Vec<(Vec<PathBuf>, String)>,
 }
 
+impl Folders {
+    /// Adds a folder that lint passes, under a wrapper with this number.
+    fn pass(&mut self, scratch: &Path, on_disk: &Path, number: usize, case: &str) {
+        let wrapper = wrap(scratch, on_disk, number);
+        self.clean.push((wrapper, case.to_owned()));
+    }
+
+    /// Adds a folder that lint refuses: kustomize must refuse it, or the one with the finding, which need not be listed.
+    fn refuse(
+        &mut self,
+        root: &Path,
+        tree: &MemoryTree,
+        (folder, case): (&RepoPath, &str),
+        finding: &Finding,
+    ) {
+        let has_list = |folder: &RepoPath| {
+            tree.read(&path(&format!("{folder}/kustomization.yaml")))
+                .is_ok_and(|text| text.is_some())
+        };
+        let own = finding.path.parent().filter(has_list);
+        let folders = std::iter::once(folder.clone()).chain(own.filter(|own| own != folder));
+        let folders = folders.map(|folder| root.join(folder.as_str())).collect();
+        self.refused
+            .push((folders, format!("{case}: {}", finding.message)));
+    }
+}
+
 impl Figures {
+    fn assert_agreement(&self) {
+        assert!(self.disagreements.is_empty(), "{:#?}", self.disagreements);
+    }
+
     fn disagree(&mut self, case: &str, message: String) {
         let name = case.split(", with noise").next().unwrap_or(case);
         if !DISAGREEMENTS.iter().any(|(listed, _)| *listed == name) {
@@ -173,17 +204,6 @@ fn wrapped(wrapper: &Path) -> Option<PathBuf> {
     name.starts_with("wrap-").then(|| wrapper.join(entry))
 }
 
-/// Returns the folders of which kustomize must refuse one: the case's, and the one with the finding, which need not be listed.
-fn refused(root: &Path, tree: &MemoryTree, case: &RepoPath, finding: &Finding) -> Vec<PathBuf> {
-    let has_list = |folder: &RepoPath| {
-        tree.read(&path(&format!("{folder}/kustomization.yaml")))
-            .is_ok_and(|text| text.is_some())
-    };
-    let own = finding.path.parent().filter(has_list);
-    let folders = std::iter::once(case.clone()).chain(own.filter(|own| own != case));
-    folders.map(|folder| root.join(folder.as_str())).collect()
-}
-
 /// Compares lint and kustomize on each folder of others.
 fn compare<'c>(
     figures: &mut Figures,
@@ -206,16 +226,12 @@ fn compare<'c>(
     for (number, case) in names.into_iter().enumerate() {
         let folder = path(&format!("infrastructure/{number}"));
         let found = errors_in(&findings, &folder);
-        let on_disk = scratch.path().join(folder.as_str());
-        if found.is_empty() {
-            folders
-                .clean
-                .push((wrap(scratch.path(), &on_disk, number), case.clone()));
-        } else {
-            let refused = refused(scratch.path(), &tree, &folder, found[0]);
-            folders
-                .refused
-                .push((refused, format!("{case}: {}", found[0].message)));
+        match found.first() {
+            Some(first) => folders.refuse(scratch.path(), &tree, (&folder, case), first),
+            None => {
+                let on_disk = scratch.path().join(folder.as_str());
+                folders.pass(scratch.path(), &on_disk, number, case);
+            }
         }
     }
     figures.judge(kustomize, scratch.path(), folders);
@@ -229,11 +245,7 @@ fn lint_and_kustomize_agree_on_every_case() {
         "{} cases, {} refused by both",
         figures.folders, figures.refused
     );
-    assert!(
-        figures.disagreements.is_empty(),
-        "{:#?}",
-        figures.disagreements
-    );
+    figures.assert_agreement();
 }
 
 #[test]
@@ -261,11 +273,7 @@ fn lint_and_kustomize_agree_on_cases_with_noise() {
         figures.refused,
         figures.disagreements.len()
     );
-    assert!(
-        figures.disagreements.is_empty(),
-        "{:#?}",
-        figures.disagreements
-    );
+    figures.assert_agreement();
 }
 
 /// A tenant as the requests left it.
@@ -344,11 +352,7 @@ fn lint_and_edits_agree_with_kustomize_over_generated_trees() {
         begun.elapsed().as_secs_f64(),
         figures.disagreements.len()
     );
-    assert!(
-        figures.disagreements.is_empty(),
-        "{:#?}",
-        figures.disagreements
-    );
+    figures.assert_agreement();
 }
 
 /// Lints a tree, and sorts its folders by lint's result; returns whether lint passes the application plane.
@@ -365,7 +369,6 @@ fn take(
     let findings = errors(&generated.tree);
     for (index, (folder, case)) in generated.others.iter().enumerate() {
         let found = errors_in(&findings, folder);
-        let on_disk = root.join(folder.as_str());
         if let Some(first) = found.first() {
             let files = generated
                 .tree
@@ -375,14 +378,13 @@ fn take(
                 .map(|(path, text)| format!("{}\0{text}\0", path.file_name()))
                 .collect();
             if seen.insert(content) {
-                let refused = refused(&root, &generated.tree, folder, first);
                 step.folders
-                    .refused
-                    .push((refused, format!("{case}: {}", first.message)));
+                    .refuse(&root, &generated.tree, (folder, case), first);
             }
         } else {
-            let wrapper = wrap(scratch, &on_disk, number * 10 + index);
-            step.folders.clean.push((wrapper, case.clone()));
+            let on_disk = root.join(folder.as_str());
+            step.folders
+                .pass(scratch, &on_disk, number * 10 + index, case);
         }
     }
     let ours = errors_in(&findings, &path("application-plane"));
