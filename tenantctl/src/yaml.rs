@@ -11,6 +11,7 @@ mod parse;
 mod scalar;
 #[cfg(test)]
 mod tests;
+pub(crate) mod writable;
 
 pub(crate) use edit::{
     after_colon, append_document, comment_behind, line_end, line_start, remove, set, set_comment,

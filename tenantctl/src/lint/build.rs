@@ -18,7 +18,7 @@ use super::lists::{self, List};
 use super::manifests::{self, Id, Manifest};
 use crate::layout;
 use crate::tree::{RepoPath, Tree};
-use crate::yaml::{Node, YamlError, kustomize};
+use crate::yaml::{Node, YamlError, writable};
 
 const FIX: &str =
     "correct it; kustomize then builds nothing of this list and of the lists that name it";
@@ -461,7 +461,7 @@ impl Builder<'_> {
             .chain(of_options)
             .flatten()
             .flat_map(Node::pairs);
-        for pair in pairs.filter(|pair| !kustomize::stays_text(&pair.key)) {
+        for pair in pairs.filter(|pair| !writable::stays_text(&pair.key)) {
             let key = pair.key.text().unwrap_or_default();
             let message =
                 format!("kustomize writes the key {key} without quotes, where it is not text");

@@ -2,7 +2,7 @@
 //! are compared without case, the last of two equal keys wins, and `null` is an absent field.
 
 use super::finding::Position;
-use crate::yaml::{Node, NodeKind, Pair, Style, kustomize};
+use crate::yaml::{Node, NodeKind, Pair, Style, kustomize, writable};
 
 /// A type of kustomize.
 enum Type {
@@ -211,7 +211,7 @@ pub(super) fn read(text: &str) -> Result<Node<'static>, Refused> {
     for Pair { key, value } in root.pairs() {
         // kustomize never writes the metadata of the list itself.
         if key.text() != Some("metadata") {
-            kustomize::control_characters(value).map_err(|error| Refused {
+            writable::control_characters(value).map_err(|error| Refused {
                 position: (&error).into(),
                 message: error.message.clone(),
             })?;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::yaml::kustomize;
+use crate::yaml::{kustomize, writable};
 
 /// An operation of a patch.
 #[derive(Default)]
@@ -57,11 +57,11 @@ fn operation(item: &Value) -> Option<Operation> {
 
 fn unwritable(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => kustomize::unwritable_character(text),
+        Value::String(text) => writable::unwritable_character(text),
         Value::Array(items) => items.iter().find_map(unwritable),
         Value::Object(fields) => fields
             .iter()
-            .find_map(|(key, value)| kustomize::unwritable_key(key).or_else(|| unwritable(value))),
+            .find_map(|(key, value)| writable::unwritable_key(key).or_else(|| unwritable(value))),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::yaml::{Node, NodeKind, YamlError, kustomize};
+use crate::yaml::{Node, NodeKind, YamlError, kustomize, writable};
 
 /// Kinds of Kubernetes without a namespace, each with its group; kustomize takes every other kind, also an unknown one, for a
 /// namespaced one.
@@ -158,7 +158,7 @@ fn decodable(list: &Node<'static>) -> Result<(), YamlError> {
         return Err(YamlError::at(key, "a key must be text, and there once"));
     }
     let items = list.get("items").map(Node::items).unwrap_or_default();
-    items.iter().try_for_each(kustomize::unwritable_item)
+    items.iter().try_for_each(writable::unwritable_item)
 }
 
 /// Returns the text of a scalar that is not null.

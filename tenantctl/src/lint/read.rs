@@ -10,7 +10,7 @@ use super::lists::{self, List};
 use super::{floating, manifests, references, shape, tenants};
 use crate::layout;
 use crate::tree::{RepoPath, Tree};
-use crate::yaml::{Node, kustomize, parse};
+use crate::yaml::{Node, parse, writable};
 
 const MAX_THREADS: usize = 8;
 
@@ -229,7 +229,7 @@ fn objects(
 ) -> Result<Vec<(manifests::Manifest, Node<'static>)>, crate::yaml::YamlError> {
     let objects = manifests::read(text)?;
     for (_, root) in &objects {
-        kustomize::unwritable(root)?;
+        writable::unwritable(root)?;
     }
     Ok(objects)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Builder, Built, Content, List, Manifest, Object};
 use crate::lint::finding::Position;
 use crate::lint::manifests::Id;
-use crate::yaml::{Node, kustomize};
+use crate::yaml::{Node, writable};
 
 /// The `apiVersion` of the plugins that kustomize has built in.
 const BUILTIN_API: &str = "builtin";
@@ -151,9 +151,9 @@ impl Builder<'_> {
         }
         let mut seen = BTreeSet::new();
         keys.into_iter().find_map(|(key, position)| {
-            let message = if let Some(reason) = kustomize::unwritable_key(&key) {
+            let message = if let Some(reason) = writable::unwritable_key(&key) {
                 reason
-            } else if !kustomize::stays(&key) {
+            } else if !writable::stays(&key) {
                 format!("kustomize writes the key {key} without quotes, where it is not text")
             } else if !seen.insert(key.clone()) {
                 format!("the generator has the key {key} twice")
@@ -181,14 +181,14 @@ impl Builder<'_> {
         let in_file = items(generator, "files").find_map(|item| {
             let text = item.text()?;
             let file = text.split_once('=').map_or(text, |(_, file)| file);
-            broken(item, file, kustomize::unwritable_character)
+            broken(item, file, writable::unwritable_character)
         });
         let mut envs = items(generator, "envs").chain(generator.get("env"));
         in_file.or_else(|| {
             envs.find_map(|item| {
                 broken(item, item.text()?, |content| {
                     let mut variables = variables(content);
-                    variables.find_map(|(_, value)| kustomize::unwritable_character(value))
+                    variables.find_map(|(_, value)| writable::unwritable_character(value))
                 })
             })
         })

@@ -7,7 +7,7 @@ use super::{Builder, Built, Content, List, Manifest, Object};
 use crate::lint::finding::Position;
 use crate::lint::json_patch::{self, Operation, Outcome};
 use crate::lint::manifests::{self, Id};
-use crate::yaml::{Node, kustomize};
+use crate::yaml::{Node, writable};
 
 const EMPTY_KEY: &str = "kustomize cannot merge a map with an empty key";
 const OPERATIONS: [&str; 6] = ["add", "copy", "move", "remove", "replace", "test"];
@@ -187,7 +187,7 @@ impl Builder<'_> {
         if objects.peek().is_none() {
             return;
         }
-        let problem = if let Err(error) = kustomize::unwritable(patch) {
+        let problem = if let Err(error) = writable::unwritable(patch) {
             Some(format!("the patch is broken: {error}"))
         } else {
             let patch = patch.to_json();
