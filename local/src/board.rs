@@ -45,8 +45,8 @@ struct State {
     applied: Topology,
     /// When each release was applied last.
     since: BTreeMap<String, Time>,
-    /// Environments in a transition.
-    moving: BTreeMap<Environment, Time>,
+    /// Environments in a transition: since when, and its step.
+    moving: BTreeMap<Environment, (Time, &'static str)>,
     /// Why the head is not applied.
     blocked: Option<Blocked>,
 }
@@ -134,13 +134,12 @@ impl Board {
         self.changed();
     }
 
-    /// A transition begins: the environment's tenant is not as desired yet.
-    pub(crate) fn moving(&self, environment: &Environment) {
-        self.0
-            .state
-            .lock()
-            .moving
-            .insert(environment.clone(), now());
+    /// A transition takes a step: the environment's tenant is not as desired yet.
+    pub(crate) fn moving(&self, environment: &Environment, step: &'static str) {
+        let mut state = self.0.state.lock();
+        let begin = (now(), step);
+        state.moving.entry(environment.clone()).or_insert(begin).1 = step;
+        drop(state);
         self.changed();
     }
 
@@ -199,15 +198,14 @@ impl Board {
         targets: &BTreeSet<Target>,
     ) -> AppliedTenant {
         let moving = state.moving.get(own);
-        let since = moving.or_else(|| state.since.get(name)).copied();
+        let begin = moving.map(|(begin, _)| begin);
+        let since = begin.or_else(|| state.since.get(name)).copied();
         let rollout = Rollout {
             current: moving.is_none(),
             commit: state.commit.clone(),
             time: since.unwrap_or_else(now),
             release: state.applied.versions.get(name).cloned(),
-            message: moving.map(|_| {
-                "its apps and data are being moved, or its consumer empties the queue".to_owned()
-            }),
+            message: moving.map(|(_, step)| (*step).to_owned()),
         };
         AppliedTenant {
             rollout: Some(rollout),
@@ -238,7 +236,7 @@ impl Board {
                 continue;
             };
             let stored = match &target {
-                (environment, App::Consumer) => self.0.environments.stored(environment),
+                (_, App::Consumer) => self.0.environments.writes(&target),
                 _ => None,
             };
             let of_target = samples.by_target.entry(target).or_default();
@@ -343,8 +341,9 @@ impl Platform for Board {
         Some(self.0.load_balancer.clone())
     }
 
-    fn stored(&self, environment: &str) -> Option<u64> {
-        self.0.environments.stored(&environment.parse().ok()?)
+    fn writes(&self, environment: &str, app: &str) -> Option<u64> {
+        let target = (environment.parse().ok()?, App::named(app)?);
+        self.0.environments.writes(&target)
     }
 }
 
@@ -379,9 +378,18 @@ pub(crate) fn requests_in(metrics: &str, app: App) -> (u64, u64) {
 
 /// Messages that a consumer has stored, in its metrics.
 pub(crate) fn stored_in(metrics: &str) -> u64 {
-    let lines = metrics
-        .lines()
-        .filter(|line| line.starts_with("stored_total"));
+    total(metrics, |line| line.starts_with("stored_total"))
+}
+
+/// POST requests that an app has answered, in its metrics.
+pub(crate) fn posts_in(metrics: &str) -> u64 {
+    total(metrics, |line| {
+        line.starts_with("http_requests_total{") && line.contains("method=\"POST\"")
+    })
+}
+
+fn total(metrics: &str, is_counted: impl Fn(&str) -> bool) -> u64 {
+    let lines = metrics.lines().filter(|line| is_counted(line));
     lines
         .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
         .sum()
@@ -406,11 +414,13 @@ mod tests {
     }
 
     #[test]
-    fn stored_messages_are_counted() {
+    fn writes_are_counted() {
         let metrics = "\
             # TYPE stored_total counter\n\
             stored_total{service=\"consumer\",environment=\"pool-1\"} 41\n\
-            stored_bytes{service=\"consumer\"} 7\n";
-        assert_eq!(stored_in(metrics), 41);
+            stored_bytes{service=\"consumer\"} 7\n\
+            http_requests_total{service=\"payments\",route=\"/payments/charges\",method=\"GET\",status=\"200\"} 5\n\
+            http_requests_total{service=\"payments\",route=\"/payments/charges\",method=\"POST\",status=\"201\"} 3\n";
+        assert_eq!((stored_in(metrics), posts_in(metrics)), (41, 3));
     }
 }

@@ -12,13 +12,12 @@ use tenantry_process::health::Readiness;
 use tenantry_process::metrics::Metrics;
 use tenantry_process::run::{Worker, upkeep};
 use tenantry_service::Service;
-use tenantry_tenancy::environment::Environment;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::board::{requests_in, stored_in};
+use crate::board::{posts_in, requests_in, stored_in};
 use crate::topology::{App, Target};
 
 /// Age at which the apps read a registration again: Parameter Store is in this process, and a move waits for this time.
@@ -126,29 +125,30 @@ impl Environments {
 
     /// Returns the admin endpoint of an app, for `/<environment>/<app>/…`.
     pub(crate) fn admin(&self, environment: &str, app: &str) -> Option<Admin> {
-        let environment: Environment = environment.parse().ok()?;
-        let app = App::ALL.into_iter().find(|known| known.as_str() == app)?;
+        let target = (environment.parse().ok()?, App::named(app)?);
         self.running
             .lock()
-            .get(&(environment, app))
+            .get(&target)
             .map(|running| running.admin.clone())
     }
 
     /// Returns the requests that an app has answered, and those with 5xx.
     pub(crate) fn requests(&self, target: &Target) -> Option<(u64, u64)> {
-        let metrics = self
-            .running
-            .lock()
-            .get(target)
-            .map(|app| app.metrics.clone())?;
-        Some(requests_in(&metrics.render(), target.1))
+        Some(requests_in(&self.metrics(target)?, target.1))
     }
 
-    /// The messages that the environment's consumer has stored since it started.
-    pub(crate) fn stored(&self, environment: &Environment) -> Option<u64> {
-        let target = (environment.clone(), App::Consumer);
-        let metrics = self.running.lock().get(&target)?.metrics.clone();
-        Some(stored_in(&metrics.render()))
+    /// The writes of an app since it started: messages stored by a consumer, POST requests answered by another app.
+    pub(crate) fn writes(&self, target: &Target) -> Option<u64> {
+        let count = match target.1 {
+            App::Consumer => stored_in,
+            App::Producer | App::Payments => posts_in,
+        };
+        Some(count(&self.metrics(target)?))
+    }
+
+    fn metrics(&self, target: &Target) -> Option<String> {
+        let metrics = self.running.lock().get(target)?.metrics.clone();
+        Some(metrics.render())
     }
 
     /// Stops an app that gets no more requests, after its last response. The future ends when the app has stopped.

@@ -67,6 +67,10 @@ pub(crate) struct InvalidRelease {
 impl App {
     pub(crate) const ALL: [Self; 3] = [Self::Producer, Self::Consumer, Self::Payments];
 
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|app| app.as_str() == name)
+    }
+
     /// The name, and the path prefix.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

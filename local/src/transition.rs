@@ -26,6 +26,17 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Pause between two counts of an outbox.
 const OUTBOX_PAUSE: Duration = Duration::from_millis(500);
 
+/// Steps of a move, as the console and `GET /operations/{id}` show them.
+mod step {
+    pub(super) const INTERRUPTED: &str = "an interrupted move is finished first";
+    pub(super) const COPY: &str = "moving, step 1 of 5: its items are copied";
+    pub(super) const PAYMENTS: &str = "moving, step 2 of 5: its payments are copied, once every service knows that they must wait";
+    pub(super) const SWITCH: &str = "moving, step 3 of 5: its routes lead to the new apps, and every service learns where its data is";
+    pub(super) const DRAIN: &str = "moving, step 4 of 5: its former queue is emptied";
+    pub(super) const LATE: &str =
+        "moving, step 5 of 5: what came late is moved, and its former apps end";
+}
+
 /// The environments that data may be in.
 pub(crate) type Owners = BTreeSet<Environment>;
 
@@ -51,6 +62,14 @@ impl Work {
             Self::Move { tenant, .. } => tenant.silo(),
             Self::Leave(tenant) => Environment::Silo(tenant.clone()),
             Self::EndConsumer(environment) => environment.clone(),
+        }
+    }
+
+    /// What the transition does first.
+    const fn first_step(&self) -> &'static str {
+        match self {
+            Self::Move { .. } => "its apps are started and ended as its release says",
+            Self::Leave(_) | Self::EndConsumer(_) => "its consumer empties the queue, then ends",
         }
     }
 
@@ -95,7 +114,7 @@ impl Transitions {
         let (plane, until) = (plane.clone(), stop.clone());
         let mut owners = pools.clone();
         owners.insert(environment.clone());
-        plane.board().moving(&environment);
+        plane.board().moving(&environment, work.first_step());
         let of = environment.clone();
         let task = tokio::spawn(async move {
             let work = repeat(&plane, &owners, &work);
@@ -162,11 +181,14 @@ async fn relocate(
     status: Status,
 ) -> Result<(), ReconcileError> {
     let (provisioner, mover, id) = (plane.provisioner(), plane.mover(), &tenant.id);
+    let silo = tenant.silo();
+    let begin = |step| plane.board().moving(&silo, step);
     let started = Instant::now();
     let registered = provisioner.registered(id, owners).await?;
     plane.serve(&tenant.with_homes(&registered.homes)).await?;
     if let Some(journal) = &registered.unfinished {
         tracing::info!(tenant_id = %id, %journal, "unfinished move found");
+        begin(step::INTERRUPTED);
         mover.wait_until_known(&nothing(id)).await?;
         finish(plane, id, journal, &registered.homes).await?;
         provisioner.end_move(id).await?;
@@ -179,10 +201,12 @@ async fn relocate(
         };
         let relocation = relocation(id, &journal);
         tracing::info!(tenant_id = %id, %journal, "move started");
+        begin(step::COPY);
         provisioner.create_silo(tenant).await?;
         provisioner.begin_move(id, &journal).await?;
         mover.copy(&relocation).await?;
         if relocation.payments.is_some() {
+            begin(step::PAYMENTS);
             // A suspended tenant writes no payments, either.
             let hold = match status {
                 Status::Suspended => Status::Suspended,
@@ -192,21 +216,24 @@ async fn relocate(
             mover.wait_until_known(&relocation).await?;
             mover.copy_payments(&relocation).await?;
         }
+        begin(step::SWITCH);
         if let Some((former, _)) = journal.changes.get(&App::Consumer) {
             provisioner.put_moved_from(id, former).await?;
         }
         provisioner.register(tenant, tier).await?;
         // A former silo lists events until all of them are copied.
         let listing = journal.changes.get(&App::Consumer);
-        let listing = listing.filter(|(former, _)| *former == tenant.silo());
+        let listing = listing.filter(|(former, _)| *former == silo);
         let listing = listing.map(|(former, _)| (App::Consumer, former.clone()));
         plane
             .serve(&tenant.with_homes(&listing.into_iter().collect()))
             .await?;
         provisioner.put_status_in_move(id, status).await?;
         mover.wait_until_known(&relocation).await?;
+        begin(step::DRAIN);
         mover.drain(&relocation).await?;
         mover.copy(&relocation).await?;
+        begin(step::LATE);
         plane.serve(tenant).await?;
         let mut finished = finish(plane, id, &journal, &homes_of(tenant)).await?;
         finished.add(mover.finish_late(&relocation).await?);

@@ -53,7 +53,7 @@ use tokio::sync::Semaphore;
 use self::answers::Answers;
 use self::commits::Review;
 use self::frame::{Part, Section, View, document};
-use self::latest::Latest;
+use self::latest::{Latest, Version};
 use self::page::{Context, Page};
 use self::session::Person;
 use crate::api::App;
@@ -62,9 +62,9 @@ use crate::model::{Activity, TenantView};
 
 /// Entries of each cache.
 const MAX_CACHED: u64 = 256;
-/// Time limit of cached listings, histories and parameters.
+/// Time limit of cached histories and parameters.
 const FRESH: Duration = Duration::from_secs(10);
-/// Age at which listings are read again, if the platform does not count stored messages.
+/// Age at which listings are read again, if the platform does not count writes, or a listing failed.
 const UNKNOWN_MILLIS: u64 = 5000;
 /// Pages that are open and live at a time.
 const MAX_STREAMS: usize = 256;
@@ -87,8 +87,8 @@ pub struct Console {
     control: ControlPlane,
     client: reqwest::Client,
     answers: Arc<Answers>,
-    /// By tenant, and by a number that changes with every stored message.
-    latest: Cache<(String, u64), Latest>,
+    /// By tenant.
+    latest: Cache<String, Arc<Latest>>,
     review: Arc<Review>,
     /// By tenant, and by the time of its last change.
     parameters: Cache<(String, i64), Vec<(String, String)>>,
@@ -131,7 +131,7 @@ impl Console {
             client: control.0.client.clone(),
             control,
             answers: Arc::default(),
-            latest: cache(),
+            latest: Cache::new(MAX_CACHED),
             parameters: cache(),
             histories: cache(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
@@ -164,16 +164,22 @@ impl Console {
         found.map_err(|error| ApiError::clone(&error))
     }
 
-    /// Returns the tenant's latest messages and charges. They are read again only if a message was stored since, so that an
-    /// open page adds no requests to the tenant's figures. If the platform does not count stored messages, they are read again after
-    /// [`UNKNOWN_MILLIS`].
-    async fn latest(&self, tenant: &TenantView) -> Latest {
-        let consumer = tenant.apps.get("consumer");
-        let stored = consumer.and_then(|place| self.control.0.platform.stored(&place.environment));
-        let version = stored.unwrap_or_else(|| now().millis().unsigned_abs() / UNKNOWN_MILLIS);
-        let read = Latest::read(self, &tenant.id);
-        let key = (tenant.id.clone(), version);
-        self.latest.get_with(key, read).await
+    /// Returns the tenant's latest messages and charges. They are read again only after a write, so that an open page adds no
+    /// requests to the tenant's figures. Where the platform does not count writes, and where they could not be read, they are
+    /// read again after [`UNKNOWN_MILLIS`].
+    async fn latest(&self, tenant: &TenantView) -> Arc<Latest> {
+        let soon = now().millis().unsigned_abs() / UNKNOWN_MILLIS;
+        let writes = |app: &&str| {
+            let environment = &tenant.apps.get(*app)?.environment;
+            let writes = self.control.0.platform.writes(environment, app);
+            Some((environment.clone(), writes.unwrap_or(soon)))
+        };
+        let version: Version = ["consumer", "payments"].iter().filter_map(writes).collect();
+        let read = async { Arc::new(Latest::read(self, &tenant.id, version.clone(), soon).await) };
+        let entry = self.latest.entry(tenant.id.clone());
+        let is_old = |latest: &Arc<Latest>| latest.is_before(&version, soon);
+        let latest = entry.or_insert_with_if(read, is_old).await;
+        latest.into_value()
     }
 
     async fn history(&self, tenant: &TenantView, limit: usize) -> Vec<Activity> {

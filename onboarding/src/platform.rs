@@ -24,9 +24,9 @@ pub trait Platform: Send + Sync + 'static {
     /// URL of the load balancer that the probe asks.
     fn load_balancer(&self) -> Option<String>;
 
-    /// A number that changes with each message that the consumer of this environment stores. `None` where it is not known at
-    /// once.
-    fn stored(&self, _environment: &str) -> Option<u64> {
+    /// A number that changes with each write of this app in this environment: a message that the consumer stores, a request
+    /// that changes payments. `None` where it is not known at once.
+    fn writes(&self, _environment: &str, _app: &str) -> Option<u64> {
         None
     }
 }

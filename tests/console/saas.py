@@ -20,7 +20,7 @@ class Saas:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = folder / "data"
-        ports = [f"--{name}=127.0.0.1:0" for name in ("listen", "aws-listen", "console-listen")]
+        ports = [f"--{name}=127.0.0.1:0" for name in ("listen", "aws-listen", "console-listen", "admin-listen")]
         command = [str(built("local")), *ports, f"--data-dir={self.data}"]
         self.child = Child(command, clean_environment(), folder)
         try:
@@ -56,6 +56,22 @@ class Saas:
         request = urllib.request.Request(self.console.removesuffix("/console") + path, data, headers)
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)
+
+    def listings(self) -> int:
+        """How many lists of messages and of charges the pool's apps have answered."""
+        counted = 0
+        for app in ("consumer", "payments"):
+            with urllib.request.urlopen(
+                f"{self.address('admin')}".replace("/producer/", f"/{app}/"), timeout=10
+            ) as answer:
+                metrics = answer.read().decode()
+            lists = re.findall(
+                r'^http_requests_total{[^}]*route="/\w+/(?:messages|charges)"[^}]*method="GET"[^}]*} (\d+)',
+                metrics,
+                re.M,
+            )
+            counted += sum(map(int, lists))
+        return counted
 
     def serves(self, tenant: str) -> bool:
         try:

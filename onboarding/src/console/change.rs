@@ -56,11 +56,12 @@ enum Action {
     Hold,
     Unhold,
     Offboard,
+    DeleteData,
     Forget,
 }
 
 impl Action {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Onboard,
         Self::Move,
         Self::Release,
@@ -69,6 +70,7 @@ impl Action {
         Self::Hold,
         Self::Unhold,
         Self::Offboard,
+        Self::DeleteData,
         Self::Forget,
     ];
 
@@ -82,6 +84,7 @@ impl Action {
             Self::Hold => "hold",
             Self::Unhold => "unhold",
             Self::Offboard => "offboard",
+            Self::DeleteData => "delete-data",
             Self::Forget => "forget",
         }
     }
@@ -97,6 +100,7 @@ impl Action {
             Self::Hold => "Hold",
             Self::Unhold => "Release the hold of",
             Self::Offboard => "Offboard",
+            Self::DeleteData => "Delete the data of",
             Self::Forget => "Forget",
         }
     }
@@ -121,8 +125,11 @@ impl Action {
             Self::Hold => "Deployments skip the tenant until the hold is released.",
             Self::Unhold => "The next deployment includes the tenant again.",
             Self::Offboard => {
-                "The tenant's routes and apps end, once every accepted message is stored. Its data stays protected, unless \
-                 you lift the protection."
+                "The tenant's routes and apps end, once every accepted message is stored. Its data stays, unless you \
+                 have it deleted."
+            }
+            Self::DeleteData => {
+                "The tenant's messages, items and payments are deleted with their queues and tables. Nothing brings them back."
             }
             Self::Forget => {
                 "The tenant's record and its data are deleted, and the id is free for another owner. Nothing brings the data back."
@@ -139,7 +146,7 @@ impl Action {
             Self::Suspend | Self::Resume => Verb::Suspend,
             Self::Hold | Self::Unhold => Verb::Hold,
             Self::Offboard => Verb::Offboard,
-            Self::Forget => Verb::DeleteData,
+            Self::DeleteData | Self::Forget => Verb::DeleteData,
         }
     }
 
@@ -147,13 +154,13 @@ impl Action {
     const fn has_fields(self) -> bool {
         !matches!(
             self,
-            Self::Suspend | Self::Resume | Self::Unhold | Self::Forget
+            Self::Suspend | Self::Resume | Self::Unhold | Self::DeleteData | Self::Forget
         )
     }
 
     /// Whether the tenant's id has to be typed.
     const fn is_confirmed(self) -> bool {
-        matches!(self, Self::Offboard | Self::Forget)
+        matches!(self, Self::Offboard | Self::DeleteData | Self::Forget)
     }
 }
 
@@ -244,6 +251,10 @@ impl Fields {
             Action::Offboard => Change::Offboard {
                 tenant,
                 delete_data: self.delete_data.is_some(),
+            },
+            Action::DeleteData => Change::Offboard {
+                tenant,
+                delete_data: true,
             },
             Action::Forget => Change::Forget { tenant },
         })
@@ -359,9 +370,9 @@ fn view(
     }
     match preview {
         None => {}
-        Some(Err(error)) => parts.push(Part::fixed("problem", "problem", problem(&error))),
+        Some(Err(error)) => parts.push(Part::fixed("outcome", "problem", problem(&error))),
         Some(Ok(preview)) => parts.push(Part::fixed(
-            "preview",
+            "outcome",
             "card",
             commit(fields, action, &preview),
         )),
@@ -377,9 +388,23 @@ fn view(
 pub(super) fn problem(error: &ApiError) -> Markup {
     html! {
         div.notice.bad role="alert" {
-            p { strong { (error.msg()) } }
+            p { strong { (sentence(error.msg())) } }
             p.small.sub { "Nothing was changed. Code " code { (error.code()) } "." }
         }
+    }
+}
+
+/// What a page says of a problem: without the name of the status before it, and without the request to the API after it.
+fn sentence(msg: &str) -> &str {
+    // Such as `NotFound`; a field is lower case.
+    let is_status = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_uppercase())
+            && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+    };
+    let msg = msg.split_once("; GET /").map_or(msg, |(before, _)| before);
+    match msg.split_once(": ") {
+        Some((status, rest)) if is_status(status) => rest,
+        _ => msg,
     }
 }
 
@@ -403,7 +428,8 @@ fn form(
     };
     html! {
         div.body {
-            form #change.form method="get" action=(address) {
+            // The fragment leads to the commit, or to why there is none, below the form.
+            form #change.form method="get" action={ (address) "#outcome" } {
                 input type="hidden" name="action" value=(action.as_str());
                 @if action != Action::Onboard { input type="hidden" name="tenant" value=(fields.tenant); }
                 @if action == Action::Onboard {
@@ -440,7 +466,7 @@ fn form(
                 @if action == Action::Offboard {
                     div.check {
                         input #delete_data type="checkbox" name="delete_data" value="yes" checked[fields.delete_data.is_some()];
-                        label for="delete_data" { "Lift the protection of the data, so that the data is deleted" }
+                        label for="delete_data" { "Delete the data, too: its messages, items and payments. Nothing brings them back." }
                     }
                 }
                 div.buttons {
@@ -500,20 +526,24 @@ fn commit(fields: &Fields, action: Action, preview: &Preview) -> Markup {
     } else {
         "confirmation"
     };
+    if preview.diff.is_empty() {
+        return html! {
+            header { h2 { "Nothing to commit" } }
+            div.body {
+                p {
+                    "The repository is in this state already. "
+                    a href={ "/console/tenants/" (fields.tenant.trim()) } { "Open " (fields.tenant.trim()) }
+                }
+            }
+        };
+    }
     html! {
         header {
             h2 { "The commit, before it is made" }
             span.sub { code { (preview.subject) } }
         }
         div.body.stack {
-            @if preview.diff.is_empty() {
-                p {
-                    "The repository is in this state already: there is nothing to commit. "
-                    a href={ "/console/tenants/" (fields.tenant.trim()) } { "Open " (fields.tenant.trim()) }
-                }
-            } @else {
-                (diff(&preview.diff))
-            }
+            (diff(&preview.diff))
             @if !action.has_fields() {
                 form #confirmation hidden {
                     input type="hidden" name="action" value=(action.as_str());
@@ -555,8 +585,11 @@ pub(super) async fn submit(
             let Ok(mut view) = load(&fields, &console, &context).await else {
                 return console.error_page(&error, &context);
             };
+            if view.status != StatusCode::OK {
+                // The preview was refused, too.
+                view.parts.retain(|part| part.id != "outcome");
+            }
             view.status = error.status();
-            view.parts.retain(|part| part.id != "problem");
             view.parts
                 .insert(1, Part::fixed("problem", "problem", problem(&error)));
             (view.status, document(&view, &context, None)).into_response()
@@ -590,4 +623,28 @@ async fn perform(
     };
     let operation = console.control.submit(&context.actor, change, submission);
     Ok(operation.await?.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_says_a_problem_without_the_words_of_the_api() {
+        let cases = [
+            (
+                "NotFound: there is no tenant \"a\"; GET /tenants lists all tenants",
+                "there is no tenant \"a\"",
+            ),
+            (
+                "Conflict: tenant a is held: audit",
+                "tenant a is held: audit",
+            ),
+            ("tenant \"A\": lower case", "tenant \"A\": lower case"),
+            ("label: one a line", "label: one a line"),
+        ];
+        for (msg, shown) in cases {
+            assert_eq!(sentence(msg), shown);
+        }
+    }
 }

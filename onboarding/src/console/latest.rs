@@ -10,15 +10,29 @@ use super::{Console, requests};
 /// Latest messages, and latest charges.
 const LATEST: usize = 5;
 
+/// How an offboarded tenant left its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gone {
+    DataKept,
+    WithData,
+}
+
+/// The environments of the apps that are listed, and a number for each that changes with every write.
+pub(super) type Version = Vec<(String, u64)>;
+
 /// The latest messages and charges, as the tenant's own services list them.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) struct Latest {
+    /// What was written before the lists were read, and a number of the time then.
+    version: Version,
+    time: u64,
     pub(super) messages: Result<Vec<Value>, Unlisted>,
     pub(super) charges: Result<Vec<Value>, Unlisted>,
 }
 
 impl Latest {
-    pub(super) async fn read(console: &Console, tenant: &str) -> Self {
+    /// Reads the lists. `version` and `time` are from before.
+    pub(super) async fn read(console: &Console, tenant: &str, version: Version, time: u64) -> Self {
         let list = async |path: String, field: &str| {
             let mut listing = requests::listing(console, tenant, &path).await?;
             match listing.get_mut(field).map(Value::take) {
@@ -27,13 +41,31 @@ impl Latest {
             }
         };
         Self {
+            version,
+            time,
             messages: list(format!("/consumer/messages?limit={LATEST}"), "messages").await,
             charges: list(format!("/payments/charges?limit={LATEST}"), "charges").await,
         }
     }
 
-    pub(super) fn messages(&self, is_gone: bool) -> Markup {
-        MESSAGES.render(&self.messages, is_gone, |message| {
+    #[cfg(test)]
+    pub(super) const fn of(messages: Vec<Value>, charges: Vec<Value>) -> Self {
+        Self {
+            version: Version::new(),
+            time: 0,
+            messages: Ok(messages),
+            charges: Ok(charges),
+        }
+    }
+
+    /// Whether the lists are to be read again: something was written since, or one was not read.
+    pub(super) fn is_before(&self, version: &Version, time: u64) -> bool {
+        let has_failed = self.messages.is_err() || self.charges.is_err();
+        self.version != *version || (has_failed && self.time != time)
+    }
+
+    pub(super) fn messages(&self, gone: Option<Gone>) -> Markup {
+        MESSAGES.render(&self.messages, gone, |message| {
             html! {
                 tr.fresh role="row" id={ "m-" (text(message, "message_id")) } {
                     td role="cell" title=(text(message, "message_id")) { (clock(text(message, "timestamp"))) }
@@ -44,8 +76,8 @@ impl Latest {
         })
     }
 
-    pub(super) fn payments(&self, is_gone: bool) -> Markup {
-        CHARGES.render(&self.charges, is_gone, |charge| {
+    pub(super) fn payments(&self, gone: Option<Gone>) -> Markup {
+        CHARGES.render(&self.charges, gone, |charge| {
             html! {
                 tr.fresh role="row" id={ "c-" (text(charge, "id")) } {
                     td role="cell" title=(text(charge, "id")) { (clock(text(charge, "created_at"))) }
@@ -64,8 +96,8 @@ impl Latest {
 struct Listing {
     title: &'static str,
     order: &'static str,
-    service: &'static str,
-    gone: &'static str,
+    /// What lists them.
+    lister: &'static str,
     empty: &'static str,
     columns: &'static [&'static str],
     numbers: &'static [&'static str],
@@ -74,8 +106,7 @@ struct Listing {
 const MESSAGES: Listing = Listing {
     title: "Latest messages",
     order: "stored, newest first",
-    service: "The consumer",
-    gone: "No consumer runs that could list them. They stay in the table, until the data is deleted.",
+    lister: "consumer",
     empty: "None yet. \"Send a message\" above sends the first one.",
     columns: &["Stored", "From, to", "Payload"],
     numbers: &[],
@@ -83,8 +114,7 @@ const MESSAGES: Listing = Listing {
 const CHARGES: Listing = Listing {
     title: "Latest payments",
     order: "charges, newest first",
-    service: "The payments service",
-    gone: "No payments service runs that could list them. They stay in the table, until the data is deleted.",
+    lister: "payments service",
     empty: "None yet. \"Charge 12.50 EUR\" above makes the first one.",
     columns: &["Recorded", "Minor units", "Reference", "Status"],
     numbers: &["Minor units"],
@@ -94,14 +124,13 @@ impl Listing {
     fn render(
         &self,
         items: &Result<Vec<Value>, Unlisted>,
-        is_gone: bool,
+        gone: Option<Gone>,
         row: impl Fn(&Value) -> Markup,
     ) -> Markup {
         html! {
             header { h2 { (self.title) } span.sub { (self.order) } }
             @match items.as_deref() {
-                Err(_) if is_gone => p.empty { (self.gone) },
-                Err(why) => p.empty { (unlisted(self.service, *why)) },
+                Err(why) => p.empty { (unlisted(self.lister, gone, *why)) },
                 Ok([]) => p.empty { (self.empty) },
                 Ok(items) => table.cards role="table" {
                     (columns(self.columns, self.numbers))
@@ -113,12 +142,16 @@ impl Listing {
 }
 
 /// Why a list is not shown.
-fn unlisted(service: &str, why: Unlisted) -> String {
-    match why {
-        Unlisted::TokenNeeded => format!(
-            "{service} asks for a token of the tenant, which the console does not have. A client with a token lists them."
+fn unlisted(lister: &str, gone: Option<Gone>, why: Unlisted) -> String {
+    match (gone, why) {
+        (Some(Gone::WithData), _) => "They were deleted with the tenant's tables.".to_owned(),
+        (Some(Gone::DataKept), _) => format!(
+            "No {lister} runs that could list them. They stay in the table, until the data is deleted."
         ),
-        Unlisted::Failed => format!("{service} did not list them."),
+        (None, Unlisted::TokenNeeded) => format!(
+            "The {lister} asks for a token of the tenant, which the console does not have. A client with a token lists them."
+        ),
+        (None, Unlisted::Failed) => format!("The {lister} did not list them."),
     }
 }
 

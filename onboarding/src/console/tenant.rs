@@ -1,5 +1,7 @@
 //! The page of a tenant: state, the flow of its messages, latest messages and payments, queues, requests to try, actions, history.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::extract::Path;
 use axum::http::StatusCode;
@@ -11,7 +13,7 @@ use uuid::Uuid;
 
 use super::flow::Flow;
 use super::frame::{Part, Section, View};
-use super::latest::Latest;
+use super::latest::{Gone, Latest};
 use super::page::Context;
 use super::parts::{
     Tone, age, blocked, columns, commit, count, icon, maybe, percent, tenant_badge, time,
@@ -56,7 +58,7 @@ struct Data<'a> {
     tenant: &'a TenantView,
     queue: Result<QueueView, ApiError>,
     parameters: Result<Vec<(String, String)>, ApiError>,
-    latest: Latest,
+    latest: Arc<Latest>,
     history: Vec<Activity>,
     peeked: Option<(Peek, Result<Vec<PeekedMessage>, ApiError>)>,
 }
@@ -128,16 +130,8 @@ impl Data<'_> {
             Part::fixed("notice", "notices", notice),
             Part::live("state", "card", self.state(context)),
             Part::live("flow", "card", self.flow()),
-            Part::live(
-                "messages",
-                "card half",
-                self.latest.messages(self.is_gone()),
-            ),
-            Part::live(
-                "payments",
-                "card half",
-                self.latest.payments(self.is_gone()),
-            ),
+            Part::live("messages", "card half", self.latest.messages(self.gone())),
+            Part::live("payments", "card half", self.latest.payments(self.gone())),
             Part::live("queues", "card half", self.queues(context)),
             Part::fixed("actions", "card half", self.actions(context)),
             Part::fixed("peek", "card", self.peek(context)),
@@ -148,6 +142,14 @@ impl Data<'_> {
 
     fn is_gone(&self) -> bool {
         self.tenant.state == TenantState::Offboarded
+    }
+
+    fn gone(&self) -> Option<Gone> {
+        self.is_gone().then_some(if self.tenant.delete_data {
+            Gone::WithData
+        } else {
+            Gone::DataKept
+        })
     }
 
     fn state(&self, context: &Context) -> Markup {
@@ -290,6 +292,7 @@ impl Data<'_> {
         html! {
             header { h2 { "Queues" } span.sub { "a peek receives nothing" } }
             @match &self.queue {
+                Err(_) if self.gone() == Some(Gone::WithData) => p.empty { "The tenant's queues were deleted with its data." },
                 Err(_) if self.is_gone() => p.empty { "The tenant has no consumer any more. Its queue was emptied before the consumer ended." },
                 Err(error) => p.empty { (error.msg()) },
                 Ok(queue) => div.body.stack {
@@ -393,9 +396,9 @@ impl Data<'_> {
         let actions: &[(Verb, &str, &str, &str)] = match (is_gone, tenant.delete_data) {
             (true, false) => &[(
                 Verb::DeleteData,
-                "offboard&delete_data=yes",
+                "delete-data",
                 "Delete the data",
-                "lifts the protection of the data",
+                "deletes its messages, items and payments for good",
             )],
             (true, true) => &[(
                 Verb::DeleteData,
@@ -461,7 +464,7 @@ impl Data<'_> {
                     }
                 }
                 @if is_gone {
-                    p.sub { "The id is free for another owner once the data is deleted and the record is forgotten." }
+                    p.sub { @if tenant.delete_data { "The id is free for another owner once the record is forgotten." } @else { "The id is free for another owner once the data is deleted and the record is forgotten." } }
                 }
             }
         }
@@ -503,10 +506,7 @@ mod tests {
             tenant: &tenant,
             queue: queue(),
             parameters: parameters(&tenant.id),
-            latest: Latest {
-                messages: Ok(vec![message]),
-                charges: Ok(vec![charge]),
-            },
+            latest: Arc::new(Latest::of(vec![message], vec![charge])),
             history: Vec::new(),
             peeked: None,
         };
