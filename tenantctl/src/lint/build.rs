@@ -4,6 +4,7 @@
 //! names. It compares identities of objects, and their other content where a JSON patch names it. It does not follow remote
 //! resources, transformers, replacements and variables: it checks that their files exist, and treats their result as unknown.
 
+mod configurations;
 mod generators;
 mod patches;
 
@@ -289,6 +290,7 @@ impl Builder<'_> {
     }
 
     fn transform(&mut self, list: &List, built: &mut Built) {
+        self.configurations(list);
         let merges = list.items("patchesStrategicMerge");
         let mut are_empty = true;
         for item in merges {

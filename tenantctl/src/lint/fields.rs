@@ -1,12 +1,15 @@
 //! The fields of a `kustomization.yaml`, as kustomize 5.8 decodes them: unknown fields and wrong types are errors, names of fields
-//! are compared without case, the last of two equal keys wins, and `null` is an absent field.
+//! are compared without case, the last of two equal keys wins, and `null` is an absent field. Likewise the files that it names
+//! under `configurations` and `crds`.
 
 use super::finding::Position;
-use crate::yaml::{Node, NodeKind, Pair, Style, kustomize, writable};
+use crate::yaml::{Node, NodeKind, Pair, Style, YamlError, kustomize, writable};
 
 /// A type of kustomize.
 enum Type {
     Text,
+    /// Text, or another scalar, which is read as text.
+    Scalar,
     Truth,
     Number,
     Texts,
@@ -19,7 +22,7 @@ enum Type {
 
 type Fields = &'static [(&'static str, Type)];
 
-use Type::{Items, List, Number, Struct, Text, TextMap, Texts, Truth};
+use Type::{Items, List, Number, Scalar, Struct, Text, TextMap, Texts, Truth};
 
 const METADATA: Fields = &[
     ("name", Text),
@@ -172,6 +175,35 @@ const KUSTOMIZATION: Fields = &[
     ("validators", Texts),
     ("buildMetadata", Texts),
 ];
+/// Field of an object, in a file of `configurations`.
+const PLACE: Fields = &[
+    ("group", Scalar),
+    ("version", Scalar),
+    ("kind", Scalar),
+    ("path", Scalar),
+    ("create", Truth),
+];
+const CONFIGURATION: Fields = &[
+    ("namePrefix", List(PLACE)),
+    ("nameSuffix", List(PLACE)),
+    ("namespace", List(PLACE)),
+    ("commonLabels", List(PLACE)),
+    ("labels", List(PLACE)),
+    ("templateLabels", List(PLACE)),
+    ("commonAnnotations", List(PLACE)),
+    (
+        "nameReference",
+        List(&[
+            ("group", Scalar),
+            ("version", Scalar),
+            ("kind", Scalar),
+            ("fieldSpecs", List(PLACE)),
+        ]),
+    ),
+    ("varReference", List(PLACE)),
+    ("images", List(PLACE)),
+    ("replicas", List(PLACE)),
+];
 /// Lists that kustomize adds to others and then forgets: an empty one leaves the file empty.
 const FORGOTTEN: [&str; 3] = ["bases", "imageTags", "helmChartInflationGenerator"];
 
@@ -192,13 +224,19 @@ impl Refused {
     }
 }
 
+impl From<&YamlError> for Refused {
+    fn from(error: &YamlError) -> Self {
+        Self {
+            position: error.into(),
+            message: error.message.clone(),
+        }
+    }
+}
+
 /// Reads a `kustomization.yaml`: the fields under their proper names, without those that are `null`.
 pub(super) fn read(text: &str) -> Result<Node<'static>, Refused> {
     let first = Position::FIRST;
-    let root = kustomize::kustomization(text).map_err(|error| Refused {
-        position: (&error).into(),
-        message: error.message.clone(),
-    })?;
+    let root = first_document(text)?;
     let is_empty = || Refused {
         position: first,
         message: "kustomize calls this file empty, and stops".to_owned(),
@@ -211,10 +249,7 @@ pub(super) fn read(text: &str) -> Result<Node<'static>, Refused> {
     for Pair { key, value } in root.pairs() {
         // kustomize never writes the metadata of the list itself.
         if key.text() != Some("metadata") {
-            writable::control_characters(value).map_err(|error| Refused {
-                position: (&error).into(),
-                message: error.message.clone(),
-            })?;
+            writable::control_characters(value).map_err(|error| Refused::from(&error))?;
         }
     }
     let says_something = root.pairs().iter().any(|pair| {
@@ -255,6 +290,45 @@ pub(super) fn read(text: &str) -> Result<Node<'static>, Refused> {
     Ok(root)
 }
 
+/// Checks a file that is listed under `configurations`.
+pub(super) fn check_configuration(text: &str) -> Result<(), Refused> {
+    let root = kustomize::configuration(text).map_err(|error| Refused::from(&error))?;
+    root.map_or(Ok(()), |root| of_struct(root, CONFIGURATION, "").map(drop))
+}
+
+/// Checks a file that is listed under `crds`: OpenAPI definitions by name. The schemas themselves are not checked.
+pub(super) fn check_definitions(text: &str) -> Result<(), Refused> {
+    let refuse = |message: String| {
+        let position = Position::FIRST;
+        Err(Refused { position, message })
+    };
+    if text.is_empty() {
+        return refuse("kustomize panics on an empty file".to_owned());
+    }
+    if text.starts_with('{')
+        && let Err(error) = serde_json::from_str::<serde_json::Value>(text)
+    {
+        return refuse(format!("not JSON: {error}"));
+    }
+    let Some(root) = first_document(text)? else {
+        return Ok(());
+    };
+    let is_map = |node: &Node<'_>| node.is_null() || matches!(node.kind, NodeKind::Map { .. });
+    let mut values = root.pairs().iter().map(|pair| &pair.value);
+    match values.find(|value| !is_map(value)) {
+        Some(wrong) => Err(Refused::at(wrong, "not an OpenAPI definition")),
+        None if is_map(&root) => Ok(()),
+        None => Err(Refused::at(
+            &root,
+            "not a map of OpenAPI definitions by name",
+        )),
+    }
+}
+
+fn first_document(text: &str) -> Result<Option<Node<'static>>, Refused> {
+    kustomize::kustomization(text).map_err(|error| Refused::from(&error))
+}
+
 fn of_struct(node: Node<'static>, fields: Fields, path: &str) -> Result<Node<'static>, Refused> {
     let Node {
         kind,
@@ -269,6 +343,7 @@ fn of_struct(node: Node<'static>, fields: Fields, path: &str) -> Result<Node<'st
             line,
             column,
         };
+        let path = if path.is_empty() { "the file" } else { path };
         return Err(Refused::at(&node, format!("{path} must be a map")));
     };
     let mut kept: Vec<Pair<'static>> = Vec::with_capacity(pairs.len());
@@ -333,10 +408,11 @@ fn of_type(mut node: Node<'static>, kind: &Type, path: &str) -> Result<Node<'sta
     };
     match kind {
         Text if !is_text(&node) => wrong(&node, "text"),
+        Scalar if node.text().is_none() => wrong(&node, "text"),
         Truth if kustomize::truth(&node).is_none() => wrong(&node, "true or false"),
         Number if !kustomize::is_whole_number(&node) => wrong(&node, "a whole number"),
         Items if !matches!(node.kind, NodeKind::List { .. }) => wrong(&node, "a list"),
-        Text | Truth | Number | Items => Ok(node),
+        Text | Scalar | Truth | Number | Items => Ok(node),
         Texts => {
             let NodeKind::List { items, .. } = &mut node.kind else {
                 return wrong(&node, "a list");

@@ -16,7 +16,7 @@ use crate::layout::{self, KUSTOMIZATION};
 use crate::tree::RepoPath;
 use crate::yaml::{Node, NodeKind, parse};
 
-/// Keys with files that the kustomization reads.
+/// Keys with files that the kustomization reads: kinds of fields, and OpenAPI definitions.
 const FILE_KEYS: [&str; 2] = ["configurations", "crds"];
 /// Keys with files that the kustomization reads, or their content.
 const CONTENT_KEYS: [&str; 4] = [
@@ -119,29 +119,33 @@ pub(super) fn read(findings: &mut Findings, path: &RepoPath, text: &str) -> Opti
     let is_file =
         |(text, _): &(String, Position)| !has_lines(text) && super::manifests::read(text).is_err();
     let mut reads: Vec<_> = FILE_KEYS.iter().flat_map(|key| all(key)).collect();
+    reads.extend(list.root.at(&["openapi", "path"]).and_then(entry));
+    let envs = |generator: &Node<'static>| {
+        let envs = generator.get("envs").map(Node::items).unwrap_or_default();
+        envs.iter().filter_map(entry).collect::<Vec<_>>()
+    };
+    reads.extend(generators(&list).flat_map(envs));
+    // Elsewhere an empty path is no path.
+    let must_exist = reads.len();
     reads.extend(CONTENT_KEYS.iter().flat_map(|key| all(key)).filter(is_file));
     for key in ["patches", "patchesJson6902", "replacements"] {
         let paths = list.items(key).iter().filter_map(|item| item.get("path"));
         reads.extend(paths.filter_map(entry));
     }
-    reads.extend(list.root.at(&["openapi", "path"]).and_then(entry));
-    for key in ["configMapGenerator", "secretGenerator"] {
-        for generator in list.items(key) {
-            let items = |key| generator.get(key).map(Node::items).unwrap_or_default();
-            for item in items("files") {
-                let text = item.text().unwrap_or_default();
-                let file = text.split_once('=').map_or(text, |(_, file)| file);
-                reads.push((file.to_owned(), item.into()));
-            }
-            reads.extend(items("envs").iter().filter_map(entry));
-            reads.extend(generator.get("env").and_then(entry));
+    for generator in generators(&list) {
+        for item in generator.get("files").map(Node::items).unwrap_or_default() {
+            let text = item.text().unwrap_or_default();
+            let file = text.split_once('=').map_or(text, |(_, file)| file);
+            reads.push((file.to_owned(), item.into()));
         }
+        reads.extend(generator.get("env").and_then(entry));
     }
-    let generators = ["configMapGenerator", "secretGenerator"].map(|key| list.items(key));
-    let names = generators
-        .into_iter()
-        .flatten()
-        .filter_map(|it| it.get("name"));
+    let mut index = 0;
+    reads.retain(|(path, _)| {
+        index += 1;
+        index <= must_exist || !path.is_empty()
+    });
+    let names = generators(&list).filter_map(|it| it.get("name"));
     let generated = names.filter_map(Node::text).map(str::to_owned).collect();
     let images = ["images", "imageTags"].map(|key| list.items(key));
     let images = images.into_iter().flatten().filter_map(|image| {
@@ -160,6 +164,11 @@ pub(super) fn read(findings: &mut Findings, path: &RepoPath, text: &str) -> Opti
     list.generated = generated;
     list.images = images;
     Some(list)
+}
+
+fn generators(list: &List) -> impl Iterator<Item = &Node<'static>> {
+    let keys = ["configMapGenerator", "secretGenerator"];
+    keys.into_iter().flat_map(|key| list.items(key))
 }
 
 fn check_image_tags(findings: &mut Findings, list: &List) {
@@ -306,10 +315,11 @@ fn check_listed(
         }
     }
     for (file, position) in &list.reads {
-        if is_remote(file) || file.is_empty() {
+        if is_remote(file) {
             continue;
         }
         let problem = match list.folder.resolve(file) {
+            _ if file.is_empty() => Some("an empty path names no file"),
             Some(path) if !path.is_in(&list.folder) => {
                 Some("is not below this folder, and kustomize reads no other file")
             }
@@ -318,7 +328,8 @@ fn check_listed(
         };
         if let Some(problem) = problem {
             let fix = "correct the path, or add the file";
-            findings.push(finding(*position, format!("{file} {problem}"), fix));
+            let message = format!("{file} {problem}");
+            findings.push(finding(*position, message.trim_start().to_owned(), fix));
         }
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn objects(text: &str) -> Result<Vec<Owned>, YamlError> {
             .map(|at| from + at)
             .and_then(|at| Some((at, at + 1 + text[at + 1..].find('\n')?)));
         let chunk = separator.map_or(&text[start..], |(at, _)| &text[start..=at]);
-        found.extend(first_document(chunk, line, Version::V3)?);
+        found.extend(first_document(chunk, line, Version::V3, Repeats::LastWins)?);
         let Some((at, end)) = separator else {
             return Ok(found);
         };
@@ -53,7 +53,19 @@ pub(crate) fn objects(text: &str) -> Result<Vec<Owned>, YamlError> {
 
 /// Reads a `kustomization.yaml`: its first document, `None` if that is empty.
 pub(crate) fn kustomization(text: &str) -> Result<Option<Owned>, YamlError> {
-    first_document(text, 0, Version::V2)
+    first_document(text, 0, Version::V2, Repeats::LastWins)
+}
+
+/// Reads a file of `configurations`, as [`kustomization`], but a map with a key twice is refused.
+pub(crate) fn configuration(text: &str) -> Result<Option<Owned>, YamlError> {
+    first_document(text, 0, Version::V2, Repeats::Refused)
+}
+
+/// What becomes of a key that a map has twice, itself or by its merge keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeats {
+    LastWins,
+    Refused,
 }
 
 fn with_line_feeds(text: &str) -> Cow<'_, str> {
@@ -90,7 +102,12 @@ struct Part {
 }
 
 /// Parses the first document of a text; `line` counts the lines above the text.
-fn first_document(text: &str, line: usize, version: Version) -> Result<Option<Owned>, YamlError> {
+fn first_document(
+    text: &str,
+    line: usize,
+    version: Version,
+    repeats: Repeats,
+) -> Result<Option<Owned>, YamlError> {
     let below = |error: tenantry_goyaml::Error| YamlError {
         line: line + error.line,
         column: error.column,
@@ -164,7 +181,7 @@ fn first_document(text: &str, line: usize, version: Version) -> Result<Option<Ow
                 // The last node that begins with an anchor has it, also inside another with the same.
                 let is_own = |anchor: &String| matches!(anchors.get(anchor), Some(Anchored::Open(depth)) if *depth == open.len());
                 let anchor = closed.anchor.take().filter(is_own);
-                (closed.close(version)?, anchor)
+                (closed.close(version, repeats)?, anchor)
             }
         };
         nodes += 1;
@@ -206,7 +223,7 @@ fn begin(
 }
 
 impl Open {
-    fn close(self, version: Version) -> Result<Owned, YamlError> {
+    fn close(self, version: Version, repeats: Repeats) -> Result<Owned, YamlError> {
         let Self {
             line,
             column,
@@ -217,7 +234,7 @@ impl Open {
         let is_flow = false;
         let kind = if is_map {
             let pairs = match version {
-                Version::V2 => pairs_of_list(nodes),
+                Version::V2 => pairs_of_list(nodes, repeats),
                 Version::V3 => pairs_of_object(nodes),
             }?;
             NodeKind::Map { pairs, is_flow }
@@ -326,11 +343,15 @@ impl Pairs {
         }
     }
 
-    fn set(&mut self, pair: Pair<'static>) {
+    fn set(&mut self, pair: Pair<'static>, repeats: Repeats) -> Result<(), YamlError> {
         match self.place(&pair) {
+            Some(_) if repeats == Repeats::Refused => {
+                return Err(YamlError::at(&pair.key, "the key is in this map twice"));
+            }
             Some(place) => self.pairs[place] = pair,
             None => self.pairs.push(pair),
         }
+        Ok(())
     }
 
     fn add_missing(&mut self, pair: Pair<'static>) {
@@ -341,23 +362,24 @@ impl Pairs {
 }
 
 /// Makes a map of the keys and values of a `kustomization.yaml`, with the pairs of the maps that its merge keys name. Of two pairs
-/// with one key, the later wins.
-fn pairs_of_list(parts: Vec<Part>) -> Result<Vec<Pair<'static>>, YamlError> {
+/// with one key, the later wins, unless they are refused.
+fn pairs_of_list(parts: Vec<Part>, repeats: Repeats) -> Result<Vec<Pair<'static>>, YamlError> {
     let mut pairs = Pairs::default();
     let mut parts = parts.into_iter();
     while let (Some(key), Some(value)) = (parts.next(), parts.next()) {
         if key.is_merge {
-            for pair in merged_pairs(&key.node, &value)? {
-                pairs.set(pair);
+            for pair in merged_pairs(&key.node, &value, repeats)? {
+                pairs.set(pair, repeats)?;
             }
         } else if key.node.is_null() || key.node.text().is_none() {
             // It becomes JSON, which has no such key.
             return Err(YamlError::at(&key.node, "a key must be text"));
         } else {
-            pairs.set(Pair {
+            let pair = Pair {
                 key: key.node,
                 value: value.node,
-            });
+            };
+            pairs.set(pair, repeats)?;
         }
     }
     Ok(pairs.pairs)
@@ -375,7 +397,7 @@ fn pairs_of_object(parts: Vec<Part>) -> Result<Vec<Pair<'static>>, YamlError> {
                 let message = "a second merge key: write one, with a list of maps";
                 return Err(YamlError::at(&key.node, message));
             }
-            merged = Some(merged_pairs(&key.node, &value)?);
+            merged = Some(merged_pairs(&key.node, &value, Repeats::LastWins)?);
         }
         // A key that only looks like a merge key is removed with it, and one that only has its tag is not.
         if key.node.text() != Some(MERGE_KEY) {
@@ -395,7 +417,11 @@ fn pairs_of_object(parts: Vec<Part>) -> Result<Vec<Pair<'static>>, YamlError> {
 }
 
 /// Returns the pairs that a merge key adds. Of several maps, an earlier one wins.
-fn merged_pairs(key: &Owned, value: &Part) -> Result<Vec<Pair<'static>>, YamlError> {
+fn merged_pairs(
+    key: &Owned,
+    value: &Part,
+    repeats: Repeats,
+) -> Result<Vec<Pair<'static>>, YamlError> {
     let maps = match &value.node.kind {
         NodeKind::List { items, .. } if !value.is_alias => items.as_slice(),
         _ => std::slice::from_ref(&value.node),
@@ -409,7 +435,11 @@ fn merged_pairs(key: &Owned, value: &Part) -> Result<Vec<Pair<'static>>, YamlErr
             ));
         };
         for pair in pairs {
-            added.add_missing(pair.clone());
+            if repeats == Repeats::Refused {
+                added.set(pair.clone(), repeats)?;
+            } else {
+                added.add_missing(pair.clone());
+            }
         }
     }
     Ok(added.pairs)

@@ -32,7 +32,7 @@ const EDITS: usize = 3;
 
 /// Cases on which lint and kustomize disagree, each with the reason. Lint passes them and kustomize refuses
 /// them.
-const DISAGREEMENTS: [(&str, &str); 8] = [
+const DISAGREEMENTS: [(&str, &str); 10] = [
     (
         "k p transformers",
         "lint does not read the configuration of transformers",
@@ -40,6 +40,14 @@ const DISAGREEMENTS: [(&str, &str); 8] = [
     (
         "k p generators",
         "lint does not read the configuration of generators",
+    ),
+    (
+        "k p configurations conflict",
+        "lint does not compare the fields of configurations with each other",
+    ),
+    (
+        "k p configurations conflict default",
+        "lint does not compare the fields of configurations with those that kustomize has built in",
     ),
     ("k p repl", "lint does not follow replacements"),
     ("k p repl nosource", "lint does not follow replacements"),
