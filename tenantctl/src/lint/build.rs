@@ -19,6 +19,7 @@ use super::lists::{self, List};
 use super::manifests::{self, Id, Manifest};
 use crate::layout;
 use crate::tree::{RepoPath, Tree};
+use crate::yaml::kustomize::MERGE_KEY;
 use crate::yaml::{Node, YamlError, writable};
 
 const FIX: &str =
@@ -441,11 +442,10 @@ impl Builder<'_> {
         }
     }
 
-    /// Refuses keys of labels and annotations that kustomize writes as a number or a truth value.
+    /// Refuses keys of labels and annotations that kustomize writes as a number or a truth value, and values that it cannot
+    /// write. Without an object it writes only its own configuration, in which a merge key is wrong, too.
     fn check_labels(&mut self, list: &List, built: &Built) {
-        if built.objects.is_empty() {
-            return;
-        }
+        let is_written = !built.objects.is_empty();
         let maps = ["commonLabels", "commonAnnotations"].map(|key| list.root.get(key));
         let labels = list.items("labels").iter().map(|label| label.get("pairs"));
         let generators: Vec<_> = ["configMapGenerator", "secretGenerator"]
@@ -463,11 +463,23 @@ impl Builder<'_> {
             .chain(of_options)
             .flatten()
             .flat_map(Node::pairs);
-        for pair in pairs.filter(|pair| !writable::stays_text(&pair.key)) {
+        for pair in pairs {
             let key = pair.key.text().unwrap_or_default();
-            let message =
-                format!("kustomize writes the key {key} without quotes, where it is not text");
-            self.add(list, (&pair.key).into(), message);
+            let is_wrong = if is_written {
+                !writable::stays_text(&pair.key)
+            } else {
+                key == MERGE_KEY
+            };
+            if is_wrong {
+                let message =
+                    format!("kustomize writes the key {key} without quotes, where it is not text");
+                self.add(list, (&pair.key).into(), message);
+            }
+            let value = pair.value.text().filter(|_| is_written);
+            let value = value.map(generators::folded);
+            if let Some(message) = value.as_deref().and_then(writable::unwritable_block) {
+                self.add(list, (&pair.value).into(), message);
+            }
         }
     }
 

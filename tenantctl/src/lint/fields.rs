@@ -207,6 +207,9 @@ const CONFIGURATION: Fields = &[
 /// Lists that kustomize adds to others and then forgets: an empty one leaves the file empty.
 const FORGOTTEN: [&str; 3] = ["bases", "imageTags", "helmChartInflationGenerator"];
 
+/// The version of the Kubernetes API that kustomize 5.8 has built in.
+const BUILT_IN_OPENAPI: &str = "v1.21.2";
+
 pub(super) const COMPONENT: &str = "Component";
 
 /// Reason why kustomize refuses a `kustomization.yaml`.
@@ -278,6 +281,9 @@ pub(super) fn read(text: &str) -> Result<Node<'static>, Refused> {
         let message = format!("apiVersion is {api}, but kustomize takes {version} alone");
         return Err(Refused::at(root.reported_at(&["apiVersion"]), message));
     }
+    if let Some(openapi) = root.get("openapi") {
+        check_openapi(openapi)?;
+    }
     if let Some(sort) = root.get("sortOptions") {
         let order = sort.get("order").and_then(Node::text).unwrap_or_default();
         let is_legacy = order == "legacy";
@@ -288,6 +294,37 @@ pub(super) fn read(text: &str) -> Result<Node<'static>, Refused> {
         }
     }
     Ok(root)
+}
+
+/// Checks the choice of an OpenAPI document: a built-in version, or a file.
+fn check_openapi(openapi: &Node<'static>) -> Result<(), Refused> {
+    let version = openapi.get("version");
+    if let (Some(version), Some(_)) = (version, openapi.get("path")) {
+        let message = "openapi takes a version or a path, not both";
+        return Err(Refused::at(version, message));
+    }
+    match version.filter(|version| !version.is_null()) {
+        Some(version) if !["", BUILT_IN_OPENAPI].contains(&version.text().unwrap_or_default()) => {
+            let message = format!("openapi.version: kustomize has {BUILT_IN_OPENAPI} alone");
+            Err(Refused::at(version, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks a file of `openapi`. kustomize reads it once it needs the schema, and panics on a wrong one.
+pub(super) fn check_schema(text: &str) -> Result<(), Refused> {
+    let (position, reason) = match kustomize::kustomization(text) {
+        Ok(Some(Node {
+            kind: NodeKind::Map { .. },
+            ..
+        })) => return Ok(()),
+        Ok(Some(root)) => (Position::from(&root), "not a map".to_owned()),
+        Ok(None) => (Position::FIRST, "empty".to_owned()),
+        Err(error) => (Position::from(&error), error.message.clone()),
+    };
+    let message = format!("not an OpenAPI document: {reason}");
+    Err(Refused { position, message })
 }
 
 /// Checks a file that is listed under `configurations`.

@@ -18,7 +18,7 @@ use super::scalar::{self, Meaning, Style};
 const MAX_DEPTH: usize = 1000;
 /// Limit of nodes after aliases are expanded: an alias bomb ends here.
 const MAX_NODES: usize = 1_000_000;
-pub(super) const MERGE_KEY: &str = "<<";
+pub(crate) const MERGE_KEY: &str = "<<";
 pub(super) const WRONG_TAG: &str = "the tag does not fit: remove it";
 
 type Owned = Node<'static>;
@@ -389,7 +389,7 @@ fn pairs_of_list(parts: Vec<Part>, repeats: Repeats) -> Result<Vec<Pair<'static>
 /// itself.
 fn pairs_of_object(parts: Vec<Part>) -> Result<Vec<Pair<'static>>, YamlError> {
     let mut own = Vec::with_capacity(parts.len() / 2);
-    let mut merged = None;
+    let (mut merged, mut is_first) = (None, true);
     let mut parts = parts.into_iter();
     while let (Some(key), Some(value)) = (parts.next(), parts.next()) {
         if key.is_merge {
@@ -399,8 +399,11 @@ fn pairs_of_object(parts: Vec<Part>) -> Result<Vec<Pair<'static>>, YamlError> {
             }
             merged = Some(merged_pairs(&key.node, &value, Repeats::LastWins)?);
         }
-        // A key that only looks like a merge key is removed with it, and one that only has its tag is not.
-        if key.node.text() != Some(MERGE_KEY) {
+        // kustomize removes the first key of this name, also one that only looks like a merge key.
+        let is_named = key.node.text() == Some(MERGE_KEY);
+        let is_removed = is_named && (is_first || key.is_merge);
+        is_first &= !is_named;
+        if !is_removed {
             own.push(Pair {
                 key: key.node,
                 value: value.node,

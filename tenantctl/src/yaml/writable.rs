@@ -129,6 +129,20 @@ pub(crate) fn unwritable_character(text: &str) -> Option<String> {
     ))
 }
 
+/// Finds a text that kustomize writes as a block, and then cannot read: it begins with a tab and has several lines. It concerns
+/// texts that kustomize itself puts into an object.
+pub(crate) fn unwritable_block(text: &str) -> Option<String> {
+    const BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+    // Any other text has quotes.
+    let is_printable = |it: char| matches!(it, '\n' | '\t' | ' '..='~' | '\u{a0}'..='\u{fffd}' if it != '\u{feff}');
+    let is_block = text.contains('\n')
+        && text.chars().all(is_printable)
+        && !text.ends_with(' ')
+        && !BREAKS.iter().any(|end| text.contains(&format!(" {end}")));
+    let message = "kustomize cannot write a text of several lines that begins with a tab: begin it with another character";
+    (text.starts_with('\t') && is_block).then(|| message.to_owned())
+}
+
 /// Finds why kustomize writes a key as JSON and then cannot read it as YAML.
 pub(crate) fn unwritable_key(text: &str) -> Option<String> {
     if text == MERGE_KEY {

@@ -67,11 +67,13 @@ const DISAGREEMENTS: [(&str, &str); 10] = [
 ];
 
 /// What lint refuses wherever it stands, also where kustomize replaces or drops the value before it reads it.
-const STRICTER: [&str; 4] = [
+const STRICTER: [&str; 6] = [
     "a key must be text",
     "the tag does not fit",
     "is in this map twice",
     "write delete, merge or replace",
+    "kustomize takes the key << for a merge key",
+    "not an OpenAPI document",
 ];
 
 fn setting(name: &str, default: u64) -> u64 {

@@ -146,8 +146,7 @@ impl Builder<'_> {
                     return Some((item.into(), message));
                 }
             };
-            // kustomize writes and reads the list once more, which folds this line break.
-            keys.push((key.replace('\u{85}', " "), item.into()));
+            keys.push((folded(key), item.into()));
         }
         let mut seen = BTreeSet::new();
         keys.into_iter().find_map(|(key, position)| {
@@ -164,7 +163,7 @@ impl Builder<'_> {
         })
     }
 
-    /// Finds a file with a control character, in a ConfigMap's generator. A Secret's generator encodes its files.
+    /// Finds a value that kustomize cannot write, in a ConfigMap's generator. A Secret's generator encodes the values.
     fn broken_content(
         &self,
         kind: &str,
@@ -181,10 +180,20 @@ impl Builder<'_> {
         let in_file = items(generator, "files").find_map(|item| {
             let text = item.text()?;
             let file = text.split_once('=').map_or(text, |(_, file)| file);
-            broken(item, file, writable::unwritable_character)
+            broken(item, file, |content| {
+                writable::unwritable_character(content)
+                    .or_else(|| writable::unwritable_block(content))
+            })
         });
+        let in_literal = || {
+            items(generator, "literals").find_map(|item| {
+                let (_, value) = item.text()?.split_once('=')?;
+                let value = folded(unquoted(value));
+                Some((item.into(), writable::unwritable_block(&value)?))
+            })
+        };
         let mut envs = items(generator, "envs").chain(generator.get("env"));
-        in_file.or_else(|| {
+        in_file.or_else(in_literal).or_else(|| {
             envs.find_map(|item| {
                 broken(item, item.text()?, |content| {
                     let mut variables = variables(content);
@@ -193,6 +202,17 @@ impl Builder<'_> {
             })
         })
     }
+}
+
+/// Returns a text of the list as kustomize has it: it writes and reads the list once more, which folds this line break.
+pub(super) fn folded(text: &str) -> String {
+    text.replace('\u{85}', " ")
+}
+
+/// Returns the value of a literal without one pair of quotes around it.
+fn unquoted(value: &str) -> &str {
+    let inner = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    inner('"').or_else(|| inner('\'')).unwrap_or(value)
 }
 
 /// Returns the names and the values of a generator's file of variables.

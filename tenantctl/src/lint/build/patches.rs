@@ -235,7 +235,12 @@ impl Builder<'_> {
                 (content, outcome)
             });
             built.objects[index].content = match patched {
-                Some((content, Outcome::Applied)) => Content::Patched(content),
+                Some((content, Outcome::Applied)) => {
+                    if let Some(message) = unwritable(&content) {
+                        self.add(list, position, message);
+                    }
+                    Content::Patched(content)
+                }
                 Some((_, Outcome::Failed(reason))) => {
                     self.add(
                         list,
@@ -306,6 +311,16 @@ impl Builder<'_> {
         let selected = built.objects.iter().enumerate();
         let selected = selected.filter(|(_, object)| object.ids.iter().any(is_selected));
         Some(selected.map(|(index, _)| index).collect())
+    }
+}
+
+/// Finds a text in a patched object that kustomize cannot write.
+fn unwritable(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => writable::unwritable_block(text),
+        Value::Array(items) => items.iter().find_map(unwritable),
+        Value::Object(fields) => fields.values().find_map(unwritable),
+        _ => None,
     }
 }
 
