@@ -337,6 +337,10 @@ impl Platform for Board {
         })
     }
 
+    fn runs_any_release(&self) -> bool {
+        true
+    }
+
     fn load_balancer(&self) -> Option<String> {
         Some(self.0.load_balancer.clone())
     }

@@ -153,6 +153,15 @@ impl Console {
         Some(url.trim_end_matches('/').to_owned())
     }
 
+    /// The hint below a field for a release.
+    fn release_hint(&self) -> &'static str {
+        if self.control.0.platform.runs_any_release() {
+            "0.1 follows every patch of 0.1; 0.1.3 stays at 0.1.3. Here every release runs the same programs."
+        } else {
+            "0.1 follows every patch of 0.1; 0.1.3 stays at 0.1.3."
+        }
+    }
+
     async fn parameters(&self, tenant: &TenantView) -> Result<Vec<(String, String)>, ApiError> {
         let applied = tenant
             .applied

@@ -21,6 +21,11 @@ pub trait Platform: Send + Sync + 'static {
     /// Returns once the observation may have changed, at the latest after this time.
     fn changed(&self, within: Duration) -> BoxFuture<'_, ()>;
 
+    /// Whether every release runs the same programs, so that one that does not exist runs, too.
+    fn runs_any_release(&self) -> bool {
+        false
+    }
+
     /// URL of the load balancer that the probe asks.
     fn load_balancer(&self) -> Option<String>;
 

@@ -324,18 +324,19 @@ pub(super) async fn load(
     } else {
         None
     };
-    let release = console
-        .control
-        .pools()
-        .first()
-        .map(|pool| pool.release.clone());
-    Ok(view(
-        fields,
-        action,
-        tenant.as_ref(),
-        preview,
-        release.as_deref(),
-    ))
+    let pools = console.control.pools();
+    let release = ReleaseField {
+        default: pools.first().map(|pool| pool.release.as_str()),
+        hint: console.release_hint(),
+    };
+    Ok(view(fields, action, tenant.as_ref(), preview, release))
+}
+
+/// What the field for a release begins with, and what is said below it.
+#[derive(Clone, Copy)]
+struct ReleaseField<'a> {
+    default: Option<&'a str>,
+    hint: &'static str,
 }
 
 fn view(
@@ -343,7 +344,7 @@ fn view(
     action: Action,
     tenant: Option<&TenantView>,
     preview: Option<Result<Preview, ApiError>>,
-    release: Option<&str>,
+    release: ReleaseField<'_>,
 ) -> View {
     let title = match action {
         Action::Onboard => "Onboard a tenant".to_owned(),
@@ -412,7 +413,7 @@ fn form(
     fields: &Fields,
     action: Action,
     tenant: Option<&TenantView>,
-    release: Option<&str>,
+    release: ReleaseField<'_>,
 ) -> Markup {
     let address = match action {
         Action::Onboard => "/console/onboard".to_owned(),
@@ -445,9 +446,9 @@ fn form(
                     div.field {
                         label for="release" { "Release" }
                         input #release name="release" required autocomplete="off"
-                            value=(or(&fields.release, tenant.map(|tenant| tenant.release.as_str()).or(release)))
+                            value=(or(&fields.release, tenant.map(|tenant| tenant.release.as_str()).or(release.default)))
                             aria-describedby="release-hint";
-                        p.hint #release-hint { "0.1 follows every patch of 0.1; 0.1.3 stays at 0.1.3." }
+                        p.hint #release-hint { (release.hint) }
                     }
                 }
                 @if action == Action::Onboard {

@@ -56,7 +56,11 @@ pub(super) fn load(fields: &Fields, console: &Console, context: &Context) -> Vie
         Part::live("deployments", "stack", list(&deployments, context)),
     ];
     if context.actor.may(Verb::Deploy) {
-        parts.push(Part::fixed("deploy", "card", form(fields)));
+        parts.push(Part::fixed(
+            "deploy",
+            "card",
+            form(fields, console.release_hint()),
+        ));
     }
     View {
         status: StatusCode::OK,
@@ -231,7 +235,7 @@ fn figures(figures: &Figures, gate: &Gate) -> Markup {
     }
 }
 
-fn form(fields: &Fields) -> Markup {
+fn form(fields: &Fields, release_hint: &str) -> Markup {
     let gate = Gate::default();
     let or = |value: &str, default: String| {
         if value.is_empty() {
@@ -262,7 +266,7 @@ fn form(fields: &Fields) -> Markup {
                         @for tier in ["basic", "advanced", "premium"] { option selected[fields.tier == tier] { (tier) } }
                     }
                 }
-                (text("release", "Release", "0.1 follows every patch of 0.1; 0.1.3 stays at 0.1.3.", fields.release.clone(), true))
+                (text("release", "Release", release_hint, fields.release.clone(), true))
                 (text("canaries", "Canaries", "Ids of tenants for the first wave, separated by commas; may be empty.", fields.canaries.clone(), false))
                 (text("percent", "Then this share, in percent", "1 to 100; empty: all other tenants in one wave.", fields.percent.clone(), false))
                 details open[!fields.bake_seconds.is_empty()] {

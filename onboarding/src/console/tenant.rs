@@ -195,7 +195,7 @@ impl Data<'_> {
         match &self.tenant.applied {
             Some(applied) => {
                 let text = html! {
-                    @if let Some(id) = &applied.commit { (commit(id)) ", " } (time(now, applied.time))
+                    @if let Some(id) = &applied.commit { "up to " (commit(id)) ", changed " } (time(now, applied.time))
                     @if let Some(message) = &applied.message { br; (message) }
                 };
                 match (applied.ready, &self.tenant.blocked) {
