@@ -127,7 +127,8 @@ pub(super) fn read(text: &str) -> Result<Vec<(Manifest, Node<'static>)>, YamlErr
                 open.extend(items.iter().rev().cloned());
                 continue;
             }
-            Some(_) if items.is_some_and(Node::is_null) => continue,
+            // Of such a file kustomize builds nothing.
+            Some(_) if !is_decoded || items.is_some_and(Node::is_null) => continue,
             Some(_) => return Err(YamlError::at(&root, "items must be a list of objects")),
             None => {}
         }
