@@ -19,7 +19,7 @@ pub(super) struct Operation {
 pub(super) enum Outcome {
     Applied,
     Failed(String),
-    /// A notation that is not followed here, for example a negative index, or an operation on the whole object.
+    /// An operation on the whole object, which is not followed here.
     Unknown,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn read(text: &str) -> Option<Vec<Operation>> {
         serde_json::from_str(text).ok()?
     } else {
         match kustomize::kustomization(text).ok()? {
-            Some(root) => root.to_json(),
+            Some(root) => kustomize::json_of_patch(&root),
             None => Value::Array(Vec::new()),
         }
     };
@@ -111,7 +111,7 @@ pub(super) fn apply(object: &mut Value, patch: &[Operation]) -> Outcome {
     Outcome::Applied
 }
 
-/// `Err(true)` for a notation that is not followed, `Err(false)` for a path that does not exist.
+/// `Err(true)` for an operation that is not followed, `Err(false)` for a path that does not exist.
 type Found<T> = Result<T, bool>;
 
 /// Splits a path. The library ignores what is before the first slash.
@@ -134,16 +134,25 @@ fn parent<'v>(object: &'v mut Value, path: &str) -> Found<(&'v mut Value, String
 fn below<'v>(value: &'v mut Value, step: &str) -> Found<&'v mut Value> {
     match value {
         Value::Object(map) => map.get_mut(step).ok_or(false),
-        Value::Array(items) => items.get_mut(index(step)?).ok_or(false),
+        Value::Array(items) => {
+            let at = index(step, items.len())?;
+            items.get_mut(at).ok_or(false)
+        }
         _ => Err(false),
     }
 }
 
-fn index(step: &str) -> Found<usize> {
-    if step.starts_with('-') {
-        return Err(true);
-    }
-    step.parse().map_err(|_| false)
+/// Reads an index among so many places. A negative one counts from the end.
+fn index(step: &str, places: usize) -> Found<usize> {
+    let written: i64 = step.parse().map_err(|_| false)?;
+    let at = if written < 0 {
+        i64::try_from(places)
+            .ok()
+            .and_then(|places| written.checked_add(places))
+    } else {
+        Some(written)
+    };
+    at.and_then(|at| usize::try_from(at).ok()).ok_or(false)
 }
 
 /// Returns a copy of a value. A field that a map does not have is null.
@@ -171,7 +180,7 @@ fn add(object: &mut Value, path: &str, value: Value) -> Found<()> {
         Value::Object(map) => drop(map.insert(last, value)),
         Value::Array(items) if last == "-" => items.push(value),
         Value::Array(items) => {
-            let at = index(&last)?;
+            let at = index(&last, items.len() + 1)?;
             if at > items.len() {
                 return Err(false);
             }
@@ -187,7 +196,7 @@ fn remove(object: &mut Value, path: &str) -> Found<Value> {
     match parent {
         Value::Object(map) => map.remove(&last).ok_or(false),
         Value::Array(items) => {
-            let at = index(&last)?;
+            let at = index(&last, items.len())?;
             if at >= items.len() {
                 return Err(false);
             }

@@ -9,6 +9,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use base64::Engine;
+use serde_json::Value;
 use tenantry_goyaml::{Event, EventKind, Events, Properties, Version};
 
 use super::node::{Node, NodeKind, Pair, YamlError};
@@ -481,6 +482,16 @@ fn error(line: usize, column: usize, message: &str) -> YamlError {
         column,
         message: message.to_owned(),
     }
+}
+
+/// Returns the value of an object, or of a part of one, as JSON.
+pub(crate) fn json_of_object(node: &Node<'_>) -> Value {
+    node.to_json_by(|text, style| scalar::json(text, style, true))
+}
+
+/// Returns the value of a JSON patch in YAML, which is read as a `kustomization.yaml` is.
+pub(crate) fn json_of_patch(node: &Node<'_>) -> Value {
+    node.to_json_by(|text, style| scalar::json(text, style, false))
 }
 
 /// Whether a scalar of a `kustomization.yaml` is text. A time stamp stays text there.

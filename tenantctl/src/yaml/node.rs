@@ -116,15 +116,25 @@ impl<'t> Node<'t> {
 
     /// Returns the value as JSON.
     pub(crate) fn to_json(&self) -> serde_json::Value {
+        self.to_json_by(resolve)
+    }
+
+    /// Returns the value as JSON, with the meaning that this gives to scalars.
+    pub(super) fn to_json_by(
+        &self,
+        resolve: fn(&str, Style) -> serde_json::Value,
+    ) -> serde_json::Value {
         match &self.kind {
             NodeKind::Scalar { text, style } => resolve(text, *style),
-            NodeKind::List { items, .. } => items.iter().map(Node::to_json).collect(),
+            NodeKind::List { items, .. } => {
+                items.iter().map(|item| item.to_json_by(resolve)).collect()
+            }
             NodeKind::Map { pairs, .. } => pairs
                 .iter()
                 .map(|pair| {
                     (
                         pair.key.text().unwrap_or_default().to_owned(),
-                        pair.value.to_json(),
+                        pair.value.to_json_by(resolve),
                     )
                 })
                 .collect::<serde_json::Map<_, _>>()

@@ -93,6 +93,39 @@ pub(super) fn kustomization(text: &str) -> Meaning {
     }
 }
 
+/// Returns the meaning of a scalar as JSON: in an object, or in a list or a JSON patch.
+pub(super) fn json(text: &str, style: Style, is_object: bool) -> Value {
+    let resolve = if is_object { kustomize } else { kustomization };
+    let meaning = if style == Style::Plain {
+        resolve(text)
+    } else {
+        Meaning::Text
+    };
+    match meaning {
+        Meaning::Null => Value::Null,
+        Meaning::Bool(truth) => truth.into(),
+        Meaning::Number(number) => json_number(number).map_or(Value::Null, Value::Number),
+        // A date of an object becomes a moment.
+        Meaning::Time if is_object && text.len() == "2026-01-31".len() => {
+            format!("{text}T00:00:00Z").into()
+        }
+        Meaning::Text | Meaning::Time | Meaning::Special => text.into(),
+    }
+}
+
+/// A whole number is equal however it is written.
+fn json_number(number: f64) -> Option<Number> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() <= EXACT {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a whole number of at most 53 bits"
+        )]
+        return Some((number as i64).into());
+    }
+    Number::from_f64(number)
+}
+
 /// Resolves as both versions of go-yaml do, in the order of their `resolve`.
 fn go_yaml(text: &str) -> Meaning {
     match text {

@@ -7,7 +7,7 @@ use super::{Builder, Built, Content, List, Manifest, Object};
 use crate::lint::finding::Position;
 use crate::lint::json_patch::{self, Operation, Outcome};
 use crate::lint::manifests::{self, Id};
-use crate::yaml::{Node, writable};
+use crate::yaml::{Node, kustomize, writable};
 
 const EMPTY_KEY: &str = "kustomize cannot merge a map with an empty key";
 const OPERATIONS: [&str; 6] = ["add", "copy", "move", "remove", "replace", "test"];
@@ -190,7 +190,7 @@ impl Builder<'_> {
         let problem = if let Err(error) = writable::unwritable(patch) {
             Some(format!("the patch is broken: {error}"))
         } else {
-            let patch = patch.to_json();
+            let patch = kustomize::json_of_object(patch);
             unmergeable(&patch)
                 .or_else(|| objects.find_map(|object| conflict(&self.content(object)?, &patch)))
         };
@@ -268,7 +268,7 @@ impl Builder<'_> {
         });
         let id = object.ids.last()?;
         let (_, root) = found.iter().find(|(manifest, _)| manifest.id.equals(id))?;
-        let mut content = root.to_json();
+        let mut content = kustomize::json_of_object(root);
         // Names may have changed since.
         let id = &object.ids[0];
         if let Some(metadata) = content.get_mut("metadata") {
