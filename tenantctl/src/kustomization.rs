@@ -122,35 +122,65 @@ fn without_last(text: &str, folder: &RepoPath, path: &RepoPath) -> Result<String
 }
 
 fn without_item(text: &str, pair: &Pair<'_>, items: &[Node<'_>], index: usize) -> String {
-    let item = &items[index];
     let list = &pair.value;
-    let is_flow = matches!(list.kind, NodeKind::List { is_flow: true, .. });
-    let (start, end, with) = match (is_flow, index.checked_sub(1), items.get(index + 1)) {
-        (true, None, None) => (list.span.start, list.span.end, "[]"),
-        (true, _, Some(next)) => (item.span.start, next.span.start, ""),
-        (true, Some(before), None) => (items[before].span.end, item.span.end, ""),
-        (false, None, None) => {
-            let colon = after_colon(text, pair);
-            let (start, end) = lines(text, item);
-            return format!(
-                "{} []{}{}",
-                &text[..colon],
-                &text[colon..start],
-                &text[end..]
-            );
-        }
-        (false, ..) => {
-            let (start, end) = lines(text, item);
-            (start, end, "")
-        }
+    if matches!(list.kind, NodeKind::List { is_flow: true, .. }) {
+        return without_flow_item(text, list, items, index);
+    }
+    let colon = after_colon(text, pair);
+    let start = line_start(text, dash(text, pair, items, index));
+    let end = (line_end(text, end_of(text, &items[index])) + 1).min(text.len());
+    let (before, behind) = (&text[..start], &text[end..]);
+    if items.len() > 1 {
+        return format!("{before}{behind}");
+    }
+    format!("{} []{}{behind}", &text[..colon], &text[colon..start])
+}
+
+/// Removes an item from a list in brackets. Comments of others stay where they are.
+fn without_flow_item(text: &str, list: &Node<'_>, items: &[Node<'_>], index: usize) -> String {
+    let item = &items[index].span;
+    let has_comment = |start: usize, end: usize| text[start..end].contains('#');
+    let comma = text[item.end..]
+        .find(|it: char| !it.is_whitespace())
+        .filter(|at| text[item.end + at..].starts_with(','));
+    let behind = comma.map_or(item.end, |at| item.end + at + 1);
+    let line = (line_start(text, item.start), line_end(text, behind));
+    let rest = text[behind..line.1].trim_start();
+    let is_alone =
+        text[line.0..item.start].trim().is_empty() && (rest.is_empty() || rest.starts_with('#'));
+    let before = index.checked_sub(1).map(|before| items[before].span.end);
+    let next = items.get(index + 1).map(|next| next.span.start);
+    let (start, end, with) = match (before, next) {
+        (None, None) => (list.span.start, list.span.end, "[]"),
+        _ if is_alone => (line.0, (line.1 + 1).min(text.len()), ""),
+        (_, Some(next)) if !has_comment(behind, next) => (item.start, next, ""),
+        (Some(before), None) if !has_comment(before, item.start) => (before, item.end, ""),
+        _ => (item.start, behind, ""),
     };
     format!("{}{with}{}", &text[..start], &text[end..])
 }
 
-/// Returns the bytes of the lines of an item.
-fn lines(text: &str, item: &Node<'_>) -> (usize, usize) {
-    let end = line_end(text, item.span.end);
-    (line_start(text, item.span.start), (end + 1).min(text.len()))
+/// Returns where the dash of an item is. The item itself may be on the next line.
+fn dash(text: &str, pair: &Pair<'_>, items: &[Node<'_>], index: usize) -> usize {
+    let above = index.checked_sub(1).map_or_else(
+        || after_colon(text, pair),
+        |before| end_of(text, &items[before]),
+    );
+    let item = items[index].span.start;
+    let mut at = above;
+    for line in text[above..item].split_inclusive('\n') {
+        let blank = line.len() - line.trim_start().len();
+        if line[blank..].starts_with('-') {
+            return at + blank;
+        }
+        at += line.len();
+    }
+    item
+}
+
+/// Returns where an item ends. A block has its line feed in it.
+fn end_of(text: &str, item: &Node<'_>) -> usize {
+    item.span.start + text[item.span.clone()].trim_end().len()
 }
 
 /// Adds a resource as a line of its own, or inside the brackets of a flow list.
@@ -201,10 +231,10 @@ fn with_resource(text: &str, folder: &RepoPath, path: &RepoPath) -> Result<Strin
     let at = place
         .checked_sub(1)
         .and_then(|before| items.get(before))
-        .map_or(colon, |before| before.span.end);
+        .map_or(colon, |before| end_of(text, before));
     let at = line_end(text, at);
-    let first = line_start(text, items[0].span.start);
-    let indent = &text[first..first + text[first..].find('-').unwrap_or(0)];
+    let first = dash(text, pair, items, 0);
+    let indent = &text[line_start(text, first)..first];
     let feed = if at == text.len() { "\n" } else { "" };
     Ok(format!(
         "{}\n{indent}- {item}{feed}{}",
@@ -318,6 +348,60 @@ mod tests {
 
     fn remove_(text: &str, name: &str) -> Result<String, YamlError> {
         remove(text, &path(name))
+    }
+
+    #[test]
+    fn an_entry_leaves_a_list_and_the_comments_of_others_stay() {
+        let cases = [
+            (
+                "resources: [\n  t4.yaml, # four\n  t2.yaml, # two\n  t1.yaml # one\n]\n",
+                "resources: [\n  t4.yaml, # four\n  t2.yaml, # two\n]\n",
+            ),
+            (
+                "resources: [\n  # one\n  t1.yaml,\n  # four\n  t4.yaml,\n  t2.yaml\n]\n",
+                "resources: [\n  # one\n  # four\n  t4.yaml,\n  t2.yaml\n]\n",
+            ),
+            (
+                "resources: [t1.yaml, # one\n  t2.yaml]\n",
+                "resources: [ # one\n  t2.yaml]\n",
+            ),
+            (
+                "resources: [t2.yaml, # two\n  t1.yaml]\n",
+                "resources: [t2.yaml, # two\n  ]\n",
+            ),
+            ("resources: [\n  # none\n  t1.yaml\n]\n", "resources: []\n"),
+            ("resources: [t1.yaml] # one\n", "resources: [] # one\n"),
+            ("resources: [t2.yaml, t1.yaml]\n", "resources: [t2.yaml]\n"),
+            ("resources: [t1.yaml, t2.yaml]\n", "resources: [t2.yaml]\n"),
+            (
+                "resources:\n-\n  t1.yaml # one\n- t2.yaml\n",
+                "resources:\n- t2.yaml\n",
+            ),
+            (
+                "resources:\n- >-\n  t1.yaml\n- t2.yaml\n",
+                "resources:\n- t2.yaml\n",
+            ),
+            (
+                "resources:\n- t2.yaml\n# a\n- |-\n  t1.yaml\n# b\n",
+                "resources:\n- t2.yaml\n# a\n# b\n",
+            ),
+            ("resources:\n-\n  t1.yaml\n", "resources: []\n"),
+        ];
+        for (before, after) in cases {
+            assert_eq!(remove_(before, "t1.yaml").as_deref(), Ok(after), "{before}");
+            let back = add_(after, "t1.yaml").expect(after);
+            assert_eq!(
+                resources(&back).map(|it| it.len()),
+                resources(before).map(|it| it.len()),
+                "{back}"
+            );
+        }
+        let added = add_(
+            "resources:\n  -\n    a.yaml\n  - >-\n    b.yaml\n",
+            "c.yaml",
+        );
+        let wanted = "resources:\n  -\n    a.yaml\n  - >-\n    b.yaml\n  - c.yaml\n";
+        assert_eq!(added.as_deref(), Ok(wanted));
     }
 
     #[test]
