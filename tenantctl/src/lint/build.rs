@@ -7,6 +7,7 @@
 mod configurations;
 mod generators;
 mod patches;
+mod selectors;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

@@ -342,10 +342,18 @@ pub(super) fn check_definitions(text: &str) -> Result<(), Refused> {
     if text.is_empty() {
         return refuse("kustomize panics on an empty file".to_owned());
     }
-    if text.starts_with('{')
-        && let Err(error) = serde_json::from_str::<serde_json::Value>(text)
-    {
-        return refuse(format!("not JSON: {error}"));
+    if text.starts_with('{') {
+        return match serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(text) {
+            Err(error) => refuse(format!("not JSON: {error}")),
+            Ok(definitions)
+                if definitions
+                    .values()
+                    .all(|it| it.is_object() || it.is_null()) =>
+            {
+                Ok(())
+            }
+            Ok(_) => refuse("not a map of OpenAPI definitions by name".to_owned()),
+        };
     }
     let Some(root) = first_document(text)? else {
         return Ok(());

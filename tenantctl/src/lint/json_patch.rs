@@ -84,8 +84,16 @@ pub(super) fn apply(object: &mut Value, patch: &[Operation]) -> Outcome {
             return Outcome::Failed(format!("{name} needs a path, move and copy need from, too"));
         };
         let from = from.as_deref().unwrap_or_default();
-        if let ("", "replace" | "test") = (path.as_str(), name.as_str()) {
-            return Outcome::Unknown;
+        match (path.as_str(), name.as_str(), value) {
+            ("", "replace", Some(value)) if value.is_object() => {
+                object.clone_from(value);
+                continue;
+            }
+            ("", "replace", _) => {
+                return Outcome::Failed("an object is replaced by an object".to_owned());
+            }
+            ("", "test", _) => return Outcome::Unknown,
+            _ => {}
         }
         let done = match name.as_str() {
             "add" => add(object, path, value.clone().unwrap_or_default()),

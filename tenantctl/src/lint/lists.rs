@@ -18,13 +18,8 @@ use crate::yaml::{Node, NodeKind, parse};
 
 /// Keys with files that the kustomization reads: kinds of fields, and OpenAPI definitions.
 const FILE_KEYS: [&str; 2] = ["configurations", "crds"];
-/// Keys with files that the kustomization reads, or their content.
-const CONTENT_KEYS: [&str; 4] = [
-    "generators",
-    "patchesStrategicMerge",
-    "transformers",
-    "validators",
-];
+/// Keys with files or folders of plugins, or their content.
+const PLUGIN_KEYS: [&str; 3] = ["generators", "transformers", "validators"];
 /// Keys of a list of the application plane: its resources, and keys that change no field that a tenant's file states.
 const OUR_KEYS: [&str; 9] = [
     "apiVersion",
@@ -57,6 +52,8 @@ pub(super) struct List {
     pub(super) components: Vec<(String, Position)>,
     /// Other files that the kustomization reads: patches, configurations, inputs of generators.
     reads: Vec<(String, Position)>,
+    /// Files or folders of plugins.
+    plugins: Vec<(String, Position)>,
     /// Names of the objects that its generators make.
     pub(super) generated: Vec<String>,
     /// Images that it gives a tag.
@@ -81,6 +78,7 @@ impl List {
     pub(super) fn inputs(&self) -> impl Iterator<Item = RepoPath> {
         self.reads
             .iter()
+            .chain(&self.plugins)
             .filter_map(|(entry, _)| self.folder.resolve(entry))
     }
 }
@@ -107,6 +105,7 @@ pub(super) fn read(findings: &mut Findings, path: &RepoPath, text: &str) -> Opti
         resources: Vec::new(),
         components: Vec::new(),
         reads: Vec::new(),
+        plugins: Vec::new(),
         generated: Vec::new(),
         images: Vec::new(),
         commented_out: commented_out(text),
@@ -127,7 +126,11 @@ pub(super) fn read(findings: &mut Findings, path: &RepoPath, text: &str) -> Opti
     reads.extend(generators(&list).flat_map(envs));
     // Elsewhere an empty path is no path.
     let must_exist = reads.len();
-    reads.extend(CONTENT_KEYS.iter().flat_map(|key| all(key)).filter(is_file));
+    reads.extend(all("patchesStrategicMerge").into_iter().filter(is_file));
+    let plugins = PLUGIN_KEYS.iter().flat_map(|key| all(key));
+    let plugins = plugins
+        .filter(|it| is_file(it) && !it.0.is_empty())
+        .collect();
     for key in ["patches", "patchesJson6902", "replacements"] {
         let paths = list.items(key).iter().filter_map(|item| item.get("path"));
         reads.extend(paths.filter_map(entry));
@@ -161,6 +164,7 @@ pub(super) fn read(findings: &mut Findings, path: &RepoPath, text: &str) -> Opti
     list.resources = resources;
     list.components = components;
     list.reads = reads;
+    list.plugins = plugins;
     list.generated = generated;
     list.images = images;
     Some(list)
@@ -314,7 +318,9 @@ fn check_listed(
             findings.push(finding(*position, message, fix).into_warning());
         }
     }
-    for (file, position) in &list.reads {
+    let reads = list.reads.iter().map(|read| (read, false));
+    let plugins = list.plugins.iter().map(|plugin| (plugin, true));
+    for ((file, position), may_be_folder) in reads.chain(plugins) {
         if is_remote(file) {
             continue;
         }
@@ -322,6 +328,9 @@ fn check_listed(
             _ if file.is_empty() => Some("an empty path names no file"),
             Some(path) if !path.is_in(&list.folder) => {
                 Some("is not below this folder, and kustomize reads no other file")
+            }
+            Some(path) if !may_be_folder && files.folders.contains(&path) => {
+                Some("is a folder, and kustomize reads a file there")
             }
             Some(path) if files.has(&path) => None,
             _ => Some("does not exist"),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Builder, Built, Content, List, Manifest, Object};
 use crate::lint::finding::Position;
 use crate::lint::manifests::Id;
-use crate::yaml::{Node, writable};
+use crate::yaml::{Node, kustomize, writable};
 
 /// The `apiVersion` of the plugins that kustomize has built in.
 const BUILTIN_API: &str = "builtin";
@@ -56,12 +56,17 @@ impl Builder<'_> {
                     }
                     (true, 0) if built.is_open => {}
                     (false, 0) => {
-                        built.keys.insert(id.key());
-                        built.objects.push(Object {
-                            ids: vec![id],
+                        let object = Object {
+                            ids: vec![id.clone()],
                             from: list.path.clone(),
                             content: Content::Unknown,
-                        });
+                        };
+                        // The hash of its content becomes a part of its name.
+                        if is_hashed(list, generator) {
+                            self.check_history(list, generator.into(), [&object]);
+                        }
+                        built.keys.insert(id.key());
+                        built.objects.push(object);
                     }
                     (true, _) => {
                         let message = format!("there is no {kind} {} to merge with", id.name);
@@ -213,6 +218,16 @@ pub(super) fn folded(text: &str) -> String {
 fn unquoted(value: &str) -> &str {
     let inner = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
     inner('"').or_else(|| inner('\'')).unwrap_or(value)
+}
+
+/// Whether the name of a generated object gets a hash.
+fn is_hashed(list: &List, generator: &Node<'static>) -> bool {
+    let of_all = list.root.get("generatorOptions");
+    let options = [generator.get("options"), of_all];
+    !options.into_iter().flatten().any(|options| {
+        let option = options.get("disableNameSuffixHash");
+        option.and_then(kustomize::truth) == Some(true)
+    })
 }
 
 /// Returns the names and the values of a generator's file of variables.

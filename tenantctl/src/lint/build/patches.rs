@@ -3,7 +3,7 @@
 use regex_lite::Regex;
 use serde_json::Value;
 
-use super::{Builder, Built, Content, List, Manifest, Object};
+use super::{Builder, Built, Content, List, Manifest, Object, selectors};
 use crate::lint::finding::Position;
 use crate::lint::json_patch::{self, Operation, Outcome};
 use crate::lint::manifests::{self, Id};
@@ -236,7 +236,8 @@ impl Builder<'_> {
             });
             built.objects[index].content = match patched {
                 Some((content, Outcome::Applied)) => {
-                    if let Some(message) = unwritable(&content) {
+                    let problem = unidentified(&content).or_else(|| unwritable(&content));
+                    if let Some(message) = problem {
                         self.add(list, position, message);
                     }
                     Content::Patched(content)
@@ -310,8 +311,42 @@ impl Builder<'_> {
         };
         let selected = built.objects.iter().enumerate();
         let selected = selected.filter(|(_, object)| object.ids.iter().any(is_selected));
-        Some(selected.map(|(index, _)| index).collect())
+        let selected: Vec<usize> = selected.map(|(index, _)| index).collect();
+        // kustomize reads these once it has an object to compare.
+        for key in ["labelSelector", "annotationSelector"] {
+            let selector = target.get(key).filter(|_| !selected.is_empty());
+            if let Some(selector) = selector
+                && let Err(reason) = selectors::check(selector.text().unwrap_or_default())
+            {
+                self.add(
+                    list,
+                    selector.into(),
+                    format!("the target's {key}: {reason}"),
+                );
+                return None;
+            }
+        }
+        Some(selected)
     }
+}
+
+/// Finds out whether a patched object is none any more.
+fn unidentified(object: &Value) -> Option<String> {
+    // kustomize takes a number for text there.
+    let text = |pointer| match object.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(value) if !value.is_null() => value.to_string(),
+        _ => String::new(),
+    };
+    let (kind, name) = (text("/kind"), text("/metadata/name"));
+    let missing = if kind.is_empty() {
+        "kind"
+    } else if name.is_empty() && !kind.ends_with("List") {
+        "metadata.name"
+    } else {
+        return None;
+    };
+    Some(format!("the patch leaves an object without {missing}"))
 }
 
 /// Finds a text in a patched object that kustomize cannot write.

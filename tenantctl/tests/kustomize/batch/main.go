@@ -15,10 +15,14 @@ import (
 	yaml3 "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/kustomize/kyaml/openapi"
 )
 
 // maxLine is the length of the longest line on standard input.
 const maxLine = 1 << 20
+
+// usual is the schema of a list that chooses none.
+var usual = openapi.GetSchemaVersion()
 
 type answer struct {
 	Output string `json:"output"`
@@ -66,6 +70,10 @@ func build(folder string) (output string, err error) {
 			err = fmt.Errorf("panic: %v", panicked)
 		}
 	}()
+	// A folder before this one may have chosen another schema, which kustomize keeps for the whole process.
+	if openapi.GetSchemaVersion() != usual {
+		openapi.ResetOpenAPI()
+	}
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
 	if err != nil {
 		return "", err
