@@ -5,7 +5,8 @@
 //!
 //! - A registration older than its refresh age is read again before it answers. Tenants in use are read in the background
 //!   before they are due, several per call, so their requests wait for nothing.
-//! - With many tenants in use, a pool reads the short list of tenants that are not active instead of each tenant.
+//! - With many tenants in use, a pool reads the short list of tenants that are not active instead of each tenant, and of
+//!   each tenant the status alone, ten per call.
 //! - Requests for the same tenant are coalesced, and several tenants share one call.
 //! - Ids that may be made up have a small rate of their own, and unknown names are cached briefly.
 //! - Only while Parameter Store fails or is slow, cached tenants stay in use, however old.
@@ -19,6 +20,7 @@ mod index;
 mod permits;
 mod refresh;
 mod source;
+mod status;
 mod tenant;
 
 use std::collections::HashMap;
@@ -42,6 +44,7 @@ pub use self::source::{
     MAX_NAMES_PER_CALL, ParameterPage, ParameterSource, SourceError, environment_resources,
     environment_table,
 };
+use self::status::StatusReads;
 use self::tenant::NAMES_PER_TENANT;
 pub use self::tenant::{InvalidStatus, Status, Tenant};
 
@@ -133,6 +136,7 @@ struct Inner {
     /// Names that were not found, and the time of that lookup.
     unknown: Cache<TenantId, DateTime<Utc>>,
     index: Option<Index>,
+    status_reads: StatusReads,
     trusted: Lane,
     unlisted: Lane,
     permits: Permits,
@@ -167,6 +171,7 @@ impl TenantRegistry {
                 .time_to_live(limits.unknown_for)
                 .build(),
             index: limits.reads_index.then(Index::default),
+            status_reads: StatusReads::default(),
             trusted: Lane::new(MAX_WAITING),
             unlisted: Lane::new(MAX_UNLISTED_WAITING),
             permits: Permits::new(
@@ -231,9 +236,19 @@ impl TenantRegistry {
 
 impl Inner {
     async fn lookup(&self, id: &TenantId, is_proved: bool) -> Result<Arc<Tenant>, LookupError> {
-        if let Some(entry) = self.known.get(id).await {
+        let mut cached = self.known.get(id).await;
+        if let Some(entry) = &cached {
             entry.mark_used();
-            if self.is_fresh(&entry) || self.is_failing() {
+            if self.is_fresh(entry) || self.is_failing() {
+                return Ok(Arc::clone(&entry.tenant));
+            }
+            if self.is_confirmed(entry) {
+                self.wait_for_status(id).await;
+                cached = self.known.get(id).await;
+            }
+        }
+        if let Some(entry) = cached {
+            if self.is_confirmed(&entry) {
                 return Ok(Arc::clone(&entry.tenant));
             }
             return self.read_again(id, &entry).await;
@@ -287,10 +302,11 @@ impl Inner {
     }
 
     fn is_fresh(&self, entry: &CachedTenant) -> bool {
-        entry.age() < self.limits.refresh_after || self.is_confirmed(entry)
+        entry.age() < self.limits.refresh_after
+            || (entry.status_age() < self.status_reads.are_valid_for() && self.is_confirmed(entry))
     }
 
-    /// Whether the list of refused tenants shows that the entry's status still holds.
+    /// Whether the list of refused tenants agrees with the entry's status.
     fn is_confirmed(&self, entry: &CachedTenant) -> bool {
         self.index
             .as_ref()
@@ -392,7 +408,8 @@ impl Inner {
     ) -> Loaded {
         match tenant::parse(id, self.table, values) {
             Ok(Some(tenant)) => {
-                let entry = CachedTenant::new(Arc::new(tenant), read_at);
+                let has_status = values.contains_key(&tenant::status_name(id));
+                let entry = CachedTenant::new(Arc::new(tenant), read_at, has_status);
                 self.known.insert(id.clone(), Arc::clone(&entry)).await;
                 Ok(entry)
             }
@@ -409,7 +426,12 @@ impl Inner {
                     self.known.invalidate(id).await;
                 } else if let Some(before) = self.known.get(id).await {
                     tracing::error!(tenant_id = %id, %error, "tenant refresh failed: cached tenant stays in use");
-                    let entry = CachedTenant::new(Arc::clone(&before.tenant), read_at);
+                    let status = tenant::value(values, &tenant::status_name(id))?;
+                    let tenant = Tenant {
+                        status: status.unwrap_or_default(),
+                        ..Tenant::clone(&before.tenant)
+                    };
+                    let entry = CachedTenant::new(Arc::new(tenant), read_at, status.is_some());
                     self.known.insert(id.clone(), entry).await;
                 }
                 Err(error)

@@ -42,12 +42,13 @@ impl Inner {
     pub(super) async fn keep_fresh(&self) {
         tokio::join!(
             self.refresh_forever(),
+            self.keep_statuses(),
             self.keep_refused(),
             self.keep_tenants()
         );
     }
 
-    fn tick(&self) -> Duration {
+    pub(crate) fn tick(&self) -> Duration {
         (self.limits.refresh_after / 10).clamp(MIN_TICK, MAX_TICK)
     }
 
@@ -200,7 +201,7 @@ impl Inner {
 struct Due {
     /// Requests would have to wait for them.
     urgent: Vec<TenantId>,
-    /// The list of refused tenants confirms their status; a slow refresh finds what the list does not say.
+    /// The list of refused tenants confirms their status; a slow refresh finds changes of their other parameters.
     confirmed: Vec<TenantId>,
 }
 

@@ -96,11 +96,13 @@ pub(crate) fn parse(
     values: &HashMap<String, String>,
 ) -> Result<Option<Tenant>, LookupError> {
     let [queue, tier, status, generation, moved_from] = always(id);
+    // First, so that no other error hides an invalid status.
+    let status = value(values, &status)?.unwrap_or_default();
     let tenant = Tenant {
         id: id.clone(),
         tier: value(values, &tier)?,
         queue: value(values, &queue)?,
-        status: value(values, &status)?.unwrap_or_default(),
+        status,
         generation: value(values, &generation)?.unwrap_or_default(),
         moved_from: value(values, &moved_from)?,
         table: match table {
@@ -131,7 +133,12 @@ where
 
 /// Whether the error is an invalid value of the tenant's status.
 pub(crate) fn is_of_status(id: &TenantId, error: &LookupError) -> bool {
-    matches!(error, LookupError::Misconfigured { name, .. } if *name == format!("/{id}/status"))
+    matches!(error, LookupError::Misconfigured { name, .. } if *name == status_name(id))
+}
+
+/// Name of the parameter of a tenant's status.
+pub(crate) fn status_name(id: &TenantId) -> String {
+    format!("/{id}/status")
 }
 
 /// Names of the parameters read for every tenant.

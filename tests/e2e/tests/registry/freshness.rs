@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use kit::http::Request;
 use kit::wait::{PATIENCE, until};
 use kit::world::World;
@@ -62,22 +63,72 @@ async fn at_most_fifteen_seconds_after_its_parameter_changes_no_route_serves_a_t
             .put(&format!("/{tenant}/status"), "suspended")
             .await;
     }
-    let slowest = all_refuse(&services, (403, "tenant_suspended")).await;
+    let slowest = all_refuse(&services, &TENANTS, (403, "tenant_suspended"), &[]).await;
     println!("suspended: the last route refused after {slowest:.1?}");
     for tenant in TENANTS {
         world.aws.remove(tenant).await;
     }
-    let slowest = all_refuse(&services, (404, "tenant_unknown")).await;
+    let slowest = all_refuse(&services, &TENANTS, (404, "tenant_unknown"), &[]).await;
     println!("offboarded: the last route refused after {slowest:.1?}");
 }
 
-/// Asks every route again and again, so that each tenant stays in use, until all refuse.
-async fn all_refuse(services: &Services, refusal: (u16, &str)) -> Duration {
+#[tokio::test]
+async fn at_most_fifteen_seconds_after_its_status_alone_changes_no_route_serves_one_of_many_tenants()
+ {
+    let world = World::new().await;
+    let tenants: Vec<_> = (0..100).map(|n| format!("many-{n}")).collect();
+    for tenant in &tenants {
+        world.aws.register(tenant, "basic", &world.pool).await;
+        world.aws.put(&format!("/{tenant}/status"), "active").await;
+        let entry = format!("/tenantry/tenants/{tenant}");
+        world.aws.put(&entry, "basic").await;
+    }
+    let services = Services::start(&world, &[]).await;
+    for service in &services.pool {
+        until("the list confirms the tenants", PATIENCE, async || {
+            use_all(&services, &tenants).await;
+            let reads = [("purpose", "status"), ("outcome", "ok")];
+            service.metrics().await.sum("registry_calls_total", &reads) >= 10.0
+        })
+        .await;
+    }
+    let changed = ["many-0", "many-50", "many-99"];
+    for tenant in changed {
+        world
+            .aws
+            .put(&format!("/{tenant}/status"), "suspended")
+            .await;
+    }
+    let slowest = all_refuse(&services, &changed, (403, "tenant_suspended"), &tenants).await;
+    println!("one of 100 suspended: the last route refused after {slowest:.1?}");
+}
+
+/// Asks each service of the pool once as each tenant.
+async fn use_all(services: &Services, tenants: &[String]) {
+    let paths = ["/producer", "/consumer", "/payments"];
+    for tenants in tenants.chunks(10) {
+        join_all(tenants.iter().map(async |tenant| {
+            for (service, path) in services.pool.iter().zip(paths) {
+                service.ask(&Request::get(path).tenant(tenant)).await;
+            }
+        }))
+        .await;
+    }
+}
+
+/// Asks every route of these tenants again and again, so that each stays in use beside others, until all refuse.
+async fn all_refuse(
+    services: &Services,
+    tenants: &[&str],
+    refusal: (u16, &str),
+    others: &[String],
+) -> Duration {
     let begun = Instant::now();
     let mut served = Vec::new();
     while begun.elapsed() < WITHIN {
         served.clear();
-        for tenant in TENANTS {
+        use_all(services, others).await;
+        for tenant in tenants {
             served.extend(still_served(services, tenant, refusal).await);
         }
         if served.is_empty() {
