@@ -124,10 +124,9 @@ impl Payments {
         admitted: &mut Admitted,
         body: Body,
     ) -> Result<(Bytes, &OpenLedger), ApiError> {
-        let http = &self.0.http;
-        let body = http.bodies().read(&admitted.tenant, body, MAX_BODY_BYTES);
-        let body = body.await?;
-        admitted.renew(http).await?;
+        let body = admitted
+            .read_body(&self.0.http, body, MAX_BODY_BYTES)
+            .await?;
         Ok((body, self.ledger_to_write(&admitted.registration)?))
     }
 

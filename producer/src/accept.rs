@@ -179,9 +179,8 @@ pub(crate) async fn accept(
         max_body_bytes,
         ..
     } = &*producer.0;
-    let body = http.bodies().read(&admitted.tenant, body, *max_body_bytes);
-    let payload = parse_payload(&body.await?)?;
-    admitted.renew(http).await?;
+    let body = admitted.read_body(http, body, *max_body_bytes).await?;
+    let payload = parse_payload(&body)?;
     let Admitted {
         tenant,
         registration,

@@ -2,10 +2,15 @@
 //!
 //! [`crate::stack`] lists the steps in their order.
 
+use std::future::poll_fn;
 use std::num::NonZeroU32;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use axum::body::Body;
+use bytes::Bytes;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use tenantry_registry::{LookupError, Status, Tenant, TenantRegistry};
@@ -17,13 +22,14 @@ use crate::error::ApiError;
 use crate::http::Http;
 use crate::overload::Permit;
 
-/// Age of an admission after which [`Admitted::renew`] looks the registration up again. A change of a registration applies
+/// Age of an admission after which [`Admitted::read_body`] looks the registration up again. A change of a registration applies
 /// to every request after the registry's refresh age and a request's time, so a slow body must not add to that.
 const RENEW_AFTER: Duration = Duration::from_millis(500);
 /// Tenants whose rates are remembered before idle ones are dropped.
 const MAX_RATES: usize = 100_000;
 
-/// A request that passed every step before its handler. Counts as in progress until dropped.
+/// A request that passed every step before its handler. Counts as in progress until dropped, except while it waits for
+/// its client's body.
 ///
 /// `C` is what the route reads from the head before any other check.
 pub struct Admitted<C = ()> {
@@ -32,21 +38,55 @@ pub struct Admitted<C = ()> {
     /// When admission began, after the route's own claim was read.
     pub since: Instant,
     pub claim: C,
-    pub(crate) _permit: Permit,
+    /// `None` while the request waits for its body.
+    pub(crate) permit: Option<Permit>,
 }
 
 impl<C> Admitted<C> {
-    /// Looks the registration up again if the request's body took long to arrive: the tenant may have moved meanwhile, or
-    /// may have been suspended.
+    /// Reads the request's body, of at most `max_bytes`. While the client keeps the request waiting, the request holds no
+    /// permit: bodies that stall must not take the place of the tenant's other requests. After a slow body the registration is
+    /// looked up again: the tenant may have moved meanwhile, or may have been suspended.
     ///
     /// # Errors
-    /// As admission: 404, 403 or 503.
-    pub async fn renew(&mut self, http: &Http) -> Result<(), ApiError> {
+    /// Those of [`crate::body`], and as admission: 404, 403 or 503.
+    pub async fn read_body(
+        &mut self,
+        http: &Http,
+        body: Body,
+        max_bytes: usize,
+    ) -> Result<Bytes, ApiError> {
+        let mut read = pin!(http.bodies().read(&self.tenant, body, max_bytes));
+        let body = match arrived_with_head(read.as_mut()).await {
+            Some(body) => body?,
+            None => {
+                self.permit = None;
+                read.await?
+            }
+        };
         if self.since.elapsed() >= RENEW_AFTER {
             self.registration = http.admission().check_registration(&self.tenant).await?;
         }
-        Ok(())
+        if self.permit.is_none() {
+            self.permit = Some(http.overload().admit(&self.tenant)?);
+        }
+        Ok(body)
     }
+}
+
+/// Polls the read of a body twice. At the first poll hyper learns that the body is wanted. It hands over a body that has
+/// arrived with its head before the second poll.
+async fn arrived_with_head<F: Future>(mut read: Pin<&mut F>) -> Option<F::Output> {
+    let mut is_second = false;
+    poll_fn(|context| match read.as_mut().poll(context) {
+        Poll::Ready(body) => Poll::Ready(Some(body)),
+        Poll::Pending if is_second => Poll::Ready(None),
+        Poll::Pending => {
+            is_second = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 /// Admits a tenant of this environment that is registered, active and within its rate.
@@ -137,5 +177,53 @@ impl Admission {
         rates.check_key(tenant).map_err(|until| {
             ApiError::rate_exceeded(until.wait_time_from(DefaultClock::default().now()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::to_bytes;
+    use axum::routing::post;
+    use hyper_util::service::TowerToHyperService;
+    use tenantry_process::server::serve;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    /// Answers whether the body arrived with the head.
+    async fn arrived(body: Body) -> String {
+        let mut read = pin!(to_bytes(body, usize::MAX));
+        arrived_with_head(read.as_mut()).await.is_some().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_body_in_the_segment_of_its_head_needs_no_second_permit() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let service = TowerToHyperService::new(Router::new().route("/", post(arrived)));
+        let server = serve(listener, service, 10, CancellationToken::new());
+        let client = async {
+            let mut stream = TcpStream::connect(address).await.expect("it listens");
+            let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 500\r\n";
+            let mut ask = async |request: String| {
+                stream.write_all(request.as_bytes()).await.expect("sent");
+                let mut answer = [0; 500];
+                let read = stream.read(&mut answer).await.expect("answered");
+                String::from_utf8_lossy(&answer[..read]).into_owned()
+            };
+            for _ in 0..20 {
+                let answer = ask(format!("{head}\r\n{}", "x".repeat(500))).await;
+                assert!(answer.ends_with("true"), "{answer}");
+            }
+            let answer = ask(format!("{head}\r\n{}", "x".repeat(499))).await;
+            assert!(answer.ends_with("false"), "{answer}");
+        };
+        tokio::select! {
+            () = client => {}
+            () = server => unreachable!("it is not stopped"),
+        }
     }
 }

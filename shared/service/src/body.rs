@@ -44,7 +44,7 @@ impl Bodies {
     /// # Errors
     /// 413 for a larger body, 408 for a slow one, 400 for one that ends early, 503 while the tenant's share for large
     /// bodies is used up.
-    pub async fn read(
+    pub(crate) async fn read(
         &self,
         tenant: &TenantId,
         body: Body,

@@ -96,7 +96,7 @@ impl Http {
         self.0.admission.environment()
     }
 
-    pub fn bodies(&self) -> &Bodies {
+    pub(crate) fn bodies(&self) -> &Bodies {
         &self.0.bodies
     }
 

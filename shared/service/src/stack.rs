@@ -9,7 +9,7 @@
 //! 7. authentication ([`crate::auth`])
 //! 8. admission: environment, registration, status, rate ([`crate::admission`])
 //! 9. permit ([`crate::overload`])
-//! 10. body ([`crate::body`])
+//! 10. body ([`crate::body`]); the request holds no permit while its client keeps it waiting
 //! 11. handler
 //!
 //! Steps 5 to 9 are the extractor [`Admitted`]. A tenant route does not compile without it:
@@ -124,13 +124,13 @@ impl<C> Admitted<C> {
         admission.check_environment(&tenant)?;
         let registration = admission.check_registration(&tenant).await?;
         admission.check_rate(&tenant)?;
-        let _permit = http.overload().admit(&tenant)?;
+        let permit = Some(http.overload().admit(&tenant)?);
         Ok(Some(Self {
             tenant,
             registration,
             since,
             claim,
-            _permit,
+            permit,
         }))
     }
 }

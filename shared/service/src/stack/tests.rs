@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use tenantry_process::health::{Condition, Readiness};
@@ -120,15 +121,12 @@ impl<S: Sync> FromRequestParts<S> for NoClaim {
 }
 
 async fn claimed(
-    admitted: Admitted<NoClaim>,
-    http: State<Http>,
+    mut admitted: Admitted<NoClaim>,
+    State(http): State<Http>,
     body: Body,
 ) -> Result<(), ApiError> {
     let NoClaim = admitted.claim;
-    http.bodies()
-        .read(&admitted.tenant, body, 1)
-        .await
-        .map(drop)
+    admitted.read_body(&http, body, 1).await.map(drop)
 }
 
 async fn panics() -> &'static str {
@@ -383,4 +381,34 @@ async fn each_step_is_before_the_next() {
         "the rate is used up"
     );
     assert_eq!(post(&silo, &[("tenantID", "tenant-1")]).await, "too_busy");
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_its_body_takes_no_place_and_needs_one_once_it_has_arrived() {
+    let pool = surface("pool-1", None);
+    let (status, _) = pool.get("/producer", &[b"tenant-2"]).await;
+    assert_eq!(status, StatusCode::OK);
+    let waiting = || {
+        let (send, body) = tokio::sync::oneshot::channel::<bytes::Bytes>();
+        let body = Body::from_stream(futures_util::stream::once(body));
+        let request = Request::post("/claim").header("tenantID", "tenant-2");
+        let router = pool.router.clone();
+        let response = router.oneshot(request.body(body).unwrap());
+        (send, Box::pin(response))
+    };
+    let mut held: Vec<_> = (0..=LIMIT).map(|_| waiting()).collect();
+    for (_, response) in &mut held {
+        for _ in 0..3 {
+            assert!(response.as_mut().now_or_never().is_none());
+        }
+    }
+    let others = use_up(&pool, "tenant-2");
+    let (send, response) = held.pop().unwrap();
+    send.send(bytes::Bytes::from_static(b"1")).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    drop(others);
+    let (send, response) = held.pop().unwrap();
+    send.send(bytes::Bytes::from_static(b"1")).unwrap();
+    assert_eq!(response.await.unwrap().status(), StatusCode::OK);
 }
