@@ -302,8 +302,8 @@ fn serve_admin(
             environments.admin(environment, app)
         };
         let response = match admin {
-            Some(admin) => admin.answer(request.method(), &path),
-            None => Admin::not_found(),
+            Some(admin) => admin.answer(&request, &path),
+            None => Admin::not_found(&request),
         };
         std::future::ready(Ok(response))
     });

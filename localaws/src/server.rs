@@ -2,7 +2,11 @@
 //!
 //! It knows the services only by their `call`.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
@@ -13,6 +17,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tenantry_process::server::{Checked, Refused};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -94,9 +99,17 @@ async fn next_connection(
 }
 
 async fn serve(stream: TcpStream, _permit: OwnedSemaphorePermit, app: Arc<App>, stops: Stops) {
+    let (reading, writing) = stream.into_split();
+    let malformed = Arc::new(OnceLock::new());
+    let stream = tokio::io::join(Checked::new(reading, Arc::clone(&malformed)), writing);
     let service = service_fn(move |request| {
-        let app = Arc::clone(&app);
-        async move { app.handle(request).await }
+        let (app, malformed) = (Arc::clone(&app), malformed.get().copied());
+        async move {
+            match malformed {
+                Some(refused) => Ok(unframed(refused)),
+                None => app.handle(request).await,
+            }
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -330,6 +343,16 @@ fn refused(foreign: &ForeignRequest) -> Reply {
         foreign.status(),
         "AccessDeniedException",
         foreign.to_string(),
+    )
+    .reply(protocol::SSM)
+}
+
+/// The head breaks RFC 9112.
+fn unframed(refused: Refused) -> Reply {
+    AwsError::new(
+        refused.status(),
+        "MalformedHttpRequestException",
+        refused.msg(),
     )
     .reply(protocol::SSM)
 }

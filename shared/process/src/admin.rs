@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::health::Readiness;
 use crate::metrics::Metrics;
+use crate::request_id::{REQUEST_ID, request_id};
 use crate::server::{self, Refused, RequestBody};
 
 /// Connections of the admin port. Probes and scrapers need only a few; the rest is so that a probe finds a free slot
@@ -33,21 +34,21 @@ impl Admin {
     /// Serves the port until the token is canceled.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let service = service_fn(move |request: Request<RequestBody>| {
-            let response = match request.extensions().get::<Refused>() {
-                Some(refused) => response(refused.status(), "text/plain", String::new()),
-                None => self.answer(request.method(), request.uri().path()),
-            };
+            let response = self.answer(&request, request.uri().path());
             async { Ok::<_, Infallible>(response) }
         });
         server::serve(listener, service, MAX_CONNECTIONS, shutdown).await;
     }
 
-    pub fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    /// Answers a request for a path, which lacks a prefix that the request may have.
+    pub fn answer<B>(&self, request: &Request<B>, path: &str) -> Response<Full<Bytes>> {
         if !matches!(path, "/livez" | "/readyz" | "/metrics") {
-            return Self::not_found();
+            return Self::not_found(request);
         }
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, "text/plain", String::new());
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let msg = "MethodNotAllowed: this path supports only the methods in the Allow header";
+            let status = StatusCode::METHOD_NOT_ALLOWED;
+            let mut refusal = error(request, status, "method_not_allowed", msg);
             refusal
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
@@ -68,9 +69,15 @@ impl Admin {
         }
     }
 
-    /// The response for every other path.
-    pub fn not_found() -> Response<Full<Bytes>> {
-        response(StatusCode::NOT_FOUND, "text/plain", String::new())
+    /// The error for every other path. The path of a request with a refused head is among them: its error has the reason.
+    pub fn not_found<B>(request: &Request<B>) -> Response<Full<Bytes>> {
+        match request.extensions().get::<Refused>() {
+            Some(refused) => error(request, refused.status(), refused.code(), refused.msg()),
+            None => {
+                let msg = "NotFound: no route has this path";
+                error(request, StatusCode::NOT_FOUND, "no_route", msg)
+            }
+        }
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
@@ -92,5 +99,20 @@ fn response(status: StatusCode, content_type: &'static str, body: String) -> Res
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// An error as the service's port has it.
+fn error<B>(
+    request: &Request<B>,
+    status: StatusCode,
+    code: &str,
+    msg: &str,
+) -> Response<Full<Bytes>> {
+    let id = request_id(request.headers());
+    let text = id.to_str().unwrap_or_default();
+    let body = serde_json::json!({ "code": code, "msg": msg, "request_id": text }).to_string();
+    let mut response = response(status, "application/json", body);
+    response.headers_mut().insert(REQUEST_ID, id);
     response
 }

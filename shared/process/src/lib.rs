@@ -10,6 +10,7 @@ pub mod config;
 pub mod health;
 pub mod hold;
 pub mod metrics;
+pub mod request_id;
 pub mod retry;
 pub mod run;
 pub mod server;

@@ -33,8 +33,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::body::{RequestBody, TooSlow};
-pub use self::framing::Refused;
-use self::framing::{Checked, MAX_HEAD_BYTES};
+use self::framing::MAX_HEAD_BYTES;
+pub use self::framing::{Checked, Refused};
 use self::slots::{Slot, Slots};
 
 /// Longest time a connection may be idle: without a request in progress, while it sends a head, or while its client does

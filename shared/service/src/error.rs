@@ -239,34 +239,7 @@ impl IntoResponse for ApiError {
 
 impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
-        let (code, msg) = match refused {
-            Refused::Malformed => (
-                "head_malformed",
-                "BadRequest: the request's head is malformed; send HTTP/1.1 as RFC 9112 says, each line ended by CRLF",
-            ),
-            Refused::Target => (
-                "target_invalid",
-                "BadRequest: the request target is invalid; send a path, or a URI of the host in the Host header",
-            ),
-            Refused::Host => (
-                "host_invalid",
-                "BadRequest: the request needs one Host header with a valid host; send it once",
-            ),
-            Refused::Length => (
-                "length_invalid",
-                "BadRequest: the length of the body is ambiguous; send one Content-Length of digits, or one \
-                 Transfer-Encoding: chunked",
-            ),
-            Refused::TargetTooLong => (
-                "target_too_long",
-                "URITooLong: the request target is larger than 32 KiB; send a shorter one",
-            ),
-            Refused::TooLarge => (
-                "head_too_large",
-                "RequestHeaderFieldsTooLarge: the head has more than 64 headers or 32 KiB; send fewer",
-            ),
-        };
-        Self::new(refused.status(), code, msg)
+        Self::new(refused.status(), refused.code(), refused.msg())
     }
 }
 

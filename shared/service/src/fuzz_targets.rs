@@ -7,7 +7,7 @@ use crate::cursor;
 use crate::error::ApiError;
 use crate::idempotency::key_in;
 use crate::stack::tenant_in;
-use crate::telemetry::request_id;
+use tenantry_process::request_id::request_id;
 use tenantry_process::telemetry::continue_trace;
 use tenantry_tenancy::generation::Owner;
 use tenantry_tenancy::tenant::TenantId;

@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use axum::extract::{FromRequestParts, MatchedPath, Request};
 use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::CatchUnwind;
 use pin_project_lite::pin_project;
 use tenantry_process::metrics::Metrics;
+use tenantry_process::request_id::{REQUEST_ID, request_id};
 use tenantry_process::server::{Peer, Refused};
 use tenantry_process::telemetry::continue_trace;
 use tenantry_tenancy::tenant::TenantId;
@@ -31,14 +32,10 @@ use crate::error::ApiError;
 use crate::request_metrics::RequestMetrics;
 use crate::source::Proxies;
 
-/// Request and response header of the id.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A response belongs to one tenant, and no cache has the tenant header in its key.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// A response repeats what clients sent: no browser may take it for anything but JSON.
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-/// Longest id taken over from a client.
-const MAX_REQUEST_ID_BYTES: usize = 128;
 /// Longest subject of a token in a log line, in bytes; longer ones are cut.
 const MAX_ACTOR_BYTES: usize = 256;
 /// Label of requests that matched no route.
@@ -252,21 +249,4 @@ impl RequestSummary {
             None => line!(debug, "request answered"),
         }
     }
-}
-
-/// The client's id where it is fit to be repeated in headers and logs, else a new one.
-pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let is_fit = |id: &&HeaderValue| {
-        (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
-            && id.as_bytes().iter().all(u8::is_ascii_graphic)
-    };
-    headers
-        .get(REQUEST_ID)
-        .filter(is_fit)
-        .cloned()
-        .unwrap_or_else(|| {
-            let mut text = Uuid::encode_buffer();
-            let id = Uuid::now_v7().hyphenated().encode_lower(&mut text);
-            HeaderValue::from_str(id).expect("a UUID is digits, letters and hyphens")
-        })
 }

@@ -46,10 +46,47 @@ impl Refused {
             Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         }
     }
+
+    /// The stable code of the error, for machines.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "head_malformed",
+            Self::Target => "target_invalid",
+            Self::Host => "host_invalid",
+            Self::Length => "length_invalid",
+            Self::TargetTooLong => "target_too_long",
+            Self::TooLarge => "head_too_large",
+        }
+    }
+
+    /// The sentence for people.
+    pub fn msg(self) -> &'static str {
+        match self {
+            Self::Malformed => {
+                "BadRequest: the request's head is malformed; send HTTP/1.1 as RFC 9112 says, each line ended by CRLF"
+            }
+            Self::Target => {
+                "BadRequest: the request target is invalid; send a path, or a URI of the host in the Host header"
+            }
+            Self::Host => {
+                "BadRequest: the request needs one Host header with a valid host; send it once"
+            }
+            Self::Length => {
+                "BadRequest: the length of the body is ambiguous; send one Content-Length of digits, or one \
+                 Transfer-Encoding: chunked"
+            }
+            Self::TargetTooLong => {
+                "URITooLong: the request target is larger than 32 KiB; send a shorter one"
+            }
+            Self::TooLarge => {
+                "RequestHeaderFieldsTooLarge: the head has more than 64 headers or 32 KiB; send fewer"
+            }
+        }
+    }
 }
 
-/// The reading half of a connection.
-pub(super) struct Checked<R> {
+/// The reading half of a connection, for servers that accept connections themselves, too.
+pub struct Checked<R> {
     io: R,
     framing: Framing,
     /// Bytes that were read and not yet released: the start of a head.
@@ -61,7 +98,7 @@ pub(super) struct Checked<R> {
 
 impl<R: AsyncRead + Unpin> Checked<R> {
     /// `refused` is set when hyper gets the last head, which stands for a refused one.
-    pub(super) fn new(io: R, refused: Arc<OnceLock<Refused>>) -> Self {
+    pub fn new(io: R, refused: Arc<OnceLock<Refused>>) -> Self {
         Self {
             io,
             framing: Framing::default(),

@@ -1,7 +1,8 @@
 //! Requests that break RFC 9112: two servers on the way of such a request could disagree where it ends.
 
 use kit::http::{ANSWER_TIMEOUT, Answer, Connection, Request};
-use kit::local::Local;
+use kit::local::{ANYWHERE, Local, command};
+use kit::process::Process;
 use kit::service::Service;
 use kit::world::World;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -300,26 +301,74 @@ async fn a_chunk_that_is_malformed_is_a_400_and_nothing_after_it_is_a_request() 
 }
 
 #[tokio::test]
-async fn the_admin_port_and_the_local_load_balancer_refuse_malformed_requests() {
+async fn every_other_port_refuses_malformed_requests_too() {
     let world = World::new().await;
     let producer = world.producer().await;
-    let local = Local::start(None).await;
+    let mut command = command(ANYWHERE, ANYWHERE, None);
+    command.arg(format!("--admin-listen={ANYWHERE}"));
+    let local = Local::of(Process::start("local", command)).await;
     for (request, status, code) in malformed() {
         let shown: String = request.chars().take(200).collect();
-        let found = answers(local.gateway, request.as_bytes()).await;
-        assert_eq!(found.len(), 1, "{shown:?}");
-        assert_eq!(
-            (found[0].status, &*found[0].field("code")),
-            (status, code),
-            "{shown:?}"
-        );
         let probe = request.replace("/producer", "/livez");
-        let text = text(producer.admin, probe.as_bytes()).await;
-        assert!(
-            text.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{shown:?}: {text}"
-        );
+        let app = request.replace("/producer", "/pool-1/producer/livez");
+        for (port, request) in [
+            (local.gateway, &request),
+            (producer.admin, &probe),
+            (local.admin(), &app),
+            (local.endpoint, &request),
+        ] {
+            let found = answers(port, request.as_bytes()).await;
+            assert_eq!(found.len(), 1, "{shown:?}");
+            let answer = &found[0];
+            assert_eq!(answer.status, status, "{shown:?}: {}", answer.text());
+            assert_eq!(answer.header("connection"), Some("close"), "{shown:?}");
+            if port == local.endpoint {
+                let error = answer.field("__type");
+                assert!(error.ends_with("MalformedHttpRequestException"), "{error}");
+            } else {
+                assert_eq!(answer.field("code"), code, "{shown:?}");
+            }
+        }
     }
     let probe = Request::get("/livez").ask(producer.admin).await;
     assert_eq!(probe.status, 200);
+}
+
+#[tokio::test]
+async fn the_errors_of_the_admin_ports_are_json() {
+    let world = World::new().await;
+    let producer = world.producer().await;
+    let mut command = command(ANYWHERE, ANYWHERE, None);
+    command.arg(format!("--admin-listen={ANYWHERE}"));
+    let local = Local::of(Process::start("local", command)).await;
+    for (port, request, status, code) in [
+        (producer.admin, Request::get("/"), 404, "no_route"),
+        (
+            producer.admin,
+            Request::new("POST", "/livez"),
+            405,
+            "method_not_allowed",
+        ),
+        (local.admin(), Request::get("/"), 404, "no_route"),
+        (
+            local.admin(),
+            Request::get("/pool-1/producer/"),
+            404,
+            "no_route",
+        ),
+        (
+            local.admin(),
+            Request::get("/pool-9/producer/livez"),
+            404,
+            "no_route",
+        ),
+    ] {
+        let answer = request.header("x-request-id", "mine").ask(port).await;
+        let fields = ["code", "request_id"].map(|field| answer.field(field));
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(fields, [code, "mine"], "{}", answer.text());
+        assert!(!answer.field("msg").is_empty(), "{}", answer.text());
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("x-request-id"), Some("mine"));
+    }
 }
