@@ -42,6 +42,9 @@ pub const LABEL_PREFIX: &str = "label.tenantry.dev/";
 /// The label without which admission refuses a tenant's namespace.
 pub(crate) const POD_SECURITY_LABEL: &str = "pod-security.kubernetes.io/enforce";
 
+/// The label with the version of that standard.
+pub(crate) const POD_SECURITY_VERSION_LABEL: &str = "pod-security.kubernetes.io/enforce-version";
+
 pub const HOLD_ANNOTATION: &str = "tenantry.dev/hold";
 
 /// The annotation of a tombstone with the former tier.

@@ -17,6 +17,7 @@ mod floating;
 mod json_patch;
 mod lists;
 mod manifests;
+mod objects;
 mod read;
 mod references;
 mod releases;

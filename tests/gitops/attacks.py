@@ -464,6 +464,34 @@ DEPLOYMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+VALUES: dict[str, dict[str, Any]] = {
+    "a load balancer of its own": {"appDefaults": {"service": {"type": "LoadBalancer"}}},
+    "a port of every node": {"apps": {"consumer": {"service": {"type": "NodePort"}}}},
+    "the platform's role": {"appDefaults": {"serviceAccount": {"roleArn": f"{ROLE}/tenantry-runner"}}},
+    "another tenant's role": {"apps": {"producer": {"serviceAccount": {"roleArn": f"{ROLE}/producer-role-tenant-1"}}}},
+    "a role by an annotation": {
+        "appDefaults": {"serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": f"{ROLE}/admin"}}}
+    },
+    "a system's priority": {"appDefaults": {"priorityClassName": "system-node-critical"}},
+    "the first place": {"appDefaults": {"ingress": {"annotations": {"alb.ingress.kubernetes.io/group.order": "-1"}}}},
+    "another login": {
+        "apps": {"producer": {"ingress": {"annotations": {"alb.ingress.kubernetes.io/auth-type": "oidc"}}}}
+    },
+    "another tenant's header": {
+        "apps": {
+            "producer": {
+                "ingress": {
+                    "annotations": {f"alb.ingress.kubernetes.io/conditions.{NEW}-producer": header("TenantID", "x")}
+                }
+            }
+        }
+    },
+    "another controller": {"appDefaults": {"ingress": {"className": "nginx"}}},
+    "another source of the module": {"infra": {"tfVersion": "flux-system"}},
+}
+"""Values of a release of which the chart makes an object that admission refuses."""
+
+
 def reconciler_attacks(cluster: str) -> Iterator[Attack]:
     own, pooled = {TENANT: NEW}, {TENANT: "pool-1"}
 

@@ -72,16 +72,20 @@ const OF_INFRA: [&str; 10] = [
     "tfVersion",
     "vars",
 ];
-/// Variables of the Terraform module that belong to the cluster.
-const CLUSTER_VARIABLES: [&str; 4] = [
-    "cluster_name",
-    "identity",
-    "permissions_boundary",
-    "role_path",
+/// Sections of the values that the cluster sets for all tenants.
+const OF_CLUSTER: [&str; 4] = ["auth", "aws", "identity", "networkPolicy"];
+/// Variables of the Terraform module.
+const VARIABLES: [&str; 5] = [
+    "generation",
+    "kms_key_arn",
+    "message_retention_seconds",
+    "tags",
+    "ttl_attribute",
 ];
+const OF_POOL: [&str; 2] = ["pooled_reader_principal_arns", "tenant_scoped_reads"];
 
 /// Checks the fields that could give a tenant more than its own.
-pub(super) fn check(findings: &mut Findings, release: &Node<'_>) {
+pub(super) fn check(findings: &mut Findings, release: &Node<'_>, is_pool: bool) {
     let closed = [
         (&["spec"][..], &FIELDS[..]),
         (&["spec", "chart"], &["spec"]),
@@ -99,25 +103,7 @@ pub(super) fn check(findings: &mut Findings, release: &Node<'_>) {
             }
         }
     }
-    for key in ["aws", "identity"] {
-        if let Some(pair) = release
-            .at(&["spec", "values"])
-            .and_then(|map| map.pair(key))
-        {
-            refuse(findings, &pair.key, &format!("spec.values.{key}"));
-        }
-    }
-    let variables = release.at(&["spec", "values", "infra", "vars"]);
-    for pair in variables.map(Node::pairs).unwrap_or_default() {
-        let key = pair.key.text().unwrap_or_default();
-        if CLUSTER_VARIABLES.contains(&key) {
-            refuse(
-                findings,
-                &pair.key,
-                &format!("spec.values.infra.vars.{key}"),
-            );
-        }
-    }
+    check_values(findings, release, is_pool);
     check_source(findings, release);
     check_values_from(findings, release);
     let depends = release.at(&["spec", "dependsOn"]).map(Node::items);
@@ -129,6 +115,33 @@ pub(super) fn check(findings: &mut Findings, release: &Node<'_>) {
         if namespace.text() != Some(NAMESPACE) {
             let message = format!("spec.dependsOn names a release outside {NAMESPACE}");
             findings.add("release", namespace, message, "remove the namespace");
+        }
+    }
+}
+
+/// Checks the values that belong to the cluster. A policy also refuses a section without a value, because it has no keys to read.
+fn check_values(findings: &mut Findings, release: &Node<'_>, is_pool: bool) {
+    let Some(values) = release.at(&["spec", "values"]) else {
+        return;
+    };
+    for pair in OF_CLUSTER.iter().filter_map(|key| values.pair(key)) {
+        let key = pair.key.text().unwrap_or_default();
+        refuse(findings, &pair.key, &format!("spec.values.{key}"));
+    }
+    let variables = values.at(&["infra", "vars"]);
+    for pair in variables.map(Node::pairs).unwrap_or_default() {
+        let key = pair.key.text().unwrap_or_default();
+        if !VARIABLES.contains(&key) && !(is_pool && OF_POOL.contains(&key)) {
+            let name = format!("spec.values.infra.vars.{key}");
+            refuse(findings, &pair.key, &name);
+        }
+    }
+    for path in [&["routing"][..], &["infra"], &["infra", "vars"]] {
+        let section = values.at(path);
+        // A section whose value was forgotten is the finding of another check.
+        if section.is_some_and(|node| node.is_null() && !node.span.is_empty()) {
+            let name = format!("spec.values.{}", path.join("."));
+            refuse(findings, values.reported_at(path), &name);
         }
     }
 }

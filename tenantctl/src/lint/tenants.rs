@@ -8,11 +8,11 @@ use tenantry_tenancy::tenant::Tier;
 use super::facts::Facts;
 use super::files::Role;
 use super::finding::{Finding, Findings};
-use super::{floating, releases, shape, values};
+use super::{floating, objects, releases, shape, values};
 use crate::chart;
 use crate::layout::{
-    self, NAMESPACE, OFFBOARDED_ANNOTATION, PLACEHOLDER, POD_SECURITY_LABEL, SERVICE_ACCOUNT,
-    TENANT_LABEL, TIER_LABEL,
+    self, NAMESPACE, OFFBOARDED_ANNOTATION, PLACEHOLDER, POD_SECURITY_LABEL,
+    POD_SECURITY_VERSION_LABEL, SERVICE_ACCOUNT, TENANT_LABEL, TIER_LABEL,
 };
 use crate::tenant_file::{TenantFile, VERSION};
 use crate::yaml::{Document, Node};
@@ -44,7 +44,7 @@ pub(super) fn check(
         }
     }
     let release = file.release();
-    releases::check(findings, release);
+    releases::check(findings, release, matches!(role, Role::Pool { .. }));
     floating::tenant_version(findings, release.at(&VERSION).unwrap_or(release));
     let Some(node) = release.at(&["spec", "values"]) else {
         let fix = format!("add spec.values with tenantId: {id}");
@@ -52,6 +52,7 @@ pub(super) fn check(
     };
     let known = findings.len();
     let merged = values::check(findings, node);
+    objects::check(findings, node, &id);
     if findings.len() > known {
         // Values of a wrong shape do not say where an app runs.
         return;
@@ -186,6 +187,20 @@ fn check_owner(findings: &mut Findings, root: &Node<'_>, id: &str, tier: &str) {
         (TIER_LABEL, tier),
         (POD_SECURITY_LABEL, "restricted"),
     ];
+    let version = root.at(&["metadata", "labels", POD_SECURITY_VERSION_LABEL]);
+    if let Some(place) = version
+        && !place.string().is_some_and(is_current_standard)
+    {
+        let message = format!(
+            "the label {POD_SECURITY_VERSION_LABEL} must be latest, or v1.30 or newer: older standards check less"
+        );
+        findings.add(
+            "id",
+            place,
+            message,
+            "write v1.30, as the tier's template does",
+        );
+    }
     for (label, wanted) in labels {
         if text(&["metadata", "labels", label]) != Some(wanted) {
             let place = root.reported_at(&["metadata", "labels", label]);
@@ -197,6 +212,12 @@ fn check_owner(findings: &mut Findings, root: &Node<'_>, id: &str, tier: &str) {
             );
         }
     }
+}
+
+/// Whether a Pod Security Standard is one that admission accepts: `latest`, or of a minor version from 30 to 99.
+fn is_current_standard(version: &str) -> bool {
+    let minor = version.strip_prefix("v1.").map(str::as_bytes);
+    version == "latest" || matches!(minor, Some([b'3'..=b'9', b'0'..=b'9']))
 }
 
 /// Requires that a tombstone runs no app and has no route.

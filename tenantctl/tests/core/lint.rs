@@ -61,6 +61,7 @@ fn finding(file: &str, from: &str, to: &str, rule: &str, words: &str) -> Finding
 
 const TENANT: &str = "tenants/premium/tenant-1.yaml";
 const POOLED: &str = "tenants/basic/tenant-2.yaml";
+const POOL: &str = "pooled-envs/pool-1.yaml";
 
 #[test]
 fn ids_and_paths_that_disagree_are_found() {
@@ -747,6 +748,96 @@ fn a_release_that_could_do_more_than_a_tenants_is_found() {
             "release",
             "role_path",
         ),
+        (
+            "    infra:\n",
+            "    auth: {}\n    infra:\n",
+            "release",
+            "spec.values.auth",
+        ),
+        (
+            "    infra:\n",
+            "    auth: null\n    infra:\n",
+            "release",
+            "spec.values.auth",
+        ),
+        (
+            "    infra:\n",
+            "    networkPolicy: {}\n    infra:\n",
+            "release",
+            "spec.values.networkPolicy",
+        ),
+        (
+            "    infra:\n",
+            "    networkPolicy: null\n    infra:\n",
+            "release",
+            "spec.values.networkPolicy",
+        ),
+        (
+            "    infra:\n",
+            "    routing: ~\n    infra:\n",
+            "release",
+            "spec.values.routing",
+        ),
+        (
+            "    infra:\n",
+            "    infra:\n      vars: ~\n",
+            "release",
+            "spec.values.infra.vars",
+        ),
+        (
+            "    infra:\n",
+            "    infra:\n      vars: {namespaces: {producer: kube-system}}\n",
+            "release",
+            "infra.vars.namespaces",
+        ),
+        (
+            "    infra:\n",
+            "    infra:\n      vars: {later_variable: a}\n",
+            "release",
+            "infra.vars.later_variable",
+        ),
+        (
+            "    infra:\n",
+            "    appDefaults: {service: {type: LoadBalancer}}\n    infra:\n",
+            "release",
+            "service.type",
+        ),
+        (
+            "    infra:\n",
+            "    appDefaults: {priorityClassName: system-node-critical}\n    infra:\n",
+            "release",
+            "priorityClassName",
+        ),
+        (
+            "    infra:\n",
+            "    appDefaults: {serviceAccount: {roleArn: 'arn:aws:iam::123456789012:role/admin'}}\n    infra:\n",
+            "release",
+            "appDefaults.serviceAccount",
+        ),
+        (
+            "    infra:\n",
+            "    appDefaults: {serviceAccount: {annotations: {eks.amazonaws.com/role-arn: 'arn:aws:iam::123456789012:role/a-role-b'}}}\n    infra:\n",
+            "release",
+            "appDefaults.serviceAccount",
+        ),
+        (
+            "    infra:\n",
+            "    appDefaults: {ingress: {className: nginx}}\n    infra:\n",
+            "release",
+            "ingress.className",
+        ),
+        (
+            "    infra:\n",
+            "    appDefaults: {ingress: {annotations: {alb.ingress.kubernetes.io/auth-type: oidc}}}\n    infra:\n",
+            "release",
+            "auth-type",
+        ),
+        (
+            "      producer:\n        enabled: true\n",
+            "      producer:\n        service: {type: NodePort}\n        enabled: true\n",
+            "release",
+            "apps.producer.service.type",
+        ),
     ] {
         for file in [
             TENANT,
@@ -781,6 +872,52 @@ fn a_release_that_could_do_more_than_a_tenants_is_found() {
 }
 
 #[test]
+fn values_that_admission_accepts_pass() {
+    let own = "arn:aws:iam::123456789012:role/tenantry/producer-role-tenant-1";
+    let values = [
+        "    routing: {pool: {tenantRoutes: false}}\n".to_owned(),
+        "    appDefaults: {service: {type: ClusterIP}, priorityClassName: high, ingress: {className: alb}}\n"
+            .to_owned(),
+        "    appDefaults: {service: {type: ~}, priorityClassName: ~, serviceAccount: {roleArn: ''}}\n"
+            .to_owned(),
+        format!("    appDefaults: {{serviceAccount: {{roleArn: '{own}'}}}}\n"),
+        "    appDefaults: {ingress: {annotations: {alb.ingress.kubernetes.io/scheme: internal, a.example.com/b: c}}}\n"
+            .to_owned(),
+    ];
+    for value in values {
+        let mut tree = seed();
+        replace(
+            &mut tree,
+            TENANT,
+            "    infra:\n",
+            &format!("{value}    infra:\n"),
+        );
+        assert_clean(&tree);
+    }
+    let every = "generation: '1', kms_key_arn: a, message_retention_seconds: 60, tags: {}, ttl_attribute: a";
+    let vars = |more: &str| format!("    infra:\n      vars: {{{every}{more}}}\n");
+    let of_pool = ", pooled_reader_principal_arns: [], tenant_scoped_reads: true";
+    let mut tree = seed();
+    replace(&mut tree, TENANT, "    infra:\n", &vars(""));
+    replace(&mut tree, POOL, "    infra:\n", &vars(of_pool));
+    let order = "    appDefaults: {ingress: {annotations: {alb.ingress.kubernetes.io/group.order: '9'}}}\n    infra:\n";
+    replace(&mut tree, POOL, "    infra:\n", order);
+    assert_clean(&tree);
+    for variable in [
+        "pooled_reader_principal_arns: []",
+        "tenant_scoped_reads: true",
+    ] {
+        finds(
+            TENANT,
+            "    infra:\n",
+            &format!("    infra:\n      vars: {{{variable}}}\n"),
+            "release",
+            variable.split(':').next().expect("a name"),
+        );
+    }
+}
+
+#[test]
 fn an_object_that_flux_may_not_write_is_found_before_it_stops_all_tenants() {
     let objects = [
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: tenant-1}\n",
@@ -803,6 +940,21 @@ fn an_object_that_flux_may_not_write_is_found_before_it_stops_all_tenants() {
         "id",
         "pod-security.kubernetes.io/enforce",
     );
+    for version in ["v1.24", "v2", "v1.300"] {
+        finds(
+            TENANT,
+            "enforce-version: v1.30",
+            &format!("enforce-version: {version}"),
+            "id",
+            "enforce-version",
+        );
+    }
+    for version in ["latest", "v1.36"] {
+        let mut tree = seed();
+        let label = format!("enforce-version: {version}");
+        replace(&mut tree, TENANT, "enforce-version: v1.30", &label);
+        assert_clean(&tree);
+    }
 }
 
 #[test]
