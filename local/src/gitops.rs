@@ -1,15 +1,17 @@
 //! Location of the GitOps repository: the data folder, or a temporary folder. Without `git` there is no repository, and the
 //! seed is the desired state.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use tenantctl::git::{GitError, Oid};
+use tenantry_tenancy::tenant::TenantId;
 
 use crate::error::LocalError;
 use crate::repository::{GitopsRepository, InvalidCommit, REPOSITORY, topology_of};
 use crate::seed;
-use crate::topology::Topology;
+use crate::topology::{TenantState, Topology};
 
 pub(crate) struct Gitops {
     pub(crate) repository: Option<GitopsRepository>,
@@ -20,6 +22,8 @@ pub(crate) struct Gitops {
 
 /// What is applied at a start.
 pub(crate) struct Start {
+    /// The tenants of the commit that was applied last; those of `topology` if that commit cannot be read.
+    pub(crate) before: BTreeMap<TenantId, TenantState>,
     pub(crate) topology: Topology,
     /// Its commit; `None` without a repository.
     pub(crate) commit: Option<Oid>,
@@ -68,6 +72,7 @@ impl Gitops {
             let topology = topology_of(&seed::tree())
                 .map_err(|invalid| LocalError::InvalidCommit(invalid.to_string()))?;
             return Ok(Start {
+                before: topology.states(),
                 topology,
                 commit: None,
                 invalid: None,
@@ -76,8 +81,11 @@ impl Gitops {
         let head = repository.head()?;
         match head.topology {
             Ok(topology) => {
+                let last = repository.last_applied();
+                let last = last.and_then(|applied| applied.topology.ok());
                 repository.save_applied(&head.commit);
                 Ok(Start {
+                    before: last.as_ref().unwrap_or(&topology).states(),
                     topology,
                     commit: Some(head.commit),
                     invalid: None,
@@ -94,6 +102,7 @@ impl Gitops {
                     "commit not valid, last applied commit stays in force:\n{invalid}"
                 );
                 Ok(Start {
+                    before: topology.states(),
                     topology,
                     commit: Some(commit),
                     invalid: Some((head.commit, invalid)),

@@ -167,13 +167,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         mover,
         board.clone(),
     );
-    let mut reconciler = Reconciler::new(plane, shutdown.clone());
     // The branch is stamped before it is read: a push in between is then seen as a change.
     let followed = gitops
         .repository
         .clone()
         .map(|repository| (repository.stamp(), repository));
     let start = gitops.desired()?;
+    let mut reconciler = Reconciler::new(plane, start.before, shutdown.clone());
     reconciler.apply(start.topology.clone()).await?;
     board.applied(start.commit.as_ref(), &start.topology);
     if let Some((commit, reason)) = &start.invalid {

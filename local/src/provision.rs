@@ -21,6 +21,7 @@ use tenantctl::purge::{PurgeError, purge};
 use tenantry_registry::Status;
 use tenantry_tenancy::environment::Environment;
 use tenantry_tenancy::event::{LISTED_AT, LISTED_INDEX};
+use tenantry_tenancy::generation::Generation;
 use tenantry_tenancy::parameters::{REFUSED_PATH, TENANTS_PATH};
 use tenantry_tenancy::tenant::{TenantId, Tier};
 
@@ -49,6 +50,14 @@ pub(crate) struct Registered {
     pub(crate) homes: BTreeMap<App, Environment>,
     /// The unfinished move.
     pub(crate) unfinished: Option<Journal>,
+}
+
+/// The owner of an id that is registered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct RegisteredOwner {
+    pub(crate) generation: Generation,
+    /// Whether the services serve this owner.
+    pub(crate) is_active: bool,
 }
 
 /// Name of a tenant's parameter with the [`Journal`].
@@ -129,18 +138,8 @@ impl Provisioner {
         owners: &BTreeSet<Environment>,
     ) -> Result<Registered, ProvisionError> {
         let of = |name: &str| format!("/{tenant}/{name}");
-        let names = ["consumer_sqs", payments_table::PARAMETER, JOURNAL].map(of);
-        let request = self.ssm.get_parameters().set_names(Some(names.into()));
-        let found = request
-            .send()
-            .await
-            .map_err(|error| failed(&of("*"), &error))?;
-        let values: BTreeMap<String, String> = found
-            .parameters
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|found| Some((found.name?, found.value?)))
-            .collect();
+        let names = ["consumer_sqs", payments_table::PARAMETER, JOURNAL];
+        let values = self.parameters(tenant, names).await?;
         let mut registered = Registered::default();
         for owner in owners {
             let arns = [
@@ -165,6 +164,47 @@ impl Provisioner {
             registered.unfinished = Some(journal);
         }
         Ok(registered)
+    }
+
+    /// Reads which owner of the id is registered; the first one if none is.
+    pub(crate) async fn registered_owner(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<RegisteredOwner, ProvisionError> {
+        let of = |name: &str| format!("/{tenant}/{name}");
+        let values = self.parameters(tenant, ["generation", "status"]).await?;
+        let generation = match values.get(&of("generation")) {
+            None => Generation::FIRST,
+            Some(number) => number.parse().map_err(|error| ProvisionError {
+                resource: of("generation"),
+                reason: format!("{number:?}: {error}"),
+            })?,
+        };
+        let is_active = values
+            .get(&of("status"))
+            .is_some_and(|status| status == Status::Active.as_str());
+        Ok(RegisteredOwner {
+            generation,
+            is_active,
+        })
+    }
+
+    /// Reads parameters of a tenant: their values by full name.
+    async fn parameters<const N: usize>(
+        &self,
+        tenant: &TenantId,
+        names: [&str; N],
+    ) -> Result<BTreeMap<String, String>, ProvisionError> {
+        let names = names.map(|name| format!("/{tenant}/{name}"));
+        let request = self.ssm.get_parameters().set_names(Some(names.into()));
+        let found = request
+            .send()
+            .await
+            .map_err(|error| failed(&format!("/{tenant}/*"), &error))?;
+        let found = found.parameters.unwrap_or_default().into_iter();
+        Ok(found
+            .filter_map(|found| Some((found.name?, found.value?)))
+            .collect())
     }
 
     /// Records that a move begins, before its first copy.
@@ -423,7 +463,7 @@ impl Provisioner {
     ) -> Result<(), ProvisionError> {
         let id = tenant.id.as_str();
         let generation = format!("/{id}/generation");
-        match tenant.generation.number() {
+        match tenant.generation.and_then(Generation::number) {
             Some(number) => self.put(&generation, &number).await?,
             None => self.delete_parameters(vec![generation]).await?,
         }

@@ -5,12 +5,13 @@
 //! its routes before its apps stop. A tenant whose data has to move, or that leaves, changes in a transition of its own,
 //! which the reconciler does not wait for. Every step is idempotent: after a failure, all of them are repeated.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tenantctl::apply::generation_now;
 use tenantctl::git::Oid;
 use tenantry_tenancy::environment::Environment;
 use tenantry_tenancy::generation::Generation;
@@ -37,6 +38,8 @@ pub(crate) struct Reconciler {
     transitions: Transitions,
     /// The topology applied last.
     pub(crate) applied: Topology,
+    /// The tenants of the last run, until the first apply.
+    before: BTreeMap<TenantId, TenantState>,
     /// Tenants that an apply has begun to change and not finished. A later commit may ask for their applied state again.
     unfinished: BTreeSet<TenantId>,
     /// Former owners of ids.
@@ -46,7 +49,7 @@ pub(crate) struct Reconciler {
 /// A former owner of an id. The id is free for another owner once the task has ended: until then, services may use the
 /// owner's registration, and its items may be in the pools' tables.
 struct Retired {
-    generation: Generation,
+    generation: Option<Generation>,
     until_free: AbortOnDropHandle<()>,
 }
 
@@ -62,11 +65,16 @@ struct Changed<'a> {
 }
 
 impl Reconciler {
-    pub(crate) fn new(plane: Plane, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(
+        plane: Plane,
+        before: BTreeMap<TenantId, TenantState>,
+        shutdown: CancellationToken,
+    ) -> Self {
         Self {
             plane,
             transitions: Transitions::new(shutdown),
             applied: Topology::default(),
+            before,
             unfinished: BTreeSet::new(),
             retired: HashMap::new(),
         }
@@ -76,7 +84,13 @@ impl Reconciler {
     ///
     /// # Errors
     /// [`ReconcileError`]: running apps keep running, and the next call starts over.
-    pub(crate) async fn apply(&mut self, desired: Topology) -> Result<usize, ReconcileError> {
+    pub(crate) async fn apply(&mut self, mut desired: Topology) -> Result<usize, ReconcileError> {
+        self.suspend_removed_before(&desired).await?;
+        for tenant in desired.tenants.values_mut() {
+            if tenant.generation.is_none() {
+                tenant.generation = Some(self.generation_of(tenant).await?);
+            }
+        }
         let provisioner = self.plane.provisioner();
         for (pool, apps) in &desired.pools {
             if self.applied.pools.get(pool) != Some(apps) {
@@ -191,8 +205,41 @@ impl Reconciler {
             self.transitions.begin(&self.plane, &owners, work);
         }
         self.unfinished.clear();
+        self.before.clear();
         self.applied = desired;
         Ok(count)
+    }
+
+    /// Suspends the tenants whose release was removed while this process did not run.
+    async fn suspend_removed_before(&self, desired: &Topology) -> Result<(), ProvisionError> {
+        for (id, state) in &self.before {
+            if matches!(state, TenantState::Onboarded { .. }) && !desired.tenants.contains_key(id) {
+                self.plane.provisioner().suspend(id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides which owner of its id a tenant is whose file does not say. A tenant that is there already stays the owner that
+    /// it is. A tenant that comes is a new owner, also if a removed file comes back: the id may be another customer's now.
+    async fn generation_of(&self, tenant: &TenantSpec) -> Result<Generation, ProvisionError> {
+        if let Some(applied) = self.applied.tenants.get(&tenant.id) {
+            return Ok(applied.generation.unwrap_or_default());
+        }
+        let registered = self
+            .plane
+            .provisioner()
+            .registered_owner(&tenant.id)
+            .await?;
+        // An owner that is served and not applied is one whose apply did not end.
+        let is_there = self.before.contains_key(&tenant.id) || registered.is_active;
+        if is_there || matches!(tenant.state, TenantState::Offboarded { .. }) {
+            return Ok(registered.generation);
+        }
+        let generation = generation_now();
+        tracing::info!(tenant_id = %tenant.id, %generation, before = %registered.generation,
+            "new owner of the id: its file names no generation");
+        Ok(generation)
     }
 
     /// Decides what each changed tenant needs.

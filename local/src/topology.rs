@@ -34,8 +34,8 @@ pub(crate) struct Topology {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TenantSpec {
     pub(crate) id: TenantId,
-    /// Which owner of the id.
-    pub(crate) generation: Generation,
+    /// Which owner of the id; `None` if the file does not say. The reconciler then decides.
+    pub(crate) generation: Option<Generation>,
     pub(crate) state: TenantState,
     /// Placement of each app that runs.
     pub(crate) placements: BTreeMap<App, Placement>,
@@ -116,6 +116,14 @@ impl Topology {
         Ok(topology)
     }
 
+    /// The state of each tenant.
+    pub(crate) fn states(&self) -> BTreeMap<TenantId, TenantState> {
+        let states = self.tenants.iter();
+        states
+            .map(|(id, tenant)| (id.clone(), tenant.state))
+            .collect()
+    }
+
     fn tenant(&self, release: &Release, id: TenantId) -> Result<TenantSpec, InvalidRelease> {
         let state = if release.offboarded_from.is_some() {
             TenantState::Offboarded {
@@ -134,14 +142,16 @@ impl Topology {
                 status,
             }
         };
-        let generation = match &release.generation {
-            Some(number) => number.parse().map_err(|error| {
+        let generation = match release.generation.as_deref() {
+            // As in the Terraform module.
+            Some("") => Some(Generation::FIRST),
+            Some(number) => Some(number.parse().map_err(|error| {
                 invalid(
                     release,
                     format!("infra.vars.generation {number:?}: {error}"),
                 )
-            })?,
-            None => Generation::FIRST,
+            })?),
+            None => None,
         };
         let mut placements = BTreeMap::new();
         for app in App::ALL {

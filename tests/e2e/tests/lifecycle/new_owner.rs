@@ -1,5 +1,8 @@
 //! An id that is free again: its next owner finds nothing of the last one, and the last one's data is gone.
 
+use std::fs;
+use std::path::Path;
+
 use kit::http::Request;
 use kit::wait::{PATIENCE, until};
 use serde_json::{Value, json};
@@ -70,6 +73,112 @@ async fn an_id_that_is_onboarded_anew_has_nothing_of_its_last_owner() {
         )
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_file_by_hand_without_a_generation_is_a_new_owners_each_time_it_comes() {
+    let mut installation = Installation::new().await;
+    let tenant = "by-hand";
+    installation.push(|clone| write_by_hand(clone, tenant));
+    is_served(&installation, tenant).await;
+    installation.posts_and_lists(tenant).await;
+    let charge = Request::charge(tenant, "pay-7", 100);
+    let charged = installation.local.ask(&charge).await;
+    assert_eq!(charged.status, 201, "{}", charged.text());
+    let generation = format!("/{tenant}/generation");
+    let first = installation.parameter(&generation).await;
+
+    // The owner stays the same with another commit and after a restart.
+    installation.push(|clone| {
+        let list = clone.join(crate::TENANTS).join("basic/by-hand.yaml");
+        kit::git::replace(
+            &list,
+            "    infra:\n",
+            "    commonLabels:\n      a: b\n    infra:\n",
+        );
+    });
+    installation = installation.restart().await;
+    is_served(&installation, tenant).await;
+    assert_eq!(installation.parameter(&generation).await, first);
+    assert_eq!(listed(&installation, tenant).await, 2);
+
+    // Removed and pushed anew, while `local` runs.
+    installation.push(|clone| remove_by_hand(clone, tenant));
+    installation.is_gone(tenant).await;
+    installation.push(|clone| write_by_hand(clone, tenant));
+    is_served(&installation, tenant).await;
+    let second = installation.parameter(&generation).await;
+    assert!(second.is_some() && second != first, "{second:?}");
+    assert_eq!(listed(&installation, tenant).await, 0);
+    let again = installation.local.ask(&charge).await;
+    assert_eq!(again.status, 201, "{}", again.text());
+    assert_ne!(again.field("id"), charged.field("id"));
+
+    // Removed while it does not run: the registration is suspended at the next start, and the next owner is new.
+    installation.local.process.signal("TERM");
+    installation.local.process.exit(PATIENCE).await;
+    installation.push(|clone| remove_by_hand(clone, tenant));
+    installation = installation.restart().await;
+    let status = installation.parameter(&format!("/{tenant}/status")).await;
+    assert_eq!(status.as_deref(), Some("suspended"));
+    installation.push(|clone| write_by_hand(clone, tenant));
+    is_served(&installation, tenant).await;
+    let third = installation.parameter(&generation).await;
+    assert!(third.is_some() && third != second, "{third:?}");
+    assert_eq!(listed(&installation, tenant).await, 0);
+}
+
+#[tokio::test]
+async fn an_older_tenant_without_a_generation_stays_the_first_owner() {
+    let mut installation = Installation::new().await;
+    installation.posts_and_lists("tenant-2").await;
+    installation = installation.restart().await;
+    is_served(&installation, "tenant-2").await;
+    assert_eq!(installation.parameter("/tenant-2/generation").await, None);
+    assert_eq!(listed(&installation, "tenant-2").await, 1);
+    installation.push(|clone| remove_by_hand(clone, "tenant-2"));
+    installation.is_gone("tenant-2").await;
+    // A file that names the first owner brings it back.
+    installation.push(|clone| {
+        write_by_hand(clone, "tenant-2");
+        let file = clone.join(crate::TENANTS).join("basic/tenant-2.yaml");
+        let named = "    infra:\n      vars:\n        generation: \"\"\n";
+        kit::git::replace(&file, "    infra:\n", named);
+    });
+    is_served(&installation, "tenant-2").await;
+    assert_eq!(listed(&installation, "tenant-2").await, 1);
+}
+
+/// Writes the file of a basic tenant from the template, and its entry in the list.
+fn write_by_hand(clone: &Path, tenant: &str) {
+    let template = "application-plane/production/tier-templates/basic_tenant_template.yaml";
+    let text = fs::read_to_string(clone.join(template)).expect("the template is there");
+    let folder = clone.join(crate::TENANTS).join("basic");
+    let file = folder.join(format!("{tenant}.yaml"));
+    fs::write(file, text.replace("tenant-template", tenant)).expect("written");
+    let list = folder.join("kustomization.yaml");
+    let listed = fs::read_to_string(&list).expect("the list is there");
+    let listed = listed.replace("resources: []\n", "resources:\n");
+    fs::write(list, format!("{listed}- {tenant}.yaml\n")).expect("written");
+}
+
+fn remove_by_hand(clone: &Path, tenant: &str) {
+    let folder = clone.join(crate::TENANTS).join("basic");
+    fs::remove_file(folder.join(format!("{tenant}.yaml"))).expect("it is there");
+    let list = folder.join("kustomization.yaml");
+    let listed = fs::read_to_string(&list).expect("the list is there");
+    let mut listed = listed.replace(&format!("- {tenant}.yaml\n"), "");
+    if !listed.contains("- ") {
+        listed = listed.replace("resources:\n", "resources: []\n");
+    }
+    fs::write(list, listed).expect("written");
+}
+
+/// The number of messages that a tenant lists.
+async fn listed(installation: &Installation, tenant: &str) -> usize {
+    let list = Request::get("/consumer/messages").tenant(tenant);
+    let list = installation.local.ask(&list).await.json();
+    list["messages"].as_array().expect("a list").len()
 }
 
 /// Waits until each of the services answers the tenant.
