@@ -24,7 +24,7 @@ use crate::git::{GitError, MirrorLock, Oid, Pushed, Repository, on_blocking_thre
 use crate::plan::{self, Plan};
 use crate::request::{IdentifiedRequest, RequestId};
 use crate::status::Refused;
-use crate::tree::RepoPath;
+use crate::tree::{RepoPath, Tree};
 
 /// Default limit of pushes while other writers move the branch. One of eight writers that never pause wins one push in
 /// eight, so about once in 10^11 it loses this many in a row.
@@ -114,15 +114,27 @@ pub fn take_back(
     };
     push(repository, |lock, head| {
         let commits = repository.log(head, Some(&applied), MAX_UNAPPLIED)?;
-        let changed: BTreeSet<RepoPath> =
-            commits.into_iter().flat_map(|entry| entry.paths).collect();
-        let changed: Vec<RepoPath> = changed.into_iter().collect();
+        let changed: BTreeSet<&RepoPath> = commits.iter().flat_map(|entry| &entry.paths).collect();
+        let changed: Vec<RepoPath> = changed.into_iter().cloned().collect();
         let (now, then) = (repository.snapshot(head)?, repository.snapshot(&applied)?);
-        let plan = match plan::take_back(&now, &then, &changed, refused) {
+        // The text before a commit is that of the next older one.
+        let former = |path: &RepoPath| {
+            let older = commits.iter().skip(1).map(|entry| &entry.commit);
+            let pairs = commits.iter().zip(older.chain([&applied]));
+            let texts = pairs.filter(|(entry, _)| entry.paths.contains(path));
+            let texts =
+                texts.filter_map(|(_, older)| repository.snapshot(older).ok()?.read(path).ok());
+            texts.collect()
+        };
+        let plan = match &refused.object {
+            Some(object) => plan::take_back(&now, &then, &changed, object),
+            None => plan::take_back_build(&now, &then, &changed, &former),
+        };
+        let plan = match plan {
             Ok(plan) if !plan.edits.is_empty() => plan,
             Ok(_) => return Ok(None),
             Err(error) => {
-                tracing::warn!(object = refused.name, %error, "refused object not taken back");
+                tracing::warn!(object = refused.name(), %error, "refused object not taken back");
                 return Ok(None);
             }
         };

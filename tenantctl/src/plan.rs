@@ -21,7 +21,7 @@ mod transfer;
 pub use self::effect::{Effect, Plan};
 pub use self::error::{PlanError, PlanErrorKind};
 pub use self::namespaces::check_namespace;
-pub use self::take_back::take_back;
+pub use self::take_back::{take_back, take_back_build};
 use crate::request::Request;
 pub use crate::tree::Edit;
 use crate::tree::Tree;

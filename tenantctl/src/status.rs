@@ -15,7 +15,7 @@ pub use self::model::{
     AppFigures, AppPlace, Applied, Blocked, Desired, Figures, PoolView, ProbedApp, Serving,
     TenantState, TenantView,
 };
-pub use self::refused::Refused;
+pub use self::refused::{Refused, RefusedObject};
 pub use self::time::Time;
 pub use self::view::{
     AppliedTenant, ChangeOf, Observed, ProbeResult, Probed, Rollout, pool, tenant,

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import saas
 from api import Api, condition
 from flux import KUSTOMIZATION, RELEASE, SOURCE
@@ -161,11 +163,23 @@ BAD = {
         "apiVersion: helm",
         "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: gateway\n---\napiVersion: helm",
     ),
+    "old-version": ("helm.toolkit.fluxcd.io/v2", "helm.toolkit.fluxcd.io/v2beta1"),
+    "unknown-kind": ("kind: HelmRelease", "kind: HelmChartRelease"),
+    "no-namespace": ("  namespace: flux-tenants\n", ""),
+    "missing-namespace": ("  namespace: flux-tenants\n", "  namespace: not-there\n"),
 }
-"""What each of ten files has in the place of the template's text."""
+"""What each bad file has in the place of the template's text."""
+UNBUILDABLE = {
+    "not-yaml": ("kind: HelmRelease", "kind: Helm: Release"),
+    "twice": ("  name: tenant-template\n", "  name: tenant-2\n"),
+}
+"""Likewise, of files that kustomize cannot build."""
 
 
-def test_ten_bad_files_in_one_commit_hold_up_no_other_tenant(api: Api, checkout: saas.Checkout, note: Any) -> None:
+@pytest.mark.parametrize("bad", [BAD, UNBUILDABLE], ids=["refused", "unbuildable"])
+def test_bad_files_in_one_commit_hold_up_no_other_tenant(
+    bad: dict[str, tuple[str, str]], api: Api, checkout: saas.Checkout, note: Any
+) -> None:
     good = saas.new_tenant("beside-bad")
     folder = TENANTS / "basic"
     files = {}
@@ -173,20 +187,22 @@ def test_ten_bad_files_in_one_commit_hold_up_no_other_tenant(api: Api, checkout:
     def write(root: Path) -> None:
         template = (root / TEMPLATE).read_text()
         listing = root / folder / "kustomization.yaml"
-        for kind, (old, new) in {**BAD, good: ("", "")}.items():
+        absent = "- not-there.yaml\n" if bad is UNBUILDABLE else ""
+        for kind, (old, new) in {**bad, good: ("", "")}.items():
             name = good if kind == good else saas.new_tenant("bad")
             assert old in template, kind
             text = template.replace(old, new, 1) if old else template
             files[name] = folder / f"{name}.yaml"
             (root / files[name]).write_text(text.replace("tenant-template", name))
             listing.write_text(f"{listing.read_text().rstrip()}\n- {name}.yaml\n")
+        listing.write_text(listing.read_text() + absent)
 
     begin = time.monotonic()
-    checkout.commit("ten bad tenants and a good one", write)
+    checkout.commit(f"{len(bad)} bad tenants and a good one", write)
     wait_for("the good tenant's answer", lambda: saas.environment_of(good, "producer"), 300, 0.3)
     answered = time.monotonic() - begin
     others = len(api.list(RELEASE, "flux-tenants"))
-    note(f"ten refused files beside a good one, {others} releases: it answers after {answered:.1f} s")
+    note(f"{len(bad)} refused files beside a good one, {others} releases: it answers after {answered:.1f} s")
     head = checkout.head()
     for name, path in files.items():
         there = checkout.git("ls-tree", "--name-only", head, str(path)).strip()

@@ -1,17 +1,16 @@
-//! Takes back what the cluster refuses, by a commit, so that one tenant's object does not hold up the changes of others.
+//! Takes back what the cluster refuses, by a commit, so that one tenant's file does not hold up the changes of others.
 //!
-//! Flux applies the objects of all tenants together and stops at the first that the API server refuses. The refused text stays
-//! in the history.
+//! Flux builds and applies the objects of all tenants together. It stops at a file that kustomize cannot build, and at the first
+//! object that the API server refuses. The refused text stays in the history.
 
 use tenantctl::apply::{Origin, take_back};
 use tenantctl::git::on_blocking_thread;
-use tenantctl::status::Refused;
 
 use super::ControlPlane;
 use crate::NAME;
 
 impl ControlPlane {
-    /// Takes back the object that the cluster refuses, if a changed file has it.
+    /// Takes back what the cluster refuses, if a changed file is the reason.
     pub(super) async fn take_back_refused(&self) {
         let Some(refused) = self.0.sources.lock().observed.refused.clone() else {
             return;
@@ -22,9 +21,8 @@ impl ControlPlane {
             ..Origin::default()
         };
         let done = on_blocking_thread(move || take_back(&repository, &asked, &origin)).await;
-        let Refused {
-            kind, name, reason, ..
-        } = &refused;
+        let (name, reason) = (refused.name(), &refused.reason);
+        let kind = refused.object.as_ref().map(|object| &object.kind);
         match done {
             Ok(Some(commit)) => {
                 self.0
@@ -57,6 +55,7 @@ mod tests {
 
     use futures_util::future::BoxFuture;
     use tenantctl::git::{Author, Oid, Pushed, Repository, Settings as GitSettings, seed};
+    use tenantctl::status::{Refused, RefusedObject};
     use tenantctl::tree::{Edit, FolderTree, MemoryTree, RepoPath, Tree};
     use tenantry_process::aws::AwsSettings;
     use tenantry_process::health::Readiness;
@@ -83,9 +82,11 @@ mod tests {
 
         fn observe(&self) -> BoxFuture<'_, Result<Observed, String>> {
             let refused = Refused {
-                kind: "HelmRelease".to_owned(),
-                namespace: "flux-tenants".to_owned(),
-                name: "stranger".to_owned(),
+                object: Some(RefusedObject {
+                    kind: "HelmRelease".to_owned(),
+                    namespace: "flux-tenants".to_owned(),
+                    name: "stranger".to_owned(),
+                }),
                 reason: "set spec.serviceAccountName to tenant-reconciler".to_owned(),
                 applied: self.applied.clone(),
             };

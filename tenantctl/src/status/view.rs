@@ -27,7 +27,7 @@ pub struct Observed {
     pub releases: BTreeMap<String, AppliedTenant>,
     /// What blocks every tenant: a broken commit, a source that cannot be read.
     pub blocked: Option<Blocked>,
-    /// The object of a tenant that the cluster refuses.
+    /// What the cluster refuses of the tenants.
     pub refused: Option<Refused>,
 }
 

@@ -2,9 +2,10 @@
 
 use tenantctl::apply::{Origin, take_back};
 use tenantctl::git::{Oid, Pushed, Repository};
+use tenantctl::lint::lint;
 use tenantctl::plan::plan;
 use tenantctl::request::Request;
-use tenantctl::status::Refused;
+use tenantctl::status::{Refused, RefusedObject};
 use tenantctl::tree::{Edit, RepoPath, Tree};
 
 use crate::remote::Remote;
@@ -70,10 +71,21 @@ impl Cluster {
         } else {
             "flux-tenants"
         };
-        let refused = Refused {
+        self.take_back_refused(Some(RefusedObject {
             kind: kind.to_owned(),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
+        }))
+    }
+
+    /// Kustomize cannot build what the branch has.
+    fn take_back_build(&self) -> Option<Oid> {
+        self.take_back_refused(None)
+    }
+
+    fn take_back_refused(&self, object: Option<RefusedObject>) -> Option<Oid> {
+        let refused = Refused {
+            object,
             reason: "set spec.serviceAccountName to tenant-reconciler".to_owned(),
             applied: self.applied.as_str().to_owned(),
         };
@@ -82,6 +94,14 @@ impl Cluster {
             ..Origin::default()
         };
         take_back(&self.repository, &refused, &origin).unwrap()
+    }
+}
+
+impl Cluster {
+    fn is_clean(&self) {
+        let head = self.repository.lock().unwrap().fetch().unwrap();
+        let findings = lint(&self.repository.snapshot(&head).unwrap());
+        assert!(findings.is_empty(), "{findings:#?}");
     }
 }
 
@@ -186,5 +206,113 @@ fn what_no_changed_file_has_is_left_alone() {
         "unchanged: the policies changed"
     );
     assert_eq!(cluster.take_back("HelmRelease", "absent"), None);
+    assert!(cluster.text("basic/good.yaml").is_some());
+}
+
+fn edit(path: &str, content: Option<&str>) -> Edit {
+    Edit {
+        path: format!("{TENANTS}/{path}").parse().unwrap(),
+        content: content.map(str::to_owned),
+    }
+}
+
+const LIST: &str = "basic/kustomization.yaml";
+
+#[test]
+fn files_that_kustomize_cannot_build_are_taken_back_and_others_commits_stay() {
+    let cluster = Cluster::new();
+    let seed = cluster.text(LIST).expect("the seed has a list");
+    let tenant_2 = cluster
+        .text("basic/tenant-2.yaml")
+        .expect("the seed has it");
+    cluster.push(&cluster.onboarding("before"));
+    let listed = cluster.text(LIST).expect("a list");
+    // Each of these stops the build; nobody else can write to a list that is not YAML.
+    for (name, edits) in [
+        (
+            "a file that is not YAML",
+            vec![edit("basic/tenant-2.yaml", Some("a: b: c\n"))],
+        ),
+        (
+            "a list that is not YAML",
+            vec![edit(LIST, Some("resources:\n- a: b: c\n"))],
+        ),
+        (
+            "a list without entries",
+            vec![
+                edit(LIST, Some("resources: []\n")),
+                edit("basic/x.yaml", Some("a: b: c\n")),
+            ],
+        ),
+        (
+            "a missing file",
+            vec![edit(LIST, Some(&format!("{listed}- absent.yaml\n")))],
+        ),
+        (
+            "an entry twice",
+            vec![edit(LIST, Some(&format!("{listed}- ./before.yaml\n")))],
+        ),
+        ("a removed file", vec![edit("basic/tenant-2.yaml", None)]),
+        (
+            "a tenant twice",
+            vec![
+                edit("premium/tenant-2.yaml", Some(&tenant_2)),
+                edit(
+                    "premium/kustomization.yaml",
+                    Some("resources:\n- tenant-1.yaml\n- tenant-2.yaml\n"),
+                ),
+            ],
+        ),
+    ] {
+        cluster.push(&edits);
+        assert!(cluster.take_back_build().is_some(), "{name}");
+        assert_eq!(
+            cluster.text("basic/tenant-2.yaml").as_ref(),
+            Some(&tenant_2),
+            "{name}"
+        );
+        assert_eq!(cluster.text("premium/tenant-2.yaml"), None, "{name}");
+        assert_eq!(cluster.text(LIST).as_ref(), Some(&listed), "{name}");
+        assert!(cluster.text("basic/before.yaml").is_some(), "{name}");
+        cluster.is_clean();
+        assert_eq!(
+            cluster.take_back_build(),
+            None,
+            "{name}: it is taken back already"
+        );
+    }
+    // A bad entry below which others went on.
+    cluster.push(&[edit(LIST, Some(&format!("{listed}- absent.yaml\n")))]);
+    cluster.push(&cluster.onboarding("after"));
+    let commit = cluster.take_back_build().expect("a commit");
+    let list = cluster.text(LIST).expect("a list");
+    assert!(
+        list.contains("- after.yaml") && list.contains("- before.yaml"),
+        "{list}"
+    );
+    assert!(!list.contains("absent"), "{list}");
+    assert!(seed.lines().all(|line| list.contains(line)), "{list}");
+    cluster.is_clean();
+    let entries = cluster.repository.log(&commit, None, 1).unwrap();
+    assert!(
+        entries[0]
+            .message
+            .starts_with("Take back files of tenants: kustomize cannot build them\n\n")
+    );
+}
+
+#[test]
+fn a_build_that_fails_for_another_reason_changes_nothing() {
+    let cluster = Cluster::new();
+    assert_eq!(cluster.take_back_build(), None, "nothing changed");
+    cluster.push(&cluster.onboarding("good"));
+    assert_eq!(cluster.take_back_build(), None, "lint finds nothing");
+    // Not a tenant's file: an administrator's.
+    let path: RepoPath = "application-plane/production/pooled-envs/pool-1.yaml"
+        .parse()
+        .unwrap();
+    let content = Some("a: b: c\n".to_owned());
+    cluster.push(&[Edit { path, content }]);
+    assert_eq!(cluster.take_back_build(), None, "a pool");
     assert!(cluster.text("basic/good.yaml").is_some());
 }

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{Query, State};
@@ -33,6 +33,8 @@ struct Shared {
     bare: PathBuf,
     /// Whether the tenants' services ask for tokens.
     needs_tokens: AtomicBool,
+    /// A commit that kustomize cannot build, and the one before, which stays applied.
+    unbuildable: Mutex<Option<[String; 2]>>,
 }
 
 /// A tenant as the newest commit has it.
@@ -50,6 +52,7 @@ impl Cluster {
         let shared = Arc::new(Shared {
             bare: folder.path().join("gitops.git"),
             needs_tokens: AtomicBool::new(false),
+            unbuildable: Mutex::default(),
         });
         let routes = Router::new()
             .route("/{app}", get(answer))
@@ -97,6 +100,24 @@ impl Cluster {
         git(self.bare(), &["log", "-1", "--format=%B", "main"])
     }
 
+    /// Pushes a file of a tenant that kustomize cannot build.
+    pub(crate) fn push_unbuildable(&self, file: &str, text: &str) {
+        let applied = head(self.bare());
+        let clone = tempfile::tempdir().expect("a scratch folder");
+        git(clone.path(), &["clone", "--quiet", &self.repository(), "."]);
+        std::fs::write(clone.path().join(TENANTS).join(file), text).expect("it is ours");
+        git(clone.path(), &["add", "--all"]);
+        git(clone.path(), &["commit", "--quiet", "--message", "By hand"]);
+        let commit = head(clone.path());
+        *self.shared.unbuildable.lock().expect("not poisoned") = Some([commit, applied]);
+        git(clone.path(), &["push", "--quiet", "origin", "HEAD:main"]);
+    }
+
+    /// A file of a tenant, as the newest commit has it.
+    pub(crate) fn file(&self, file: &str) -> String {
+        git(self.bare(), &["show", &format!("main:{TENANTS}/{file}")])
+    }
+
     fn bare(&self) -> &Path {
         &self.shared.bare
     }
@@ -106,6 +127,10 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+fn head(repository: &Path) -> String {
+    git(repository, &["rev-parse", "main"]).trim().to_owned()
 }
 
 fn seed(folder: &Path, more: usize) {
@@ -222,7 +247,7 @@ async fn list(
         String::new()
     };
     let page = names.iter().skip(first).take(limit);
-    let items: Vec<Value> = page.map(|name| object(kind, name, &shared.bare)).collect();
+    let items: Vec<Value> = page.map(|name| object(kind, name, &shared)).collect();
     Json(json!({ "metadata": { "continue": next }, "items": items }))
 }
 
@@ -239,13 +264,19 @@ fn names(kind: &str, bare: &Path) -> Vec<String> {
 }
 
 /// An object that is as the newest commit has it.
-fn object(kind: &str, name: &str, bare: &Path) -> Value {
+fn object(kind: &str, name: &str, shared: &Shared) -> Value {
     let ready = json!({ "type": "Ready", "status": "True", "reason": "Done", "lastTransitionTime": "2026-01-31T12:00:00Z" });
     let mut status = json!({ "observedGeneration": 1, "conditions": [ready] });
     let (namespace, name) = match kind {
         "kustomizations" => {
-            let head = git(bare, &["rev-parse", "main"]);
-            status["lastAppliedRevision"] = json!(format!("main@sha1:{}", head.trim()));
+            let mut applied = head(&shared.bare);
+            let unbuildable = shared.unbuildable.lock().expect("not poisoned").clone();
+            if let Some([_, before]) = unbuildable.filter(|[commit, _]| *commit == applied) {
+                applied = before;
+                status["conditions"] = json!([{ "type": "Ready", "status": "False", "reason": "BuildFailed",
+                    "message": "kustomize build failed: yaml: line 1: mapping values are not allowed in this context" }]);
+            }
+            status["lastAppliedRevision"] = json!(format!("main@sha1:{applied}"));
             ("flux-system", name.to_owned())
         }
         "helmreleases" => {

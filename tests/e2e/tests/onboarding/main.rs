@@ -9,6 +9,7 @@ mod issuer;
 mod memory;
 mod pages;
 mod roles;
+mod take_back;
 
 use std::time::Duration;
 
