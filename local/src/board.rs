@@ -185,8 +185,8 @@ impl Board {
         Observed {
             releases,
             blocked: state.blocked.clone(),
-            // `local` builds each commit as a whole: it refuses no single object.
-            refused: None,
+            // `local` builds each commit as a whole: it refuses no single object. It has no namespaces.
+            ..Observed::default()
         }
     }
 

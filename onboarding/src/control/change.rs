@@ -259,6 +259,9 @@ impl ControlPlane {
                 release,
                 labels,
             } => {
+                if !self.read(|state| state.releases.contains_key(tenant.as_str())) {
+                    self.check_cluster_namespace(&tenant)?;
+                }
                 let labels = Labels::try_from(labels).map_err(|error| {
                     ApiError::bad_request("invalid_label", format!("BadRequest: labels: {error}"))
                 })?;
@@ -269,11 +272,17 @@ impl ControlPlane {
                     labels,
                 }
             }
-            Change::Move { tenant, to } => Request::Move {
-                tenant,
-                to,
-                leave_data: false,
-            },
+            Change::Move { tenant, to } => {
+                // A basic tenant has no namespace of its own.
+                if to != Tier::Basic {
+                    self.check_cluster_namespace(&tenant)?;
+                }
+                Request::Move {
+                    tenant,
+                    to,
+                    leave_data: false,
+                }
+            }
             Change::Release { tenant, release } => {
                 let tier = self.tier_of(&tenant)?;
                 Request::Deploy {
@@ -298,6 +307,24 @@ impl ControlPlane {
             },
             Change::Forget { tenant } => Request::Forget { tenant },
         })
+    }
+
+    /// Refuses an id that is a namespace of the cluster and no tenant's: the cluster would refuse the tenant's Namespace.
+    fn check_cluster_namespace(&self, tenant: &TenantId) -> Result<(), ApiError> {
+        let sources = self.0.sources.lock();
+        let is_foreign = sources
+            .observed
+            .foreign_namespaces
+            .contains(tenant.as_str());
+        drop(sources);
+        if is_foreign {
+            let msg = format!(
+                "UnprocessableContent: {tenant} is a namespace of the cluster that is no tenant's; choose another id"
+            );
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            return Err(ApiError::new(status, "namespace_taken", msg));
+        }
+        Ok(())
     }
 
     fn tier_of(&self, tenant: &TenantId) -> Result<Tier, ApiError> {

@@ -1,6 +1,6 @@
 //! The applied state of a cluster, read from the Kubernetes API, and figures, read from Prometheus. It lists and never writes.
 //!
-//! The HTTP client that is linked anyway reads the seven lists. A client library of Kubernetes would add 36 crates.
+//! The HTTP client that is linked anyway reads the eight lists. A client library of Kubernetes would add 36 crates.
 //!
 //! Objects are read page by page and reduced to what [`Gather`] keeps, so that memory does not grow with the size of objects.
 
@@ -44,7 +44,7 @@ struct ListMetadata {
 }
 
 /// Kind, path of the list, and whether only objects of the tenant chart are read.
-const LISTS: [(&str, &str, bool); 7] = [
+const LISTS: [(&str, &str, bool); 8] = [
     (
         "GitRepository",
         "/apis/source.toolkit.fluxcd.io/v1/namespaces/flux-system/gitrepositories",
@@ -72,6 +72,7 @@ const LISTS: [(&str, &str, bool); 7] = [
     ),
     ("Deployment", "/apis/apps/v1/deployments", true),
     ("Pod", "/api/v1/pods", true),
+    ("Namespace", "/api/v1/namespaces", false),
 ];
 
 /// Figures of each environment, and the queries that give them.

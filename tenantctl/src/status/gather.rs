@@ -1,6 +1,6 @@
 //! Gathers the state of a cluster's objects into one [`Observed`]. Pure; an object is read and dropped, so memory stays small.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tenantry_tenancy::environment::Environment;
@@ -10,7 +10,7 @@ use super::model::{Blocked, Figures};
 use super::refused::Refused;
 use super::time::Time;
 use super::view::{AppliedTenant, Observed, Rollout};
-use crate::layout::NAMESPACE;
+use crate::layout::{NAMESPACE, TENANT_LABEL};
 
 /// Kustomization of the tenants, and of the pools.
 const TENANTS: &str = "tenants";
@@ -28,6 +28,7 @@ pub struct Gather {
     commits: BTreeMap<&'static str, String>,
     blocked: Option<Blocked>,
     refused: Option<Refused>,
+    foreign_namespaces: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +88,11 @@ impl Gather {
                 }
                 self.blocked = self.blocked.take().or_else(|| blocked(object));
             }
+            ("Namespace", "") => {
+                if label(object, TENANT_LABEL).is_none() {
+                    self.foreign_namespaces.insert(name.to_owned());
+                }
+            }
             ("GitRepository", FLUX) if name == FLUX => {
                 self.blocked = blocked(object).or(self.blocked.take());
             }
@@ -137,6 +143,7 @@ impl Gather {
             commits,
             blocked,
             refused,
+            foreign_namespaces,
         } = self;
         let of = |(name, seen): (String, Seen)| {
             let is_pool = matches!(name.parse(), Ok(Environment::Pool(_)));
@@ -165,6 +172,7 @@ impl Gather {
             releases: releases.into_iter().map(of).collect(),
             blocked,
             refused,
+            foreign_namespaces,
         }
     }
 }
@@ -235,6 +243,25 @@ mod tests {
         let mut gather = Gather::default();
         objects.iter().for_each(|object| gather.add(object));
         gather.finish()
+    }
+
+    #[test]
+    fn a_namespace_without_a_tenants_label_is_foreign() {
+        let mut gather = Gather::default();
+        for (name, labels) in [
+            ("tenant-1", json!({ "tenantry.dev/tenant": "tenant-1" })),
+            (
+                "rook-ceph",
+                json!({ "kubernetes.io/metadata.name": "rook-ceph" }),
+            ),
+            ("default", Value::Null),
+        ] {
+            gather.add(
+                &json!({ "kind": "Namespace", "metadata": { "name": name, "labels": labels } }),
+            );
+        }
+        let found = gather.finish().foreign_namespaces;
+        assert_eq!(found, ["default", "rook-ceph"].map(str::to_owned).into());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Combines Git's releases, what the platform observed and what the probe found into views. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::model::{
@@ -29,6 +29,8 @@ pub struct Observed {
     pub blocked: Option<Blocked>,
     /// What the cluster refuses of the tenants.
     pub refused: Option<Refused>,
+    /// Namespaces of the cluster that are no tenant's and no pool's.
+    pub foreign_namespaces: BTreeSet<String>,
 }
 
 impl Observed {
@@ -48,6 +50,7 @@ impl Observed {
             releases: [(name.to_owned(), applied)].into(),
             blocked: self.blocked.clone(),
             refused: None,
+            foreign_namespaces: BTreeSet::new(),
         }
     }
 }

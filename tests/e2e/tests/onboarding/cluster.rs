@@ -21,6 +21,8 @@ use tokio::task::JoinHandle;
 /// The tenants' folder in the repository.
 const TENANTS: &str = "application-plane/production/tenants";
 const POOL: &str = "pool-1";
+/// A namespace that another team has made.
+pub(crate) const FOREIGN: &str = "rook-ceph";
 
 pub(crate) struct Cluster {
     _folder: TempDir,
@@ -255,6 +257,7 @@ async fn list(
 fn names(kind: &str, bare: &Path) -> Vec<String> {
     match kind {
         "kustomizations" => ["tenants", "pooled-envs"].map(str::to_owned).into(),
+        "namespaces" => ["tenant-1", FOREIGN].map(str::to_owned).into(),
         "helmreleases" | "helmcharts" | "terraforms" => {
             let ids = tenants(bare).into_iter().map(|tenant| tenant.id);
             ids.chain([POOL.to_owned()]).collect()
@@ -284,14 +287,19 @@ fn object(kind: &str, name: &str, shared: &Shared) -> Value {
             ("flux-tenants", name.to_owned())
         }
         "helmcharts" => ("flux-system", format!("flux-tenants-{name}")),
+        "namespaces" => ("", name.to_owned()),
         _ => ("flux-tenants", name.to_owned()),
     };
+    let mut labels = json!({ "kubernetes.io/metadata.name": name });
+    if kind == "namespaces" && name != FOREIGN {
+        labels["tenantry.dev/tenant"] = json!(name);
+    }
     // What the API server adds to every object, about as much as of a real one.
     let managed: Value = (0..30)
         .map(|field| (format!("f:field-{field}"), json!({ "f:x": {} })))
         .collect();
     json!({
-        "metadata": { "name": name, "namespace": namespace, "generation": 1,
+        "metadata": { "name": name, "namespace": namespace, "generation": 1, "labels": labels,
             "managedFields": [{ "manager": "helm-controller", "fieldsV1": managed }] },
         "status": status,
     })

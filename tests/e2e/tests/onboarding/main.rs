@@ -7,6 +7,7 @@ mod cluster;
 #[expect(dead_code, reason = "the isolation tests use the rest")]
 mod issuer;
 mod memory;
+mod namespaces;
 mod pages;
 mod roles;
 mod take_back;
