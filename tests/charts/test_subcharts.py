@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -109,16 +111,21 @@ def test_two_tenants_under_two_aliases_are_two_tenants(tmp_path: Path) -> None:
     assert len({tuple(sorted(s.items())) for s in selectors}) == len(selectors) == 4
 
 
+ALIASES = (
+    *("api", "API", "api-", "-api", "workerPool", "workerpool", "worker_pool", "worker-pool", "_", "__", "---"),
+    *("worker_pool_2", "w" * 70, "W" * 70, "w" * 71),
+)
+"""Aliases that Helm accepts. Many differ only in case, in `_` and `-`, or beyond the length of a label."""
+
+
 @pytest.mark.parametrize("release", ["release", "api", "shop-api-workerpool", "api-worker-pool"])
 def test_two_apps_under_two_aliases_never_share_a_name(release: str, tmp_path: Path) -> None:
     """Helm's usual name leaves the chart's name out if the release contains it, and a release may contain both."""
-    both = [{"name": APPLICATION_CHART.name, "alias": alias} for alias in ("api", "workerPool", "worker_pool_2")]
-    parent = parent_of(tmp_path, *both)
-    found = objects(parent, {d["alias"]: APPLICATION for d in both}, release)
+    parent = parent_of(tmp_path, *({"name": APPLICATION_CHART.name, "alias": alias} for alias in ALIASES))
+    found = objects(parent, dict.fromkeys(ALIASES, APPLICATION), release)
     names(found)
-    for o in found:
-        assert o["metadata"]["name"] == o["metadata"]["name"].lower().replace("_", "-")
     deployments = [o for o in found if o["kind"] == "Deployment"]
+    assert len(deployments) == len(ALIASES)
     for service in (o for o in found if o["kind"] == "Service"):
         selected = [
             d["metadata"]["name"]
@@ -126,6 +133,29 @@ def test_two_apps_under_two_aliases_never_share_a_name(release: str, tmp_path: P
             if service["spec"]["selector"].items() <= d["spec"]["template"]["metadata"]["labels"].items()
         ]
         assert selected == [service["metadata"]["name"]]
+
+
+def test_a_plain_alias_keeps_its_name(tmp_path: Path) -> None:
+    aliases = ("api", "worker-pool", "workerPool")
+    parent = parent_of(tmp_path, *({"name": APPLICATION_CHART.name, "alias": alias} for alias in aliases))
+    found = {
+        o["metadata"]["name"] for o in objects(parent, dict.fromkeys(aliases, APPLICATION)) if o["kind"] == "Service"
+    }
+    hashed = sha256(b"workerPool").hexdigest()[:8]
+    assert found == {"release-api", "release-worker-pool", f"release-workerpool-{hashed}"}
+    readme = (APPLICATION_CHART / "README.md").read_text()
+    assert f"`workerPool` becomes\n`workerpool-{hashed}`" in readme
+
+
+@both_charts
+@pytest.mark.parametrize("alias", ["a-", "-a", "_a", "A_", "_", "w" * 70])
+def test_any_alias_makes_valid_names_and_labels(chart: Path, alias: str, tmp_path: Path) -> None:
+    parent = parent_of(tmp_path, {"name": chart.name, "alias": alias})
+    for o in objects(parent, {alias: PLAIN[chart]}):
+        label = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
+        assert re.fullmatch(label, o["metadata"]["name"]), o["metadata"]["name"]
+        for key, value in o["metadata"]["labels"].items():
+            assert re.fullmatch(r"[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?", value, re.ASCII), (key, value)
 
 
 def test_both_charts_stand_beside_each_other(tmp_path: Path) -> None:

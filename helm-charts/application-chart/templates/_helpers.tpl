@@ -12,11 +12,17 @@ ends in a hash of the whole name, so that two long names never collide.
 {{- end -}}
 
 {{/*
-The chart's name in names and labels. In a parent chart it is the dependency's alias, which may have capitals; two of them may be
-parts of one release's name, so there only an equal name is left out.
+The chart's name in names and labels. In a parent chart it is the dependency's alias, which may have capitals, underscores and
+dashes at its ends. Such an alias is mapped to a DNS label and gets a hash of the alias, so that two aliases never collide. Two
+aliases may be parts of one release's name, so there only an equal name is left out.
 */}}
 {{- define "application-chart.chart" -}}
-{{- .Values.nameOverride | default .Chart.Name | lower | replace "_" "-" -}}
+{{- $alias := .Values.nameOverride | default .Chart.Name -}}
+{{- $name := $alias | lower | replace "_" "-" | trimAll "-" -}}
+{{- if ne $name $alias -}}
+  {{- $name = printf "%s-%s" ($name | trunc 54 | trimSuffix "-" | default "app") ($alias | sha256sum | trunc 8) -}}
+{{- end -}}
+{{- include "application-chart.name" $name -}}
 {{- end -}}
 
 {{- define "application-chart.name" -}}
@@ -55,7 +61,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- include "application-chart.merge" (list $labels (dict
   "app.kubernetes.io/managed-by" .Release.Service
   "app.kubernetes.io/version" (regexReplaceAll "[^A-Za-z0-9_.-]" (.Values.image.tag | default .Chart.AppVersion) "_" | trunc 63 | trimAll "-_.")
-  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-"))) -}}
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimAll "-_."))) -}}
 {{- toYaml $labels -}}
 {{- end -}}
 

@@ -115,7 +115,7 @@ app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
   "app.kubernetes.io/managed-by" .Release.Service
   "app.kubernetes.io/name" "helm-tenant-chart"
   "app.kubernetes.io/part-of" "tenantry"
-  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimAll "-_.")
   "tenantry/tenant" .Values.tenantId
   "tenantry/tier" (include "helm-tenant-chart.tier" .) -}}
 {{- toYaml (merge $own $labels) -}}
