@@ -203,12 +203,28 @@ def texts_of(manifest: Manifest) -> list[str]:
     return [value for _, value in walk(manifest) if isinstance(value, str)]
 
 
-@both_charts
+def affinity(key: str) -> Any:
+    terms = [{"labelSelector": {"matchLabels": {key: "a"}}, "topologyKey": "kubernetes.io/hostname"}]
+    return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+
+
+KEYS: list[tuple[Path, Any]] = [
+    *((chart, lambda key: {"commonLabels": {key: "a"}}) for chart in (TENANT_CHART, APPLICATION_CHART)),
+    (APPLICATION_CHART, lambda key: {"affinity": affinity(key)}),
+    (TENANT_CHART, lambda key: {"appDefaults": {"affinity": affinity(key)}}),
+    (TENANT_CHART, lambda key: {"apps": {key: {"image": {"repository": "a"}}}}),
+    (TENANT_CHART, lambda key: {"infra": {"enabled": True, "vars": {key: "a"}}}),
+]
+"""Maps of free keys."""
+
+
+@pytest.mark.parametrize(("chart", "values"), KEYS)
 @pytest.mark.parametrize("key", ["8", "0123", "1e3", "true", "false", "null"])
-def test_a_key_that_yaml_changed_is_refused(chart: Path, key: str) -> None:
+def test_a_key_that_yaml_changed_is_refused(chart: Path, values: Any, key: str) -> None:
     """`on: x` reaches Helm as the key true, and 010 as the key 8."""
-    values = {**(TENANT_BASES if chart == TENANT_CHART else APPLICATION_BASES)["gateway"], "commonLabels": {key: "a"}}
-    assert "a name other than a number, true, false and null" in outcome(chart, values)
+    base = (TENANT_BASES if chart == TENANT_CHART else APPLICATION_BASES)["gateway"]
+    assert "a name other than a number, true, false and null" in outcome(chart, {**base, **values(key)})
+    assert not isinstance(outcome(chart, {**base, **values("name")}), str)
 
 
 def test_every_text_of_the_module_is_a_text_in_infra_vars() -> None:
@@ -229,3 +245,23 @@ def test_every_text_of_the_module_is_a_text_in_infra_vars() -> None:
 def test_an_account_without_quotes_is_refused_in_a_variable_of_another_module(value: Any) -> None:
     values = {"tenantId": "tenant-1", "infra": {"enabled": True, "vars": {"mine": value}}}
     assert "put longer ones, such as an account, in quotes" in outcome(TENANT_CHART, values)
+
+
+@pytest.mark.parametrize("value", [1.3, 0.5, -1.5, 1e-3, {"a": 1.3}, [{"a": [1.3]}]])
+def test_a_number_with_a_point_is_refused_in_a_variable_of_another_module(value: Any) -> None:
+    """`1.30` reaches Helm as 1.3."""
+    values = {"tenantId": "tenant-1", "infra": {"enabled": True, "vars": {"mine": value}}}
+    assert "put any other number, such as the version 1.30, in quotes" in outcome(TENANT_CHART, values)
+
+
+@pytest.mark.parametrize("value", [0, -7, 999999999, "1.30", "0123", True, {"123456789012": 5}, [1, "1.30"]])
+def test_a_variable_of_another_module_is_rendered_as_written(value: Any) -> None:
+    found = outcome(TENANT_CHART, {"tenantId": "tenant-1", "infra": {"enabled": True, "vars": {"mine": value}}})
+    (terraform,) = (o for o in found if o["kind"] == "Terraform")
+    assert {v["name"]: v["value"] for v in terraform["spec"]["vars"]}["mine"] == value
+
+
+@pytest.mark.parametrize("key", ["true", "false", "null"])
+def test_a_key_that_yaml_changed_is_refused_inside_a_variable(key: str) -> None:
+    values = {"tenantId": "tenant-1", "infra": {"enabled": True, "vars": {"mine": [{"a": {key: 1}}]}}}
+    assert "a name other than true, false and null" in outcome(TENANT_CHART, values)

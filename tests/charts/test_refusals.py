@@ -197,6 +197,10 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"infra": {"enabled": True, "vars": {"delete_data": True}}},
         "infra.vars.delete_data is a variable that the chart sets",
     ),
+    "a Terraform variable with a dot": (
+        {"infra": {"enabled": True, "vars": {"a.b": "c"}}},
+        "letters, digits, _ and -, beginning with a letter or _",
+    ),
     "data of an unknown app": (
         {"infra": {"enabled": True, "retain": ["consumer", "invoices"]}},
         'infra.retain names "invoices", which is not an app of this release: choose from consumer, payments, producer',

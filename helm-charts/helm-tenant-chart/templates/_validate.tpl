@@ -97,7 +97,7 @@ Rules that the schema cannot express: across keys, on merged values. Each `fail`
 {{- if not $v.apps -}}
   {{- fail "apps is empty, so the release would be, too: to turn an app off, set apps.<app>.enabled to false instead" -}}
 {{- end -}}
-{{- if and (hasKey $v "enabled") (not $v.enabled) (not (contains "/charts/" .Template.BasePath)) -}}
+{{- if and (eq (toString $v.enabled) "false") (not (contains "/charts/" .Template.BasePath)) -}}
   {{- fail "enabled is false, and only a parent chart with this condition can leave this chart out: remove it here" -}}
 {{- end -}}
 {{- include "helm-tenant-chart.unique" (list "routing.hostnames" "" $v.routing.hostnames) -}}
