@@ -90,7 +90,8 @@ def test_a_condition_in_quotes_is_refused_because_helm_would_ignore_it(chart: Pa
 
 @both_charts
 def test_enabled_is_refused_where_nothing_reads_it(chart: Path) -> None:
-    assert objects(chart, {**PLAIN[chart], "enabled": True}) == objects(chart, PLAIN[chart])
+    for on in (True, None):
+        assert objects(chart, {**PLAIN[chart], "enabled": on}) == objects(chart, PLAIN[chart])
     with pytest.raises(RenderError, match="enabled is false, and only a parent chart"):
         objects(chart, {**PLAIN[chart], "enabled": False})
 
