@@ -35,17 +35,28 @@ def repeated(objects: list[Manifest] | tuple[Manifest, ...]) -> list[str]:
     for o in objects:
         for path, value in walk(o):
             name = path.rsplit(".", 1)[-1]
-            if not isinstance(value, list) or not value or not all(isinstance(entry, dict) for entry in value):
+            if not isinstance(value, list) or not value:
+                continue
+            if name == "hostnames":
+                found += [f"{o['kind']}: {path}: {host}" for host in set(value) if value.count(host) > 1]
+            if not all(isinstance(entry, dict) for entry in value):
                 continue
             keys = KEYS.get(name)
             if name == "ports" and "containerPort" not in value[0]:
                 keys = ("port", "protocol") if o["kind"] == "Service" else None
             if name == "parentRefs":
-                keys = ("namespace", "name", "sectionName", "port")
+                keys = ("group", "kind", "namespace", "name", "sectionName", "port")
             if name == "limits" and o["kind"] == "LimitRange":
                 keys = ("type",)
             if name == "sysctls":
                 keys = ("name",)
+            if name == "rules" and o["kind"] == "Ingress":
+                value = [
+                    {"host": rule.get("host"), "path": p["path"], "pathType": p["pathType"]}
+                    for rule in value
+                    for p in rule["http"]["paths"]
+                ]
+                keys = ("host", "path", "pathType")
             if keys:
                 entries = [tuple(entry.get(key) for key in keys) for entry in value]
                 found += [f"{o['kind']}: {path}: {entry}" for entry in set(entries) if entries.count(entry) > 1]
@@ -143,6 +154,10 @@ def test_an_entry_twice_is_refused_or_makes_no_name_twice(chart: Path, values: V
         assert repeated(found) == []
 
 
+def gateways(*parents: Values) -> Values:
+    return {"routing": {"type": "gateway", "gateway": {"parentRefs": list(parents)}}}
+
+
 REPEATED: dict[str, tuple[Path, Values, str]] = {
     "a variable of an app": (
         TENANT_CHART,
@@ -174,6 +189,47 @@ REPEATED: dict[str, tuple[Path, Values, str]] = {
         {"env": [{"name": "A", "value": "1"}, {"name": "B"}, {"name": "A", "value": "2"}]},
         'env names "A" twice',
     ),
+    "a host of the application's route": (
+        APPLICATION_CHART,
+        {"httpRoute": {"hostnames": ["a.example.com", "b.example.com", "a.example.com"]}},
+        'httpRoute.hostnames names "a.example.com" twice',
+    ),
+    "a path of one host": (
+        APPLICATION_CHART,
+        {"ingress": {"hosts": [{"host": "a.example.com", "paths": [{"path": "/"}, {"path": "/"}]}]}},
+        'ingress.hosts names "a.example.com/ (ImplementationSpecific)" twice',
+    ),
+    "a path of a host in two entries": (
+        APPLICATION_CHART,
+        {"ingress": {"hosts": [{"paths": [{"path": "/a", "pathType": "Exact"}]}] * 2}},
+        'ingress.hosts names "*/a (Exact)" twice',
+    ),
+    "a Gateway of the application's route": (
+        APPLICATION_CHART,
+        {"httpRoute": {"parentRefs": [{"name": "a", "namespace": "b"}, {"name": "a", "namespace": "b"}]}},
+        'httpRoute.parentRefs names "Gateway a in b" twice',
+    ),
+    "a Gateway": (
+        TENANT_CHART,
+        gateways(
+            {"name": "a", "sectionName": "https", "port": 443}, {"name": "a", "sectionName": "https", "port": 443}
+        ),
+        'routing.gateway.parentRefs names "Gateway a, section https, port 443" twice',
+    ),
+    "a Gateway, once with its defaults": (
+        TENANT_CHART,
+        gateways(
+            {"name": "a"}, {"name": "a", "kind": "Gateway", "group": "gateway.networking.k8s.io", "namespace": ""}
+        ),
+        'routing.gateway.parentRefs names "Gateway a" twice',
+    ),
+    "a Gateway as a whole and a section of it": (
+        TENANT_CHART,
+        gateways({"name": "a", "sectionName": "https"}, {"name": "b"}, {"name": "a"}),
+        'routing.gateway.parentRefs names "Gateway a" with and without sectionName',
+    ),
+    "the root": (APPLICATION_CHART, {"writablePaths": ["/tmp/.."]}, 'writablePaths names "/tmp/..", which is the root'),
+    "a folder with a colon": (APPLICATION_CHART, {"writablePaths": ["/a:b"]}, "other than /, without a colon"),
     "a folder": (APPLICATION_CHART, {"writablePaths": ["/tmp", "/tmp/"]}, 'writablePaths names "/tmp" twice'),
     "a port": (
         APPLICATION_CHART,
@@ -192,6 +248,35 @@ PLAIN: dict[Path, Values] = {
 def test_a_name_twice_is_refused_with_its_path(what: str) -> None:
     chart, values, words = REPEATED[what]
     assert words in outcome(chart, merge(PLAIN[chart], values))
+
+
+PARENTS: dict[str, list[Values]] = {
+    "two kinds": [{"name": "a", "kind": "Gateway"}, {"name": "a", "kind": "ListenerSet"}],
+    "two kinds, one by default": [{"name": "a"}, {"name": "a", "kind": "ListenerSet", "sectionName": "https"}],
+    "two groups": [{"name": "a", "kind": "Service"}, {"name": "a", "kind": "Service", "group": ""}],
+    "two namespaces": [{"name": "a"}, {"name": "a", "namespace": "b"}],
+    "two sections": [{"name": "a", "sectionName": "b"}, {"name": "a", "sectionName": "c"}],
+    "two ports": [{"name": "a", "port": 80}, {"name": "a", "port": 443}],
+}
+
+
+@pytest.mark.parametrize("parents", PARENTS.values(), ids=PARENTS)
+def test_parents_that_differ_are_rendered(parents: list[Values]) -> None:
+    on_application = {"httpRoute": {"enabled": True, "parentRefs": parents}}
+    for chart, values in ((TENANT_CHART, gateways(*parents)), (APPLICATION_CHART, on_application)):
+        found = outcome(chart, merge(PLAIN[chart], values))
+        assert not isinstance(found, str), found
+        routes = [o["spec"]["parentRefs"] for o in found if o["kind"] == "HTTPRoute"]
+        assert routes
+        assert all(route == parents for route in routes)
+
+
+def test_one_path_may_match_exactly_and_as_a_prefix() -> None:
+    paths = [{"path": "/", "pathType": kind} for kind in ("Exact", "Prefix")]
+    hosts = [{"host": host, "paths": paths} for host in ("a.example.com", "b.example.com")]
+    values = merge(PLAIN[APPLICATION_CHART], {"ingress": {"enabled": True, "hosts": hosts}})
+    (ingress,) = (o for o in outcome(APPLICATION_CHART, values) if o["kind"] == "Ingress")
+    assert [len(rule["http"]["paths"]) for rule in ingress["spec"]["rules"]] == [2, 2]
 
 
 # Images

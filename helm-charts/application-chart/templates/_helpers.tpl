@@ -230,3 +230,28 @@ maps that must differ in the key, or texts if the key is empty.
   {{- $seen = append $seen $name -}}
 {{- end -}}
 {{- end -}}
+
+{{/*
+Refuses a route's parents that Gateway API refuses: (list path parentRefs). A parent is a group, kind, namespace, name, section and
+port. Of two references to one object, both or neither must name a section.
+*/}}
+{{- define "application-chart.validateParents" -}}
+{{- $path := index . 0 -}}
+{{- $parents := list -}}
+{{- $hasSection := dict -}}
+{{- range index . 1 -}}
+  {{- $group := ternary .group "gateway.networking.k8s.io" (hasKey . "group") -}}
+  {{- $parent := printf "%s %s" (.kind | default "Gateway") .name -}}
+  {{- with .namespace -}}{{- $parent = printf "%s in %s" $parent . -}}{{- end -}}
+  {{- if ne $group "gateway.networking.k8s.io" -}}{{- $parent = printf "%s of group '%s'" $parent $group -}}{{- end -}}
+  {{- $isSection := not (empty .sectionName) -}}
+  {{- if ne (get $hasSection $parent | default $isSection | toString) (toString $isSection) -}}
+    {{- fail (printf "%s names %q with and without sectionName, and Gateway API refuses that: set sectionName in both entries, or remove one" $path $parent) -}}
+  {{- end -}}
+  {{- $_ := set $hasSection $parent (toString $isSection) -}}
+  {{- with .sectionName -}}{{- $parent = printf "%s, section %s" $parent . -}}{{- end -}}
+  {{- with .port -}}{{- $parent = printf "%s, port %d" $parent (int .) -}}{{- end -}}
+  {{- $parents = append $parents $parent -}}
+{{- end -}}
+{{- include "application-chart.unique" (list $path "" $parents) -}}
+{{- end -}}

@@ -118,11 +118,7 @@ Rules that the schema cannot express: across keys, on merged values. Each `fail`
   {{- if not $v.routing.gateway.parentRefs -}}
     {{- fail "routing.type is gateway: set routing.gateway.parentRefs to the Gateway of the routes, for example [{name: tenants, namespace: gateway}]" -}}
   {{- end -}}
-  {{- $parents := list -}}
-  {{- range $v.routing.gateway.parentRefs -}}
-    {{- $parents = append $parents (printf "%s/%s/%s/%v" (.namespace | default "") .name (.sectionName | default "") (.port | default "")) -}}
-  {{- end -}}
-  {{- include "helm-tenant-chart.unique" (list "routing.gateway.parentRefs" "" $parents) -}}
+  {{- include "helm-tenant-chart.validateParents" (list "routing.gateway.parentRefs" $v.routing.gateway.parentRefs) -}}
   {{- $timeouts := $v.routing.gateway.timeouts -}}
   {{- if and $timeouts.request $timeouts.backendRequest -}}
     {{- $request := include "helm-tenant-chart.milliseconds" $timeouts.request | int64 -}}
@@ -241,4 +237,29 @@ maps that must differ in the key, or texts if the key is empty.
   {{- end -}}
   {{- $seen = append $seen $name -}}
 {{- end -}}
+{{- end -}}
+
+{{/*
+Refuses a route's parents that Gateway API refuses: (list path parentRefs). A parent is a group, kind, namespace, name, section and
+port. Of two references to one object, both or neither must name a section.
+*/}}
+{{- define "helm-tenant-chart.validateParents" -}}
+{{- $path := index . 0 -}}
+{{- $parents := list -}}
+{{- $hasSection := dict -}}
+{{- range index . 1 -}}
+  {{- $group := ternary .group "gateway.networking.k8s.io" (hasKey . "group") -}}
+  {{- $parent := printf "%s %s" (.kind | default "Gateway") .name -}}
+  {{- with .namespace -}}{{- $parent = printf "%s in %s" $parent . -}}{{- end -}}
+  {{- if ne $group "gateway.networking.k8s.io" -}}{{- $parent = printf "%s of group '%s'" $parent $group -}}{{- end -}}
+  {{- $isSection := not (empty .sectionName) -}}
+  {{- if ne (get $hasSection $parent | default $isSection | toString) (toString $isSection) -}}
+    {{- fail (printf "%s names %q with and without sectionName, and Gateway API refuses that: set sectionName in both entries, or remove one" $path $parent) -}}
+  {{- end -}}
+  {{- $_ := set $hasSection $parent (toString $isSection) -}}
+  {{- with .sectionName -}}{{- $parent = printf "%s, section %s" $parent . -}}{{- end -}}
+  {{- with .port -}}{{- $parent = printf "%s, port %d" $parent (int .) -}}{{- end -}}
+  {{- $parents = append $parents $parent -}}
+{{- end -}}
+{{- include "helm-tenant-chart.unique" (list $path "" $parents) -}}
 {{- end -}}
