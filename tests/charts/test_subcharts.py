@@ -74,6 +74,21 @@ def test_a_condition_turns_the_chart_on_and_off(chart: Path, tmp_path: Path) -> 
 
 
 @both_charts
+def test_a_condition_uses_enabled_or_a_key_of_the_parents_own(chart: Path, tmp_path: Path) -> None:
+    """The schema cannot tell any other key from a misspelled one, and README.md says so."""
+    assert "A condition must use the key `enabled`" in (chart / "README.md").read_text()
+    outside, inside = (tmp_path / folder for folder in ("outside", "inside"))
+    outside.mkdir()
+    inside.mkdir()
+    parent = parent_of(outside, {"name": chart.name, "alias": "tenant", "condition": "install.tenant"})
+    assert objects(parent, {"tenant": PLAIN[chart], "install": {"tenant": True}})
+    assert objects(parent, {"tenant": PLAIN[chart], "install": {"tenant": False}}) == []
+    parent = parent_of(inside, {"name": chart.name, "alias": "tenant", "condition": "tenant.install"})
+    with pytest.raises(RenderError, match="additional properties 'install' not allowed"):
+        objects(parent, {"tenant": {**PLAIN[chart], "install": True}})
+
+
+@both_charts
 def test_tags_turn_the_chart_on_and_off(chart: Path, tmp_path: Path) -> None:
     parent = parent_of(tmp_path, {"name": chart.name, "tags": ["tenants"]})
     values = {chart.name: {**PLAIN[chart], "tags": {"tenants": True}}}
@@ -144,8 +159,8 @@ def test_a_plain_alias_keeps_its_name(tmp_path: Path) -> None:
     }
     hashed = sha256(b"workerPool").hexdigest()[:8]
     assert found == {"release-api", "release-worker-pool", f"release-workerpool-{hashed}"}
-    readme = (APPLICATION_CHART / "README.md").read_text()
-    assert f"`workerPool` becomes\n`workerpool-{hashed}`" in readme
+    readme = " ".join((APPLICATION_CHART / "README.md").read_text().split())
+    assert f"`workerPool` becomes `workerpool-{hashed}`" in readme
 
 
 @both_charts
