@@ -210,6 +210,10 @@ PATTERNS = [
     (r"\d{1,4}", "1000", "10,000"),
     (r"(?=.*[A-Z])(?=.*\d).{8,20}", "Passw0rd", "password"),
     ("a|b", "b", "ab"),
+    (r"\d+", "12", "\u0663"),
+    (r"\w+", "ab", "\u00e4"),
+    (r"\Qa.b\E", "a.b", "axb"),
+    (r"\p{XDigit}+", "0aF", "g"),
 ]
 
 
@@ -227,7 +231,7 @@ def test_a_value_matches_the_allowed_pattern_also_later(aws: Aws, root: str, pat
     assert described["AllowedPattern"] == pattern
 
 
-@pytest.mark.parametrize("pattern", ["(", "[a", "*", "a)(b"])
+@pytest.mark.parametrize("pattern", ["(", "[a", "*", "a)(b", "a{2", "a{,3}", "a(?#c)b"])
 def test_a_pattern_that_is_no_regular_expression_is_refused(aws: Aws, root: str, pattern: str) -> None:
     with refused("InvalidAllowedPatternException"):
         put(aws, f"{root}/a", AllowedPattern=pattern)

@@ -12,6 +12,7 @@ mod numbers;
 mod persist;
 mod projection;
 mod reads;
+mod requests;
 mod settings;
 mod tables;
 mod unprocessed;
@@ -179,12 +180,16 @@ impl DynamoDb {
         body: Bytes,
     ) -> Result<(Bytes, Option<Projection>), AwsError> {
         let is_read = matches!(action, "Query" | "Scan");
-        if !is_read && !numbers::may_hold_numbers(&body) {
+        let is_checked = requests::is_checked(action);
+        if !is_read && !is_checked && !numbers::may_hold_numbers(&body) {
             return Ok((body, None));
         }
         let Ok(mut request) = serde_json::from_slice::<Value>(&body) else {
             return Ok((body, None));
         };
+        if is_checked {
+            requests::check(action, &request, self.arns.scope())?;
+        }
         let is_partial = is_read && self.check_read(action, headers, &request).await?;
         // dynoxide's Scan of an index never reads the table, so it has no further attributes to project.
         let is_partial = is_partial && action == "Query";

@@ -9,6 +9,7 @@ mod filters;
 mod names;
 mod pages;
 mod parameters;
+mod patterns;
 mod persist;
 mod render;
 mod rules;

@@ -287,6 +287,7 @@ impl Parameters {
         number: Option<u64>,
         labels: Vec<String>,
     ) -> SsmResult<Labeled> {
+        check_labels(&labels)?;
         let (valid, invalid): (BTreeSet<_>, BTreeSet<_>) =
             labels.into_iter().partition(|label| is_label(label));
         let version = self.version_mut(name, number)?;
@@ -324,6 +325,7 @@ impl Parameters {
         number: u64,
         labels: Vec<String>,
     ) -> SsmResult<(Version, Vec<String>, Vec<String>)> {
+        check_labels(&labels)?;
         let version = self.version_mut(name, Some(number))?;
         let (removed, missing) = labels
             .into_iter()
@@ -381,13 +383,28 @@ impl Parameters {
     }
 }
 
+/// Checks the number of labels in a call, and the length of each (AWS).
+fn check_labels(labels: &[String]) -> SsmResult<()> {
+    let lengths = 1..=LABEL_CHARS_MAX;
+    let is_right = (1..=LABELS_MAX).contains(&labels.len())
+        && labels
+            .iter()
+            .all(|label| lengths.contains(&label.chars().count()));
+    if is_right {
+        return Ok(());
+    }
+    Err(SsmError::Validation(format!(
+        "1 validation error detected: Value at 'labels' failed to satisfy constraint: Member must have 1 to \
+         {LABELS_MAX} labels of 1 to {LABEL_CHARS_MAX} characters"
+    )))
+}
+
 /// Whether a label has only letters, digits and `.-_`, and begins with no digit, `aws` or `ssm` (AWS).
 fn is_label(label: &str) -> bool {
     let lower = label.to_ascii_lowercase();
-    (1..=LABEL_CHARS_MAX).contains(&label.len())
-        && label
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+    label
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
         && !label.starts_with(|first: char| first.is_ascii_digit())
         && !lower.starts_with("aws")
         && !lower.starts_with("ssm")
@@ -619,9 +636,21 @@ mod tests {
         assert_eq!(moved.changed.len(), 2);
         assert_eq!(select(&parameters, "/a", Some("prod")).unwrap().version, 2);
         assert_eq!(put(&mut parameters, again(101)).unwrap().dropped, Some(1));
-        for bad in ["1st", "aws-x", "SSM", "a b", "a:b", "", &"x".repeat(101)] {
+        for bad in ["1st", "aws-x", "SSM", "a b", "a:b"] {
             let labeled = label(&mut parameters, None, bad).unwrap();
             assert!(labeled.changed.is_empty() && labeled.invalid.contains(bad));
+        }
+        for bad in [
+            vec![],
+            vec![String::new()],
+            vec!["x".repeat(101)],
+            vec!["a".into(); 11],
+        ] {
+            assert!(
+                parameters.label("/a", None, bad.clone()).is_err(),
+                "{bad:?}"
+            );
+            assert!(parameters.unlabel("/a", 2, bad).is_err());
         }
         for n in 0..LABELS_MAX {
             label(&mut parameters, None, &format!("l{n}")).unwrap();

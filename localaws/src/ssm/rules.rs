@@ -5,6 +5,7 @@ use fancy_regex::Regex;
 use super::{
     error::{SsmError, SsmResult},
     parameters::Kind,
+    patterns,
 };
 
 /// Characters of an `AllowedPattern`, a `KeyId` and a `DataType` (AWS).
@@ -56,8 +57,10 @@ pub(super) fn check_pattern(pattern: &str, value: &str) -> SsmResult<()> {
         return Ok(());
     }
     // The pattern is compiled alone first: `a)(b` is invalid alone, but would be valid inside the group.
-    let whole = Regex::new(pattern).and_then(|_| Regex::new(&format!(r"\A(?:{pattern})\z")));
-    let whole = whole.map_err(|_| SsmError::InvalidAllowedPattern(pattern.to_owned()))?;
+    let invalid = || SsmError::InvalidAllowedPattern(pattern.to_owned());
+    let translated = patterns::translate(pattern).ok_or_else(invalid)?;
+    let whole = Regex::new(&translated).and_then(|_| Regex::new(&format!(r"\A(?:{translated})\z")));
+    let whole = whole.map_err(|_| invalid())?;
     // The match fails with an error if it needs too many steps. Such a value counts as not matching.
     if whole.is_match(value).unwrap_or(false) {
         return Ok(());
@@ -136,6 +139,17 @@ mod tests {
             (r"(?=.*[A-Z])(?=.*\d).{8,20}", "Passw0rd"),
             (r"(\w+)-\1", "ab-ab"),
             ("[a-z]++", "abc"),
+            (r"\Qa.b\E+", "a.bb"),
+            (r"\p{XDigit}+", "0aF"),
+            (r"\p{javaLowerCase}+", "ab"),
+            (r"[\p{Alpha}\d-]+", "a-1"),
+            (r"[^\s]+", "ab"),
+            (r"\07\011", "\x07\t"),
+            (r"a\hb", "a\tb"),
+            (r"\p{L}+", "ä"),
+            ("a{2}b{1,}c{1,2}", "aabc"),
+            (r"a\{2", "a{2"),
+            ("[{]", "{"),
         ] {
             assert_eq!(check_pattern(pattern, value), Ok(()), "{pattern} {value}");
         }
@@ -145,6 +159,10 @@ mod tests {
             ("a|ab", "abb"),
             (r"^\d+$", "42\n"),
             (r"(?=.*[A-Z])(?=.*\d).{8,20}", "password"),
+            (r"\d+", "\u{663}"),
+            (r"\w+", "\u{e4}"),
+            (r"\s+", "\u{2003}"),
+            (r"\Qa.b\E", "axb"),
         ] {
             assert_eq!(
                 check_pattern(pattern, value),
@@ -152,7 +170,9 @@ mod tests {
                 "{pattern} {value}"
             );
         }
-        for pattern in ["(", "[a", "a)(b", "*"] {
+        for pattern in [
+            "(", "[a", "a)(b", "*", "a{2", "a{,3}", "a{b}", "a(?#c)b", "a\\",
+        ] {
             assert_eq!(
                 check_pattern(pattern, "x"),
                 Err(SsmError::InvalidAllowedPattern(pattern.into())),
