@@ -471,7 +471,10 @@ impl Builder<'_> {
             } else {
                 key == MERGE_KEY
             };
-            if is_wrong {
+            // kustomize writes the map into its own configuration, which it reads again.
+            if let Some(message) = writable::unwritable_break(key) {
+                self.add(list, (&pair.key).into(), message);
+            } else if is_wrong {
                 let message =
                     format!("kustomize writes the key {key} without quotes, where it is not text");
                 self.add(list, (&pair.key).into(), message);

@@ -314,6 +314,15 @@ fn check_openapi(openapi: &Node<'static>) -> Result<(), Refused> {
 
 /// Checks a file of `openapi`. kustomize reads it once it needs the schema, and panics on a wrong one.
 pub(super) fn check_schema(text: &str) -> Result<(), Refused> {
+    if text.starts_with('{') {
+        return match serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(text) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Refused {
+                position: Position::FIRST,
+                message: format!("not an OpenAPI document: {error}"),
+            }),
+        };
+    }
     let (position, reason) = match kustomize::kustomization(text) {
         Ok(Some(Node {
             kind: NodeKind::Map { .. },

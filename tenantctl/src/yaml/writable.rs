@@ -152,10 +152,13 @@ pub(crate) fn unwritable_key(text: &str) -> Option<String> {
         let message = format!("a key of more than {SIMPLE_KEY} characters: shorten it");
         return Some(message);
     }
-    if text.contains('\u{85}') {
-        return Some("a key with a line break U+0085: remove it".to_owned());
-    }
-    unwritable_character(text)
+    unwritable_break(text).or_else(|| unwritable_character(text))
+}
+
+/// Finds a line break in a key that JSON has as it is.
+pub(crate) fn unwritable_break(key: &str) -> Option<String> {
+    key.contains('\u{85}')
+        .then(|| "a key with a line break U+0085: remove it".to_owned())
 }
 
 /// Returns the characters of a text in the JSON that Go writes, with the quotes.

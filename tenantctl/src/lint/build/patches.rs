@@ -12,6 +12,12 @@ use crate::yaml::{Node, kustomize, writable};
 const EMPTY_KEY: &str = "kustomize cannot merge a map with an empty key";
 const OPERATIONS: [&str; 6] = ["add", "copy", "move", "remove", "replace", "test"];
 
+/// Selectors of a target, each with the field of the metadata that it reads.
+const SELECTORS: [(&str, &str); 2] = [
+    ("labelSelector", "labels"),
+    ("annotationSelector", "annotations"),
+];
+
 impl Builder<'_> {
     /// Applies an entry of `patches`: a strategic merge patch or a JSON patch, whichever its content is.
     pub(super) fn patch(&mut self, list: &List, patch: &Node<'static>, built: &mut Built) {
@@ -211,7 +217,13 @@ impl Builder<'_> {
         let Some(selected) = self.select(list, target, built) else {
             return;
         };
-        if selected.is_empty() {
+        // Whether a selector takes an object of unknown content is unknown, too.
+        let has_selector = SELECTORS.iter().any(|(key, _)| target.get(key).is_some());
+        let is_unknown = |index: &usize| matches!(built.objects[*index].content, Content::Unknown);
+        if selected.is_empty() || (has_selector && selected.iter().any(is_unknown)) {
+            for index in selected {
+                built.objects[index].content = Content::Unknown;
+            }
             return;
         }
         let mut names = patch.iter().map(|operation| operation.name.as_str());
@@ -219,18 +231,11 @@ impl Builder<'_> {
             let message = format!("{unknown:?} is not an operation of a JSON patch");
             return self.add(list, position, message);
         }
-        // Labels decide among the selected objects, and are not followed.
-        let is_certain = ["labelSelector", "annotationSelector"]
-            .iter()
-            .all(|key| target.get(key).is_none());
-        self.check_history(
-            list,
-            position,
-            selected.iter().map(|index| &built.objects[*index]),
-        );
+        let objects = selected.iter().map(|index| &built.objects[*index]);
+        self.check_history(list, position, objects);
         for index in selected {
             let content = self.content(&built.objects[index]);
-            let patched = content.filter(|_| is_certain).map(|mut content| {
+            let patched = content.map(|mut content| {
                 let outcome = json_patch::apply(&mut content, patch);
                 (content, outcome)
             });
@@ -311,20 +316,30 @@ impl Builder<'_> {
         };
         let selected = built.objects.iter().enumerate();
         let selected = selected.filter(|(_, object)| object.ids.iter().any(is_selected));
-        let selected: Vec<usize> = selected.map(|(index, _)| index).collect();
-        // kustomize reads these once it has an object to compare.
-        for key in ["labelSelector", "annotationSelector"] {
-            let selector = target.get(key).filter(|_| !selected.is_empty());
-            if let Some(selector) = selector
-                && let Err(reason) = selectors::check(selector.text().unwrap_or_default())
-            {
-                self.add(
-                    list,
-                    selector.into(),
-                    format!("the target's {key}: {reason}"),
-                );
-                return None;
-            }
+        let mut selected: Vec<usize> = selected.map(|(index, _)| index).collect();
+        for (key, field) in SELECTORS {
+            // kustomize reads a selector once it has an object to compare.
+            let Some(selector) = target.get(key).filter(|_| !selected.is_empty()) else {
+                continue;
+            };
+            let requirements = match selectors::parse(selector.text().unwrap_or_default()) {
+                Ok(requirements) => requirements,
+                Err(reason) => {
+                    self.add(
+                        list,
+                        selector.into(),
+                        format!("the target's {key}: {reason}"),
+                    );
+                    return None;
+                }
+            };
+            selected.retain(|index| {
+                let Some(content) = self.content(&built.objects[*index]) else {
+                    return true;
+                };
+                let labels = &content["metadata"][field];
+                requirements.iter().all(|it| it.is_met_by(labels))
+            });
         }
         Some(selected)
     }

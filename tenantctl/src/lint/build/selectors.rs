@@ -3,6 +3,8 @@
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
+use serde_json::Value;
+
 /// Longest name of a label, and longest value.
 const MAX_NAME: usize = 63;
 /// Longest prefix of a label's name.
@@ -12,19 +14,60 @@ const SYMBOLS: [&str; 9] = ["==", "!=", "(", ")", ",", "!", "=", ">", "<"];
 const SPECIAL: [char; 7] = ['=', '!', '(', ')', ',', '>', '<'];
 const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// Checks a selector.
+/// What a selector requires of one label.
+pub(super) struct Requirement {
+    key: String,
+    operator: Operator,
+    values: Vec<String>,
+}
+
+#[derive(Clone, Copy)]
+enum Operator {
+    Present,
+    Absent,
+    In,
+    NotIn,
+    Above,
+    Below,
+}
+
+impl Requirement {
+    /// Whether labels, or annotations, are as required.
+    pub(super) fn is_met_by(&self, labels: &Value) -> bool {
+        let label = labels.get(&self.key).map(|value| match value {
+            Value::String(text) => text.clone(),
+            Value::Null => String::new(),
+            other => other.to_string(),
+        });
+        let is_listed = label
+            .as_ref()
+            .is_some_and(|label| self.values.contains(label));
+        let compared = || {
+            let number = label.as_ref()?.parse::<i64>().ok()?;
+            Some((number, self.values.first()?.parse::<i64>().ok()?))
+        };
+        match self.operator {
+            Operator::Present => label.is_some(),
+            Operator::Absent => label.is_none(),
+            Operator::In => is_listed,
+            Operator::NotIn => !is_listed,
+            Operator::Above => compared().is_some_and(|(label, value)| label > value),
+            Operator::Below => compared().is_some_and(|(label, value)| label < value),
+        }
+    }
+}
+
+/// Reads a selector.
 ///
 /// # Errors
 /// What is wrong.
-pub(super) fn check(selector: &str) -> Result<(), String> {
+pub(super) fn parse(selector: &str) -> Result<Vec<Requirement>, String> {
     let mut tokens = tokens(selector).into_iter().peekable();
-    loop {
-        if tokens.peek().is_none() {
-            return Ok(());
-        }
-        requirement(&mut tokens)?;
+    let mut found = Vec::new();
+    while tokens.peek().is_some() {
+        found.push(requirement(&mut tokens)?);
         match tokens.next().as_deref() {
-            None => return Ok(()),
+            None => break,
             Some(",")
                 if tokens
                     .peek()
@@ -32,6 +75,7 @@ pub(super) fn check(selector: &str) -> Result<(), String> {
             Some(other) => return Err(format!("{other:?} is not expected there")),
         }
     }
+    Ok(found)
 }
 
 type Tokens = Peekable<IntoIter<String>>;
@@ -62,34 +106,53 @@ fn is_name(token: &str) -> bool {
     !SYMBOLS.contains(&token)
 }
 
-fn requirement(tokens: &mut Tokens) -> Result<(), String> {
+fn requirement(tokens: &mut Tokens) -> Result<Requirement, String> {
     let is_absent = tokens.next_if(|token| token == "!").is_some();
     let key = tokens.next().unwrap_or_default();
     if !is_key(&key) {
         return Err(format!("{key:?} is not the name of a label"));
     }
     if is_absent || tokens.peek().is_none_or(|token| token == ",") {
-        return Ok(());
+        let operator = if is_absent {
+            Operator::Absent
+        } else {
+            Operator::Present
+        };
+        let values = Vec::new();
+        return Ok(Requirement {
+            key,
+            operator,
+            values,
+        });
     }
-    let operator = tokens.next().unwrap_or_default();
-    let values = if WORDS.contains(&operator.as_str()) {
+    let written = tokens.next().unwrap_or_default();
+    let operator = match written.as_str() {
+        "in" | "=" | "==" => Operator::In,
+        "notin" | "!=" => Operator::NotIn,
+        ">" => Operator::Above,
+        "<" => Operator::Below,
+        _ => return Err(format!("{written:?} is not an operator")),
+    };
+    let values = if WORDS.contains(&written.as_str()) {
         values(tokens)?
-    } else if ["=", "==", "!=", ">", "<"].contains(&operator.as_str()) {
+    } else {
         let is_empty = tokens.peek().is_none_or(|token| token == ",");
         vec![if is_empty {
             String::new()
         } else {
             name(tokens)?
         }]
-    } else {
-        return Err(format!("{operator:?} is not an operator"));
     };
-    let is_compared = [">", "<"].contains(&operator.as_str());
+    let is_compared = matches!(operator, Operator::Above | Operator::Below);
     let is_wrong =
         |value: &&String| !is_value(value) || (is_compared && value.parse::<i64>().is_err());
     match values.iter().find(is_wrong) {
         Some(wrong) => Err(format!("{wrong:?} is not a value that fits")),
-        None => Ok(()),
+        None => Ok(Requirement {
+            key,
+            operator,
+            values,
+        }),
     }
 }
 
@@ -106,18 +169,26 @@ fn values(tokens: &mut Tokens) -> Result<Vec<String>, String> {
     if tokens.next_if(|token| token == "(").is_none() {
         return Err("in and notin need values in parentheses".to_owned());
     }
-    let mut found = Vec::new();
+    let (mut found, mut is_open) = (Vec::new(), true);
     while tokens.next_if(|token| token == ")").is_none() {
         if tokens.next_if(|token| token == ",").is_some() {
+            if is_open {
+                found.push(String::new());
+            }
+            is_open = true;
             continue;
         }
         found.push(name(tokens)?);
+        is_open = false;
         if !tokens
             .peek()
             .is_some_and(|token| token == "," || token == ")")
         {
             return Err("a comma or a closing parenthesis is missing".to_owned());
         }
+    }
+    if is_open {
+        found.push(String::new());
     }
     Ok(found)
 }
