@@ -131,7 +131,8 @@ fn check_values(findings: &mut Findings, release: &Node<'_>, is_pool: bool) {
     let variables = values.at(&["infra", "vars"]);
     for pair in variables.map(Node::pairs).unwrap_or_default() {
         let key = pair.key.text().unwrap_or_default();
-        if !VARIABLES.contains(&key) && !(is_pool && OF_POOL.contains(&key)) {
+        let is_allowed = VARIABLES.contains(&key) || (is_pool && OF_POOL.contains(&key));
+        if !is_allowed {
             let name = format!("spec.values.infra.vars.{key}");
             refuse(findings, &pair.key, &name);
         }

@@ -188,7 +188,7 @@ impl Back<'_> {
             // A file that was removed and is still listed comes back, so that no tenant is uninstalled.
             let gone = self.removed_and_listed(path);
             if !gone.is_empty() {
-                return gone.iter().fold(false, |done, path| self.one(path) || done);
+                return self.each(&gone);
             }
             return self.one(path);
         }
@@ -202,9 +202,16 @@ impl Back<'_> {
             .filter(twins)
             .map(|it| (*it).clone())
             .collect();
-        twins
-            .iter()
-            .fold(false, |done, path| self.one(path) || done)
+        self.each(&twins)
+    }
+
+    /// Takes back one version of each file. Returns whether something changed.
+    fn each(&mut self, paths: &[RepoPath]) -> bool {
+        let mut has_changed = false;
+        for path in paths {
+            has_changed |= self.one(path);
+        }
+        has_changed
     }
 
     /// Gives a changed file its former text. A file that never was there leaves its list; one that the cluster has stays.

@@ -88,10 +88,8 @@ impl Gather {
                 }
                 self.blocked = self.blocked.take().or_else(|| blocked(object));
             }
-            ("Namespace", "") => {
-                if label(object, TENANT_LABEL).is_none() {
-                    self.foreign_namespaces.insert(name.to_owned());
-                }
+            ("Namespace", "") if label(object, TENANT_LABEL).is_none() => {
+                self.foreign_namespaces.insert(name.to_owned());
             }
             ("GitRepository", FLUX) if name == FLUX => {
                 self.blocked = blocked(object).or(self.blocked.take());
