@@ -473,3 +473,27 @@ def logged_on_a_terminal(folder: Path, **variables: str) -> str:
 def test_log_lines_have_colors_on_a_terminal_unless_it_asks_for_none(tmp_path: Path) -> None:
     assert "\x1b[" in logged_on_a_terminal(tmp_path, TERM="xterm", NO_COLOR="")
     assert "\x1b[" not in logged_on_a_terminal(tmp_path, TERM="xterm", NO_COLOR="1")
+
+
+def test_what_the_database_engine_takes_and_aws_refuses_is_refused(ours: Aws) -> None:
+    name = new_table(ours)
+    dynamodb = ours.dynamodb
+    expiry = {"Enabled": True, "AttributeName": "expires_at"}
+    dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=expiry)
+    with refused("ValidationException"):
+        dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=expiry)
+    stream = {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
+    with refused("ValidationException"):
+        dynamodb.update_table(TableName=name, StreamSpecification={"StreamEnabled": False})
+    dynamodb.update_table(TableName=name, StreamSpecification=stream)
+    with refused("ValidationException"):
+        dynamodb.update_table(TableName=name, StreamSpecification=stream)
+    values = {":n": {"N": "2"}, ":m": {"N": "1"}, ":t": {"BOOL": True}}
+    for expression, used in (("a BETWEEN :n AND :m", ":n :m"), ("a < :t", ":t"), ("begins_with(a, :n)", ":n")):
+        of_expression = {name: values[name] for name in used.split()}
+        with refused("ValidationException"):
+            dynamodb.scan(TableName=name, FilterExpression=expression, ExpressionAttributeValues=of_expression)
+    with refused("ValidationException"):
+        dynamodb.batch_write_item(
+            RequestItems={name: [{"PutRequest": {"Item": item("a", "b")}, "DeleteRequest": {"Key": key("a", "b")}}]}
+        )

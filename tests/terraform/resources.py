@@ -127,7 +127,7 @@ class Endpoint:
                 TableName=name,
                 PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": recovery["enabled"]},
             )
-        for ttl in planned["ttl"]:
+        for ttl in [ttl for ttl in planned["ttl"] if ttl["enabled"]]:
             self.dynamodb.update_time_to_live(
                 TableName=name,
                 TimeToLiveSpecification={"Enabled": ttl["enabled"], "AttributeName": ttl["attribute_name"]},

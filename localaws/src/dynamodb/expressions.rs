@@ -46,7 +46,8 @@ pub(super) enum Token<'a> {
     Value(&'a str),
     Dot,
     Open,
-    Other,
+    /// Another sign, or an index of a list.
+    Symbol(&'a str),
 }
 
 pub(super) fn tokens(expression: &str) -> Vec<Token<'_>> {
@@ -61,11 +62,10 @@ pub(super) fn tokens(expression: &str) -> Vec<Token<'_>> {
             ':' => (Token::Value(&rest[..end]), end),
             '#' | '_' => (Token::Word(&rest[..end]), end),
             _ if first.is_alphabetic() => (Token::Word(&rest[..end]), end),
-            // An index of a list.
-            _ if first.is_alphanumeric() => (Token::Other, end),
+            _ if first.is_alphanumeric() => (Token::Symbol(&rest[..end]), end),
             '.' => (Token::Dot, 1),
             '(' => (Token::Open, 1),
-            _ => (Token::Other, first.len_utf8()),
+            _ => (Token::Symbol(&rest[..first.len_utf8()]), first.len_utf8()),
         };
         tokens.push(token);
         rest = rest[end..].trim_start();

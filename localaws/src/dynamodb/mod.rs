@@ -6,6 +6,7 @@
 
 mod arns;
 mod backups;
+mod conditions;
 mod engine;
 mod expressions;
 mod numbers;
@@ -132,6 +133,7 @@ impl DynamoDb {
             }
             "DeleteTable" => self.delete_table(headers, body).await?,
             "UpdateTable" => self.update_table(headers, body).await?,
+            "UpdateTimeToLive" => self.update_time_to_live(headers, body).await?,
             _ => self.forward(headers, body).await?,
         };
         let reply = match action {
@@ -180,7 +182,7 @@ impl DynamoDb {
         body: Bytes,
     ) -> Result<(Bytes, Option<Projection>), AwsError> {
         let is_read = matches!(action, "Query" | "Scan");
-        let is_checked = requests::is_checked(action);
+        let is_checked = requests::is_checked(action, &body);
         if !is_read && !is_checked && !numbers::may_hold_numbers(&body) {
             return Ok((body, None));
         }

@@ -188,7 +188,7 @@ fn empty_in_condition(request: &Value) -> Option<String> {
                     attribute = None;
                 }
             }
-            Token::Word("begins_with") | Token::Open | Token::Dot | Token::Other => {}
+            Token::Word("begins_with") | Token::Open | Token::Dot | Token::Symbol(_) => {}
             Token::Word(word) => attribute = Some(resolve(word, names(request))),
             Token::Value(value) => has_empty |= is_empty(&values[value]),
         }

@@ -4,16 +4,21 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::conditions;
 use super::settings::Encryption;
 use crate::arn_scope::ArnScope;
 use crate::protocol::AwsError;
 
-/// Whether requests of this action are checked.
-pub(super) fn is_checked(action: &str) -> bool {
+/// Whether a request is checked: one of these actions, or one with a condition.
+pub(super) fn is_checked(action: &str, body: &[u8]) -> bool {
+    let has = |member: &&str| {
+        let name = member.as_bytes();
+        body.windows(name.len()).any(|window| window == name)
+    };
     matches!(
         action,
         "CreateTable" | "UpdateTable" | "TagResource" | "BatchWriteItem"
-    )
+    ) || conditions::MEMBERS.iter().any(has)
 }
 
 /// Checks a request.
@@ -25,10 +30,18 @@ pub(super) fn check(action: &str, request: &Value, scope: &ArnScope) -> Result<(
         "BatchWriteItem" => batch(request),
         "TagResource" => tags(request),
         "UpdateTable" => stream(request).or_else(|| indexes(request)),
-        _ => stream(request)
+        "CreateTable" => stream(request)
             .or_else(|| indexes(request))
             .or_else(|| tags(request))
             .or_else(|| encryption(request, scope)),
+        "TransactWriteItems" => {
+            let items = request["TransactItems"].as_array().into_iter().flatten();
+            let mut writes = items
+                .filter_map(Value::as_object)
+                .flat_map(|item| item.values());
+            writes.find_map(conditions::problem)
+        }
+        _ => conditions::problem(request),
     };
     match problem {
         Some(problem) => Err(AwsError::bad_request("ValidationException", problem)),

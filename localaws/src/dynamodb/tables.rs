@@ -38,6 +38,10 @@ impl DynamoDb {
                 format!("This endpoint does not support {member} of UpdateTable; leave it out."),
             ));
         }
+        if let Some(stream) = request.get("StreamSpecification") {
+            self.check_stream(headers, &request["TableName"], stream)
+                .await?;
+        }
         let Some(specification) = request.remove("SSESpecification") else {
             return self.forward(headers, body).await;
         };
@@ -69,6 +73,55 @@ impl DynamoDb {
             response = json!({"TableDescription": response["Table"]});
         }
         Ok(protocol::json(protocol::DYNAMODB, &response))
+    }
+
+    /// Refuses a stream that is enabled or disabled already.
+    async fn check_stream(
+        &self,
+        headers: &HeaderMap,
+        table: &Value,
+        stream: &Value,
+    ) -> Result<(), AwsError> {
+        let asked = json!({"TableName": table});
+        let described = self.ask(headers, "DescribeTable", &asked).await?;
+        let Some(described) = described else {
+            // dynoxide reports a missing table.
+            return Ok(());
+        };
+        let is_on = described["Table"]["StreamSpecification"]["StreamEnabled"] == true;
+        let wanted = stream["StreamEnabled"] == true;
+        if is_on != wanted {
+            return Ok(());
+        }
+        let state = if is_on { "an enabled" } else { "a disabled" };
+        let name = table.as_str().unwrap_or_default();
+        Err(AwsError::bad_request(
+            "ValidationException",
+            format!("Table already has {state} stream: TableName: {name}"),
+        ))
+    }
+
+    /// Changes the expiry of a table's items, unless it is so already.
+    pub(super) async fn update_time_to_live(
+        &self,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, AwsError> {
+        let request: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let asked = json!({"TableName": request["TableName"]});
+        let described = self.ask(headers, "DescribeTimeToLive", &asked).await?;
+        let wanted = request["TimeToLiveSpecification"]["Enabled"].as_bool();
+        if let (Some(described), Some(wanted)) = (described, wanted) {
+            let status = &described["TimeToLiveDescription"]["TimeToLiveStatus"];
+            if (status == "ENABLED") == wanted {
+                let state = if wanted { "enabled" } else { "disabled" };
+                return Err(AwsError::bad_request(
+                    "ValidationException",
+                    format!("TimeToLive is already {state}"),
+                ));
+            }
+        }
+        self.forward(headers, body).await
     }
 
     /// Shows a changed encryption in the response of an action that describes a table.
