@@ -1,12 +1,11 @@
 //! The fields of a `kustomization.yaml`, as kustomize 5.8 decodes them: unknown fields and wrong types are errors, names of fields
-//! are compared without case, the last of two equal keys wins, and `null` is an absent field. Likewise the files that it names
-//! under `configurations` and `crds`.
+//! are compared without case, the last of two equal keys wins, and `null` is an absent field.
 
 use super::finding::Position;
 use crate::yaml::{Node, NodeKind, Pair, Style, YamlError, kustomize, writable};
 
 /// A type of kustomize.
-enum Type {
+pub(super) enum Type {
     Text,
     /// Text, or another scalar, which is read as text.
     Scalar,
@@ -20,7 +19,7 @@ enum Type {
     List(Fields),
 }
 
-type Fields = &'static [(&'static str, Type)];
+pub(super) type Fields = &'static [(&'static str, Type)];
 
 use Type::{Items, List, Number, Scalar, Struct, Text, TextMap, Texts, Truth};
 
@@ -175,35 +174,6 @@ const KUSTOMIZATION: Fields = &[
     ("validators", Texts),
     ("buildMetadata", Texts),
 ];
-/// Field of an object, in a file of `configurations`.
-const PLACE: Fields = &[
-    ("group", Scalar),
-    ("version", Scalar),
-    ("kind", Scalar),
-    ("path", Scalar),
-    ("create", Truth),
-];
-const CONFIGURATION: Fields = &[
-    ("namePrefix", List(PLACE)),
-    ("nameSuffix", List(PLACE)),
-    ("namespace", List(PLACE)),
-    ("commonLabels", List(PLACE)),
-    ("labels", List(PLACE)),
-    ("templateLabels", List(PLACE)),
-    ("commonAnnotations", List(PLACE)),
-    (
-        "nameReference",
-        List(&[
-            ("group", Scalar),
-            ("version", Scalar),
-            ("kind", Scalar),
-            ("fieldSpecs", List(PLACE)),
-        ]),
-    ),
-    ("varReference", List(PLACE)),
-    ("images", List(PLACE)),
-    ("replicas", List(PLACE)),
-];
 /// Lists that kustomize adds to others and then forgets: an empty one leaves the file empty.
 const FORGOTTEN: [&str; 3] = ["bases", "imageTags", "helmChartInflationGenerator"];
 
@@ -219,7 +189,7 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    fn at(node: &Node<'_>, message: impl Into<String>) -> Self {
+    pub(super) fn at(node: &Node<'_>, message: impl Into<String>) -> Self {
         Self {
             position: node.into(),
             message: message.into(),
@@ -312,78 +282,16 @@ fn check_openapi(openapi: &Node<'static>) -> Result<(), Refused> {
     }
 }
 
-/// Checks a file of `openapi`. kustomize reads it once it needs the schema, and panics on a wrong one.
-pub(super) fn check_schema(text: &str) -> Result<(), Refused> {
-    if text.starts_with('{') {
-        return match serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(text) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Refused {
-                position: Position::FIRST,
-                message: format!("not an OpenAPI document: {error}"),
-            }),
-        };
-    }
-    let (position, reason) = match kustomize::kustomization(text) {
-        Ok(Some(Node {
-            kind: NodeKind::Map { .. },
-            ..
-        })) => return Ok(()),
-        Ok(Some(root)) => (Position::from(&root), "not a map".to_owned()),
-        Ok(None) => (Position::FIRST, "empty".to_owned()),
-        Err(error) => (Position::from(&error), error.message.clone()),
-    };
-    let message = format!("not an OpenAPI document: {reason}");
-    Err(Refused { position, message })
-}
-
-/// Checks a file that is listed under `configurations`.
-pub(super) fn check_configuration(text: &str) -> Result<(), Refused> {
-    let root = kustomize::configuration(text).map_err(|error| Refused::from(&error))?;
-    root.map_or(Ok(()), |root| of_struct(root, CONFIGURATION, "").map(drop))
-}
-
-/// Checks a file that is listed under `crds`: OpenAPI definitions by name. The schemas themselves are not checked.
-pub(super) fn check_definitions(text: &str) -> Result<(), Refused> {
-    let refuse = |message: String| {
-        let position = Position::FIRST;
-        Err(Refused { position, message })
-    };
-    if text.is_empty() {
-        return refuse("kustomize panics on an empty file".to_owned());
-    }
-    if text.starts_with('{') {
-        return match serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(text) {
-            Err(error) => refuse(format!("not JSON: {error}")),
-            Ok(definitions)
-                if definitions
-                    .values()
-                    .all(|it| it.is_object() || it.is_null()) =>
-            {
-                Ok(())
-            }
-            Ok(_) => refuse("not a map of OpenAPI definitions by name".to_owned()),
-        };
-    }
-    let Some(root) = first_document(text)? else {
-        return Ok(());
-    };
-    let is_map = |node: &Node<'_>| node.is_null() || matches!(node.kind, NodeKind::Map { .. });
-    let mut values = root.pairs().iter().map(|pair| &pair.value);
-    match values.find(|value| !is_map(value)) {
-        Some(wrong) => Err(Refused::at(wrong, "not an OpenAPI definition")),
-        None if is_map(&root) => Ok(()),
-        None => Err(Refused::at(
-            &root,
-            "not a map of OpenAPI definitions by name",
-        )),
-    }
-}
-
-fn first_document(text: &str) -> Result<Option<Node<'static>>, Refused> {
+pub(super) fn first_document(text: &str) -> Result<Option<Node<'static>>, Refused> {
     kustomize::kustomization(text).map_err(|error| Refused::from(&error))
 }
 
-fn of_struct(node: Node<'static>, fields: Fields, path: &str) -> Result<Node<'static>, Refused> {
+/// Reads a map of these fields, whose place is `path`.
+pub(super) fn of_struct(
+    node: Node<'static>,
+    fields: Fields,
+    path: &str,
+) -> Result<Node<'static>, Refused> {
     let Node {
         kind,
         span,
