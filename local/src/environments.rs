@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::board::{posts_in, requests_in, stored_in};
+use crate::counts::{posts_in, requests_in, stored_in};
 use crate::topology::{App, Target};
 
 /// Age at which the apps read a registration again: Parameter Store is in this process, and a move waits for this time.

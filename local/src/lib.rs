@@ -7,6 +7,7 @@
 mod banner;
 mod board;
 mod console;
+mod counts;
 mod data;
 mod environments;
 mod error;
