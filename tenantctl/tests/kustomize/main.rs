@@ -56,13 +56,14 @@ const UNFOLLOWED: [(&str, &str); 1] = [(
 )];
 
 /// What lint refuses wherever it stands, also where kustomize replaces or drops the value before it reads it.
-const STRICTER: [&str; 6] = [
+const STRICTER: [&str; 7] = [
     "a key must be text",
     "the tag does not fit",
     "is in this map twice",
     "write delete, merge or replace",
     "kustomize takes the key << for a merge key",
     "not an OpenAPI document",
+    "is not an operation of a JSON patch",
 ];
 
 fn setting(name: &str, default: u64) -> u64 {

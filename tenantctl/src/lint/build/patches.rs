@@ -214,6 +214,12 @@ impl Builder<'_> {
         patch: &[Operation],
         built: &mut Built,
     ) {
+        // A mistake also where no object is selected.
+        let mut names = patch.iter().map(|operation| operation.name.as_str());
+        if let Some(unknown) = names.find(|name| !OPERATIONS.contains(name)) {
+            let message = format!("{unknown:?} is not an operation of a JSON patch");
+            return self.add(list, position, message);
+        }
         let Some(selected) = self.select(list, target, built) else {
             return;
         };
@@ -225,11 +231,6 @@ impl Builder<'_> {
                 built.objects[index].content = Content::Unknown;
             }
             return;
-        }
-        let mut names = patch.iter().map(|operation| operation.name.as_str());
-        if let Some(unknown) = names.find(|name| !OPERATIONS.contains(name)) {
-            let message = format!("{unknown:?} is not an operation of a JSON patch");
-            return self.add(list, position, message);
         }
         let objects = selected.iter().map(|index| &built.objects[*index]);
         self.check_history(list, position, objects);
