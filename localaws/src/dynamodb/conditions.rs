@@ -46,25 +46,16 @@ fn of_expression(expression: &str, values: &Value) -> Option<String> {
                 operators += usize::from(WORDS.iter().any(|known| is(word, known)));
                 None
             }
-            Token::Symbol(symbol @ ("<" | ">" | "=")) => {
-                let is_second = at > 0
-                    && matches!(tokens[at - 1], Token::Symbol("<" | ">"))
-                    && matches!(*symbol, "=" | ">");
-                operators += usize::from(!is_second);
-                let is_order =
-                    !is_second && *symbol != "=" && behind.first() != Some(&Token::Symbol(">"));
-                let operator = match behind.first() {
-                    Some(Token::Symbol("=")) => format!("{symbol}="),
-                    _ => (*symbol).to_owned(),
-                };
-                let right = behind.iter().find(|next| **next != Token::Symbol("="));
+            Token::Symbol("=" | "<>") => {
+                operators += 1;
+                None
+            }
+            Token::Symbol(operator @ ("<" | "<=" | ">" | ">=")) => {
+                operators += 1;
                 let left = at.checked_sub(1).map(|before| &tokens[before]);
-                [left, right]
-                    .into_iter()
-                    .flatten()
-                    .filter(|_| is_order)
-                    .find_map(|operand| unordered(operand, values))
-                    .map(|kind| incorrect("operator", &operator, kind))
+                let mut operands = left.into_iter().chain(behind.first());
+                let kind = operands.find_map(|operand| unordered(operand, values));
+                kind.map(|kind| incorrect("operator", operator, kind))
             }
             _ => None,
         };

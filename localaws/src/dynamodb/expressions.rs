@@ -37,6 +37,9 @@ pub(super) fn top_level_attributes(expression: &str, names: &Value) -> Vec<Strin
         .collect()
 }
 
+/// Comparators of two signs.
+const COMPARATORS: [&str; 3] = ["<=", ">=", "<>"];
+
 /// A part of an expression, as far as the checks need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token<'a> {
@@ -46,7 +49,7 @@ pub(super) enum Token<'a> {
     Value(&'a str),
     Dot,
     Open,
-    /// Another sign, or an index of a list.
+    /// A comparator, another sign, or an index of a list.
     Symbol(&'a str),
 }
 
@@ -65,7 +68,11 @@ pub(super) fn tokens(expression: &str) -> Vec<Token<'_>> {
             _ if first.is_alphanumeric() => (Token::Symbol(&rest[..end]), end),
             '.' => (Token::Dot, 1),
             '(' => (Token::Open, 1),
-            _ => (Token::Symbol(&rest[..first.len_utf8()]), first.len_utf8()),
+            _ => {
+                let pair = COMPARATORS.iter().find(|pair| rest.starts_with(**pair));
+                let end = pair.map_or(first.len_utf8(), |pair| pair.len());
+                (Token::Symbol(&rest[..end]), end)
+            }
         };
         tokens.push(token);
         rest = rest[end..].trim_start();
