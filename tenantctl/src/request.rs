@@ -15,6 +15,7 @@ use tenantry_tenancy::tenant::{TenantId, Tier};
 pub use self::id::{
     Actor, InvalidActor, InvalidReplyQueue, InvalidRequestId, ReplyQueue, RequestId,
 };
+pub(crate) use self::labels::is_label;
 pub use self::labels::{InvalidLabel, Labels, MAX_LABELS};
 
 pub const MAX_HOLD_REASON_CHARS: usize = 200;

@@ -449,13 +449,9 @@ impl Builder<'_> {
         let is_written = !built.objects.is_empty();
         let maps = ["commonLabels", "commonAnnotations"].map(|key| list.root.get(key));
         let labels = list.items("labels").iter().map(|label| label.get("pairs"));
-        let generators: Vec<_> = ["configMapGenerator", "secretGenerator"]
-            .into_iter()
-            .flat_map(|key| list.items(key))
-            .collect();
         let of_all = list.root.get("generatorOptions");
-        let of_all = of_all.filter(|_| !generators.is_empty());
-        let options = generators.iter().map(|it| it.get("options"));
+        let of_all = of_all.filter(|_| list.generators().next().is_some());
+        let options = list.generators().map(|it| it.get("options"));
         let options = options.chain([of_all]).flatten();
         let of_options = options.flat_map(|it| ["labels", "annotations"].map(|key| it.get(key)));
         let pairs = maps

@@ -67,6 +67,11 @@ impl List {
         self.root.get(key).map(Node::items).unwrap_or_default()
     }
 
+    pub(super) fn generators(&self) -> impl Iterator<Item = &Node<'static>> {
+        let keys = ["configMapGenerator", "secretGenerator"];
+        keys.into_iter().flat_map(|key| self.items(key))
+    }
+
     /// Returns the paths of the resources.
     pub(super) fn targets(&self) -> impl Iterator<Item = RepoPath> {
         self.resources
@@ -119,36 +124,27 @@ pub(super) fn read(findings: &mut Findings, path: &RepoPath, text: &str) -> Opti
         |(text, _): &(String, Position)| !has_lines(text) && super::manifests::read(text).is_err();
     let mut reads: Vec<_> = FILE_KEYS.iter().flat_map(|key| all(key)).collect();
     reads.extend(list.root.at(&["openapi", "path"]).and_then(entry));
-    let envs = |generator: &Node<'static>| {
-        let envs = generator.get("envs").map(Node::items).unwrap_or_default();
-        envs.iter().filter_map(entry).collect::<Vec<_>>()
+    let of_generators = |key: &str| {
+        let lists = list.generators().filter_map(|it| it.get(key));
+        lists.flat_map(Node::items).collect::<Vec<_>>()
     };
-    reads.extend(generators(&list).flat_map(envs));
-    // Elsewhere an empty path is no path.
-    let must_exist = reads.len();
-    reads.extend(all("patchesStrategicMerge").into_iter().filter(is_file));
-    let plugins = PLUGIN_KEYS.iter().flat_map(|key| all(key));
-    let plugins = plugins
-        .filter(|it| is_file(it) && !it.0.is_empty())
-        .collect();
+    reads.extend(of_generators("envs").into_iter().filter_map(entry));
+    // Of these keys an empty path is no path.
+    let mut others = all("patchesStrategicMerge");
+    others.retain(is_file);
     for key in ["patches", "patchesJson6902", "replacements"] {
         let paths = list.items(key).iter().filter_map(|item| item.get("path"));
-        reads.extend(paths.filter_map(entry));
+        others.extend(paths.filter_map(entry));
     }
-    for generator in generators(&list) {
-        for item in generator.get("files").map(Node::items).unwrap_or_default() {
-            let text = item.text().unwrap_or_default();
-            let file = text.split_once('=').map_or(text, |(_, file)| file);
-            reads.push((file.to_owned(), item.into()));
-        }
-        reads.extend(generator.get("env").and_then(entry));
-    }
-    let mut index = 0;
-    reads.retain(|(path, _)| {
-        index += 1;
-        index <= must_exist || !path.is_empty()
-    });
-    let names = generators(&list).filter_map(|it| it.get("name"));
+    let files = of_generators("files").into_iter();
+    others.extend(files.map(|item| (source(item).to_owned(), item.into())));
+    let env = list.generators().filter_map(|it| it.get("env"));
+    others.extend(env.filter_map(entry));
+    let is_path = |(path, _): &(String, Position)| !path.is_empty();
+    reads.extend(others.into_iter().filter(is_path));
+    let plugins = PLUGIN_KEYS.iter().flat_map(|key| all(key));
+    let plugins = plugins.filter(|it| is_file(it) && is_path(it)).collect();
+    let names = list.generators().filter_map(|it| it.get("name"));
     let generated = names.filter_map(Node::text).map(str::to_owned).collect();
     let images = ["images", "imageTags"].map(|key| list.items(key));
     let images = images.into_iter().flatten().filter_map(|image| {
@@ -170,9 +166,10 @@ pub(super) fn read(findings: &mut Findings, path: &RepoPath, text: &str) -> Opti
     Some(list)
 }
 
-fn generators(list: &List) -> impl Iterator<Item = &Node<'static>> {
-    let keys = ["configMapGenerator", "secretGenerator"];
-    keys.into_iter().flat_map(|key| list.items(key))
+/// Returns the path of a generator's file: all of `a.txt`, and the end of `key=a.txt`.
+pub(super) fn source<'n>(item: &'n Node<'_>) -> &'n str {
+    let text = item.text().unwrap_or_default();
+    text.split_once('=').map_or(text, |(_, file)| file)
 }
 
 fn check_image_tags(findings: &mut Findings, list: &List) {

@@ -48,7 +48,8 @@ impl TryFrom<BTreeMap<String, String>> for Labels {
     }
 }
 
-fn is_label(text: &str) -> bool {
+/// Whether a text is fit for the name of a label, without a prefix, or for its value.
+pub(crate) fn is_label(text: &str) -> bool {
     let is_edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     text.len() <= MAX_CHARS

@@ -1,5 +1,7 @@
 //! Files that tell kustomize which fields objects have: `configurations`, and the OpenAPI definitions of `crds` and `openapi`.
 
+use serde_json::{Map, Value};
+
 use super::{Builder, FIX, List};
 use crate::lint::fields::Type::{List as Structs, Scalar, Truth};
 use crate::lint::fields::{Fields, Refused, first_document, of_struct};
@@ -69,26 +71,21 @@ impl Builder<'_> {
 
 /// Checks a file of `openapi`. kustomize reads it once it needs the schema, and panics on a wrong one.
 fn check_schema(text: &str) -> Result<(), Refused> {
-    if text.starts_with('{') {
-        return match serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(text) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Refused {
-                position: Position::FIRST,
-                message: format!("not an OpenAPI document: {error}"),
-            }),
-        };
-    }
-    let (position, reason) = match kustomize::kustomization(text) {
-        Ok(Some(Node {
-            kind: NodeKind::Map { .. },
-            ..
-        })) => return Ok(()),
-        Ok(Some(root)) => (Position::from(&root), "not a map".to_owned()),
-        Ok(None) => (Position::FIRST, "empty".to_owned()),
-        Err(error) => (Position::from(&error), error.message.clone()),
+    let refuse = |position, reason: &str| {
+        let message = format!("not an OpenAPI document: {reason}");
+        Err(Refused { position, message })
     };
-    let message = format!("not an OpenAPI document: {reason}");
-    Err(Refused { position, message })
+    if let Some(document) = json(text) {
+        return document
+            .map(drop)
+            .or_else(|error| refuse(Position::FIRST, &error.to_string()));
+    }
+    match kustomize::kustomization(text) {
+        Ok(Some(root)) if is_map(&root) => Ok(()),
+        Ok(Some(root)) => refuse(Position::from(&root), "not a map"),
+        Ok(None) => refuse(Position::FIRST, "empty"),
+        Err(error) => refuse(Position::from(&error), &error.message),
+    }
 }
 
 /// Checks a file that is listed under `configurations`.
@@ -106,25 +103,18 @@ fn check_definitions(text: &str) -> Result<(), Refused> {
     if text.is_empty() {
         return refuse("kustomize panics on an empty file".to_owned());
     }
-    if text.starts_with('{') {
-        return match serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(text) {
+    if let Some(definitions) = json(text) {
+        return match definitions {
             Err(error) => refuse(format!("not JSON: {error}")),
-            Ok(definitions)
-                if definitions
-                    .values()
-                    .all(|it| it.is_object() || it.is_null()) =>
-            {
-                Ok(())
-            }
+            Ok(found) if found.values().all(|it| it.is_object() || it.is_null()) => Ok(()),
             Ok(_) => refuse("not a map of OpenAPI definitions by name".to_owned()),
         };
     }
     let Some(root) = first_document(text)? else {
         return Ok(());
     };
-    let is_map = |node: &Node<'_>| node.is_null() || matches!(node.kind, NodeKind::Map { .. });
     let mut values = root.pairs().iter().map(|pair| &pair.value);
-    match values.find(|value| !is_map(value)) {
+    match values.find(|value| !value.is_null() && !is_map(value)) {
         Some(wrong) => Err(Refused::at(wrong, "not an OpenAPI definition")),
         None if is_map(&root) => Ok(()),
         None => Err(Refused::at(
@@ -132,4 +122,13 @@ fn check_definitions(text: &str) -> Result<(), Refused> {
             "not a map of OpenAPI definitions by name",
         )),
     }
+}
+
+/// Reads a text that is JSON to kustomize, because it begins with a brace. Any other is YAML.
+fn json(text: &str) -> Option<serde_json::Result<Map<String, Value>>> {
+    text.starts_with('{').then(|| serde_json::from_str(text))
+}
+
+fn is_map(node: &Node<'_>) -> bool {
+    matches!(node.kind, NodeKind::Map { .. })
 }

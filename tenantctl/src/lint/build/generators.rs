@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Builder, Built, Content, List, Manifest, Object};
 use crate::lint::finding::Position;
+use crate::lint::lists;
 use crate::lint::manifests::Id;
 use crate::yaml::{Node, kustomize, writable};
 
@@ -183,9 +184,7 @@ impl Builder<'_> {
             Some((item.into(), format!("{file}: {}", find(&content)?)))
         };
         let in_file = items(generator, "files").find_map(|item| {
-            let text = item.text()?;
-            let file = text.split_once('=').map_or(text, |(_, file)| file);
-            broken(item, file, |content| {
+            broken(item, lists::source(item), |content| {
                 writable::unwritable_character(content)
                     .or_else(|| writable::unwritable_block(content))
             })

@@ -5,8 +5,8 @@ use std::vec::IntoIter;
 
 use serde_json::Value;
 
-/// Longest name of a label, and longest value.
-const MAX_NAME: usize = 63;
+use crate::request::is_label;
+
 /// Longest prefix of a label's name.
 const MAX_PREFIX: usize = 253;
 const WORDS: [&str; 2] = ["in", "notin"];
@@ -198,22 +198,17 @@ fn is_key(key: &str) -> bool {
     let (prefix, name) = key
         .split_once('/')
         .map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    let is_label = |part: &str| {
+    let is_part = |part: &str| {
         let is_end =
             |it: Option<char>| it.is_some_and(|it| it.is_ascii_lowercase() || it.is_ascii_digit());
         let is_inner = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
         is_end(part.chars().next()) && is_end(part.chars().last()) && part.chars().all(is_inner)
     };
-    let is_prefix = |prefix: &str| prefix.len() <= MAX_PREFIX && prefix.split('.').all(is_label);
-    !name.is_empty() && is_value(name) && prefix.is_none_or(is_prefix)
+    let is_prefix = |prefix: &str| prefix.len() <= MAX_PREFIX && prefix.split('.').all(is_part);
+    is_label(name) && prefix.is_none_or(is_prefix)
 }
 
 /// Whether a text is a label's value, which may be empty.
 fn is_value(value: &str) -> bool {
-    let is_end = |it: Option<char>| it.is_none_or(|it| it.is_ascii_alphanumeric());
-    let is_inner = |it: char| it.is_ascii_alphanumeric() || ['-', '_', '.'].contains(&it);
-    value.len() <= MAX_NAME
-        && is_end(value.chars().next())
-        && is_end(value.chars().last())
-        && value.chars().all(is_inner)
+    value.is_empty() || is_label(value)
 }
