@@ -7,22 +7,10 @@ pub(crate) fn requests_in(metrics: &str, app: App) -> (u64, u64) {
     let own = format!("route=\"/{}\"", app.as_str());
     let probe = format!("route=\"/{}/readiness-probe\"", app.as_str());
     let (mut requests, mut errors) = (0, 0);
-    for line in metrics
-        .lines()
-        .filter(|line| line.starts_with("http_requests_total{"))
-    {
+    for line in metrics.lines().filter(|line| is_request(line)) {
         let is_probe =
             line.contains(&probe) || (line.contains(&own) && line.contains("method=\"GET\""));
-        let Some(count) = line
-            .rsplit(' ')
-            .next()
-            .and_then(|count| count.parse::<u64>().ok())
-        else {
-            continue;
-        };
-        if is_probe {
-            continue;
-        }
+        let count = value(line).filter(|_| !is_probe).unwrap_or_default();
         requests += count;
         if line.contains("status=\"5") {
             errors += count;
@@ -39,15 +27,22 @@ pub(crate) fn stored_in(metrics: &str) -> u64 {
 /// POST requests that an app has answered, in its metrics.
 pub(crate) fn posts_in(metrics: &str) -> u64 {
     total(metrics, |line| {
-        line.starts_with("http_requests_total{") && line.contains("method=\"POST\"")
+        is_request(line) && line.contains("method=\"POST\"")
     })
 }
 
 fn total(metrics: &str, is_counted: impl Fn(&str) -> bool) -> u64 {
     let lines = metrics.lines().filter(|line| is_counted(line));
-    lines
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-        .sum()
+    lines.filter_map(value).sum()
+}
+
+fn is_request(line: &str) -> bool {
+    line.starts_with("http_requests_total{")
+}
+
+/// The value at the end of a metric's line.
+fn value(line: &str) -> Option<u64> {
+    line.rsplit(' ').next()?.parse().ok()
 }
 
 #[cfg(test)]
