@@ -67,6 +67,7 @@ impl CachedTenant {
         let after = Duration::from_millis(self.used_after_ms.load(Ordering::Relaxed));
         self.is_used() && self.age().saturating_sub(after) <= time
     }
+
     /// The value of the parameter for the status; `None` without the parameter.
     pub(crate) fn status(&self) -> Option<Status> {
         self.has_status.then_some(self.tenant.status)

@@ -227,7 +227,7 @@ fn files_that_kustomize_cannot_build_are_taken_back_and_others_commits_stay() {
         .expect("the seed has it");
     cluster.push(&cluster.onboarding("before"));
     let listed = cluster.text(LIST).expect("a list");
-    // Each of these stops the build; nobody else can write to a list that is not YAML.
+    // Each of these stops the build.
     for (name, edits) in [
         (
             "a file that is not YAML",
